@@ -1,0 +1,112 @@
+"""Elementwise functions written once for every array library: ``fn(xp, *tensors)``.
+
+``xp`` is the library's namespace (``numpy`` or ``torch``); only names that both spell alike are used, so the same
+source runs, differentiates and compiles everywhere.  An activation takes one tensor; a combiner (``add``,
+``multiply``) takes several of one shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["ACTIVATIONS", "Activation", "resolve"]
+
+Activation = Callable[..., Any]
+
+
+def relu(xp: Any, x: Any) -> Any:
+    """``max(x, 0)``: the activation of the ADTN paper (arXiv 2305.06058)."""
+    return xp.where(x > 0, x, xp.zeros_like(x))
+
+
+def leaky_relu(xp: Any, x: Any) -> Any:
+    """``x`` where positive, ``0.01 x`` elsewhere."""
+    return xp.where(x > 0, x, 0.01 * x)
+
+
+def tanh(xp: Any, x: Any) -> Any:
+    """Hyperbolic tangent."""
+    return xp.tanh(x)
+
+
+def sin(xp: Any, x: Any) -> Any:
+    """Sine, the activation of SIREN networks."""
+    return xp.sin(x)
+
+
+def sigmoid(xp: Any, x: Any) -> Any:
+    """``1 / (1 + exp(-x))``, by tanh so that no exponential overflows in float32."""
+    return 0.5 * (xp.tanh(0.5 * x) + 1.0)
+
+
+def gelu(xp: Any, x: Any) -> Any:
+    """GELU in its tanh form (Hendrycks and Gimpel, arXiv 1606.08415, equation 3)."""
+    return 0.5 * x * (1.0 + xp.tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)))
+
+
+def softplus(xp: Any, x: Any) -> Any:
+    """``log(1 + exp(x))`` as ``max(x, 0) + log1p(exp(-|x|))``, stable for large ``|x|``."""
+    return xp.where(x > 0, x, xp.zeros_like(x)) + xp.log1p(xp.exp(-xp.abs(x)))
+
+
+def square(xp: Any, x: Any) -> Any:
+    """``x * x``; also exact for integers."""
+    return x * x
+
+
+def identity(xp: Any, x: Any) -> Any:
+    """``x`` itself: marks a boundary through which no contraction is moved."""
+    return x
+
+
+def add(xp: Any, *x: Any) -> Any:
+    """Sum of tensors of one shape: residuals, or a frozen weight plus a trainable network (LoRA's shape)."""
+    total = x[0]
+    for term in x[1:]:
+        total = total + term
+    return total
+
+
+def multiply(xp: Any, *x: Any) -> Any:
+    """Elementwise product of tensors of one shape."""
+    total = x[0]
+    for term in x[1:]:
+        total = total * term
+    return total
+
+
+ACTIVATIONS: dict[str, Activation] = {
+    "relu": relu,
+    "leaky_relu": leaky_relu,
+    "tanh": tanh,
+    "sin": sin,
+    "sigmoid": sigmoid,
+    "gelu": gelu,
+    "softplus": softplus,
+    "square": square,
+    "identity": identity,
+    "add": add,
+    "multiply": multiply,
+}
+
+_NAMES = {fn: name for name, fn in ACTIVATIONS.items()}
+
+
+def resolve(fn: str | Activation) -> str | Activation:
+    """Name of ``fn`` if :data:`ACTIVATIONS` knows it, else the callable itself.
+
+    Raises
+    ------
+    ValueError
+        A string that is no key of :data:`ACTIVATIONS`.
+    TypeError
+        Neither a string nor callable.
+    """
+    if isinstance(fn, str):
+        if fn not in ACTIVATIONS:
+            raise ValueError(f"unknown activation {fn!r}; known: {', '.join(ACTIVATIONS)}")
+        return fn
+    if not callable(fn):
+        raise TypeError(f"an activation is a name or a function fn(xp, *x), not {type(fn).__name__}")
+    return _NAMES.get(fn, fn)

@@ -1,0 +1,197 @@
+"""One loop that runs a plan with any array library.
+
+The library is an argument (:class:`Ops`), never a global or a guess: ``NUMPY`` here, ``tnkit_nn.TORCH`` for torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tnkit.activations import ACTIVATIONS
+from tnkit.lower import Contract, Reduce, View
+from tnkit.network import Network
+from tnkit.ordering import Optimizer
+from tnkit.plan import Plan, plan
+
+__all__ = ["NUMPY", "Ops", "check_arrays", "constant", "contract", "run"]
+
+
+@dataclass(frozen=True)
+class Ops:
+    """What an array library must give to run a plan.
+
+    Attributes
+    ----------
+    name
+        For messages.
+    xp
+        Namespace with ``matmul``, ``diagonal``, ``sum`` and what the activations use.
+    permute
+        ``permute(x, axes)``.
+    swap
+        ``swap(x)``: exchange the last two axes.
+    like
+        ``like(a, x)``: the numpy array ``a`` in the library, dtype and device of ``x``.
+    mixes
+        Whether the library multiplies arrays of different dtypes.
+    """
+
+    name: str
+    xp: Any
+    permute: Callable[[Any, tuple[int, ...]], Any]
+    swap: Callable[[Any], Any]
+    like: Callable[[np.ndarray, Any], Any]
+    mixes: bool = False
+
+
+NUMPY = Ops(
+    name="numpy",
+    xp=np,
+    permute=np.transpose,
+    swap=lambda x: x.swapaxes(-1, -2),
+    like=lambda a, x: a.astype(np.asarray(x).dtype),
+    mixes=True,
+)
+
+
+def constant(kind: str, shape: tuple[int, ...]) -> np.ndarray:
+    """The array of a node with ``fixed=kind`` (see :data:`tnkit.network.CONSTANTS`), float64."""
+    if kind == "ones":
+        return np.ones(shape)
+    out = np.zeros(shape)
+    if kind == "e0":
+        out[(0,) * len(shape)] = 1.0
+    elif kind == "delta":
+        for k in range(min(shape, default=1)):
+            out[(k,) * len(shape)] = 1.0
+    else:
+        raise ValueError(f"unknown constant {kind!r}")
+    return out
+
+
+def _view(x: Any, view: View, ops: Ops) -> Any:
+    if view.permute is not None:
+        x = ops.permute(x, view.permute)
+    if view.reshape is not None:
+        x = x.reshape(view.reshape)
+    return ops.swap(x) if view.swap else x
+
+
+def run(plan: Plan, arrays: Mapping[str, Any], ops: Ops = NUMPY) -> Any:
+    """Execute a plan.
+
+    Parameters
+    ----------
+    plan
+        From :func:`tnkit.plan`.
+    arrays
+        Array name -> array of ``ops``'s library; shapes are taken on trust (:func:`contract` checks them).
+    ops
+        The library.
+
+    Returns
+    -------
+    array
+        Of shape ``plan.network.shape``, with the dtype and device of the arrays.
+    """
+    xp = ops.xp
+    slots: list[Any] = [arrays[name] for name in plan.inputs]
+    for step, dead in zip(plan.steps, plan.last_use, strict=True):
+        if isinstance(step, Contract):
+            a = _view(slots[step.operands[0]], step.views[0], ops)
+            b = _view(slots[step.operands[1]], step.views[1], ops)
+            x = a * b if step.multiply else xp.matmul(a, b)
+            if step.result.reshape is not None:
+                x = x.reshape(step.result.reshape)
+            if step.result.permute is not None:
+                x = ops.permute(x, step.result.permute)
+        elif isinstance(step, Reduce):
+            x = slots[step.operand]
+            for i, j in step.diagonals:
+                x = xp.diagonal(x, 0, i, j)
+            if step.axes:
+                x = xp.sum(x, step.axes, dtype=x.dtype)
+            if step.permute is not None:
+                x = ops.permute(x, step.permute)
+        else:
+            fn = ACTIVATIONS[step.fn] if isinstance(step.fn, str) else step.fn
+            x = fn(xp, *[slots[s] for s in step.operands])
+        for s in dead:
+            slots[s] = None
+        slots.append(x)
+    return slots[plan.output]
+
+
+def check_arrays(net: Network, arrays: Mapping[str, Any], ops: Ops = NUMPY, dynamic: str | None = None) -> dict[str, Any]:
+    """The arrays that ``net`` needs, constants filled in.
+
+    Raises
+    ------
+    KeyError
+        An array is missing.
+    ValueError
+        A shape that disagrees with the network (node, index and sizes are named), an array that no node uses, or mixed
+        dtypes where the library does not mix them.
+    """
+    full: dict[str, Any] = {}
+    missing = []
+    for node, owner in net._walk():
+        if node.array in full:
+            continue
+        shape = tuple(owner.sizes[i] for i in node.inds)
+        if node.array not in arrays:
+            if isinstance(node.fixed, str):
+                missing.append((node, shape))
+                continue
+            raise KeyError(f"no array {node.array!r} for node {node.name!r} of shape {shape}")
+        array = arrays[node.array]
+        got = tuple(array.shape) if hasattr(array, "shape") else np.shape(array)
+        if len(got) != len(shape):
+            raise ValueError(f"node {node.name!r} has indices {node.inds}, but its array has {len(got)} axes {got}")
+        for i, have, want in zip(node.inds, got, shape, strict=True):
+            if have != want and i != dynamic:
+                raise ValueError(f"node {node.name!r}: index {i!r} has size {want}, but its array has {have} there (shape {got})")
+        full[node.array] = array
+    extra = [name for name in arrays if name not in net.array_shapes]
+    if extra:
+        raise ValueError(f"array {extra[0]!r} belongs to no node; the network has {', '.join(net.array_shapes)}")
+    dtypes = {str(a.dtype): name for name, a in full.items() if hasattr(a, "dtype")}
+    if len(dtypes) > 1 and not ops.mixes:
+        raise ValueError(f"{ops.name} does not mix dtypes: " + ", ".join(f"array {n!r} is {d}" for d, n in dtypes.items()))
+    for node, shape in missing:
+        value = constant(str(node.fixed), shape)
+        full[node.array] = ops.like(value, next(iter(full.values()))) if full else value
+    return full
+
+
+def contract(
+    net: Network, arrays: Mapping[str, Any], *, optimizer: str | Optimizer = "auto", ops: Ops = NUMPY
+) -> Any:
+    """Contract a network: check the arrays, plan (cached), run.
+
+    Parameters
+    ----------
+    net
+        Any network.
+    arrays
+        Array name -> array; constants may be left out.
+    optimizer
+        As for :func:`tnkit.plan`.
+    ops
+        The array library, ``NUMPY`` or ``tnkit_nn.TORCH``.
+
+    Returns
+    -------
+    array
+        Of shape ``net.shape``.
+
+    Raises
+    ------
+    KeyError, ValueError
+        From :func:`check_arrays`.
+    """
+    return run(plan(net, optimizer), check_arrays(net, arrays, ops), ops)

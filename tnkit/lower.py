@@ -1,0 +1,175 @@
+"""The steps that a plan is made of, and how one contraction becomes permute, reshape and matmul.
+
+Every step is a frozen value of numbers, so ``torch.compile`` and ``vmap`` see constants.  No einsum string is evaluated
+at run time: letters exist for the reader only, and no step is limited to 52 of them.  A shape entry of -1 stands for the
+one dynamic index (a batch whose size is known only when the plan runs).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+
+import opt_einsum as oe
+
+from tnkit.activations import Activation
+
+__all__ = ["Apply", "Contract", "Reduce", "Step", "View", "lower_pair", "lower_single"]
+
+Inds = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class View:
+    """How one tensor is brought into place: ``permute`` (or None), ``reshape`` (or None), then swap its last two axes."""
+
+    permute: tuple[int, ...] | None = None
+    reshape: tuple[int, ...] | None = None
+    swap: bool = False
+
+    @property
+    def copies(self) -> bool:
+        """Whether a permuted tensor is reshaped, which copies it."""
+        return self.permute is not None and self.reshape is not None
+
+
+@dataclass(frozen=True)
+class Reduce:
+    """One tensor alone: diagonals of its traces, then sums over ``axes``, then a permutation."""
+
+    operand: int
+    target: int
+    equation: str
+    diagonals: tuple[tuple[int, int], ...]
+    axes: tuple[int, ...]
+    permute: tuple[int, ...] | None
+    flops: int
+    read: int
+    size: int
+
+    @property
+    def operands(self) -> tuple[int, ...]:
+        """Slots read."""
+        return (self.operand,)
+
+
+@dataclass(frozen=True)
+class Contract:
+    """Two tensors into one: ``(batch, m, k) @ (batch, k, n)``, or their outer product where no index is summed."""
+
+    operands: tuple[int, int]
+    target: int
+    equation: str
+    views: tuple[View, View]
+    multiply: bool
+    result: View
+    flops: int
+    read: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Apply:
+    """``fn`` on tensors whose axes already agree."""
+
+    operands: tuple[int, ...]
+    target: int
+    equation: str
+    fn: str | Activation
+    flops: int
+    read: int
+    size: int
+
+
+Step = Reduce | Contract | Apply
+
+
+def _equation(terms: Sequence[Inds], output: Inds) -> str:
+    letters: dict[str, str] = {}
+    for term in terms:
+        for i in term:
+            letters.setdefault(i, oe.get_symbol(len(letters)))
+    spell = ["".join(letters[i] for i in term) for term in (*terms, output)]
+    return ",".join(spell[:-1]) + "->" + spell[-1]
+
+
+def _permutation(source: Inds, target: Inds) -> tuple[int, ...] | None:
+    return None if source == target else tuple(source.index(i) for i in target)
+
+
+def lower_single(
+    inds: Inds, keep: Sequence[str], sizes: Mapping[str, int], operand: int, target: int
+) -> tuple[Reduce, Inds]:
+    """Take traces of ``inds`` and sum what is not in ``keep``; the axes come out in the order of ``keep``."""
+    left, diagonals = list(inds), []
+    for i in dict.fromkeys(inds):
+        while left.count(i) > 1:
+            a = left.index(i)
+            b = left.index(i, a + 1)
+            diagonals.append((a, b))
+            del left[b], left[a]
+            left.append(i)  # diagonal() puts the shared axis last, in numpy and torch
+    out = tuple(i for i in keep if i in left)
+    axes = tuple(k for k, i in enumerate(left) if i not in out)
+    rest = tuple(i for i in left if i in out)
+    elements = prod(sizes[i] for i in left)
+    step = Reduce(
+        operand, target, _equation([inds], out), tuple(diagonals), axes, _permutation(rest, out),
+        flops=elements if axes else 0, read=prod(sizes[i] for i in inds), size=prod(sizes[i] for i in out),
+    )  # fmt: skip
+    return step, out
+
+
+def _extent(inds: Sequence[str], sizes: Mapping[str, int], dynamic: str | None) -> int:
+    return -1 if dynamic in inds else prod(sizes[i] for i in inds)
+
+
+def _view(inds: Inds, batch: Inds, rows: Inds, cols: Inds, sizes: Mapping[str, int], dynamic: str | None) -> View:
+    """Bring ``inds`` to ``(batch, rows, cols)``, reading them in place where their order allows it."""
+    want, swapped = (*batch, *rows, *cols), (*batch, *cols, *rows)
+    lead = [_extent(batch, sizes, dynamic)] if batch else []
+    r, c = _extent(rows, sizes, dynamic), _extent(cols, sizes, dynamic)
+    groups = [g for g in ((batch,) if batch else ()) + (rows, cols)]
+    swap = inds != want and inds == swapped and bool(rows) and bool(cols)
+    shape = (*lead, c, r) if swap else (*lead, r, c)
+    plain = all(len(g) == 1 for g in groups)  # each group one axis already: no reshape
+    return View(None if swap else _permutation(inds, want), None if plain else shape, swap)
+
+
+def lower_pair(
+    left: Inds, right: Inds, keep: Sequence[str], sizes: Mapping[str, int], operands: tuple[int, int], target: int,
+    dynamic: str | None = None, order: Inds | None = None,
+) -> tuple[Contract, Inds]:  # fmt: skip
+    """Contract two tensors without traces, keeping the indices in ``keep``.
+
+    ``order``: the axes' order wanted of the result (the last step of a network); else the cheapest.
+    """
+    kept = set(keep)
+    common = [i for i in left if i in right]
+    batch = tuple(i for i in common if i in kept)
+    m = tuple(i for i in left if i not in right)
+    n = tuple(i for i in right if i not in left)
+    if order is not None and (*batch, *n, *m) == order:
+        left, right, m, n, operands = right, left, n, m, (operands[1], operands[0])
+        common = [i for i in left if i in right]
+    larger = left if prod(sizes[i] for i in left) >= prod(sizes[i] for i in right) else right
+    k = tuple(i for i in larger if i in common and i not in kept)
+    batch = tuple(i for i in larger if i in batch)
+    views = (
+        _view(left, batch, m, k, sizes, dynamic),
+        _view(right, batch, k, n, sizes, dynamic),
+    )
+    natural = (*batch, *m, *n)
+    out = natural if order is None else order
+    shape = tuple(-1 if i == dynamic else sizes[i] for i in natural)
+    flat = (1 if batch else 0) + 2
+    whole = len(natural) == flat and len(m) == len(n) == 1 and len(batch) <= 1
+    space = prod(sizes[i] for i in {*left, *right})
+    step = Contract(
+        operands, target, _equation([left, right], out), views, not k,
+        View(reshape=None if whole else shape, permute=_permutation(natural, out)),
+        flops=space * (2 if k else 1), read=prod(sizes[i] for i in left) + prod(sizes[i] for i in right),
+        size=prod(sizes[i] for i in out),
+    )  # fmt: skip
+    return step, out

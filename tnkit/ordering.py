@@ -1,0 +1,160 @@
+"""Path optimisers behind one call: ``(inputs, output, sizes, memory_limit) -> path`` (opt_einsum's own).
+
+``inputs`` are tuples of distinct index names, ``output`` a tuple, ``path`` a list of pairs of positions, each pair
+removed from the list and its result appended.  Any optimiser of opt_einsum or cotengra is such a function already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import opt_einsum as oe
+
+__all__ = ["OPTIMIZERS", "Optimizer", "find_path", "path_flops"]
+
+Inds = tuple[str, ...]
+Path = list[tuple[int, ...]]
+Optimizer = Callable[[Sequence[Any], Any, Mapping[str, int], Any], Any]
+
+#: Above this many multiply-adds a second of hyper-search is cheaper than contracting a poor path.
+_WORTH_A_SEARCH = 1e9
+
+
+def greedy(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], memory_limit: Any = None) -> Path:
+    """opt_einsum's greedy path: milliseconds, for any size of network."""
+    return list(oe.paths.greedy([frozenset(i) for i in inputs], frozenset(output), dict(sizes), memory_limit))
+
+
+def optimal(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], memory_limit: Any = None) -> Path:
+    """The path of fewest operations, by dynamic programming; practical to about 20 nodes."""
+    return list(oe.DynamicProgramming(minimize="flops")([frozenset(i) for i in inputs], frozenset(output), dict(sizes), memory_limit))
+
+
+def random_greedy(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], memory_limit: Any = None) -> Path:
+    """Best of 128 randomised greedy paths (cotengra's, in Rust); seeded."""
+    from cotengra.pathfinders.path_basic import optimize_random_greedy_track_flops
+
+    # repeated equal terms and names are fine here, and so are disconnected networks
+    path, _ = optimize_random_greedy_track_flops(list(inputs), output, dict(sizes), ntrials=128, seed=0, use_ssa=False)
+    return [tuple(p) for p in path]
+
+
+def hyper(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], memory_limit: Any = None) -> Path:
+    """cotengra's hyper-optimised search (Gray and Kourtis, arXiv 2002.01935): about a second, the best orders."""
+    import cotengra as ctg
+
+    search = ctg.HyperOptimizer(
+        methods=["greedy"], max_repeats=64, max_time=2.0, parallel=False, progbar=False, optlib="random", minimize="combo-64"
+    )
+    return [tuple(p) for p in search(list(inputs), output, dict(sizes), memory_limit)]
+
+
+def auto(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], memory_limit: Any = None) -> Path:
+    """``optimal`` up to 9 nodes, else ``random-greedy``, and ``hyper`` where the estimate says that a search pays."""
+    if len(inputs) <= 9:
+        return optimal(inputs, output, sizes, memory_limit)
+    path = random_greedy(inputs, output, sizes, memory_limit)
+    flops = path_flops(inputs, output, sizes, path)
+    if flops > _WORTH_A_SEARCH:
+        other = hyper(inputs, output, sizes, memory_limit)
+        path = min(path, other, key=lambda p: path_flops(inputs, output, sizes, p))
+    return path
+
+
+OPTIMIZERS: dict[str, Optimizer] = {
+    "auto": auto,
+    "greedy": greedy,
+    "optimal": optimal,
+    "random-greedy": random_greedy,
+    "hyper": hyper,
+}
+
+
+def path_flops(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], path: Sequence[Sequence[int]]) -> float:
+    """Multiply-adds of a path: the product of all sizes at every pairwise step, summed."""
+    terms = [frozenset(i) for i in inputs]
+    count: dict[str, int] = {}
+    for term in (*terms, frozenset(output)):
+        for i in term:
+            count[i] = count.get(i, 0) + 1
+    total = 0.0
+    for step in path:
+        gone = [terms[k] for k in step]
+        terms = [t for k, t in enumerate(terms) if k not in set(step)]
+        every = frozenset().union(*gone)
+        cost = 1.0
+        for i in every:
+            cost *= sizes[i]
+        total += cost
+        for t in gone:
+            for i in t:
+                count[i] -= 1
+        result = frozenset(i for i in every if count[i])
+        for i in result:
+            count[i] += 1
+        terms.append(result)
+    return total
+
+
+def find_path(
+    inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], optimizer: str | Optimizer = "auto"
+) -> Path:
+    """A complete pairwise path for any inputs, by a name of :data:`OPTIMIZERS` or any optimiser object.
+
+    Index names are translated to single characters first, since some optimisers take no others.
+
+    Raises
+    ------
+    ValueError
+        An unknown name, or an optimiser that returned a path which does not contract everything.
+    TypeError
+        An optimiser that is neither a name nor callable.
+    """
+    if isinstance(optimizer, str):
+        if optimizer not in OPTIMIZERS:
+            raise ValueError(f"unknown optimizer {optimizer!r}; known: {', '.join(OPTIMIZERS)}, or pass an optimiser object")
+        optimizer = OPTIMIZERS[optimizer]
+    if not callable(optimizer):
+        raise TypeError(f"an optimizer is a name or a function (inputs, output, sizes, memory_limit), not {type(optimizer).__name__}")
+    if len(inputs) == 1:
+        return []
+    if len(inputs) == 2:
+        return [(0, 1)]
+    letters: dict[str, str] = {}
+    for term in inputs:
+        for i in term:
+            letters.setdefault(i, oe.get_symbol(len(letters)))
+    short = [tuple(dict.fromkeys(letters[i] for i in term)) for term in inputs]
+    path = optimizer(short, tuple(letters[i] for i in output), {letters[i]: sizes[i] for i in letters}, None)
+    return _pairwise(path, len(inputs))
+
+
+def _pairwise(path: Sequence[Sequence[int]], n: int) -> Path:
+    """The path with every step a pair: single-term steps dropped, larger ones folded, the rest joined at the end."""
+    order = list(range(n))  # which live term stands at each position
+    live, out, nxt = list(range(n)), [], n
+
+    def merge(a: int, b: int) -> int:
+        nonlocal nxt
+        i, j = sorted((live.index(a), live.index(b)))
+        out.append((i, j))
+        live.pop(j)
+        live.pop(i)
+        live.append(nxt)
+        nxt += 1
+        return nxt - 1
+
+    for step in path:
+        if any(not 0 <= k < len(order) for k in step):
+            raise ValueError(f"the optimizer's path has step {tuple(step)} where only {len(order)} terms are left")
+        terms = [order[k] for k in sorted(step, reverse=True)]
+        order = [t for k, t in enumerate(order) if k not in set(step)]
+        while len(terms) > 1:
+            terms.append(merge(terms.pop(0), terms.pop(0)))
+        order.extend(terms)
+    while len(order) > 1:
+        order.append(merge(order.pop(0), order.pop(0)))
+    return out
+
+
