@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tnkit.activations import ACTIVATIONS
-from tnkit.lower import Contract, Reduce, View
+from tnkit.lower import Contract, Reduce, Step, View
 from tnkit.network import Network
 from tnkit.ordering import Optimizer
 from tnkit.plan import Plan, plan
@@ -38,6 +38,8 @@ class Ops:
         ``like(a, x)``: the numpy array ``a`` in the library, dtype and device of ``x``.
     mixes
         Whether the library multiplies arrays of different dtypes.
+    array
+        Type of the library's arrays, so that another library's are refused; any by default.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Ops:
     swap: Callable[[Any], Any]
     like: Callable[[np.ndarray, Any], Any]
     mixes: bool = False
+    array: type | tuple[type, ...] = object
 
 
 NUMPY = Ops(
@@ -55,6 +58,7 @@ NUMPY = Ops(
     swap=lambda x: x.swapaxes(-1, -2),
     like=lambda a, x: a.astype(np.asarray(x).dtype),
     mixes=True,
+    array=(np.ndarray, np.generic),
 )
 
 
@@ -81,6 +85,24 @@ def _view(x: Any, view: View, ops: Ops) -> Any:
     return ops.swap(x) if view.swap else x
 
 
+def _step(step: Step, slots: list[Any], ops: Ops) -> Any:
+    """The result of one step; a function of its own so that its copies die with it."""
+    xp = ops.xp
+    if isinstance(step, Contract):
+        a = _view(slots[step.operands[0]], step.views[0], ops)
+        b = _view(slots[step.operands[1]], step.views[1], ops)
+        return _view(a * b if step.multiply else xp.matmul(a, b), step.result, ops, last=True)
+    if isinstance(step, Reduce):
+        x = slots[step.operand]
+        for i, j in step.diagonals:
+            x = xp.diagonal(x, 0, i, j)
+        if step.axes:
+            x = xp.sum(x, step.axes, dtype=x.dtype)
+        return x if step.permute is None else ops.permute(x, step.permute)
+    fn = ACTIVATIONS[step.fn] if isinstance(step.fn, str) else step.fn
+    return fn(xp, *[slots[s] for s in step.operands])
+
+
 def run(plan: Plan, arrays: Mapping[str, Any], ops: Ops = NUMPY) -> Any:
     """Execute a plan.
 
@@ -98,31 +120,11 @@ def run(plan: Plan, arrays: Mapping[str, Any], ops: Ops = NUMPY) -> Any:
     array
         Of shape ``plan.network.shape``, with the dtype and device of the arrays.
     """
-    xp = ops.xp
     slots: list[Any] = [arrays[name] for name in plan.inputs]
     for step, dead in zip(plan.steps, plan.last_use, strict=True):
-        if isinstance(step, Contract):
-            a = _view(slots[step.operands[0]], step.views[0], ops)
-            b = _view(slots[step.operands[1]], step.views[1], ops)
-            x = a * b if step.multiply else xp.matmul(a, b)
-            if step.result.reshape is not None:
-                x = x.reshape(step.result.reshape)
-            if step.result.permute is not None:
-                x = ops.permute(x, step.result.permute)
-        elif isinstance(step, Reduce):
-            x = slots[step.operand]
-            for i, j in step.diagonals:
-                x = xp.diagonal(x, 0, i, j)
-            if step.axes:
-                x = xp.sum(x, step.axes, dtype=x.dtype)
-            if step.permute is not None:
-                x = ops.permute(x, step.permute)
-        else:
-            fn = ACTIVATIONS[step.fn] if isinstance(step.fn, str) else step.fn
-            x = fn(xp, *[slots[s] for s in step.operands])
+        slots.append(_step(step, slots, ops))
         for s in dead:
             slots[s] = None
-        slots.append(x)
     return slots[plan.output]
 
 

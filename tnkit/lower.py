@@ -15,9 +15,12 @@ import opt_einsum as oe
 
 from tnkit.activations import Activation
 
-__all__ = ["Apply", "Contract", "Reduce", "Step", "View", "lower_pair", "lower_single"]
+__all__ = ["Apply", "Contract", "Reduce", "Step", "View", "dense", "lower_pair", "lower_single", "reshaped", "viewed"]
 
 Inds = tuple[str, ...]
+
+#: Above this many axes, those of size 1 are dropped on the way (numpy and torch stop at 64, older numpy at 32).
+_MANY_AXES = 30
 
 
 @dataclass(frozen=True)
@@ -27,11 +30,6 @@ class View:
     permute: tuple[int, ...] | None = None
     reshape: tuple[int, ...] | None = None
     swap: bool = False
-
-    @property
-    def copies(self) -> bool:
-        """Whether a permuted tensor is reshaped, which copies it."""
-        return self.permute is not None and self.reshape is not None
 
 
 @dataclass(frozen=True)
@@ -121,6 +119,47 @@ def lower_single(
     return step, out
 
 
+def dense(shape: Sequence[int]) -> tuple[int, ...]:
+    """Strides, in entries, of a C-contiguous array."""
+    return tuple(prod(shape[k + 1 :]) for k in range(len(shape)))
+
+
+def reshaped(shape: Sequence[int], strides: Sequence[int], new: Sequence[int]) -> tuple[int, ...] | None:
+    """Strides of the reshaped array if it can be read in place; None if it has to be copied."""
+    axes = [(n, s) for n, s in zip(shape, strides, strict=True) if n > 1]
+    runs: list[tuple[int, int]] = []  # neighbouring axes that are one in memory: (entries, innermost stride)
+    for n, s in axes:
+        if runs and runs[-1][1] == n * s:
+            runs[-1] = (runs[-1][0] * n, s)
+        else:
+            runs.append((n, s))
+    out: list[int] = []
+    left, inner = 1, 1
+    for n in reversed(new):
+        if n > 1 and left == 1:
+            left, inner = runs.pop()
+        if left % n:
+            return None
+        out.append(inner)
+        left, inner = left // n, inner * n
+    return tuple(reversed(out))
+
+
+def viewed(view: View, shape: Sequence[int], strides: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...], bool]:
+    """Shape and strides of what ``view`` gives, and whether it copies."""
+    shape, strides, copied = tuple(shape), tuple(strides), False
+    if view.permute is not None:
+        shape, strides = tuple(shape[k] for k in view.permute), tuple(strides[k] for k in view.permute)
+    if view.reshape is not None:
+        known = prod(n for n in view.reshape if n != -1)
+        new = tuple(prod(shape) // known if n == -1 else n for n in view.reshape)
+        inplace = reshaped(shape, strides, new)
+        shape, strides, copied = new, inplace or dense(new), inplace is None
+    if view.swap:
+        shape, strides = (*shape[:-2], shape[-1], shape[-2]), (*strides[:-2], strides[-1], strides[-2])
+    return shape, strides, copied
+
+
 def _extent(inds: Sequence[str], sizes: Mapping[str, int], dynamic: str | None) -> int:
     return -1 if dynamic in inds else prod(sizes[i] for i in inds)
 
@@ -130,7 +169,7 @@ def _view(inds: Inds, batch: Inds, rows: Inds, cols: Inds, sizes: Mapping[str, i
     want, swapped = (*batch, *rows, *cols), (*batch, *cols, *rows)
     lead = [_extent(batch, sizes, dynamic)] if batch else []
     r, c = _extent(rows, sizes, dynamic), _extent(cols, sizes, dynamic)
-    groups = [g for g in ((batch,) if batch else ()) + (rows, cols)]
+    groups = ((batch,) if batch else ()) + (rows, cols)
     swap = inds != want and inds == swapped and bool(rows) and bool(cols)
     shape = (*lead, c, r) if swap else (*lead, r, c)
     plain = all(len(g) == 1 for g in groups)  # each group one axis already: no reshape
@@ -160,11 +199,15 @@ def lower_pair(
         _view(left, batch, m, k, sizes, dynamic),
         _view(right, batch, k, n, sizes, dynamic),
     )
-    natural = (*batch, *m, *n)
+    natural = tuple(i for i in (*batch, *m, *n) if i in kept)
+    if len(natural) > _MANY_AXES:
+        natural = tuple(i for i in natural if sizes[i] > 1 or i == dynamic)
+    if order is not None:  # axes of size 1 that were dropped on the way come back in front, where they cost nothing
+        natural = (*(i for i in order if i not in natural), *natural)
     out = natural if order is None else order
     shape = tuple(-1 if i == dynamic else sizes[i] for i in natural)
     flat = (1 if batch else 0) + 2
-    whole = len(natural) == flat and len(m) == len(n) == 1 and len(batch) <= 1
+    whole = len(natural) == flat and natural == (*batch, *m, *n) and len(m) == len(n) == 1
     space = prod(sizes[i] for i in {*left, *right})
     step = Contract(
         operands, target, _equation([left, right], out), views, not k,

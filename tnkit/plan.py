@@ -13,13 +13,14 @@ from math import prod
 
 from tabulate import tabulate
 
-from tnkit.lower import Apply, Contract, Reduce, Step, lower_pair, lower_single
+from tnkit.lower import Apply, Contract, Reduce, Step, dense, lower_pair, lower_single, viewed
 from tnkit.network import Elementwise, Network, Node
 from tnkit.ordering import Optimizer, Path, find_path
 
 __all__ = ["Plan", "plan"]
 
 Inds = tuple[str, ...]
+Ints = tuple[int, ...]
 
 
 @dataclass(frozen=True, repr=False)
@@ -69,12 +70,8 @@ class Plan:
     @cached_property
     def bytes_moved(self) -> int:
         """Bytes read and written by the steps, copies that permutations force included."""
-        entries = 0
-        for step in self.steps:
-            entries += step.read + step.size
-            if isinstance(step, Contract):
-                entries += 2 * _copied(step, self.slot_sizes)
-        return entries * self.itemsize
+        entries = sum(step.read + step.size for step in self.steps)
+        return (entries + 2 * sum(map(sum, self._memory.copied))) * self.itemsize
 
     @cached_property
     def slot_sizes(self) -> tuple[int, ...]:
@@ -89,29 +86,64 @@ class Plan:
 
     @cached_property
     def peak(self) -> int:
-        """Bytes alive at most during one forward: inputs, live intermediates, the copies of the running step."""
-        inputs = len(self.inputs)
-        live = top = sum(self.slot_sizes[:inputs])
-        for step, dead in zip(self.steps, self.last_use, strict=True):
-            top = max(top, live + step.size + _copied(step, self.slot_sizes))
-            live += step.size - sum(self.slot_sizes[s] for s in dead if s >= inputs)
+        """Bytes alive at most during one forward: inputs, live intermediates, the copies of the running step.
+
+        Temporaries inside an activation are not counted.
+        """
+        memory, sizes, n = self._memory, self.slot_sizes, len(self.inputs)
+        users = [0] * len(sizes)  # slots alive that read a slot's memory
+        live = top = sum(sizes[:n])
+        for k, dead in enumerate(self.last_use):
+            target = memory.base[n + k]
+            users[target] += 1
+            live += sizes[target] if target == n + k else 0
+            top = max(top, live + sum(memory.copied[k]))
+            for s in dead:
+                base = memory.base[s]
+                users[base] -= 1
+                live -= sizes[base] if base >= n and users[base] == 0 else 0
         return top * self.itemsize
 
     @cached_property
     def peak_backward(self) -> int:
-        """Bytes alive at most during forward and backward: what autograd keeps plus the gradients alive."""
-        inputs = len(self.inputs)
-        saved = sum(self.slot_sizes) + sum(_copied(step, self.slot_sizes) for step in self.steps)
-        grads: dict[int, int] = {self.output: self.slot_sizes[self.output]}
-        top = saved
-        for step in reversed(self.steps):
-            for s in step.operands:
-                grads[s] = self.slot_sizes[s]
-            top = max(top, saved + sum(grads.values()))
-            if step.target not in step.operands:
-                grads.pop(step.target, None)
-                saved -= self.slot_sizes[step.target] + _copied(step, self.slot_sizes)
-        return max(top, saved + sum(self.slot_sizes[:inputs])) * self.itemsize
+        """Bytes alive at most during forward and backward: what autograd keeps plus the gradients alive.
+
+        As if every input needed a gradient; an activation is taken to keep its arguments and its result.
+        """
+        saved, first = self._saved()
+        sizes, n = self.slot_sizes, len(self.inputs)
+        kept = sum(sizes[:n]) + sum(saved)
+        grads = {self.output: sizes[self.output]}
+        top = max(self.peak // self.itemsize, kept + sizes[self.output])
+        for k in reversed(range(len(self.steps))):
+            step = self.steps[k]
+            made = sum(sizes[s] for s in step.operands) if not _passes(step) else 0
+            top = max(top, kept + sum(grads.values()) + made)
+            grads.pop(step.target, None)
+            grads.update({s: sizes[s] for s in step.operands})
+            kept -= saved[k]
+        return top * self.itemsize
+
+    def _saved(self) -> tuple[list[int], dict[int, int]]:
+        """Entries that autograd begins to keep at each step, beside the inputs, and the step at which a slot's begin."""
+        memory, sizes, n = self._memory, self.slot_sizes, len(self.inputs)
+        saved, first = [0] * len(self.steps), {}
+        for k, step in enumerate(self.steps):
+            slots: list[int] = []
+            if isinstance(step, Contract):
+                saved[k] += sum(memory.copied[k])
+                slots = [s for s, copied in zip(step.operands, memory.copied[k], strict=True) if not copied]
+            elif isinstance(step, Apply) and not _passes(step):
+                slots = [*step.operands, step.target]
+            for base in {memory.base[s] for s in slots}:
+                if base >= n and base not in first:
+                    first[base] = k
+                    saved[k] += sizes[base]
+        return saved, first
+
+    @cached_property
+    def _memory(self) -> _Memory:
+        return _layouts(self)
 
     # -- text -------------------------------------------------------------------------------------------------------
     def __repr__(self) -> str:
@@ -148,12 +180,9 @@ def _kind(step: Step) -> str:
     return "reduce" if isinstance(step, Reduce) else "multiply" if step.multiply else "matmul"
 
 
-def _copied(step: Step, sizes: tuple[int, ...]) -> int:
-    """Entries that a step copies to bring its tensors into place."""
-    if not isinstance(step, Contract):
-        return 0
-    copied = sum(sizes[s] for s, view in zip(step.operands, step.views, strict=True) if view.copies)
-    return copied
+def _passes(step: Step) -> bool:
+    """Whether a step's gradient is the result's own, so that nothing is kept and nothing is made."""
+    return isinstance(step, Apply) and step.fn in ("add", "identity")
 
 
 def _short(number: float) -> str:
@@ -162,6 +191,64 @@ def _short(number: float) -> str:
             return f"{number:.3g}{unit}" if unit else f"{number:.0f}"
         number /= 1000
     return f"{number:.3g}Z"
+
+
+# -- memory -----------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class _Memory:
+    """Entries that each step copies, an operand; and for each slot the slot whose memory it reads (itself, mostly)."""
+
+    copied: tuple[tuple[int, ...], ...]
+    base: tuple[int, ...]
+
+
+def _layouts(plan: Plan) -> _Memory:
+    """Follow shapes and strides through the steps: what is a view and what is a copy."""
+    shapes = [plan.network.array_shapes[name] for name in plan.inputs]
+    layout = [(shape, dense(shape)) for shape in shapes]
+    base, copied = list(range(len(layout))), []
+    for step in plan.steps:
+        copies, owner = (0,) * len(step.operands), step.target
+        if isinstance(step, Contract):
+            a, b = (viewed(v, *layout[s]) for s, v in zip(step.operands, step.views, strict=True))
+            copies = tuple(prod(x[0]) if x[2] or not (step.multiply or _blas(*x[:2])) else 0 for x in (a, b))
+            shape = (*a[0][:-1], b[0][-1])
+            layout.append(viewed(step.result, shape, dense(shape))[:2])
+        elif isinstance(step, Reduce):
+            layout.append(_reduced(step, *layout[step.operand]))
+            owner = step.target if step.axes else base[step.operand]
+        else:
+            shape, strides = layout[step.operands[0]]
+            layout.append((shape, _like(shape, strides)))
+            owner = base[step.operands[0]] if step.fn == "identity" else owner
+        copied.append(copies)
+        base.append(owner)
+    return _Memory(tuple(copied), tuple(base))
+
+
+def _blas(shape: Ints, strides: Ints) -> bool:
+    """Whether matmul reads matrices of these strides without a copy: rows or columns are contiguous."""
+    return any(n == 1 or s == 1 for n, s in zip(shape[-2:], strides[-2:], strict=True))
+
+
+def _like(shape: Ints, strides: Ints) -> Ints:
+    """Strides of a new array whose axes lie in memory in the order of these."""
+    order = sorted(range(len(shape)), key=lambda k: -strides[k])
+    packed = dict(zip(order, dense([shape[k] for k in order]), strict=True))
+    return tuple(packed[k] for k in range(len(shape)))
+
+
+def _reduced(step: Reduce, shape: Ints, strides: Ints) -> tuple[Ints, Ints]:
+    axes = list(zip(shape, strides, strict=True))
+    for i, j in step.diagonals:
+        both = (axes[i][0], axes[i][1] + axes[j][1])
+        axes = [x for k, x in enumerate(axes) if k not in (i, j)] + [both]
+    axes = [x for k, x in enumerate(axes) if k not in step.axes]
+    shape, strides = tuple(n for n, _ in axes), tuple(s for _, s in axes)
+    if step.axes:
+        strides = _like(shape, strides)
+    order = step.permute or range(len(axes))
+    return tuple(shape[k] for k in order), tuple(strides[k] for k in order)
 
 
 # -- making one -------------------------------------------------------------------------------------------------------
@@ -193,12 +280,17 @@ class _Builder:
         path = self.find([inds for _, inds in terms], net.output, net.sizes)
         self.paths.append(tuple(path) or ((0,),))
         live = terms
+        count = _counts([inds for _, inds in live], net.output)
         for position, (a, b) in enumerate(path):
-            (sa, ia), (sb, ib) = live[a], live[b]
-            live = [t for k, t in enumerate(live) if k not in (a, b)]
-            elsewhere = set(net.output).union(*(inds for _, inds in live)) if live else set(net.output)
-            last = position == len(path) - 1
-            step, inds = lower_pair(ia, ib, [i for i in (*ia, *ib) if i in elsewhere], net.sizes, (sa, sb), self.next_slot, self.dynamic, order if last else None)  # fmt: skip
+            right, left = live.pop(max(a, b)), live.pop(min(a, b))
+            (sa, ia), (sb, ib) = (left, right) if a < b else (right, left)
+            for i in (*ia, *ib):
+                count[i] -= 1
+            keep = [i for i in (*ia, *ib) if count[i]]
+            last = order if position == len(path) - 1 else None
+            step, inds = lower_pair(ia, ib, keep, net.sizes, (sa, sb), self.next_slot, self.dynamic, last)
+            for i in inds:
+                count[i] += 1
             self.steps.append(step)
             live.append((step.target, inds))
         slot, inds = live[0]
@@ -237,19 +329,27 @@ def _counts(terms: list[Inds], output: Inds) -> dict[str, int]:
 
 def _last_use(steps: list[Step], output: int) -> tuple[tuple[int, ...], ...]:
     """After each step, the slots that nothing reads any more."""
-    last: dict[int, int] = {}
-    for k, step in enumerate(steps):
-        for s in step.operands:
-            last[s] = k
-    return tuple(tuple(s for s, k in last.items() if k == at and s != output) for at in range(len(steps)))
+    dead: list[tuple[int, ...]] = []
+    seen = {output}
+    for step in reversed(steps):
+        new = tuple(s for s in dict.fromkeys(step.operands) if s not in seen)
+        seen.update(new)
+        dead.append(new)
+    return tuple(reversed(dead))
 
 
 def _plan(net: Network, optimizer: str | Optimizer, itemsize: int, dynamic: str | None) -> Plan:
     def find(inputs: list[Inds], output: Inds, sizes: dict[str, int]) -> Path:
         return find_path(inputs, output, sizes, optimizer)
 
-    if dynamic is not None and dynamic not in net.output:
-        raise ValueError(f"dynamic index {dynamic!r} is not in the output {net.output}")
+    if not isinstance(net, Network):
+        raise TypeError(f"plan: expected a Network, not {type(net).__name__}")
+    if dynamic is not None:
+        if dynamic not in net.output:
+            raise ValueError(f"dynamic index {dynamic!r} is not in the output {net.output}")
+        for leaf in net.leaves:
+            if isinstance(leaf.fixed, str) and dynamic in leaf.inds:
+                raise ValueError(f"dynamic index {dynamic!r} is on node {leaf.name!r}, a constant of fixed shape")
     builder = _Builder(net, find, dynamic)
     output = builder.contract(net, net.output)
     return Plan(

@@ -1,0 +1,39 @@
+"""Lattices in the plane: PEPS."""
+
+from __future__ import annotations
+
+from tnkit.builders.chains import check_shape
+from tnkit.network import Network, Node
+
+__all__ = ["peps"]
+
+
+def peps(rows: int, cols: int, dim: int, rank: int) -> Network:
+    """Projected entangled pair state (Verstraete and Cirac 2004) on an open square lattice.
+
+    Parameters
+    ----------
+    rows, cols
+        Sites.
+    dim
+        Size of each open index ``i{row}_{col}``.
+    rank
+        Size of every bond.
+
+    Returns
+    -------
+    Network
+        ``peps_{row}_{col}``; parameters: sum over sites of dim x rank^(number of neighbours).
+    """
+    check_shape((rows, cols, dim, rank), "peps (rows, cols, dim, rank)")
+    nodes, output, sizes = [], [], {}
+    for y in range(rows):
+        for x in range(cols):
+            bonds = [f"v{y - 1}_{x}"] if y else []
+            bonds += [f"v{y}_{x}"] if y < rows - 1 else []
+            bonds += [f"h{y}_{x - 1}"] if x else []
+            bonds += [f"h{y}_{x}"] if x < cols - 1 else []
+            nodes.append(Node(f"peps_{y}_{x}", (f"i{y}_{x}", *bonds)))
+            output.append(f"i{y}_{x}")
+            sizes |= {f"i{y}_{x}": dim} | dict.fromkeys(bonds, rank)
+    return Network(tuple(nodes), tuple(output), sizes)

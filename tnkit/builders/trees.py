@@ -1,0 +1,175 @@
+"""Stars and trees: Tucker, CP, low rank, tree tensor networks (hierarchical Tucker), MERA."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+from tnkit.builders.chains import Rank, check_rank, check_shape
+from tnkit.network import Network, Node
+
+__all__ = ["cp", "low_rank", "mera", "tree", "tucker"]
+
+
+def tucker(shape: Sequence[int], rank: Rank) -> Network:
+    """Tucker decomposition: a core joined to one factor an axis.
+
+    Parameters
+    ----------
+    shape
+        Sizes of ``i0, i1, ...``.
+    rank
+        Core sizes ``r0, r1, ...``: an int for all (cut to the axis), or a sequence.
+
+    Returns
+    -------
+    Network
+        ``core`` and ``factor_k``; parameters: prod r(k) + sum n(k) r(k).
+    """
+    shape = check_shape(shape, "tucker")
+    ranks = check_rank(rank, len(shape), "tucker", shape)
+    core = Node("core", tuple(f"r{k}" for k in range(len(shape))))
+    factors = [Node(f"factor_{k}", (f"i{k}", f"r{k}")) for k in range(len(shape))]
+    sizes = {f"i{k}": n for k, n in enumerate(shape)} | {f"r{k}": r for k, r in enumerate(ranks)}
+    return Network((core, *factors), tuple(f"i{k}" for k in range(len(shape))), sizes)
+
+
+def cp(shape: Sequence[int], rank: int) -> Network:
+    """Canonical polyadic decomposition: one factor an axis, all on one hyperedge ``r``.
+
+    Parameters
+    ----------
+    shape
+        Sizes of ``i0, i1, ...``.
+    rank
+        Size of the hyperedge.
+
+    Returns
+    -------
+    Network
+        ``factor_k``; parameters: r sum n(k).
+    """
+    shape = check_shape(shape, "cp")
+    (r,) = check_rank([rank], 1, "cp")
+    nodes = tuple(Node(f"factor_{k}", (f"i{k}", "r")) for k in range(len(shape)))
+    sizes = {f"i{k}": n for k, n in enumerate(shape)} | {"r": r}
+    return Network(nodes, tuple(f"i{k}" for k in range(len(shape))), sizes)
+
+
+def low_rank(shape: Sequence[int], rank: int) -> Network:
+    """A matrix as a product of two, ``left @ right``.
+
+    Parameters
+    ----------
+    shape
+        (rows, columns); further axes count as columns.
+    rank
+        Inner size.
+
+    Returns
+    -------
+    Network
+        ``left`` (i0, r) and ``right`` (r, i1, ...); parameters: r (n(0) + n(1) n(2) ...).
+    """
+    shape = check_shape(shape, "low_rank", least=2)
+    (r,) = check_rank([rank], 1, "low_rank")
+    inds = tuple(f"i{k}" for k in range(len(shape)))
+    sizes = dict(zip(inds, shape, strict=True)) | {"r": r}
+    return Network((Node("left", (inds[0], "r")), Node("right", ("r", *inds[1:]))), inds, sizes)
+
+
+def tree(shape: Sequence[int], rank: int, arity: int = 2) -> Network:
+    """Tree tensor network (hierarchical Tucker): every node joins ``arity`` indices from below to one above.
+
+    ::
+
+             o
+           /   \\
+          o     o
+         / \\   / \\
+
+    Parameters
+    ----------
+    shape
+        Sizes of ``i0, i1, ...``, the leaves' legs.
+    rank
+        Size of the bonds, cut to what the indices below and beside it can use.
+    arity
+        Indices below a node.
+
+    Returns
+    -------
+    Network
+        ``node_{level}_{k}``, the root last; parameters: sum over nodes of (product of the sizes below) x (size above,
+        none at the root).
+    """
+    shape = check_shape(shape, "tree")
+    check_rank([rank], 1, "tree")
+    if arity < 2:
+        raise ValueError(f"tree: arity {arity} is below 2")
+    sizes: dict[str, int] = {f"i{k}": n for k, n in enumerate(shape)}
+    below = [(f"i{k}", n) for k, n in enumerate(shape)]  # index, product of the open sizes under it
+    nodes: list[Node] = []
+    level = 0
+    while True:
+        groups = [below[k : k + arity] for k in range(0, len(below), arity)]
+        above = []
+        for k, group in enumerate(groups):
+            inds = tuple(i for i, _ in group)
+            if len(groups) == 1:
+                return Network((*nodes, Node(f"node_{level}_0", inds)), tuple(f"i{k}" for k in range(len(shape))), sizes)
+            if len(group) == 1:
+                above.append(group[0])  # an odd one out waits for the next level
+                continue
+            bond, under = f"b{level}_{k}", prod(n for _, n in group)
+            sizes[bond] = min(rank, prod(sizes[i] for i in inds), prod(shape) // under)
+            nodes.append(Node(f"node_{level}_{k}", (*inds, bond)))
+            above.append((bond, under))
+        below, level = above, level + 1
+
+
+def mera(shape: Sequence[int], rank: int, periodic: bool = False) -> Network:
+    """Binary MERA (Vidal 2007): each level a row of disentanglers ``u`` on neighbours, then isometries ``w`` two to one.
+
+    Parameters
+    ----------
+    shape
+        Sizes of the physical indices ``i0, i1, ...``; at least two.
+    rank
+        Size of the indices above each isometry, cut to the product below.
+    periodic
+        Whether a disentangler joins the last site to the first (where that row is free).
+
+    Returns
+    -------
+    Network
+        ``u_{level}_{site}``, ``w_{level}_{site}``, ``top_{level}_0``; parameters: sum of (n(a) n(b))^2 over disentanglers,
+        n(a) n(b) m over isometries, n(a) n(b) at the top.
+    """
+    shape = check_shape(shape, "mera", least=2)
+    check_rank([rank], 1, "mera")
+    sizes: dict[str, int] = {f"i{k}": n for k, n in enumerate(shape)}
+    now = [(f"i{k}", k) for k in range(len(shape))]  # index, leftmost physical site under it
+    nodes: list[Node] = []
+    level = 0
+    while len(now) > 2:
+        pairs = [(k, k + 1) for k in range(1, len(now) - 1, 2)]
+        if periodic and len(now) % 2 == 0:
+            pairs.append((len(now) - 1, 0))
+        for a, b in pairs:
+            (ia, sa), (ib, sb) = now[a], now[b]
+            up = f"u{level}_{sa}", f"u{level}_{sb}"
+            sizes[up[0]], sizes[up[1]] = sizes[ia], sizes[ib]
+            nodes.append(Node(f"u_{2 * level}_{sa}", (ia, ib, *up)))
+            now[a], now[b] = (up[0], sa), (up[1], sb)
+        above = []
+        for k in range(0, len(now) - 1, 2):
+            (ia, sa), (ib, _) = now[k], now[k + 1]
+            bond = f"w{level}_{sa}"
+            sizes[bond] = min(rank, sizes[ia] * sizes[ib])
+            nodes.append(Node(f"w_{2 * level + 1}_{sa}", (ia, ib, bond)))
+            above.append((bond, sa))
+        now = above + ([now[-1]] if len(now) % 2 else [])
+        level += 1
+    nodes.append(Node(f"top_{2 * level}_0", tuple(i for i, _ in now)))
+    return Network(tuple(nodes), tuple(f"i{k}" for k in range(len(shape))), sizes)

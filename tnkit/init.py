@@ -1,0 +1,192 @@
+"""Arrays for any network, with the scale that was asked for.
+
+Entries are drawn so that the variance of the result is right in expectation (for independent entries it is the product
+of the nodes' variances and of the summed sizes: each bond counts once, a hyperedge too).  One sample of a product of many
+arrays strays far from its expectation, so every region is then *measured* and rescaled: its root mean square becomes
+exactly 1 before each activation, and ``std`` at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import prod, sqrt
+from typing import Any
+
+import numpy as np
+
+from tnkit.activations import ACTIVATIONS
+from tnkit.execute import constant, contract
+from tnkit.network import Elementwise, Network, Node, Sizes
+
+__all__ = ["calibrate", "normal", "orthogonal", "rms"]
+
+Arrays = dict[str, np.ndarray]
+
+#: Above this many entries the norm is contracted as a network <T, T> instead of forming the tensor.
+_FORM = 2**22
+
+
+def normal(
+    net: Network, *, seed: int = 0, std: float = 1.0, dtype: Any = "float64", arrays: Mapping[str, Any] | None = None
+) -> Arrays:
+    """Independent normal entries; the contracted tensor has root mean square ``std``.
+
+    Parameters
+    ----------
+    net
+        Any network.
+    seed
+        Equal seeds give equal arrays.
+    std
+        Root mean square of the result's entries (their standard deviation, as their mean is near 0).
+    dtype
+        A floating or complex dtype.
+    arrays
+        Data and frozen weights (``fixed=True``) for the calibration; where they are missing, unit normal entries stand in.
+
+    Returns
+    -------
+    dict
+        Array name -> numpy array, for all trained arrays and constants.
+    """
+    return _sample(net, _gauss, seed, std, dtype, arrays)
+
+
+def orthogonal(
+    net: Network, *, seed: int = 0, std: float = 1.0, dtype: Any = "float64", arrays: Mapping[str, Any] | None = None
+) -> Arrays:
+    """As :func:`normal`, but each array read as a matrix (first half of its axes by the rest) is orthogonal.
+
+    Bricks become orthogonal gates, cores isometries; the best start for brick walls that was measured.
+    """
+    return _sample(net, _orthogonal, seed, std, dtype, arrays)
+
+
+def _gauss(shape: tuple[int, ...], rng: np.random.Generator, dtype: np.dtype[Any]) -> np.ndarray:
+    x = rng.standard_normal(shape)
+    if dtype.kind == "c":
+        return np.asarray((x + 1j * rng.standard_normal(shape)) / sqrt(2), dtype)
+    return np.asarray(x, dtype)
+
+
+def _orthogonal(shape: tuple[int, ...], rng: np.random.Generator, dtype: np.dtype[Any]) -> np.ndarray:
+    half = (len(shape) + 1) // 2
+    rows, cols = prod(shape[:half]), prod(shape[half:])
+    q, r = np.linalg.qr(_gauss((max(rows, cols), min(rows, cols)), rng, dtype))
+    d = np.diagonal(r)
+    q = q * (d / np.where(d == 0, 1, np.abs(d)))  # Haar measure (Mezzadri, math-ph/0609050)
+    return np.asarray((q if rows >= cols else q.T).reshape(shape), dtype)
+
+
+def _sample(
+    net: Network, draw: Callable[..., np.ndarray], seed: int, std: float, dtype: Any, given: Mapping[str, Any] | None
+) -> Arrays:
+    dtype = np.dtype(dtype)
+    if dtype.kind not in "fc":
+        raise ValueError(f"init draws floating or complex numbers, not {dtype}")
+    rng = np.random.default_rng(seed)
+    arrays: Arrays = {}
+    constants = {leaf.array: leaf.fixed for leaf in net.leaves if isinstance(leaf.fixed, str)}
+    for name, shape in net.array_shapes.items():
+        if name in constants:
+            arrays[name] = constant(str(constants[name]), shape).astype(dtype)
+        elif name in net.parameters:
+            arrays[name] = draw(shape, rng, dtype)
+    for region in net.regions():
+        _spread(region, arrays)
+    stand_ins = {n: _gauss(s, rng, dtype) for n, s in net.array_shapes.items() if n not in arrays}
+    full = {**stand_ins, **{n: np.asarray(a) for n, a in (given or {}).items()}, **arrays}
+    scaled = calibrate(net, full, std)
+    return {name: scaled[name].astype(dtype, copy=False) for name in arrays}
+
+
+def _spread(region: Network, arrays: Arrays) -> None:
+    """Scale the arrays of a region so that its result has unit variance in expectation: no over- or underflow."""
+    own = [n for n in region.nodes if isinstance(n, Node) and not n.fixed]
+    if not own:
+        return
+    log_terms = sum(np.log(s) for i, s in region.sizes.items() if i not in region.output)
+    for name in {n.array for n in own}:
+        a = arrays[name]
+        size = sqrt(float(np.mean(np.abs(a) ** 2))) or 1.0
+        arrays[name] = a / size * np.exp(-log_terms / (2 * len(own)))
+
+
+def calibrate(net: Network, arrays: Mapping[str, Any], std: float = 1.0) -> Arrays:
+    """Rescale trained arrays region by region: root mean square 1 before each activation, ``std`` at the end.
+
+    Parameters
+    ----------
+    net
+        Any network.
+    arrays
+        All its arrays (constants may be left out).
+    std
+        Root mean square wanted of the result.
+
+    Returns
+    -------
+    dict
+        New arrays.  A region whose arrays are all fixed, or tied to another region's, stays as it is.
+    """
+    scaled = {name: np.asarray(a) for name, a in arrays.items()}
+    uses: dict[str, set[int]] = {}
+    for k, region in enumerate(net.regions()):
+        for node in region.nodes:
+            if isinstance(node, Node):
+                uses.setdefault(node.array, set()).add(k)
+    exclusive = {name for name, where in uses.items() if len(where) == 1} & set(net.parameters)
+    _calibrate(net, scaled, std, exclusive)
+    return scaled
+
+
+def _calibrate(net: Network, arrays: Arrays, std: float, exclusive: set[str]) -> None:
+    """Scale one network's arrays in place, inner regions first."""
+    nodes: list[Node] = []
+    local: Arrays = {}
+    for node in net.nodes:
+        if isinstance(node, Elementwise):
+            local[node.name] = _value(node, arrays, exclusive)
+            nodes.append(Node(node.name, node.inds, fixed=True))
+        else:
+            nodes.append(node)
+            local[node.array] = arrays[node.array] if node.array in arrays else constant(
+                str(node.fixed), tuple(net.sizes[i] for i in node.inds)
+            )  # fmt: skip
+    own = [n.array for n in nodes if n.array in exclusive]
+    if not own:
+        return
+    measured = rms(Network(tuple(nodes), net.output, net.sizes), local)
+    if measured == 0 or not np.isfinite(measured):
+        return
+    factor = (std / measured) ** (1 / len(own))
+    for name in set(own):
+        arrays[name] = arrays[name] * factor
+
+
+def _value(node: Elementwise, arrays: Arrays, exclusive: set[str]) -> np.ndarray:
+    values = []
+    for body in node.bodies:
+        _calibrate(body, arrays, 1.0, exclusive)
+        plain = contract(body, {name: arrays[name] for name in body.array_shapes if name in arrays})
+        order = [body.output.index(i) for i in node.inds]
+        values.append(np.transpose(plain, order))
+    fn = ACTIVATIONS[node.fn] if isinstance(node.fn, str) else node.fn
+    return np.asarray(fn(np, *values))
+
+
+def rms(net: Network, arrays: Mapping[str, Any]) -> float:
+    """Root mean square of the contracted tensor's entries.
+
+    Multilinear networks larger than 2^22 entries are measured by contracting <T, T>, so the tensor is never formed.
+    """
+    if not net.multilinear or prod(net.shape) <= _FORM:
+        x = np.asarray(contract(net, arrays))
+        return sqrt(float(np.mean(np.abs(x) ** 2)))
+    twin = net.relabel(
+        inds=lambda i: i if i in net.output else i + "*", nodes=lambda n: n + "*", arrays=lambda a: a + "*"
+    )
+    both = Network((*net.nodes, *twin.nodes), (), Sizes({**net.sizes, **twin.sizes}))
+    conj = {name + "*": np.conj(a) for name, a in arrays.items()}
+    value = contract(both, {**arrays, **conj})
+    return sqrt(max(float(np.real(value)), 0.0) / prod(net.shape))

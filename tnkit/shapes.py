@@ -1,0 +1,116 @@
+"""How a weight's shape reads as many small indices, and back.
+
+A weight axis of size 784 becomes sites of sizes (2, 2, 2, 2, 2, 5, 5): prime factors up to 5 stay mixed local
+dimensions, since a brick on sites p, q holds (pq)^2 numbers and a factor 7 or 101 would cost more than the whole wall; an
+axis with a larger prime factor is padded to the next size that has none, and the padding is cut off when the tensor is
+read as a weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+__all__ = ["detensorize", "factorize", "split_axes", "tensorize"]
+
+
+def factorize(n: int, largest: int | None = None) -> tuple[int, ...]:
+    """Prime factors of ``n`` in ascending order; of the next number without a prime factor above ``largest``, if given.
+
+    >>> factorize(784), factorize(784, largest=5), factorize(1009, largest=2)
+    ((2, 2, 2, 2, 7, 7), (2, 2, 2, 2, 2, 5, 5), (2, 2, 2, 2, 2, 2, 2, 2, 2, 2))
+    """
+    if n < 1:
+        raise ValueError(f"cannot factorize {n}; a size is a whole number from 1 up")
+    while True:
+        factors, rest, p = [], n, 2
+        while rest > 1:
+            while rest % p == 0:
+                factors.append(p)
+                rest //= p
+            p += 1 if p == 2 else 2
+            if p * p > rest > 1:
+                factors.append(rest)
+                break
+        if largest is None or max(factors, default=1) <= largest:
+            return tuple(factors)
+        n += 1
+
+
+def site_dims(n: int, dim: int | None = None) -> tuple[int, ...]:
+    """Sites of one axis: mixed prime sizes up to 5 (``dim`` None), or sites of size ``dim``, the last one smaller if that
+    covers ``n`` with less padding.
+
+    >>> site_dims(120), site_dims(512, dim=4), site_dims(10, dim=2)
+    ((2, 2, 2, 3, 5), (4, 4, 4, 4, 2), (2, 2, 2, 2))
+    """
+    if dim is None:
+        return factorize(n, largest=5)
+    if dim < 2:
+        raise ValueError(f"a local dimension is at least 2, not {dim}")
+    dims: list[int] = []
+    while prod(dims) < n:
+        missing = -(-n // prod(dims))
+        dims.append(min(dim, missing) if missing > 1 else dim)
+    return tuple(dims)
+
+
+def split_axes(dims: Sequence[int], shape: Sequence[int]) -> list[tuple[int, ...]]:
+    """Which consecutive sizes of ``dims`` form each axis of ``shape``.
+
+    Each axis takes the shortest run whose product reaches its size; what is over is padding.
+
+    Raises
+    ------
+    ValueError
+        The sizes do not cover the shape, or are left over.
+    """
+    groups, k = [], 0
+    for n in shape:
+        start = k
+        while prod(dims[start:k]) < n and k < len(dims):
+            k += 1
+        if prod(dims[start:k]) < n:
+            raise ValueError(f"a tensor of shape {tuple(dims)} does not fill a weight of shape {tuple(shape)}")
+        groups.append(tuple(dims[start:k]))
+    if prod(dims[k:]) != 1:
+        raise ValueError(f"a tensor of shape {tuple(dims)} is too large for a weight of shape {tuple(shape)}")
+    return groups
+
+
+def detensorize(tensor: Any, shape: Sequence[int]) -> Any:
+    """A contracted tensor read as a weight of ``shape``: a reshape, and the padding cut off.
+
+    Raises
+    ------
+    ValueError
+        The tensor's shape does not read as ``shape`` (see :func:`split_axes`).
+    """
+    shape = tuple(shape)
+    if prod(tensor.shape) == prod(shape):
+        return tensor.reshape(shape)
+    padded = tuple(prod(group) for group in split_axes(tuple(tensor.shape), shape))
+    return tensor.reshape(padded)[tuple(slice(n) for n in shape)]
+
+
+def tensorize(weight: Any, dims: Sequence[int], xp: Any = None) -> Any:
+    """A weight as a tensor of shape ``dims``, padded with zeros: the inverse of :func:`detensorize`.
+
+    Parameters
+    ----------
+    weight
+        Array of any shape.
+    dims
+        Sizes of the tensor, one run of them an axis of the weight.
+    xp
+        ``numpy`` (default) or ``torch``: needed only where padding is.
+    """
+    if prod(weight.shape) == prod(dims):
+        return weight.reshape(tuple(dims))
+    if xp is None:
+        import numpy as xp
+    groups = split_axes(dims, weight.shape)
+    padded = xp.zeros([prod(g) for g in groups], dtype=weight.dtype)
+    padded[tuple(slice(n) for n in weight.shape)] = weight
+    return padded.reshape(tuple(dims))

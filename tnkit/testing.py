@@ -1,0 +1,211 @@
+"""Random networks and an oracle: what the tests compare every plan with.
+
+:func:`random_network` draws from everything that the reading rule allows; :func:`oracle` contracts it with one
+``numpy.einsum`` a region, sharing neither paths nor lowering with :func:`tnkit.plan`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from tnkit.activations import ACTIVATIONS
+from tnkit.execute import constant
+from tnkit.network import CONSTANTS, AnyNode, Elementwise, Network, Node
+
+__all__ = ["oracle", "random_network"]
+
+Inds = tuple[str, ...]
+
+#: Activations that make sense for a dtype's kind: integers stay integers; complex numbers have no order, and their
+#: tanh has poles.
+_FUNCTIONS = {
+    "f": ("relu", "leaky_relu", "tanh", "sin", "sigmoid", "gelu", "softplus", "square", "identity"),
+    "c": ("square", "identity"),
+    "i": ("relu", "square", "identity"),
+}
+
+
+def random_network(
+    seed: int,
+    *,
+    nonlinear: bool = False,
+    max_nodes: int = 7,
+    max_size: int = 4,
+    max_depth: int = 2,
+    max_space: int = 20_000,
+    dtype: DTypeLike = np.float64,
+) -> tuple[Network, dict[str, np.ndarray]]:
+    """Draw a network and arrays for it.
+
+    Hyperedges, traces, batch indices, indices of size 1, scalars, tied arrays, disconnected parts, open indices, indices
+    summed on one node and fixed constants all occur, with or without nested functions.
+
+    Parameters
+    ----------
+    seed
+        Equal arguments give equal networks and arrays.
+    nonlinear
+        Whether at least one Elementwise node occurs.
+    max_nodes, max_size
+        Most nodes of a region, largest size of an index.
+    max_depth
+        How deep Elementwise nodes nest.
+    max_space
+        Bound on the product of all index sizes of a region, which is what the oracle pays.
+    dtype
+        Of the arrays; the functions fit it.  Constants (``"e0"``, ``"ones"``, ``"delta"``) are left out of the arrays.
+
+    Returns
+    -------
+    network, arrays
+        What :func:`tnkit.contract` and :func:`oracle` take.
+    """
+    draw = _Draw(np.random.default_rng([seed, nonlinear]), max_nodes, max_size, max_space, np.dtype(dtype))
+    depth = int(draw.rng.integers(1, max_depth + 1)) if nonlinear else 0
+    sizes = draw.indices(int(draw.rng.integers(0, 4)), max_space // 4)
+    output = draw.shuffled(sizes)
+    return draw.region(output, sizes, depth), draw.arrays
+
+
+def oracle(net: Network, arrays: Mapping[str, Any]) -> np.ndarray:
+    """Contract ``net`` without a plan: one ``numpy.einsum`` a region and numpy for the functions.
+
+    Parameters
+    ----------
+    net
+        A network whose regions have at most 52 indices (numpy's bound) and a small product of sizes.
+    arrays
+        Array name -> array; constants may be left out.
+
+    Returns
+    -------
+    numpy.ndarray
+        Of shape ``net.shape``.
+    """
+    dtype = np.result_type(*(np.asarray(a) for a in arrays.values())) if arrays else np.dtype(np.float64)
+    return _oracle(net, {name: np.asarray(a) for name, a in arrays.items()}, dtype)
+
+
+def _oracle(net: Network, arrays: Mapping[str, np.ndarray], dtype: np.dtype[Any]) -> np.ndarray:
+    number = {i: k for k, i in enumerate(net.sizes)}
+    operands: list[Any] = []
+    for node in net.nodes:
+        operands += [_tensor(node, net, arrays, dtype), [number[i] for i in node.inds]]
+    return np.asarray(np.einsum(*operands, [number[i] for i in net.output]))
+
+
+def _tensor(node: AnyNode, net: Network, arrays: Mapping[str, np.ndarray], dtype: np.dtype[Any]) -> np.ndarray:
+    if isinstance(node, Node):
+        if node.array in arrays:
+            return arrays[node.array]
+        return constant(str(node.fixed), tuple(net.sizes[i] for i in node.inds)).astype(dtype)
+    bodies = []
+    for body in node.bodies:
+        axes = [body.output.index(i) for i in node.inds]
+        bodies.append(_oracle(body, arrays, dtype).transpose(axes))
+    fn = ACTIVATIONS[node.fn] if isinstance(node.fn, str) else node.fn
+    return np.asarray(fn(np, *bodies))
+
+
+@dataclass
+class _Draw:
+    """The state of one draw: names given, arrays made, shapes that can be tied."""
+
+    rng: np.random.Generator
+    max_nodes: int
+    max_size: int
+    max_space: int
+    dtype: np.dtype[Any]
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    tied: dict[tuple[tuple[int, ...], bool], list[str]] = field(default_factory=dict)
+    names: int = 0
+
+    def name(self, letter: str) -> str:
+        self.names += 1
+        return f"{letter}{self.names}"
+
+    def chance(self, p: float) -> bool:
+        return bool(self.rng.random() < p)
+
+    def shuffled(self, names: Mapping[str, int] | Inds) -> Inds:
+        names = tuple(names)
+        return tuple(names[k] for k in self.rng.permutation(len(names)))
+
+    def indices(self, count: int, space: int) -> dict[str, int]:
+        """At most ``count`` new indices whose sizes multiply to no more than ``space``."""
+        sizes: dict[str, int] = {}
+        for _ in range(count):
+            size = 1 if self.chance(0.15) else int(self.rng.integers(2, self.max_size + 1))
+            if prod(sizes.values()) * size <= space:
+                sizes[self.name("i")] = size
+        return sizes
+
+    def region(self, output: Inds, outer: Mapping[str, int], depth: int) -> Network:
+        """A network with this output; ``depth`` levels of functions, at least one of them if it is positive."""
+        count = int(self.rng.integers(1, self.max_nodes + 1))
+        space = self.max_space // prod(outer[i] for i in output)
+        sizes = {i: outer[i] for i in output} | self.indices(int(self.rng.integers(0, count + 3)), space)
+        terms = [self.term(tuple(sizes)) for _ in range(count)]
+        functions = {k for k in range(count) if depth and self.chance(0.25)} | (
+            {int(self.rng.integers(count))} if depth else set()
+        )
+        for k in functions:
+            terms[k] = list(dict.fromkeys(terms[k]))  # a function's tensor has no traces
+        for i in output:
+            if not any(i in term for term in terms):
+                terms[int(self.rng.integers(count))].append(i)
+        used = {i for term in terms for i in term}
+        sizes = {i: s for i, s in sizes.items() if i in used}
+        nodes = [
+            self.function(tuple(term), sizes, depth - 1) if k in functions else self.leaf(tuple(term), sizes)
+            for k, term in enumerate(terms)
+        ]
+        return Network(tuple(nodes), output, sizes)
+
+    def term(self, pool: Inds) -> list[str]:
+        """Indices of one node: none for a scalar, one of them twice (or three times) for a trace."""
+        if not pool or self.chance(0.08):
+            return []
+        count = int(self.rng.integers(1, min(4, len(pool)) + 1))
+        inds = list(self.shuffled(pool)[:count])
+        while self.chance(0.12):
+            inds.insert(int(self.rng.integers(len(inds) + 1)), inds[0])
+        return inds
+
+    def leaf(self, inds: Inds, sizes: Mapping[str, int]) -> Node:
+        """A node, sometimes a constant, sometimes tied to an earlier one of its shape."""
+        name = self.name("A")
+        if self.chance(0.12):
+            return Node(name, inds, fixed=str(self.rng.choice(CONSTANTS)))
+        shape = tuple(sizes[i] for i in inds)
+        fixed = self.chance(0.1)
+        others = self.tied.setdefault((shape, fixed), [])
+        if others and self.chance(0.4):
+            return Node(name, inds, array=str(self.rng.choice(others)), fixed=fixed)
+        others.append(name)
+        self.arrays[name] = self.values(shape)
+        return Node(name, inds, fixed=fixed)
+
+    def function(self, inds: Inds, sizes: Mapping[str, int], depth: int) -> Elementwise:
+        """A function of one network, or the sum or product of two."""
+        depth = int(self.rng.integers(0, depth + 1))
+        if self.chance(0.3):
+            fn, bodies = str(self.rng.choice(["add", "multiply"])), 2
+        else:
+            fn, bodies = str(self.rng.choice(_FUNCTIONS[self.dtype.kind])), 1
+        orders = [inds, *(self.shuffled(inds) for _ in range(bodies - 1))]
+        return Elementwise(self.name("f"), fn, tuple(self.region(order, sizes, depth) for order in orders))
+
+    def values(self, shape: tuple[int, ...]) -> np.ndarray:
+        if self.dtype.kind in "iu":
+            return self.rng.integers(-2, 3, shape).astype(self.dtype)
+        x = self.rng.normal(size=shape)
+        if self.dtype.kind == "c":
+            x = x + 1j * self.rng.normal(size=shape)
+        return np.asarray(x * prod(shape) ** -0.25, dtype=self.dtype)  # a sum over an edge keeps the variance
