@@ -1,6 +1,34 @@
-"""tnkit: tensor networks as values, plans that run anywhere."""
+"""tnkit: tensor networks as values, plans that run anywhere.
+
+Build a :class:`Network` (by hand, or with a builder such as :func:`tt` or :func:`adtn`), make arrays for it with
+:mod:`tnkit.init`, look at its :func:`plan`, and :func:`contract` it with numpy, or with torch through ``tnkit_nn``.
+"""
+
+from tnkit import init as init
 from tnkit.activations import ACTIVATIONS
-from tnkit.network import *
+from tnkit.builders import (
+    BUILDERS, EXAMPLES, adtn, brick_wall, cp, low_rank, mera, mpo, mps, peps, ring, tree, tt, tucker,
+)  # fmt: skip
+from tnkit.decompose import DECOMPOSITIONS, tt_svd
+try:  # TEMPORARY until draw.py is complete
+    from tnkit.draw import draw, to_svg
+except ImportError:
+    pass
+from tnkit.execute import NUMPY, Ops, check_arrays, contract, run
+from tnkit.graphs import from_graph, to_graph
+from tnkit.interop import from_einsum, from_tensornetwork, to_einsum, to_tensornetwork
+from tnkit.io import from_json, load, save, to_json
+from tnkit.network import Elementwise, Network, Node, from_arrays
 from tnkit.ordering import OPTIMIZERS
-from tnkit.plan import *
-from tnkit.execute import *
+from tnkit.plan import Plan, plan
+from tnkit.shapes import detensorize, tensorize
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ACTIVATIONS", "BUILDERS", "DECOMPOSITIONS", "EXAMPLES", "NUMPY", "OPTIMIZERS", "Elementwise", "Network", "Node", "Ops",
+    "Plan", "adtn", "brick_wall", "check_arrays", "contract", "cp", "detensorize", "draw", "from_arrays", "from_einsum",
+    "from_graph", "from_json", "from_tensornetwork", "init", "load", "low_rank", "mera", "mpo", "mps", "peps", "plan",
+    "ring", "run", "save", "tensorize", "to_einsum", "to_graph", "to_json", "to_svg", "to_tensornetwork", "tree", "tt",
+    "tt_svd", "tucker",
+]  # fmt: skip

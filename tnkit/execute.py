@@ -91,7 +91,10 @@ def _step(step: Step, slots: list[Any], ops: Ops) -> Any:
     if isinstance(step, Contract):
         a = _view(slots[step.operands[0]], step.views[0], ops)
         b = _view(slots[step.operands[1]], step.views[1], ops)
-        return _view(a * b if step.multiply else xp.matmul(a, b), step.result, ops, last=True)
+        x = a * b if step.multiply else xp.matmul(a, b)
+        if step.result.reshape is not None:
+            x = x.reshape(step.result.reshape)
+        return x if step.result.permute is None else ops.permute(x, step.result.permute)
     if isinstance(step, Reduce):
         x = slots[step.operand]
         for i, j in step.diagonals:
@@ -118,7 +121,8 @@ def run(plan: Plan, arrays: Mapping[str, Any], ops: Ops = NUMPY) -> Any:
     Returns
     -------
     array
-        Of shape ``plan.network.shape``, with the dtype and device of the arrays.
+        Of shape ``plan.network.shape``, with the dtype and device of the arrays; as with ``numpy.einsum`` it may be a view
+        of one of them.
     """
     slots: list[Any] = [arrays[name] for name in plan.inputs]
     for step, dead in zip(plan.steps, plan.last_use, strict=True):
@@ -135,12 +139,15 @@ def check_arrays(net: Network, arrays: Mapping[str, Any], ops: Ops = NUMPY, dyna
     ------
     KeyError
         An array is missing.
+    TypeError
+        An array of another library, or none at all.
     ValueError
         A shape that disagrees with the network (node, index and sizes are named), an array that no node uses, or mixed
         dtypes where the library does not mix them.
     """
     full: dict[str, Any] = {}
     missing = []
+    batch: dict[str, tuple[int, str]] = {}
     for node, owner in net._walk():
         if node.array in full:
             continue
@@ -151,22 +158,29 @@ def check_arrays(net: Network, arrays: Mapping[str, Any], ops: Ops = NUMPY, dyna
                 continue
             raise KeyError(f"no array {node.array!r} for node {node.name!r} of shape {shape}")
         array = arrays[node.array]
-        got = tuple(array.shape) if hasattr(array, "shape") else np.shape(array)
+        if not isinstance(array, ops.array) or not hasattr(array, "shape"):
+            kind = f"{type(array).__module__}.{type(array).__name__}".removeprefix("builtins.")
+            raise TypeError(f"array {node.array!r} is a {kind}, which is no array of {ops.name}; convert it, or pass its ops=")
+        got = tuple(array.shape)
         if len(got) != len(shape):
             raise ValueError(f"node {node.name!r} has indices {node.inds}, but its array has {len(got)} axes {got}")
         for i, have, want in zip(node.inds, got, shape, strict=True):
-            if have != want and i != dynamic:
+            if i == dynamic:
+                want = batch.setdefault(i, (have, node.name))[0]
+                if have != want:
+                    raise ValueError(f"dynamic index {i!r} has size {want} on node {batch[i][1]!r} and {have} on {node.name!r}")
+            elif have != want:
                 raise ValueError(f"node {node.name!r}: index {i!r} has size {want}, but its array has {have} there (shape {got})")
         full[node.array] = array
     extra = [name for name in arrays if name not in net.array_shapes]
     if extra:
         raise ValueError(f"array {extra[0]!r} belongs to no node; the network has {', '.join(net.array_shapes)}")
-    dtypes = {str(a.dtype): name for name, a in full.items() if hasattr(a, "dtype")}
+    dtypes = {str(a.dtype): name for name, a in full.items()}
     if len(dtypes) > 1 and not ops.mixes:
         raise ValueError(f"{ops.name} does not mix dtypes: " + ", ".join(f"array {n!r} is {d}" for d, n in dtypes.items()))
     for node, shape in missing:
         value = constant(str(node.fixed), shape)
-        full[node.array] = ops.like(value, next(iter(full.values()))) if full else value
+        full[node.array] = ops.like(value, next(iter(full.values()))) if full else ops.xp.asarray(value)
     return full
 
 
@@ -193,7 +207,7 @@ def contract(
 
     Raises
     ------
-    KeyError, ValueError
+    KeyError, TypeError, ValueError
         From :func:`check_arrays`.
     """
     return run(plan(net, optimizer), check_arrays(net, arrays, ops), ops)

@@ -2,9 +2,9 @@
 
 The reading, the same for a graph that you drew and one that :func:`to_graph` made; all attributes are optional:
 
-- a vertex is a :class:`Node`; its ``array`` and ``fixed`` are the node's.  ``kind="elementwise"`` with ``value`` is that
-  :class:`Elementwise`.  ``kind="index"`` is no node but an index that an edge cannot say (a hyperedge, an open index, one
-  summed on a single node) with ``index`` its name, ``size``, and ``output`` its place in the output.
+- a vertex is a :class:`Node`; its ``array`` and ``fixed`` are the node's.  ``kind="elementwise"`` with ``value`` is
+  that :class:`Elementwise`.  ``kind="index"`` is no node but an index that an edge cannot say (a hyperedge, an open
+  index, one summed on a single node) with ``index`` its name, ``size``, and ``output`` its place in the output.
 - an edge is an index called ``index`` with ``size``; a self-loop is a trace.  ``axes`` holds ``(vertex, axis)`` of its
   ends, because a graph does not order the edges of a vertex; ends without it follow in the graph's order.
 """

@@ -139,20 +139,19 @@ def from_tensornetwork(
         legs[wire[e]].append(e)
     key = {e: (w, legs[w].index(e) if e in legs[w] else 0) for e, w in wire.items()}
     index = _index_names([*output, *edges], key)
-    inds = {node: tuple(index[key[e]] for e in node.edges) for node in plain}
     deltas = _deltas(copies, wire, legs, carried={wire[e] for node in plain for e in node.edges})
-    deltas_inds = {node: tuple(index[k] for k in keys) for node, keys in deltas.items()}
+    keys = {node: tuple(key[e] for e in node.edges) for node in plain} | deltas
     name = dict(zip(nodes, _unique([node.name for node in nodes]), strict=True))
-    made = [
-        Node(name[node], inds[node]) if node in inds else Node(name[node], deltas_inds[node], fixed="delta")
+    made = tuple(
+        Node(name[node], tuple(index[k] for k in keys[node]), fixed="delta" if node in deltas else False)
         for node in nodes
-        if node in inds or node in deltas_inds
-    ]
+        if node in keys
+    )
     sizes = {index[k]: int(e.dimension) for e, k in key.items()}
-    return Network(tuple(made), tuple(index[key[e]] for e in output), sizes), {name[n]: n.tensor for n in plain}
+    return Network(made, tuple(index[key[e]] for e in output), sizes), {name[n]: n.tensor for n in plain}
 
 
-def _check_tn_nodes(nodes: list[Any], kind: type) -> None:
+def _check_tn_nodes(nodes: list[Any], kind: Any) -> None:
     for node in nodes:
         if not isinstance(node, kind):
             raise TypeError(f"from_tensornetwork: {type(node).__name__} is no node of tensornetwork")
@@ -250,33 +249,34 @@ def to_tensornetwork(net: Network, arrays: Mapping[str, Any]) -> tuple[list[Any]
 
     leaves = _linear(net, "to_tensornetwork")
     backend = _backend(arrays)
-    full = check_arrays(net, arrays, replace(NUMPY, like=_like))
+    full = check_arrays(net, arrays, replace(NUMPY, like=_like, array=object))
     if backend == "numpy":
         full = {name: np.asarray(array) for name, array in full.items()}
     nodes: list[Any] = [tn.Node(full[n.array], name=n.name, backend=backend) for n in leaves]
     ends: dict[str, list[Any]] = {i: [] for i in net.sizes}
     for leaf, node in zip(leaves, nodes, strict=True):
-        for axis, i in enumerate(leaf.inds):
-            ends[i].append((node, axis))
-    hubs = [i for i, at in ends.items() if len(at) + (i in net.output) != 2]
-    hub_name = dict(zip(hubs, _unique([n.name for n in leaves] + hubs)[len(leaves) :], strict=True))
-    output: dict[str, Any] = {}
-    for i, at in ends.items():
-        if i in hub_name:
-            nodes.append(_copy_node(len(at) + (i in net.output), net.sizes[i], hub_name[i], backend, full))
-            for axis, end in enumerate(at):
-                tn.connect(end[0][end[1]], nodes[-1][axis], name=i)
-            at = [(nodes[-1], len(at))]
-        elif i not in net.output:
-            tn.connect(at[0][0][at[0][1]], at[1][0][at[1][1]], name=i)
-        if i in net.output:
-            output[i] = at[0][0][at[0][1]]
-            output[i].name = i
-    return nodes, [output[i] for i in net.output]
+        for i, end in zip(leaf.inds, node.edges, strict=True):
+            ends[i].append(end)
+    hubs = [i for i in ends if len(ends[i]) + (i in net.output) != 2]
+    hub_names = _unique([n.name for n in leaves] + hubs)[len(leaves) :]
+    for i, name in zip(hubs, hub_names, strict=True):
+        hub = _copy_node(len(ends[i]) + (i in net.output), net.sizes[i], name, backend, full)
+        nodes.append(hub)
+        # connect puts a new edge on the hub, so its legs are listed before.
+        legs = list(hub.edges)
+        for end in ends[i]:
+            tn.connect(end, legs.pop(0), name=i)
+        ends[i] = legs
+    for i, free in ends.items():
+        if len(free) == 2:
+            tn.connect(*free, name=i)
+        elif free:
+            free[0].name = i
+    return nodes, [ends[i][0] for i in net.output]
 
 
 def _backend(arrays: Mapping[str, Any]) -> str:
-    """tensornetwork's name of the library of the arrays: their type's module tells, so that nothing is imported."""
+    """Library of the arrays, as tensornetwork calls it; told by their types, so that nothing is imported."""
     backends: dict[str, str] = {}
     for name, array in arrays.items():
         root = type(array).__module__.split(".")[0]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -69,7 +70,7 @@ def _write_node(node: AnyNode) -> dict[str, Any]:
         return {"node": node.name, "inds": list(node.inds), "array": node.array, "fixed": node.fixed}
     if not isinstance(node.fn, str):
         raise ValueError(
-            f"to_json: elementwise node {node.name!r} has the function {node.fn!r}; only a named activation can be written"
+            f"to_json: elementwise node {node.name!r} has fn={node.fn!r}; only names of ACTIVATIONS are written"
         )
     return {"elementwise": node.name, "fn": node.fn, "bodies": [_write(body) for body in node.bodies]}
 
@@ -165,6 +166,8 @@ def save(path: str | os.PathLike[str], net: Network, arrays: Mapping[str, Any] |
             _write_file(file, text, ready)
             file.flush()
             os.fsync(file.fileno())
+        if target.exists():
+            shutil.copymode(target, temporary)
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
@@ -191,7 +194,7 @@ def load(path: str | os.PathLike[str]) -> tuple[Network, dict[str, np.ndarray]]:
             names = _strings(_expect(json.loads(file.read("arrays.json")), list, "arrays.json"), "arrays.json")
             arrays = {name: _read_array(file, k) for k, name in enumerate(names)}
         _check(net, arrays)
-    except (zipfile.BadZipFile, EOFError, KeyError, ValueError) as error:
+    except (zipfile.BadZipFile, EOFError, KeyError, RuntimeError, ValueError) as error:
         raise ValueError(f"load: {os.fspath(path)!r} is not a whole file of tnkit.save: {error}") from error
     return net, arrays
 
@@ -209,7 +212,7 @@ def _write_file(file: IO[bytes], text: str, arrays: Mapping[str, np.ndarray]) ->
 def _read_array(file: zipfile.ZipFile, k: int) -> np.ndarray:
     with file.open(f"array_{k}.npy") as entry:
         array: np.ndarray = np.lib.format.read_array(entry, allow_pickle=False)
-        # Reading on to the end makes zipfile compare the checksum.
+        # zipfile compares the checksum only once an entry is read to its end.
         if entry.read(1):
             raise ValueError(f"array_{k}.npy is longer than its header says")
     return array

@@ -54,7 +54,10 @@ class Reduce:
 
 @dataclass(frozen=True)
 class Contract:
-    """Two tensors into one: ``(batch, m, k) @ (batch, k, n)``, or their outer product where no index is summed."""
+    """Two tensors into one: ``(batch, m, k) @ (batch, k, n)``, or their outer product where no index is summed.
+
+    ``result`` is applied the other way round: reshaped first (never a copy), then permuted.
+    """
 
     operands: tuple[int, int]
     target: int

@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
+from typing import Any
 
 from tnkit.activations import Activation, resolve
 
-__all__ = ["CONSTANTS", "AnyNode", "Elementwise", "Network", "Node"]
+__all__ = ["CONSTANTS", "AnyNode", "Elementwise", "Network", "Node", "from_arrays"]
 
 #: What ``Node.fixed`` may name: constants that the structure itself knows (see :func:`tnkit.init.constant`).
 CONSTANTS = ("e0", "ones", "delta")
@@ -36,6 +37,8 @@ class Sizes(dict[str, int]):
 
 
 def _indices(inds: Iterable[str], where: str) -> tuple[str, ...]:
+    if not isinstance(inds, Iterable):
+        raise TypeError(f"{where}: indices are a string or a sequence of names, not {inds!r}")
     inds = tuple(inds)
     for i in inds:
         if not isinstance(i, str):
@@ -70,8 +73,10 @@ class Node:
         if not isinstance(self.name, str) or not self.name:
             raise TypeError(f"a node's name is a non-empty string, not {self.name!r}")
         object.__setattr__(self, "inds", _indices(self.inds, f"node {self.name!r}"))
+        if not isinstance(self.array, str):
+            raise TypeError(f"node {self.name!r}: array is the name of an array, not a {type(self.array).__name__}")
         object.__setattr__(self, "array", self.array or self.name)
-        if isinstance(self.fixed, str) and self.fixed not in CONSTANTS:
+        if not isinstance(self.fixed, (bool, str)) or (isinstance(self.fixed, str) and self.fixed not in CONSTANTS):
             raise ValueError(f"node {self.name!r}: fixed={self.fixed!r} is not True, False or one of {CONSTANTS}")
 
 
@@ -94,8 +99,14 @@ class Elementwise:
     bodies: tuple[Network, ...]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise TypeError(f"an elementwise node's name is a non-empty string, not {self.name!r}")
         object.__setattr__(self, "fn", resolve(self.fn))
-        object.__setattr__(self, "bodies", tuple(self.bodies))
+        bodies = (self.bodies,) if isinstance(self.bodies, Network) else tuple(self.bodies)
+        for body in bodies:
+            if not isinstance(body, Network):
+                raise TypeError(f"elementwise node {self.name!r}: a body is a Network, not a {type(body).__name__}")
+        object.__setattr__(self, "bodies", bodies)
         if not self.bodies:
             raise ValueError(f"elementwise node {self.name!r} has no body")
         first = self.bodies[0]
@@ -139,6 +150,10 @@ class Network:
     sizes: Mapping[str, int] = field(default_factory=Sizes)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.nodes, Iterable):
+            raise TypeError(f"a network's nodes are a sequence of nodes, not one {type(self.nodes).__name__}")
+        if not isinstance(self.sizes, Mapping):
+            raise TypeError(f"sizes map index names to sizes; they are not a {type(self.sizes).__name__}")
         object.__setattr__(self, "nodes", tuple(self.nodes))
         object.__setattr__(self, "output", _indices(self.output, "output"))
         object.__setattr__(self, "sizes", _checked_sizes(self.nodes, self.output, self.sizes))
@@ -283,6 +298,18 @@ class Network:
                 for body in node.bodies:
                     yield from body.regions()
 
+    def to_einsum(self) -> str:
+        """The einsum equation of a multilinear network (see :func:`tnkit.to_einsum`)."""
+        from tnkit.interop import to_einsum
+
+        return to_einsum(self)
+
+    def to_graph(self) -> Any:
+        """A networkx MultiGraph that holds everything (see :func:`tnkit.to_graph`)."""
+        from tnkit.graphs import to_graph
+
+        return to_graph(self)
+
     # -- how it reads ---------------------------------------------------------------------------------------------
     def __repr__(self) -> str:
         shape = "x".join(map(str, self.shape)) or "scalar"
@@ -340,6 +367,14 @@ def _all_names(net: Network) -> Iterator[str]:
                 yield from _all_names(body)
 
 
+def _elementwise_names(net: Network) -> Iterator[str]:
+    for node in net.nodes:
+        if isinstance(node, Elementwise):
+            yield node.name
+            for body in node.bodies:
+                yield from _elementwise_names(body)
+
+
 def _check_names(net: Network) -> None:
     seen: set[str] = set()
     for name in _all_names(net):
@@ -356,7 +391,10 @@ def _check_tied(net: Network) -> None:
         if shape != expected:
             raise ValueError(f"nodes {other.name!r} and {leaf.name!r} share array {leaf.array!r} but have shapes {expected} and {shape}")
         if other.fixed != leaf.fixed:
-            raise ValueError(f"nodes {other.name!r} and {leaf.name!r} share array {leaf.array!r} but only one is fixed")
+            raise ValueError(f"nodes {other.name!r} and {leaf.name!r} share array {leaf.array!r} but fixed={other.fixed!r} and {leaf.fixed!r}")
+    for name in _elementwise_names(net):
+        if name in first:
+            raise ValueError(f"elementwise node {name!r} has the name of node {first[name][0].name!r}'s array")
 
 
 def _all_indices(net: Network) -> set[str]:
@@ -376,9 +414,48 @@ def _check_summed(net: Network) -> None:
             for body in node.bodies:
                 for i in _all_indices(body) - set(body.output):
                     if i in net.sizes or i in owner:
-                        other = f" {owner[i]!r}" if i in owner else ""
-                        raise ValueError(f"index {i!r} is summed inside elementwise node {node.name!r} and used outside it{other}")
+                        where = f"inside {owner[i]!r}" if i in owner else f"on node {net.edges[i][0]!r}"
+                        where = "in another body of it" if owner.get(i) == node.name else where
+                        raise ValueError(f"index {i!r} is summed inside elementwise node {node.name!r} and used outside it, {where}")
                     owner[i] = node.name
+
+
+def from_arrays(
+    arrays: Mapping[str, tuple[Any, Iterable[str]]], output: Iterable[str]
+) -> tuple[Network, dict[str, Any]]:
+    """A network of given arrays, the sizes read from them.
+
+    Parameters
+    ----------
+    arrays
+        Node name -> (array, its indices): ``{"A": (a, "ir"), "B": (b, "rj")}``.
+    output
+        Indices kept.
+
+    Returns
+    -------
+    Network, dict
+        The network, and node name -> array (shared, not copied).
+
+    Raises
+    ------
+    ValueError
+        An array with another number of axes than indices, or a size that disagrees; node, index and sizes are named.
+    """
+    sizes: dict[str, int] = {}
+    first: dict[str, str] = {}
+    nodes = []
+    for name, (array, inds) in arrays.items():
+        node = Node(name, tuple(inds))
+        shape = tuple(array.shape)
+        if len(shape) != len(node.inds):
+            raise ValueError(f"node {name!r} has indices {node.inds}, but its array has {len(shape)} axes {shape}")
+        for i, n in zip(node.inds, shape, strict=True):
+            if sizes.setdefault(i, n) != n:
+                raise ValueError(f"index {i!r} has size {sizes[i]} on node {first[i]!r} and {n} on node {name!r}")
+            first.setdefault(i, name)
+        nodes.append(node)
+    return Network(tuple(nodes), tuple(output), Sizes(sizes)), {name: array for name, (array, _) in arrays.items()}
 
 
 # -- names and text -------------------------------------------------------------------------------------------------

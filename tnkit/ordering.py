@@ -1,12 +1,16 @@
 """Path optimisers behind one call: ``(inputs, output, sizes, memory_limit) -> path`` (opt_einsum's own).
 
 ``inputs`` are tuples of distinct index names, ``output`` a tuple, ``path`` a list of pairs of positions, each pair
-removed from the list and its result appended.  Any optimiser of opt_einsum or cotengra is such a function already.
+removed from the list and its result appended.  Any optimiser of opt_einsum is such a function already; cotengra's, which
+take no memory limit, are called without it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from copy import deepcopy
+from inspect import signature
 from typing import Any
 
 import opt_einsum as oe
@@ -32,11 +36,12 @@ def optimal(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], memo
 
 
 def random_greedy(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], memory_limit: Any = None) -> Path:
-    """Best of 128 randomised greedy paths (cotengra's, in Rust); seeded."""
+    """Best of up to 128 randomised greedy paths (cotengra's, in Rust); seeded."""
     from cotengra.pathfinders.path_basic import optimize_random_greedy_track_flops
 
     # repeated equal terms and names are fine here, and so are disconnected networks
-    path, _ = optimize_random_greedy_track_flops(list(inputs), output, dict(sizes), ntrials=128, seed=0, use_ssa=False)
+    trials = max(8, min(128, 25_000 // len(inputs)))  # under a second for thousands of nodes
+    path, _ = optimize_random_greedy_track_flops(list(inputs), output, dict(sizes), ntrials=trials, seed=0, use_ssa=False)
     return [tuple(p) for p in path]
 
 
@@ -80,8 +85,7 @@ def path_flops(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], p
             count[i] = count.get(i, 0) + 1
     total = 0.0
     for step in path:
-        gone = [terms[k] for k in step]
-        terms = [t for k, t in enumerate(terms) if k not in set(step)]
+        gone = [terms.pop(k) for k in sorted(step, reverse=True)]
         every = frozenset().union(*gone)
         cost = 1.0
         for i in every:
@@ -126,8 +130,26 @@ def find_path(
         for i in term:
             letters.setdefault(i, oe.get_symbol(len(letters)))
     short = [tuple(dict.fromkeys(letters[i] for i in term)) for term in inputs]
-    path = optimizer(short, tuple(letters[i] for i in output), {letters[i]: sizes[i] for i in letters}, None)
-    return _pairwise(path, len(inputs))
+    problem = (short, tuple(letters[i] for i in output), {letters[i]: sizes[i] for i in letters})
+    return _pairwise(_call(optimizer, *problem), len(inputs))
+
+
+def _call(optimizer: Optimizer, inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int]) -> Sequence[Sequence[int]]:
+    """Call an optimiser: a copy of it, for search objects remember one contraction; cotengra's take no memory limit."""
+    with suppress(Exception):  # what cannot be copied is used as it is
+        optimizer = deepcopy(optimizer)
+    arguments: list[Any] = [list(inputs), output, dict(sizes), None]
+    try:
+        signature(optimizer).bind(*arguments)
+    except TypeError:
+        arguments.pop()
+    except ValueError:  # compiled: no signature to be read
+        pass
+    path = optimizer(*arguments)
+    try:
+        return [tuple(int(k) for k in step) for step in path]
+    except TypeError:
+        raise TypeError(f"the optimizer gave {path!r}, which is no list of tuples of positions") from None
 
 
 def _pairwise(path: Sequence[Sequence[int]], n: int) -> Path:
@@ -148,8 +170,9 @@ def _pairwise(path: Sequence[Sequence[int]], n: int) -> Path:
     for step in path:
         if any(not 0 <= k < len(order) for k in step):
             raise ValueError(f"the optimizer's path has step {tuple(step)} where only {len(order)} terms are left")
-        terms = [order[k] for k in sorted(step, reverse=True)]
-        order = [t for k, t in enumerate(order) if k not in set(step)]
+        if len(set(step)) != len(step):
+            raise ValueError(f"the optimizer's path has step {tuple(step)}, which names a term twice")
+        terms = [order.pop(k) for k in sorted(step, reverse=True)]
         while len(terms) > 1:
             terms.append(merge(terms.pop(0), terms.pop(0)))
         order.extend(terms)

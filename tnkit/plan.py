@@ -13,7 +13,7 @@ from math import prod
 
 from tabulate import tabulate
 
-from tnkit.lower import Apply, Contract, Reduce, Step, dense, lower_pair, lower_single, viewed
+from tnkit.lower import Apply, Contract, Reduce, Step, View, dense, lower_pair, lower_single, viewed
 from tnkit.network import Elementwise, Network, Node
 from tnkit.ordering import Optimizer, Path, find_path
 
@@ -213,7 +213,8 @@ def _layouts(plan: Plan) -> _Memory:
             a, b = (viewed(v, *layout[s]) for s, v in zip(step.operands, step.views, strict=True))
             copies = tuple(prod(x[0]) if x[2] or not (step.multiply or _blas(*x[:2])) else 0 for x in (a, b))
             shape = (*a[0][:-1], b[0][-1])
-            layout.append(viewed(step.result, shape, dense(shape))[:2])
+            shape = viewed(View(reshape=step.result.reshape), shape, dense(shape))[0]
+            layout.append(viewed(View(step.result.permute), shape, dense(shape))[:2])
         elif isinstance(step, Reduce):
             layout.append(_reduced(step, *layout[step.operand]))
             owner = step.target if step.axes else base[step.operand]
@@ -282,8 +283,8 @@ class _Builder:
         live = terms
         count = _counts([inds for _, inds in live], net.output)
         for position, (a, b) in enumerate(path):
-            right, left = live.pop(max(a, b)), live.pop(min(a, b))
-            (sa, ia), (sb, ib) = (left, right) if a < b else (right, left)
+            sb, ib = live.pop(b)  # a < b: find_path sorts them
+            sa, ia = live.pop(a)
             for i in (*ia, *ib):
                 count[i] -= 1
             keep = [i for i in (*ia, *ib) if count[i]]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from math import isfinite, pi, prod, sqrt
 from math import cos as cosine
+from math import isfinite, pi, prod, sqrt
 from typing import Any
 
 import numpy as np
@@ -101,16 +101,17 @@ def fit(
     goal, size = _goal(net, target, dtype)
     if steps < 1 or restarts < 1:
         raise ValueError(f"steps and restarts are at least 1, not {steps} and {restarts}")
-    starts, frozen = _starts(net, arrays or {}, goal, float(size) / sqrt(goal.numel()), seed, restarts)
-    way, scaler = plan(net), _scaler(net)
-    unit = goal / size
+    scalers = _scalers(net)
+    std = 1.0 if scalers else float(size) / sqrt(goal.numel())  # lr is relative to entries near 1
+    starts, frozen = _starts(net, arrays or {}, goal, std, seed, restarts)
+    way, norm, unit = plan(net), std * sqrt(goal.numel()), goal / size
 
     def tensor(trained: dict[str, Tensor]) -> Tensor:
         return detensorize(run(way, {**frozen, **trained}, TORCH), goal.shape)
 
     def objective(trained: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        w = tensor(trained) / size
-        a = _scale(w.detach(), unit) if scaler else torch.ones_like(w.detach().sum())
+        w = tensor(trained) / norm
+        a = _scale(w.detach(), unit) if scalers else torch.ones_like(w.detach().sum())
         return (unit - a * w).abs().square().sum(), a  # a is optimal, so its own derivative is zero: 1 - cos^2
 
     many = _single(objective) if restarts == 1 else torch.func.vmap(objective)
@@ -122,8 +123,8 @@ def fit(
     best, scales, history = _adam(many, starts, bar, steps, lr, patience)
     chosen = int(np.argmin([min(h) for h in history]))
     found = {name: value[chosen] for name, value in best.items()}
-    if scaler:
-        found = _rescaled(found, scaler, scales[chosen])
+    if scalers:
+        found = _rescaled(found, scalers, scales[chosen] * size / norm)
     with torch.no_grad():
         error = float((tensor(found) / size - unit).abs().square().sum().sqrt())
     if error >= NOTHING:
@@ -193,17 +194,19 @@ def _scale(w: Tensor, unit: Tensor) -> Tensor:
     return (w.conj() * unit).sum() / torch.where(norm > 0, norm, torch.ones_like(norm))
 
 
-def _scaler(net: Network) -> str | None:
-    """A trained array that scales the whole tensor: on one node, outermost, and nowhere else."""
+def _scalers(net: Network) -> list[str]:
+    """Trained arrays that scale the whole tensor: each on one node, outermost, and nowhere else."""
     leaves = [leaf.array for leaf in net.leaves]
-    for node in net.nodes:
-        if isinstance(node, Node) and not node.fixed and leaves.count(node.array) == 1:
-            return node.array
-    return None
+    return [n.array for n in net.nodes if isinstance(n, Node) and not n.fixed and leaves.count(n.array) == 1]
 
 
-def _rescaled(arrays: dict[str, Tensor], scaler: str, factor: Tensor) -> dict[str, Tensor]:
-    return {**arrays, scaler: arrays[scaler] * factor}
+def _rescaled(arrays: dict[str, Tensor], scalers: list[str], factor: Tensor) -> dict[str, Tensor]:
+    """The tensor times ``factor``, shared out evenly so that one learning rate keeps suiting all arrays."""
+    size = factor.abs()
+    share = size ** (1 / len(scalers))
+    scaled = {name: arrays[name] * share for name in scalers}
+    scaled[scalers[0]] = scaled[scalers[0]] * (factor / size if size > 0 else factor)
+    return {**arrays, **scaled}
 
 
 def _adam(
@@ -211,7 +214,8 @@ def _adam(
 ) -> tuple[dict[str, Tensor], Tensor, list[list[float]]]:
     """Best arrays, their scales and the errors of every restart."""
     trained = {name: value.clone().requires_grad_() for name, value in starts.items()}
-    optimizer = torch.optim.Adam(trained.values(), lr=lr, eps=1e-12)
+    # the second moment forgets in 100 steps: with 1000 it lags behind a falling error, and fits stop at 1e-3, not 1e-15
+    optimizer = torch.optim.Adam(trained.values(), lr=lr, betas=(0.9, 0.99), eps=1e-12)
     best = {name: value.detach().clone() for name, value in trained.items()}
     lowest, scales = None, None
     history: list[list[float]] = [[] for _ in next(iter(starts.values()))]

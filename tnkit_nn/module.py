@@ -60,6 +60,9 @@ class TNModule(nn.Module):
     ) -> None:
         super().__init__()
         self.network, self.dynamic = net, dynamic
+        self._held: tuple[str, ...] = ()
+        #: Names of the arrays that ``forward`` takes, in order.
+        self.inputs: tuple[str, ...] = ()
         self.plan = plan(net, optimizer, dynamic=dynamic)
         self._slots = {leaf.array: (leaf, tuple(owner.sizes[i] for i in leaf.inds)) for leaf, owner in net._walk()}
         tensors = _tensors(net, arrays or {}, dtype, seed, std)
@@ -67,7 +70,6 @@ class TNModule(nn.Module):
             self._check(name, tensor)
             _register(self, name, tensor, trained=name in net.parameters, saved=self._slots[name][0].fixed is True)
         self._held = tuple(tensors)
-        #: Names of the arrays that ``forward`` takes, in order.
         self.inputs = tuple(name for name in net.array_shapes if name not in tensors)
 
     def forward(self, /, *args: Tensor, **inputs: Tensor) -> Tensor:

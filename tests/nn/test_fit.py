@@ -1,0 +1,139 @@
+"""fit: recovers what is representable, does not collapse, keeps the best, says what is wrong."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+import tnkit as tk
+from tnkit import Network, Node
+from tnkit.shapes import detensorize
+from tnkit_nn import TNModule, fit
+
+from .test_weight import deep, pair, train
+
+
+def relative(net, arrays, target):
+    return np.linalg.norm(detensorize(tk.contract(net, arrays), target.shape) - target) / np.linalg.norm(target)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_recovers_an_exact_target(dtype):
+    net = train(4, 4, 4, rank=2)
+    target = 1e-3 * tk.contract(net, tk.init.normal(net, seed=7))
+    result = fit(net, target, dtype=dtype, steps=1500, restarts=3)
+    assert result.error < 1e-4 and relative(net, result.arrays, target) < 2e-4
+    assert result.chance == pytest.approx((1 - net.num_params / 64) ** 0.5)
+    assert "error" in repr(result) and "array(" not in repr(result)
+
+
+def test_a_deep_network_does_not_collapse():
+    rng = np.random.default_rng(0)
+    net, target = deep(4, 3, 2, 7), 0.05 * rng.standard_normal((11, 13))
+    result = fit(net, target, steps=300)
+    assert result.error < 0.9 and relative(net, result.arrays, target) == pytest.approx(result.error, abs=1e-9)
+    assert np.linalg.norm(tk.contract(net, result.arrays)) > 0.1 * np.linalg.norm(target)
+
+
+def test_activation_outermost_and_frozen_part():
+    rng = np.random.default_rng(0)
+    target = np.abs(rng.standard_normal((6, 4)))
+    result = fit(pair(6, 4).activate("relu", "act"), target, steps=500, restarts=4)
+    assert result.error < 0.7
+    w0 = rng.standard_normal((6, 4))
+    frozen = Network((Node("W", "ij", fixed=True),), "ij", dict(i=6, j=4))
+    lora = Network((tk.Elementwise("sum", "add", (frozen, pair(6, 4, 1))),), "ij")
+    goal = w0 + np.outer(rng.standard_normal(6), rng.standard_normal(4))
+    result = fit(lora, goal, arrays={"W": w0}, steps=800)
+    assert result.error < 1e-2 and np.array_equal(result.arrays["W"], w0)
+
+
+def test_best_arrays_are_kept_and_seeds_repeat():
+    rng = np.random.default_rng(0)
+    net, target = pair(8, 8, 2), rng.standard_normal((8, 8))
+    a, b = fit(net, target, steps=80, lr=0.5), fit(net, target, steps=80, lr=0.5)
+    assert a.history == b.history and a.error == pytest.approx(min(a.history), abs=1e-12)
+    assert relative(net, a.arrays, target) == pytest.approx(a.error, abs=1e-12)
+    several = fit(net, target, steps=80, lr=0.5, restarts=3)
+    assert several.error <= a.error + 1e-9
+    best = np.linalg.svd(target)[1]
+    optimum = np.sqrt((best[2:] ** 2).sum() / (best**2).sum())
+    assert fit(net, target, steps=600).error == pytest.approx(optimum, abs=1e-3)
+
+
+def test_starts_from_given_arrays_and_leaves_them():
+    net = train(4, 4, 4, rank=2)
+    arrays = tk.init.normal(net, seed=7)
+    before = {n: a.copy() for n, a in arrays.items()}
+    result = fit(net, tk.contract(net, arrays), arrays=arrays, steps=5)
+    assert result.error < 1e-7 and len(result.history) <= 5
+    assert all(np.array_equal(before[n], arrays[n]) for n in arrays)
+
+
+def test_patience_stops_early():
+    net, target = pair(8, 8, 2), np.random.default_rng(0).standard_normal((8, 8))
+    assert len(fit(net, target, steps=2000, patience=20).history) < 1000
+
+
+def test_no_finite_step_is_rolled_back():
+    calls = []
+
+    def sometimes(xp, x):
+        calls.append(1)
+        return x * float("nan") if len(calls) in (9, 10) else x * 1.0
+
+    body = pair(6, 4, 3)
+    net = body.activate(sometimes, "act")
+    target = np.random.default_rng(0).standard_normal((6, 4))
+    result = fit(net, target, steps=300, arrays=tk.init.normal(body))
+    assert any(np.isinf(result.history)) and np.isfinite(result.error) and result.error < result.history[7]
+
+
+def test_overflow_at_a_huge_rate_ends_well():
+    net, target = train(4, 4, 4, 4), np.random.default_rng(0).standard_normal((16, 16))
+    with warnings.catch_warnings(action="ignore"):
+        result = fit(net, target.astype("float32"), lr=1e12, steps=50)
+    assert np.isfinite(result.error) and all(np.isfinite(a).all() for a in result.arrays.values())
+
+
+def test_bfloat16_and_complex_targets():
+    net = pair(6, 4, 4)
+    target = torch.randn(6, 4, dtype=torch.bfloat16)
+    result = fit(net, target, steps=500)
+    assert result.error < 1e-2 and result.arrays["A"].dtype == np.float32
+    z = torch.randn(6, 4, dtype=torch.complex128)
+    result = fit(net, z, steps=800)
+    assert result.error < 1e-2 and relative(net, result.arrays, z.numpy()) == pytest.approx(result.error, abs=1e-9)
+
+
+def test_arrays_fit_a_module():
+    net, target = pair(6, 4, 4), np.random.default_rng(0).standard_normal((6, 4))
+    result = fit(net, target, steps=500)
+    np.testing.assert_allclose(TNModule(net, result.arrays)().detach().numpy(), target, atol=0.05)
+
+
+def test_learning_nothing_warns():
+    net = Network((Node("A", "i"), Node("B", "j")), "ij", dict(i=64, j=64))
+    with pytest.warns(UserWarning, match="has not learned"):
+        fit(net, np.random.default_rng(0).standard_normal((64, 64)), steps=1)
+
+
+def test_clear_errors():
+    net, target = pair(6, 4), np.ones((6, 4))
+    with pytest.raises(ValueError, match="norm 0"):
+        fit(net, 0 * target)
+    with pytest.raises(ValueError, match="norm nan"):
+        fit(net, np.nan * target)
+    with pytest.raises(ValueError, match="fill"):
+        fit(net, np.ones((7, 5)))
+    with pytest.raises(ValueError, match="at least 1"):
+        fit(net, target, steps=0)
+    with pytest.raises(ValueError, match="all trained arrays"):
+        fit(net, target, arrays={"A": np.ones((6, 3))})
+    with pytest.raises(ValueError, match="array 'A' has shape"):
+        fit(net, target, arrays={"A": np.ones((5, 3)), "B": np.ones((3, 4))})
+    with pytest.raises(ValueError, match="is data"):
+        fit(Network((Node("A", "ij", fixed=True), Node("B", "ij")), "ij", dict(i=6, j=4)), target)
+    with pytest.raises(ValueError, match="no start gives a finite"):
+        fit(net.activate(lambda xp, x: x * float("nan"), "act"), target, steps=3, arrays=tk.init.normal(net))

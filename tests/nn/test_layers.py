@@ -1,0 +1,188 @@
+"""TNLinear and TNEmbedding against dense layers."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from tnkit import Network, Node
+from tnkit_nn import TNEmbedding, TNLinear
+
+from .test_weight import deep, pair, train
+
+F64 = torch.float64
+MPO = Network(
+    (Node("A", "oir"), Node("B", "pjrs"), Node("C", "qks")), "opqijk", dict(o=4, p=4, q=4, i=3, j=4, k=5, r=2, s=2)
+)
+CP = Network((Node("A", "oz"), Node("B", "iz"), Node("C", "jz")), "oij", dict(o=6, i=3, j=4, z=5))
+OUTER = Network((Node("A", "oi"), Node("B", "pj")), "opij", dict(o=4, p=4, i=3, j=4))
+TIED = Network((Node("A", "or"), Node("B", "ri", array="A")), "oi", dict(o=4, r=4, i=4))
+# network, in, out, factorised?
+CASES = {
+    "mpo": (MPO, 60, 64, True),
+    "cp": (CP, 12, 6, True),
+    "outer": (OUTER, 12, 16, True),
+    "tied": (TIED, 4, 4, True),
+    "rank": (pair(64, 96, 2), 96, 64, True),
+    "prime": (train(4, 3, 2, 7), 13, 11, False),
+    "unaligned": (train(4, 9), 6, 6, False),
+    "deep": (deep(4, 3, 2, 7), 14, 12, False),
+}
+
+
+@pytest.mark.parametrize("net, m, n, factorised", CASES.values(), ids=CASES)
+@pytest.mark.parametrize("lead", [(), (1,), (5,), (2, 3), (300,), (0,)], ids=str)
+def test_against_dense(net, m, n, factorised, lead):
+    layer = TNLinear(m, n, net, dtype=F64)
+    assert (any(route for _, route in layer.routes)) == factorised or net is TIED
+    x = torch.randn(*lead, m, dtype=F64, requires_grad=True)
+    y = layer(x)
+    torch.testing.assert_close(y, F.linear(x, layer.weight, layer.bias), rtol=0, atol=1e-10)
+    params = [x, *layer.parameters()]
+    for a, b in zip(
+        torch.autograd.grad(y.square().sum(), params),
+        torch.autograd.grad(F.linear(x, layer.weight, layer.bias).square().sum(), params),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-9)
+
+
+def test_every_route_gives_the_same():
+    layer = TNLinear(60, 64, MPO, dtype=F64)
+    x = torch.randn(7, 60, dtype=F64)
+    expected = F.linear(x, layer.weight, layer.bias)
+    for _, route in layer.routes:
+        layer.routes = ((1, route),)
+        torch.testing.assert_close(layer(x), expected, rtol=0, atol=1e-10)
+
+
+def test_the_batch_decides():
+    wide = Network((Node("A", "oir"), Node("B", "rpj")), "opij", dict(o=32, p=32, i=32, j=32, r=32))
+    layer = TNLinear(1024, 1024, wide)
+    assert layer._route(1) is not None and layer._route(2**19) is None
+    assert "factorised from 1 rows" in repr(layer) and "reconstructed from" in repr(layer)
+    tiny = TNLinear(1024, 1024, pair(1024, 1024, 2))
+    assert tiny._route(2**19) is not None  # rank 2: factorised is cheaper at any batch
+
+
+def test_gradcheck():
+    layer = TNLinear(12, 6, CP, dtype=F64)
+    x = torch.randn(3, 12, dtype=F64, requires_grad=True)
+    names, params = zip(*layer.named_parameters(), strict=True)
+
+    def fn(x, *ps):
+        return torch.func.functional_call(layer, dict(zip(names, ps, strict=True)), (x,))
+
+    args = (x, *[p.detach().requires_grad_() for p in params])
+    assert torch.autograd.gradcheck(fn, args) and torch.autograd.gradgradcheck(fn, args)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_from_linear(bias, dtype):
+    linear = nn.Linear(12, 6, bias=bias, dtype=dtype)
+    layer = TNLinear.from_linear(linear, CP, fit=False)
+    assert (layer.bias is not None) == bias and layer.tn.A.dtype == dtype
+    if bias:
+        assert torch.equal(layer.bias, linear.bias) and layer.bias is not linear.bias
+    x = torch.randn(3, 12, dtype=dtype)
+    assert layer(x).dtype == dtype
+    assert torch.equal(linear.eval() and TNLinear.from_linear(linear.eval(), CP, fit=False)(x), layer(x))
+    assert not TNLinear.from_linear(linear.eval(), CP, fit=False).training
+
+
+def test_from_linear_fits():
+    linear = nn.Linear(12, 10).double()
+    source = TNLinear(12, 10, train(5, 2, 3, 4, rank=2), dtype=F64)
+    linear.weight.data = source.weight.detach()
+    layer = TNLinear.from_linear(linear, train(5, 2, 3, 4, rank=3), steps=1500)
+    assert (layer.weight - linear.weight).norm() / linear.weight.norm() < 1e-6
+
+
+@pytest.mark.parametrize("name", ["mpo", "deep", "prime"])
+def test_compile_has_no_graph_break(name):
+    net, m, n, _ = CASES[name]
+    layer = TNLinear(m, n, net, dtype=F64)
+    torch._dynamo.reset()
+    assert torch._dynamo.explain(layer)(torch.randn(5, m, dtype=F64)).graph_break_count == 0
+    fast = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    for lead in ((5,), (8,), (500,), (2, 3)):
+        x = torch.randn(*lead, m, dtype=F64)
+        torch.testing.assert_close(fast(x), layer(x))
+
+
+@pytest.mark.slow
+def test_compile_with_inductor():
+    layer = TNLinear(60, 64, MPO)
+    x = torch.randn(5, 60)
+    torch._dynamo.reset()
+    torch.testing.assert_close(torch.compile(layer, fullgraph=True)(x), layer(x))
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("batch", [1, 300])
+def test_autocast_gives_what_nn_linear_gives(name, batch):
+    net, m, n, _ = CASES[name]
+    layer, x = TNLinear(m, n, net), torch.randn(batch, m)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = layer(x)
+    assert y.dtype == torch.bfloat16
+    torch.testing.assert_close(y.float(), layer(x), rtol=0.1, atol=0.1)
+
+
+def test_state_copy_vmap_and_export():
+    layer, other = TNLinear(60, 64, MPO, seed=0), TNLinear(60, 64, MPO, seed=1)
+    assert sorted(layer.state_dict()) == ["bias", "tn.A", "tn.B", "tn.C"]
+    other.load_state_dict(layer.state_dict())
+    x = torch.randn(4, 3, 60)
+    assert torch.equal(layer(x), other(x)) and torch.equal(copy.deepcopy(layer)(x), layer(x))
+    torch.testing.assert_close(torch.func.vmap(layer)(x), layer(x))
+    exported = torch.export.export(layer, (x[0],), dynamic_shapes=({0: torch.export.Dim("b", min=2, max=15)},))
+    torch.testing.assert_close(exported.module()(x.reshape(12, 60)), layer(x).reshape(12, 64))
+
+
+def test_the_weights_scale_is_that_of_nn_linear():
+    layer = TNLinear(60, 64, MPO)
+    torch.testing.assert_close(layer.weight.std(), torch.tensor((3 * 60) ** -0.5), rtol=0.05, atol=0)
+
+
+def test_clear_errors():
+    with pytest.raises(ValueError, match="fill"):
+        TNLinear(60, 64, CP)
+    with pytest.raises(ValueError, match="give it in arrays"):
+        TNLinear(4, 3, Network((Node("A", "oi", fixed=True),), "oi", dict(o=3, i=4)))
+    with pytest.raises(ValueError, match=r"takes \(\.\.\., 60\), not \(3, 61\)"):
+        TNLinear(60, 64, MPO)(torch.zeros(3, 61))
+    with pytest.raises(ValueError, match="options of the fit"):
+        TNLinear.from_linear(nn.Linear(12, 6), CP, fit=False, steps=3)
+
+
+EMB = {
+    "train": (train(5, 2, 3, 4), 10, 12, True),
+    "padded": (train(4, 3, 2, 7), 11, 13, True),
+    "tied": (TIED, 4, 4, True),
+    "cp": (CP, 6, 12, True),
+    "deep": (deep(4, 3, 2, 7), 11, 13, False),
+    "unaligned": (train(4, 9), 6, 6, False),
+}
+
+
+@pytest.mark.parametrize("net, num, dim, factorised", EMB.values(), ids=EMB)
+def test_embedding(net, num, dim, factorised):
+    layer = TNEmbedding(num, dim, net, dtype=F64)
+    assert (layer.plan is not None) == factorised
+    for shape in ((), (7,), (2, 3), (0,)):
+        t = torch.randint(num, shape)
+        torch.testing.assert_close(layer(t), F.embedding(t, layer.weight), rtol=0, atol=1e-10)
+    t = torch.arange(num)
+    params = list(layer.parameters())
+    got = torch.autograd.grad(layer(t).square().sum(), params)
+    for a, b in zip(got, torch.autograd.grad(layer.weight.square().sum(), params), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-9)
+    torch._dynamo.reset()
+    torch.testing.assert_close(torch.compile(layer, fullgraph=True, backend="aot_eager")(t), layer(t))
+    for bad in (-1, num):
+        with pytest.raises((IndexError, RuntimeError)):
+            layer(torch.tensor([bad]))

@@ -1,0 +1,180 @@
+"""parametrize_ and merge_: any weight of any module, and back, exactly."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.utils import parametrize
+
+import tnkit as tk
+from tnkit import Network, Node
+from tnkit.shapes import detensorize
+from tnkit_nn import merge_, parametrize_
+
+
+def pair(rows, cols, rank=3):
+    return Network((Node("A", "ir"), Node("B", "rj")), "ij", dict(i=rows, j=cols, r=rank))
+
+
+def train(*shape, rank=3):
+    names = [
+        Node(f"G{k}", (*[f"r{m}" for m in (k - 1, k) if 0 <= m < len(shape) - 1], f"i{k}")) for k in range(len(shape))
+    ]
+    sizes = {f"i{k}": n for k, n in enumerate(shape)} | {f"r{k}": rank for k in range(len(shape) - 1)}
+    return Network(tuple(names), tuple(f"i{k}" for k in range(len(shape))), sizes)
+
+
+def deep(*shape):
+    inner = train(*shape)
+    top = Network(
+        (Node("D", (f"i{len(shape) - 1}", "o")),),
+        (f"i{len(shape) - 1}", "o"),
+        {f"i{len(shape) - 1}": shape[-1], "o": shape[-1]},
+    )
+    return inner.activate("relu", "act").join(top, on=(f"i{len(shape) - 1}",))
+
+
+MODULES = {
+    "linear": (lambda: nn.Linear(12, 10), "weight", train(5, 2, 3, 4), (7, 12)),
+    "prime": (lambda: nn.Linear(13, 11), "weight", train(4, 3, 2, 7), (7, 13)),
+    "deep": (lambda: nn.Linear(13, 11), "weight", deep(4, 3, 2, 7), (7, 13)),
+    "conv": (lambda: nn.Conv2d(6, 8, 3), "weight", train(4, 2, 6, 3, 3), (2, 6, 5, 5)),
+    "grouped": (lambda: nn.Conv2d(6, 9, 3, groups=3), "weight", train(3, 3, 2, 9), (2, 6, 5, 5)),
+    "conv1d": (lambda: nn.Conv1d(1, 4, 5), "weight", train(2, 2, 5), (2, 1, 9)),
+    "transposed": (lambda: nn.ConvTranspose2d(4, 6, 3), "weight", train(4, 6, 9), (2, 4, 5, 5)),
+}
+
+
+@pytest.mark.parametrize("make, name, net, shape", MODULES.values(), ids=MODULES)
+def test_weight_and_forward(make, name, net, shape):
+    torch.manual_seed(0)
+    module = make().double()
+    rms = module.weight.square().mean().sqrt()
+    parametrize_(module, name, net)
+    assert type(module.weight) is torch.Tensor and module.weight.dtype == torch.float64
+    arrays = {n: t for n, t in module.parametrizations.weight[0].tensors().items()}
+    dense = detensorize(
+        torch.as_tensor(tk.contract(net, {n: a.detach().numpy() for n, a in arrays.items()})), module.weight.shape
+    )
+    torch.testing.assert_close(module.weight, dense, rtol=0, atol=1e-10)
+    torch.testing.assert_close(module.weight.square().mean().sqrt(), rms, rtol=0.3, atol=0)
+    keys = [k for k in module.state_dict() if k != "bias"]
+    assert sorted(keys) == sorted(f"parametrizations.weight.0.{n}" for n in net.parameters)
+    x = torch.randn(shape, dtype=torch.float64)
+    y = module(x)
+    y.square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in module.parameters())
+    value = module.weight.detach().clone()
+    assert merge_(module, name) is module
+    assert torch.equal(module.weight, value) and isinstance(module.weight, nn.Parameter)
+    assert torch.equal(module(x), y) and type(module) is type(make())
+    assert sorted(module.state_dict()) == ["bias", "weight"] and module.weight.is_contiguous()
+
+
+def test_std_matches_exactly_where_nothing_is_padded():
+    layer = nn.Linear(12, 10).double()
+    rms = layer.weight.square().mean().sqrt()
+    parametrize_(layer, "weight", train(5, 2, 3, 4))
+    torch.testing.assert_close(layer.weight.square().mean().sqrt(), rms)
+    merge_(layer, "weight")
+    parametrize_(layer, "weight", train(5, 2, 3, 4), std=2.0)
+    assert abs(float(layer.weight.detach().square().mean().sqrt()) - 2) < 1e-6
+
+
+def test_embedding_and_other_names():
+    emb = nn.Embedding(10, 6)
+    parametrize_(emb, "weight", pair(10, 6))
+    t = torch.tensor([[1, 9], [0, 3]])
+    torch.testing.assert_close(emb(t), F.embedding(t, emb.weight))
+    rnn = nn.LSTMCell(4, 5)
+    parametrize_(rnn, "weight_hh", pair(20, 5))
+    assert rnn(torch.randn(3, 4))[0].shape == (3, 5)
+
+
+def test_single_node_merge_is_a_copy():
+    layer = nn.Linear(4, 3, bias=False)
+    parametrize_(layer, "weight", Network((Node("W", "ij"),), "ij", dict(i=3, j=4)))
+    core = layer.parametrizations.weight[0].W
+    merge_(layer, "weight")
+    assert layer.weight.data_ptr() != core.data_ptr() and torch.equal(layer.weight, core)
+
+
+def test_given_arrays_dtype_and_frozen_part():
+    net = Network((Node("A", "ir"), Node("B", "rj", fixed=True)), "ij", dict(i=3, j=4, r=2))
+    arrays = {"A": torch.randn(3, 2).numpy(), "B": torch.randn(2, 4)}
+    layer = parametrize_(nn.Linear(4, 3, dtype=torch.bfloat16), "weight", net, arrays)
+    assert layer.weight.dtype == torch.bfloat16
+    assert [n for n, _ in layer.named_parameters()] == ["bias", "parametrizations.weight.0.A"]
+
+
+def test_state_dict_and_deepcopy_and_merge_of_a_copy():
+    make = lambda seed: parametrize_(nn.Linear(4, 3), "weight", pair(3, 4), seed=seed)  # noqa: E731
+    a, b = make(0), make(1)
+    b.load_state_dict(a.state_dict())
+    assert torch.equal(a.weight, b.weight)
+    c = copy.deepcopy(a)
+    merge_(c, "weight")
+    assert torch.equal(a.weight, c.weight) and not isinstance(a.weight, nn.Parameter)
+    with torch.no_grad():
+        a.parametrizations.weight[0].A.zero_()
+    assert c.weight.abs().sum() > 0
+
+
+def test_cached_contracts_once():
+    layer = parametrize_(nn.Linear(4, 3), "weight", pair(3, 4))
+    calls = []
+    layer.parametrizations.weight[0].register_forward_hook(lambda *a: calls.append(1))
+    with parametrize.cached():
+        layer(layer(torch.randn(2, 4)).repeat(1, 2)[:, :4])
+        assert len(calls) == 1
+    layer.weight  # noqa: B018
+    assert len(calls) == 2
+
+
+def test_functional_call_and_vmap():
+    layer = parametrize_(nn.Linear(4, 3, bias=False), "weight", pair(3, 4)).double()
+    key, x = "parametrizations.weight.0.A", torch.randn(2, 4, dtype=torch.float64)
+    a = layer.parametrizations.weight[0].A.detach()
+    torch.testing.assert_close(torch.func.functional_call(layer, {key: 3 * a}, (x,)), 3 * layer(x))
+    many = torch.func.vmap(lambda a: torch.func.functional_call(layer, {key: a}, (x,)))(torch.stack([a, 2 * a]))
+    torch.testing.assert_close(many[1], 2 * layer(x))
+
+
+@pytest.mark.parametrize("name", ["prime", "deep", "conv"])
+def test_compile_has_no_graph_break(name):
+    make, weight, net, shape = MODULES[name]
+    module = parametrize_(make(), weight, net)
+    x = torch.randn(shape)
+    torch._dynamo.reset()
+    assert torch._dynamo.explain(module)(x).graph_break_count == 0
+    torch.testing.assert_close(torch.compile(module, fullgraph=True, backend="aot_eager")(x), module(x))
+
+
+def test_autocast():
+    layer = parametrize_(nn.Linear(4, 3), "weight", pair(3, 4))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layer(torch.randn(2, 4)).dtype == torch.bfloat16
+
+
+def test_clear_errors():
+    layer = nn.Linear(4, 3)
+    with pytest.raises(ValueError, match="Linear has no parameter 'wait'"):
+        parametrize_(layer, "wait", pair(3, 4))
+    with pytest.raises(ValueError, match=r"too large|fill"):
+        parametrize_(layer, "weight", pair(2, 2))
+    with pytest.raises(ValueError, match="nothing to merge"):
+        merge_(layer, "weight")
+    with pytest.raises(ValueError, match="give it in arrays"):
+        parametrize_(layer, "weight", Network((Node("A", "ij", fixed=True),), "ij", dict(i=3, j=4)))
+    with pytest.raises(ValueError, match="give std"):
+        zero = nn.Linear(4, 3)
+        nn.init.zeros_(zero.weight)
+        parametrize_(zero, "weight", pair(3, 4))
+    assert list(layer.state_dict()) == ["weight", "bias"]  # nothing half done
+    parametrize_(layer, "weight", pair(3, 4))
+    with pytest.raises(ValueError, match="already"):
+        parametrize_(layer, "weight", pair(3, 4))
+    with pytest.raises(RuntimeError, match="cannot be assigned"):
+        layer.weight = torch.zeros(3, 4)

@@ -1,0 +1,77 @@
+"""Every activation: numpy against torch, gradients, dtype, large arguments."""
+
+import numpy as np
+import pytest
+import torch
+
+from tnkit.activations import ACTIVATIONS, resolve
+from tnkit.execute import contract
+from tnkit.network import Elementwise, Network, Node
+
+X = np.concatenate([np.linspace(-6, 6, 61), [-0.0, 1e-8, -1e-8]])
+REFERENCE = {
+    "relu": lambda x: torch.relu(x),
+    "leaky_relu": lambda x: torch.nn.functional.leaky_relu(x, 0.01),
+    "tanh": torch.tanh,
+    "sin": torch.sin,
+    "sigmoid": torch.sigmoid,
+    "gelu": lambda x: torch.nn.functional.gelu(x, approximate="tanh"),
+    "softplus": torch.nn.functional.softplus,
+    "square": torch.square,
+    "identity": lambda x: x,
+    "add": lambda x: x,
+    "multiply": lambda x: x,
+}
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_values_and_gradients_are_torchs(name):
+    fn = ACTIVATIONS[name]
+    x = torch.tensor(X, requires_grad=True)
+    want = REFERENCE[name](x)
+    assert np.allclose(fn(np, X), want.detach(), rtol=1e-9, atol=1e-9)
+    y = torch.tensor(X, requires_grad=True)
+    got = fn(torch, y)
+    assert torch.allclose(got, want, rtol=1e-9, atol=1e-9)
+    got.sum().backward()
+    want.sum().backward()
+    assert torch.allclose(y.grad, x.grad, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_dtype_is_kept_and_large_arguments_are_finite(name, dtype):
+    x = np.array([-1e4, -100.0, 0.0, 100.0, 1e4], dtype=dtype)
+    with np.errstate(all="raise", under="ignore"):
+        y = ACTIVATIONS[name](np, x)
+    assert y.dtype == dtype and np.isfinite(y).all()
+    t = torch.tensor(x, requires_grad=True)
+    z = ACTIVATIONS[name](torch, t)
+    z.sum().backward()
+    assert z.dtype == t.dtype and torch.isfinite(t.grad).all()
+
+
+@pytest.mark.parametrize("name", ["add", "multiply"])
+def test_combiners(name):
+    x = [np.random.default_rng(k).normal(size=(2, 3)) for k in range(3)]
+    want = x[0] + x[1] + x[2] if name == "add" else x[0] * x[1] * x[2]
+    assert np.allclose(ACTIVATIONS[name](np, *x), want)
+    bodies = tuple(Network([Node(f"A{k}", "ij")], "ij", dict(i=2, j=3)) for k in range(3))
+    net = Network([Elementwise("f", name, bodies)], "ij")
+    assert np.allclose(contract(net, {f"A{k}": x[k] for k in range(3)}), want)
+
+
+def cube(xp, x):
+    return x * x * x
+
+
+def test_a_function_of_the_users():
+    net = Network([Node("A", "i")], "i", dict(i=3)).activate(cube, "f")
+    assert np.allclose(contract(net, {"A": np.array([1.0, 2.0, 3.0])}), [1, 8, 27])
+    assert "cube" in str(net)
+
+
+def test_a_known_function_is_stored_by_name():
+    assert resolve(ACTIVATIONS["relu"]) == "relu" and resolve(cube) is cube
+    net = Network([Node("A", "i")], "i", dict(i=3))
+    assert net.activate(ACTIVATIONS["relu"], "f") == net.activate("relu", "f")

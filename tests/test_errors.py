@@ -1,0 +1,175 @@
+"""Bad inputs, each with the words of its message: node, index and sizes are named."""
+
+import numpy as np
+import pytest
+import torch
+
+from tnkit.execute import check_arrays, constant, contract
+from tnkit.network import Elementwise, Network, Node
+from tnkit.ordering import find_path
+from tnkit.plan import plan
+from tnkit_nn.ops import TORCH
+
+A, B = Node("A", "ir"), Node("B", "rj")
+SIZES = dict(i=2, j=3, r=4)
+NET = Network([A, B], "ij", SIZES)
+ARRAYS = {"A": np.ones((2, 4)), "B": np.ones((4, 3))}
+OTHER = Network([Node("C", "jk")], "jk", dict(j=3, k=2))
+ACT = NET.activate("relu", "f")
+THREE = Network([A, B, Node("D", "j")], "i", SIZES)
+
+
+def path(*steps):
+    return lambda inputs, output, sizes, memory_limit: list(steps)
+
+
+CASES = [
+    # a node
+    (lambda: Node("", "ij"), TypeError, "a node's name is a non-empty string, not ''"),
+    (lambda: Node(3, "ij"), TypeError, "a node's name is a non-empty string, not 3"),
+    (lambda: Node("A", (1, 2)), TypeError, "node 'A': index 1 is not a string"),
+    (lambda: Node("A", 5), TypeError, "node 'A': indices are a string or a sequence of names, not 5"),
+    (lambda: Node("A", "i", fixed="zeros"), ValueError, "node 'A': fixed='zeros' is not True, False or one of"),
+    (lambda: Node("A", "i", fixed=3), ValueError, "node 'A': fixed=3 is not True, False or one of"),
+    (lambda: Node("A", "i", array=7), TypeError, "node 'A': array is the name of an array, not a int"),
+    # an elementwise node
+    (lambda: Elementwise("f", "rely", (NET,)), ValueError, "unknown activation 'rely'; known: relu, "),
+    (lambda: Elementwise("f", 3, (NET,)), TypeError, "an activation is a name or a function fn(xp, *x), not int"),
+    (lambda: Elementwise("f", "relu", ()), ValueError, "elementwise node 'f' has no body"),
+    (lambda: Elementwise("f", "relu", (A,)), TypeError, "elementwise node 'f': a body is a Network, not a Node"),
+    (lambda: Elementwise("", "relu", (NET,)), TypeError, "an elementwise node's name is a non-empty string"),
+    (lambda: Elementwise("f", "add", (NET, OTHER)), ValueError, "node 'f': its bodies' outputs differ, ('i', 'j') and ('j', 'k')"),
+    # a network
+    (lambda: Network([], ""), ValueError, "a network has at least one node"),
+    (lambda: Network(A, "ir", SIZES), TypeError, "a network's nodes are a sequence of nodes, not one Node"),
+    (lambda: Network([A, "B"], "i", SIZES), TypeError, "a network's nodes are Node or Elementwise, not str"),
+    (lambda: Network([A], "ir", [2, 4]), TypeError, "sizes map index names to sizes; they are not a list"),
+    (lambda: Network([A], "ir", dict(i=2)), ValueError, "node 'A': index 'r' has no size"),
+    (lambda: Network([A], "ir", dict(i=2, r=0)), ValueError, "index 'r' has size 0; a size is a whole number from 1 up"),
+    (lambda: Network([A], "ir", dict(i=2, r=2.0)), ValueError, "index 'r' has size 2.0; a size is a whole number from 1 up"),
+    (lambda: Network([A], "ir", dict(i=2, r=-1)), ValueError, "index 'r' has size -1; a size is a whole number"),
+    (lambda: Network([A, B], "ik", SIZES), ValueError, "output index 'k' is on no node"),
+    (lambda: Network([A, B], "iij", SIZES), ValueError, "output ('i', 'i', 'j') names an index twice"),
+    (lambda: Network([A, B], 7, SIZES), TypeError, "output: indices are a string or a sequence of names, not 7"),
+    (lambda: Network([A, B], "ij", dict(SIZES, z=3)), ValueError, "sizes: index 'z' is on no node"),
+    (lambda: Network([A, Node("A", "rj")], "ij", SIZES), ValueError, "two nodes are called 'A'; node names are unique"),
+    (
+        lambda: Network([A, Node("B", "rj", array="A")], "ij", SIZES),
+        ValueError,
+        "nodes 'A' and 'B' share array 'A' but have shapes (2, 4) and (4, 3)",
+    ),
+    (
+        lambda: Network([A, Node("B", "ir", array="A", fixed=True)], "i", SIZES),
+        ValueError,
+        "nodes 'A' and 'B' share array 'A' but fixed=False and fixed=True",
+    ),
+    (
+        lambda: Network([*ACT.nodes, Node("C", "i", array="f")], "ij"),
+        ValueError,
+        "index 'i' has no size",
+    ),
+    (
+        lambda: Network([*ACT.nodes, Node("C", "i", array="f")], "ij", dict(i=2)),
+        ValueError,
+        "elementwise node 'f' has the name of node 'C''s array",
+    ),
+    (
+        lambda: Network([*ACT.nodes, Node("C", "j")], "ij", dict(i=2, j=4)),
+        ValueError,
+        "node 'f': index 'j' has size 3 here and 4 elsewhere",
+    ),
+    (
+        lambda: Network([*ACT.nodes, Node("C", "r")], "ij", dict(r=4)),
+        ValueError,
+        "index 'r' is summed inside elementwise node 'f' and used outside it, on node 'C'",
+    ),
+    (
+        lambda: Network([*ACT.nodes, *NET.relabel(nodes=dict(A="C", B="D")).activate("tanh", "g").nodes], "ij"),
+        ValueError,
+        "index 'r' is summed inside elementwise node 'g' and used outside it, inside 'f'",
+    ),
+    (
+        lambda: Elementwise("f", "add", (NET, NET.relabel(nodes=dict(A="C", B="D")))) and Network(
+            [Elementwise("f", "add", (NET, NET.relabel(nodes=dict(A="C", B="D"))))], "ij"
+        ),
+        ValueError,
+        "index 'r' is summed inside elementwise node 'f' and used outside it, in another body of it",
+    ),
+    (
+        lambda: Network([Elementwise("f", "add", (NET, Network([Node("C", "ij")], "ij", dict(i=2, j=5))))], "ij"),
+        ValueError,
+        "node 'f': index 'j' has size 3 and 5 in its bodies",
+    ),
+    (lambda: NET.activate("relu", "A"), ValueError, "two nodes are called 'A'"),
+    (lambda: NET["Z"], KeyError, "no node 'Z'; there are A, B"),
+    (lambda: NET.sizes.update(i=3), TypeError, "the sizes of a network do not change; build a new network"),
+    # join and relabel
+    (lambda: NET.join(OTHER), ValueError, "join: both networks have index 'j'; declare it in on=, or relabel one"),
+    (lambda: NET.join(OTHER, on="jk"), ValueError, "join: index 'k' of on= is not in both outputs, ('i', 'j') and ('j', 'k')"),
+    (
+        lambda: NET.join(Network([Node("C", "jk")], "jk", dict(j=5, k=2)), on="j"),
+        ValueError,
+        "join: index 'j' has size 3 here and 5 there",
+    ),
+    (lambda: NET.join(OTHER, "iz", on="j"), ValueError, "output index 'z' is on no node"),
+    (lambda: NET.relabel(inds=dict(i="j")), ValueError, "relabel: two indices would get the same name"),
+    (lambda: NET.relabel(nodes=dict(A="B")), ValueError, "two nodes are called 'B'"),
+    # orders and plans
+    (lambda: plan(NET, "gredy"), ValueError, "unknown optimizer 'gredy'; known: auto, greedy, "),
+    (lambda: plan(NET, 3), TypeError, "an optimizer is a name or a function (inputs, output, sizes, memory_limit), not int"),
+    (lambda: plan(THREE, path((0, 3))), ValueError, "the optimizer's path has step (0, 3) where only 3 terms are left"),
+    (lambda: plan(THREE, path((1, 1))), ValueError, "the optimizer's path has step (1, 1), which names a term twice"),
+    (lambda: plan(THREE, path(0, 1)), TypeError, "the optimizer gave [0, 1], which is no list of tuples of positions"),
+    (lambda: plan(NET, dynamic="r"), ValueError, "dynamic index 'r' is not in the output ('i', 'j')"),
+    (
+        lambda: plan(Network([A, Node("E", "r", fixed="ones")], "ir", SIZES), dynamic="r"),
+        ValueError,
+        "dynamic index 'r' is on node 'E', a constant of fixed shape",
+    ),
+    (lambda: plan([A, B]), TypeError, "plan: expected a Network, not list"),
+    (lambda: plan(ACT).path, ValueError, "is nonlinear: it has one path a region, in plan.paths"),
+    (lambda: find_path([("a",)] * 3, (), dict(a=2), path((-1, 0))), ValueError, "the optimizer's path has step (-1, 0)"),
+    # arrays
+    (lambda: contract(NET, {"A": ARRAYS["A"]}), KeyError, "no array 'B' for node 'B' of shape (4, 3)"),
+    (
+        lambda: contract(NET, {**ARRAYS, "B": np.ones((4, 5))}),
+        ValueError,
+        "node 'B': index 'j' has size 3, but its array has 5 there (shape (4, 5))",
+    ),
+    (
+        lambda: contract(NET, {**ARRAYS, "B": np.ones(12)}),
+        ValueError,
+        "node 'B' has indices ('r', 'j'), but its array has 1 axes (12,)",
+    ),
+    (lambda: contract(NET, {**ARRAYS, "C": 1}), ValueError, "array 'C' belongs to no node; the network has A, B"),
+    (lambda: contract(NET, {**ARRAYS, "B": [[1.0]]}), TypeError, "array 'B' is a list, which is no array of numpy"),
+    (
+        lambda: contract(NET, {**ARRAYS, "B": torch.ones(4, 3)}),
+        TypeError,
+        "array 'B' is a torch.Tensor, which is no array of numpy; convert it, or pass its ops=",
+    ),
+    (
+        lambda: contract(NET, {"A": torch.ones(2, 4), "B": torch.ones(4, 3).double()}, ops=TORCH),
+        ValueError,
+        "torch does not mix dtypes: array 'A' is torch.float32, array 'B' is torch.float64",
+    ),
+    (
+        lambda: check_arrays(
+            Network([Node("x", "bi"), Node("y", "bj")], "bij", dict(b=2, i=2, j=2)),
+            {"x": np.ones((5, 2)), "y": np.ones((1, 2))},
+            dynamic="b",
+        ),
+        ValueError,
+        "dynamic index 'b' has size 5 on node 'x' and 1 on 'y'",
+    ),
+    (lambda: constant("zeros", (2,)), ValueError, "unknown constant 'zeros'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "kind", "words"), CASES, ids=[words[:60] for _, _, words in CASES])
+def test_message(make, kind, words):
+    with pytest.raises(kind) as caught:
+        make()
+    message = caught.value.args[0]
+    assert words in message
+    assert len(message) < 400

@@ -1,0 +1,233 @@
+"""What a comparison compares: families of networks brought near a budget, and the controls that keep it honest.
+
+A family is a function ``(weight shape, budget) -> Network``.  Each looks through its own factorisations and ranks, in the
+order in which people would choose them, and takes the first within 5 % of the budget, else the nearest count; the true
+count is always reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import count, islice
+from math import prod
+
+import tnkit as tk
+from tnkit.shapes import site_dims
+
+__all__ = ["BASELINES", "CONTROLS", "Family", "families"]
+
+#: Controls that every comparison shows, with what each one is.
+CONTROLS: dict[str, str] = {
+    "dense": "the trained layer itself (trained on, where the rest is trained)",
+    "frozen_random": "a random layer that is never trained",
+    "picked": "each output copies one randomly picked input; never trained",
+    "removed": "the weight is zero (rest frozen); the layer is left out and the next one made anew (rest trained)",
+    "hashed": "as many random-signed shared numbers as the budget, placed by a random hash (Chen et al. 2015)",
+}
+
+
+@dataclass(frozen=True)
+class Family:
+    """A way to spend a budget: ``build(shape, budget)`` gives a network.
+
+    Attributes
+    ----------
+    name
+        One of :data:`BASELINES`.
+    label
+        For tables: the name, with the depth of an ADTN.
+    build
+        ``(weight shape, budget) -> Network``.
+    depth
+        Blocks of an ADTN, None for the shallow families.
+    """
+
+    name: str
+    label: str
+    build: Callable[[Sequence[int], int], tk.Network]
+    depth: int | None = None
+
+
+def _nearest(candidates: Iterable[tk.Network], budget: int) -> tk.Network:
+    """First candidate within 5 % of the budget, else the nearest."""
+    best: tk.Network | None = None
+    for net in candidates:
+        miss = abs(net.num_params - budget)
+        if miss <= 0.05 * budget:
+            return net
+        if best is None or miss < abs(best.num_params - budget):
+            best = net
+    if best is None:
+        raise ValueError(f"no network for a budget of {budget}")
+    return best
+
+
+def _grow(make: Callable[[int], tk.Network], budget: int) -> Iterator[tk.Network]:
+    """Networks of growing rank, until one is past the budget or grows no more."""
+    last = -1
+    for r in count(1):
+        net = make(r)
+        if net.num_params == last:
+            return
+        yield net
+        if net.num_params > budget:
+            return
+        last = net.num_params
+
+
+def _step_ranks(make: Callable[[list[int]], tk.Network], bonds: int, budget: int) -> Iterator[tk.Network]:
+    """Networks whose bonds all have rank r, then r with r + 1 on more and more of the bonds."""
+    for r in count(1):
+        for raised in range(bonds):
+            net = make([r + (k < raised) for k in range(bonds)])
+            yield net
+            if net.num_params > 1.05 * budget and raised == 0:
+                return
+        if r > budget:
+            return
+
+
+def matrix(shape: Sequence[int]) -> tuple[int, int]:
+    """A weight's shape as (outputs, everything else)."""
+    return int(shape[0]), int(prod(shape[1:]))
+
+
+def balanced(n: int, parts: int) -> tuple[int, ...]:
+    """``n`` (padded to prime factors up to 5) as ``parts`` factors of like size, largest first."""
+    factors = [1] * parts
+    for p in sorted(site_dims(n), reverse=True):
+        k = min(range(parts), key=lambda k: factors[k])
+        factors[k] *= p
+    return tuple(sorted(factors, reverse=True))
+
+
+def _parts(shape: Sequence[int]) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+    rows, cols = matrix(shape)
+    for parts in (3, 2, 4):
+        if 2**parts <= max(rows, cols):
+            yield balanced(rows, parts), balanced(cols, parts)
+
+
+def _mpo(shape: Sequence[int], budget: int) -> tk.Network:
+    def every() -> Iterator[tk.Network]:
+        for out, in_ in _parts(shape):
+            yield from _grow(lambda r, out=out, in_=in_: tk.mpo(out, in_, r), budget)  # type: ignore[misc]
+            yield from _step_ranks(lambda r, out=out, in_=in_: tk.mpo(out, in_, r), len(out) - 1, budget)  # type: ignore[misc]
+
+    return _nearest(every(), budget)
+
+
+def _tt(shape: Sequence[int], budget: int) -> tk.Network:
+    dims = [d for n in shape for d in site_dims(n)]
+
+    def every() -> Iterator[tk.Network]:
+        yield from _grow(lambda r: tk.tt(dims, r), budget)
+        caps = [min(prod(dims[:k]), prod(dims[k:])) for k in range(1, len(dims))]
+        yield from _step_ranks(
+            lambda r: tk.tt(dims, [min(a, b) for a, b in zip(r, caps, strict=True)]), len(caps), budget
+        )
+
+    return _nearest(every(), budget)
+
+
+def _ring(shape: Sequence[int], budget: int) -> tk.Network:
+    def every() -> Iterator[tk.Network]:
+        bits = tuple(d for n in shape for d in site_dims(n))
+        for dims in (*((*out, *in_) for out, in_ in _parts(shape)), bits):
+            yield from _grow(lambda r, dims=dims: tk.ring(dims, r), budget)  # type: ignore[misc]
+            yield from _step_ranks(lambda r, dims=dims: tk.ring(dims, r), len(dims), budget)  # type: ignore[misc]
+
+    return _nearest(every(), budget)
+
+
+def _tucker(shape: Sequence[int], budget: int) -> tk.Network:
+    def every() -> Iterator[tk.Network]:
+        for out, in_ in _parts(shape):
+            dims = (*out, *in_)
+            yield from _grow(lambda r, dims=dims: tk.tucker(dims, r), budget)  # type: ignore[misc]
+            make = lambda r, dims=dims: tk.tucker(dims, [min(a, n) for a, n in zip(r, dims, strict=True)])  # noqa: E731
+            yield from _step_ranks(make, len(dims), budget)
+
+    return _nearest(every(), budget)
+
+
+def _cp(shape: Sequence[int], budget: int) -> tk.Network:
+    def every() -> Iterator[tk.Network]:
+        for out, in_ in _parts(shape):
+            dims = (*out, *in_)
+            yield from _grow(lambda r, dims=dims: tk.cp(dims, r), budget)  # type: ignore[misc]
+        dims = tuple(d for n in shape for d in site_dims(n))
+        yield from _grow(lambda r: tk.cp(dims, r), budget)
+
+    return _nearest(every(), budget)
+
+
+def _low_rank(shape: Sequence[int], budget: int) -> tk.Network:
+    return _nearest(_grow(lambda r: tk.low_rank(matrix(shape), r), budget), budget)
+
+
+def adtn_near(shape: Sequence[int], budget: int, depth: int, activation: str = "relu") -> tk.Network:
+    """An ADTN of the given depth near a budget.
+
+    Below the count of the untied binary wall, bricks of a column are shared with a period; above it, pairs of binary sites
+    are merged into sites of size 4.
+    """
+
+    def every() -> Iterator[tk.Network]:
+        make = partial(tk.adtn, shape, depth=depth, activation=activation, order="interleaved")
+        sites = [list(site_dims(n, dim=2)) for n in shape]
+        plain = make(dim=[d for axis in sites for d in axis])
+        yield plain
+        if plain.num_params > budget:
+            for share in range(sum(map(len, sites)) // 2, 0, -1):
+                yield make(dim=[d for axis in sites for d in axis], share=share)
+            return
+        merged = [list(axis) for axis in sites]
+        for _ in range(sum(len(axis) // 2 for axis in sites)):
+            axis = max(merged, key=lambda a: a.count(2))
+            k = axis.index(2)
+            del axis[k + 1]
+            axis[k] = 4
+            dims = [d for a in merged for d in a]
+            net = make(dim=dims)
+            yield net
+            if net.num_params > budget:  # between two merges: share some bricks of the larger wall
+                yield from (make(dim=dims, share=s) for s in range(len(dims) // 2, 0, -1))
+                return
+
+    return _nearest(islice(every(), 200), budget)
+
+
+#: Family name -> ``(shape, budget) -> Network``; the ADTN's entry has depth 3.
+BASELINES: dict[str, Callable[[Sequence[int], int], tk.Network]] = {
+    "adtn": partial(adtn_near, depth=3),
+    "mpo": _mpo,
+    "tt": _tt,
+    "tucker": _tucker,
+    "cp": _cp,
+    "ring": _ring,
+    "low_rank": _low_rank,
+}
+
+
+def families(names: Sequence[str], depths: Sequence[int] = (1, 2, 3), activation: str = "relu") -> list[Family]:
+    """The families called ``names``, an ADTN once a depth.
+
+    Raises
+    ------
+    ValueError
+        A name that is not in :data:`BASELINES`.
+    """
+    out = []
+    for name in names:
+        if name not in BASELINES:
+            raise ValueError(f"unknown shape {name!r}; known: {', '.join(BASELINES)}")
+        if name == "adtn":
+            out += [
+                Family(name, f"adtn depth {d}", partial(adtn_near, depth=d, activation=activation), d) for d in depths
+            ]
+        else:
+            out.append(Family(name, name, BASELINES[name]))
+    return out

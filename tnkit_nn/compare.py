@@ -1,0 +1,468 @@
+"""Deep or shallow: every family at equal budgets, tuned alike, over several seeds, beside the controls.
+
+Two readings.  Stage 1: relative Euclidean error after fitting the trained weight (beside the chance level).  Stage 2: test
+accuracy after fine-tuning from there or from a random start, told apart by what else is trained: nothing ("frozen": the layer's
+numbers alone) or everything ("trained").  Learning rates and starts are swept alike for every family and chosen on the
+validation part; the test part is read once.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor, as_completed
+from dataclasses import asdict, dataclass, field
+from math import prod, sqrt
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+import tnkit as tk
+from tnkit.shapes import detensorize
+from tnkit_nn import data as datasets
+from tnkit_nn import zoo
+from tnkit_nn.baselines import CONTROLS, Family, families
+from tnkit_nn.ensemble import minimise
+from tnkit_nn.ops import TORCH
+
+__all__ = ["Record", "Task", "compare"]
+
+RATES = (1.5e-2, 6e-2, 2e-1)
+BATCH = 128
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is compressed, and how long everything trains.
+
+    Attributes
+    ----------
+    model, data
+        Names in :mod:`tnkit_nn.zoo` and :mod:`tnkit_nn.data`.
+    layer
+        Module whose ``weight`` is replaced; None for the largest.
+    seeds
+        Number of seeds: each has its own dense model, start values and data order.
+    dense_steps, fit_steps, tune_steps
+        Adam steps of the dense training, of stage 1 and of stage 2.
+    """
+
+    model: str = "mlp"
+    data: str = "digits"
+    layer: str | None = None
+    seeds: int = 3
+    dense_steps: int = 400
+    fit_steps: int = 200
+    tune_steps: int = 200
+
+
+@dataclass
+class Record:
+    """One family (or control) at one budget with one seed.  Accuracies are fractions, errors relative Frobenius norms."""
+
+    family: str
+    label: str
+    depth: int | None
+    budget: int | None
+    num_params: int
+    seed: int
+    error: float | None
+    chance: float | None
+    accuracy_fit: float | None
+    accuracy_frozen: float
+    accuracy_trained: float
+    chosen_frozen: dict[str, Any]
+    chosen_trained: dict[str, Any]
+    trained_elsewhere: int
+    seconds: float
+    network: str | None = None
+    layer: str = ""
+    layer_params: int = 0
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class _Bench:
+    """The dense models (one a seed, stacked), the data and the layer: what every job needs."""
+
+    task: Task
+    model: nn.Module
+    split: datasets.Split
+    layer: str
+    dense: dict[str, Tensor]
+
+    @property
+    def key(self) -> str:
+        return f"{self.layer}.weight"
+
+    @property
+    def target(self) -> Tensor:
+        """(seeds, *weight shape)."""
+        return self.dense[self.key]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.target.shape[1:])
+
+    @property
+    def rest(self) -> dict[str, Tensor]:
+        return {n: p for n, p in self.dense.items() if n != self.key}
+
+
+def _logits(model: nn.Module, params: Mapping[str, Tensor], x: Tensor, shared: bool) -> Tensor:
+    """(replicas, batch, classes); ``shared``: all replicas see the same inputs."""
+    call = vmap(lambda p, z: functional_call(model, p, (z,)), in_dims=(0, None if shared else 0))
+    return cast(Tensor, call(dict(params), x))
+
+
+def _entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """Mean cross entropy of each replica; y (replicas, batch) or (batch,)."""
+    y = y.expand(logits.shape[0], -1) if y.dim() == 1 else y
+    loss = nn.functional.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none")
+    return loss.view(y.shape).mean(1)
+
+
+def _accuracy(model: nn.Module, params: Mapping[str, Tensor], part: tuple[Tensor, Tensor]) -> Tensor:
+    with torch.no_grad():
+        return (_logits(model, params, part[0], shared=True).argmax(-1) == part[1]).float().mean(1)
+
+
+def _batches(split: datasets.Split, seeds: int, rates: int, steps: int) -> Callable[[int], tuple[Tensor, Tensor]]:
+    """Step -> inputs (replicas, batch, ...) and labels: each seed has its own order, the same for every family."""
+    x, y = split.train
+    rows = []
+    for seed in range(seeds):
+        draw = torch.Generator().manual_seed(1000 + seed)
+        epochs = -(-steps * BATCH // len(x))
+        rows.append(torch.cat([torch.randperm(len(x), generator=draw) for _ in range(epochs)])[: steps * BATCH])
+    order = torch.stack(rows).view(seeds, steps, BATCH).repeat(rates, 1, 1)
+    return lambda step: (x[order[:, min(step, steps - 1)]], y[order[:, min(step, steps - 1)]])
+
+
+def _prepare(task: Task) -> _Bench:
+    """Train the dense models, one a seed, side by side."""
+    split = datasets.load(task.data)
+    models = []
+    for seed in range(task.seeds):
+        torch.manual_seed(seed)
+        models.append(zoo.build(task.model))
+    model = models[0]
+    layer = task.layer or max(
+        (n for n, m in model.named_modules() if isinstance(m, (nn.Linear, nn.Conv2d))),
+        key=lambda n: cast(Tensor, model.get_submodule(n).weight).numel(),
+    )
+    start = {
+        n: torch.stack([dict(m.named_parameters())[n].detach() for m in models]) for n, _ in model.named_parameters()
+    }
+    if f"{layer}.weight" not in start:
+        known = [n.removesuffix(".weight") for n in start if n.endswith(".weight")]
+        raise ValueError(f"model {task.model!r} has no layer {layer!r} with a weight; it has {', '.join(known)}")
+    batch = _batches(split, task.seeds, 1, task.dense_steps)
+    dense = _tune(model, split, start, {}, lambda p: p, (3e-3,), task.dense_steps, batch).params
+    return _Bench(task, model, split, layer, dense)
+
+
+def _tune(
+    model: nn.Module, split: datasets.Split, start: Mapping[str, Tensor], slow: Mapping[str, Tensor],
+    full: Callable[[dict[str, Tensor]], dict[str, Tensor]], rates: Sequence[float], steps: int,
+    batch: Callable[[int], tuple[Tensor, Tensor]],
+) -> Any:  # fmt: skip
+    """Stage 2: cross entropy on ``full(params)``; the best validation score is kept."""
+
+    def losses(params: dict[str, Tensor], step: int) -> Tensor:
+        x, y = batch(step)
+        return _entropy(_logits(model, full(params), x, shared=False), y)
+
+    def score(params: dict[str, Tensor]) -> Tensor:
+        logits = _logits(model, full(params), split.val[0], shared=True)
+        wrong = (logits.argmax(-1) != split.val[1]).float().mean(1)
+        return wrong + 1e-3 * torch.tanh(_entropy(logits, split.val[1]))  # ties go to the lower entropy
+
+    return minimise(losses, start, rates, steps, slow=slow, slow_rate=1e-2, score=score)
+
+
+# -- one job: a way to make the weight, at one budget, all seeds ----------------------------------------------------
+@dataclass
+class _Maker:
+    """Start values (seeds, ...) and how (replicas, ...) values become weights (replicas, *shape)."""
+
+    start: dict[str, Tensor]
+    weight: Callable[[dict[str, Tensor]], Tensor]
+    num_params: int
+
+
+def _network_maker(net: tk.Network, shape: tuple[int, ...], seeds: int, std: Tensor) -> _Maker:
+    drawn = [tk.init.orthogonal(net, seed=s, std=float(std[s])) for s in range(seeds)]
+    names = net.parameters
+    fixed = {n: torch.as_tensor(a, dtype=torch.float32) for n, a in drawn[0].items() if n not in names}
+    plan = tk.plan(net, itemsize=4)
+    start = {n: torch.stack([torch.as_tensor(d[n], dtype=torch.float32) for d in drawn]) for n in names}
+    one = vmap(lambda arrays: detensorize(tk.run(plan, {**fixed, **arrays}, TORCH), shape))
+    return _Maker(start, lambda p: cast(Tensor, one({n: p[n] for n in names})), net.num_params)
+
+
+def _hashed_maker(budget: int, shape: tuple[int, ...], target: Tensor) -> _Maker:
+    """Each weight is one of ``budget`` shared numbers times a random sign; the start is the least-squares fit."""
+    place, sign, start = [], [], []
+    for s, w in enumerate(target.flatten(1)):
+        draw = torch.Generator().manual_seed(77 + s)
+        place.append(torch.randint(budget, (w.numel(),), generator=draw))
+        sign.append(torch.randint(2, (w.numel(),), generator=draw) * 2.0 - 1.0)
+        total = torch.zeros(budget).index_add(0, place[-1], sign[-1] * w)
+        start.append(total / torch.bincount(place[-1], minlength=budget).clamp(min=1))
+    places, signs = torch.stack(place), torch.stack(sign)
+
+    def weight(p: dict[str, Tensor]) -> Tensor:
+        values = p["values"]
+        times = len(values) // len(places)
+        return (values.gather(1, places.repeat(times, 1)) * signs.repeat(times, 1)).view(-1, *shape)
+
+    return _Maker({"values": torch.stack(start)}, weight, budget)
+
+
+def _hashed_random(start: dict[str, Tensor], target: Tensor) -> dict[str, Tensor]:
+    values = torch.stack([
+        torch.randn(v.shape, generator=torch.Generator().manual_seed(88 + s)) for s, v in enumerate(start["values"])
+    ])  # fmt: skip
+    return {"values": values * _rms(target).view(-1, 1)}
+
+
+def _fixed_maker(name: str, bench: _Bench) -> _Maker:
+    """The controls without numbers, and the dense weight."""
+    target, shape = bench.target, bench.shape
+    if name == "dense":
+        return _Maker({"weight": target}, lambda p: p["weight"], prod(shape))
+    if name == "removed":
+        values = torch.zeros_like(target)
+    else:
+        draws = [torch.Generator().manual_seed(99 + s) for s in range(len(target))]
+        if name == "frozen_random":
+            values = torch.stack([torch.randn(shape, generator=g) for g in draws]) * _rms(target).view(
+                -1, *[1] * len(shape)
+            )
+        else:
+            cols = prod(shape[1:])
+            rows = [nn.functional.one_hot(torch.randint(cols, (shape[0],), generator=g), cols).float() for g in draws]
+            values = torch.stack(rows).view(target.shape)
+
+    def weight(p: dict[str, Tensor]) -> Tensor:
+        first = next(iter(p.values()), values)
+        return values.repeat(len(first) // len(values), *[1] * len(shape))
+
+    return _Maker({}, weight, 0)
+
+
+def _rms(w: Tensor) -> Tensor:
+    return w.flatten(1).square().mean(1).sqrt()
+
+
+def _fit(maker: _Maker, target: Tensor, steps: int) -> tuple[dict[str, Tensor], Tensor]:
+    """Stage 1: minimise 1 - cos (plain squared error collapses deep networks), rates swept, the best kept for each seed.
+
+    Returns the values and the relative error that the best overall factor gives, both by seed.
+    """
+    seeds = len(target)
+    goal = target.flatten(1).repeat(len(RATES), 1)
+
+    def losses(params: dict[str, Tensor], step: int) -> Tensor:
+        w = maker.weight(params).flatten(1)
+        cos = (w * goal).sum(1) / (w.square().sum(1) * goal.square().sum(1)).clamp(min=1e-30).sqrt()
+        return 1 - cos
+
+    swept = minimise(losses, maker.start, RATES, steps)
+    best = swept.score.view(len(RATES), seeds).argmin(0)
+    rows = best * seeds + torch.arange(seeds)
+    cos = (1 - swept.score[rows]).clamp(0, 1)
+    return {n: p[rows] for n, p in swept.params.items()}, (1 - cos.square()).sqrt()
+
+
+def _regauged(maker: _Maker, values: dict[str, Tensor], target: Tensor, net: tk.Network) -> dict[str, Tensor]:
+    """The fitted values in the gauge of the start: every array as large as it began, the scale <w, t> / <w, w> spread.
+
+    The objective of stage 1 does not see the scale, so arrays drift; Adam's steps have a fixed size, so arrays of unlike
+    size would make every learning rate wrong for some of them.  Only positively homogeneous activations let an inner
+    region be rescaled without changing more than the overall factor.
+    """
+    regions = [{n.array for n in r.nodes if isinstance(n, tk.Node)} & set(net.parameters) for r in net.regions()]
+    uses = Counter(name for region in regions for name in region)
+    homogeneous = all(fn in ("relu", "leaky_relu", "identity") for fn in _functions(net))
+    for region in regions if homogeneous else regions[:1]:
+        for name in region:
+            if uses[name] == 1:
+                ratio = _rms(maker.start[name]) / _rms(values[name]).clamp(min=1e-30)
+                values = {**values, name: values[name] * _like(ratio, values[name])}
+    outer = Counter(n.array for n in net.nodes if isinstance(n, tk.Node) and uses.get(n.array) == 1)
+    if not outer:
+        return values
+    w, t = maker.weight(values).flatten(1), target.flatten(1)
+    factor = (w * t).sum(1).clamp(min=0) / w.square().sum(1).clamp(min=1e-30)
+    even = factor ** (1 / outer.total())
+    return values | {name: values[name] * _like(even, values[name]) for name in outer}
+
+
+def _functions(net: tk.Network) -> set[Any]:
+    elementwise = [n for n in net.nodes if isinstance(n, tk.Elementwise)]
+    return {n.fn for n in elementwise}.union(*(_functions(body) for n in elementwise for body in n.bodies))
+
+
+def _like(factor: Tensor, x: Tensor) -> Tensor:
+    return factor.view(-1, *[1] * (x.dim() - 1))
+
+
+def _stage2(
+    bench: _Bench, maker: _Maker, starts: Mapping[str, dict[str, Tensor]], trained: bool
+) -> tuple[Tensor, dict[str, Any]]:
+    """Test accuracy by seed at the learning rate and start that are best on validation, and which these are."""
+    task, seeds = bench.task, bench.task.seeds
+    first = next(iter(starts.values()))
+    if not first and not trained:  # nothing to train
+        return _accuracy(bench.model, {**bench.rest, bench.key: maker.weight({})}, bench.split.test), {}
+    rates = RATES if first else RATES[:1]
+    stacked = {n: torch.cat([values[n] for values in starts.values()]) for n in first}
+    rest = {n: _times(p, len(starts)) for n, p in bench.rest.items()}
+    frozen = {} if trained else {n: _times(p, len(rates)) for n, p in rest.items()}
+
+    def full(params: dict[str, Tensor]) -> dict[str, Tensor]:
+        others = {n: params[n] for n in bench.rest} if trained else frozen
+        return {**others, bench.key: maker.weight(params)}
+
+    batch = _batches(bench.split, seeds, len(rates) * len(starts), task.tune_steps)
+    swept = _tune(bench.model, bench.split, stacked, rest if trained else {}, full, rates, task.tune_steps, batch)
+    k = int(swept.score.view(-1, seeds).mean(1).argmin())
+    accuracy = _accuracy(bench.model, full(swept.params), bench.split.test).view(-1, seeds)[k]
+    return accuracy, {"rate": rates[k // len(starts)], "start": list(starts)[k % len(starts)]} if first else {}
+
+
+def _times(x: Tensor, k: int) -> Tensor:
+    return x.repeat(k, *[1] * (x.dim() - 1))
+
+
+def _left_out(bench: _Bench) -> Tensor:
+    """Accuracy by seed of the model without the layer, the changed layer made anew and everything trained."""
+    without = getattr(bench.model, "without", None)
+    if without is None:
+        raise ValueError(f"model {bench.task.model!r} does not say what it is without {bench.layer!r}")
+    models = []
+    for seed in range(bench.task.seeds):
+        torch.manual_seed(500 + seed)
+        models.append(without(bench.layer))
+    start = {
+        n: torch.stack([dict(m.named_parameters())[n].detach() for m in models])
+        for n, _ in models[0].named_parameters()
+    }
+    steps = bench.task.dense_steps + bench.task.tune_steps  # as long as every other row in all
+    batch = _batches(bench.split, bench.task.seeds, 1, steps)
+    swept = _tune(models[0], bench.split, start, {}, lambda p: p, (3e-3,), steps, batch)
+    return _accuracy(models[0], swept.params, bench.split.test)
+
+
+def _job(bench: _Bench, what: Family | str, budget: int | None) -> list[Record]:
+    """All seeds of one family or control at one budget."""
+    torch.set_num_threads(1)
+    begin = time.perf_counter()
+    seeds, target = bench.task.seeds, bench.target
+    net = None
+    errors: Tensor | None = None
+    if isinstance(what, Family):
+        assert budget is not None
+        net = what.build(bench.shape, budget)
+        maker = _network_maker(net, bench.shape, seeds, _rms(target))
+        fit, errors = _fit(maker, target, bench.task.fit_steps)
+        starts = {"fit": _regauged(maker, fit, target, net), "random": maker.start}
+    elif what == "hashed":
+        assert budget is not None
+        maker = _hashed_maker(budget, bench.shape, target)
+        starts = {"fit": maker.start, "random": _hashed_random(maker.start, target)}
+    else:
+        maker = _fixed_maker(what, bench)
+        starts = {"fit": maker.start}
+    with torch.no_grad():
+        weight = maker.weight(starts["fit"])
+    if errors is None:
+        errors = (weight - target).flatten(1).norm(dim=1) / target.flatten(1).norm(dim=1)
+    fitted = _accuracy(bench.model, {**bench.rest, bench.key: weight}, bench.split.test)
+    frozen, how_frozen = (fitted, {}) if what == "dense" else _stage2(bench, maker, starts, trained=False)
+    trained, how_trained = (_left_out(bench), {}) if what == "removed" else _stage2(bench, maker, starts, trained=True)
+    seconds = (time.perf_counter() - begin) / seeds
+    family = what.name if isinstance(what, Family) else what
+    return [
+        Record(
+            family=family, label=what.label if isinstance(what, Family) else what,
+            depth=what.depth if isinstance(what, Family) else None, budget=budget, num_params=maker.num_params, seed=s,
+            error=float(errors[s]), chance=sqrt(max(0.0, 1 - maker.num_params / prod(bench.shape))),
+            accuracy_fit=float(fitted[s]), accuracy_frozen=float(frozen[s]), accuracy_trained=float(trained[s]),
+            chosen_frozen=how_frozen, chosen_trained=how_trained,
+            trained_elsewhere=sum(p[0].numel() for p in bench.rest.values()), seconds=seconds,
+            network=None if net is None else tk.to_json(net), layer=bench.layer, layer_params=prod(bench.shape),
+        )
+        for s in range(seeds)
+    ]  # fmt: skip
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the figures depend on."""
+    return {
+        "tnkit": tk.__version__, "torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version(),
+    }  # fmt: skip
+
+
+def compare(
+    task: Task,
+    shapes: Sequence[str] = ("adtn", "mpo", "tt", "tucker", "cp", "ring", "low_rank"),
+    budgets: Sequence[int] = (100, 300, 1000),
+    depths: Sequence[int] = (1, 2, 3),
+    executor: Executor | None = None,
+    progress: Callable[[Iterable[Any], int], Iterable[Any]] = lambda jobs, total: jobs,
+) -> list[dict[str, Any]]:
+    """Run a comparison.
+
+    Parameters
+    ----------
+    task
+        Model, data, layer, seeds and training lengths.
+    shapes
+        Families, keys of :data:`tnkit_nn.baselines.BASELINES`.
+    budgets
+        Numbers that the layer's weight may be stored in.
+    depths
+        Depths of the ADTN.
+    executor
+        Any ``concurrent.futures.Executor``; jobs run here one after another without one.
+    progress
+        Wraps the iterable of finished jobs (a progress bar).
+
+    Returns
+    -------
+    list of dict
+        The records (see :class:`Record`), controls included, in a fixed order.
+
+    Raises
+    ------
+    ValueError
+        An unknown model, data set, layer or shape; a budget below 1; no seed.
+    """
+    if task.seeds < 1 or not budgets or min(budgets) < 1:
+        raise ValueError(
+            f"compare needs seeds and budgets of at least 1, not seeds={task.seeds}, budgets={list(budgets)}"
+        )
+    chosen = families(shapes, depths)
+    bench = _prepare(task)
+    jobs: list[tuple[Family | str, int | None]] = [(f, b) for b in budgets for f in chosen]
+    jobs += [("hashed", b) for b in budgets] + [(c, None) for c in CONTROLS if c != "hashed"]
+    results: dict[int, list[Record]] = {}
+    if executor is None:
+        for k in progress(range(len(jobs)), len(jobs)):
+            results[k] = _job(bench, *jobs[k])
+    else:
+        # the longest jobs (deep networks) first, so that no worker is left alone with one at the end
+        order = sorted(range(len(jobs)), key=lambda k: -(getattr(jobs[k][0], "depth", None) or 0))
+        futures = {executor.submit(_job, bench, *jobs[k]): k for k in order}
+        for future in progress(as_completed(futures), len(jobs)):
+            results[futures[future]] = future.result()
+    stamp = versions()
+    return [{**asdict(r), "versions": stamp} for k in range(len(jobs)) for r in results[k]]
