@@ -10,10 +10,7 @@ from tnkit.builders import (
     BUILDERS, EXAMPLES, adtn, brick_wall, cp, low_rank, mera, mpo, mps, peps, ring, tree, tt, tucker,
 )  # fmt: skip
 from tnkit.decompose import DECOMPOSITIONS, tt_svd
-try:  # TEMPORARY until draw.py is complete
-    from tnkit.draw import draw, to_svg
-except ImportError:
-    pass
+from tnkit.draw import draw, to_svg
 from tnkit.execute import NUMPY, Ops, check_arrays, contract, run
 from tnkit.graphs import from_graph, to_graph
 from tnkit.interop import from_einsum, from_tensornetwork, to_einsum, to_tensornetwork

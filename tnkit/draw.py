@@ -268,7 +268,7 @@ def _grid(names: Sequence[str], graph: Any, wires: Sequence[_Wire]) -> Spots | N
     top = max(z.imag for z in at.values())
     if flat and legs >= set(names):  # a lattice with a leg a site: all legs point alike, out of the plane
         return {n: (1.5 * z, cmath.rect(1, -pi / 4)) for n, z in at.items()}
-    usual = UP if any(at[n].imag == top for n in legs) else DOWN
+    usual = UP if any(at[n].imag == top for n in legs & at.keys()) else DOWN
     return {n: (z, _free_side(z, [at[m] for m in graph[n] if m in at], usual)) for n, z in at.items()}
 
 
@@ -467,7 +467,10 @@ def _numbered(pairs: Sequence[tuple[set[str], set[str]]], spots: Spots, routes: 
         joins = [r for r in routes if not a.isdisjoint(r.wire.leaves) and not b.isdisjoint(r.wire.leaves)]
         tries = [r.at(0.5) for r in joins if r.wire.kind == "edge"]
         if len(tries) < len(joins):  # a hyperedge: between the groups' nearest nodes, or on a line of the smaller group
-            near = min(((spots[u][0], spots[v][0]) for u in sorted(a) for v in sorted(b)), key=lambda z: round(abs(z[0] - z[1]), 6))  # fmt: skip
+            near = min(
+                ((spots[u][0], spots[v][0]) for u in sorted(a) for v in sorted(b)),
+                key=lambda z: round(abs(z[0] - z[1]), 6),
+            )
             tries += [sum(near) / 2] if abs(near[0] - near[1]) < 1.2 else []
             tries += [r.at(0.55) for r in joins if r.wire.kind == "dot" and r.ends[0] in min(a, b, key=len)]
         between = sum(sum(spots[v][0] for v in sorted(group)) / len(group) for group in (a, b)) / 2
@@ -507,7 +510,8 @@ class _Pen:
         codes = [path.MOVETO] + [(path.LINETO, path.CURVE3, path.CURVE4)[len(points) - 2]] * (len(points) - 1)
         width = min(6.0, 0.7 + 0.65 * log2(size)) * max(0.4, min(1.3, self.unit / 72))
         shape = path([(z.real, z.imag) for z in points], codes)
-        self.ax.add_patch(self.mpl.patches.PathPatch(shape, fill=False, ec="#444444", lw=width, gid=gid, zorder=3, capstyle="round"))  # fmt: skip
+        style = {"fill": False, "ec": "#444444", "lw": width, "capstyle": "round"}
+        self.ax.add_patch(self.mpl.patches.PathPatch(shape, gid=gid, zorder=3, **style))
 
     def circle(self, at: complex, radius: float, color: str, gid: str, zorder: float) -> None:
         """A filled circle."""
@@ -547,7 +551,7 @@ def _draw_boxes(pen: _Pen, boxes: Sequence[Box]) -> None:
         )  # fmt: skip
         pen.ax.add_patch(shape)
         tag = {"fc": "#fff7e6", "ec": "#d08700", "lw": 0.5, "boxstyle": "round,pad=0.2"}
-        pen.text(complex(right - 0.12, top), fn, 7, f"fn:{name}", color="#8a5a00", ha="right", zorder=7, bbox=tag)
+        pen.text(complex(right - 0.12, top), fn, 8, f"fn:{name}", color="#8a5a00", ha="right", zorder=7, bbox=tag)
 
 
 def _beside_line(route: _Route, busy: Sequence[complex], lines: Sequence[complex]) -> complex:
@@ -575,10 +579,12 @@ def _draw_edges(pen: _Pen, spots: Spots, routes: Sequence[_Route]) -> None:
     busy = [at for at, _ in spots.values()]
     for k, route in enumerate(routes):
         ind, dot = route.wire.ind, route.wire.kind == "dot"
-        for points, end in zip(route.pieces, ("", ":end"), strict=False):
-            pen.curve(points, route.wire.size, f"line:{ind}:{k}" if dot else f"edge:{ind}{end}")
+        for points, gid in zip(route.pieces, (f"line:{ind}:{k}" if dot else f"edge:{ind}", f"cut:{ind}"), strict=False):
+            pen.curve(points, route.wire.size, gid)
             if route.cut and pen.labels:  # the stumps say where they go on, however many edges there are
-                pen.text(points[1] + 0.12 * (points[1] - points[0]), ind, 7, f"label:{ind}{end}", color=DIM)
+                out = points[1] - points[0]
+                side = "left" if out.real > 0 else "right"
+                pen.text(points[1] + 0.06 * out, ind, 7, f"label:{ind}", color=DIM, ha=side)
         if named and not dot and not route.cut:
             lines = [r.at(t) for r in routes if r is not route for t in np.linspace(0.1, 0.9, 17)]
             busy.append(_beside_line(route, busy, lines))
@@ -630,8 +636,8 @@ def draw(net_or_plan: Network | Plan, ax: Any = None, *, labels: bool = True) ->
     """Draw a network, or a plan: its network with the contractions numbered.
 
     Circles are arrays: grey ones are fixed, tied ones share a colour.  Lines are indices, the wider the larger; a free
-    end is an open index, a black dot an index of three ends or more, a loop a trace, an end in a dot a sum.  A box is an
-    Elementwise node: what is inside is contracted in full, then the function named on it is applied.
+    end is an open index, a black dot an index of three ends or more, a loop a trace, an end in a dot a sum.  A box is
+    an Elementwise node: what is inside is contracted in full, then the function named on it is applied.
 
     Parameters
     ----------

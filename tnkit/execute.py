@@ -132,7 +132,9 @@ def run(plan: Plan, arrays: Mapping[str, Any], ops: Ops = NUMPY) -> Any:
     return slots[plan.output]
 
 
-def check_arrays(net: Network, arrays: Mapping[str, Any], ops: Ops = NUMPY, dynamic: str | None = None) -> dict[str, Any]:
+def check_arrays(
+    net: Network, arrays: Mapping[str, Any], ops: Ops = NUMPY, dynamic: str | None = None
+) -> dict[str, Any]:
     """The arrays that ``net`` needs, constants filled in.
 
     Raises
@@ -160,7 +162,9 @@ def check_arrays(net: Network, arrays: Mapping[str, Any], ops: Ops = NUMPY, dyna
         array = arrays[node.array]
         if not isinstance(array, ops.array) or not hasattr(array, "shape"):
             kind = f"{type(array).__module__}.{type(array).__name__}".removeprefix("builtins.")
-            raise TypeError(f"array {node.array!r} is a {kind}, which is no array of {ops.name}; convert it, or pass its ops=")
+            raise TypeError(
+                f"array {node.array!r} is a {kind}, which is no array of {ops.name}; convert it, or pass its ops="
+            )
         got = tuple(array.shape)
         if len(got) != len(shape):
             raise ValueError(f"node {node.name!r} has indices {node.inds}, but its array has {len(got)} axes {got}")
@@ -168,25 +172,29 @@ def check_arrays(net: Network, arrays: Mapping[str, Any], ops: Ops = NUMPY, dyna
             if i == dynamic:
                 want = batch.setdefault(i, (have, node.name))[0]
                 if have != want:
-                    raise ValueError(f"dynamic index {i!r} has size {want} on node {batch[i][1]!r} and {have} on {node.name!r}")
+                    raise ValueError(
+                        f"dynamic index {i!r} has size {want} on node {batch[i][1]!r} and {have} on {node.name!r}"
+                    )
             elif have != want:
-                raise ValueError(f"node {node.name!r}: index {i!r} has size {want}, but its array has {have} there (shape {got})")
+                raise ValueError(
+                    f"node {node.name!r}: index {i!r} has size {want}, but its array has {have} there (shape {got})"
+                )
         full[node.array] = array
     extra = [name for name in arrays if name not in net.array_shapes]
     if extra:
         raise ValueError(f"array {extra[0]!r} belongs to no node; the network has {', '.join(net.array_shapes)}")
     dtypes = {str(a.dtype): name for name, a in full.items()}
     if len(dtypes) > 1 and not ops.mixes:
-        raise ValueError(f"{ops.name} does not mix dtypes: " + ", ".join(f"array {n!r} is {d}" for d, n in dtypes.items()))
+        raise ValueError(
+            f"{ops.name} does not mix dtypes: " + ", ".join(f"array {n!r} is {d}" for d, n in dtypes.items())
+        )
     for node, shape in missing:
         value = constant(str(node.fixed), shape)
         full[node.array] = ops.like(value, next(iter(full.values()))) if full else ops.xp.asarray(value)
     return full
 
 
-def contract(
-    net: Network, arrays: Mapping[str, Any], *, optimizer: str | Optimizer = "auto", ops: Ops = NUMPY
-) -> Any:
+def contract(net: Network, arrays: Mapping[str, Any], *, optimizer: str | Optimizer = "auto", ops: Ops = NUMPY) -> Any:
     """Contract a network: check the arrays, plan (cached), run.
 
     Parameters

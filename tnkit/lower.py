@@ -91,7 +91,7 @@ def _equation(terms: Sequence[Inds], output: Inds) -> str:
     for term in terms:
         for i in term:
             letters.setdefault(i, oe.get_symbol(len(letters)))
-    spell = ["".join(letters[i] for i in term) for term in (*terms, output)]
+    spell = ["".join(letters.get(i, "") for i in term) for term in (*terms, output)]  # an axis of size 1 may be new
     return ",".join(spell[:-1]) + "->" + spell[-1]
 
 

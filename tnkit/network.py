@@ -292,7 +292,9 @@ class Network:
 
         In each, an Elementwise node stands as a fixed node of its name: SVD, ALS and gauge moves are legal inside.
         """
-        yield replace(self, nodes=tuple(n if isinstance(n, Node) else Node(n.name, n.inds, fixed=True) for n in self.nodes))
+        yield replace(
+            self, nodes=tuple(n if isinstance(n, Node) else Node(n.name, n.inds, fixed=True) for n in self.nodes)
+        )
         for node in self.nodes:
             if isinstance(node, Elementwise):
                 for body in node.bodies:
@@ -331,20 +333,28 @@ def _checked_sizes(nodes: tuple[AnyNode, ...], output: tuple[str, ...], given: M
     if not nodes:
         raise ValueError("a network has at least one node")
     sizes: dict[str, int] = {}
+    known = dict(given)  # and what the Elementwise nodes know
     for node in nodes:
         if not isinstance(node, (Node, Elementwise)):
             raise TypeError(f"a network's nodes are Node or Elementwise, not {type(node).__name__}")
-        inner = node.bodies[0].sizes if isinstance(node, Elementwise) else given
+        if isinstance(node, Elementwise):
+            known = {i: node.bodies[0].sizes[i] for i in node.inds} | known
+    for node in nodes:
+        inner = node.bodies[0].sizes if isinstance(node, Elementwise) else known
         for i in node.inds:
             if i not in inner:
                 raise ValueError(f"node {node.name!r}: index {i!r} has no size")
             if given.get(i, inner[i]) != inner[i] or sizes.get(i, inner[i]) != inner[i]:
-                raise ValueError(f"node {node.name!r}: index {i!r} has size {inner[i]} here and {given.get(i, sizes.get(i))} elsewhere")
+                raise ValueError(
+                    f"node {node.name!r}: index {i!r} has size {inner[i]} here and {given.get(i, sizes.get(i))} elsewhere"
+                )
             sizes[i] = inner[i]
         for body in node.bodies if isinstance(node, Elementwise) else ():
             for i in node.inds:
                 if body.sizes[i] != sizes[i]:
-                    raise ValueError(f"node {node.name!r}: index {i!r} has size {sizes[i]} and {body.sizes[i]} in its bodies")
+                    raise ValueError(
+                        f"node {node.name!r}: index {i!r} has size {sizes[i]} and {body.sizes[i]} in its bodies"
+                    )
     for i, size in sizes.items():
         if not hasattr(size, "__index__") or size.__index__() < 1:
             raise ValueError(f"index {i!r} has size {size!r}; a size is a whole number from 1 up")
@@ -379,7 +389,9 @@ def _check_names(net: Network) -> None:
     seen: set[str] = set()
     for name in _all_names(net):
         if name in seen:
-            raise ValueError(f"two nodes are called {name!r}; node names are unique, tie arrays with Node(..., array=...)")
+            raise ValueError(
+                f"two nodes are called {name!r}; node names are unique, tie arrays with Node(..., array=...)"
+            )
         seen.add(name)
 
 
@@ -389,9 +401,13 @@ def _check_tied(net: Network) -> None:
         shape = tuple(owner.sizes[i] for i in leaf.inds)
         other, expected = first.setdefault(leaf.array, (leaf, shape))
         if shape != expected:
-            raise ValueError(f"nodes {other.name!r} and {leaf.name!r} share array {leaf.array!r} but have shapes {expected} and {shape}")
+            raise ValueError(
+                f"nodes {other.name!r} and {leaf.name!r} share array {leaf.array!r} but have shapes {expected} and {shape}"
+            )
         if other.fixed != leaf.fixed:
-            raise ValueError(f"nodes {other.name!r} and {leaf.name!r} share array {leaf.array!r} but fixed={other.fixed!r} and {leaf.fixed!r}")
+            raise ValueError(
+                f"nodes {other.name!r} and {leaf.name!r} share array {leaf.array!r} but fixed={other.fixed!r} and {leaf.fixed!r}"
+            )
     for name in _elementwise_names(net):
         if name in first:
             raise ValueError(f"elementwise node {name!r} has the name of node {first[name][0].name!r}'s array")
@@ -416,7 +432,9 @@ def _check_summed(net: Network) -> None:
                     if i in net.sizes or i in owner:
                         where = f"inside {owner[i]!r}" if i in owner else f"on node {net.edges[i][0]!r}"
                         where = "in another body of it" if owner.get(i) == node.name else where
-                        raise ValueError(f"index {i!r} is summed inside elementwise node {node.name!r} and used outside it, {where}")
+                        raise ValueError(
+                            f"index {i!r} is summed inside elementwise node {node.name!r} and used outside it, {where}"
+                        )
                     owner[i] = node.name
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from copy import deepcopy
+from copy import copy, deepcopy
 from inspect import signature
 from typing import Any
 
@@ -32,7 +32,11 @@ def greedy(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], memor
 
 def optimal(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], memory_limit: Any = None) -> Path:
     """The path of fewest operations, by dynamic programming; practical to about 20 nodes."""
-    return list(oe.DynamicProgramming(minimize="flops")([frozenset(i) for i in inputs], frozenset(output), dict(sizes), memory_limit))
+    return list(
+        oe.DynamicProgramming(minimize="flops")(
+            [frozenset(i) for i in inputs], frozenset(output), dict(sizes), memory_limit
+        )
+    )
 
 
 def random_greedy(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], memory_limit: Any = None) -> Path:
@@ -41,7 +45,9 @@ def random_greedy(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int]
 
     # repeated equal terms and names are fine here, and so are disconnected networks
     trials = max(8, min(128, 25_000 // len(inputs)))  # under a second for thousands of nodes
-    path, _ = optimize_random_greedy_track_flops(list(inputs), output, dict(sizes), ntrials=trials, seed=0, use_ssa=False)
+    path, _ = optimize_random_greedy_track_flops(
+        list(inputs), output, dict(sizes), ntrials=trials, seed=0, use_ssa=False
+    )
     return [tuple(p) for p in path]
 
 
@@ -50,7 +56,13 @@ def hyper(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], memory
     import cotengra as ctg
 
     search = ctg.HyperOptimizer(
-        methods=["greedy"], max_repeats=64, max_time=2.0, parallel=False, progbar=False, optlib="random", minimize="combo-64"
+        methods=["greedy"],
+        max_repeats=64,
+        max_time=2.0,
+        parallel=False,
+        progbar=False,
+        optlib="random",
+        minimize="combo-64",
     )
     return [tuple(p) for p in search(list(inputs), output, dict(sizes), memory_limit)]
 
@@ -117,10 +129,14 @@ def find_path(
     """
     if isinstance(optimizer, str):
         if optimizer not in OPTIMIZERS:
-            raise ValueError(f"unknown optimizer {optimizer!r}; known: {', '.join(OPTIMIZERS)}, or pass an optimiser object")
+            raise ValueError(
+                f"unknown optimizer {optimizer!r}; known: {', '.join(OPTIMIZERS)}, or pass an optimiser object"
+            )
         optimizer = OPTIMIZERS[optimizer]
     if not callable(optimizer):
-        raise TypeError(f"an optimizer is a name or a function (inputs, output, sizes, memory_limit), not {type(optimizer).__name__}")
+        raise TypeError(
+            f"an optimizer is a name or a function (inputs, output, sizes, memory_limit), not {type(optimizer).__name__}"
+        )
     if len(inputs) == 1:
         return []
     if len(inputs) == 2:
@@ -134,10 +150,21 @@ def find_path(
     return _pairwise(_call(optimizer, *problem), len(inputs))
 
 
-def _call(optimizer: Optimizer, inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int]) -> Sequence[Sequence[int]]:
+def _fresh(optimizer: Optimizer) -> Optimizer:
+    """A copy that shares no state, except for what cannot be copied (modules, pools)."""
+    new = copy(optimizer)
+    if new is not optimizer:  # functions copy to themselves
+        for name, value in getattr(new, "__dict__", {}).items():
+            with suppress(Exception):
+                new.__dict__[name] = deepcopy(value)
+    return new
+
+
+def _call(
+    optimizer: Optimizer, inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int]
+) -> Sequence[Sequence[int]]:
     """Call an optimiser: a copy of it, for search objects remember one contraction; cotengra's take no memory limit."""
-    with suppress(Exception):  # what cannot be copied is used as it is
-        optimizer = deepcopy(optimizer)
+    optimizer = _fresh(optimizer)
     arguments: list[Any] = [list(inputs), output, dict(sizes), None]
     try:
         signature(optimizer).bind(*arguments)
@@ -179,5 +206,3 @@ def _pairwise(path: Sequence[Sequence[int]], n: int) -> Path:
     while len(order) > 1:
         order.append(merge(order.pop(0), order.pop(0)))
     return out
-
-

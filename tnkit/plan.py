@@ -315,7 +315,9 @@ class _Builder:
         slots = tuple(self.contract(body, node.inds) for body in node.bodies)
         size = prod(node.bodies[0].sizes[i] for i in node.inds)
         fn = node.fn if isinstance(node.fn, str) else getattr(node.fn, "__name__", "fn")
-        self.steps.append(Apply(slots, self.next_slot, f"{fn}({len(node.inds)} axes)", node.fn, size, size * len(slots), size))
+        self.steps.append(
+            Apply(slots, self.next_slot, f"{fn}({len(node.inds)} axes)", node.fn, size, size * len(slots), size)
+        )
         return self.steps[-1].target
 
 
@@ -343,8 +345,6 @@ def _plan(net: Network, optimizer: str | Optimizer, itemsize: int, dynamic: str 
     def find(inputs: list[Inds], output: Inds, sizes: dict[str, int]) -> Path:
         return find_path(inputs, output, sizes, optimizer)
 
-    if not isinstance(net, Network):
-        raise TypeError(f"plan: expected a Network, not {type(net).__name__}")
     if dynamic is not None:
         if dynamic not in net.output:
             raise ValueError(f"dynamic index {dynamic!r} is not in the output {net.output}")
@@ -362,9 +362,7 @@ def _plan(net: Network, optimizer: str | Optimizer, itemsize: int, dynamic: str 
 _cached_plan = lru_cache(maxsize=1024)(_plan)
 
 
-def plan(
-    net: Network, optimizer: str | Optimizer = "auto", *, itemsize: int = 8, dynamic: str | None = None
-) -> Plan:
+def plan(net: Network, optimizer: str | Optimizer = "auto", *, itemsize: int = 8, dynamic: str | None = None) -> Plan:
     """Order and lower the contraction of ``net``.
 
     Parameters
@@ -389,6 +387,8 @@ def plan(
     ValueError
         An unknown optimizer, a path that is none, or a dynamic index that is not in the output.
     """
+    if not isinstance(net, Network):
+        raise TypeError(f"plan: expected a Network, not {type(net).__name__}")
     if isinstance(optimizer, str):
         return _cached_plan(net, optimizer, itemsize, dynamic)
     return _plan(net, optimizer, itemsize, dynamic)

@@ -83,7 +83,7 @@ def minimise(
     ]
     if rest:
         groups.append({"params": [p for ps in rest.values() for p in ps], "lr": slow_rate})
-    optimizer = torch.optim.Adam(groups, foreach=True)
+    optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99), foreach=True)  # 0.999 stalls fits that can be exact
     warm = max(1, steps // 20)
     schedule = torch.optim.lr_scheduler.SequentialLR(
         optimizer,

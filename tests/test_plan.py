@@ -1,0 +1,204 @@
+"""What a plan costs, against opt_einsum, tracemalloc and autograd; its cache; its text."""
+
+import pickle
+import time
+import tracemalloc
+
+import numpy as np
+import opt_einsum as oe
+import pytest
+import torch
+
+from tnkit.execute import check_arrays, run
+from tnkit.lower import Contract, dense, reshaped
+from tnkit.network import Network, Node
+from tnkit.plan import plan
+from tnkit.testing import random_network
+from tnkit_nn.ops import TORCH
+
+
+def chain(n, size=3, open_=1, output=()):
+    nodes = [
+        Node(f"A{k}", [f"b{i}" for i in (k - 1, k) if 0 <= i < n - 1] + ([f"o{k}"] if open_ else [])) for k in range(n)
+    ]
+    sizes = {f"b{k}": size for k in range(n - 1)} | ({f"o{k}": open_ for k in range(n)} if open_ else {})
+    return Network(nodes, output, sizes)
+
+
+def clean(net):
+    """No traces and no index of one node alone: what opt_einsum charges to a pair, a plan reduces before."""
+    count = {i: sum(i in n.inds for n in net.nodes) + (i in net.output) for i in net.sizes}
+    return all(len(set(n.inds)) == len(n.inds) and all(count[i] > 1 for i in n.inds) for n in net.nodes)
+
+
+def test_flops_are_opt_einsums():
+    compared = 0
+    for seed in range(300):
+        net, _ = random_network(seed)
+        if not clean(net) or len(net.nodes) < 2:
+            continue
+        p = plan(net)
+        letter = {i: oe.get_symbol(k) for k, i in enumerate(net.sizes)}
+        word = lambda inds: "".join(letter[i] for i in inds)  # noqa: B023, E731
+        equation = ",".join(word(n.inds) for n in net.nodes) + "->" + word(net.output)
+        shapes = [tuple(net.sizes[i] for i in n.inds) for n in net.nodes]
+        _, info = oe.contract_path(equation, *shapes, shapes=True, optimize=p.path)
+        assert p.flops == info.opt_cost
+        assert p.largest == info.largest_intermediate or p.largest <= info.largest_intermediate
+        compared += 1
+    assert compared > 40
+
+
+@pytest.mark.parametrize("nonlinear", [False, True])
+def test_sizes_are_those_of_the_tensors_made(nonlinear, monkeypatch):
+    from tnkit import execute
+
+    made = []
+    step = execute._step
+    monkeypatch.setattr(execute, "_step", lambda *a: made.append(step(*a)) or made[-1])
+    for seed in range(60):
+        net, arrays = random_network(seed, nonlinear=nonlinear)
+        p = plan(net)
+        made.clear()
+        result = run(p, check_arrays(net, arrays))
+        assert [np.size(x) for x in made] == [s.size for s in p.steps]
+        assert p.largest == max(map(np.size, made), default=np.size(result))
+        for s, x in zip(p.steps, made, strict=True):
+            for operand in s.operands:
+                assert operand < s.target
+            assert np.size(x) == p.slot_sizes[s.target]
+
+
+def big_networks(count=110, **kw):
+    for seed in range(count):
+        net, arrays = random_network(1000 + seed, max_size=12, max_space=2_000_000, max_nodes=6, **kw)
+        p = plan(net)
+        if arrays and p.peak > 50_000:
+            yield p, check_arrays(net, arrays)
+
+
+def test_peak_is_what_numpy_allocates():
+    """Multilinear networks, whose steps allocate nothing but what the plan lists."""
+    ratios = []
+    for p, arrays in big_networks():
+        tracemalloc.start()
+        run(p, arrays)
+        used = tracemalloc.get_traced_memory()[1] + sum(a.nbytes for a in arrays.values())
+        tracemalloc.stop()
+        ratios.append(used / p.peak)
+    assert len(ratios) >= 10
+    assert min(ratios) > 0.6 and max(ratios) < 1.35 and 0.9 < np.median(ratios) < 1.15
+
+
+@pytest.mark.parametrize("nonlinear", [False, True])
+def test_peak_backward_covers_what_autograd_saves(nonlinear):
+    """Saved tensors are a lower bound, and gradients come to about as much again.
+
+    A gelu or a softplus keeps several temporaries, which a plan does not count: a factor of two there.
+    """
+    ratios = []
+    for p, arrays in big_networks(nonlinear=nonlinear):
+        x = {name: torch.tensor(a, requires_grad=True) for name, a in arrays.items()}
+        held = {}
+
+        def pack(t, held=held):
+            held[t.untyped_storage().data_ptr()] = t
+            return t
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+            y = run(p, x, TORCH)
+        for t in (*x.values(), y):
+            held[t.untyped_storage().data_ptr()] = t
+        saved = sum(t.untyped_storage().nbytes() for t in held.values())
+        assert p.peak_backward >= p.peak
+        ratios.append(p.peak_backward / saved)
+    assert len(ratios) >= 10
+    assert min(ratios) >= (0.5 if nonlinear else 1.0) and max(ratios) < (4.5 if nonlinear else 3.0)
+
+
+def test_strides_of_a_reshape_are_numpys():
+    rng = np.random.default_rng(0)
+    views = 0
+    for _ in range(400):
+        shape = rng.choice([1, 2, 3, 4], size=rng.integers(1, 5))
+        axes = rng.permutation(len(shape))
+        x = np.zeros(shape, dtype=np.int8).transpose(axes)
+        new = np.array(x.shape)
+        cut = int(rng.integers(len(new)))
+        new = (*new[:cut], int(np.prod(new[cut : cut + 2])), *new[cut + 2 :])
+        strides = tuple(dense(tuple(shape))[k] for k in axes)
+        y = x.reshape(new)
+        got = reshaped(x.shape, strides, new)
+        assert (got is not None) == np.shares_memory(x, y)
+        if got is not None:
+            views += 1
+            assert all(a == b for n, a, b in zip(new, got, y.strides, strict=True) if n > 1)
+    assert 50 < views < 400
+
+
+def test_peak_of_a_view_and_of_nothing():
+    a = Network([Node("A", "ij")], "ij", dict(i=30, j=40))
+    assert plan(a).peak == 1200 * 8 and plan(a).steps == () and plan(a).flops == 0 and plan(a).largest == 1200
+    turned = plan(Network([Node("A", "ij")], "ji", dict(i=30, j=40)))
+    assert turned.peak == 1200 * 8 and turned.flops == 0
+    matrix = plan(Network([Node("A", "ir"), Node("B", "rj")], "ji", dict(i=30, j=40, r=5)))
+    assert matrix.peak == (150 + 200 + 1200) * 8 and matrix.flops == 2 * 6000
+    assert plan(matrix.network, itemsize=4).peak * 2 == matrix.peak
+
+
+def test_cached_by_value():
+    one, two = (random_network(5, nonlinear=True)[0] for _ in range(2))
+    assert one is not two and plan(one) is plan(two) and plan(one) is plan(one, "auto")
+    assert plan(one) is not plan(one, "greedy") and plan(one, itemsize=4) is not plan(one)
+    again = pickle.loads(pickle.dumps(plan(one)))
+    assert again == plan(one) and hash(again) == hash(plan(one)) and again.peak == plan(one).peak
+
+
+def test_text():
+    p = plan(
+        Network([Node("A", "ir"), Node("B", "rj"), Node("C", "j")], "i", dict(i=3, j=4, r=2)).activate("relu", "f")
+    )
+    assert "FLOPs" in repr(p) and "peak" in str(p) and "matmul" in str(p) and "relu" in str(p)
+    assert p._repr_html_().count("<tr>") == len(p.steps) + 1
+    assert len(p.paths) == 2
+
+
+def test_plain_matrices_are_multiplied_in_place():
+    for left, right in (("ir", "rj"), ("ri", "rj"), ("ir", "jr"), ("ri", "jr"), ("bir", "brj"), ("bri", "bjr")):
+        batch = "b" if "b" in left else ""
+        (step,) = plan(
+            Network(
+                [Node("A", left), Node("B", right)],
+                batch + "ij",
+                dict(zip("bijr"[not batch :], (2, 3, 4, 5), strict=False)),
+            )
+        ).steps
+        assert isinstance(step, Contract)
+        assert all(v.permute is None and v.reshape is None for v in (*step.views, step.result))
+
+
+@pytest.mark.parametrize("optimizer", ["auto", "greedy", "random-greedy"])
+def test_two_thousand_nodes(optimizer):
+    net = chain(2000, open_=0)
+    start = time.perf_counter()
+    p = plan(net, optimizer)
+    assert p.peak_backward >= p.peak > 0 and p.bytes_moved > 0 and len(str(p)) > 2000
+    assert time.perf_counter() - start < 10  # about 1 s
+    rng = np.random.default_rng(0)
+    arrays = {k: rng.normal(size=s) / 3**0.5 for k, s in net.array_shapes.items()}
+    want = arrays["A0"]
+    for k in range(1, 2000):
+        want = want @ arrays[f"A{k}"]
+    assert np.allclose(run(p, arrays), want, rtol=1e-8)
+
+
+def test_planning_time_grows_about_linearly():
+    def seconds(n):
+        net = chain(n, open_=0)
+        path = [(0, 1)] + [(0, n - 2 - k) for k in range(n - 2)]
+        start = time.perf_counter()
+        plan(net, lambda *_: path)
+        return time.perf_counter() - start
+
+    seconds(100)
+    assert min(seconds(3200) for _ in range(2)) < 32 * min(seconds(400) for _ in range(3))  # quadratic would be 64

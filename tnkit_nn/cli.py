@@ -1,0 +1,136 @@
+"""The command ``tnkit``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn
+
+__all__ = ["main"]
+
+
+class _Parser(argparse.ArgumentParser):
+    """Bad use: one clear line, exit status 2."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        numbers = [int(n) for n in _names(text)]
+    except ValueError:
+        numbers = []
+    if not numbers or min(numbers) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of whole numbers from 1 up, such as 100,300")
+    return numbers
+
+
+def _positive(text: str) -> int:
+    return _numbers(text)[0] if "," not in text else _numbers("")[0]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="tnkit", description="Tensor networks in neural networks: compare families at equal budgets.")
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser, metavar="{compare,show}")
+    c = commands.add_parser(
+        "compare",
+        help="deep against shallow networks as a layer's weight, with controls",
+        description="Replace one layer's weight by tensor networks of about equal counts and compare them with controls. "
+        "The defaults take about two minutes on two cores and need no download.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    c.add_argument("--model", default="mlp", help="a model of tnkit_nn.zoo")
+    c.add_argument("--data", default="digits", help="a data set of tnkit_nn.data")
+    c.add_argument("--layer", help="the layer whose weight is replaced; the largest, if not given")
+    c.add_argument("--shapes", type=_names, default="adtn,mpo,tt,tucker,cp,ring,low_rank", help="families, by commas")
+    c.add_argument("--budgets", type=_numbers, default="100,300,1000", help="numbers stored for the weight, by commas")
+    c.add_argument("--depths", type=_numbers, default="1,2,3", help="depths of the ADTN, by commas")
+    c.add_argument("--seeds", type=_positive, default=3, help="number of seeds")
+    c.add_argument("--steps", type=_positive, default=200, help="optimiser steps of each stage")
+    c.add_argument("--workers", type=_positive, default=2, help="processes")
+    c.add_argument("--out", default="out/compare", help="folder for results.json, table.md, plots and index.html")
+    c.add_argument("--json", action="store_true", help="print the records as JSON instead of the table")
+    s = commands.add_parser("show", help="print, and draw, a network kept as JSON or by tnkit.save")
+    s.add_argument("network", help="a .json file of tnkit.to_json, or a file of tnkit.save")
+    s.add_argument("--out", help="write the drawing to this .svg file")
+    s.add_argument("--json", action="store_true", help="print figures as JSON")
+    return parser
+
+
+def _compare(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    from tqdm import tqdm
+
+    from tnkit_nn import compare as comparing
+    from tnkit_nn.baselines import families
+    from tnkit_nn.data import DATA
+    from tnkit_nn.report import table, verdict, write_report
+    from tnkit_nn.zoo import ZOO
+
+    for option, value, known in (("--model", args.model, ZOO), ("--data", args.data, DATA)):
+        if value not in known:
+            parser.error(f"argument {option}: unknown name {value!r}; known: {', '.join(known)}")
+    try:
+        families(args.shapes)
+    except ValueError as error:
+        parser.error(f"argument --shapes: {error}")
+
+    def progress(jobs: Iterable[Any], total: int) -> Iterable[Any]:
+        return tqdm(jobs, total=total, desc="families x budgets", unit="job", file=sys.stderr, mininterval=0.5)
+
+    task = comparing.Task(
+        args.model, args.data, args.layer, args.seeds, fit_steps=args.steps, tune_steps=args.steps
+    )  # fmt: skip
+    # spawned, not forked: torch's threads do not survive a fork
+    with ProcessPoolExecutor(args.workers, mp_context=get_context("spawn")) as pool:
+        try:
+            records = comparing.compare(task, args.shapes, args.budgets, args.depths, pool, progress)
+        except ValueError as error:
+            parser.error(str(error))
+    files = write_report(records, args.out, f"Deep or shallow? {args.model} on {args.data}")
+    if args.json:
+        print(json.dumps(records))
+    else:
+        print(table(records), "", *verdict(records), "", *(f"wrote {path}" for path in files.values()), sep="\n")
+    return 0
+
+
+def _show(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    from pathlib import Path
+
+    import tnkit as tk
+
+    try:
+        path = Path(args.network)
+        net = tk.from_json(path.read_text()) if path.suffix == ".json" else tk.load(path)[0]
+    except (OSError, ValueError) as error:
+        parser.error(f"{args.network}: {error}")
+    plan = tk.plan(net)
+    if args.json:
+        figures = {"shape": net.shape, "num_params": net.num_params, "flops": plan.flops, "largest": plan.largest}
+        print(json.dumps(figures))
+    else:
+        print(net, plan, sep="\n\n")
+    if args.out:
+        Path(args.out).write_text(tk.to_svg(net))
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status (bad use exits with 2)."""
+    parser = _parser()
+    args = parser.parse_args(argv)
+    return {"compare": _compare, "show": _show}[args.command](args, parser)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
