@@ -9,7 +9,8 @@ from xml.etree import ElementTree
 import networkx as nx
 import pytest
 
-from tnkit.draw import draw, layout, to_svg
+from tnkit.draw import draw, to_svg
+from tnkit.layout import layout
 from tnkit.lower import Contract
 from tnkit.network import Elementwise, Network, Node
 from tnkit.plan import plan

@@ -1,304 +1,42 @@
 """Pictures of networks and plans, drawn as in the literature: nodes, bonds, open legs, boxes around nonlinearities.
 
-A nested network is flattened: its leaves are placed (:func:`layout`), every index becomes a wire between them, and an
-Elementwise node is a box behind its leaves.  matplotlib is imported only here and only when something is drawn.
+matplotlib is imported only here and only when something is drawn.
 """
 
 from __future__ import annotations
 
 import cmath
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from io import StringIO
-from itertools import pairwise
 from math import log2, pi
 from typing import Any
 
-import networkx as nx
 import numpy as np
 
-from tnkit.network import Elementwise, Network, Node
+from tnkit.layout import (
+    BOTH,
+    DOWN,
+    LEG,
+    RADIUS,
+    UP,
+    Box,
+    Spots,
+    Vertex,
+    Wire,
+    _numbers,
+    boxes_of,
+    spots_of,
+    wires_of,
+)
+from tnkit.network import Network, Node
 from tnkit.plan import Plan
 
-__all__ = ["draw", "layout", "to_svg"]
+__all__ = ["draw", "to_svg"]
 
-Vertex = str | tuple[str]  #: a leaf's name, or ``(index,)`` for the dot of a hyperedge
-Spots = dict[Vertex, tuple[complex, complex]]  #: where a vertex is, and where its open legs would like to point
-
-RADIUS, LEG = 0.25, 0.66  # of a node, and from its centre to the end of an open leg; neighbours are 1 apart
 BLUE, GREY, DIM = "#9ecae1", "#d9d9d9", "#555555"
 HALO = {"fc": "white", "ec": "none", "alpha": 0.6, "pad": 0.2}
 TIED = ("#fdae6b", "#a1d99b", "#bcbddc", "#fc9272", "#dfc27d", "#80cdc1", "#fa9fb5", "#c7e9b4")
-UP, DOWN, BOTH = 1j, -1j, 0j  # where legs point; BOTH: the first up, the others down, as operators are drawn
-
-Rank = Callable[[Vertex], tuple[int, str]]
-Rim = tuple[float, float, float, float]  #: left, bottom, right, top
-Box = tuple[str, str, Rim, int]  #: an Elementwise node's name, its function's, where it is, how deeply it nests
-
-
-# -- the network, flattened -------------------------------------------------------------------------------------------
-@dataclass(frozen=True)
-class _Wire:
-    """An index as it is drawn: the leaves it ends at (a trace names one twice), and its free or summed end."""
-
-    ind: str
-    size: int
-    leaves: tuple[str, ...]
-    open: bool
-    summed: bool
-
-    @property
-    def kind(self) -> str:
-        """One of stub, trace, edge and dot."""
-        if len(self.leaves) == 1:
-            return "stub"
-        if len(self.leaves) > 2 or self.open or self.summed:
-            return "dot"
-        return "edge" if len(set(self.leaves)) == 2 else "trace"
-
-
-def _bodies(net: Network) -> list[Network]:
-    return [body for node in net.nodes if isinstance(node, Elementwise) for body in node.bodies]
-
-
-def _wires(net: Network) -> list[_Wire]:
-    sizes: dict[str, int] = {}
-    summed: set[str] = set()
-
-    def visit(level: Network) -> None:
-        sizes.update({i: s for i, s in level.sizes.items() if i not in sizes})
-        # An index that ends at one node of its level and is not kept is summed there, even if several leaves inside
-        # an Elementwise carry it.
-        summed.update(i for i, names in level.edges.items() if len(names) == 1 and i not in level.output)
-        for body in _bodies(level):
-            visit(body)
-
-    visit(net)
-    ends: dict[str, tuple[str, ...]] = {i: () for i in sizes}
-    for leaf in net.leaves:
-        for i in leaf.inds:
-            ends[i] += (leaf.name,)
-    return [_Wire(i, sizes[i], ends[i], i in net.output, i in summed) for i in sizes]
-
-
-# -- layout -----------------------------------------------------------------------------------------------------------
-def layout(net: Network) -> dict[str, tuple[float, float]]:
-    """Place every leaf of a network, nested ones included.
-
-    The shape follows from the structure: names that end in two numbers (``brick_{layer}_{site}``) are coordinates, a
-    path is a line, a cycle a ring, a star or a tree hangs from its centre, anything else is a spring layout; in a
-    nonlinear network without coordinates each box stands below what is outside it.
-
-    Parameters
-    ----------
-    net
-        Any network.
-
-    Returns
-    -------
-    dict
-        Leaf name -> (x, y), neighbours about 1 apart; the same network gives the same places.
-    """
-    return {v: (at.real, at.imag) for v, (at, _) in _spots(net, _wires(net)).items() if isinstance(v, str)}
-
-
-def _spots(net: Network, wires: Sequence[_Wire]) -> Spots:
-    names = [leaf.name for leaf in net.leaves]
-    grid = _grid(names, _graph(names, wires), wires)
-    return grid if grid and _apart(net, grid, _boxes(net, grid)) else _stack(net, wires)
-
-
-def _apart(net: Network, spots: Spots, boxes: Sequence[Box]) -> bool:
-    """Whether every box has only its own leaves in it."""
-    rims = {name: rim for name, _, rim, _ in boxes}
-    for node in (n for n in net.nodes if isinstance(n, Elementwise)):
-        own = {leaf.name for body in node.bodies for leaf in body.leaves}
-        left, bottom, right, top = rims[node.name]
-        inside = {v for v, (z, _) in spots.items() if left < z.real < right and bottom < z.imag < top}
-        if inside - own or not all(_apart(body, spots, boxes) for body in node.bodies):
-            return False
-    return True
-
-
-def _graph(names: Iterable[str], wires: Iterable[_Wire]) -> Any:
-    """Leaves that share an index; hyperedges join them as vertices where the plain edges leave them apart."""
-    graph = nx.Graph()
-    graph.add_nodes_from(names)
-    hyper = []
-    for wire in wires:
-        ends = sorted({leaf for leaf in wire.leaves if leaf in graph})
-        if len(ends) == 2:
-            graph.add_edge(*ends)
-        elif len(ends) > 2:
-            hyper.append((wire.ind, ends))
-    if not nx.is_connected(graph):
-        graph.add_edges_from(((ind,), leaf) for ind, ends in hyper for leaf in ends)
-    return graph
-
-
-def _stack(net: Network, wires: Sequence[_Wire]) -> Spots:
-    """Every Elementwise node's leaves apart from the others, so that boxes hold only what is theirs."""
-    below = _beside([_spots(body, wires) for body in _bodies(net)], gap=1.9)
-    own = [node.name for node in net.nodes if isinstance(node, Node)]
-    if not own:
-        return below
-    graph = _graph(own, wires)
-    order = {name: k for k, name in enumerate(own)}
-    parts = sorted(nx.connected_components(graph), key=lambda part: min(order.get(v, len(order)) for v in part))
-    above = _beside([_shape(graph.subgraph(part), order, wires) for part in parts], gap=1.3)
-    if not below:
-        return above
-    lift = 1j * (max(at.imag for at, _ in below.values()) + 1.4 - min(at.imag for at, _ in above.values()))
-    return below | {v: (at + lift, UP if aim == DOWN else aim) for v, (at, aim) in above.items()}
-
-
-def _beside(parts: Sequence[Spots], gap: float) -> Spots:
-    """Parts from left to right, centred on the origin."""
-    out: Spots = {}
-    cursor = 0.0
-    for part in parts:
-        xs, ys = [at.real for at, _ in part.values()], [at.imag for at, _ in part.values()]
-        move = complex(cursor - min(xs), -(min(ys) + max(ys)) / 2)
-        out.update({v: (at + move, aim) for v, (at, aim) in part.items()})
-        cursor += max(xs) - min(xs) + gap
-    return {v: (at - (cursor - gap) / 2, aim) for v, (at, aim) in out.items()}
-
-
-def _shape(graph: Any, order: dict[str, int], wires: Sequence[_Wire]) -> Spots:
-    """One connected piece: a line, a ring, a star, a tree, or else springs."""
-
-    def rank(v: Vertex) -> tuple[int, str]:
-        return (order[v], v) if isinstance(v, str) else (len(order), v[0])
-
-    n, degrees = len(graph), dict(graph.degree)
-    tree, levels = nx.is_tree(graph), {v: y for v, (_, y, _) in _numbers(graph).items()}
-    legs = {v: sum(w.open and w.leaves == (v,) for w in wires) for v in graph}
-    if tree and n == len(levels) > 2:  # node_{level}_{k}
-        return _hierarchy(graph, min(graph, key=lambda v: (-levels[v], rank(v))), rank, legs)
-    if tree and max(degrees.values()) <= 2:
-        ends = sorted((v for v in graph if degrees[v] <= 1), key=rank)
-        line = list(nx.dfs_preorder_nodes(graph, ends[0]))
-        aim = BOTH if all(legs[v] == 2 for v in line) else DOWN
-        return {v: (complex(1.1 * k), aim) for k, v in enumerate(line)}
-    hubs = [v for v in graph if degrees[v] == n - 1]
-    if tree and hubs:
-        return _star(hubs[0], sorted((v for v in graph if v != hubs[0]), key=rank))
-    if tree:
-        return _hierarchy(graph, min(nx.center(graph), key=rank), rank, legs)
-    if set(degrees.values()) == {2}:
-        start = min(graph, key=rank)
-        ring = list(nx.dfs_preorder_nodes(graph, start, sort_neighbors=lambda vs: sorted(vs, key=rank)))
-        turn = [cmath.rect(1, pi / 2 + pi / n - 2 * pi * k / n) for k in range(n)]
-        return {v: (max(0.8, 1.15 * n / (2 * pi)) * t, t) for v, t in zip(ring, turn, strict=True)}
-    return _springs(graph, rank)
-
-
-def _star(hub: Vertex, rays: list[Vertex]) -> Spots:
-    n = len(rays)
-    if isinstance(hub, tuple):  # CP: the factors in a row under the index they share
-        row: Spots = {v: (complex(k), DOWN) for k, v in enumerate(rays)}
-        return row | {hub: (complex((n - 1) / 2, 0.9 + 0.05 * n), UP)}
-    turn = [cmath.rect(1, pi / 2 + pi / n - 2 * pi * k / n) for k in range(n)]
-    return {hub: (0j, UP)} | {v: (max(1.15, 1.1 * n / (2 * pi)) * t, t) for v, t in zip(rays, turn, strict=True)}
-
-
-def _hierarchy(graph: Any, root: Vertex, rank: Rank, legs: dict[Vertex, int]) -> Spots:
-    """The root on top, each parent over the middle of its children, leaves as far apart as their legs need."""
-    parent = dict(nx.dfs_predecessors(graph, root))
-    depth = nx.single_source_shortest_path_length(graph, root)
-    xs: dict[Vertex, float] = {}
-    column = 0.0
-    for v in nx.dfs_postorder_nodes(graph, root, sort_neighbors=lambda vs: sorted(vs, key=rank)):
-        below = [xs[c] for c in graph[v] if parent.get(c) == v]
-        width = 0.0 if below else max(1.0, 0.5 * legs[v])
-        xs[v] = sum(below) / len(below) if below else column + width / 2
-        column += width
-    return {v: (complex(xs[v], -1.1 * depth[v]), DOWN if v != root else UP) for v in xs}
-
-
-def _springs(graph: Any, rank: Rank) -> Spots:
-    ordered = nx.Graph()  # subgraph views iterate over a set, in an order that differs from run to run
-    ordered.add_nodes_from(sorted(graph, key=rank))
-    ordered.add_edges_from(sorted(graph.edges, key=str))
-    at = {v: complex(*xy) for v, xy in nx.kamada_kawai_layout(ordered).items()}
-    middle = sum(at.values()) / len(at)
-    scale = 1.05 / max(_closest(at.values()), 0.02)
-    return {v: (scale * (p - middle), (p - middle) / abs(p - middle) if p != middle else DOWN) for v, p in at.items()}
-
-
-def _closest(points: Iterable[complex]) -> float:
-    at = np.array(list(points))
-    return float((abs(at[:, None] - at) + 1e9 * np.eye(len(at))).min())
-
-
-def _numbers(names: Iterable[Vertex]) -> dict[str, tuple[str, int, int]]:
-    """Name -> (prefix, row, column), of the names that end in two numbers."""
-    found = {n: m for n in names if isinstance(n, str) and (m := re.fullmatch(r"(.*?)_?(\d+)_(\d+)", n))}
-    return {n: (m[1], int(m[2]), int(m[3])) for n, m in found.items()}
-
-
-def _grid(names: Sequence[str], graph: Any, wires: Sequence[_Wire]) -> Spots | None:
-    """Rows and columns read from names; None where too few names have them, or they number the levels of a tree."""
-    found = _numbers(names)
-    if 4 * len(found) < len(names) or len(found) < 2:
-        return None
-    prefixes = list(dict.fromkeys(prefix for prefix, _, _ in found.values()))
-    clash = len({yx[1:] for yx in found.values()}) < len(found)
-    row = {n: (y, prefixes.index(prefix) if clash else 0) for n, (prefix, y, _) in found.items()}
-    columns = {key: sorted(found[n][2] for n in found if row[n] == key) for key in sorted(set(row.values()))}
-    steps = {key: min((b - a for a, b in pairwise(xs)), default=0) for key, xs in columns.items()}
-    flat = any(row[n] == row[m] for n, m in graph.edges if n in row and m in row)
-    crowded = any(steps[key] == 0 for key, xs in columns.items() if len(xs) > 1)
-    if crowded or (nx.is_forest(graph) and not flat and 1 in steps.values()):
-        return None
-    # A brick that is named by its leftmost site stands in the middle of the sites that it covers.
-    widest = max(steps.values())
-    at: dict[str, complex] = {}
-    for height, key in enumerate(columns):
-        for n in (n for n in found if row[n] == key):
-            under = [at[m].real for m in graph[n] if m in at and at[m].imag < height]
-            x = found[n][2] + (steps[key] or min(2, widest) or 1) / 2 - 0.5
-            coarse = widest > 2 and not steps[key] and under  # the top of a MERA: over all that is below
-            at[n] = complex(sum(under) / len(under) if coarse else x, height)
-    _add_unplaced(at, names, graph)
-    if _closest(at.values()) < 2.2 * RADIUS:
-        return None
-    legs = {leaf for wire in wires if wire.open for leaf in wire.leaves}
-    top = max(z.imag for z in at.values())
-    if flat and legs >= set(names):  # a lattice with a leg a site: all legs point alike, out of the plane
-        return {n: (1.5 * z, cmath.rect(1, -pi / 4)) for n, z in at.items()}
-    usual = UP if any(at[n].imag == top for n in legs & at.keys()) else DOWN
-    return {n: (z, _free_side(z, [at[m] for m in graph[n] if m in at], usual)) for n, z in at.items()}
-
-
-def _free_side(z: complex, others: Sequence[complex], usual: complex) -> complex:
-    above, below = any(o.imag > z.imag for o in others), any(o.imag < z.imag for o in others)
-    return usual if above == below else DOWN if above else UP
-
-
-def _add_unplaced(at: dict[str, complex], names: Sequence[str], graph: Any) -> None:
-    """``start_3`` in column 3 below or above what it touches; other names beside it, or under it if they span it."""
-    low, high = min(z.imag for z in at.values()), max(z.imag for z in at.values())
-    right, grid = max(z.real for z in at.values()), dict(at)
-    shelf: dict[tuple[str, bool], float] = {}
-    for name in names:
-        if name in grid:
-            continue
-        near = [grid[m] for m in graph[name] if m in grid]
-        up = bool(near) and sum(z.imag for z in near) / len(near) > (low + high) / 2
-        one = re.fullmatch(r"(.*?)_?(\d+)", name)
-        key = (one[1] if one else name, up)
-        level = len({k for k in shelf if k[1] == up})
-        column = complex(int(one[2]), near[0].imag + (1 if up else -1)) if one and len(near) == 1 else None
-        if column is not None and all(abs(column - z) > 0.9 for z in at.values()):
-            at[name] = column
-        elif one or len(near) > 1:
-            y = shelf.setdefault(key, high + 1.1 + level if up else low - 1.1 - level)
-            at[name] = complex(int(one[2]) if one else sum(z.real for z in near) / len(near), y)
-        else:
-            right += 1.5
-            at[name] = complex(right, near[0].imag if near else (low + high) / 2)
 
 
 # -- wires ------------------------------------------------------------------------------------------------------------
@@ -306,7 +44,7 @@ def _add_unplaced(at: dict[str, complex], names: Sequence[str], graph: Any) -> N
 class _Route:
     """A curve between two vertices: a quadratic Bezier curve, straight where nothing is in the way."""
 
-    wire: _Wire
+    wire: Wire
     ends: tuple[Vertex, Vertex]
     start: complex
     control: complex
@@ -337,7 +75,7 @@ class _Route:
         return float(abs(points[:, None] - centres).min()) if centres.size else 9.0
 
 
-def _bent(wire: _Wire, ends: tuple[Vertex, Vertex], spots: Spots, bend: float) -> _Route:
+def _bent(wire: Wire, ends: tuple[Vertex, Vertex], spots: Spots, bend: float) -> _Route:
     a, b = spots[ends[0]][0], spots[ends[1]][0]
     normal = (b - a) * 1j / abs(b - a)
     return _Route(wire, ends, a, (a + b) / 2 + 2 * bend * normal, b)
@@ -352,7 +90,7 @@ def _around(ends: tuple[Vertex, Vertex], spots: Spots) -> complex:
     return complex(-0.6 if across.real > 0 else 0.6, across.imag / 2)
 
 
-def _add_dots(spots: Spots, wires: Sequence[_Wire]) -> None:
+def _add_dots(spots: Spots, wires: Sequence[Wire]) -> None:
     """Places for the hyperedges that the layout gave none: near the middle of their nodes, away from everything."""
     ring = [r * cmath.rect(1, pi / 2 - pi * k / 4) for r in (0.5, 0.8, 1.1, 1.5) for k in range(8)]
     for wire in (w for w in wires if w.kind == "dot" and (w.ind,) not in spots):
@@ -372,9 +110,9 @@ def _dot_room(at: complex, ends: Sequence[str], centres: dict[Vertex, complex]) 
     return float(min([0.3, *(abs(p - z) for v, p in lines for w, z in centres.items() if w != v)]))
 
 
-def _routes(spots: Spots, wires: Sequence[_Wire]) -> list[_Route]:
+def _routes(spots: Spots, wires: Sequence[Wire]) -> list[_Route]:
     """Every edge and every line to a dot; parallel ones side by side, all around the nodes in their way."""
-    groups: dict[tuple[Vertex, Vertex], list[_Wire]] = {}
+    groups: dict[tuple[Vertex, Vertex], list[Wire]] = {}
     for wire in wires:
         if wire.kind == "edge":
             groups.setdefault((min(wire.leaves), max(wire.leaves)), []).append(wire)
@@ -398,7 +136,7 @@ def _routes(spots: Spots, wires: Sequence[_Wire]) -> list[_Route]:
     return routes
 
 
-def _legs(spots: Spots, wires: Sequence[_Wire], routes: Sequence[_Route]) -> dict[str, tuple[Vertex, complex]]:
+def _legs(spots: Spots, wires: Sequence[Wire], routes: Sequence[_Route]) -> dict[str, tuple[Vertex, complex]]:
     """Index -> (vertex, direction) of every stub and trace, in the free room around its vertex."""
     taken: dict[Vertex, list[complex]] = {v: [] for v in spots}
     for route in routes:
@@ -519,30 +257,6 @@ class _Pen:
         self.ax.add_patch(self.mpl.patches.Circle((at.real, at.imag), radius, fc=color, gid=gid, zorder=zorder, **edge))
 
 
-def _boxes(net: Network, spots: Spots) -> list[Box]:
-    """The box of every Elementwise node, inner ones first, each a little wider than what is in it."""
-    found = []
-
-    def visit(level: Network) -> list[tuple[float, float, float, float, int]]:
-        rims = []
-        for node in level.nodes:
-            if isinstance(node, Node):
-                z = spots[node.name][0]
-                rims.append((z.real - 0.32, z.imag - 0.32, z.real + 0.32, z.imag + 0.32, 0))
-            else:
-                inner = [rim for body in node.bodies for rim in visit(body)]
-                left, bottom, right, top = (f(rim[k] for rim in inner) for k, f in enumerate((min, min, max, max)))
-                height = max(rim[4] for rim in inner) + 1
-                box = (left - 0.1, bottom - 0.1, right + 0.1, top + 0.1)
-                fn = node.fn if isinstance(node.fn, str) else getattr(node.fn, "__name__", "fn")
-                found.append((node.name, fn, box, height))
-                rims.append((*box, height))
-        return rims
-
-    visit(net)
-    return found
-
-
 def _draw_boxes(pen: _Pen, boxes: Sequence[Box]) -> None:
     for name, fn, (left, bottom, right, top), height in boxes:
         shape = pen.mpl.patches.FancyBboxPatch(
@@ -596,7 +310,7 @@ def _draw_edges(pen: _Pen, spots: Spots, routes: Sequence[_Route]) -> None:
             pen.text(at + 0.15, wire.ind, 7, f"label:{wire.ind}", color=DIM, ha="left", va="bottom")
 
 
-def _draw_legs(pen: _Pen, spots: Spots, wires: Sequence[_Wire], legs: dict[str, tuple[Vertex, complex]]) -> None:
+def _draw_legs(pen: _Pen, spots: Spots, wires: Sequence[Wire], legs: dict[str, tuple[Vertex, complex]]) -> None:
     """Open ends, sums over a lone index, and traces."""
     named = pen.labels and len(legs) <= 60
     for wire in (w for w in wires if w.ind in legs):
@@ -660,12 +374,12 @@ def draw(net_or_plan: Network | Plan, ax: Any = None, *, labels: bool = True) ->
         matplotlib is not installed.
     """
     net = net_or_plan.network if isinstance(net_or_plan, Plan) else net_or_plan
-    wires = _wires(net)
-    spots = _spots(net, wires)
+    wires = wires_of(net)
+    spots = spots_of(net, wires)
     _add_dots(spots, wires)
     routes = _routes(spots, wires)
     legs = _legs(spots, wires, routes)
-    boxes = _boxes(net, spots)
+    boxes = boxes_of(net, spots)
     points = [at for at, _ in spots.values()] + [route.at(t) for route in routes for t in (0.49, 0.5)]
     points += [spots[v][0] + 0.7 * way for v, way in legs.values()]
     points += [complex(*corner) for _, _, rim, _ in boxes for corner in (rim[:2], rim[2:])]

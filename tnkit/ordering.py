@@ -52,7 +52,7 @@ def random_greedy(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int]
 
 
 def hyper(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], memory_limit: Any = None) -> Path:
-    """cotengra's hyper-optimised search (Gray and Kourtis, arXiv 2002.01935): about a second, the best orders."""
+    """The hyper-optimised search of cotengra (Gray and Kourtis, arXiv 2002.01935): about a second, the best orders."""
     import cotengra as ctg
 
     search = ctg.HyperOptimizer(

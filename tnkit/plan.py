@@ -110,7 +110,7 @@ class Plan:
 
         As if every input needed a gradient; an activation is taken to keep its arguments and its result.
         """
-        saved, first = self._saved()
+        saved, _ = self._saved()
         sizes, n = self.slot_sizes, len(self.inputs)
         kept = sum(sizes[:n]) + sum(saved)
         grads = {self.output: sizes[self.output]}

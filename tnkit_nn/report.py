@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+import numpy as np
 from tabulate import tabulate
 
 import tnkit as tk
@@ -143,11 +144,22 @@ def _figure(records: Records, keys: Sequence[tuple[str, str]]) -> Any:
                 marker="s" if label == "hashed" else "o", ms=4, lw=1.3, ls="--" if label == "hashed" else "-",
             )  # fmt: skip
         for k, r in enumerate(r for r in every if r.budget is None and key != "error"):
-            axis.axhline(factor * getattr(r, key)[0], color="0.55", ls=(0, (1, 1 + k)), lw=1.2, label=f"{r.label} (control)")
+            axis.axhline(
+                factor * getattr(r, key)[0], color="0.55", ls=(0, (1, 1 + k)), lw=1.2, label=f"{r.label} (control)"
+            )
         if key == "error":
-            axis.plot(*zip(*sorted({(r.num_params, r.chance) for r in every if r.budget is not None}), strict=True), "k:", label="chance")
+            axis.plot(
+                *zip(*sorted({(r.num_params, r.chance) for r in every if r.budget is not None}), strict=True),
+                "k:",
+                label="chance",
+            )
         axis.set(xscale="log", xlabel="numbers stored for the layer", title=title)
         axis.set_ylabel("relative error" if key == "error" else "test accuracy, %")
+        if key != "error":  # stretched towards 100 %, where the differences are
+            axis.set_yscale(
+                "function", functions=(lambda a: -np.log10(102 - np.minimum(a, 101)), lambda y: 102 - 10.0**-y)
+            )
+            axis.set_yticks([10, 50, 70, 80, 90, 95, 98, 100])
         axis.grid(alpha=0.3)
     axis.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.01, 0.5))
     return figure

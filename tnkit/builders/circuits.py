@@ -176,9 +176,7 @@ def adtn(
     labels = [[(axis, k) for k in range(len(g))] for axis, g in enumerate(groups)]
     flat = [x for g in labels for x in g]
     wall = flat if order == "sequential" else [x for row in zip_longest(*labels) for x in row if x is not None]
-    net = brick_wall(
-        len(wall), [groups[axis][k] for axis, k in wall], depth, activation, start, periodic, share, full
-    )
+    net = brick_wall(len(wall), [groups[axis][k] for axis, k in wall], depth, activation, start, periodic, share, full)
     net = net.relabel(inds={f"i{s}": f"i{flat.index(x)}" for s, x in enumerate(wall)})
     nodes = (*net.nodes, Node("scale", ())) if scale else net.nodes
     return Network(nodes, tuple(f"i{s}" for s in range(len(flat))), net.sizes)

@@ -117,7 +117,9 @@ def tree(shape: Sequence[int], rank: int, arity: int = 2) -> Network:
         for k, group in enumerate(groups):
             inds = tuple(i for i, _ in group)
             if len(groups) == 1:
-                return Network((*nodes, Node(f"node_{level}_0", inds)), tuple(f"i{k}" for k in range(len(shape))), sizes)
+                return Network(
+                    (*nodes, Node(f"node_{level}_0", inds)), tuple(f"i{k}" for k in range(len(shape))), sizes
+                )
             if len(group) == 1:
                 above.append(group[0])  # an odd one out waits for the next level
                 continue
