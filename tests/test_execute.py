@@ -86,10 +86,7 @@ def test_dynamic_batch(optimizer, ops):
         x, a, m, w, y = (arrays[k] for k in "xAmBy")
         want = (np.tanh((x @ a) * m[:, None]) @ w * y).T
         full = check_arrays(net, arrays, dynamic="b")
-        if ops == "torch":
-            got = run(p, {k: torch.tensor(v) for k, v in full.items()}, TORCH)
-        else:
-            got = run(p, full)
+        got = run(p, {k: torch.tensor(v) for k, v in full.items()}, TORCH) if ops == "torch" else run(p, full)
         assert got.shape == (2, b) and np.allclose(got, want)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from tnkit.activations import ACTIVATIONS
 from tnkit.execute import constant, contract
-from tnkit.network import Elementwise, Network, Node, Sizes
+from tnkit.network import Elementwise, Network, Node
 
 __all__ = ["calibrate", "normal", "orthogonal", "rms"]
 
@@ -85,16 +85,17 @@ def _sample(
     if dtype.kind not in "fc":
         raise ValueError(f"init draws floating or complex numbers, not {dtype}")
     rng = np.random.default_rng(seed)
+    wide = np.dtype("complex128" if dtype.kind == "c" else "float64")  # drawn and measured in, whatever is asked for
     arrays: Arrays = {}
     constants = {leaf.array: leaf.fixed for leaf in net.leaves if isinstance(leaf.fixed, str)}
     for name, shape in net.array_shapes.items():
         if name in constants:
-            arrays[name] = constant(str(constants[name]), shape).astype(dtype)
+            arrays[name] = constant(str(constants[name]), shape).astype(wide)
         elif name in net.parameters:
-            arrays[name] = draw(shape, rng, dtype)
+            arrays[name] = draw(shape, rng, wide)
     for region in net.regions():
         _spread(region, arrays)
-    stand_ins = {n: _gauss(s, rng, dtype) for n, s in net.array_shapes.items() if n not in arrays}
+    stand_ins = {n: _gauss(s, rng, wide) for n, s in net.array_shapes.items() if n not in arrays}
     full = {**stand_ins, **{n: np.asarray(a) for n, a in (given or {}).items()}, **arrays}
     scaled = calibrate(net, full, std)
     return {name: scaled[name].astype(dtype, copy=False) for name in arrays}
@@ -129,6 +130,8 @@ def calibrate(net: Network, arrays: Mapping[str, Any], std: float = 1.0) -> Arra
     dict
         New arrays.  A region whose arrays are all fixed, or tied to another region's, stays as it is.
     """
+    if not (std >= 0 and np.isfinite(std)):
+        raise ValueError(f"init: std {std} is not a finite number from 0 up")
     scaled = {name: np.asarray(a) for name, a in arrays.items()}
     uses: dict[str, set[int]] = {}
     for k, region in enumerate(net.regions()):
@@ -150,9 +153,8 @@ def _calibrate(net: Network, arrays: Arrays, std: float, exclusive: set[str]) ->
             nodes.append(Node(node.name, node.inds, fixed=True))
         else:
             nodes.append(node)
-            local[node.array] = arrays[node.array] if node.array in arrays else constant(
-                str(node.fixed), tuple(net.sizes[i] for i in node.inds)
-            )  # fmt: skip
+            given = node.array in arrays
+            local[node.array] = arrays[node.array] if given else constant(str(node.fixed), _shape(node, net))
     own = [n.array for n in nodes if n.array in exclusive]
     if not own:
         return
@@ -180,13 +182,25 @@ def rms(net: Network, arrays: Mapping[str, Any]) -> float:
 
     Multilinear networks larger than 2^22 entries are measured by contracting <T, T>, so the tensor is never formed.
     """
+    arrays = {name: np.asarray(a, np.result_type(a, np.float64)) for name, a in arrays.items()}
     if not net.multilinear or prod(net.shape) <= _FORM:
         x = np.asarray(contract(net, arrays))
         return sqrt(float(np.mean(np.abs(x) ** 2)))
-    twin = net.relabel(
-        inds=lambda i: i if i in net.output else i + "*", nodes=lambda n: n + "*", arrays=lambda a: a + "*"
-    )
-    both = Network((*net.nodes, *twin.nodes), (), Sizes({**net.sizes, **twin.sizes}))
-    conj = {name + "*": np.conj(a) for name, a in arrays.items()}
-    value = contract(both, {**arrays, **conj})
-    return sqrt(max(float(np.real(value)), 0.0) / prod(net.shape))
+    # every kept index is averaged over where it is summed, so that no product of sizes can overflow
+    nodes: list[Node] = []
+    twins: dict[str, Any] = {}
+    open_ = set(net.output)
+    for node in net.nodes:
+        assert isinstance(node, Node)
+        a = arrays[node.array] if node.array in arrays else constant(str(node.fixed), _shape(node, net))
+        mean = prod(net.sizes[i] for i in open_.intersection(node.inds))
+        open_ -= set(node.inds)
+        nodes.append(Node(node.name + "*", tuple(i if i in net.output else i + "*" for i in node.inds)))
+        twins[node.name + "*"] = np.conj(a) / mean
+    sizes = net.sizes | {i + "*": n for i, n in net.sizes.items() if i not in net.output}
+    value = contract(Network((*net.nodes, *nodes), (), sizes), {**arrays, **twins}, optimizer="greedy")
+    return sqrt(max(float(np.real(value)), 0.0))
+
+
+def _shape(node: Node, net: Network) -> tuple[int, ...]:
+    return tuple(net.sizes[i] for i in node.inds)

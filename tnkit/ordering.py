@@ -26,7 +26,7 @@ _WORTH_A_SEARCH = 1e9
 
 
 def greedy(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], memory_limit: Any = None) -> Path:
-    """opt_einsum's greedy path: milliseconds, for any size of network."""
+    """The greedy path of opt_einsum: milliseconds, for any size of network."""
     return list(oe.paths.greedy([frozenset(i) for i in inputs], frozenset(output), dict(sizes), memory_limit))
 
 
@@ -182,7 +182,8 @@ def _call(
 def _pairwise(path: Sequence[Sequence[int]], n: int) -> Path:
     """The path with every step a pair: single-term steps dropped, larger ones folded, the rest joined at the end."""
     order = list(range(n))  # which live term stands at each position
-    live, out, nxt = list(range(n)), [], n
+    live, nxt = list(range(n)), n
+    out: Path = []
 
     def merge(a: int, b: int) -> int:
         nonlocal nxt

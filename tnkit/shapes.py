@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
+import numpy as np
+
 __all__ = ["detensorize", "factorize", "split_axes", "tensorize"]
 
 
@@ -23,6 +25,8 @@ def factorize(n: int, largest: int | None = None) -> tuple[int, ...]:
     """
     if n < 1:
         raise ValueError(f"cannot factorize {n}; a size is a whole number from 1 up")
+    if largest is not None and largest < 2:
+        raise ValueError(f"no prime factor is at most {largest}; largest is at least 2")
     while True:
         factors, rest, p = [], n, 2
         while rest > 1:
@@ -47,6 +51,8 @@ def site_dims(n: int, dim: int | None = None) -> tuple[int, ...]:
     """
     if dim is None:
         return factorize(n, largest=5)
+    if n < 1:
+        raise ValueError(f"an axis has size {n}; a size is a whole number from 1 up")
     if dim < 2:
         raise ValueError(f"a local dimension is at least 2, not {dim}")
     dims: list[int] = []
@@ -104,13 +110,20 @@ def tensorize(weight: Any, dims: Sequence[int], xp: Any = None) -> Any:
     dims
         Sizes of the tensor, one run of them an axis of the weight.
     xp
-        ``numpy`` (default) or ``torch``: needed only where padding is.
+        Namespace with ``zeros``, where padding is: ``numpy`` by default.  Tensors that make zeros of their own kind
+        (torch: dtype and device of the weight, gradients flow) need none.
+
+    Raises
+    ------
+    ValueError
+        ``dims`` do not cover the weight's shape (see :func:`split_axes`).
     """
     if prod(weight.shape) == prod(dims):
         return weight.reshape(tuple(dims))
-    if xp is None:
-        import numpy as xp
-    groups = split_axes(dims, weight.shape)
-    padded = xp.zeros([prod(g) for g in groups], dtype=weight.dtype)
+    full = [prod(g) for g in split_axes(dims, weight.shape)]
+    if hasattr(weight, "new_zeros"):
+        padded = weight.new_zeros(full)
+    else:
+        padded = (np if xp is None else xp).zeros(full, dtype=weight.dtype)
     padded[tuple(slice(n) for n in weight.shape)] = weight
     return padded.reshape(tuple(dims))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import platform
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, as_completed
 from dataclasses import asdict, dataclass, field
@@ -23,12 +22,11 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 import tnkit as tk
-from tnkit.shapes import detensorize
 from tnkit_nn import data as datasets
 from tnkit_nn import zoo
 from tnkit_nn.baselines import CONTROLS, Family, families
 from tnkit_nn.ensemble import minimise
-from tnkit_nn.ops import TORCH
+from tnkit_nn.makers import Maker, fixed_maker, hashed_maker, hashed_random, network_maker, regauged, rms, times
 
 __all__ = ["Record", "Task", "compare"]
 
@@ -187,81 +185,9 @@ def _tune(
 
 
 # -- one job: a way to make the weight, at one budget, all seeds ----------------------------------------------------
-@dataclass
-class _Maker:
-    """Start values (seeds, ...) and how (replicas, ...) values become weights (replicas, *shape)."""
-
-    start: dict[str, Tensor]
-    weight: Callable[[dict[str, Tensor]], Tensor]
-    num_params: int
 
 
-def _network_maker(net: tk.Network, shape: tuple[int, ...], seeds: int, std: Tensor) -> _Maker:
-    drawn = [tk.init.orthogonal(net, seed=s, std=float(std[s])) for s in range(seeds)]
-    names = net.parameters
-    fixed = {n: torch.as_tensor(a, dtype=torch.float32) for n, a in drawn[0].items() if n not in names}
-    plan = tk.plan(net, itemsize=4)
-    start = {n: torch.stack([torch.as_tensor(d[n], dtype=torch.float32) for d in drawn]) for n in names}
-    one = vmap(lambda arrays: detensorize(tk.run(plan, {**fixed, **arrays}, TORCH), shape))
-    return _Maker(start, lambda p: cast(Tensor, one({n: p[n] for n in names})), net.num_params)
-
-
-def _hashed_maker(budget: int, shape: tuple[int, ...], target: Tensor) -> _Maker:
-    """Each weight is one of ``budget`` shared numbers times a random sign; the start is the least-squares fit."""
-    place, sign, start = [], [], []
-    for s, w in enumerate(target.flatten(1)):
-        draw = torch.Generator().manual_seed(77 + s)
-        place.append(torch.randint(budget, (w.numel(),), generator=draw))
-        sign.append(torch.randint(2, (w.numel(),), generator=draw) * 2.0 - 1.0)
-        total = torch.zeros(budget).index_add(0, place[-1], sign[-1] * w)
-        start.append(total / torch.bincount(place[-1], minlength=budget).clamp(min=1))
-    places, signs = torch.stack(place), torch.stack(sign)
-
-    def weight(p: dict[str, Tensor]) -> Tensor:
-        values = p["values"]
-        times = len(values) // len(places)
-        return (values.gather(1, places.repeat(times, 1)) * signs.repeat(times, 1)).view(-1, *shape)
-
-    return _Maker({"values": torch.stack(start)}, weight, budget)
-
-
-def _hashed_random(start: dict[str, Tensor], target: Tensor) -> dict[str, Tensor]:
-    values = torch.stack([
-        torch.randn(v.shape, generator=torch.Generator().manual_seed(88 + s)) for s, v in enumerate(start["values"])
-    ])  # fmt: skip
-    return {"values": values * _rms(target).view(-1, 1)}
-
-
-def _fixed_maker(name: str, bench: _Bench) -> _Maker:
-    """The controls without numbers, and the dense weight."""
-    target, shape = bench.target, bench.shape
-    if name == "dense":
-        return _Maker({"weight": target}, lambda p: p["weight"], prod(shape))
-    if name == "removed":
-        values = torch.zeros_like(target)
-    else:
-        draws = [torch.Generator().manual_seed(99 + s) for s in range(len(target))]
-        if name == "frozen_random":
-            values = torch.stack([torch.randn(shape, generator=g) for g in draws]) * _rms(target).view(
-                -1, *[1] * len(shape)
-            )
-        else:
-            cols = prod(shape[1:])
-            rows = [nn.functional.one_hot(torch.randint(cols, (shape[0],), generator=g), cols).float() for g in draws]
-            values = torch.stack(rows).view(target.shape)
-
-    def weight(p: dict[str, Tensor]) -> Tensor:
-        first = next(iter(p.values()), values)
-        return values.repeat(len(first) // len(values), *[1] * len(shape))
-
-    return _Maker({}, weight, 0)
-
-
-def _rms(w: Tensor) -> Tensor:
-    return w.flatten(1).square().mean(1).sqrt()
-
-
-def _fit(maker: _Maker, target: Tensor, steps: int) -> tuple[dict[str, Tensor], Tensor]:
+def _fit(maker: Maker, target: Tensor, steps: int) -> tuple[dict[str, Tensor], Tensor]:
     """Stage 1: minimise 1 - cos (plain squared error collapses deep networks), rates swept, the best kept for each seed.
 
     Returns the values and the relative error that the best overall factor gives, both by seed.
@@ -281,41 +207,8 @@ def _fit(maker: _Maker, target: Tensor, steps: int) -> tuple[dict[str, Tensor], 
     return {n: p[rows] for n, p in swept.params.items()}, (1 - cos.square()).sqrt()
 
 
-def _regauged(maker: _Maker, values: dict[str, Tensor], target: Tensor, net: tk.Network) -> dict[str, Tensor]:
-    """The fitted values in the gauge of the start: every array as large as it began, the scale <w, t> / <w, w> spread.
-
-    The objective of stage 1 does not see the scale, so arrays drift; Adam's steps have a fixed size, so arrays of unlike
-    size would make every learning rate wrong for some of them.  Only positively homogeneous activations let an inner
-    region be rescaled without changing more than the overall factor.
-    """
-    regions = [{n.array for n in r.nodes if isinstance(n, tk.Node)} & set(net.parameters) for r in net.regions()]
-    uses = Counter(name for region in regions for name in region)
-    homogeneous = all(fn in ("relu", "leaky_relu", "identity") for fn in _functions(net))
-    for region in regions if homogeneous else regions[:1]:
-        for name in region:
-            if uses[name] == 1:
-                ratio = _rms(maker.start[name]) / _rms(values[name]).clamp(min=1e-30)
-                values = {**values, name: values[name] * _like(ratio, values[name])}
-    outer = Counter(n.array for n in net.nodes if isinstance(n, tk.Node) and uses.get(n.array) == 1)
-    if not outer:
-        return values
-    w, t = maker.weight(values).flatten(1), target.flatten(1)
-    factor = (w * t).sum(1).clamp(min=0) / w.square().sum(1).clamp(min=1e-30)
-    even = factor ** (1 / outer.total())
-    return values | {name: values[name] * _like(even, values[name]) for name in outer}
-
-
-def _functions(net: tk.Network) -> set[Any]:
-    elementwise = [n for n in net.nodes if isinstance(n, tk.Elementwise)]
-    return {n.fn for n in elementwise}.union(*(_functions(body) for n in elementwise for body in n.bodies))
-
-
-def _like(factor: Tensor, x: Tensor) -> Tensor:
-    return factor.view(-1, *[1] * (x.dim() - 1))
-
-
 def _stage2(
-    bench: _Bench, maker: _Maker, starts: Mapping[str, dict[str, Tensor]], trained: bool
+    bench: _Bench, maker: Maker, starts: Mapping[str, dict[str, Tensor]], trained: bool
 ) -> tuple[Tensor, dict[str, Any]]:
     """Test accuracy by seed at the learning rate and start that are best on validation, and which these are."""
     task, seeds = bench.task, bench.task.seeds
@@ -324,8 +217,8 @@ def _stage2(
         return _accuracy(bench.model, {**bench.rest, bench.key: maker.weight({})}, bench.split.test), {}
     rates = RATES if first else RATES[:1]
     stacked = {n: torch.cat([values[n] for values in starts.values()]) for n in first}
-    rest = {n: _times(p, len(starts)) for n, p in bench.rest.items()}
-    frozen = {} if trained else {n: _times(p, len(rates)) for n, p in rest.items()}
+    rest = {n: times(p, len(starts)) for n, p in bench.rest.items()}
+    frozen = {} if trained else {n: times(p, len(rates)) for n, p in rest.items()}
 
     def full(params: dict[str, Tensor]) -> dict[str, Tensor]:
         others = {n: params[n] for n in bench.rest} if trained else frozen
@@ -336,10 +229,6 @@ def _stage2(
     k = int(swept.score.view(-1, seeds).mean(1).argmin())
     accuracy = _accuracy(bench.model, full(swept.params), bench.split.test).view(-1, seeds)[k]
     return accuracy, {"rate": rates[k // len(starts)], "start": list(starts)[k % len(starts)]} if first else {}
-
-
-def _times(x: Tensor, k: int) -> Tensor:
-    return x.repeat(k, *[1] * (x.dim() - 1))
 
 
 def _left_out(bench: _Bench) -> Tensor:
@@ -371,15 +260,15 @@ def _job(bench: _Bench, what: Family | str, budget: int | None) -> list[Record]:
     if isinstance(what, Family):
         assert budget is not None
         net = what.build(bench.shape, budget)
-        maker = _network_maker(net, bench.shape, seeds, _rms(target))
+        maker = network_maker(net, bench.shape, seeds, rms(target))
         fit, errors = _fit(maker, target, bench.task.fit_steps)
-        starts = {"fit": _regauged(maker, fit, target, net), "random": maker.start}
+        starts = {"fit": regauged(maker, fit, target, net), "random": maker.start}
     elif what == "hashed":
         assert budget is not None
-        maker = _hashed_maker(budget, bench.shape, target)
-        starts = {"fit": maker.start, "random": _hashed_random(maker.start, target)}
+        maker = hashed_maker(budget, bench.shape, target)
+        starts = {"fit": maker.start, "random": hashed_random(maker.start, target)}
     else:
-        maker = _fixed_maker(what, bench)
+        maker = fixed_maker(what, target)
         starts = {"fit": maker.start}
     with torch.no_grad():
         weight = maker.weight(starts["fit"])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from operator import index
+from typing import Any
 
 from tnkit.network import Network, Node
 
@@ -12,9 +14,20 @@ __all__ = ["mpo", "mps", "ring", "tt"]
 Rank = int | Sequence[int]
 
 
+def whole(x: Any, what: str) -> int:
+    """``x`` as an int; TypeError where it is no whole number (2.5 is not cut to 2)."""
+    try:
+        return index(x)
+    except TypeError:
+        raise TypeError(f"{what} is a whole number, not {x!r}") from None
+
+
 def check_shape(shape: Sequence[int], what: str, least: int = 1) -> tuple[int, ...]:
-    """The shape as a tuple of positive ints; ValueError names ``what``."""
-    shape = tuple(int(n) for n in shape)
+    """The shape as a tuple of positive ints; ValueError or TypeError names ``what``."""
+    try:
+        shape = tuple(index(n) for n in shape)
+    except TypeError:
+        raise TypeError(f"{what}: shape {shape!r} is not a sequence of whole numbers") from None
     if len(shape) < least:
         raise ValueError(f"{what}: shape {shape} has {len(shape)} axes, needs at least {least}")
     if any(n < 1 for n in shape):
@@ -24,15 +37,28 @@ def check_shape(shape: Sequence[int], what: str, least: int = 1) -> tuple[int, .
 
 def check_rank(rank: Rank, bonds: int, what: str, caps: Sequence[int] | None = None) -> tuple[int, ...]:
     """One rank a bond: an int for all (cut to ``caps``), or a sequence taken as it is."""
-    if isinstance(rank, Sequence):
-        ranks = tuple(int(r) for r in rank)
-        if len(ranks) != bonds:
-            raise ValueError(f"{what}: {len(ranks)} ranks given for {bonds} bonds")
+    try:
+        one = index(rank)  # type: ignore[arg-type]
+    except TypeError:
+        ranks = check_ranks(rank, bonds, what)
     else:
-        ranks = tuple(min(int(rank), cap) for cap in (caps if caps is not None else [rank] * bonds))
-    if any(r < 1 for r in ranks) or (not isinstance(rank, Sequence) and rank < 1):
-        raise ValueError(f"{what}: rank {rank} is below 1")
+        ranks = tuple(min(one, cap) for cap in (caps if caps is not None else [one] * bonds))
+        if one < 1:
+            raise ValueError(f"{what}: rank {rank} is below 1")
     return ranks
+
+
+def check_ranks(ranks: Any, bonds: int, what: str) -> tuple[int, ...]:
+    """One rank a bond, from a sequence."""
+    try:
+        given = tuple(index(r) for r in ranks)
+    except TypeError:
+        raise TypeError(f"{what}: rank {ranks!r} is neither a whole number nor a sequence of them") from None
+    if len(given) != bonds:
+        raise ValueError(f"{what}: {len(given)} ranks given for {bonds} bonds")
+    if any(r < 1 for r in given):
+        raise ValueError(f"{what}: rank {ranks} is below 1")
+    return given
 
 
 def _caps(dims: Sequence[int]) -> list[int]:

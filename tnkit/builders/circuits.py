@@ -6,13 +6,13 @@ A brick is a tensor (out, out, in, in).  Between blocks the tensor goes through 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 
 from tnkit.activations import Activation
-from tnkit.builders.chains import check_shape
+from tnkit.builders.chains import check_shape, whole
 from tnkit.network import AnyNode, Network, Node
-from tnkit.shapes import site_dims
+from tnkit.shapes import site_dims, split_axes
 
 __all__ = ["adtn", "brick_wall"]
 
@@ -73,7 +73,8 @@ def brick_wall(
     ValueError
         Fewer than 2 sites, depth below 1, an unknown start, an odd number of sites with periodic ends.
     """
-    dims = check_shape([dim] * sites if isinstance(dim, int) else dim, "brick_wall", least=2)
+    sites, depth = whole(sites, "brick_wall: sites"), whole(depth, "brick_wall: depth")
+    dims = check_shape(dim if isinstance(dim, Iterable) else [dim] * sites, "brick_wall", least=2)
     if len(dims) != sites:
         raise ValueError(f"brick_wall: {len(dims)} local dimensions for {sites} sites")
     if depth < 1:
@@ -82,7 +83,7 @@ def brick_wall(
         raise ValueError(f"brick_wall: start {start!r} is not one of {STARTS}")
     if periodic and sites % 2:
         raise ValueError(f"brick_wall: periodic ends need an even number of sites, not {sites}")
-    if share is not None and share < 1:
+    if share is not None and whole(share, "brick_wall: share") < 1:
         raise ValueError(f"brick_wall: share {share} is below 1")
     even = [(s, s + 1) for s in range(0, sites - 1, 2)]
     odd = [(s, s + 1) for s in range(1, sites - 1, 2)]
@@ -183,12 +184,10 @@ def adtn(
 
 
 def _groups(shape: tuple[int, ...], dim: int | Sequence[int] | None) -> list[tuple[int, ...]]:
-    if isinstance(dim, Sequence):
-        from tnkit.shapes import split_axes
-
-        groups = split_axes(tuple(dim), shape)
+    if isinstance(dim, Iterable):
+        groups = split_axes(check_shape(dim, "adtn dim"), shape)
     else:
-        groups = [site_dims(n, dim) for n in shape]
+        groups = [site_dims(n, None if dim is None else whole(dim, "adtn: dim")) for n in shape]
     if sum(map(len, groups)) < 2:
         raise ValueError(f"adtn: shape {shape} has fewer than two sites")
     return groups

@@ -26,7 +26,8 @@ def peps(rows: int, cols: int, dim: int, rank: int) -> Network:
         ``peps_{row}_{col}``; parameters: sum over sites of dim x rank^(number of neighbours).
     """
     check_shape((rows, cols, dim, rank), "peps (rows, cols, dim, rank)")
-    nodes, output, sizes = [], [], {}
+    nodes, output = [], []
+    sizes: dict[str, int] = {}
     for y in range(rows):
         for x in range(cols):
             bonds = [f"v{y - 1}_{x}"] if y else []

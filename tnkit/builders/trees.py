@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from tnkit.builders.chains import Rank, check_rank, check_shape
+from tnkit.builders.chains import Rank, check_rank, check_shape, whole
 from tnkit.network import Network, Node
 
 __all__ = ["cp", "low_rank", "mera", "tree", "tucker"]
@@ -50,7 +50,7 @@ def cp(shape: Sequence[int], rank: int) -> Network:
         ``factor_k``; parameters: r sum n(k).
     """
     shape = check_shape(shape, "cp")
-    (r,) = check_rank([rank], 1, "cp")
+    (r,) = check_rank(whole(rank, "cp: rank"), 1, "cp")
     nodes = tuple(Node(f"factor_{k}", (f"i{k}", "r")) for k in range(len(shape)))
     sizes = {f"i{k}": n for k, n in enumerate(shape)} | {"r": r}
     return Network(nodes, tuple(f"i{k}" for k in range(len(shape))), sizes)
@@ -72,21 +72,21 @@ def low_rank(shape: Sequence[int], rank: int) -> Network:
         ``left`` (i0, r) and ``right`` (r, i1, ...); parameters: r (n(0) + n(1) n(2) ...).
     """
     shape = check_shape(shape, "low_rank", least=2)
-    (r,) = check_rank([rank], 1, "low_rank")
+    (r,) = check_rank(whole(rank, "low_rank: rank"), 1, "low_rank")
     inds = tuple(f"i{k}" for k in range(len(shape)))
     sizes = dict(zip(inds, shape, strict=True)) | {"r": r}
     return Network((Node("left", (inds[0], "r")), Node("right", ("r", *inds[1:]))), inds, sizes)
 
 
 def tree(shape: Sequence[int], rank: int, arity: int = 2) -> Network:
-    """Tree tensor network (hierarchical Tucker): every node joins ``arity`` indices from below to one above.
+    r"""Tree tensor network (hierarchical Tucker): every node joins ``arity`` indices from below to one above.
 
     ::
 
              o
-           /   \\
+           /   \
           o     o
-         / \\   / \\
+         / \   / \
 
     Parameters
     ----------
@@ -104,8 +104,8 @@ def tree(shape: Sequence[int], rank: int, arity: int = 2) -> Network:
         none at the root).
     """
     shape = check_shape(shape, "tree")
-    check_rank([rank], 1, "tree")
-    if arity < 2:
+    (rank,) = check_rank(whole(rank, "tree: rank"), 1, "tree")
+    if whole(arity, "tree: arity") < 2:
         raise ValueError(f"tree: arity {arity} is below 2")
     sizes: dict[str, int] = {f"i{k}": n for k, n in enumerate(shape)}
     below = [(f"i{k}", n) for k, n in enumerate(shape)]  # index, product of the open sizes under it
@@ -149,7 +149,7 @@ def mera(shape: Sequence[int], rank: int, periodic: bool = False) -> Network:
         n(a) n(b) m over isometries, n(a) n(b) at the top.
     """
     shape = check_shape(shape, "mera", least=2)
-    check_rank([rank], 1, "mera")
+    (rank,) = check_rank(whole(rank, "mera: rank"), 1, "mera")
     sizes: dict[str, int] = {f"i{k}": n for k, n in enumerate(shape)}
     now = [(f"i{k}", k) for k in range(len(shape))]  # index, leftmost physical site under it
     nodes: list[Node] = []

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tnkit.builders.chains import tt
+from tnkit.builders.chains import check_rank, tt
 from tnkit.network import Network
 
 __all__ = ["tt_svd"]
@@ -36,17 +36,17 @@ def tt_svd(
     Raises
     ------
     ValueError
-        A scalar, a rank below 1, too few or too many ranks, a negative tolerance.
+        A scalar, no entries or some not finite, a rank below 1, too few or too many ranks, a negative tolerance.
     """
     x = np.asarray(x)
     if x.ndim == 0:
         raise ValueError("tt_svd: x is a scalar; it has no axes to decompose")
     if tol < 0:
         raise ValueError(f"tt_svd: tol {tol} is negative")
+    if x.size == 0 or not np.isfinite(x).all():
+        raise ValueError(f"tt_svd: x of shape {x.shape} has no entries, or some that are not finite")
     bonds = x.ndim - 1
-    caps = [None] * bonds if rank is None else [rank] * bonds if isinstance(rank, int) else list(rank)
-    if len(caps) != bonds or any(c is not None and c < 1 for c in caps):
-        raise ValueError(f"tt_svd: rank {rank} does not give {bonds} bonds of size 1 or more")
+    caps = [None] * bonds if rank is None else check_rank(rank, bonds, "tt_svd")
     share = tol * float(np.linalg.norm(x)) / sqrt(max(bonds, 1))
     arrays: dict[str, np.ndarray] = {}
     found: list[int] = []

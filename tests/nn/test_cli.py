@@ -1,0 +1,98 @@
+import json
+from xml.etree import ElementTree
+
+import pytest
+
+import tnkit as tk
+from tnkit_nn.cli import main
+from tnkit_nn.report import rows, table, verdict, write_report
+
+TINY = ["compare", "--shapes", "adtn,mpo", "--depths", "1,2", "--budgets", "100,300", "--seeds", "2", "--steps", "3"]
+
+
+def record(label, budget, seed, accuracy, **more):
+    base = dict(
+        family=label.split()[0], label=label, depth=None, budget=budget, num_params=budget or 0, seed=seed, error=0.9,
+        chance=0.95, accuracy_fit=0.1, accuracy_frozen=accuracy, accuracy_trained=accuracy, seconds=1.0, network=None,
+        layer="fc1", layer_params=4096, trained_elsewhere=10, versions={"tnkit": "x"},
+    )  # fmt: skip
+    return base | more
+
+
+@pytest.mark.slow
+def test_compare_writes_everything(tmp_path, capsys):
+    assert main([*TINY, "--out", str(tmp_path), "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    kept = json.loads((tmp_path / "results.json").read_text())
+    assert printed == kept
+    assert {r["family"] for r in kept} == {"adtn", "mpo", "dense", "frozen_random", "picked", "removed", "hashed"}
+    assert {r["seed"] for r in kept} == {0, 1}
+    for r in kept:
+        if r["network"]:
+            assert tk.from_json(r["network"]).num_params == r["num_params"]
+    page = (tmp_path / "index.html").read_text()
+    assert page.count("<figure>") == 6 and "http://" not in page and 'src="http' not in page
+    for name in ("accuracy.png", "error.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "table.md").read_text().count("\n|") == len({(r["label"], r["budget"]) for r in kept}) + 1
+
+
+@pytest.mark.parametrize(
+    "argv, message",
+    [
+        ([], "required"),
+        (["compare", "--shapes", "adtn,nonsense"], "unknown shape 'nonsense'"),
+        (["compare", "--budgets", "ten"], "'ten' is not a list of whole numbers"),
+        (["compare", "--budgets", "0"], "'0' is not a list of whole numbers"),
+        (["compare", "--seeds", "0"], "'0' is not"),
+        (["compare", "--model", "resnet"], "unknown name 'resnet'; known: mlp"),
+        (["compare", "--data", "imagenet"], "unknown name 'imagenet'; known: digits"),
+        (["compare", "--layer", "conv9"], "no layer 'conv9'"),
+        (["compare", "--nonsense"], "unrecognized arguments"),
+        (["show", "/nowhere.json"], "No such file"),
+    ],
+)
+def test_bad_use_exits_2_with_one_line(argv, message, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(argv)
+    error = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert message in error and error.count("\n") == 1
+
+
+def test_show(tmp_path, capsys):
+    net = tk.tt((4, 4, 4), rank=2)
+    (tmp_path / "net.json").write_text(tk.to_json(net))
+    tk.save(tmp_path / "net.tn", net, tk.init.normal(net))
+    assert main(["show", str(tmp_path / "net.json"), "--out", str(tmp_path / "net.svg")]) == 0
+    assert "core_1" in capsys.readouterr().out
+    ElementTree.parse(tmp_path / "net.svg")
+    assert main(["show", str(tmp_path / "net.tn"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["num_params"] == net.num_params == 32
+
+
+def test_rows_are_means_and_sample_deviations():
+    (row,) = rows([record("mpo", 100, s, a) for s, a in enumerate((0.7, 0.8, 0.9))])
+    assert row.frozen == pytest.approx((0.8, 0.1))
+    assert "80.0 ± 10.0" in table([record("mpo", 100, s, a) for s, a in enumerate((0.7, 0.8, 0.9))])
+
+
+def test_verdict_says_no_difference_and_better():
+    def lines(deep):
+        runs = [("adtn depth 3", deep), ("mpo", (0.90, 0.91, 0.92)), ("hashed", (0.90, 0.91, 0.92))]
+        return verdict([record(n, 100, s, a) for n, values in runs for s, a in enumerate(values)])
+
+    assert "adtn depth 3 is better than mpo (+5.0 points" in lines((0.95, 0.961, 0.969))[0]
+    assert "no different from mpo" in lines((0.80, 0.99, 0.95))[0]
+    assert "adtn depth 3 is worse than mpo" in lines((0.85, 0.861, 0.869))[0]
+
+
+def test_report_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    records = [record("mpo", 100, s, 0.9) for s in range(2)]
+    write_report(records, tmp_path, "t")
+    before = (tmp_path / "results.json").read_bytes()
+    monkeypatch.setattr("os.replace", lambda *a: (_ for _ in ()).throw(OSError("disk")))
+    with pytest.raises(OSError, match="disk"):
+        write_report(records[:1], tmp_path, "t")
+    assert (tmp_path / "results.json").read_bytes() == before
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith("tmp")]
