@@ -7,15 +7,28 @@ Build a :class:`Network` (by hand, or with a builder such as :func:`tt` or :func
 from tnkit import init as init
 from tnkit.activations import ACTIVATIONS
 from tnkit.builders import (
-    BUILDERS, EXAMPLES, adtn, brick_wall, cp, low_rank, mera, mpo, mps, peps, ring, tree, tt, tucker,
+    BUILDERS,
+    EXAMPLES,
+    adtn,
+    brick_wall,
+    cp,
+    low_rank,
+    mera,
+    mpo,
+    mps,
+    peps,
+    ring,
+    tree,
+    tt,
+    tucker,
 )  # fmt: skip
 from tnkit.decompose import DECOMPOSITIONS, tt_svd
 from tnkit.draw import draw, to_svg
 from tnkit.execute import NUMPY, Ops, check_arrays, contract, run
 from tnkit.graphs import from_graph, to_graph
-from tnkit.interop import from_einsum, from_tensornetwork, to_einsum, to_tensornetwork
+from tnkit.interop import from_arrays, from_einsum, from_tensornetwork, to_einsum, to_tensornetwork
 from tnkit.io import from_json, load, save, to_json
-from tnkit.network import Elementwise, Network, Node, from_arrays
+from tnkit.network import Elementwise, Network, Node
 from tnkit.ordering import OPTIMIZERS
 from tnkit.plan import Plan, plan
 from tnkit.shapes import detensorize, tensorize

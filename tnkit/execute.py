@@ -63,7 +63,7 @@ NUMPY = Ops(
 
 
 def constant(kind: str, shape: tuple[int, ...]) -> np.ndarray:
-    """The array of a node with ``fixed=kind`` (see :data:`tnkit.network.CONSTANTS`), float64."""
+    """The array of a node with ``fixed=kind`` (see :data:`tnkit.node.CONSTANTS`), float64."""
     if kind == "ones":
         return np.ones(shape)
     out = np.zeros(shape)

@@ -1,4 +1,4 @@
-"""Networks from and to einsum equations and google's tensornetwork.
+"""Networks from arrays, and from and to einsum equations and Google's tensornetwork.
 
 Both ways, arrays are passed on as they are: never copied, and of whatever library they came from.  tensornetwork has
 edges with two ends, so a hyperedge (or an index summed on one node) is a ``CopyNode`` there and a plain index here.
@@ -15,12 +15,50 @@ from typing import Any
 import numpy as np
 
 from tnkit.execute import NUMPY, check_arrays, constant
-from tnkit.network import Network, Node
+from tnkit.network import Network, Node, Sizes
 
-__all__ = ["from_einsum", "from_tensornetwork", "to_einsum", "to_tensornetwork"]
+__all__ = ["from_arrays", "from_einsum", "from_tensornetwork", "to_einsum", "to_tensornetwork"]
 
 
-# -- einsum ---------------------------------------------------------------------------------------------------------
+# -- arrays and einsum ----------------------------------------------------------------------------------------------
+def from_arrays(
+    arrays: Mapping[str, tuple[Any, Iterable[str]]], output: Iterable[str]
+) -> tuple[Network, dict[str, Any]]:
+    """A network of given arrays, the sizes read from them.
+
+    Parameters
+    ----------
+    arrays
+        Node name -> (array, its indices): ``{"A": (a, "ir"), "B": (b, "rj")}``.
+    output
+        Indices kept.
+
+    Returns
+    -------
+    Network, dict
+        The network, and node name -> array (shared, not copied).
+
+    Raises
+    ------
+    ValueError
+        An array with another number of axes than indices, or a size that disagrees; node, index and sizes are named.
+    """
+    sizes: dict[str, int] = {}
+    first: dict[str, str] = {}
+    nodes = []
+    for name, (array, inds) in arrays.items():
+        node = Node(name, tuple(inds))
+        shape = tuple(array.shape)
+        if len(shape) != len(node.inds):
+            raise ValueError(f"node {name!r} has indices {node.inds}, but its array has {len(shape)} axes {shape}")
+        for i, n in zip(node.inds, shape, strict=True):
+            if sizes.setdefault(i, n) != n:
+                raise ValueError(f"index {i!r} has size {sizes[i]} on node {first[i]!r} and {n} on node {name!r}")
+            first.setdefault(i, name)
+        nodes.append(node)
+    return Network(tuple(nodes), tuple(output), Sizes(sizes)), {name: array for name, (array, _) in arrays.items()}
+
+
 def from_einsum(equation: str, sizes: Mapping[str, int]) -> Network:
     """Read an einsum equation: operands become nodes "A", "B", ..., "Z", "T26", ..., letters become indices.
 

@@ -14,70 +14,9 @@ from math import prod
 from typing import Any
 
 from tnkit.activations import Activation, resolve
+from tnkit.node import Node, Sizes, indices
 
-__all__ = ["CONSTANTS", "AnyNode", "Elementwise", "Network", "Node", "from_arrays"]
-
-#: What ``Node.fixed`` may name: constants that the structure itself knows (see :func:`tnkit.init.constant`).
-CONSTANTS = ("e0", "ones", "delta")
-
-
-class Sizes(dict[str, int]):
-    """A dict that does not change and can be hashed, so that a network can be a key."""
-
-    def _refuse(self, *args: object, **kwargs: object) -> None:
-        raise TypeError("the sizes of a network do not change; build a new network")
-
-    __setitem__ = __delitem__ = clear = pop = popitem = setdefault = update = __ior__ = _refuse  # type: ignore[assignment]
-
-    def __hash__(self) -> int:  # type: ignore[override]
-        return hash(frozenset(self.items()))
-
-    def __reduce__(self) -> tuple[type, tuple[dict[str, int]]]:
-        return Sizes, (dict(self),)
-
-
-def _indices(inds: Iterable[str], where: str) -> tuple[str, ...]:
-    if not isinstance(inds, Iterable):
-        raise TypeError(f"{where}: indices are a string or a sequence of names, not {inds!r}")
-    inds = tuple(inds)
-    for i in inds:
-        if not isinstance(i, str):
-            raise TypeError(f"{where}: index {i!r} is not a string")
-    return inds
-
-
-@dataclass(frozen=True)
-class Node:
-    """A leaf: a slot that the array called ``array`` fills.
-
-    Parameters
-    ----------
-    name
-        Unique in its network.
-    inds
-        One index name an axis; ``"ij"`` is ``("i", "j")``.  A name twice is a trace.
-    array
-        Key of the array, the node's name by default.  Nodes with equal ``array`` are tied: one array fills them all.
-    fixed
-        False: trained, counted in ``num_params``.  True: data or a frozen weight, given by the caller.
-        One of :data:`CONSTANTS`: an array that follows from the shape: ``"e0"`` (1 at the origin, 0 elsewhere),
-        ``"ones"``, ``"delta"`` (1 where all indices are equal).
-    """
-
-    name: str
-    inds: tuple[str, ...]
-    array: str = ""
-    fixed: bool | str = False
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name:
-            raise TypeError(f"a node's name is a non-empty string, not {self.name!r}")
-        object.__setattr__(self, "inds", _indices(self.inds, f"node {self.name!r}"))
-        if not isinstance(self.array, str):
-            raise TypeError(f"node {self.name!r}: array is the name of an array, not a {type(self.array).__name__}")
-        object.__setattr__(self, "array", self.array or self.name)
-        if not isinstance(self.fixed, (bool, str)) or (isinstance(self.fixed, str) and self.fixed not in CONSTANTS):
-            raise ValueError(f"node {self.name!r}: fixed={self.fixed!r} is not True, False or one of {CONSTANTS}")
+__all__ = ["AnyNode", "Elementwise", "Network", "Node", "Sizes"]
 
 
 @dataclass(frozen=True)
@@ -155,7 +94,7 @@ class Network:
         if not isinstance(self.sizes, Mapping):
             raise TypeError(f"sizes map index names to sizes; they are not a {type(self.sizes).__name__}")
         object.__setattr__(self, "nodes", tuple(self.nodes))
-        object.__setattr__(self, "output", _indices(self.output, "output"))
+        object.__setattr__(self, "output", indices(self.output, "output"))
         object.__setattr__(self, "sizes", _checked_sizes(self.nodes, self.output, self.sizes))
         _check_names(self)
         _check_tied(self)
@@ -250,7 +189,7 @@ class Network:
             An index of both that ``on`` does not declare (it would silently become an edge), or one declared that is
             not in both outputs.
         """
-        on = _indices(on, "join")
+        on = indices(on, "join")
         mine, theirs = _all_indices(self), _all_indices(other)
         undeclared = sorted((mine & theirs) - set(on))
         if undeclared:
@@ -436,44 +375,6 @@ def _check_summed(net: Network) -> None:
                             f"index {i!r} is summed inside elementwise node {node.name!r} and used outside it, {where}"
                         )
                     owner[i] = node.name
-
-
-def from_arrays(
-    arrays: Mapping[str, tuple[Any, Iterable[str]]], output: Iterable[str]
-) -> tuple[Network, dict[str, Any]]:
-    """A network of given arrays, the sizes read from them.
-
-    Parameters
-    ----------
-    arrays
-        Node name -> (array, its indices): ``{"A": (a, "ir"), "B": (b, "rj")}``.
-    output
-        Indices kept.
-
-    Returns
-    -------
-    Network, dict
-        The network, and node name -> array (shared, not copied).
-
-    Raises
-    ------
-    ValueError
-        An array with another number of axes than indices, or a size that disagrees; node, index and sizes are named.
-    """
-    sizes: dict[str, int] = {}
-    first: dict[str, str] = {}
-    nodes = []
-    for name, (array, inds) in arrays.items():
-        node = Node(name, tuple(inds))
-        shape = tuple(array.shape)
-        if len(shape) != len(node.inds):
-            raise ValueError(f"node {name!r} has indices {node.inds}, but its array has {len(shape)} axes {shape}")
-        for i, n in zip(node.inds, shape, strict=True):
-            if sizes.setdefault(i, n) != n:
-                raise ValueError(f"index {i!r} has size {sizes[i]} on node {first[i]!r} and {n} on node {name!r}")
-            first.setdefault(i, name)
-        nodes.append(node)
-    return Network(tuple(nodes), tuple(output), Sizes(sizes)), {name: array for name, (array, _) in arrays.items()}
 
 
 # -- names and text -------------------------------------------------------------------------------------------------

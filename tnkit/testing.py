@@ -16,7 +16,8 @@ from numpy.typing import DTypeLike
 
 from tnkit.activations import ACTIVATIONS
 from tnkit.execute import constant
-from tnkit.network import CONSTANTS, AnyNode, Elementwise, Network, Node
+from tnkit.network import AnyNode, Elementwise, Network, Node
+from tnkit.node import CONSTANTS
 
 __all__ = ["oracle", "random_network"]
 

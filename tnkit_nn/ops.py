@@ -16,7 +16,7 @@ def _like(a: np.ndarray, x: Tensor) -> Tensor:
 
 
 #: For ``tnkit.run(plan, tensors, TORCH)`` and ``tnkit.contract(net, tensors, ops=TORCH)``.
-TORCH = Ops(name="torch", xp=torch, permute=torch.permute, swap=lambda x: x.mT, like=_like)
+TORCH = Ops(name="torch", xp=torch, permute=torch.permute, swap=lambda x: x.mT, like=_like, array=Tensor)
 
 
 def to_tensor(array: object, dtype: torch.dtype | None = None) -> Tensor:
