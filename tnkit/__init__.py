@@ -5,6 +5,7 @@ Build a :class:`Network` (by hand, or with a builder such as :func:`tt` or :func
 """
 
 from tnkit import init as init
+from tnkit import testing as testing
 from tnkit.activations import ACTIVATIONS
 from tnkit.builders import (
     BUILDERS,
@@ -39,6 +40,6 @@ __all__ = [
     "ACTIVATIONS", "BUILDERS", "DECOMPOSITIONS", "EXAMPLES", "NUMPY", "OPTIMIZERS", "Elementwise", "Network", "Node", "Ops",
     "Plan", "adtn", "brick_wall", "check_arrays", "contract", "cp", "detensorize", "draw", "from_arrays", "from_einsum",
     "from_graph", "from_json", "from_tensornetwork", "init", "load", "low_rank", "mera", "mpo", "mps", "peps", "plan",
-    "ring", "run", "save", "tensorize", "to_einsum", "to_graph", "to_json", "to_svg", "to_tensornetwork", "tree", "tt",
+    "ring", "run", "save", "tensorize", "testing", "to_einsum", "to_graph", "to_json", "to_svg", "to_tensornetwork", "tree", "tt",
     "tt_svd", "tucker",
 ]  # fmt: skip

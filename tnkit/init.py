@@ -197,8 +197,8 @@ def rms(net: Network, arrays: Mapping[str, Any]) -> float:
         open_ -= set(node.inds)
         nodes.append(Node(node.name + "*", tuple(i if i in net.output else i + "*" for i in node.inds)))
         twins[node.name + "*"] = np.conj(a) / mean
-    sizes = net.sizes | {i + "*": n for i, n in net.sizes.items() if i not in net.output}
-    value = contract(Network((*net.nodes, *nodes), (), sizes), {**arrays, **twins}, optimizer="greedy")
+    sizes = {**net.sizes} | {i + "*": n for i, n in net.sizes.items() if i not in net.output}
+    value = contract(Network((*net.nodes, *nodes), (), sizes), {**arrays, **twins})
     return sqrt(max(float(np.real(value)), 0.0))
 
 

@@ -1,9 +1,15 @@
 """tnkit_nn: tensor networks as modules, weights and layers of torch."""
 
+from tnkit_nn import data as data
+from tnkit_nn import zoo as zoo
+from tnkit_nn.compare import Task, compare
 from tnkit_nn.fit import FitResult, fit
 from tnkit_nn.layers import TNEmbedding, TNLinear
 from tnkit_nn.module import TNModule
 from tnkit_nn.ops import TORCH
 from tnkit_nn.weight import merge_, parametrize_
 
-__all__ = ["TORCH", "FitResult", "TNEmbedding", "TNLinear", "TNModule", "fit", "merge_", "parametrize_"]
+__all__ = [
+    "TORCH", "FitResult", "TNEmbedding", "TNLinear", "TNModule", "Task", "compare", "data", "fit", "merge_", "parametrize_",
+    "zoo",
+]  # fmt: skip

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
+from tnkit_nn.baselines import BASELINES
+
 __all__ = ["main"]
 
 
@@ -49,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     c.add_argument("--model", default="mlp", help="a model of tnkit_nn.zoo")
     c.add_argument("--data", default="digits", help="a data set of tnkit_nn.data")
     c.add_argument("--layer", help="the layer whose weight is replaced; the largest, if not given")
-    c.add_argument("--shapes", type=_names, default="adtn,mpo,tt,tucker,cp,ring,low_rank", help="families, by commas")
+    c.add_argument("--shapes", type=_names, default=",".join(BASELINES), help="families, by commas")
     c.add_argument("--budgets", type=_numbers, default="100,300,1000", help="numbers stored for the weight, by commas")
     c.add_argument("--depths", type=_numbers, default="1,2,3", help="depths of the ADTN, by commas")
     c.add_argument("--seeds", type=_positive, default=3, help="number of seeds")
@@ -68,10 +70,11 @@ def _compare(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
+    import torch
     from tqdm import tqdm
 
-    from tnkit_nn import compare as comparing
     from tnkit_nn.baselines import families
+    from tnkit_nn.compare import Task, compare
     from tnkit_nn.data import DATA
     from tnkit_nn.report import table, verdict, write_report
     from tnkit_nn.zoo import ZOO
@@ -87,13 +90,14 @@ def _compare(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     def progress(jobs: Iterable[Any], total: int) -> Iterable[Any]:
         return tqdm(jobs, total=total, desc="families x budgets", unit="job", file=sys.stderr, mininterval=0.5)
 
-    task = comparing.Task(
+    task = Task(
         args.model, args.data, args.layer, args.seeds, fit_steps=args.steps, tune_steps=args.steps
     )  # fmt: skip
+    torch.set_num_threads(1)  # one thread a process: the tensors are small, and the workers share the cores
     # spawned, not forked: torch's threads do not survive a fork
-    with ProcessPoolExecutor(args.workers, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(args.workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
         try:
-            records = comparing.compare(task, args.shapes, args.budgets, args.depths, pool, progress)
+            records = compare(task, args.shapes, args.budgets, args.depths, pool, progress)
         except ValueError as error:
             parser.error(str(error))
     files = write_report(records, args.out, f"Deep or shallow? {args.model} on {args.data}")

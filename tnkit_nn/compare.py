@@ -24,7 +24,7 @@ from torch.func import functional_call, vmap
 import tnkit as tk
 from tnkit_nn import data as datasets
 from tnkit_nn import zoo
-from tnkit_nn.baselines import CONTROLS, Family, families
+from tnkit_nn.baselines import BASELINES, CONTROLS, Family, families
 from tnkit_nn.ensemble import minimise
 from tnkit_nn.makers import Maker, fixed_maker, hashed_maker, hashed_random, network_maker, regauged, rms, times
 
@@ -252,7 +252,6 @@ def _left_out(bench: _Bench) -> Tensor:
 
 def _job(bench: _Bench, what: Family | str, budget: int | None) -> list[Record]:
     """All seeds of one family or control at one budget."""
-    torch.set_num_threads(1)
     begin = time.perf_counter()
     seeds, target = bench.task.seeds, bench.target
     net = None
@@ -302,7 +301,7 @@ def versions() -> dict[str, str]:
 
 def compare(
     task: Task,
-    shapes: Sequence[str] = ("adtn", "mpo", "tt", "tucker", "cp", "ring", "low_rank"),
+    shapes: Sequence[str] = tuple(BASELINES),
     budgets: Sequence[int] = (100, 300, 1000),
     depths: Sequence[int] = (1, 2, 3),
     executor: Executor | None = None,

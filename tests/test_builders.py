@@ -1,0 +1,375 @@
+"""Every builder against the oracle, with every optimiser and library; counts, variants and bad inputs."""
+
+from math import prod
+
+import numpy as np
+import pytest
+import torch
+
+import tnkit as tk
+from tnkit.builders.circuits import STARTS
+from tnkit.shapes import detensorize
+from tnkit.testing import oracle
+from tnkit_nn import TORCH
+
+ADTN_SHAPES = [(784, 10), (1009, 7), (120, 400), (16, 6, 5, 5), (10,), (1, 16, 1), (1, 7), (6, 1, 1, 5)]
+
+
+def agree(net, seed=0, **kwargs):
+    arrays = tk.init.normal(net, seed=seed)
+    got = tk.contract(net, arrays, **kwargs)
+    assert got.shape == net.shape
+    np.testing.assert_allclose(got, oracle(net, arrays), rtol=0, atol=1e-10)
+    return got
+
+
+# -- every builder x optimiser x library ----------------------------------------------------------------------------
+@pytest.mark.parametrize("name", tk.BUILDERS)
+@pytest.mark.parametrize("optimizer", tk.OPTIMIZERS)
+def test_matrix(name, optimizer):
+    net = tk.BUILDERS[name](**tk.EXAMPLES[name])
+    arrays = tk.init.normal(net, seed=3)
+    expected = oracle(net, arrays)
+    assert expected.std() > 0.1
+    got = tk.contract(net, arrays, optimizer=optimizer)
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-10)
+    tensors = {n: torch.as_tensor(a) for n, a in arrays.items()}
+    np.testing.assert_allclose(tk.contract(net, tensors, optimizer=optimizer, ops=TORCH), expected, rtol=0, atol=1e-10)
+
+
+def test_every_builder_has_an_example():
+    assert set(tk.BUILDERS) == set(tk.EXAMPLES)
+    for name, build in tk.BUILDERS.items():
+        net = build(**tk.EXAMPLES[name])
+        assert net == build(**tk.EXAMPLES[name]) and hash(net) == hash(build(**tk.EXAMPLES[name]))
+        assert "arameters" in build.__doc__ and "------" in build.__doc__
+
+
+# -- counts, by formulas that share nothing with the builders -------------------------------------------------------
+def cap(shape, k):
+    return min(prod(shape[:k]), prod(shape[k:]))
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3, 7, 1000])
+@pytest.mark.parametrize("shape", [(5,), (4, 3), (4, 3, 5, 2), (2,) * 9, (1, 4, 1, 7), (13, 2, 11)])
+def test_counts_of_chains_and_stars(shape, rank):
+    n = len(shape)
+    r = [1, *(min(rank, cap(shape, k)) for k in range(1, n)), 1]
+    assert tk.tt(shape, rank).num_params == sum(r[k] * shape[k] * r[k + 1] for k in range(n))
+    assert tk.mps(shape, rank) == tk.tt(shape, rank)
+    t = [min(rank, s) for s in shape]
+    assert tk.tucker(shape, rank).num_params == prod(t) + sum(a * b for a, b in zip(shape, t, strict=True))
+    assert tk.cp(shape, rank).num_params == rank * sum(shape)
+    pairs = [a * b for a, b in zip(shape, shape[::-1], strict=True)]
+    r = [1, *(min(rank, cap(pairs, k)) for k in range(1, n)), 1]
+    assert tk.mpo(shape, shape[::-1], rank).num_params == sum(r[k] * pairs[k] * r[k + 1] for k in range(n))
+    if n > 1:
+        assert tk.ring(shape, rank).num_params == rank**2 * sum(shape)
+        assert tk.low_rank(shape, rank).num_params == rank * (shape[0] + prod(shape[1:]))
+
+
+def test_counts_with_a_rank_for_each_bond():
+    assert tk.tt((4, 3, 5), (2, 6)).num_params == 4 * 2 + 2 * 3 * 6 + 6 * 5
+    assert tk.tt((4, 3, 5), np.array([2, 6])) == tk.tt(np.array([4, 3, 5]), [2, 6])
+    assert tk.tt((4, 3, 5), np.int64(2)) == tk.tt((4, 3, 5), 2)
+    assert tk.ring((4, 3, 5), (2, 6, 3)).num_params == 2 * 4 * 6 + 6 * 3 * 3 + 3 * 5 * 2
+    assert tk.tucker((4, 3), (5, 2)).num_params == 5 * 2 + 4 * 5 + 3 * 2
+    assert tk.mpo((4, 3), (2, 5), (7,)).num_params == 4 * 2 * 7 + 7 * 3 * 5
+
+
+@pytest.mark.parametrize("arity", [2, 3, 4])
+@pytest.mark.parametrize("shape", [(4,), (2, 3), (2, 3, 4), (2,) * 8, (3, 1, 4, 2, 2, 5, 2)])
+@pytest.mark.parametrize("rank", [1, 2, 5, 10**6])
+def test_trees(shape, arity, rank):
+    net = tk.tree(shape, rank, arity)
+    agree(net)
+    assert net.num_params == sum(prod(s) for s in net.array_shapes.values())
+    bonds = [i for i in net.sizes if i not in net.output]
+    assert len(bonds) == len(net.nodes) - 1  # a tree
+    for i in bonds:  # no bond is larger than its cut can use
+        inside = {leg for leg in net.output if leg in _under(net, i)}
+        size = prod(net.sizes[leg] for leg in inside)
+        assert net.sizes[i] <= min(rank, size, prod(shape) // size)
+    assert all(len(node.inds) <= arity + 1 for node in net.nodes)
+    if rank == 10**6 and len(shape) == 8 and arity == 2:  # 4 nodes 2x2 -> 4, 2 nodes 4x4 -> 16, a root 16x16
+        assert net.num_params == 4 * 16 + 2 * 256 + 256
+
+
+def _under(net, bond):
+    """Open legs below a bond: the node that has it as its last index, and what is under that one's."""
+    node = next(n for n in net.nodes if n.inds[-1] == bond and n is not net.nodes[-1])
+    legs = set()
+    for i in node.inds[:-1]:
+        legs |= {i} if i in net.output else _under(net, i)
+    return legs
+
+
+def test_mera():
+    # eight binary sites, rank 3: level 0 has 3 u (16) and 4 w (2 2 3); level 1 has 1 u (81) and 2 w (3 3 3); the top 9
+    assert tk.mera((2,) * 8, 3).num_params == 3 * 16 + 4 * 12 + 81 + 2 * 27 + 9
+    assert tk.mera((2,) * 8, 3, periodic=True).num_params == 4 * 16 + 4 * 12 + 2 * 81 + 2 * 27 + 9
+    assert tk.mera((4, 5), 3).num_params == 20
+    assert tk.mera((2, 3, 4), 100).num_params == 12**2 + 6 * 6 + 6 * 4  # isometry cut to 2 x 3
+    for shape in [(2, 3), (2, 3, 4), (2,) * 5, (3, 2, 2, 3, 2, 2, 2), (1, 2, 3, 4)]:
+        for periodic in (False, True):
+            net = tk.mera(shape, 2, periodic)
+            assert net.shape == shape
+            agree(net)
+
+
+def test_peps():
+    for rows, cols in [(1, 1), (1, 4), (3, 1), (2, 3), (3, 3)]:
+        net = tk.peps(rows, cols, 2, 3)
+        neighbours = [(y > 0) + (y < rows - 1) + (x > 0) + (x < cols - 1) for y in range(rows) for x in range(cols)]
+        assert net.num_params == sum(2 * 3**k for k in neighbours)
+        assert net.shape == (2,) * (rows * cols)
+        agree(net)
+    assert tk.peps(2, 2, 3, 1).num_params == 12
+
+
+# -- the brick wall -------------------------------------------------------------------------------------------------
+def test_paper_counts():
+    assert tk.adtn((512, 4096), depth=1).num_params == 200
+    assert tk.adtn((4096, 4096), depth=1).num_params == 224
+    assert tk.adtn((512, 4096), depth=1, full=True).num_params == 320
+    assert tk.adtn((4096, 4096), depth=1, full=True).num_params == 368
+    for depth in (2, 3, 5):
+        for full in (False, True):
+            more = (
+                tk.adtn((512, 4096), depth, full=full).num_params
+                - tk.adtn((512, 4096), depth - 1, full=full).num_params
+            )
+            assert more == 16 * (21 - 1)
+
+
+@pytest.mark.parametrize("sites", [2, 3, 6, 7])
+@pytest.mark.parametrize("dim", [2, 3])
+@pytest.mark.parametrize("depth", [1, 2])
+def test_wall_counts(sites, dim, depth):
+    q, d, evens = sites, dim, sites // 2
+    block = d**4 * (q - 1)
+    count = {s: tk.brick_wall(q, d, depth, start=s).num_params for s in STARTS}
+    assert count["constant"] == depth * block - evens * (d**4 - d**2)
+    assert count["vectors"] == depth * block + d * q
+    assert count["open"] == depth * block
+    assert tk.brick_wall(q, d, depth, full=True).num_params == depth * block
+    assert tk.brick_wall(q, d, depth, "relu").num_params == count["constant"]
+    if q % 2 == 0 and q > 2:
+        assert tk.brick_wall(q, d, depth, start="open", periodic=True).num_params == depth * d**4 * q
+        assert tk.brick_wall(q, d, depth, start="open", periodic=True, share=1).num_params == 2 * depth * d**4
+
+
+def by_hand(arrays, dims, depth, activation, start, periodic, operator=False):
+    """One brick after another on the full tensor, by numpy.tensordot; axes of the state are the sites, then inputs."""
+    q = len(dims)
+    if start == "open":
+        state = np.eye(prod(dims)).reshape(*dims, *dims)
+    else:
+        state = np.ones(())
+        for s, d in enumerate(dims):
+            v = arrays[f"start_{s}"] if start == "vectors" else np.eye(d)[0]
+            state = np.multiply.outer(state, v)
+    for column in range(2 * depth):
+        pairs = [(s, s + 1) for s in range(column % 2, q - 1, 2)]
+        if column % 2 and periodic and q > 2:
+            pairs.append((q - 1, 0))
+        for a, b in pairs:
+            brick = arrays[f"brick_{column}_{a}"]
+            if brick.ndim == 2:  # acts on [1, 0] [1, 0]: only that column of the gate matters
+                whole = np.zeros((*brick.shape, dims[a], dims[b]))
+                whole[:, :, 0, 0] = brick
+                brick = whole
+            state = np.moveaxis(np.tensordot(brick, state, ((2, 3), (a, b))), (0, 1), (a, b))
+        if column % 2 and column < 2 * depth - 1 and activation:
+            state = activation(state)
+    return state
+
+
+HAND = {None: None, "relu": lambda x: np.maximum(x, 0), "tanh": np.tanh, "sin": np.sin}
+
+
+@pytest.mark.parametrize("start", STARTS)
+@pytest.mark.parametrize("activation", HAND)
+@pytest.mark.parametrize(
+    "dims,periodic", [((2, 2), False), ((2,) * 4, True), ((2, 3, 2, 2, 3), False), ((3, 2, 2, 3), True)]
+)
+def test_wall_by_hand(start, activation, dims, periodic):
+    for depth in (1, 3):
+        net = tk.brick_wall(len(dims), dims, depth, activation, start, periodic)
+        arrays = tk.init.normal(net, seed=depth)
+        expected = by_hand(arrays, dims, depth, HAND[activation], start, periodic)
+        np.testing.assert_allclose(tk.contract(net, arrays), expected, rtol=0, atol=1e-10)
+        assert net.multilinear == (activation is None or depth == 1)
+
+
+def test_activation_as_a_function():
+    cube = tk.brick_wall(4, 2, 2, lambda xp, x: x**3)
+    arrays = tk.init.normal(cube, seed=1)
+    expected = by_hand(arrays, (2,) * 4, 2, lambda x: x**3, "constant", False)
+    np.testing.assert_allclose(tk.contract(cube, arrays), expected, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("dims", [(2,) * 5, (2, 3, 2, 4)])
+@pytest.mark.parametrize("activation", [None, "relu"])
+def test_full_bricks_with_the_effective_ones_inside(dims, activation):
+    small = tk.brick_wall(len(dims), dims, 2, activation)
+    full = tk.brick_wall(len(dims), dims, 2, activation, full=True)
+    arrays = tk.init.normal(small, seed=4)
+    rng = np.random.default_rng(0)
+    whole = {n: rng.normal(size=s) for n, s in full.array_shapes.items() if n in full.parameters}
+    for name, a in arrays.items():
+        if name in whole and whole[name].ndim != a.ndim:
+            whole[name][..., 0, 0] = a
+        elif name in whole:
+            whole[name] = a
+    np.testing.assert_allclose(tk.contract(full, whole), tk.contract(small, arrays), rtol=0, atol=1e-12)
+
+
+def test_open_wall_reads_as_a_matrix():
+    wall = tk.brick_wall(4, 2, 2, start="open")
+    assert wall.output == ("i0", "i1", "i2", "i3", "x0", "x1", "x2", "x3")
+    arrays = tk.init.orthogonal(wall, seed=0)
+    matrix = tk.contract(wall, arrays).reshape(16, 16)
+    gram = matrix.T @ matrix
+    np.testing.assert_allclose(gram, gram[0, 0] * np.eye(16), atol=1e-12)  # orthogonal bricks: an orthogonal circuit
+    vectors = tk.brick_wall(4, 2, 2, start="vectors")
+    v = np.random.default_rng(1).normal(size=(4, 2))
+    given = arrays | {f"start_{s}": v[s] for s in range(4)}
+    product = np.einsum("a,b,c,d->abcd", *v).ravel()
+    np.testing.assert_allclose(tk.contract(vectors, given).ravel(), matrix @ product, atol=1e-12)
+
+
+@pytest.mark.parametrize("start", STARTS)
+@pytest.mark.parametrize("share", [1, 2, 5])
+def test_shared_bricks(start, share):
+    net = tk.brick_wall(8, 2, 2, "tanh", start, periodic=True, share=share)
+    agree(net)
+    arrays = tk.init.normal(net)
+    free = tk.brick_wall(8, 2, 2, "tanh", start, periodic=True)
+    copied = {leaf.name: arrays[leaf.array] for leaf in net.leaves}
+    np.testing.assert_allclose(tk.contract(net, arrays), tk.contract(free, copied), atol=1e-12)
+    per_column = min(share, 4)
+    small = 4 if start == "constant" else 16
+    starts = 16 if start == "vectors" else 0
+    assert net.num_params == per_column * (small + 3 * 16) + starts
+    if share == 1:  # a state that looks the same two sites on
+        if start == "vectors":
+            arrays |= {f"start_{s}": arrays[f"start_{s % 2}"] for s in range(8)}
+        x = tk.contract(net, arrays)
+        axes = [(k + 2) % 8 for k in range(8)]
+        axes += [8 + a for a in axes] if start == "open" else []
+        np.testing.assert_allclose(x, x.transpose(axes), atol=1e-12)
+
+
+def test_shared_bricks_of_unlike_sites_are_not_tied():
+    net = tk.brick_wall(4, (2, 3, 2, 2), 1, share=1)
+    assert net.num_params == 6 + 4 + 36  # (2, 3), (2, 2) and the odd (3, 2, 3, 2)
+    agree(net)
+
+
+# -- a weight filled by a wall --------------------------------------------------------------------------------------
+@pytest.mark.parametrize("shape", ADTN_SHAPES)
+@pytest.mark.parametrize(
+    "kwargs", [{}, dict(dim=2), dict(dim=4, depth=1), dict(order="interleaved", scale=True, full=True)]
+)
+def test_adtn_fills_awkward_weights(shape, kwargs):
+    net = tk.adtn(shape, **({"depth": 2} | kwargs))
+    size = 4 if kwargs.get("dim") == 4 else 5
+    assert max(net.shape) <= size
+    if kwargs.get("dim") == 2:
+        assert net.shape == (2,) * sum((n - 1).bit_length() for n in shape)
+    weight = detensorize(tk.contract(net, tk.init.normal(net)), shape)
+    assert weight.shape == shape and np.isfinite(weight).all() and weight.std() > 0.05
+    assert prod(net.shape) < 2 ** len(shape) * prod(shape)
+
+
+def test_interleaved_is_only_a_permutation():
+    for shape, dim in [((8, 8), None), ((30, 4), None), ((16, 4, 6), 2)]:
+        mixed = tk.adtn(shape, 2, dim=dim, order="interleaved")
+        dims = mixed.shape
+        groups = tk.shapes.split_axes(dims, shape)
+        labels, start = [], 0
+        for g in groups:
+            labels.append(list(range(start, start + len(g))))
+            start += len(g)
+        turn = [g[k] for k in range(max(map(len, labels))) for g in labels if k < len(g)]
+        wall = tk.brick_wall(len(dims), [dims[s] for s in turn], 2, "relu")
+        assert mixed.num_params == wall.num_params
+        arrays = tk.init.normal(wall, seed=2)
+        expected = tk.contract(wall, arrays).transpose([turn.index(s) for s in range(len(dims))])
+        np.testing.assert_allclose(tk.contract(mixed, arrays), expected, atol=1e-12)
+    assert tk.adtn((16,), order="interleaved") == tk.adtn((16,))
+
+
+def test_adtn_options():
+    plain = tk.adtn((8, 9), 2)
+    scaled = tk.adtn((8, 9), 2, scale=True)
+    assert scaled.num_params == plain.num_params + 1
+    arrays = tk.init.normal(plain)
+    twice = tk.contract(scaled, arrays | {"scale": np.array(2.0)})
+    np.testing.assert_allclose(twice, 2 * tk.contract(plain, arrays), atol=1e-12)
+    assert tk.adtn((8, 9), dim=(2, 2, 2, 3, 3)) == tk.adtn((8, 9))
+    assert tk.adtn((8, 9), dim=np.array([2, 2, 2, 3, 3])) == tk.adtn((8, 9))
+    assert tk.adtn((7, 9), dim=(4, 2, 9)).shape == (4, 2, 9)
+    assert tk.adtn((16, 16), depth=2, start="vectors").num_params == 2 * 16 * 7 + 16
+    assert tk.adtn((16, 16), depth=2, periodic=True).num_params == 4 * 4 + 16 * (4 + 8)
+    assert tk.adtn((16, 16), depth=2, share=1).num_params == 4 + 16 * 3
+    assert tk.brick_wall(np.int64(4), np.int64(2), 1) == tk.brick_wall(4, 2, 1)
+
+
+# -- bad inputs -----------------------------------------------------------------------------------------------------
+BAD = [
+    (lambda: tk.tt((), 2), ValueError, "tt: shape () has 0 axes, needs at least 1"),
+    (lambda: tk.tt((4, 0), 2), ValueError, "tt: shape (4, 0) has a size below 1"),
+    (lambda: tk.tt((4.5, 3), 2), TypeError, "tt: shape (4.5, 3) is not a sequence of whole numbers"),
+    (lambda: tk.tt(5, 2), TypeError, "tt: shape 5 is not a sequence of whole numbers"),
+    (lambda: tk.tt((4, 4), 0), ValueError, "tt: rank 0 is below 1"),
+    (lambda: tk.tt((4,), 0), ValueError, "tt: rank 0 is below 1"),
+    (lambda: tk.tt((4, 4), 2.5), TypeError, "tt: rank 2.5 is neither a whole number nor a sequence of them"),
+    (lambda: tk.tt((4, 4), (2, 3)), ValueError, "tt: 2 ranks given for 1 bonds"),
+    (lambda: tk.tt((4, 4), (0,)), ValueError, "tt: rank (0,) is below 1"),
+    (lambda: tk.tt((4, 4), (1.5,)), TypeError, "tt: rank (1.5,) is neither a whole number"),
+    (lambda: tk.mpo((4, 4), (2,), 2), ValueError, "mpo: out has 2 sizes and in_ 1; pad the shorter with 1"),
+    (lambda: tk.mpo((4, -1), (2, 2), 2), ValueError, "mpo out: shape (4, -1) has a size below 1"),
+    (lambda: tk.mpo((4, 1), (2, "2"), 2), TypeError, "mpo in_: shape (2, '2') is not a sequence of whole numbers"),
+    (lambda: tk.ring((4,), 2), ValueError, "ring: shape (4,) has 1 axes, needs at least 2"),
+    (lambda: tk.ring((4, 4), -1), ValueError, "ring: rank -1 is below 1"),
+    (lambda: tk.tucker((4, 4), (1, 2, 3)), ValueError, "tucker: 3 ranks given for 2 bonds"),
+    (lambda: tk.cp((4, 4), 0), ValueError, "cp: rank 0 is below 1"),
+    (lambda: tk.cp((4, 4), (2, 2)), TypeError, "cp: rank is a whole number, not (2, 2)"),
+    (lambda: tk.low_rank((4,), 2), ValueError, "low_rank: shape (4,) has 1 axes, needs at least 2"),
+    (lambda: tk.low_rank((4, 4), 1.5), TypeError, "low_rank: rank is a whole number, not 1.5"),
+    (lambda: tk.tree((2, 2), 2, arity=1), ValueError, "tree: arity 1 is below 2"),
+    (lambda: tk.tree((2, 2), 0), ValueError, "tree: rank 0 is below 1"),
+    (lambda: tk.mera((2,), 2), ValueError, "mera: shape (2,) has 1 axes, needs at least 2"),
+    (lambda: tk.mera((2, 2), 0), ValueError, "mera: rank 0 is below 1"),
+    (lambda: tk.peps(0, 3, 2, 2), ValueError, "peps (rows, cols, dim, rank): shape (0, 3, 2, 2) has a size below 1"),
+    (lambda: tk.peps(2, 3, 2.5, 2), TypeError, "peps (rows, cols, dim, rank): shape (2, 3, 2.5, 2) is not"),
+    (lambda: tk.brick_wall(1), ValueError, "brick_wall: shape (2,) has 1 axes, needs at least 2"),
+    (lambda: tk.brick_wall(4.0), TypeError, "brick_wall: sites is a whole number, not 4.0"),
+    (lambda: tk.brick_wall(4, 2, 1.5), TypeError, "brick_wall: depth is a whole number, not 1.5"),
+    (lambda: tk.brick_wall(4, (2, 2)), ValueError, "brick_wall: 2 local dimensions for 4 sites"),
+    (lambda: tk.brick_wall(4, 0), ValueError, "brick_wall: shape (0, 0, 0, 0) has a size below 1"),
+    (lambda: tk.brick_wall(4, depth=0), ValueError, "brick_wall: depth 0 is below 1"),
+    (lambda: tk.brick_wall(4, start="zero"), ValueError, "brick_wall: start 'zero' is not one of ('constant', 'vectors'"),
+    (lambda: tk.brick_wall(5, periodic=True), ValueError, "periodic ends need an even number of sites, not 5"),
+    (lambda: tk.brick_wall(4, share=0), ValueError, "brick_wall: share 0 is below 1"),
+    (lambda: tk.brick_wall(4, activation="rely"), ValueError, "unknown activation 'rely'; known: relu, "),
+    (lambda: tk.brick_wall(4, depth=1, activation="rely"), ValueError, "unknown activation 'rely'; known: relu, "),
+    (lambda: tk.adtn((3,)), ValueError, "adtn: shape (3,) has fewer than two sites"),
+    (lambda: tk.adtn((1, 1)), ValueError, "adtn: shape (1, 1) has fewer than two sites"),
+    (lambda: tk.adtn((8, 8), order="random"), ValueError, "adtn: order 'random' is not 'sequential' or 'interleaved'"),
+    (lambda: tk.adtn((8, 8), start="open"), ValueError, "adtn: start='open' leaves input legs"),
+    (lambda: tk.adtn((8, 8), dim=1), ValueError, "a local dimension is at least 2, not 1"),
+    (lambda: tk.adtn((8, 8), dim=2.0), TypeError, "adtn: dim is a whole number, not 2.0"),
+    (lambda: tk.adtn((8, 8), dim=(2, 2)), ValueError, "a tensor of shape (2, 2) does not fill a weight of shape (8, 8)"),
+    (lambda: tk.adtn((8, 8), dim=(8, 8, 2)), ValueError, "a tensor of shape (8, 8, 2) is too large for a weight of shape"),
+    (lambda: tk.adtn((8, 0)), ValueError, "adtn: shape (8, 0) has a size below 1"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("make,error,message", BAD, ids=[m[:40] for _, _, m in BAD])
+def test_bad_inputs(make, error, message):
+    with pytest.raises(error) as caught:
+        make()
+    assert message in str(caught.value)

@@ -1,0 +1,76 @@
+"""What the README says is true: its Python runs, its make targets exist; and every public name has a docstring."""
+
+import importlib
+import inspect
+import re
+import types
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language):
+    """(line number, source) of every fenced block of a language."""
+    found = re.finditer(rf"^```{language}[^\n]*\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    return [(README[: match.start()].count("\n") + 2, match[1]) for match in found]
+
+
+@pytest.mark.slow
+def test_python_blocks_run_in_order(tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    pytest.importorskip("matplotlib").use("Agg")
+    monkeypatch.chdir(tmp_path)
+    found = blocks("python")
+    assert found, "README.md has no python block"
+    namespace = {"__name__": "readme"}
+    for line, source in found:
+        # Blank lines in front make the line numbers of a traceback those of the README.
+        exec(compile("\n" * (line - 1) + source, "README.md", "exec"), namespace)
+
+
+def test_make_targets_exist():
+    targets = re.findall(r"^([\w-]+):(?!=)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    commands = re.findall(r"`([^`\n]+)`", README) + [
+        line for _, block in blocks("(?:sh|bash|console)?") for line in block.splitlines()
+    ]
+    named = {name for command in commands for name in re.findall(r"\bmake ([a-z][\w-]*)", command)}
+    assert named, "README.md names no make target"
+    assert named <= set(targets), f"not in the Makefile: {sorted(named - set(targets))}"
+
+
+def test_files_that_are_linked_exist():
+    for link in re.findall(r"\]\(([^)#\s]+)", README):
+        if "://" not in link and not link.startswith("mailto:"):
+            assert (ROOT / link).exists(), f"README.md links to {link}, which is not there"
+
+
+@pytest.mark.parametrize("package", ["tnkit", "tnkit_nn"])
+def test_public_names_exist_and_have_docstrings(package):
+    if package == "tnkit_nn":
+        pytest.importorskip("torch")
+    module = importlib.import_module(package)
+    assert inspect.getdoc(module)
+    assert sorted(module.__all__) == sorted(set(module.__all__))
+    for name in module.__all__:
+        value = getattr(module, name)
+        if isinstance(value, (type, types.FunctionType, types.ModuleType)):
+            assert value.__doc__ and value.__doc__.strip(), f"{package}.{name} has no docstring"
+
+
+@pytest.mark.parametrize("package", ["tnkit", "tnkit_nn"])
+def test_public_methods_have_docstrings(package):
+    if package == "tnkit_nn":
+        pytest.importorskip("torch")
+    module = importlib.import_module(package)
+    for name in module.__all__:
+        cls = getattr(module, name)
+        if not isinstance(cls, type):
+            continue
+        for attribute, value in vars(cls).items():
+            function = getattr(value, "fget", None) or getattr(value, "func", None) or value
+            function = getattr(function, "__func__", function)
+            if not attribute.startswith("_") and isinstance(function, types.FunctionType):
+                assert function.__doc__, f"{package}.{name}.{attribute} has no docstring"
