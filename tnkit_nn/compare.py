@@ -73,7 +73,7 @@ class Record:
     chance: float | None
     accuracy_fit: float | None
     accuracy_frozen: float
-    accuracy_trained: float
+    accuracy_trained: float | None
     chosen_frozen: dict[str, Any]
     chosen_trained: dict[str, Any]
     trained_elsewhere: int
@@ -231,11 +231,14 @@ def _stage2(
     return accuracy, {"rate": rates[k // len(starts)], "start": list(starts)[k % len(starts)]} if first else {}
 
 
-def _left_out(bench: _Bench) -> Tensor:
-    """Accuracy by seed of the model without the layer, the changed layer made anew and everything trained."""
+def _left_out(bench: _Bench) -> Tensor | None:
+    """Accuracy by seed of the model without the layer, the changed layer made anew and everything trained.
+
+    None where the model cannot go without the layer (its last one).
+    """
     without = getattr(bench.model, "without", None)
-    if without is None:
-        raise ValueError(f"model {bench.task.model!r} does not say what it is without {bench.layer!r}")
+    if without is None or without(bench.layer) is None:
+        return None
     models = []
     for seed in range(bench.task.seeds):
         torch.manual_seed(500 + seed)
@@ -275,7 +278,11 @@ def _job(bench: _Bench, what: Family | str, budget: int | None) -> list[Record]:
         errors = (weight - target).flatten(1).norm(dim=1) / target.flatten(1).norm(dim=1)
     fitted = _accuracy(bench.model, {**bench.rest, bench.key: weight}, bench.split.test)
     frozen, how_frozen = (fitted, {}) if what == "dense" else _stage2(bench, maker, starts, trained=False)
-    trained, how_trained = (_left_out(bench), {}) if what == "removed" else _stage2(bench, maker, starts, trained=True)
+    trained: Tensor | None
+    if what == "removed":
+        trained, how_trained = _left_out(bench), {}
+    else:
+        trained, how_trained = _stage2(bench, maker, starts, trained=True)
     seconds = (time.perf_counter() - begin) / seeds
     family = what.name if isinstance(what, Family) else what
     return [
@@ -283,7 +290,7 @@ def _job(bench: _Bench, what: Family | str, budget: int | None) -> list[Record]:
             family=family, label=what.label if isinstance(what, Family) else what,
             depth=what.depth if isinstance(what, Family) else None, budget=budget, num_params=maker.num_params, seed=s,
             error=float(errors[s]), chance=sqrt(max(0.0, 1 - maker.num_params / prod(bench.shape))),
-            accuracy_fit=float(fitted[s]), accuracy_frozen=float(frozen[s]), accuracy_trained=float(trained[s]),
+            accuracy_fit=float(fitted[s]), accuracy_frozen=float(frozen[s]), accuracy_trained=None if trained is None else float(trained[s]),
             chosen_frozen=how_frozen, chosen_trained=how_trained,
             trained_elsewhere=sum(p[0].numel() for p in bench.rest.values()), seconds=seconds,
             network=None if net is None else tk.to_json(net), layer=bench.layer, layer_params=prod(bench.shape),

@@ -9,6 +9,7 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan, nan
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -42,13 +43,14 @@ class Row:
     chance: float
     fit: tuple[float, float]
     frozen: tuple[float, float]
-    trained: tuple[float, float]
+    trained: tuple[float, float] | None
     seconds: float
     network: str | None
 
 
 def _spread(values: Sequence[float]) -> tuple[float, float]:
-    return mean(values), stdev(values) if len(values) > 1 else 0.0
+    """Mean and sample standard deviation; NaN for the latter where there is one value."""
+    return mean(values), stdev(values) if len(values) > 1 else nan
 
 
 def rows(records: Records) -> list[Row]:
@@ -60,19 +62,23 @@ def rows(records: Records) -> list[Row]:
         Row(
             label, g[0]["family"], budget, g[0]["num_params"], _spread([r["error"] for r in g]), g[0]["chance"],
             _spread([r["accuracy_fit"] for r in g]), _spread([r["accuracy_frozen"] for r in g]),
-            _spread([r["accuracy_trained"] for r in g]), mean([r["seconds"] for r in g]), g[0]["network"],
+            None if g[0]["accuracy_trained"] is None else _spread([r["accuracy_trained"] for r in g]), mean([r["seconds"] for r in g]), g[0]["network"],
         )
         for (label, budget), g in groups.items()
     ]  # fmt: skip
 
 
-def _percent(x: tuple[float, float]) -> str:
-    return f"{100 * x[0]:.1f} ± {100 * x[1]:.1f}"
+def _percent(x: tuple[float, float] | None) -> str:
+    return "–" if x is None else _plus_minus(100 * x[0], 100 * x[1], 1)
+
+
+def _plus_minus(centre: float, spread: float, digits: int) -> str:
+    return f"{centre:.{digits}f}" + ("" if isnan(spread) else f" ± {spread:.{digits}f}")
 
 
 def _cells(row: Row) -> tuple[str, ...]:
     budget = "" if row.budget is None else str(row.budget)
-    error = f"{row.error[0]:.3f} ± {row.error[1]:.3f} ({row.chance:.3f})"
+    error = f"{_plus_minus(*row.error, 3)} ({row.chance:.3f})"
     return (
         row.label, budget, str(row.num_params), error, _percent(row.fit), _percent(row.frozen), _percent(row.trained),
         f"{row.seconds:.1f}",
@@ -106,11 +112,11 @@ def verdict(records: Records) -> list[str]:
             rival = max(shallow, key=lambda k: mean(runs[k]))
             parts = [_difference(best, other, runs) for other in (rival, "hashed") if other in runs]
             out.append(f"Budget {budget}, {name}: " + "; ".join(parts) + ".")
-    controls = [r for r in rows(records) if r.budget is None and r.label != "dense"]
+    controls = {r.label: r.trained for r in rows(records) if r.budget is None and r.label != "dense" and r.trained}
     if controls:
-        top = max(controls, key=lambda r: r.trained[0])
+        top = max(controls, key=lambda label: controls[label][0])
         out.append(
-            f"With the rest trained, a layer of no numbers ({top.label}) already reaches {_percent(top.trained)} %: "
+            f"With the rest trained, a layer of no numbers ({top}) already reaches {_percent(controls[top])} %: "
             "only what lies above it is the layer's doing."
         )
     return out
@@ -143,7 +149,7 @@ def _figure(records: Records, keys: Sequence[tuple[str, str]]) -> Any:
                 [factor * getattr(r, key)[1] for r in points], label=label, color=_COLOURS.get(label), capsize=2,
                 marker="s" if label == "hashed" else "o", ms=4, lw=1.3, ls="--" if label == "hashed" else "-",
             )  # fmt: skip
-        for k, r in enumerate(r for r in every if r.budget is None and key != "error"):
+        for k, r in enumerate(r for r in every if r.budget is None and key != "error" and getattr(r, key)):
             axis.axhline(
                 factor * getattr(r, key)[0], color="0.55", ls=(0, (1, 1 + k)), lw=1.2, label=f"{r.label} (control)"
             )

@@ -27,11 +27,11 @@ class MLP(nn.Module):
             x = torch.relu(x) if k < last else x
         return x
 
-    def without(self, layer: str) -> MLP:
-        """The model with ``layer`` left out: the next layer takes its input (ValueError for the last layer)."""
+    def without(self, layer: str) -> MLP | None:
+        """The model with ``layer`` left out: the next layer takes its input.  None for the last layer."""
         k = int(layer.removeprefix("fc"))
         if k >= len(self.sizes) - 1:
-            raise ValueError(f"layer {layer!r} is the last one; the model cannot go without it")
+            return None
         return MLP((*self.sizes[:k], *self.sizes[k + 1 :]))
 
 
