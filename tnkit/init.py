@@ -128,7 +128,8 @@ def calibrate(net: Network, arrays: Mapping[str, Any], std: float = 1.0) -> Arra
     Returns
     -------
     dict
-        New arrays.  A region whose arrays are all fixed, or tied to another region's, stays as it is.
+        New arrays.  A region whose arrays are all fixed, or tied to another region's, stays as it is; one that an activation
+        would turn into zeros changes its sign.
     """
     if not (std >= 0 and np.isfinite(std)):
         raise ValueError(f"init: std {std} is not a finite number from 0 up")
@@ -174,7 +175,15 @@ def _value(node: Elementwise, arrays: Arrays, exclusive: set[str]) -> np.ndarray
         order = [body.output.index(i) for i in node.inds]
         values.append(np.transpose(plain, order))
     fn = ACTIVATIONS[node.fn] if isinstance(node.fn, str) else node.fn
-    return np.asarray(fn(np, *values))
+    value = np.asarray(fn(np, *values))
+    if value.any() or len(node.bodies) > 1:
+        return value
+    names = [n.array for n in node.bodies[0].nodes if isinstance(n, Node)]
+    odd = next((n for n in names if n in exclusive and names.count(n) % 2), None)
+    if odd is None:
+        return value
+    arrays[odd] = -arrays[odd]  # a ReLU of nothing but negative entries: the other sign is as good a draw, and alive
+    return np.asarray(fn(np, -values[0]))
 
 
 def rms(net: Network, arrays: Mapping[str, Any]) -> float:

@@ -118,7 +118,7 @@ def regauged(maker: Maker, values: dict[str, Tensor], target: Tensor, net: tk.Ne
     if not outer:
         return values
     w, t = maker.weight(values).flatten(1), target.flatten(1)
-    factor = (w * t).sum(1).clamp(min=0) / w.square().sum(1).clamp(min=1e-30)
+    factor = (w * t).sum(1).abs() / w.square().sum(1).clamp(min=1e-30)
     even = factor ** (1 / outer.total())
     return values | {name: values[name] * along(even, values[name]) for name in outer}
 

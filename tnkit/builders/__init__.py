@@ -44,7 +44,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "cp": {"shape": (4, 5, 6, 2), "rank": 3},
     "low_rank": {"shape": (12, 10), "rank": 3},
     "tree": {"shape": (2, 3, 2, 3, 4), "rank": 3, "arity": 2},
-    "mera": {"shape": (2,) * 8, "rank": 3, "periodic": True},
+    "mera": {"shape": (2,) * 6, "rank": 3, "periodic": True},
     "peps": {"rows": 2, "cols": 3, "dim": 2, "rank": 2},
     "brick_wall": {"sites": 6, "dim": 2, "depth": 2, "activation": "tanh"},
     "adtn": {"shape": (10, 12), "depth": 2, "order": "interleaved", "scale": True},

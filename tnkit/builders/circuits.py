@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 
-from tnkit.activations import Activation
+from tnkit.activations import Activation, resolve
 from tnkit.builders.chains import check_shape, whole
 from tnkit.network import AnyNode, Network, Node
 from tnkit.shapes import site_dims, split_axes
@@ -85,6 +85,8 @@ def brick_wall(
         raise ValueError(f"brick_wall: periodic ends need an even number of sites, not {sites}")
     if share is not None and whole(share, "brick_wall: share") < 1:
         raise ValueError(f"brick_wall: share {share} is below 1")
+    if activation is not None:
+        activation = resolve(activation)
     even = [(s, s + 1) for s in range(0, sites - 1, 2)]
     odd = [(s, s + 1) for s in range(1, sites - 1, 2)]
     if periodic and sites > 2:

@@ -1,0 +1,84 @@
+"""Families near their budgets: counts, choice of candidate, shapes that fill the weight."""
+
+from math import prod
+
+import numpy as np
+import pytest
+
+import tnkit as tk
+from tnkit.shapes import detensorize, split_axes
+from tnkit_nn.baselines import BASELINES, CONTROLS, _nearest, adtn_near, balanced, families, matrix
+
+SHAPES = [(64, 64), (784, 512), (120, 400), (16, 6, 5, 5)]
+BUDGETS = [100, 300, 1000]
+#: Where no candidate is within 5 %: the nearest count that the family has, and why.
+NEAREST = {
+    "low_rank": "one rank costs rows + columns",
+    "mpo": "rank 1 is already past the smallest budgets, or ranks step by many numbers",
+    "ring": "as mpo",
+    "tucker": "the core grows as a power",
+    "cp": "one rank costs the sum of the factor sizes",
+    "tt": "one more bond costs tens of numbers",
+    "adtn": "bricks are 16 numbers each; a shallow wall of merged sites ends",
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("family", families(list(BASELINES)), ids=lambda f: f.label)
+def test_near_the_budget_and_fills_the_weight(family, shape):
+    for budget in BUDGETS:
+        net = family.build(shape, budget)
+        assert net == family.build(shape, budget)
+        split_axes(net.shape, shape) if prod(net.shape) != prod(shape) else None
+        assert detensorize(np.broadcast_to(np.int8(0), net.shape), shape).shape == shape
+        if abs(net.num_params - budget) > 0.05 * budget:
+            assert family.name in NEAREST
+            # far off only where the smallest network of the family is past the budget, or the largest short of it
+            smaller, larger = family.build(shape, budget // 2), family.build(shape, budget * 2)
+            assert smaller.num_params <= net.num_params <= larger.num_params
+
+
+def test_low_rank_and_cp_take_the_nearest_of_all_ranks():
+    for shape in SHAPES:
+        for budget in BUDGETS:
+            rows, cols = matrix(shape)
+            best = min(abs(r * (rows + cols) - budget) for r in range(1, 200))
+            miss = abs(BASELINES["low_rank"](shape, budget).num_params - budget)
+            assert miss == best or miss <= 0.05 * budget
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 5])
+def test_adtn_has_the_depth_asked_for_and_shares_below_its_own_count(depth):
+    for budget in (20, 100, 1000):
+        net = adtn_near((64, 64), budget, depth)
+        levels, inner = 1, net
+        while not inner.multilinear:
+            (inner,) = next(n for n in inner.nodes if isinstance(n, tk.Elementwise)).bodies
+            levels += 1
+        assert levels == depth
+    tied = adtn_near((64, 64), 40, depth)
+    assert len({leaf.array for leaf in tied.leaves}) < len(tied.leaves)
+
+
+def test_balanced():
+    for n in (1, 7, 12, 64, 512, 784, 1009):
+        for parts in (1, 2, 3, 4):
+            f = balanced(n, parts)
+            assert len(f) == parts and n <= prod(f) < 1.2 * n + 2 and list(f) == sorted(f, reverse=True)
+    assert balanced(64, 3) == (4, 4, 4) and balanced(512, 3) == (8, 8, 8)
+
+
+def test_nearest():
+    nets = [tk.cp((10, 10), r) for r in (1, 9, 5, 50)]
+    assert _nearest(nets, 98) == nets[2]  # the first within 5 %, here 100
+    assert _nearest(nets, 150) == nets[1]  # none is: the nearest, 180
+    with pytest.raises(ValueError, match="no network for a budget of 7"):
+        _nearest([], 7)
+
+
+def test_families():
+    assert [f.label for f in families(["tt", "adtn"], depths=(1, 4))] == ["tt", "adtn depth 1", "adtn depth 4"]
+    assert [f.depth for f in families(["tt", "adtn"], depths=(1, 4))] == [None, 1, 4]
+    assert set(CONTROLS) == {"dense", "frozen_random", "picked", "removed", "hashed"}
+    with pytest.raises(ValueError, match="unknown shape 'mps'; known: adtn, mpo, tt, tucker, cp, ring, low_rank"):
+        families(["mps"])

@@ -1,0 +1,160 @@
+import json
+from concurrent.futures import ProcessPoolExecutor
+from math import isfinite, prod
+from multiprocessing import get_context
+
+import numpy as np
+import pytest
+import torch
+
+import tnkit as tk
+from tnkit_nn.baselines import BASELINES, CONTROLS, families
+from tnkit_nn.compare import Task, compare
+from tnkit_nn.ensemble import minimise
+from tnkit_nn.makers import fixed_maker, hashed_maker, network_maker, regauged, rms
+
+TINY = Task(seeds=2, dense_steps=20, fit_steps=5, tune_steps=5)
+
+
+def without_time(records):
+    return [{k: v for k, v in r.items() if k != "seconds"} for r in records]
+
+
+@pytest.fixture
+def one_thread():
+    """Small tensors: more threads than one only cost time (0.7 s against 18 s here)."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+# -- budgets --------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("shape", [(64, 64), (784, 512), (120, 400), (16, 6, 5, 5)])
+@pytest.mark.parametrize("family", families(list(BASELINES)), ids=lambda f: f.label)
+def test_families_come_near_their_budget_and_fill_the_weight(family, shape):
+    for budget in (300, 1000):
+        net = family.build(shape, budget)
+        limit = 0.12 if family.name != "low_rank" else 1.0 + sum(shape) / budget  # rank 1 may be past the budget
+        if family.label == "adtn depth 1":
+            limit = 0.5  # sites of size 4 everywhere end below 1000
+        assert abs(net.num_params - budget) <= limit * budget, (net.num_params, budget)
+        assert tk.detensorize(np.zeros(net.shape, np.int8), shape).shape == shape
+
+
+# -- many trainings as one --------------------------------------------------------------------------------------------
+def test_minimise_is_adam_for_each_replica():
+    start = torch.randn(2, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    goal = torch.arange(5.0, dtype=torch.float64)
+    rates, steps = (0.05, 0.2), 40
+    swept = minimise(lambda p, _: (p["w"] - goal).pow(4).sum(1), {"w": start}, rates, steps, every=1)
+    for k, rate in enumerate(rates):
+        for s in range(2):
+            w = start[s].clone().requires_grad_()
+            adam = torch.optim.Adam([w], lr=rate, betas=(0.9, 0.99))
+            schedules = [
+                torch.optim.lr_scheduler.LinearLR(adam, 0.1, 1.0, 2),
+                torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps - 2),
+            ]
+            schedule = torch.optim.lr_scheduler.SequentialLR(adam, schedules, [2])
+            best = float("inf")
+            for _ in range(steps):
+                loss = (w - goal).pow(4).sum()
+                best = min(best, float(loss.detach()))
+                adam.zero_grad()
+                loss.backward()
+                adam.step()
+                schedule.step()
+            best = min(best, float((w.detach() - goal).pow(4).sum()))
+            assert float(swept.score[2 * k + s]) == pytest.approx(best, rel=1e-6)
+
+
+def test_a_diverging_replica_changes_no_other():
+    def losses(p, _):
+        loss = p["w"].square().sum(1)
+        return torch.where(p["bad"][:, 0] > 0, loss * torch.nan, loss)
+
+    w = torch.ones(3, 4)
+    clean = minimise(losses, {"w": w, "bad": torch.zeros(3, 1)}, (0.1,), 20)
+    mixed = minimise(losses, {"w": w, "bad": torch.tensor([[0.0], [1.0], [0.0]])}, (0.1,), 20)
+    assert torch.equal(clean.params["w"][[0, 2]], mixed.params["w"][[0, 2]])
+    assert torch.isinf(mixed.score[1]) and torch.isfinite(mixed.params["w"]).all()
+
+
+# -- ways to make a weight --------------------------------------------------------------------------------------------
+def test_hashed_start_is_the_least_squares_fit():
+    target = torch.randn(1, 6, 8, generator=torch.Generator().manual_seed(1))
+    maker = hashed_maker(10, (6, 8), target)
+    basis = torch.stack([maker.weight({"values": row[None]}).flatten() for row in torch.eye(10)]).double().numpy()
+    best, *_ = np.linalg.lstsq(basis.T, target.flatten().double().numpy(), rcond=None)
+    assert np.allclose(best, maker.start["values"][0].numpy(), atol=1e-5)
+    assert np.array_equal(np.unique(np.abs(basis).sum(0)), [1])  # each weight is one number, with a sign
+
+
+def test_network_maker_makes_each_seeds_weight():
+    net = tk.adtn((6, 8), depth=2)
+    maker = network_maker(net, (6, 8), 3, torch.tensor([0.5, 1.0, 2.0]))
+    weight = maker.weight(maker.start)
+    assert rms(weight).tolist() == pytest.approx([0.5, 1.0, 2.0], rel=1e-4)
+    one = {n: a[1].double().numpy() for n, a in maker.start.items()}
+    assert np.allclose(tk.detensorize(tk.contract(net, one), (6, 8)), weight[1].numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "net", [tk.adtn((8, 8), depth=3, share=1), tk.adtn((8, 8), depth=2, activation="sin"), tk.cp((8, 8), 2)]
+)
+def test_regauge_keeps_the_direction_and_sets_the_best_scale(net):
+    target = torch.randn(2, 8, 8, generator=torch.Generator().manual_seed(2))
+    maker = network_maker(net, (8, 8), 2, rms(target))
+    values = {
+        n: a * (3.0 if net.multilinear or n in [m.name for m in net.nodes] else 1.0) for n, a in maker.start.items()
+    }
+    before, after = (maker.weight(v).flatten(1) for v in (values, regauged(maker, values, target, net)))
+    t = target.flatten(1)
+    cos = torch.nn.functional.cosine_similarity
+    assert torch.allclose(cos(before, t), cos(after, t), atol=1e-4)
+    good = cos(after, t) > 0
+    best = ((before * t).sum(1) / before.square().sum(1))[:, None] * before
+    assert torch.allclose(after[good], best[good], atol=1e-4)
+
+
+def test_picked_copies_one_input_each_and_dense_is_the_weight():
+    target = torch.randn(2, 5, 7)
+    picked = fixed_maker("picked", target).weight({})
+    assert torch.equal(picked.sum(2), torch.ones(2, 5)) and set(picked.unique().tolist()) == {0.0, 1.0}
+    dense = fixed_maker("dense", target)
+    assert torch.equal(dense.weight(dense.start), target) and dense.num_params == 35
+    assert fixed_maker("frozen_random", target).num_params == 0
+
+
+# -- the whole --------------------------------------------------------------------------------------------------------
+@pytest.mark.slow
+def test_compare_is_complete_deterministic_and_the_same_in_processes(one_thread):
+    options = dict(shapes=("adtn", "cp"), budgets=(100,), depths=(2,))
+    records = compare(TINY, **options)
+    assert {r["family"] for r in records} == {"adtn", "cp", *CONTROLS}
+    assert len(records) == 2 * (2 + len(CONTROLS))
+    for r in json.loads(json.dumps(records)):
+        assert all(isfinite(r[k]) for k in ("error", "chance", "accuracy_frozen", "accuracy_trained", "num_params"))
+        assert 0 <= r["accuracy_frozen"] <= 1 and r["layer"] == "fc1" and r["layer_params"] == prod((64, 64))
+        assert r["trained_elsewhere"] == 64 + 10 * 64 + 10
+    assert without_time(compare(TINY, **options)) == without_time(records)
+    with ProcessPoolExecutor(2, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        spread = compare(TINY, **options, executor=pool)
+    assert without_time(spread) == without_time(records)
+
+
+@pytest.mark.parametrize(
+    "task, options, message",
+    [
+        (Task(model="resnet"), {}, "unknown model 'resnet'"),
+        (Task(data="imagenet"), {}, "unknown data 'imagenet'"),
+        (Task(layer="conv9", dense_steps=1), {}, "no layer 'conv9' with a weight; it has fc1, fc2"),
+        (TINY, {"shapes": ["x"]}, "unknown shape 'x'"),
+        (TINY, {"budgets": [0]}, "budgets of at least 1"),
+        (Task(seeds=0), {}, "seeds and budgets of at least 1"),
+    ],
+)
+def test_bad_input(task, options, message):
+    with pytest.raises(ValueError, match=message):
+        compare(task, **options)

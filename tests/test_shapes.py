@@ -1,0 +1,79 @@
+from math import prod
+
+import numpy as np
+import pytest
+import torch
+
+import tnkit as tk
+from tnkit.shapes import factorize, site_dims, split_axes
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_round_trip(seed):
+    rng = np.random.default_rng(seed)
+    shape = tuple(int(n) for n in rng.choice([1, 2, 3, 7, 10, 12, 30, 31, 101], size=rng.integers(1, 4)))
+    dim = [None, 2, 3, 4][seed % 4]
+    dims = [d for n in shape for d in site_dims(n, dim)]
+    w = rng.standard_normal(shape)
+    t = tk.tensorize(w, dims)
+    assert t.shape == tuple(dims)
+    assert np.array_equal(tk.detensorize(t, shape), w)
+    assert np.sum(t**2) == pytest.approx(np.sum(w**2))  # padding is zero
+    tt = tk.tensorize(torch.as_tensor(w), dims, torch)
+    assert np.array_equal(tk.detensorize(tt, shape).numpy(), w)
+
+
+def test_padding_gets_no_gradient():
+    t = torch.ones(2, 2, 2, requires_grad=True)
+    tk.detensorize(t, (5,)).sum().backward()
+    assert t.grad.sum() == 5
+
+
+@pytest.mark.parametrize("n", [1, 2, 12, 97, 784, 1009, 4096])
+def test_factors(n):
+    assert prod(factorize(n)) == n
+    padded = factorize(n, largest=5)
+    assert n <= prod(padded) < 1.1 * n + 3 and max(padded, default=1) <= 5
+    assert split_axes(padded, (n,)) == [padded]
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: factorize(0), "cannot factorize 0"),
+        (lambda: site_dims(8, 1), "at least 2, not 1"),
+        (lambda: tk.detensorize(np.zeros((2, 2)), (5,)), r"shape \(2, 2\) does not fill a weight of shape \(5,\)"),
+        (lambda: tk.detensorize(np.zeros((2, 2, 2, 2)), (5,)), r"too large for a weight of shape \(5,\)"),
+    ],
+)
+def test_errors(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_gradients_dtype_and_vmap_go_through_both_ways():
+    w = torch.randn(5, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64, requires_grad=True)
+    dims = (2, 3, 2, 2, 2)
+    weights = torch.arange(48, dtype=torch.float64).reshape(dims)
+    for xp in (None, torch):  # no namespace is needed for a tensor
+        t = tk.tensorize(w, dims, xp)
+        assert t.dtype == w.dtype
+        (grad,) = torch.autograd.grad((t * weights).sum(), w)
+        assert torch.equal(grad, weights.reshape(6, 8)[:5, :7])
+    many = torch.stack([w, 2 * w]).detach()
+    both = torch.func.vmap(lambda x: tk.detensorize(tk.tensorize(x, dims), (5, 7)))(many)
+    assert torch.equal(both, many)
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: factorize(6, largest=1), "no prime factor is at most 1"),
+        (lambda: site_dims(0, 2), "an axis has size 0"),
+        (lambda: tk.tensorize(np.ones((5, 5)), (2, 2, 2)), "does not fill a weight of shape"),
+        (lambda: tk.tensorize(np.ones((5, 5)), (5, 5, 5)), "too large for a weight of shape"),
+    ],
+)
+def test_more_errors(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
