@@ -20,7 +20,7 @@ __all__ = ["BASELINES", "CONTROLS", "Family", "families"]
 
 #: Controls that every comparison shows, with what each one is.
 CONTROLS: dict[str, str] = {
-    "dense": "the trained layer itself (trained on, where the rest is trained)",
+    "dense": "the trained layer itself, trained on for as many steps",
     "frozen_random": "a random layer that is never trained",
     "picked": "each output copies one randomly picked input; never trained",
     "removed": "the weight is zero (rest frozen); the layer is left out and the next one made anew (rest trained)",

@@ -30,7 +30,9 @@ from tnkit_nn.makers import Maker, fixed_maker, hashed_maker, hashed_random, net
 
 __all__ = ["Record", "Task", "compare"]
 
+#: Learning rates of the layer and, side by side with them, of the rest of the model: swept for every row, controls too.
 RATES = (1.5e-2, 6e-2, 2e-1)
+REST_RATES = (1e-2, 3e-2, 1e-1)
 BATCH = 128
 
 
@@ -181,7 +183,7 @@ def _tune(
         wrong = (logits.argmax(-1) != split.val[1]).float().mean(1)
         return wrong + 1e-3 * torch.tanh(_entropy(logits, split.val[1]))  # ties go to the lower entropy
 
-    return minimise(losses, start, rates, steps, slow=slow, slow_rate=1e-2, score=score)
+    return minimise(losses, start, rates, steps, slow=slow, slow_rates=REST_RATES[: len(rates)], score=score)
 
 
 # -- one job: a way to make the weight, at one budget, all seeds ----------------------------------------------------
@@ -215,7 +217,7 @@ def _stage2(
     first = next(iter(starts.values()))
     if not first and not trained:  # nothing to train
         return _accuracy(bench.model, {**bench.rest, bench.key: maker.weight({})}, bench.split.test), {}
-    rates = RATES if first else RATES[:1]
+    rates = RATES
     stacked = {n: torch.cat([values[n] for values in starts.values()]) for n in first}
     rest = {n: times(p, len(starts)) for n, p in bench.rest.items()}
     frozen = {} if trained else {n: times(p, len(rates)) for n, p in rest.items()}
@@ -228,7 +230,8 @@ def _stage2(
     swept = _tune(bench.model, bench.split, stacked, rest if trained else {}, full, rates, task.tune_steps, batch)
     k = int(swept.score.view(-1, seeds).mean(1).argmin())
     accuracy = _accuracy(bench.model, full(swept.params), bench.split.test).view(-1, seeds)[k]
-    return accuracy, {"rate": rates[k // len(starts)], "start": list(starts)[k % len(starts)]} if first else {}
+    chosen: dict[str, Any] = {"rate": rates[k // len(starts)], "start": list(starts)[k % len(starts)]} if first else {}
+    return accuracy, chosen | ({"rest_rate": REST_RATES[k // len(starts)]} if trained else {})
 
 
 def _left_out(bench: _Bench) -> Tensor | None:
@@ -248,9 +251,11 @@ def _left_out(bench: _Bench) -> Tensor | None:
         for n, _ in models[0].named_parameters()
     }
     steps = bench.task.dense_steps + bench.task.tune_steps  # as long as every other row in all
-    batch = _batches(bench.split, bench.task.seeds, 1, steps)
-    swept = _tune(models[0], bench.split, start, {}, lambda p: p, (3e-3,), steps, batch)
-    return _accuracy(models[0], swept.params, bench.split.test)
+    seeds = bench.task.seeds
+    batch = _batches(bench.split, seeds, len(REST_RATES), steps)
+    swept = _tune(models[0], bench.split, start, {}, lambda p: p, REST_RATES, steps, batch)
+    k = int(swept.score.view(-1, seeds).mean(1).argmin())
+    return _accuracy(models[0], swept.params, bench.split.test).view(-1, seeds)[k]
 
 
 def _job(bench: _Bench, what: Family | str, budget: int | None) -> list[Record]:
@@ -277,7 +282,7 @@ def _job(bench: _Bench, what: Family | str, budget: int | None) -> list[Record]:
     if errors is None:
         errors = (weight - target).flatten(1).norm(dim=1) / target.flatten(1).norm(dim=1)
     fitted = _accuracy(bench.model, {**bench.rest, bench.key: weight}, bench.split.test)
-    frozen, how_frozen = (fitted, {}) if what == "dense" else _stage2(bench, maker, starts, trained=False)
+    frozen, how_frozen = _stage2(bench, maker, starts, trained=False)
     trained: Tensor | None
     if what == "removed":
         trained, how_trained = _left_out(bench), {}
@@ -345,7 +350,8 @@ def compare(
         raise ValueError(
             f"compare needs seeds and budgets of at least 1, not seeds={task.seeds}, budgets={list(budgets)}"
         )
-    chosen = families(shapes, depths)
+    budgets = list(dict.fromkeys(budgets))  # a repeated one would count its seeds twice
+    chosen = families(list(dict.fromkeys(shapes)), list(dict.fromkeys(depths)))
     bench = _prepare(task)
     jobs: list[tuple[Family | str, int | None]] = [(f, b) for b in budgets for f in chosen]
     jobs += [("hashed", b) for b in budgets] + [(c, None) for c in CONTROLS if c != "hashed"]

@@ -45,7 +45,7 @@ def minimise(
     steps: int,
     *,
     slow: Mapping[str, Tensor] | None = None,
-    slow_rate: float = 1e-3,
+    slow_rates: Sequence[float] | None = None,
     score: Callable[[Params], Tensor] | None = None,
     every: int = 25,
 ) -> Swept:
@@ -62,9 +62,9 @@ def minimise(
     steps
         Adam steps.
     slow
-        Name -> (seeds, ...) start values of what is trained at ``slow_rate`` in every replica (the rest of a model).
-    slow_rate
-        Learning rate of ``slow``.
+        Name -> (seeds, ...) start values of what has learning rates of its own (the rest of a model).
+    slow_rates
+        Learning rates of ``slow``, one for each of ``rates`` (``rates`` themselves, if not given).
     score
         ``params -> (replicas,)``, lower is better, evaluated without gradient every ``every`` steps and at the end; the best
         values are kept.  By default the loss.  A replica that is not finite never scores, so a divergence costs nothing but
@@ -82,7 +82,7 @@ def minimise(
         {"params": [p[k] for p in fast.values()], "lr": r} for k, r in enumerate(rates) if fast
     ]
     if rest:
-        groups.append({"params": [p for ps in rest.values() for p in ps], "lr": slow_rate})
+        groups += [{"params": [ps[k] for ps in rest.values()], "lr": r} for k, r in enumerate(slow_rates or rates)]
     optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99), foreach=True)  # 0.999 stalls fits that can be exact
     warm = max(1, steps // 20)
     schedule = torch.optim.lr_scheduler.SequentialLR(

@@ -115,10 +115,7 @@ def verdict(records: Records) -> list[str]:
     controls = {r.label: r.trained for r in rows(records) if r.budget is None and r.label != "dense" and r.trained}
     if controls:
         top = max(controls, key=lambda label: controls[label][0])
-        out.append(
-            f"With the rest trained, a layer of no numbers ({top}) already reaches {_percent(controls[top])} %: "
-            "only what lies above it is the layer's doing."
-        )
+        out.append(f"With the rest trained, a layer of no numbers ({top}) reaches {_percent(controls[top])} % on test.")
     return out
 
 
@@ -130,7 +127,7 @@ def _difference(a: str, b: str, runs: Mapping[str, Sequence[float]]) -> str:
     from scipy.stats import t
 
     half = float(t.ppf(0.975, len(diffs) - 1)) * spread / len(diffs) ** 0.5
-    word = "better than" if centre > half else "worse than" if centre < -half else "no different from"
+    word = "better than" if centre > half else "worse than" if centre < -half else "not told apart from"
     return f"{a} is {word} {b} ({centre:+.1f} points, 95 % interval ± {half:.1f})"
 
 

@@ -77,13 +77,13 @@ def test_rows_are_means_and_sample_deviations():
     assert "80.0 ± 10.0" in table([record("mpo", 100, s, a) for s, a in enumerate((0.7, 0.8, 0.9))])
 
 
-def test_verdict_says_no_difference_and_better():
+def test_verdict_says_not_told_apart_and_better():
     def lines(deep):
         runs = [("adtn depth 3", deep), ("mpo", (0.90, 0.91, 0.92)), ("hashed", (0.90, 0.91, 0.92))]
         return verdict([record(n, 100, s, a) for n, values in runs for s, a in enumerate(values)])
 
     assert "adtn depth 3 is better than mpo (+5.0 points" in lines((0.95, 0.961, 0.969))[0]
-    assert "no different from mpo" in lines((0.80, 0.99, 0.95))[0]
+    assert "not told apart from mpo" in lines((0.80, 0.99, 0.95))[0]
     assert "adtn depth 3 is worse than mpo" in lines((0.85, 0.861, 0.869))[0]
 
 
