@@ -217,20 +217,19 @@ def _stage2(
     first = next(iter(starts.values()))
     if not first and not trained:  # nothing to train
         return _accuracy(bench.model, {**bench.rest, bench.key: maker.weight({})}, bench.split.test), {}
-    rates = RATES
     stacked = {n: torch.cat([values[n] for values in starts.values()]) for n in first}
     rest = {n: times(p, len(starts)) for n, p in bench.rest.items()}
-    frozen = {} if trained else {n: times(p, len(rates)) for n, p in rest.items()}
+    frozen = {} if trained else {n: times(p, len(RATES)) for n, p in rest.items()}
 
     def full(params: dict[str, Tensor]) -> dict[str, Tensor]:
         others = {n: params[n] for n in bench.rest} if trained else frozen
         return {**others, bench.key: maker.weight(params)}
 
-    batch = _batches(bench.split, seeds, len(rates) * len(starts), task.tune_steps)
-    swept = _tune(bench.model, bench.split, stacked, rest if trained else {}, full, rates, task.tune_steps, batch)
+    batch = _batches(bench.split, seeds, len(RATES) * len(starts), task.tune_steps)
+    swept = _tune(bench.model, bench.split, stacked, rest if trained else {}, full, RATES, task.tune_steps, batch)
     k = int(swept.score.view(-1, seeds).mean(1).argmin())
     accuracy = _accuracy(bench.model, full(swept.params), bench.split.test).view(-1, seeds)[k]
-    chosen: dict[str, Any] = {"rate": rates[k // len(starts)], "start": list(starts)[k % len(starts)]} if first else {}
+    chosen: dict[str, Any] = {"rate": RATES[k // len(starts)], "start": list(starts)[k % len(starts)]} if first else {}
     return accuracy, chosen | ({"rest_rate": REST_RATES[k // len(starts)]} if trained else {})
 
 

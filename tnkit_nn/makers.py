@@ -55,8 +55,8 @@ def hashed_maker(budget: int, shape: tuple[int, ...], target: Tensor) -> Maker:
 
     def weight(p: dict[str, Tensor]) -> Tensor:
         values = p["values"]
-        times = len(values) // len(places)
-        return (values.gather(1, places.repeat(times, 1)) * signs.repeat(times, 1)).view(-1, *shape)
+        k = len(values) // len(places)
+        return (values.gather(1, times(places, k)) * times(signs, k)).view(-1, *shape)
 
     return Maker({"values": torch.stack(start)}, weight, budget)
 
@@ -79,9 +79,8 @@ def fixed_maker(name: str, target: Tensor) -> Maker:
     else:
         draws = [torch.Generator().manual_seed(99 + s) for s in range(len(target))]
         if name == "frozen_random":
-            values = torch.stack([torch.randn(shape, generator=g) for g in draws]) * rms(target).view(
-                -1, *[1] * len(shape)
-            )
+            values = torch.stack([torch.randn(shape, generator=g) for g in draws])
+            values = values * along(rms(target), values)
         else:
             cols = prod(shape[1:])
             rows = [nn.functional.one_hot(torch.randint(cols, (shape[0],), generator=g), cols).float() for g in draws]
@@ -89,7 +88,7 @@ def fixed_maker(name: str, target: Tensor) -> Maker:
 
     def weight(p: dict[str, Tensor]) -> Tensor:
         first = next(iter(p.values()), values)
-        return values.repeat(len(first) // len(values), *[1] * len(shape))
+        return times(values, len(first) // len(values))
 
     return Maker({}, weight, 0)
 
