@@ -5,19 +5,20 @@ The library is an argument (:class:`Ops`), never a global or a guess: ``NUMPY`` 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import numpy as np
 
 from tnkit.activations import ACTIVATIONS
-from tnkit.lower import Contract, Reduce, Step, View
+from tnkit.lower import Contract, Group, Program, Reduce, Step, View
 from tnkit.network import Network
 from tnkit.ordering import Optimizer
 from tnkit.plan import Plan, plan
 
-__all__ = ["NUMPY", "Ops", "check_arrays", "constant", "contract", "run"]
+__all__ = ["NUMPY", "Ops", "check_arrays", "constant", "contract", "execute", "fronted", "part", "run"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,12 @@ class Ops:
         ``swap(x)``: exchange the last two axes.
     like
         ``like(a, x)``: the numpy array ``a`` in the library, dtype and device of ``x``.
+    spread
+        ``spread(a, b)``: a matrix ``(n, k)`` times each of a batch ``(f, k, g)``.
+    group
+        ``group(step, operands)``: run a :class:`~tnkit.lower.Group`.
+    own
+        The library's own version of an activation, by name, where it is faster.
     mixes
         Whether the library multiplies arrays of different dtypes.
     array
@@ -47,8 +54,45 @@ class Ops:
     permute: Callable[[Any, tuple[int, ...]], Any]
     swap: Callable[[Any], Any]
     like: Callable[[np.ndarray, Any], Any]
+    spread: Callable[[Any, Any], Any]
+    group: Callable[[Group, list[Any]], Any]
+    own: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     mixes: bool = False
     array: type | tuple[type, ...] = object
+
+
+def fronted(x: Any, axes: tuple[int | None, ...], permute: Callable[[Any, tuple[int, ...]], Any]) -> Any:
+    """``x`` with these axes first, as a view."""
+    first = tuple(k for k in axes if k is not None)
+    return permute(x, (*first, *(k for k in range(len(x.shape)) if k not in first))) if first else x
+
+
+def part(at: tuple[int, ...], axes: tuple[int | None, ...]) -> tuple[int, ...]:
+    """Where a slice lies in an operand: its places along the sliced indices that the operand has."""
+    return tuple(v for v, axis in zip(at, axes, strict=True) if axis is not None)
+
+
+def execute(program: Program, arrays: Sequence[Any], ops: Ops) -> Any:
+    """Run a program on its arguments."""
+    slots = list(arrays)
+    for step, dead in zip(program.steps, program.last_use, strict=True):
+        slots.append(_step(step, slots, ops))
+        for s in dead:
+            slots[s] = None
+    return slots[program.output]
+
+
+def _numpy_group(step: Group, operands: list[Any]) -> np.ndarray:
+    views = [fronted(x, axes, np.transpose) for x, axes in zip(operands, step.axes, strict=True)]
+    out, result = None, None
+    for at in product(*map(range, step.counts)):
+        made = execute(step.body, [x[part(at, axes)] for x, axes in zip(views, step.axes, strict=True)], NUMPY)
+        if out is None:
+            result = np.empty(step.shape, made.dtype)
+            out = fronted(result, step.out_axes, np.transpose)
+        out[at] = made
+    assert result is not None
+    return result
 
 
 NUMPY = Ops(
@@ -57,6 +101,8 @@ NUMPY = Ops(
     permute=np.transpose,
     swap=lambda x: x.swapaxes(-1, -2),
     like=lambda a, x: a.astype(np.asarray(x).dtype),
+    spread=np.matmul,
+    group=_numpy_group,
     mixes=True,
     array=(np.ndarray, np.generic),
 )
@@ -91,7 +137,7 @@ def _step(step: Step, slots: list[Any], ops: Ops) -> Any:
     if isinstance(step, Contract):
         a = _view(slots[step.operands[0]], step.views[0], ops)
         b = _view(slots[step.operands[1]], step.views[1], ops)
-        x = a * b if step.multiply else xp.matmul(a, b)
+        x = a * b if step.multiply else ops.spread(a, b) if step.spread else xp.matmul(a, b)
         if step.result.reshape is not None:
             x = x.reshape(step.result.reshape)
         return x if step.result.permute is None else ops.permute(x, step.result.permute)
@@ -102,6 +148,10 @@ def _step(step: Step, slots: list[Any], ops: Ops) -> Any:
         if step.axes:
             x = xp.sum(x, step.axes, dtype=x.dtype)
         return x if step.permute is None else ops.permute(x, step.permute)
+    if isinstance(step, Group):
+        return ops.group(step, [slots[s] for s in step.operands])
+    if step.fn in ops.own:
+        return ops.own[step.fn](*[slots[s] for s in step.operands])  # type: ignore[index]
     fn = ACTIVATIONS[step.fn] if isinstance(step.fn, str) else step.fn
     return fn(xp, *[slots[s] for s in step.operands])
 
@@ -124,12 +174,7 @@ def run(plan: Plan, arrays: Mapping[str, Any], ops: Ops = NUMPY) -> Any:
         Of shape ``plan.network.shape``, with the dtype and device of the arrays; as with ``numpy.einsum`` it may be a view
         of one of them.
     """
-    slots: list[Any] = [arrays[name] for name in plan.inputs]
-    for step, dead in zip(plan.steps, plan.last_use, strict=True):
-        slots.append(_step(step, slots, ops))
-        for s in dead:
-            slots[s] = None
-    return slots[plan.output]
+    return execute(Program(plan.steps, plan.output, plan.last_use), [arrays[name] for name in plan.inputs], ops)
 
 
 def check_arrays(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tnkit.execute import run
 from tnkit.network import Network, Node
 from tnkit.ordering import Optimizer
-from tnkit.plan import Plan, plan
+from tnkit.plan import FLOPS_PER_BYTE, Plan, plan
 from tnkit.shapes import detensorize, split_axes
 from tnkit_nn.fit import fit as fit_arrays
 from tnkit_nn.module import TNModule
@@ -21,8 +21,6 @@ from tnkit_nn.ops import TORCH
 
 __all__ = ["TNEmbedding", "TNLinear"]
 
-#: Floating-point operations in the time of moving one byte (measured: 85 GFLOP/s beside 4 GB/s).
-FLOPS_PER_BYTE = 21
 #: The crossover between plans is looked for up to this many rows.
 MOST_ROWS = 2**20
 
@@ -87,6 +85,7 @@ class TNLinear(nn.Module):
             for rows in dict.fromkeys((1, batch)):
                 routes.append(_joined(network, ins, self._x, b, rows, optimizer, like.element_size()))
         routes.append((_built(self.tn.plan, out_features, in_features, like.element_size()), None))
+        self._typical = batch
         #: ``(rows, plan)``: the plan used below so many rows; None builds the weight.
         self.routes: tuple[tuple[int, Plan | None], ...] = _crossovers(routes)
 
@@ -153,6 +152,8 @@ class TNLinear(nn.Module):
         return y if self.bias is None else y + self.bias.to(y.dtype)
 
     def _route(self, rows: int) -> Plan | None:
+        if _exporting():  # one graph for every batch: to compare rows would bound them
+            rows = self._typical
         if rows > 0:  # torch cannot infer a size from an empty tensor
             for below, route in self.routes:
                 if rows < below:
@@ -241,6 +242,10 @@ class TNEmbedding(nn.Module):
     def extra_repr(self) -> str:
         """Sizes, and whether the table is built."""
         return f"{self.num}, {self.dim}, {'reconstructed' if self.plan is None else 'factorised'}"
+
+
+#: Whether ``torch.export`` is at work (torch before 2.7 cannot tell it from ``torch.compile``).
+_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
 
 
 # -- networks and plans of the layers ----------------------------------------------------------------------------------

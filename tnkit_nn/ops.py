@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import product
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from tnkit.execute import Ops
+from tnkit.execute import Ops, execute, fronted, part
+from tnkit.lower import Group
 
 __all__ = ["TORCH", "to_tensor"]
 
@@ -15,8 +19,109 @@ def _like(a: np.ndarray, x: Tensor) -> Tensor:
     return torch.as_tensor(a, dtype=x.dtype, device=x.device)
 
 
+def _spread(a: Tensor, b: Tensor) -> Tensor:
+    if torch.compiler.is_compiling():  # expand would fix the size of a dynamic batch
+        return torch.matmul(a, b)
+    # matmul would fold the batch into the columns, by a copy, as soon as a needs a gradient
+    return torch.bmm(a.expand(b.shape[0], *a.shape), b)
+
+
+def _empty(shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """Unwritten memory; numpy asks for huge pages for large arrays, torch does not (a third of the page faults' time)."""
+    if like.device.type == "cpu" and like.dtype in _HUGE:
+        return torch.from_numpy(np.empty(shape, _HUGE[like.dtype]))
+    return torch.empty(shape, dtype=like.dtype, device=like.device)
+
+
+_HUGE = {
+    torch.float32: np.float32,
+    torch.float64: np.float64,
+    torch.complex64: np.complex64,
+    torch.complex128: np.complex128,
+}
+
+
+class _Group(torch.autograd.Function):
+    """A group's slices, one after another; backward keeps the operands alone and runs every slice again."""
+
+    @staticmethod
+    def forward(step: Group, *operands: Tensor) -> Tensor:
+        views = [fronted(x, axes, torch.permute) for x, axes in zip(operands, step.axes, strict=True)]
+        result = out = None
+        for at in product(*map(range, step.counts)):
+            made = execute(step.body, [x[part(at, axes)] for x, axes in zip(views, step.axes, strict=True)], TORCH)
+            if out is None:
+                result = _empty(step.shape, made)
+                out = fronted(result, step.out_axes, torch.permute)
+            out[at] = made
+        assert result is not None
+        return result
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.step = inputs[0]
+        ctx.save_for_backward(*inputs[1:])
+        ctx.save_for_forward(*inputs[1:])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        step, operands, wanted = ctx.step, ctx.saved_tensors, ctx.needs_input_grad[1:]
+        if torch.is_grad_enabled():  # a gradient of this gradient may be asked for
+            result = execute(step.whole, operands, TORCH)
+            found = iter(
+                torch.autograd.grad(
+                    result, [x for x, w in zip(operands, wanted, strict=True) if w], grad, create_graph=True
+                )
+            )
+            return None, *(next(found) if w else None for w in wanted)
+        views = [fronted(x, axes, torch.permute) for x, axes in zip(operands, step.axes, strict=True)]
+        sliced = [None not in axes for axes in step.axes]  # every entry is in one slice: written, not added to
+        grads = [_empty(tuple(x.shape), x) if s else torch.zeros_like(x) for x, s in zip(operands, sliced, strict=True)]
+        slots = [fronted(g, axes, torch.permute) for g, axes in zip(grads, step.axes, strict=True)]
+        grad = fronted(grad, step.out_axes, torch.permute)
+        for at in product(*map(range, step.counts)):
+            places = [part(at, axes) for axes in step.axes]
+            leaves = [x[p].detach().requires_grad_(w) for x, p, w in zip(views, places, wanted, strict=True)]
+            with torch.enable_grad():
+                made = execute(step.body, leaves, TORCH)
+            found = iter(torch.autograd.grad(made, [x for x in leaves if x.requires_grad], grad[at]))
+            for slot, p, s, w in zip(slots, places, sliced, wanted, strict=True):
+                if w and s:
+                    slot[p] = next(found)
+                elif w:
+                    slot[p] += next(found)
+        return None, *(g if w else None for g, w in zip(grads, wanted, strict=True))
+
+    @staticmethod
+    def jvp(ctx: Any, _: None, *tangents: Tensor | None) -> Tensor:
+        operands = ctx.saved_tensors
+        given = tuple(torch.zeros_like(x) if t is None else t for x, t in zip(operands, tangents, strict=True))
+        return torch.func.jvp(lambda *x: execute(ctx.step.whole, x, TORCH), tuple(operands), given)[1]
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], step: Group, *operands: Tensor) -> tuple[Tensor, int]:
+        whole = torch.vmap(lambda *x: execute(step.whole, x, TORCH), in_dims[1:], randomness=info.randomness)
+        return whole(*operands), 0
+
+
+def _group(step: Group, operands: list[Tensor]) -> Tensor:
+    if torch.compiler.is_compiling() or torch.is_autocast_enabled(operands[0].device.type):
+        return execute(step.whole, operands, TORCH)
+    return _Group.apply(step, *operands)
+
+
 #: For ``tnkit.run(plan, tensors, TORCH)`` and ``tnkit.contract(net, tensors, ops=TORCH)``.
-TORCH = Ops(name="torch", xp=torch, permute=torch.permute, swap=lambda x: x.mT, like=_like, array=Tensor)
+TORCH = Ops(
+    name="torch",
+    xp=torch,
+    permute=torch.permute,
+    swap=lambda x: x.mT,
+    like=_like,
+    spread=_spread,
+    group=_group,
+    own={"relu": torch.relu},
+    array=Tensor,
+)
 
 
 def to_tensor(array: object, dtype: torch.dtype | None = None) -> Tensor:

@@ -1,0 +1,160 @@
+"""Runs of steps on large tensors, executed slice by slice so that what lies between them stays in the cache.
+
+A step that contracts some axes of a large tensor leaves the others alone; steps that follow one another and all leave the
+same axes alone can be run for one slice of those axes at a time.  A brick wall's windows and activations are such runs: the
+weight is then read and written once a run, not once a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import prod
+
+from tnkit.lower import Apply, Contract, Group, Program, Reduce, Step, last_use, lower_pair
+
+__all__ = ["Made", "fused"]
+
+Inds = tuple[str, ...]
+
+#: Entries of a tensor worth slicing, and of a slice of it (2^17 float32 entries are half of a usual second-level cache).
+LARGE, SLICE = 2**18, 2**17
+#: Neighbouring entries in memory that a slice has at least: fewer waste the cache lines that they are on.
+_NEIGHBOURS = 64
+
+
+@dataclass(frozen=True)
+class Made:
+    """The indices of a step, from which it can be lowered again for a slice."""
+
+    sizes: Mapping[str, int]
+    operands: tuple[Inds, ...]
+    result: Inds
+    keep: frozenset[str] = frozenset()
+    rank: Mapping[str, float] = field(default_factory=dict)
+
+
+def fused(steps: Sequence[Step], made: Sequence[Made], inputs: int, output: int) -> tuple[list[Step], int]:
+    """The steps with runs on large tensors replaced by groups, renumbered."""
+    out: list[tuple[Step, int]] = []  # a step, and the slot of its result before
+    k = 0
+    users: dict[int, int] = {}
+    for step in steps:
+        for s in step.operands:
+            users[s] = users.get(s, 0) + 1
+    while k < len(steps):
+        run, between = _run(steps, made, k, users, output, inputs)
+        if len(run) < 2:
+            out.append((steps[k], steps[k].target))
+            k += 1
+            continue
+        sliced = _slices([made[r] for r in run])
+        assert sliced is not None
+        out += [(steps[b], steps[b].target) for b in between]
+        out.append((_group([steps[r] for r in run], [made[r] for r in run], sliced), steps[run[-1]].target))
+        k = run[-1] + 1
+    slot = {s: s for s in range(inputs)}
+    result: list[Step] = []
+    for step, old in out:
+        slot[old] = inputs + len(result)
+        operands = tuple(slot[s] for s in step.operands)
+        result.append(_renumbered(step, operands, slot[old]))
+    return result, slot[output]
+
+
+def _renumbered(step: Step, operands: tuple[int, ...], target: int) -> Step:
+    if isinstance(step, Reduce):
+        return replace(step, operand=operands[0], target=target)
+    return replace(step, operands=operands, target=target)  # type: ignore[arg-type]
+
+
+def _run(
+    steps: Sequence[Step], made: Sequence[Made], first: int, users: Mapping[int, int], output: int, inputs: int
+) -> tuple[list[int], list[int]]:
+    """Positions of the steps that form a run from ``first`` on, and of those in between that do not depend on it."""
+    if not _large(steps[first]):
+        return [], []
+    run, between, inner = [first], [], {steps[first].target}
+    for k in range(first + 1, len(steps)):
+        step, now = steps[k], steps[run[-1]].target
+        if now not in step.operands:
+            if inner & set(step.operands) or _large(step):
+                break
+            between.append(k)
+            inner.discard(-1)
+            continue
+        alone = users[now] == 1 and now != output and step.operands.count(now) == 1
+        if not alone or not _large(step) or _slices([made[r] for r in (*run, k)]) is None:
+            break
+        run.append(k)
+        inner.add(step.target)
+    return run, [b for b in between if b < run[-1]]
+
+
+def _large(step: Step) -> bool:
+    return not isinstance(step, (Reduce, Group)) and step.size >= LARGE
+
+
+def _slices(run: Sequence[Made]) -> Inds | None:
+    """The indices to slice: neighbours on every tensor of the run, carried along, outermost where possible."""
+    sizes: dict[str, int] = {}
+    for m in run:
+        sizes |= m.sizes
+    axes = run[0].result
+    large = [
+        t for m in run for t in m.operands if prod(sizes[i] for i in t) >= LARGE
+    ]  # none is read whole for every slice
+    shared = set(axes).intersection(*(m.result for m in run), *large)
+    need = max(prod(sizes[i] for i in m.result) for m in run) // SLICE
+    for start in range(len(axes)):
+        chosen: list[str] = []
+        for i in axes[start:]:
+            if i not in shared or prod(sizes[c] for c in chosen) >= need:
+                break
+            chosen.append(i)
+        after = prod(sizes[i] for i in run[-1].result[run[-1].result.index(chosen[-1]) + 1 :]) if chosen else 0
+        if chosen and prod(sizes[i] for i in chosen) >= need and after >= _NEIGHBOURS:
+            return tuple(chosen)
+    return None
+
+
+def _group(steps: Sequence[Step], made: Sequence[Made], sliced: Inds) -> Group:
+    """One step that runs ``steps`` for every slice."""
+    outside = list(dict.fromkeys(s for step in steps for s in step.operands if s not in {t.target for t in steps}))
+    local = {s: k for k, s in enumerate([*outside, *(step.target for step in steps)])}
+    inds = {s: m.operands[k] for step, m in zip(steps, made, strict=True) for k, s in enumerate(step.operands)}
+    held = {s: tuple(i for i in inds[s] if i not in sliced) for s in outside}
+    cut: list[Step] = []
+    whole: list[Step] = []
+    for step, m in zip(steps, made, strict=True):
+        operands, target = tuple(local[s] for s in step.operands), local[step.target]
+        whole.append(_renumbered(step, operands, target))
+        last = step is steps[-1]
+        if isinstance(step, Contract):
+            a, b = (held[s] for s in step.operands)
+            wanted = tuple(i for i in m.result if i not in sliced)
+            keep = [i for i in m.keep if i not in sliced]
+            new, result = lower_pair(
+                a, b, keep, m.sizes, (operands[0], operands[1]), target, None, wanted if last else None, m.rank
+            )
+            cut.append(new)
+            held[step.target] = result
+        else:
+            assert isinstance(step, Apply)
+            size = prod(m.sizes[i] for i in m.result if i not in sliced)
+            held[step.target] = held[step.operands[0]]
+            cut.append(
+                replace(step, operands=operands, target=target, size=size, read=size * len(operands), flops=size)
+            )
+    result = made[-1].result
+    axes = tuple(tuple(inds[s].index(i) if i in inds[s] else None for i in sliced) for s in outside)
+    sizes = {i: n for m in made for i, n in m.sizes.items()}
+    counts = tuple(sizes[i] for i in sliced)
+    return Group(
+        tuple(outside), steps[-1].target, " ; ".join(step.equation for step in steps), axes, counts,
+        tuple(sizes[i] for i in result), tuple(result.index(i) for i in sliced),
+        Program(tuple(cut), local[steps[-1].target], last_use(cut, local[steps[-1].target])),
+        Program(tuple(whole), local[steps[-1].target], last_use(whole, local[steps[-1].target])),
+        flops=prod(counts) * sum(s.flops for s in cut), read=sum(prod(sizes[i] for i in inds[s]) for s in outside),
+        size=steps[-1].size,
+    )  # fmt: skip

@@ -1,0 +1,265 @@
+"""Orders that follow the axes of the result, for tensors too large to be permuted at every step.
+
+Three ideas, all by indices and sizes alone.  :func:`places` says where each index belongs among the axes of the result.
+:func:`intervals` is the best contraction tree of which every part is a run of neighbouring nodes.  :func:`windows` takes a
+network in which one tensor is far larger than all others (a state, with gates on it) and contracts the small tensors over a
+few neighbouring axes into one matrix first, so that the large one is read once a window and never permuted: on a brick
+wall, the staircase of windows over five sites.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from math import prod
+
+import numpy as np
+
+__all__ = ["intervals", "places", "windows"]
+
+Inds = tuple[str, ...]
+Path = list[tuple[int, ...]]
+
+#: Largest matrix of a window: 64 by 64 runs at the speed of a large product, and more would only multiply more.
+_LARGEST_WINDOW = 64
+#: A state has at least so many entries, and so many times those of every other tensor.
+_STATE, _TIMES = 2**10, 8
+#: Above this many nodes, no places and no intervals are looked for (their cost grows as the cube).
+_MANY_NODES = 80
+
+
+def _size(inds: Sequence[str], sizes: Mapping[str, int]) -> int:
+    return prod(sizes[i] for i in inds)
+
+
+def state(terms: Sequence[Inds], sizes: Mapping[str, int]) -> int | None:
+    """Position of the tensor that is far larger than all others, if there is one."""
+    entries = [_size(t, sizes) for t in terms]
+    k = max(range(len(terms)), key=entries.__getitem__)
+    others = max((e for j, e in enumerate(entries) if j != k), default=entries[k])
+    return k if len(terms) > 1 and entries[k] >= _STATE and entries[k] >= _TIMES * others else None
+
+
+def places(terms: Sequence[Inds], output: Inds, sizes: Mapping[str, int]) -> dict[str, float]:
+    """Index -> where it belongs, 0 to 1: axes of the result and of a state are pinned, the others lie between their nodes.
+
+    The nodes' places are the harmonic ones: each is the mean of its neighbours' and of the pinned axes that it carries.
+    """
+    big = state(terms, sizes)
+    if len(terms) > _MANY_NODES:
+        return {}
+    pinned: dict[str, float] = {}
+    for axes in (terms[big] if big is not None else (), output):
+        pinned |= {i: (k + 0.5) / len(axes) for k, i in enumerate(axes)}
+    nodes = [k for k in range(len(terms)) if k != big]
+    row = {k: r for r, k in enumerate(nodes)}
+    matrix, right = np.eye(len(nodes)) * 1e-9, np.full(len(nodes), 0.5e-9)  # what hangs on no pin stands in the middle
+    users: dict[str, list[int]] = {}
+    for k in nodes:
+        for i in terms[k]:
+            users.setdefault(i, []).append(k)
+    for i, on in users.items():
+        for a in on:
+            if i in pinned:
+                matrix[row[a], row[a]] += 1
+                right[row[a]] += pinned[i]
+            for b in on:
+                if a != b:
+                    matrix[row[a], row[a]] += 1
+                    matrix[row[a], row[b]] -= 1
+    where = np.linalg.solve(matrix, right) if nodes else np.empty(0)
+    return {i: float(np.mean([where[row[k]] for k in on])) for i, on in users.items() if i not in pinned} | pinned
+
+
+def _linear(steps: Sequence[tuple[int, int]], n: int) -> Path:
+    """Steps between numbered tensors (results numbered from ``n`` on) as a path of positions."""
+    live: list[int] = list(range(n))
+    path: Path = []
+    for new, (a, b) in enumerate(steps, n):
+        i, j = sorted((live.index(a), live.index(b)))
+        path.append((i, j))
+        live.pop(j)
+        live.pop(i)
+        live.append(new)
+    return path
+
+
+def intervals(
+    terms: Sequence[Inds], output: Inds, sizes: Mapping[str, int], bytes_weight: float = 168.0
+) -> Path | None:
+    """The cheapest tree whose every part is a run of nodes in the order of their places; None for too many nodes.
+
+    By dynamic programming over runs (as for a chain of matrices), vectorised over where a run is cut.  The cost of a step is
+    its operations plus ``bytes_weight`` times the entries of its result.
+    """
+    n = len(terms)
+    if not 2 < n <= _MANY_NODES:
+        return None
+    rank = places(terms, output, sizes)
+    order = sorted(range(n), key=lambda k: np.mean([rank[i] for i in terms[k]]) if terms[k] else 0.0)
+    names = sorted({i for t in terms for i in t})
+    carried = np.array([[i in terms[k] for i in names] for k in order])
+    total = np.concatenate([np.zeros((1, len(names)), int), np.cumsum(carried, 0)])
+    outside = total[-1] + np.array([i in output for i in names])
+    logs = np.log2([sizes[i] for i in names])
+    first, last = np.triu_indices(n + 1, 1)
+    inside = total[last] - total[first]
+    size = np.zeros((n + 1, n + 1))
+    size[first, last] = ((inside > 0) & (inside < outside)) @ logs
+    best, cut = np.zeros((n + 1, n + 1)), np.zeros((n + 1, n + 1), int)
+    for length in range(2, n + 1):
+        for a in range(n - length + 1):
+            b = a + length
+            m = np.arange(a + 1, b)
+            here = (size[a, m] + size[m, b] + size[a, b]) / 2  # exact without hyperedges
+            cost = best[a, m] + best[m, b] + 2 * 2.0**here
+            pick = int(np.argmin(cost))
+            best[a, b], cut[a, b] = cost[pick] + bytes_weight * 2.0 ** size[a, b], m[pick]
+    steps: list[tuple[int, int]] = []
+    done: dict[tuple[int, int], int] = {}
+    stack = [(0, n)]
+    while stack:
+        a, b = stack[-1]
+        halves = [(a, int(cut[a, b])), (int(cut[a, b]), b)]
+        if b - a == 1:
+            done[a, b] = order[a]
+        elif all(h in done for h in halves):
+            steps.append((done[halves[0]], done[halves[1]]))
+            done[a, b] = n + len(steps) - 1
+        else:
+            stack += [h for h in halves if h not in done]
+            continue
+        stack.pop()
+    return _linear(steps, n)
+
+
+# -- windows ----------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class _Window:
+    gates: tuple[int, ...]
+    axes: Inds  # of the state afterwards
+    time: float
+
+
+@dataclass
+class _Sweep:
+    """The search: gates still to be applied -> cheapest windows, from one end of the state to the other."""
+
+    gates: Mapping[int, Inds]
+    sizes: Mapping[str, int]
+    rank: Mapping[str, float]
+    leftwards: bool
+
+    def __post_init__(self) -> None:
+        self.known: dict[frozenset[int], tuple[float, tuple[_Window, ...]] | None] = {}
+
+    def best(self, left: frozenset[int], axes: Inds) -> tuple[float, tuple[_Window, ...]] | None:
+        """Time and windows for the gates in ``left``, in nanoseconds an entry of the state; None if they cannot be applied."""
+        if not left:
+            return 0.0, ()
+        if left not in self.known:
+            found: tuple[float, tuple[_Window, ...]] | None = None
+            for window in self.options(left, axes):
+                rest = self.best(left - set(window.gates), window.axes)
+                if rest is not None and (found is None or window.time + rest[0] < found[0]):
+                    found = window.time + rest[0], (window, *rest[1])
+            self.known[left] = found
+        return self.known[left]
+
+    def options(self, left: frozenset[int], axes: Inds) -> list[_Window]:
+        """Windows that begin at the foremost axis where one can."""
+        ends = range(len(axes))
+        for end in reversed(ends) if self.leftwards else ends:
+            found: dict[tuple[int, ...], _Window] = {}
+            for width in range(1, len(axes) + 1):
+                a, b = (end - width + 1, end + 1) if self.leftwards else (end, end + width)
+                if a < 0 or b > len(axes) or _size(axes[a:b], self.sizes) > _LARGEST_WINDOW:
+                    break
+                window = self.window(left, axes, a, b, axes[end])
+                if window is not None:
+                    found.setdefault(window.gates, window)
+            if found:
+                return list(found.values())
+        return [w for g in sorted(left) if (w := self.alone(g, axes))][:1]
+
+    def window(self, left: frozenset[int], axes: Inds, a: int, b: int, needed: str) -> _Window | None:
+        """All gates that act within the axes ``a`` to ``b``, one after another, if they use ``needed`` and a run of axes."""
+        live, applied, outside = set(axes[a:b]), [], set(axes) - set(axes[a:b])
+        waiting, found = sorted(left), True
+        while found:
+            found = False
+            for g in list(waiting):
+                inds = set(self.gates[g])
+                if not inds & outside and self.fits(inds & live, inds - live):
+                    live ^= inds
+                    applied.append(g)
+                    waiting.remove(g)
+                    found = True
+        k = tuple(i for i in axes[a:b] if any(i in self.gates[g] for g in applied))
+        at = axes.index(k[0]) if k else 0
+        if not k or needed not in k or axes[at : at + len(k)] != k:
+            return None
+        n = tuple(sorted(live - (set(axes[a:b]) - set(k)), key=lambda i: self.rank.get(i, 0.0)))
+        time = self.time(_size(k, self.sizes), _size(n, self.sizes), _size(axes[at + len(k) :], self.sizes))
+        return _Window(tuple(applied), (*axes[:at], *n, *axes[at + len(k) :]), time)
+
+    def alone(self, g: int, axes: Inds) -> _Window | None:
+        """One gate on axes that lie apart, which costs copies: the brick that closes a periodic wall."""
+        shared = [i for i in axes if i in self.gates[g]]
+        new = tuple(i for i in self.gates[g] if i not in shared)
+        if not shared or not self.fits(set(shared), set(new)):
+            return None
+        rest = tuple(i for i in axes if i not in shared)
+        return _Window((g,), tuple(sorted((*rest, *new), key=lambda i: self.rank.get(i, 0.0))), 8.0)
+
+    def fits(self, shared: set[str], new: set[str]) -> bool:
+        return bool(shared) and _size(tuple(new), self.sizes) <= _size(tuple(shared), self.sizes)
+
+    @staticmethod
+    def time(k: int, n: int, columns: int) -> float:
+        """Nanoseconds an entry, from measured rates: small matrices are slower, few columns cost a copy."""
+        rate = 25.0 if k <= 8 else 55.0 if k <= 16 else 75.0 if k <= 32 else 85.0
+        return 2 * n / rate + 0.3 + (4.0 if 1 < columns < 16 else 0.0)
+
+
+def windows(terms: Sequence[Inds], output: Inds, sizes: Mapping[str, int], leftwards: bool = False) -> Path | None:
+    """Path that applies small tensors to a state window by window, from the first axis to the last or back.
+
+    None where there is no state, where an index is on more than two tensors, or where the gates cannot be applied without
+    the state growing.
+    """
+    big = state(terms, sizes)
+    count: dict[str, int] = {}
+    for t in (*terms, output):
+        for i in t:
+            count[i] = count.get(i, 0) + 1
+    if big is None or len(terms) > 4 * _MANY_NODES or any(c != 2 for c in count.values()):
+        return None
+    gates = {k: t for k, t in enumerate(terms) if k != big}
+    sweep = _Sweep(gates, sizes, places(terms, output, sizes), leftwards)
+    found = sweep.best(frozenset(gates), terms[big])
+    if found is None:
+        return None
+    steps: list[tuple[int, int]] = []
+    now = big
+
+    def merge(a: int, b: int) -> int:
+        steps.append((a, b))
+        return len(terms) + len(steps) - 1
+
+    for window in found[1]:
+        now = merge(reduce(merge, _nearest(window.gates, gates, sizes)), now)
+    return _linear(steps, len(terms))
+
+
+def _nearest(chosen: tuple[int, ...], gates: Mapping[int, Inds], sizes: Mapping[str, int]) -> list[int]:
+    """Gates of a window, each joined to what it shares most with: a window's matrix is made of a handful."""
+    left, done = list(chosen[1:]), [chosen[0]]
+    seen = set(gates[chosen[0]])
+    while left:
+        g = max(left, key=lambda k: len(seen & set(gates[k])))
+        left.remove(g)
+        done.append(g)
+        seen ^= set(gates[g])
+    return done
