@@ -13,7 +13,6 @@ from collections.abc import Callable
 from math import prod
 from typing import Any
 
-import numpy as np
 import opt_einsum as oe
 import torch
 from timing import medians, report, short
@@ -71,7 +70,9 @@ def reconstruct(dims: tuple[int, ...], rank: int, batch: int, cores: list[Tensor
 def tltorch(dims: tuple[int, ...], rank: int, batch: int, cores: list[Tensor], how: str) -> Callable[[Tensor], Tensor]:
     from tltorch import FactorizedLinear
 
-    layer = FactorizedLinear(dims, dims, bias=False, factorization="blocktt", rank=[1, rank, rank, rank, 1], implementation=how)
+    layer = FactorizedLinear(
+        dims, dims, bias=False, factorization="blocktt", rank=[1, rank, rank, rank, 1], implementation=how
+    )
     with torch.no_grad():
         for mine, core in zip(layer.weight.factors, cores, strict=True):
             assert mine.shape == core.shape, (mine.shape, core.shape)
@@ -102,7 +103,9 @@ def tensorkrowch(dims: tuple[int, ...], rank: int, batch: int, cores: list[Tenso
         def __init__(self) -> None:
             super().__init__(name="tt")
             for k, core in enumerate(cores):
-                node = krowch.ParamNode(axes_names=("left", "out", "in", "right"), name=f"core_{k}", network=self, tensor=core.clone())
+                node = krowch.ParamNode(
+                    axes_names=("left", "out", "in", "right"), name=f"core_{k}", network=self, tensor=core.clone()
+                )
                 if k:
                     self.nodes_list[-1]["right"] ^ node["left"]
                     self.nodes_list.append(node)
@@ -196,8 +199,12 @@ def main() -> None:
                     error = float((layer(x) - want).norm() / want.norm())
                     assert error < 1e-4, f"{way} is wrong: {error}"
                 seed = torch.randn_like(want)
-                forward = medians({w: quiet(v, x.detach()) for w, v in layers.items()}, threads=args.threads, seconds=args.seconds)
-                both = medians({w: step(v, x, seed) for w, v in layers.items()}, threads=args.threads, seconds=args.seconds)
+                forward = medians(
+                    {w: quiet(v, x.detach()) for w, v in layers.items()}, threads=args.threads, seconds=args.seconds
+                )
+                both = medians(
+                    {w: step(v, x, seed) for w, v in layers.items()}, threads=args.threads, seconds=args.seconds
+                )
                 cells = [name]
                 for kind, took in (("forward", forward), ("both", both)):
                     best = min((t, w) for w, t in took.items() if w != "tnkit")
@@ -207,11 +214,20 @@ def main() -> None:
                 rows.append(cells)
                 records.append({"case": name, "forward": forward, "both": both, "routes": str(layers["tnkit"])})
                 print(cells, {w: short(t) for w, t in both.items()}, flush=True)
-    rows.append(["median", "", "", f"{statistics.median(gains['forward']):.2f}x", "", "", f"{statistics.median(gains['both']):.2f}x"])
+    rows.append(
+        [
+            "median",
+            "",
+            "",
+            f"{statistics.median(gains['forward']):.2f}x",
+            "",
+            "",
+            f"{statistics.median(gains['both']):.2f}x",
+        ]
+    )
     headers = ["N, rank, batch", "forward", "best peer", "gain", "forward + backward", "best peer", "gain"]
     report(f"layers-{args.threads}", headers, rows, records, args.threads)
 
 
 if __name__ == "__main__":
-    np.random.seed(0)
     main()

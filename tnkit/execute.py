@@ -1,85 +1,21 @@
-"""One loop that runs a plan with any array library.
-
-The library is an argument (:class:`Ops`), never a global or a guess: ``NUMPY`` here, ``tnkit_nn.TORCH`` for torch.
-"""
+"""Running a plan on arrays: numpy here, any library by its :class:`~tnkit.ops.Ops` (``tnkit_nn.TORCH`` for torch)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from itertools import product
 from typing import Any
 
 import numpy as np
 
-from tnkit.activations import ACTIVATIONS
-from tnkit.lower import Contract, Group, Program, Reduce, Step, View
+from tnkit.lower import Group
 from tnkit.network import Network
+from tnkit.ops import Ops, fronted, part
 from tnkit.ordering import Optimizer
 from tnkit.plan import Plan, plan
+from tnkit.straight import execute
 
-__all__ = ["NUMPY", "Ops", "check_arrays", "constant", "contract", "execute", "fronted", "part", "run"]
-
-
-@dataclass(frozen=True)
-class Ops:
-    """What an array library must give to run a plan.
-
-    Attributes
-    ----------
-    name
-        For messages.
-    xp
-        Namespace with ``matmul``, ``diagonal``, ``sum`` and what the activations use.
-    permute
-        ``permute(x, axes)``.
-    swap
-        ``swap(x)``: exchange the last two axes.
-    like
-        ``like(a, x)``: the numpy array ``a`` in the library, dtype and device of ``x``.
-    spread
-        ``spread(a, b)``: a matrix ``(n, k)`` times each of a batch ``(f, k, g)``.
-    group
-        ``group(step, operands)``: run a :class:`~tnkit.lower.Group`.
-    own
-        The library's own version of an activation, by name, where it is faster.
-    mixes
-        Whether the library multiplies arrays of different dtypes.
-    array
-        Type of the library's arrays, so that another library's are refused; any by default.
-    """
-
-    name: str
-    xp: Any
-    permute: Callable[[Any, tuple[int, ...]], Any]
-    swap: Callable[[Any], Any]
-    like: Callable[[np.ndarray, Any], Any]
-    spread: Callable[[Any, Any], Any]
-    group: Callable[[Group, list[Any]], Any]
-    own: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
-    mixes: bool = False
-    array: type | tuple[type, ...] = object
-
-
-def fronted(x: Any, axes: tuple[int | None, ...], permute: Callable[[Any, tuple[int, ...]], Any]) -> Any:
-    """``x`` with these axes first, as a view."""
-    first = tuple(k for k in axes if k is not None)
-    return permute(x, (*first, *(k for k in range(len(x.shape)) if k not in first))) if first else x
-
-
-def part(at: tuple[int, ...], axes: tuple[int | None, ...]) -> tuple[int, ...]:
-    """Where a slice lies in an operand: its places along the sliced indices that the operand has."""
-    return tuple(v for v, axis in zip(at, axes, strict=True) if axis is not None)
-
-
-def execute(program: Program, arrays: Sequence[Any], ops: Ops) -> Any:
-    """Run a program on its arguments."""
-    slots = list(arrays)
-    for step, dead in zip(program.steps, program.last_use, strict=True):
-        slots.append(_step(step, slots, ops))
-        for s in dead:
-            slots[s] = None
-    return slots[program.output]
+__all__ = ["NUMPY", "Ops", "check_arrays", "constant", "contract", "run"]
 
 
 def _numpy_group(step: Group, operands: list[Any]) -> np.ndarray:
@@ -105,6 +41,7 @@ NUMPY = Ops(
     group=_numpy_group,
     mixes=True,
     array=(np.ndarray, np.generic),
+    methods={"permute": "{x}.transpose({axes})", "swap": "{x}.swapaxes(-1, -2)"},
 )
 
 
@@ -121,39 +58,6 @@ def constant(kind: str, shape: tuple[int, ...]) -> np.ndarray:
     else:
         raise ValueError(f"unknown constant {kind!r}")
     return out
-
-
-def _view(x: Any, view: View, ops: Ops) -> Any:
-    if view.permute is not None:
-        x = ops.permute(x, view.permute)
-    if view.reshape is not None:
-        x = x.reshape(view.reshape)
-    return ops.swap(x) if view.swap else x
-
-
-def _step(step: Step, slots: list[Any], ops: Ops) -> Any:
-    """The result of one step; a function of its own so that its copies die with it."""
-    xp = ops.xp
-    if isinstance(step, Contract):
-        a = _view(slots[step.operands[0]], step.views[0], ops)
-        b = _view(slots[step.operands[1]], step.views[1], ops)
-        x = a * b if step.multiply else ops.spread(a, b) if step.spread else xp.matmul(a, b)
-        if step.result.reshape is not None:
-            x = x.reshape(step.result.reshape)
-        return x if step.result.permute is None else ops.permute(x, step.result.permute)
-    if isinstance(step, Reduce):
-        x = slots[step.operand]
-        for i, j in step.diagonals:
-            x = xp.diagonal(x, 0, i, j)
-        if step.axes:
-            x = xp.sum(x, step.axes, dtype=x.dtype)
-        return x if step.permute is None else ops.permute(x, step.permute)
-    if isinstance(step, Group):
-        return ops.group(step, [slots[s] for s in step.operands])
-    if step.fn in ops.own:
-        return ops.own[step.fn](*[slots[s] for s in step.operands])  # type: ignore[index]
-    fn = ACTIVATIONS[step.fn] if isinstance(step.fn, str) else step.fn
-    return fn(xp, *[slots[s] for s in step.operands])
 
 
 def run(plan: Plan, arrays: Mapping[str, Any], ops: Ops = NUMPY) -> Any:
@@ -174,7 +78,7 @@ def run(plan: Plan, arrays: Mapping[str, Any], ops: Ops = NUMPY) -> Any:
         Of shape ``plan.network.shape``, with the dtype and device of the arrays; as with ``numpy.einsum`` it may be a view
         of one of them.
     """
-    return execute(Program(plan.steps, plan.output, plan.last_use), [arrays[name] for name in plan.inputs], ops)
+    return execute(plan.program, [arrays[name] for name in plan.inputs], ops)
 
 
 def check_arrays(

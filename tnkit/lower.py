@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
+from typing import Any
 
 import opt_einsum as oe
 
@@ -110,6 +112,19 @@ class Program:
     steps: tuple[Step, ...]
     output: int
     last_use: tuple[tuple[int, ...], ...]
+
+    @cached_property
+    def runners(self) -> dict[int, Any]:
+        """The code made of it, by the library's key (:mod:`tnkit.straight`)."""
+        return {}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Program:
+        """Itself: a value."""
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the code, which is made again where it is needed."""
+        return {k: v for k, v in self.__dict__.items() if k != "runners"}
 
 
 @dataclass(frozen=True)
@@ -242,8 +257,13 @@ def _extent(inds: Sequence[str], sizes: Mapping[str, int], dynamic: str | None) 
     return -1 if dynamic in inds else prod(sizes[i] for i in inds)
 
 
-def _view(inds: Inds, batch: Inds, rows: Inds, cols: Inds, sizes: Mapping[str, int], dynamic: str | None) -> View:
-    """Bring ``inds`` to ``(batch, rows, cols)``, reading them in place where their order allows it."""
+def _view(
+    inds: Inds, batch: Inds, rows: Inds, cols: Inds, sizes: Mapping[str, int], dynamic: str | None, vector: bool = False
+) -> View:
+    """Bring ``inds`` to ``(batch, rows, cols)``, or to a ``vector``, reading them in place where their order allows it."""
+    if vector:
+        order = (*rows, *cols)
+        return View(_permutation(inds, order), None if len(order) == 1 else (_extent(order, sizes, dynamic),))
     want, swapped = (*batch, *rows, *cols), (*batch, *cols, *rows)
     lead = [_extent(batch, sizes, dynamic)] if batch else []
     r, c = _extent(rows, sizes, dynamic), _extent(cols, sizes, dynamic)
@@ -320,16 +340,20 @@ def lower_pair(
     m = tuple(i for i in left if i not in right)
     n = tuple(i for i in right if i not in left)
     m, n = _ranked(m, left, right, sizes, rank), _ranked(n, right, left, sizes, rank)
-    wanted = (*batch, *n, *m) == order if order is not None else _mean(n, rank) < _mean(m, rank)
+    if not m or not n:  # a matrix times a vector, never the other way round, which torch does at half the speed
+        wanted = not m and bool(n)
+    else:
+        wanted = (*batch, *n, *m) == order if order is not None else _mean(n, rank) < _mean(m, rank)
     if wanted:
         left, right, m, n, operands = right, left, n, m, (operands[1], operands[0])
         common = [i for i in left if i in right]
     larger = left if prod(sizes[i] for i in left) >= prod(sizes[i] for i in right) else right
     k = tuple(i for i in larger if i in common and i not in kept)
     batch = tuple(i for i in larger if i in batch)
+    vector = not n and bool(k) and bool(m) and not batch
     views = (
         _view(left, batch, m, k, sizes, dynamic),
-        _view(right, batch, k, n, sizes, dynamic),
+        _view(right, batch, k, n, sizes, dynamic, vector),
     )
     natural = tuple(i for i in (*batch, *m, *n) if i in kept)
     if len(natural) > _MANY_AXES:
@@ -338,8 +362,8 @@ def lower_pair(
         natural = (*(i for i in order if i not in natural), *natural)
     out = natural if order is None else order
     shape = tuple(-1 if i == dynamic else sizes[i] for i in natural)
-    flat = (1 if batch else 0) + 2
-    whole = len(natural) == flat and natural == (*batch, *m, *n) and len(m) == len(n) == 1
+    flat = (1 if batch else 0) + 2 - vector
+    whole = len(natural) == flat and natural == (*batch, *m, *n) and len(m) == 1 and len(n) == 1 - vector
     space = prod(sizes[i] for i in {*left, *right})
     step = Contract(
         operands, target, _equation([left, right], out), views, not k,

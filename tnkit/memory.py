@@ -30,7 +30,7 @@ def layouts(shapes: Sequence[Ints], steps: Sequence[Step]) -> Memory:
         if isinstance(step, Contract):
             a, b = (viewed(v, *layout[s]) for s, v in zip(step.operands, step.views, strict=True))
             copies = tuple(prod(x[0]) if x[2] or not (step.multiply or _blas(*x[:2])) else 0 for x in (a, b))
-            shape = (b[0][0], a[0][0], b[0][2]) if step.spread else (*a[0][:-1], b[0][-1])
+            shape = (b[0][0], a[0][0], b[0][2]) if step.spread else (*a[0][:-1], *b[0][max(len(b[0]) - 1, 1) :])
             shape = viewed(View(reshape=step.result.reshape), shape, dense(shape))[0]
             layout.append(viewed(View(step.result.permute), shape, dense(shape))[:2])
         elif isinstance(step, Group):
@@ -52,8 +52,8 @@ def layouts(shapes: Sequence[Ints], steps: Sequence[Step]) -> Memory:
 
 
 def _blas(shape: Ints, strides: Ints) -> bool:
-    """Whether matmul reads matrices of these strides without a copy: rows or columns are contiguous."""
-    return any(n == 1 or s == 1 for n, s in zip(shape[-2:], strides[-2:], strict=True))
+    """Whether matmul reads matrices of these strides without a copy: rows or columns are contiguous, or it is a vector."""
+    return len(shape) == 1 or any(n == 1 or s == 1 for n, s in zip(shape[-2:], strides[-2:], strict=True))
 
 
 def _like(shape: Ints, strides: Ints) -> Ints:

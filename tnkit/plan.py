@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from math import prod
+from typing import Any
 
 from tabulate import tabulate
 
 from tnkit.fuse import Made, fused
-from tnkit.lower import Apply, Contract, Group, Reduce, Step, last_use, lower_pair, lower_single
+from tnkit.lower import Apply, Contract, Group, Program, Reduce, Step, last_use, lower_pair, lower_single
 from tnkit.memory import Memory, layouts
 from tnkit.network import Elementwise, Network, Node
 from tnkit.ordering import Optimizer, Path, find_path
@@ -55,6 +56,15 @@ class Plan:
     itemsize: int = 8
     dynamic: str | None = None
     last_use: tuple[tuple[int, ...], ...] = field(default=(), compare=False)
+
+    @cached_property
+    def program(self) -> Program:
+        """The steps, as what :func:`tnkit.straight.execute` runs."""
+        return Program(self.steps, self.output, self.last_use)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Plan:
+        """Itself: a value."""
+        return self
 
     # -- costs ------------------------------------------------------------------------------------------------------
     @property

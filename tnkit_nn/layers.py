@@ -15,6 +15,7 @@ from tnkit.network import Network, Node
 from tnkit.ordering import Optimizer
 from tnkit.plan import FLOPS_PER_BYTE, Plan, plan
 from tnkit.shapes import detensorize, split_axes
+from tnkit.straight import prepare
 from tnkit_nn.fit import fit as fit_arrays
 from tnkit_nn.module import TNModule
 from tnkit_nn.ops import TORCH
@@ -88,6 +89,9 @@ class TNLinear(nn.Module):
         self._typical = batch
         #: ``(rows, plan)``: the plan used below so many rows; None builds the weight.
         self.routes: tuple[tuple[int, Plan | None], ...] = _crossovers(routes)
+        for _, route in self.routes:
+            if route is not None:
+                prepare(route.program, TORCH)
 
     @classmethod
     def from_linear(
@@ -216,6 +220,7 @@ class TNEmbedding(nn.Module):
             self._digits, b = network.output[:digits], _fresh("b", network)
             self._sizes = tuple(network.sizes[i] for i in self._digits)
             self.plan = plan(_picked(network, self._digits, b, batch), optimizer, dynamic=b)
+            prepare(self.plan.program, TORCH)
 
     @property
     def weight(self) -> Tensor:

@@ -13,6 +13,7 @@ from tnkit.execute import constant, run
 from tnkit.network import Network
 from tnkit.ordering import Optimizer
 from tnkit.plan import plan
+from tnkit.straight import prepare
 from tnkit_nn.ops import TORCH, to_tensor
 
 __all__ = ["TNModule"]
@@ -64,6 +65,7 @@ class TNModule(nn.Module):
         #: Names of the arrays that ``forward`` takes, in order.
         self.inputs: tuple[str, ...] = ()
         self.plan = plan(net, optimizer, dynamic=dynamic)
+        prepare(self.plan.program, TORCH)
         self._slots = {leaf.array: (leaf, tuple(owner.sizes[i] for i in leaf.inds)) for leaf, owner in net._walk()}
         tensors = _tensors(net, arrays or {}, dtype, seed, std)
         for name, tensor in tensors.items():

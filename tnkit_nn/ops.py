@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tnkit.execute import Ops, execute, fronted, part
 from tnkit.lower import Group
+from tnkit.ops import Ops, fronted, part
+from tnkit.straight import execute
 
 __all__ = ["TORCH", "to_tensor"]
 
@@ -121,6 +122,7 @@ TORCH = Ops(
     group=_group,
     own={"relu": torch.relu},
     array=Tensor,
+    methods={"permute": "{x}.permute({axes})", "swap": "{x}.mT"},
 )
 
 

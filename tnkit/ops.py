@@ -1,0 +1,72 @@
+"""What an array library must give to run a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from tnkit.lower import Group
+
+__all__ = ["Ops", "fronted", "part"]
+
+
+@dataclass(frozen=True, eq=False)
+class Ops:
+    """An array library, as an argument; never a global or a guess.
+
+    Attributes
+    ----------
+    name
+        For messages.
+    xp
+        Namespace with ``matmul``, ``diagonal``, ``sum`` and what the activations use.
+    permute
+        ``permute(x, axes)``.
+    swap
+        ``swap(x)``: exchange the last two axes.
+    like
+        ``like(a, x)``: the numpy array ``a`` in the library, dtype and device of ``x``.
+    spread
+        ``spread(a, b)``: a matrix ``(n, k)`` times each of a batch ``(f, k, g)``.
+    group
+        ``group(step, operands)``: run a :class:`~tnkit.lower.Group`.
+    own
+        The library's own version of an activation, by name, where it is faster.
+    mixes
+        Whether the library multiplies arrays of different dtypes.
+    array
+        Type of the library's arrays, so that another library's are refused; any by default.
+    methods
+        ``"permute"`` and ``"swap"`` as methods, ``"{x}.transpose({axes})"``, where those are faster than the functions.
+    key
+        A number of its own, by which code written for it is found.
+    """
+
+    name: str
+    xp: Any
+    permute: Callable[[Any, tuple[int, ...]], Any]
+    swap: Callable[[Any], Any]
+    like: Callable[[np.ndarray, Any], Any]
+    spread: Callable[[Any, Any], Any]
+    group: Callable[[Group, list[Any]], Any]
+    own: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    mixes: bool = False
+    array: type | tuple[type, ...] = object
+    methods: Mapping[str, str] = field(default_factory=dict)
+    key: int = field(default_factory=count().__next__, init=False)
+
+
+def fronted(x: Any, axes: tuple[int | None, ...], permute: Callable[[Any, tuple[int, ...]], Any]) -> Any:
+    """``x`` with these axes first, as a view."""
+    first = tuple(k for k in axes if k is not None)
+    return permute(x, (*first, *(k for k in range(len(x.shape)) if k not in first))) if first else x
+
+
+def part(at: tuple[int, ...], axes: tuple[int | None, ...]) -> tuple[int, ...]:
+    """Where a slice lies in an operand: its places along the sliced indices that the operand has."""
+    return tuple(v for v, axis in zip(at, axes, strict=True) if axis is not None)

@@ -1,0 +1,141 @@
+"""A program as straight-line code: one line a step, written once for a program and a library, then called.
+
+A loop that looks up what each step wants costs more than a small product.  The code is made of the program's own numbers and
+slots alone (``print(source(program, ops))`` shows it), and its functions come in by closure: nothing is looked up by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tnkit.activations import ACTIVATIONS
+from tnkit.lower import Apply, Contract, Group, Program, Reduce, Step, View
+from tnkit.ops import Ops
+
+__all__ = ["execute", "prepare", "source"]
+
+Runner = Callable[[Sequence[Any]], Any]
+
+
+def execute(program: Program, arrays: Sequence[Any], ops: Ops) -> Any:
+    """Run a program on its arguments."""
+    return (program.runners.get(ops.key) or _made(program, ops))(arrays)
+
+
+def _made(program: Program, ops: Ops) -> Runner:
+    text, things = _written(program, ops)
+    space: dict[str, Any] = {"__builtins__": {}, "__name__": __name__}
+    exec(compile(text, f"<tnkit program of {len(program.steps)} steps>", "exec"), space)  # numbers and slots alone
+    runner: Runner = space["make"](*things)
+    program.runners[ops.key] = runner
+    return runner
+
+
+def prepare(program: Program, ops: Ops) -> None:
+    """Write the code now, for a caller that cannot do it when it runs (``torch.compile(fullgraph=True)`` traces calls only)."""
+    _made(program, ops)
+    for step in program.steps:
+        if isinstance(step, Group):
+            prepare(step.body, ops)
+            prepare(step.whole, ops)
+
+
+def source(program: Program, ops: Ops) -> str:
+    """The code that runs a program."""
+    return _written(program, ops)[0]
+
+
+class _Writer:
+    """Lines of code, and the functions and objects that they use."""
+
+    def __init__(self, ops: Ops) -> None:
+        self.ops, self.names, self.things = ops, [], []
+        self.known: dict[Any, str] = {}
+
+    names: list[str]
+    things: list[Any]
+
+    def thing(self, name: str, value: Any) -> str:
+        """The name under which ``value`` reaches the code."""
+        key = (name, id(value))
+        if key not in self.known:
+            self.known[key] = f"{name}{len(self.names)}"
+            self.names.append(self.known[key])
+            self.things.append(value)
+        return self.known[key]
+
+    def permuted(self, x: str, axes: Sequence[int]) -> str:
+        if "permute" in self.ops.methods:
+            return self.ops.methods["permute"].format(x=x, axes=_ints(axes))
+        return f"{self.thing('permute', self.ops.permute)}({x}, ({_ints(axes)},))"
+
+    def view(self, x: str, view: View) -> str:
+        if view.permute is not None:
+            x = self.permuted(x, view.permute)
+        if view.reshape is not None:
+            x = f"{x}.reshape({_ints(view.reshape) or '()'})"
+        if not view.swap:
+            return x
+        if "swap" in self.ops.methods:
+            return self.ops.methods["swap"].format(x=x)
+        return f"{self.thing('swap', self.ops.swap)}({x})"
+
+    def step(self, step: Step) -> str:
+        """The right-hand side of a step's line."""
+        xp = self.ops.xp
+        if isinstance(step, Contract):
+            a, b = (self.view(f"s{s}", v) for s, v in zip(step.operands, step.views, strict=True))
+            if step.multiply:
+                x = f"({a} * {b})"
+            elif step.spread:
+                x = f"{self.thing('spread', self.ops.spread)}({a}, {b})"
+            else:
+                x = f"{self.thing('matmul', xp.matmul)}({a}, {b})"
+            return self.view(self.view(x, View(reshape=step.result.reshape)), View(permute=step.result.permute))
+        if isinstance(step, Reduce):
+            x = f"s{step.operand}"
+            for i, j in step.diagonals:
+                x = f"{self.thing('diagonal', xp.diagonal)}({x}, 0, {i}, {j})"
+            if step.axes:
+                x = f"{self.thing('total', _total(xp))}({x}, ({_ints(step.axes)},))"
+            return self.view(x, View(permute=step.permute))
+        arguments = ", ".join(f"s{s}" for s in step.operands)
+        if isinstance(step, Group):
+            return f"{self.thing('group', self.ops.group)}({self.thing('step', step)}, [{arguments}])"
+        return self.apply(step, arguments)
+
+    def apply(self, step: Apply, arguments: str) -> str:
+        if isinstance(step.fn, str) and step.fn in self.ops.own:
+            return f"{self.thing('own', self.ops.own[step.fn])}({arguments})"
+        fn = ACTIVATIONS[step.fn] if isinstance(step.fn, str) else step.fn
+        return f"{self.thing('fn', fn)}({self.thing('xp', self.ops.xp)}, {arguments})"
+
+
+def _written(program: Program, ops: Ops) -> tuple[str, list[Any]]:
+    writer = _Writer(ops)
+    first = program.steps[0].target if program.steps else program.output + 1
+    lines = ["s" + ", s".join(map(str, range(first))) + ", = slots"] if first else []
+    for step, dead in zip(program.steps, program.last_use, strict=True):
+        lines.append(f"s{step.target} = {writer.step(step)}")
+        lines += ["s" + " = s".join(map(str, dead)) + " = None"] if dead else []
+    lines.append(f"return s{program.output}")
+    inside = "\n        ".join(lines)
+    return (
+        f"def make({', '.join(writer.names)}):\n    def straight(slots):\n        {inside}\n    return straight\n",
+        writer.things,
+    )
+
+
+def _ints(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))
+
+
+def _total(xp: Any) -> Callable[[Any, tuple[int, ...]], Any]:
+    """Sum over axes in the array's own dtype; one function a namespace, so that equal steps share it."""
+    if xp not in _TOTALS:
+        _TOTALS[xp] = lambda x, axes: xp.sum(x, axes, dtype=x.dtype)
+    return _TOTALS[xp]
+
+
+_TOTALS: dict[Any, Callable[[Any, tuple[int, ...]], Any]] = {}
