@@ -17,8 +17,8 @@ __all__ = ["Made", "fused"]
 
 Inds = tuple[str, ...]
 
-#: Entries of a tensor worth slicing, and of a slice of it (2^17 float32 entries are half of a usual second-level cache).
-LARGE, SLICE = 2**18, 2**17
+#: Entries of a tensor worth slicing (below it, what a slice saves is lost to its overhead), and of a slice of it.
+LARGE, SLICE = 2**23, 2**18
 #: Neighbouring entries in memory that a slice has at least: fewer waste the cache lines that they are on.
 _NEIGHBOURS = 64
 
@@ -120,41 +120,51 @@ def _slices(run: Sequence[Made]) -> Inds | None:
 
 def _group(steps: Sequence[Step], made: Sequence[Made], sliced: Inds) -> Group:
     """One step that runs ``steps`` for every slice."""
-    outside = list(dict.fromkeys(s for step in steps for s in step.operands if s not in {t.target for t in steps}))
-    local = {s: k for k, s in enumerate([*outside, *(step.target for step in steps)])}
-    inds = {s: m.operands[k] for step, m in zip(steps, made, strict=True) for k, s in enumerate(step.operands)}
-    held = {s: tuple(i for i in inds[s] if i not in sliced) for s in outside}
+    inner = {step.target for step in steps}
+    # a tied array may be read twice, by different indices: one operand each
+    outside = list(
+        dict.fromkeys(
+            (s, t)
+            for step, m in zip(steps, made, strict=True)
+            for s, t in zip(step.operands, m.operands, strict=True)
+            if s not in inner
+        )
+    )
+    local: dict[tuple[int, Inds] | int, int] = {key: k for k, key in enumerate(outside)}
+    local |= {step.target: len(outside) + k for k, step in enumerate(steps)}
+    held = {local[key]: tuple(i for i in key[1] if i not in sliced) for key in outside}
     cut: list[Step] = []
     whole: list[Step] = []
-    for step, m in zip(steps, made, strict=True):
-        operands, target = tuple(local[s] for s in step.operands), local[step.target]
+    for k, (step, m) in enumerate(zip(steps, made, strict=True)):
+        keys = zip(step.operands, m.operands, strict=True)
+        operands, target = tuple(local[s if s in inner else (s, t)] for s, t in keys), local[step.target]
         whole.append(_renumbered(step, operands, target))
-        last = step is steps[-1]
+        ordered = k == len(steps) - 1 or isinstance(steps[k + 1], Apply)  # the axes of a function's arguments agree
         if isinstance(step, Contract):
-            a, b = (held[s] for s in step.operands)
+            a, b = (held[s] for s in operands)
             wanted = tuple(i for i in m.result if i not in sliced)
             keep = [i for i in m.keep if i not in sliced]
             new, result = lower_pair(
-                a, b, keep, m.sizes, (operands[0], operands[1]), target, None, wanted if last else None, m.rank
+                a, b, keep, m.sizes, (operands[0], operands[1]), target, None, wanted if ordered else None, m.rank
             )
             cut.append(new)
-            held[step.target] = result
+            held[target] = result
         else:
             assert isinstance(step, Apply)
             size = prod(m.sizes[i] for i in m.result if i not in sliced)
-            held[step.target] = held[step.operands[0]]
+            held[target] = held[operands[0]]
             cut.append(
                 replace(step, operands=operands, target=target, size=size, read=size * len(operands), flops=size)
             )
     result = made[-1].result
-    axes = tuple(tuple(inds[s].index(i) if i in inds[s] else None for i in sliced) for s in outside)
+    axes = tuple(tuple(t.index(i) if i in t else None for i in sliced) for _, t in outside)
     sizes = {i: n for m in made for i, n in m.sizes.items()}
     counts = tuple(sizes[i] for i in sliced)
     return Group(
-        tuple(outside), steps[-1].target, " ; ".join(step.equation for step in steps), axes, counts,
+        tuple(s for s, _ in outside), steps[-1].target, " ; ".join(step.equation for step in steps), axes, counts,
         tuple(sizes[i] for i in result), tuple(result.index(i) for i in sliced),
         Program(tuple(cut), local[steps[-1].target], last_use(cut, local[steps[-1].target])),
         Program(tuple(whole), local[steps[-1].target], last_use(whole, local[steps[-1].target])),
-        flops=prod(counts) * sum(s.flops for s in cut), read=sum(prod(sizes[i] for i in inds[s]) for s in outside),
+        flops=prod(counts) * sum(s.flops for s in cut), read=sum(prod(sizes[i] for i in t) for _, t in outside),
         size=steps[-1].size,
     )  # fmt: skip

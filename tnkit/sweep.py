@@ -21,8 +21,8 @@ __all__ = ["intervals", "places", "windows"]
 Inds = tuple[str, ...]
 Path = list[tuple[int, ...]]
 
-#: Largest matrix of a window: 64 by 64 runs at the speed of a large product, and more would only multiply more.
-_LARGEST_WINDOW = 64
+#: Largest matrix of a window: 64 (binary) or 81 (ternary sites) runs at the speed of a large product; more only multiplies more.
+_LARGEST_WINDOW = 96
 #: A state has at least so many entries, and so many times those of every other tensor.
 _STATE, _TIMES = 2**10, 8
 #: Above this many nodes, no places and no intervals are looked for (their cost grows as the cube).

@@ -1,0 +1,205 @@
+"""Weights generated from brick walls, beside the naive way and every peer: time, gradients and peak memory.
+
+``naive`` is one tensordot and one movedim a brick on the whole tensor; copies are times over one copy of a float32 buffer of
+the weight's size, taken in the same run.  ``python benchmarks/generate.py [--threads 2] [--only "Q=24"] [--quick]``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from functools import partial
+from math import prod
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from timing import medians, report, short
+from torch import Tensor
+
+import tnkit as tk
+from tnkit.execute import check_arrays
+from tnkit_nn import TORCH
+
+#: name -> (local dimensions, blocks, activation, periodic)
+CASES: dict[str, tuple[tuple[int, ...], int, str | None, bool]] = {
+    "Q=12, 3 blocks, relu": ((2,) * 12, 3, "relu", False),
+    "Q=16, 3 blocks, relu": ((2,) * 16, 3, "relu", False),
+    "Q=20, 3 blocks, relu": ((2,) * 20, 3, "relu", False),
+    "Q=21, 3 blocks, relu": ((2,) * 21, 3, "relu", False),
+    "Q=20, 3 blocks, tanh": ((2,) * 20, 3, "tanh", False),
+    "Q=20, 3 blocks, sin": ((2,) * 20, 3, "sin", False),
+    "Q=20, 3 blocks, relu, periodic": ((2,) * 20, 3, "relu", True),
+    "4^10, 3 blocks, relu": ((4,) * 10, 3, "relu", False),
+    "3^13, 3 blocks, relu": ((3,) * 13, 3, "relu", False),
+    "2 3 4 5 6 ... (1,036,800), relu": ((2, 3, 4, 5, 6, 2, 3, 4, 5, 2, 3, 2), 3, "relu", False),
+    "Q=20, 3 blocks, linear": ((2,) * 20, 3, None, False),
+    "Q=24, 1 block": ((2,) * 24, 1, None, False),
+    "Q=24, 3 blocks, relu": ((2,) * 24, 3, "relu", False),
+    "Q=24, 3 blocks, linear": ((2,) * 24, 3, None, False),
+}
+
+
+def wall(case: str) -> tk.Network:
+    dims, blocks, activation, periodic = CASES[case]
+    return tk.brick_wall(len(dims), dims, depth=blocks, activation=activation, periodic=periodic)
+
+
+def naive(net: tk.Network) -> Callable[[dict[str, Tensor]], Tensor]:
+    """The wall as one writes it first: a product state of full size, and every brick on the whole tensor."""
+    dims = net.shape
+
+    def bricks(region: tk.Network, arrays: dict[str, Tensor]) -> Tensor:
+        inner = [n for n in region.nodes if isinstance(n, tk.Elementwise)]
+        if inner:
+            fn = getattr(torch, str(inner[0].fn))
+            now = fn(bricks(inner[0].bodies[0], arrays))
+        else:
+            now = torch.zeros(dims)
+            now[(0,) * len(dims)] = 1.0
+        for node in region.nodes:
+            if not node.name.startswith("brick_"):
+                continue
+            a = int(node.name.split("_")[-1])
+            b = (a + 1) % len(dims)
+            brick = arrays[node.array]
+            if brick.ndim == 2:  # of the first column: what acts on [1, 0]
+                brick = F.pad(brick[:, :, None, None], (0, dims[b] - 1, 0, dims[a] - 1))
+            now = torch.movedim(torch.tensordot(brick, now, dims=([2, 3], [a, b])), (0, 1), (a, b))
+        return now
+
+    return lambda arrays: bricks(net, arrays)
+
+
+def peers(net: tk.Network, arrays: dict[str, Tensor]) -> dict[str, Callable[[], Tensor]]:
+    """The multilinear peers; a nonlinear wall has none."""
+    if not net.multilinear:
+        return {}
+    import opt_einsum as oe
+    import quimb.tensor as qtn
+
+    leaves = list(net.leaves)
+    operands = [arrays[n.array] for n in leaves]
+    expression = oe.contract_expression(net.to_einsum(), *[tuple(x.shape) for x in operands])
+    network = qtn.TensorNetwork([qtn.Tensor(x, n.inds) for x, n in zip(operands, leaves, strict=True)])
+    return {
+        "opt_einsum": lambda: expression(*operands),
+        "quimb": lambda: network.contract(output_inds=net.output).data,
+    }
+
+
+def both(make: Callable[[], Tensor], params: list[Tensor], seed: Tensor) -> Callable[[], None]:
+    def call() -> None:
+        for p in params:
+            p.grad = None
+        make().backward(seed)
+
+    return call
+
+
+def quiet(make: Callable[[], Tensor]) -> Callable[[], Tensor]:
+    def call() -> Tensor:
+        with torch.no_grad():
+            return make()
+
+    return call
+
+
+def prepared(case: str) -> tuple[tk.Network, Any, dict[str, Tensor], list[Tensor]]:
+    net = wall(case)
+    drawn = tk.init.normal(net, seed=0, dtype="float32")
+    full = check_arrays(net, drawn)
+    arrays = {n: torch.as_tensor(a).requires_grad_(n in net.parameters) for n, a in full.items()}
+    return net, tk.plan(net, itemsize=4), arrays, [a for a in arrays.values() if a.requires_grad]
+
+
+def memory(case: str) -> None:
+    """Peak of forward + backward in a process of its own, in MiB, beside what the plan says."""
+    net, plan, arrays, _ = prepared(case)
+    size = prod(net.shape)
+    seed = torch.ones(net.shape)
+    small = tk.brick_wall(4, 2, depth=2, activation="relu")
+    few = {
+        n: torch.as_tensor(a).requires_grad_()
+        for n, a in check_arrays(small, tk.init.normal(small, seed=0, dtype="float32")).items()
+    }
+    tk.run(tk.plan(small), few, TORCH).sum().backward()  # what the libraries take by themselves
+    before = _high_water(reset=True)
+    tk.run(plan, arrays, TORCH).backward(seed)
+    print((_high_water() - before) / 2**20, plan.peak_backward / 2**20, 4 * size / 2**20)
+
+
+def _high_water(reset: bool = False) -> int:
+    """Bytes resident now (after a reset), or at most since."""
+    if reset:
+        with open("/proc/self/clear_refs", "w") as f:
+            f.write("5")
+    key = "VmRSS" if reset else "VmHWM"
+    with open("/proc/self/status") as f:
+        return next(int(line.split()[1]) * 1024 for line in f if line.startswith(key))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--only", default="", help="part of a case's name")
+    parser.add_argument("--quick", action="store_true", help="leave the naive way out where it takes seconds")
+    parser.add_argument("--memory", help="print the peak memory of one case, in MiB")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    warnings.filterwarnings("ignore")
+    if args.memory:
+        memory(args.memory)
+        return
+    rows, records = [], []
+    for case in CASES:
+        if args.only not in case:
+            continue
+        net, plan, arrays, params = prepared(case)
+        slow = args.quick and prod(net.shape) > 2**22
+        ways: dict[str, Callable[[], Tensor]] = {"tnkit": lambda p=plan, a=arrays: tk.run(p, a, TORCH)}
+        if not slow:
+            ways["naive"] = partial(naive(net), arrays)
+        ways |= peers(net, arrays)
+        want = ways["tnkit"]().detach()
+        for name, way in ways.items():
+            error = float((way() - want).norm() / want.norm())
+            assert error < 1e-4, f"{name} is wrong: {error}"
+        seed, buffer, source = torch.randn_like(want), torch.empty_like(want).flatten(), torch.randn(want.numel())
+        least = 3 if prod(net.shape) > 2**22 else 7
+        forward = medians(
+            {**{n: quiet(w) for n, w in ways.items()}, "copy": lambda b=buffer, s=source: b.copy_(s)},
+            threads=args.threads,
+            least=least,
+        )
+        step = medians({n: both(w, params, seed) for n, w in ways.items()}, threads=args.threads, least=least)
+        text = subprocess.run(
+            [sys.executable, __file__, "--memory", case], capture_output=True, text=True, check=True
+        ).stdout
+        peak, predicted, one = map(float, text.split())
+        cells = [case]
+        for took in (forward, step):
+            gains = [f"{took[n] / took['tnkit']:.1f}x {n}" for n in took if n not in ("tnkit", "copy")]
+            cells += [short(took["tnkit"]), f"{took['tnkit'] / forward['copy']:.1f}", ", ".join(gains)]
+        cells.append(f"{peak / one:.1f} ({predicted / one:.1f})")
+        rows.append(cells)
+        records.append({"case": case, "forward": forward, "both": step, "peak MiB": peak, "predicted MiB": predicted})
+        print(cells, flush=True)
+    headers = [
+        "weight",
+        "forward",
+        "copies",
+        "gain over",
+        "forward + backward",
+        "copies",
+        "gain over",
+        "peak, copies (predicted)",
+    ]
+    report(f"generate-{args.threads}", headers, rows, records, args.threads)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""Orders that follow the axes, windows, and runs of steps executed slice by slice: against the plain way, in float64."""
+
+import numpy as np
+import pytest
+import torch
+
+import tnkit as tk
+from tnkit import fuse, sweep
+from tnkit.execute import check_arrays
+from tnkit.lower import Contract, Group
+from tnkit.plan import _plan
+from tnkit.testing import oracle, random_network
+from tnkit_nn import TORCH
+
+WALLS = {
+    "binary": dict(sites=10, dim=2, depth=3, activation="relu"),
+    "odd": dict(sites=11, dim=2, depth=2, activation="tanh"),
+    "linear": dict(sites=10, dim=2, depth=3, activation=None),
+    "periodic": dict(sites=10, dim=2, depth=2, activation="sin", periodic=True),
+    "mixed": dict(sites=6, dim=[2, 3, 4, 5, 2, 3], depth=3, activation="tanh"),
+    "ternary": dict(sites=7, dim=3, depth=2, activation="relu"),
+    "four": dict(sites=5, dim=4, depth=3, activation="sin"),
+    "vectors": dict(sites=9, dim=2, depth=2, activation="tanh", start="vectors"),
+    "shared": dict(sites=10, dim=2, depth=3, activation="tanh", share=2),
+    "full": dict(sites=8, dim=2, depth=2, activation="relu", full=True),
+}
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Thresholds at which test-sized tensors are swept and sliced."""
+    monkeypatch.setattr(fuse, "LARGE", 2**8)
+    monkeypatch.setattr(fuse, "SLICE", 2**7)
+    monkeypatch.setattr(fuse, "_NEIGHBOURS", 2)
+    monkeypatch.setattr(sweep, "_STATE", 2**6)
+
+
+def wall(name):
+    net = tk.brick_wall(**WALLS[name])
+    arrays = check_arrays(net, tk.init.normal(net, seed=1))
+    return net, arrays
+
+
+def plainly(net, arrays):
+    """Every brick on the whole tensor, in the order of the nodes."""
+    dims = net.shape
+    inner = [n for n in net.nodes if isinstance(n, tk.Elementwise)]
+    if inner:
+        now = tk.ACTIVATIONS[inner[0].fn](np, plainly(inner[0].bodies[0], arrays))
+    else:
+        now = np.ones(())
+        for s, d in enumerate(dims):
+            start = [n for n in net.nodes if n.name == f"start_{s}"]
+            now = np.multiply.outer(now, arrays[start[0].array] if start else np.eye(d)[0])
+    for node in net.nodes:
+        if not node.name.startswith("brick"):
+            continue
+        a = int(node.name.split("_")[-1])
+        b = (a + 1) % len(dims)
+        brick = arrays[node.array]
+        if brick.ndim == 2:  # of the first column: what acts on [1, 0, ...]
+            brick = np.pad(brick[:, :, None, None], ((0, 0), (0, 0), (0, dims[a] - 1), (0, dims[b] - 1)))
+        now = np.moveaxis(np.tensordot(brick, now, axes=([2, 3], [a, b])), (0, 1), (a, b))
+    return now
+
+
+def grouped(net, **kw):
+    plan = _plan(net, "auto", 8, kw.get("dynamic"))
+    return plan, [s for s in plan.steps if isinstance(s, Group)]
+
+
+@pytest.mark.parametrize("name", WALLS)
+def test_sliced_walls_are_the_plain_ones(name, small):
+    net, arrays = wall(name)
+    plan, groups = grouped(net)
+    assert groups or net.multilinear  # one block's windows, or several with the function between them
+    want = plainly(net, arrays)
+    np.testing.assert_allclose(tk.run(plan, arrays), want, atol=1e-12 * abs(want).max())
+    tensors = {n: torch.as_tensor(a) for n, a in arrays.items()}
+    np.testing.assert_allclose(tk.run(plan, tensors, TORCH), want, atol=1e-12 * abs(want).max())
+
+
+@pytest.mark.parametrize("name", WALLS)
+def test_gradients_are_those_of_the_unsliced_plan(name, small, monkeypatch):
+    net, arrays = wall(name)
+    plan, _ = grouped(net)
+    monkeypatch.setattr(fuse, "LARGE", 2**40)
+    whole = _plan(net, "greedy", 8, None)
+    assert not any(isinstance(s, Group) for s in whole.steps)
+    seed = torch.as_tensor(np.random.default_rng(0).standard_normal(net.shape))
+    found = []
+    for way in (plan, whole):
+        tensors = {n: torch.as_tensor(a).requires_grad_(n in net.parameters) for n, a in arrays.items()}
+        tk.run(way, tensors, TORCH).backward(seed)
+        found.append({n: tensors[n].grad for n in net.parameters})
+    for n in net.parameters:
+        assert (found[0][n] - found[1][n]).norm() <= 1e-10 * found[1][n].norm(), n
+
+
+@pytest.mark.parametrize("name", ["mixed", "periodic", "shared"])
+def test_groups_under_every_transform(name, small):
+    net, arrays = wall(name)
+    plan, groups = grouped(net)
+    assert groups
+    names = list(net.parameters)
+    fixed = {n: torch.as_tensor(a) for n, a in arrays.items() if n not in names}
+    start = tuple(torch.as_tensor(arrays[n]) for n in names)
+
+    def make(*values):
+        return tk.run(plan, {**fixed, **dict(zip(names, values, strict=True))}, TORCH)
+
+    want = make(*start)
+    many = torch.vmap(make)(*[torch.stack([v, 2 * v]) for v in start])
+    torch.testing.assert_close(many[0], want)
+    torch.testing.assert_close(many[1], make(*[2 * v for v in start]))
+    tangents = tuple(torch.randn_like(v) for v in start)
+    _, slope = torch.func.jvp(make, start, tangents)
+    eps = 1e-6
+    near = [make(*[v + s * eps * t for v, t in zip(start, tangents, strict=True)]) for s in (1, -1)]
+    torch.testing.assert_close(slope, (near[0] - near[1]) / (2 * eps), rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(torch.compile(make, fullgraph=True, backend="aot_eager")(*start), want)
+
+
+def test_double_backward_through_groups(small):
+    net = tk.brick_wall(9, 2, 2, "tanh")
+    plan, groups = grouped(net)
+    assert groups
+    arrays = check_arrays(net, tk.init.normal(net, seed=3))
+    names = list(net.parameters)[-3:]
+    fixed = {n: torch.as_tensor(a) for n, a in arrays.items()}
+    probe = torch.as_tensor(np.random.default_rng(1).standard_normal(net.shape))
+
+    def make(*values):
+        return (tk.run(plan, {**fixed, **dict(zip(names, values, strict=True))}, TORCH) * probe).sum()
+
+    start = tuple(fixed[n].clone().requires_grad_() for n in names)
+    assert torch.autograd.gradcheck(make, start)
+    assert torch.autograd.gradgradcheck(make, start)
+
+
+def test_groups_under_autocast_and_in_half_precision(small):
+    net, arrays = wall("binary")
+    plan, _ = grouped(net)
+    tensors = {n: torch.as_tensor(a, dtype=torch.float32) for n, a in arrays.items()}
+    want = tk.run(plan, tensors, TORCH)
+    with torch.autocast("cpu", torch.bfloat16):
+        got = tk.run(plan, tensors, TORCH)
+    assert (got.float() - want).norm() < 0.05 * want.norm()
+    half = tk.run(plan, {n: t.bfloat16() for n, t in tensors.items()}, TORCH)
+    assert half.dtype == torch.bfloat16 and (half.float() - want).norm() < 0.05 * want.norm()
+
+
+@pytest.mark.parametrize("leftwards", [False, True])
+def test_windows_never_permute_the_state(leftwards):
+    net = tk.brick_wall(14, 2, 1, start="open")
+    state = tk.Node("x", tuple(f"x{s}" for s in range(14)))
+    whole = tk.Network((*net.nodes, state), net.output[:14], net.sizes)
+    terms = [n.inds for n in whole.nodes]
+    path = sweep.windows(terms, whole.output, whole.sizes, leftwards)
+    assert path is not None
+    plan = _plan(whole, lambda *_, **__: path, 8, None)
+    big = [s for s in plan.steps if isinstance(s, Contract) and s.size == 2**14]  # a window has 2^12
+    assert 2 <= len(big) <= 4  # 13 bricks in a few windows
+    for step in big:
+        large = int(plan.slot_sizes[step.operands[1]] > plan.slot_sizes[step.operands[0]])
+        assert step.views[large].permute is None and step.result.permute is None
+    arrays = tk.init.normal(whole, seed=0)
+    np.testing.assert_allclose(tk.run(plan, arrays), oracle(whole, arrays), atol=1e-12)
+
+
+def test_sweeps_are_asked_for_only_where_they_apply():
+    small = [("a", "b"), ("b", "c")]
+    assert sweep.windows(small, ("a", "c"), dict(a=2, b=2, c=2)) is None  # no state
+    sizes = {**{f"x{k}": 2 for k in range(12)}, "y": 2, "z": 64}
+    state = tuple(f"x{k}" for k in range(12))
+    assert sweep.windows([state, ("x0", "z")], (*state[1:], "z"), sizes) is None  # the state would grow
+    assert sweep.windows([state, ("x0", "y"), ("x0",)], (*state[1:], "y"), sizes) is None  # a hyperedge
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_networks_with_everything_sliced(seed, small):
+    net, arrays = random_network(seed, nonlinear=seed % 2 == 1)
+    plan, _ = grouped(net)
+    full = check_arrays(net, arrays)
+    np.testing.assert_allclose(tk.run(plan, full), oracle(net, full), atol=1e-9)
+
+
+def test_interval_order_is_the_best_of_its_kind():
+    rng = np.random.default_rng(0)
+    for _ in range(10):
+        dims = rng.integers(2, 30, size=7)
+        terms = [(f"i{k}", f"i{k + 1}") for k in range(6)]
+        sizes = {f"i{k}": int(d) for k, d in enumerate(dims)}
+        path = sweep.intervals(terms, ("i0", "i6"), sizes, bytes_weight=0.0)
+        best = np.zeros((7, 7))
+        for length in range(2, 7):  # the textbook's matrix-chain recursion
+            for a in range(7 - length):
+                b = a + length
+                best[a, b] = min(best[a, m] + best[m, b] + 2 * dims[a] * dims[m] * dims[b] for m in range(a + 1, b))
+        net = tk.Network([tk.Node(f"A{k}", t) for k, t in enumerate(terms)], ("i0", "i6"), sizes)
+        assert tk.plan(net, lambda *_, p=path, **__: p).flops == best[0, 6]
