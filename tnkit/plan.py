@@ -15,8 +15,8 @@ from typing import Any
 from tabulate import tabulate
 
 from tnkit.fuse import Made, fused
-from tnkit.lower import Apply, Contract, Group, Program, Reduce, Step, last_use, lower_pair, lower_single
-from tnkit.memory import Memory, layouts
+from tnkit.lower import Apply, Contract, Group, Program, Reduce, Step, dense, last_use, lower_pair, lower_single
+from tnkit.memory import Memory, backward_peak, forward_peak, layouts
 from tnkit.network import Elementwise, Network, Node
 from tnkit.ordering import Optimizer, Path, find_path
 from tnkit.sweep import intervals, places, windows
@@ -88,8 +88,7 @@ class Plan:
     @cached_property
     def slot_sizes(self) -> tuple[int, ...]:
         """Entries of the tensor in each slot."""
-        shapes = self.network.array_shapes
-        return tuple([prod(shapes[name]) for name in self.inputs] + [step.size for step in self.steps])
+        return self._memory.sizes
 
     @cached_property
     def largest(self) -> int:
@@ -102,62 +101,25 @@ class Plan:
 
         Temporaries inside an activation are not counted.
         """
-        memory, sizes, n = self._memory, self.slot_sizes, len(self.inputs)
-        users = [0] * len(sizes)  # slots alive that read a slot's memory
-        live = top = sum(sizes[:n])
-        for k, dead in enumerate(self.last_use):
-            target = memory.base[n + k]
-            users[target] += 1
-            live += sizes[target] if target == n + k else 0
-            top = max(top, live + sum(memory.copied[k]))
-            for s in dead:
-                base = memory.base[s]
-                users[base] -= 1
-                live -= sizes[base] if base >= n and users[base] == 0 else 0
-        return top * self.itemsize
+        return forward_peak(self._memory, self.steps, self.last_use) * self.itemsize
 
     @cached_property
     def peak_backward(self) -> int:
-        """Bytes alive at most during forward and backward: what autograd keeps plus the gradients alive.
+        """Bytes alive at most during forward and backward: what autograd keeps, the result, the gradients alive.
 
         As if every input needed a gradient; an activation is taken to keep its arguments and its result.
         """
-        saved, _ = self._saved()
-        sizes, n = self.slot_sizes, len(self.inputs)
-        kept = sum(sizes[:n]) + sum(saved)
-        grads = {self.output: sizes[self.output]}
-        top = max(self.peak // self.itemsize, kept + sizes[self.output])
-        for k in reversed(range(len(self.steps))):
-            step = self.steps[k]
-            made = sum(sizes[s] for s in step.operands) if not _passes(step) else 0
-            top = max(top, kept + sum(grads.values()) + made)
-            grads.pop(step.target, None)
-            grads.update({s: sizes[s] for s in step.operands})
-            kept -= saved[k]
-        return top * self.itemsize
+        return backward_peak(self._memory, self.steps, self.output, self.last_use) * self.itemsize
 
-    def _saved(self) -> tuple[list[int], dict[int, int]]:
-        """Entries that autograd begins to keep at each step, beside the inputs, and the step at which a slot's begin."""
-        memory, sizes, n = self._memory, self.slot_sizes, len(self.inputs)
-        saved, first = [0] * len(self.steps), {}
-        for k, step in enumerate(self.steps):
-            slots: list[int] = []
-            if isinstance(step, Contract):
-                saved[k] += sum(memory.copied[k])
-                slots = [s for s, copied in zip(step.operands, memory.copied[k], strict=True) if not copied]
-            elif isinstance(step, Group):
-                slots = list(step.operands)
-            elif isinstance(step, Apply) and not _passes(step):
-                slots = [*step.operands, step.target]
-            for base in {memory.base[s] for s in slots}:
-                if base >= n and base not in first:
-                    first[base] = k
-                    saved[k] += sizes[base]
-        return saved, first
+    @cached_property
+    def recomputed(self) -> int:
+        """Floating-point operations that backward does a second time, because a slice's intermediates are not kept."""
+        return sum(step.flops for step in self.steps if isinstance(step, Group))
 
     @cached_property
     def _memory(self) -> Memory:
-        return layouts([self.network.array_shapes[name] for name in self.inputs], self.steps)
+        shapes = self.network.array_shapes
+        return layouts([(shapes[name], dense(shapes[name])) for name in self.inputs], self.steps)
 
     # -- text -------------------------------------------------------------------------------------------------------
     def __repr__(self) -> str:
@@ -194,11 +156,6 @@ def _kind(step: Step) -> str:
     if isinstance(step, Apply):
         return step.fn if isinstance(step.fn, str) else getattr(step.fn, "__name__", "fn")
     return "reduce" if isinstance(step, Reduce) else "multiply" if step.multiply else "matmul"
-
-
-def _passes(step: Step) -> bool:
-    """Whether a step's gradient is the result's own, so that nothing is kept and nothing is made."""
-    return isinstance(step, Apply) and step.fn in ("add", "identity")
 
 
 def _short(number: float) -> str:
@@ -278,7 +235,8 @@ class _Builder:
         trial = _Builder.__new__(_Builder)
         trial.inputs, trial.steps, trial.made, trial.dynamic = tuple(map(str, range(len(terms)))), [], [], None
         trial.follow(path, [(k, t) for k, (_, t) in enumerate(terms)], net, order, rank)
-        copied = layouts([tuple(net.sizes[i] for i in t) for _, t in terms], trial.steps).copied
+        shapes = [tuple(net.sizes[i] for i in t) for _, t in terms]
+        copied = layouts([(shape, dense(shape)) for shape in shapes], trial.steps).copied
         moved = sum(s.read + s.size for s in trial.steps) + 2 * sum(map(sum, copied))
         return sum(s.flops for s in trial.steps) + FLOPS_PER_BYTE * self.itemsize * moved
 
