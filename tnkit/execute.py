@@ -19,14 +19,20 @@ __all__ = ["NUMPY", "Ops", "check_arrays", "constant", "contract", "run"]
 
 
 def _numpy_group(step: Group, operands: list[Any]) -> np.ndarray:
+    if not step.counts:
+        done: np.ndarray = execute(step.body, operands, NUMPY)
+        return done
     views = [fronted(x, axes, np.transpose) for x, axes in zip(operands, step.axes, strict=True)]
     out, result = None, None
     for at in product(*map(range, step.counts)):
         made = execute(step.body, [x[part(at, axes)] for x, axes in zip(views, step.axes, strict=True)], NUMPY)
         if out is None:
-            result = np.empty(step.shape, made.dtype)
+            result = (np.zeros if step.summed else np.empty)(step.shape, made.dtype)
             out = fronted(result, step.out_axes, np.transpose)
-        out[at] = made
+        if step.summed:
+            out[part(at, step.out_axes)] += made
+        else:
+            out[at] = made
     assert result is not None
     return result
 
@@ -42,6 +48,7 @@ NUMPY = Ops(
     mixes=True,
     array=(np.ndarray, np.generic),
     methods={"permute": "{x}.transpose({axes})", "swap": "{x}.swapaxes(-1, -2)"},
+    home="tnkit.execute:NUMPY",
 )
 
 

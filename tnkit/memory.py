@@ -23,8 +23,10 @@ class Memory:
     ----------
     inputs
         How many of the slots are inputs.
+    layout
+        Shape and strides of the tensor in each slot.
     sizes
-        Entries of the tensor in each slot.
+        Its entries.
     copied
         What each step copies, an operand.
     base
@@ -34,6 +36,7 @@ class Memory:
     """
 
     inputs: int
+    layout: tuple[Layout, ...]
     sizes: Ints
     copied: tuple[Ints, ...]
     base: Ints
@@ -55,8 +58,9 @@ def layouts(inputs: Sequence[Layout], steps: Sequence[Step]) -> Memory:
             shape = viewed(View(reshape=step.result.reshape), shape, dense(shape))[0]
             layout.append(viewed(View(step.result.permute), shape, dense(shape))[:2])
         elif isinstance(step, Group):
-            within = _inside(step, layout)
-            layout.append((step.shape, dense(step.shape)))
+            inner = _slice(step, layout)
+            within = _inside(step, inner)
+            layout.append((step.shape, dense(step.shape)) if step.counts else inner.layout[step.body.output])
         elif isinstance(step, Reduce):
             layout.append(_reduced(step, *layout[step.operand]))
             owner = step.target if step.axes else base[step.operand]
@@ -69,21 +73,26 @@ def layouts(inputs: Sequence[Layout], steps: Sequence[Step]) -> Memory:
         inside.append(within)
     sizes = (*(prod(shape) for shape, _ in inputs), *(step.size for step in steps))
     forward, backward = zip(*inside, strict=True) if inside else ((), ())
-    return Memory(len(inputs), sizes, tuple(copied), tuple(base), forward, backward)
+    return Memory(len(inputs), tuple(layout), sizes, tuple(copied), tuple(base), forward, backward)
 
 
-def _inside(step: Group, layout: Sequence[Layout]) -> tuple[int, int]:
-    """Entries that one slice of a group takes at most beside the operands and the result, forward and in backward."""
+def _slice(step: Group, layout: Sequence[Layout]) -> Memory:
+    """What one slice of a group does with memory."""
     held = []
     for s, axes in zip(step.operands, step.axes, strict=True):
         shape, strides = layout[s]
         rest = [k for k in range(len(shape)) if k not in axes]
         held.append((tuple(shape[k] for k in rest), tuple(strides[k] for k in rest)))
-    memory = layouts(held, step.body.steps)
-    given = sum(memory.sizes[: len(held)])
-    slice_of_result = memory.sizes[step.body.output] if not step.counts else 0  # not sliced: it is the result itself
-    forward = forward_peak(memory, step.body.steps, step.body.last_use) - given - slice_of_result
-    return forward, backward_peak(memory, step.body.steps, step.body.output, step.body.last_use) - given
+    return layouts(held, step.body.steps)
+
+
+def _inside(step: Group, memory: Memory) -> tuple[int, int]:
+    """Entries that one slice of a group takes at most beside the operands and the result, forward and in backward."""
+    given, result = sum(memory.sizes[: memory.inputs]), memory.sizes[step.body.output]
+    forward = forward_peak(memory, step.body.steps, step.body.last_use) - given
+    backward = backward_peak(memory, step.body.steps, step.body.output, step.body.last_use) - given
+    # where nothing is sliced, a slice's result and gradients are those of the step itself
+    return (forward, backward) if step.counts else (forward - result, backward - result - given)
 
 
 def forward_peak(memory: Memory, steps: Sequence[Step], last_use: Sequence[Ints]) -> int:

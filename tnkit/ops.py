@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,8 @@ class Ops:
         Type of the library's arrays, so that another library's are refused; any by default.
     methods
         ``"permute"`` and ``"swap"`` as methods, ``"{x}.transpose({axes})"``, where those are faster than the functions.
+    home
+        Where it is found, ``"tnkit.execute:NUMPY"``, so that other processes use theirs.
     key
         A number of its own, by which code written for it is found.
     """
@@ -58,7 +61,20 @@ class Ops:
     mixes: bool = False
     array: type | tuple[type, ...] = object
     methods: Mapping[str, str] = field(default_factory=dict)
+    home: str = ""
     key: int = field(default_factory=count().__next__, init=False)
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        """By name: another process has its own."""
+        if not self.home:
+            raise TypeError(f"Ops {self.name!r} cannot be sent to another process: it has no home, as 'module:NAME'")
+        return _at_home, (self.home,)
+
+
+def _at_home(home: str) -> Ops:
+    module, name = home.split(":")
+    found: Ops = getattr(import_module(module), name)
+    return found
 
 
 def fronted(x: Any, axes: tuple[int | None, ...], permute: Callable[[Any, tuple[int, ...]], Any]) -> Any:
