@@ -32,6 +32,8 @@ class Ops:
         ``swap(x)``: exchange the last two axes.
     like
         ``like(a, x)``: the numpy array ``a`` in the library, dtype and device of ``x``.
+    zeros
+        ``zeros(shape, x)``: dtype and device of ``x``.
     spread
         ``spread(a, b)``: a matrix ``(n, k)`` times each of a batch ``(f, k, g)``.
     group
@@ -55,6 +57,7 @@ class Ops:
     permute: Callable[[Any, tuple[int, ...]], Any]
     swap: Callable[[Any], Any]
     like: Callable[[np.ndarray, Any], Any]
+    zeros: Callable[[tuple[int, ...], Any], Any]
     spread: Callable[[Any, Any], Any]
     group: Callable[[Group, list[Any]], Any]
     own: Mapping[str, Callable[..., Any]] = field(default_factory=dict)

@@ -203,9 +203,9 @@ def _short(number: float) -> str:
 #: Operations in the time of moving one byte (measured: 85 GFLOP/s beside 4 GB/s).
 FLOPS_PER_BYTE = 21
 #: Choices of slices that are planned before a limit is given up.
-_ATTEMPTS = 12
-#: More slices than this take days: a limit that needs them is refused.
-_MOST_SLICES = 2**26
+_ATTEMPTS = 60
+#: A limit that needs more slices than this is refused: it would take days.
+_MOST_SLICES = 2**20
 #: From so many entries on, a result is worth looking at more orders than the optimizer's own.
 _WORTH_ORDERS = 2**10
 
@@ -386,18 +386,18 @@ def _sliced(whole: Plan, builder: _Builder, optimizer: str | Optimizer, limit: f
         step = sliced_step(net, sliced, builder.slots, program, len(whole.inputs), build)
         return replace(whole, steps=(step,), output=step.target, last_use=last_use((step,), step.target))
 
+    before = None
     for _ in range(_ATTEMPTS):
         sliced = choose(builder.made, allowed, room, slices) if room > 0 else None
-        if sliced is None:
+        if sliced is None or prod(net.sizes[i] for i in sliced) > max(_MOST_SLICES, slices):
             break
-        if prod(net.sizes[i] for i in sliced) > max(_MOST_SLICES, slices):
-            break
-        found = planned(sliced, map(list, whole.paths))
-        least = min(least, found, key=lambda p: p.peak)
-        if limit is None or found.peak <= limit:
-            again = planned(sliced, None)  # a slice may have a better order of its own
-            return min((p for p in (found, again) if limit is None or p.peak <= limit), key=_time)
-        room *= max(0.25, min(0.9, (limit - given * itemsize) / (found.peak - given * itemsize)))
+        if sliced != before:
+            found = planned(sliced, map(list, whole.paths))
+            least = min(least, found, key=lambda p: p.peak)
+            if limit is None or found.peak <= limit:
+                again = planned(sliced, None)  # a slice may have a better order of its own
+                return min((p for p in (found, again) if limit is None or p.peak <= limit), key=_time)
+        before, room = sliced, 0.7 * room  # what is alive beside a step's own tensors is known of a plan only
     wanted = [f"memory_limit={_short(limit)}B"] if limit is not None else []
     wanted += [f"{slices} slices"] if slices > 1 else []
     raise ValueError(

@@ -61,6 +61,8 @@ def choose(made: Sequence[Made], allowed: Sequence[str], entries: float, count: 
     for m in made:
         sizes |= m.sizes
     usable = [i for i in allowed if i in sizes]
+    if not usable:
+        return None
     search = _Search(made, usable, sizes)
     rng = np.random.default_rng(0)
     trials = (search.run(entries, count, rng, 0.3 * (trial > 0)) for trial in range(_TRIALS))

@@ -133,6 +133,7 @@ TORCH = Ops(
     permute=torch.permute,
     swap=lambda x: x.mT,
     like=_like,
+    zeros=lambda shape, x: torch.zeros(shape, dtype=x.dtype, device=x.device),
     spread=_spread,
     group=_group,
     own={"relu": torch.relu},
