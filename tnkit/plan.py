@@ -16,7 +16,7 @@ from tabulate import tabulate
 
 from tnkit.checkpoint import checkpointed
 from tnkit.fuse import Made, fused
-from tnkit.lower import Apply, Contract, Group, Program, Reduce, Step, dense, last_use, lower_pair, lower_single
+from tnkit.lower import Apply, Group, Program, Reduce, Step, dense, last_use, lower_pair, lower_single
 from tnkit.memory import Memory, backward_peak, forward_peak, layouts
 from tnkit.network import Elementwise, Network, Node
 from tnkit.ordering import Optimizer, Path, find_path
@@ -165,7 +165,7 @@ class Plan:
 
 def _rows(steps: Sequence[Step], names: list[str], mark: str) -> list[tuple[str, ...]]:
     """A line a step; those of a group, below it, are numbered within it."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for k, step in enumerate(steps):
         new = f"{mark}#{k}"
         names.append(new)
@@ -214,7 +214,12 @@ class _Builder:
     """Slots and steps of the plan under construction."""
 
     def __init__(
-        self, net: Network, optimizer: str | Optimizer, itemsize: int, dynamic: str | None, given: Iterable[Path] | None = None
+        self,
+        net: Network,
+        optimizer: str | Optimizer,
+        itemsize: int,
+        dynamic: str | None,
+        given: Iterable[Path] | None = None,
     ) -> None:
         self.given = None if given is None else iter(given)  # a path a region, instead of a search
         self.inputs = tuple(dict.fromkeys(leaf.array for leaf in net.leaves))
@@ -343,7 +348,9 @@ def _plan(
     steps = builder.steps
     if dynamic is None:
         steps, output = fused(steps, builder.made, len(builder.inputs), output)
-    made = Plan(net, builder.inputs, tuple(steps), output, tuple(builder.paths), itemsize, dynamic, last_use(steps, output))
+    made = Plan(
+        net, builder.inputs, tuple(steps), output, tuple(builder.paths), itemsize, dynamic, last_use(steps, output)
+    )
     if slices > 1 or (memory_limit is not None and made.peak > memory_limit):
         made = _sliced(made, builder, optimizer, memory_limit, slices)
     return made if checkpoint is False else _checkpointed(made, None if checkpoint is True else checkpoint)
@@ -358,7 +365,9 @@ def _check_dynamic(net: Network, dynamic: str | None, bounded: bool) -> None:
         if isinstance(leaf.fixed, str) and dynamic in leaf.inds:
             raise ValueError(f"dynamic index {dynamic!r} is on node {leaf.name!r}, a constant of fixed shape")
     if bounded:
-        raise ValueError(f"dynamic index {dynamic!r}: what has no size cannot be bounded; plan one batch size, or no limit")
+        raise ValueError(
+            f"dynamic index {dynamic!r}: what has no size cannot be bounded; plan one batch size, or no limit"
+        )
 
 
 def _time(way: Plan) -> float:
@@ -371,7 +380,9 @@ def _sliced(whole: Plan, builder: _Builder, optimizer: str | Optimizer, limit: f
     net, itemsize = whole.network, whole.itemsize
     end = builder.next_slot - 1 if builder.steps else whole.output
     program = Program(tuple(builder.steps), end, last_use(builder.steps, end))
-    allowed = sorted(candidates(net), key=lambda i: i not in net.output)  # the output's first: sums end one after another
+    allowed = sorted(
+        candidates(net), key=lambda i: i not in net.output
+    )  # the output's first: sums end one after another
     given = sum(prod(s) for s in net.array_shapes.values()) + prod(net.shape)
     room = float("inf") if limit is None else limit / itemsize - given
     least = whole
