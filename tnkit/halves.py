@@ -20,6 +20,9 @@ __all__ = ["halved"]
 #: An index on more nodes than this binds none of them to another.
 _MANY_USERS = 16
 
+#: So few nodes are taken off one by one, the least bound first: what they cost is little, and refined later.
+_FEW = 4
+
 Matrix = NDArray[Any]
 
 
@@ -83,8 +86,8 @@ def _weights(inputs: Sequence[Sequence[str]], sizes: Mapping[str, int]) -> Matri
 def _cut(weights: Matrix, seen: Matrix, balance: float) -> NDArray[np.bool_]:
     """For each node whether it is in the second half: the best cut along the Fiedler vector, then single moves."""
     n = len(weights)
-    if n == 2:
-        return np.array([False, True])
+    if n <= _FEW:
+        return np.arange(n) == np.argmin(weights.sum(1))
     order = np.argsort(np.linalg.eigh(np.diag(seen.sum(1)) - seen)[1][:, 1], kind="stable")
     sorted_ = weights[np.ix_(order, order)]
     passing = np.cumsum(sorted_.sum(1) - 2 * np.tril(sorted_).sum(1))[:-1]

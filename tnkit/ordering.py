@@ -29,6 +29,8 @@ Optimizer = Callable[[Sequence[Any], Any, Mapping[str, int], Any], Any]
 #: Multiply-adds in the time of writing one entry and reading it again (``tnkit.plan.FLOPS_PER_BYTE``, 4 bytes an entry; twice
 #: that for float64): a tree of a few more operations is faster if it writes less.
 WRITE = 84
+#: The same while trees are sought: the best for operations are near the best for both, and easier to find.
+_SOUGHT = 8
 #: From this many multiply-adds on (seconds), a second of search is cheaper than contracting a poor path.
 _WORTH_A_SEARCH = 1e11
 #: Up to this many nodes the exact order is found within milliseconds.
@@ -60,14 +62,14 @@ def hyper(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], memory
     """Many greedy trees and many made of halves, refined, and the best of them refined further: about a second; seeded."""
     n, rng = len(inputs), np.random.default_rng(0)
     trees = []
-    for seed in range(max(1, min(16, 3200 // n))):
-        wide = {} if seed % 2 else {"costmod": (0.3, 1.5), "temperature": (0.1, 1.0)}
-        trees.append(_sampled(inputs, output, sizes, max(1, min(32, 25_000 // n)), seed, **wide))
+    for seed in range(max(1, min(16, 3_200 // n))):
+        wide: dict[str, Any] = {} if seed % 2 else {"costmod": (0.3, 1.5), "temperature": (0.1, 1.0)}
+        trees.append(_sampled(inputs, output, sizes, max(1, min(32, 20_000 // n)), seed, **wide))
         if n <= 4 * _HALVED_NODES:
-            trees.append(Tree(inputs, output, sizes, halved(inputs, sizes, rng.uniform(0.1, 0.48), rng), WRITE))
-    for leaves, solves, best in ((6, 150, len(trees)), (8, 300, 6), (10, 100, 2)):
+            trees.append(Tree(inputs, output, sizes, halved(inputs, sizes, rng.uniform(0.1, 0.48), rng), _SOUGHT))
+    for leaves, solves, best in ((6, 100, len(trees)), (8, 200, 6)):
         trees = sorted((refine_(tree, leaves, solves) for tree in trees[:best]), key=lambda t: t.total)
-    return trees[0].path
+    return min((refine_(tree.weighed(WRITE), 8, 200) for tree in trees[:4]), key=lambda t: t.total).path
 
 
 def auto(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], memory_limit: Any = None) -> Path:
@@ -75,12 +77,11 @@ def auto(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], memory_
     n = len(inputs)
     if n <= _FEW_NODES:
         return optimal(inputs, output, sizes, memory_limit)
-    trees = [_sampled(inputs, output, sizes, max(1, min(32, 6_400 // n)), 0)]
+    trees = [_sampled(inputs, output, sizes, max(1, min(16, 6_400 // n)), 0)]
     if n <= _HALVED_NODES:
-        trees.append(_sampled(inputs, output, sizes, 8, 1, costmod=(0.5, 1.0), temperature=(0.3, 1.0)))
-        trees += [Tree(inputs, output, sizes, halved(inputs, sizes, balance), WRITE) for balance in (0.25, 0.4)]
-    best = min((refine_(tree, 6, 60) for tree in trees), key=lambda t: t.total)
-    path = refine_(best, 8, 60).path
+        trees += [Tree(inputs, output, sizes, halved(inputs, sizes, balance), _SOUGHT) for balance in (0.25, 0.4)]
+    best = min((refine_(tree, 6, 20) for tree in trees), key=lambda t: t.total)
+    path = refine_(refine_(best, 8, 40).weighed(WRITE), 6, 30).path
     if path_flops(inputs, output, sizes, path) > _WORTH_A_SEARCH:
         other = hyper(inputs, output, sizes, memory_limit)
         path = min(path, other, key=lambda p: path_flops(inputs, output, sizes, p))
@@ -96,7 +97,7 @@ def _sampled(
     steps, _ = optimize_random_greedy_track_flops(
         [list(t) for t in inputs], list(output), dict(sizes), ntrials=trials, seed=seed, use_ssa=True, **ranges
     )
-    return Tree(inputs, output, sizes, pairs(steps, len(inputs)), WRITE)
+    return Tree(inputs, output, sizes, pairs(steps, len(inputs)), _SOUGHT)
 
 
 OPTIMIZERS: dict[str, Optimizer] = {

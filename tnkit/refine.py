@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from heapq import heappop, heappush
 from math import prod
 
@@ -131,6 +132,13 @@ class Tree:
         for k, kids, cost in new:
             self.kids[k], self.costs[k] = kids, cost
         return True
+
+    def weighed(self, write: int) -> Tree:
+        """A copy in which writing has another weight."""
+        tree = copy(self)
+        tree.write, tree.legs, tree.kids = write, list(self.legs), dict(self.kids)
+        tree.costs = {k: tree._cost(a, b, tree.legs[k]) for k, (a, b) in tree.kids.items()}
+        return tree
 
     def _cost(self, a: int, b: int, result: frozenset[str]) -> float:
         sizes = self.sizes  # floats: an outer product of thousands of axes is infinite, not an error
