@@ -105,4 +105,4 @@ def _cut(weights: Matrix, seen: Matrix, balance: float) -> NDArray[np.bool_]:
         if not gain[k] > 1e-9:
             break
         side[k] = -side[k]
-    return side > 0
+    return np.asarray(side > 0)

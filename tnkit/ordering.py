@@ -12,6 +12,7 @@ from contextlib import suppress
 from copy import copy, deepcopy
 from functools import reduce
 from inspect import signature
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -61,9 +62,11 @@ def random_greedy(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int]
 def hyper(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], memory_limit: Any = None) -> Path:
     """Many greedy trees and many made of halves, refined, and the best of them refined further: about a second; seeded."""
     n, rng = len(inputs), np.random.default_rng(0)
-    trees = []
+    trees = [_cool(inputs, output, sizes)]
     for seed in range(max(1, min(16, 3_200 // n))):
-        wide: dict[str, Any] = {} if seed % 2 else {"costmod": (0.3, 1.5), "temperature": (0.1, 1.0)}
+        wide: dict[str, Any] = (
+            {} if seed % 2 or n > _HALVED_NODES else {"costmod": (0.3, 1.5), "temperature": (0.1, 1.0)}
+        )
         trees.append(_sampled(inputs, output, sizes, max(1, min(32, 20_000 // n)), seed, **wide))
         if n <= 4 * _HALVED_NODES:
             trees.append(Tree(inputs, output, sizes, halved(inputs, sizes, rng.uniform(0.1, 0.48), rng), _SOUGHT))
@@ -77,7 +80,7 @@ def auto(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], memory_
     n = len(inputs)
     if n <= _FEW_NODES:
         return optimal(inputs, output, sizes, memory_limit)
-    trees = [_sampled(inputs, output, sizes, max(1, min(16, 6_400 // n)), 0)]
+    trees = [_sampled(inputs, output, sizes, max(1, min(16, 6_400 // n)), 0), _cool(inputs, output, sizes)]
     if n <= _HALVED_NODES:
         trees += [Tree(inputs, output, sizes, halved(inputs, sizes, balance), _SOUGHT) for balance in (0.25, 0.4)]
     best = min((refine_(tree, 6, 20) for tree in trees), key=lambda t: t.total)
@@ -94,10 +97,21 @@ def _sampled(
     """The tree of fewest operations among randomised greedy ones; ``ranges`` of their ``costmod`` and ``temperature``."""
     from cotengrust import optimize_random_greedy_track_flops
 
+    if len(inputs) > _HALVED_NODES:  # wild trials make tensors of thousands of axes there, in seconds
+        ranges = {"costmod": (0.1, 1.0), "temperature": (0.001, 0.1)} | ranges
+    letter: dict[str, str] = {}
+    for i in chain.from_iterable(inputs):
+        letter.setdefault(i, oe.get_symbol(len(letter)))
     steps, _ = optimize_random_greedy_track_flops(
-        [list(t) for t in inputs], list(output), dict(sizes), ntrials=trials, seed=seed, use_ssa=True, **ranges
-    )
+        [[letter[i] for i in t] for t in inputs], [letter[i] for i in output], {letter[i]: sizes[i] for i in letter},
+        ntrials=trials, seed=seed, use_ssa=True, **ranges,
+    )  # fmt: skip
     return Tree(inputs, output, sizes, pairs(steps, len(inputs)), _SOUGHT)
+
+
+def _cool(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int]) -> Tree:
+    """The greedy tree that keeps results small before all, hardly randomised: for chains and trees the best there is."""
+    return _sampled(inputs, output, sizes, 1, 0, costmod=(0.3, 0.5), temperature=(0.001, 0.002))
 
 
 OPTIMIZERS: dict[str, Optimizer] = {

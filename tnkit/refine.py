@@ -50,7 +50,7 @@ class Tree:
     Attributes
     ----------
     legs
-        Indices of every tensor.
+        Indices of every tensor, numbered as they first occur.
     kids
         Result -> the two tensors that it is made of.
     costs
@@ -62,10 +62,15 @@ class Tree:
     def __init__(
         self, inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], steps: Steps, write: int
     ) -> None:
-        self.n, self.sizes, self.write = len(inputs), sizes, write
-        self.legs = [frozenset(t) for t in inputs]
+        number: dict[str, int] = {}  # sets of numbers have one order in every process, sets of strings have not
+        for t in inputs:
+            for i in t:
+                number.setdefault(i, len(number))
+        self.n, self.write = len(inputs), write
+        self.sizes = [sizes[i] for i in number]
+        self.legs = [frozenset([number[i] for i in t]) for t in inputs]
         self.kids: dict[int, tuple[int, int]] = {}
-        count = _counts([*self.legs, frozenset(output)])
+        count = _counts([*self.legs, frozenset([number[i] for i in output])])
         for a, b in steps:
             self.kids[len(self.legs)] = (a, b)
             self.legs.append(_joined(self.legs[a], self.legs[b], count))
@@ -80,7 +85,8 @@ class Tree:
     @property
     def path(self) -> list[tuple[int, ...]]:
         """The tree as a path of positions."""
-        number, out = {k: k for k in range(self.n)}, []
+        number = {k: k for k in range(self.n)}
+        out: Steps = []
         stack = [self.root] if self.kids else []
         while stack:
             waiting = [c for c in self.kids[stack[-1]] if c not in number]
@@ -113,10 +119,11 @@ class Tree:
         from cotengrust import optimize_optimal
 
         inputs, output = [self.legs[k] for k in ends], self.legs[inner[0]]
-        sizes = {i: self.sizes[i] for t in inputs for i in t}
+        letter = {i: chr(192 + k) for k, i in enumerate(dict.fromkeys(i for t in inputs for i in t))}
         found = optimize_optimal(
-            [list(t) for t in inputs], list(output), sizes, minimize=f"combo-{self.write}", simplify=False, use_ssa=True
-        )
+            [[letter[i] for i in t] for t in inputs], [letter[i] for i in output],
+            {letter[i]: self.sizes[i] for i in letter}, minimize=f"combo-{self.write}", simplify=False, use_ssa=True,
+        )  # fmt: skip
         count = _counts([*inputs, output])
         names = [*ends, *reversed(inner)]  # numbers are used again, the root's for the root
         before, old = sum(self.costs[k] for k in inner), {k: self.legs[k] for k in inner}
@@ -140,21 +147,21 @@ class Tree:
         tree.costs = {k: tree._cost(a, b, tree.legs[k]) for k, (a, b) in tree.kids.items()}
         return tree
 
-    def _cost(self, a: int, b: int, result: frozenset[str]) -> float:
+    def _cost(self, a: int, b: int, result: frozenset[int]) -> float:
         sizes = self.sizes  # floats: an outer product of thousands of axes is infinite, not an error
         space = prod([sizes[i] for i in self.legs[a] | self.legs[b]], start=1.0)
         return space + self.write * prod([sizes[i] for i in result], start=1.0)
 
 
-def _counts(terms: Iterable[Iterable[str]]) -> dict[str, int]:
-    count: dict[str, int] = {}
+def _counts(terms: Iterable[Iterable[int]]) -> dict[int, int]:
+    count: dict[int, int] = {}
     for t in terms:
         for i in t:
             count[i] = count.get(i, 0) + 1
     return count
 
 
-def _joined(a: frozenset[str], b: frozenset[str], count: dict[str, int]) -> frozenset[str]:
+def _joined(a: frozenset[int], b: frozenset[int], count: dict[int, int]) -> frozenset[int]:
     """Indices of the product of two tensors; ``count``, of the tensors that carry an index, is brought up to date."""
     for i in a & b:
         count[i] -= 1
