@@ -83,11 +83,12 @@ def _weights(inputs: Sequence[Sequence[str]], sizes: Mapping[str, int]) -> Matri
     return weights
 
 
-def _cut(weights: Matrix, seen: Matrix, balance: float) -> NDArray[np.bool_]:
+def _cut(weights: Matrix, seen: Matrix, balance: float) -> list[bool]:
     """For each node whether it is in the second half: the best cut along the Fiedler vector, then single moves."""
     n = len(weights)
     if n <= _FEW:
-        return np.arange(n) == np.argmin(weights.sum(1))
+        first = int(np.argmin(weights.sum(1)))
+        return [k == first for k in range(n)]
     order = np.argsort(np.linalg.eigh(np.diag(seen.sum(1)) - seen)[1][:, 1], kind="stable")
     sorted_ = weights[np.ix_(order, order)]
     passing = np.cumsum(sorted_.sum(1) - 2 * np.tril(sorted_).sum(1))[:-1]
@@ -105,4 +106,4 @@ def _cut(weights: Matrix, seen: Matrix, balance: float) -> NDArray[np.bool_]:
         if not gain[k] > 1e-9:
             break
         side[k] = -side[k]
-    return np.asarray(side > 0)
+    return [bool(s) for s in side > 0]
