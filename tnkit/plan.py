@@ -19,6 +19,7 @@ from tnkit.lower import Apply, Contract, Group, Program, Reduce, Step, last_use,
 from tnkit.memory import Memory, layouts
 from tnkit.network import Elementwise, Network, Node
 from tnkit.ordering import Optimizer, Path, find_path
+from tnkit.rates import Rates, rates, spelled
 from tnkit.sweep import intervals, places, windows
 
 __all__ = ["Plan", "plan"]
@@ -46,6 +47,8 @@ class Plan:
         Bytes of one entry, for the figures in bytes.
     dynamic
         The index whose size is read from the arrays when the plan runs, or None.
+    rates
+        The speeds by which its orders were compared.
     """
 
     network: Network
@@ -56,6 +59,7 @@ class Plan:
     itemsize: int = 8
     dynamic: str | None = None
     last_use: tuple[tuple[int, ...], ...] = field(default=(), compare=False)
+    rates: Rates = field(default=Rates(), compare=False)
 
     @cached_property
     def program(self) -> Program:
@@ -84,6 +88,11 @@ class Plan:
         """Bytes read and written by the steps, copies that permutations force included."""
         entries = sum(step.read + step.size for step in self.steps)
         return (entries + 2 * sum(map(sum, self._memory.copied))) * self.itemsize
+
+    @property
+    def seconds(self) -> tuple[float, float]:
+        """Predicted time of one forward by ``rates``: of the operations, and of the bytes moved."""
+        return self.flops / self.rates.flops, self.bytes_moved / self.rates.bytes
 
     @cached_property
     def slot_sizes(self) -> tuple[int, ...]:
@@ -175,7 +184,9 @@ class Plan:
         return (
             f"{self!r}\n"
             f"  bytes moved {_short(self.bytes_moved)}B, peak {_short(self.peak)}B forward, "
-            f"{_short(self.peak_backward)}B forward + backward ({self.itemsize} bytes an entry)"
+            f"{_short(self.peak_backward)}B forward + backward ({self.itemsize} bytes an entry)\n"
+            f"  predicted {spelled(sum(self.seconds))}: compute {spelled(self.seconds[0])}, "
+            f"memory {spelled(self.seconds[1])} (at {self.rates})"
         )
 
     def _table(self, style: str) -> str:
@@ -210,8 +221,6 @@ def _short(number: float) -> str:
 
 
 # -- making one -------------------------------------------------------------------------------------------------------
-#: Operations in the time of moving one byte (measured: 85 GFLOP/s beside 4 GB/s).
-FLOPS_PER_BYTE = 21
 #: From so many entries on, a result is worth looking at more orders than the optimizer's own.
 _WORTH_ORDERS = 2**10
 
@@ -219,13 +228,15 @@ _WORTH_ORDERS = 2**10
 class _Builder:
     """Slots and steps of the plan under construction."""
 
-    def __init__(self, net: Network, optimizer: str | Optimizer, itemsize: int, dynamic: str | None) -> None:
+    def __init__(
+        self, net: Network, optimizer: str | Optimizer, itemsize: int, dynamic: str | None, speed: Rates
+    ) -> None:
         self.inputs = tuple(dict.fromkeys(leaf.array for leaf in net.leaves))
         self.slots = {name: k for k, name in enumerate(self.inputs)}
         self.steps: list[Step] = []
         self.made: list[Made] = []
         self.paths: list[tuple[tuple[int, ...], ...]] = []
-        self.optimizer, self.itemsize, self.dynamic = optimizer, itemsize, dynamic
+        self.optimizer, self.itemsize, self.dynamic, self.rates = optimizer, itemsize, dynamic, speed
         self.leftwards = False  # the next sweep of windows starts where the last one ended
 
     @property
@@ -274,13 +285,13 @@ class _Builder:
     def cost(
         self, path: Path, terms: list[tuple[int, Inds]], net: Network, order: Inds, rank: dict[str, float]
     ) -> float:
-        """Time of a path as lowered, in operations: its copies count, and what they and the steps move."""
+        """Seconds of a path as lowered: its copies count, and what they and the steps move."""
         trial = _Builder.__new__(_Builder)
         trial.inputs, trial.steps, trial.made, trial.dynamic = tuple(map(str, range(len(terms)))), [], [], None
         trial.follow(path, [(k, t) for k, (_, t) in enumerate(terms)], net, order, rank)
         copied = layouts([tuple(net.sizes[i] for i in t) for _, t in terms], trial.steps).copied
         moved = sum(s.read + s.size for s in trial.steps) + 2 * sum(map(sum, copied))
-        return sum(s.flops for s in trial.steps) + FLOPS_PER_BYTE * self.itemsize * moved
+        return self.rates.seconds(sum(s.flops for s in trial.steps), self.itemsize * moved)
 
     def follow(
         self, path: Path, terms: list[tuple[int, Inds]], net: Network, order: Inds, rank: dict[str, float]
@@ -332,21 +343,21 @@ def _counts(terms: list[Inds], output: Inds) -> dict[str, int]:
     return count
 
 
-def _plan(net: Network, optimizer: str | Optimizer, itemsize: int, dynamic: str | None) -> Plan:
+def _plan(net: Network, optimizer: str | Optimizer, itemsize: int, dynamic: str | None, speed: Rates) -> Plan:
     if dynamic is not None:
         if dynamic not in net.output:
             raise ValueError(f"dynamic index {dynamic!r} is not in the output {net.output}")
         for leaf in net.leaves:
             if isinstance(leaf.fixed, str) and dynamic in leaf.inds:
                 raise ValueError(f"dynamic index {dynamic!r} is on node {leaf.name!r}, a constant of fixed shape")
-    builder = _Builder(net, optimizer, itemsize, dynamic)
+    builder = _Builder(net, optimizer, itemsize, dynamic, speed)
     output = builder.contract(net, net.output)
     steps = builder.steps
     if dynamic is None:
         steps, output = fused(steps, builder.made, len(builder.inputs), output)
     return Plan(
-        net, builder.inputs, tuple(steps), output, tuple(builder.paths), itemsize, dynamic, last_use(steps, output)
-    )
+        net, builder.inputs, tuple(steps), output, tuple(builder.paths), itemsize, dynamic, last_use(steps, output), speed
+    )  # fmt: skip
 
 
 _cached_plan = lru_cache(maxsize=1024)(_plan)
@@ -380,5 +391,5 @@ def plan(net: Network, optimizer: str | Optimizer = "auto", *, itemsize: int = 8
     if not isinstance(net, Network):
         raise TypeError(f"plan: expected a Network, not {type(net).__name__}")
     if isinstance(optimizer, str):
-        return _cached_plan(net, optimizer, itemsize, dynamic)
-    return _plan(net, optimizer, itemsize, dynamic)
+        return _cached_plan(net, optimizer, itemsize, dynamic, rates())
+    return _plan(net, optimizer, itemsize, dynamic, rates())
