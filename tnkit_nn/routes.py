@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from itertools import combinations
 from math import inf
 
 from opt_einsum.paths import ssa_to_linear
@@ -28,6 +29,8 @@ Path = tuple[tuple[int, ...], ...]
 
 #: The crossover between ways is looked for up to this many rows.
 MOST_ROWS = 2**20
+#: Up to so many nodes, every division of them into runs is tried.
+_FEW_NODES = 4
 
 
 @dataclass(frozen=True)
@@ -116,14 +119,21 @@ def described(routes: Sequence[tuple[int, Plan | None]], ways: Sequence[Way], ty
 
 
 def _sweeps(n: int) -> Iterable[Path]:
-    """Orders in which the input takes ``n`` nodes from either end: one by one, fused in pairs, or as two halves."""
-    for size in (1, 2, (n + 1) // 2):
-        groups = [range(k, min(k + size, n)) for k in range(0, n, size)]
-        for taken in (groups, groups[::-1]):
+    """Orders in which the input takes ``n`` nodes from either end: in runs, each fused before it is taken."""
+    for cuts in _cuts(n):
+        runs = [range(a, b) for a, b in zip((0, *cuts), (*cuts, n), strict=True)]
+        for taken in (runs, runs[::-1]):
             steps: list[tuple[int, int]] = []
             merge = _merger(steps, n + 1)
-            reduce(merge, [n, *(reduce(merge, group) for group in taken)])
+            reduce(merge, [n, *(reduce(merge, run) for run in taken)])
             yield tuple(tuple(sorted(pair)) for pair in ssa_to_linear(steps))
+
+
+def _cuts(n: int) -> Iterable[tuple[int, ...]]:
+    """Where runs begin: anywhere among a few nodes, else runs of one, of two, and two halves."""
+    if n <= _FEW_NODES:
+        return [cuts for k in range(1, n) for cuts in combinations(range(1, n), k)]
+    return [tuple(range(size, n, size)) for size in (1, 2, (n + 1) // 2)]
 
 
 def _merger(steps: list[tuple[int, int]], n: int) -> Callable[[int, int], int]:

@@ -15,23 +15,30 @@ __all__ = ["spread"]
 
 #: Multiply-adds of one product from which a call a product costs less than the memory that it spares.
 _WORTH_A_CALL = 2**17
+#: Multiply-adds of all products from which the gradient gains more than a Python function of autograd costs.
+_WORTH_A_FUNCTION = 2**25
 
 
 def spread(a: Tensor, b: Tensor) -> Tensor:
     """``(n, k)`` times each of ``(f, k, g)``."""
     if torch.compiler.is_compiling():  # expand would fix the size of a dynamic batch
         return torch.matmul(a, b)
-    if (
-        a.requires_grad
-        and a.device.type == "cpu"
-        and a.dtype == b.dtype
-        and a.dtype in (torch.float32, torch.float64)  # half precision is better summed at once
-        and a.numel() * b.shape[2] >= _WORTH_A_CALL
-        and not torch.is_autocast_enabled("cpu")
-    ):
+    if torch.is_grad_enabled() and a.requires_grad and _worth_it(a, b):
         product: Tensor = _Spread.apply(a, b)
         return product
     return _plain(a, b)
+
+
+def _worth_it(a: Tensor, b: Tensor) -> bool:
+    (n, k), (f, _, g) = a.shape, b.shape
+    return (
+        n * k * g >= _WORTH_A_CALL
+        and f * n * k * g >= _WORTH_A_FUNCTION
+        and a.device.type == "cpu"
+        and a.dtype == b.dtype
+        and a.dtype in (torch.float32, torch.float64)  # half precision is better summed at once
+        and not torch.is_autocast_enabled("cpu")
+    )
 
 
 def _plain(a: Tensor, b: Tensor) -> Tensor:
