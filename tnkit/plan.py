@@ -19,7 +19,7 @@ from tnkit.lower import Apply, Contract, Group, Program, Reduce, Step, last_use,
 from tnkit.memory import Memory, layouts
 from tnkit.network import Elementwise, Network, Node
 from tnkit.ordering import Optimizer, Path, find_path
-from tnkit.rates import Rates, rates, spelled
+from tnkit.rates import DEFAULT, Rates, rates, spelled
 from tnkit.sweep import intervals, places, windows
 
 __all__ = ["Plan", "plan"]
@@ -59,7 +59,7 @@ class Plan:
     itemsize: int = 8
     dynamic: str | None = None
     last_use: tuple[tuple[int, ...], ...] = field(default=(), compare=False)
-    rates: Rates = field(default=Rates(), compare=False)
+    rates: Rates = field(default=DEFAULT, compare=False)
 
     @cached_property
     def program(self) -> Program:
@@ -343,7 +343,7 @@ def _counts(terms: list[Inds], output: Inds) -> dict[str, int]:
     return count
 
 
-def _plan(net: Network, optimizer: str | Optimizer, itemsize: int, dynamic: str | None, speed: Rates) -> Plan:
+def _plan(net: Network, optimizer: str | Optimizer, itemsize: int, dynamic: str | None, speed: Rates = DEFAULT) -> Plan:
     if dynamic is not None:
         if dynamic not in net.output:
             raise ValueError(f"dynamic index {dynamic!r} is not in the output {net.output}")

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["Rates", "calibrate", "rates", "rates_file", "spelled"]
+__all__ = ["DEFAULT", "Rates", "calibrate", "rates", "rates_file", "spelled"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,8 @@ class Rates:
         return flops / self.flops + moved / self.bytes
 
 
+#: Of a machine that was never measured.
+DEFAULT = Rates()
 #: What was read or measured in this process, by file: a file is looked at once.
 _known: dict[Path, Rates] = {}
 
@@ -99,7 +101,7 @@ def _read(path: Path) -> Rates:
     try:
         return Rates(**json.loads(path.read_text()))
     except (OSError, ValueError, TypeError):  # no file, no JSON, or JSON of something else
-        return Rates()
+        return DEFAULT
 
 
 def _write(path: Path, found: Rates) -> None:
