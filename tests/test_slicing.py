@@ -149,6 +149,8 @@ def test_slices_and_checkpoints_under_transforms():
         torch.testing.assert_close(compiled(*start), want)
 
 
+#: Freed memory goes back to the system at once; how much glibc keeps is its own choice.
+RETURNED = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}
 MEASURED = """
 import sys, resource, numpy as np, networkx as nx, tnkit as tk
 def resident(key):
@@ -176,11 +178,12 @@ print(resident("VmHWM") - before + sum(a.nbytes for a in arrays.values()), plan.
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_measured_memory_keeps_the_limit():
     def measure(share):
-        out = subprocess.run([sys.executable, "-c", MEASURED, str(share)], capture_output=True, text=True, check=True)
+        command = [sys.executable, "-c", MEASURED, str(share)]
+        out = subprocess.run(command, capture_output=True, text=True, check=True, env=RETURNED)
         return tuple(map(float, out.stdout.split()))
 
     used, predicted, plain = measure(1)
-    assert plain > 60e6 and 0.75 * predicted < used < 1.25 * predicted
+    assert plain > 30e6 and 0.75 * predicted < used < 1.25 * predicted
     for share in (0.5, 0.1):
         used, predicted, plain = measure(share)
         assert predicted <= share * plain
@@ -195,8 +198,9 @@ def test_measured_memory_and_work_of_checkpoints():
     found = []
     for share in ("1", "0.8"):
         command = [sys.executable, str(script), "--one", "brick wall, 22 sites, 4 blocks, tanh", share]
-        env = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}
-        found.append(json.loads(subprocess.run(command, capture_output=True, text=True, check=True, env=env).stdout))
+        found.append(
+            json.loads(subprocess.run(command, capture_output=True, text=True, check=True, env=RETURNED).stdout)
+        )
         assert 0.75 < found[-1]["measured"] / found[-1]["predicted"] < 1.25
     plain, less = found
     assert less["measured"] < 0.8 * plain["measured"]

@@ -2,6 +2,7 @@
 
 Build a :class:`Network` (by hand, or with a builder such as :func:`tt` or :func:`adtn`), make arrays for it with
 :mod:`tnkit.init`, look at its :func:`plan`, and :func:`contract` it with numpy, or with torch through ``tnkit_nn``.
+:func:`calibrate`, once a machine and in under a second, tells the planner how fast this one multiplies and moves memory.
 """
 
 from tnkit import init as init
@@ -32,13 +33,14 @@ from tnkit.io import from_json, load, save, to_json
 from tnkit.network import Elementwise, Network, Node
 from tnkit.ordering import OPTIMIZERS
 from tnkit.plan import Plan, plan
+from tnkit.rates import Rates, calibrate
 from tnkit.shapes import detensorize, tensorize
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ACTIVATIONS", "BUILDERS", "DECOMPOSITIONS", "EXAMPLES", "NUMPY", "OPTIMIZERS", "Elementwise", "Network", "Node", "Ops",
-    "Plan", "adtn", "brick_wall", "check_arrays", "contract", "cp", "detensorize", "draw", "from_arrays", "from_einsum",
+    "Plan", "Rates", "adtn", "brick_wall", "calibrate", "check_arrays", "contract", "cp", "detensorize", "draw", "from_arrays", "from_einsum",
     "from_graph", "from_json", "from_tensornetwork", "init", "load", "low_rank", "mera", "mpo", "mps", "peps", "plan",
     "ring", "run", "save", "tensorize", "testing", "to_einsum", "to_graph", "to_json", "to_svg", "to_tensornetwork", "tree", "tt",
     "tt_svd", "tucker",

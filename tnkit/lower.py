@@ -323,7 +323,7 @@ def _spread(
     shape = tuple(-1 if i == dynamic else sizes[i] for i in natural)
     rows = View(None, (_extent(f, sizes, dynamic), _extent(k, sizes, None), _extent(g, sizes, None)))
     step = Contract(
-        slots, target, _equation([small, large], out), (_view(small, (), n, k, sizes, None), rows), False,
+        slots, target, _equation([small, large], out), (_view(small, (), n, k, sizes, dynamic), rows), False,
         View(reshape=shape, permute=_permutation(natural, out)),
         flops=2 * prod(sizes[i] for i in {*small, *large}),
         read=prod(sizes[i] for i in small) + prod(sizes[i] for i in large),

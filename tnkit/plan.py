@@ -20,6 +20,7 @@ from tnkit.lower import Apply, Group, Program, Reduce, Step, dense, last_use, lo
 from tnkit.memory import Memory, backward_peak, forward_peak, layouts
 from tnkit.network import Elementwise, Network, Node
 from tnkit.ordering import Optimizer, Path, find_path
+from tnkit.rates import DEFAULT, Rates, rates, spelled
 from tnkit.slicing import candidates, choose, sliced_step
 from tnkit.sweep import intervals, places, windows
 
@@ -48,6 +49,8 @@ class Plan:
         Bytes of one entry, for the figures in bytes.
     dynamic
         The index whose size is read from the arrays when the plan runs, or None.
+    rates
+        The speeds by which its orders were compared.
     """
 
     network: Network
@@ -58,6 +61,7 @@ class Plan:
     itemsize: int = 8
     dynamic: str | None = None
     last_use: tuple[tuple[int, ...], ...] = field(default=(), compare=False)
+    rates: Rates = field(default=DEFAULT, compare=False)
 
     @cached_property
     def program(self) -> Program:
@@ -86,6 +90,11 @@ class Plan:
         """Bytes read and written by the steps, copies that permutations force included."""
         entries = sum(step.read + step.size for step in self.steps)
         return (entries + 2 * sum(map(sum, self._memory.copied))) * self.itemsize
+
+    @property
+    def seconds(self) -> tuple[float, float]:
+        """Predicted time of one forward by ``rates``: of the operations, and of the bytes moved."""
+        return self.flops / self.rates.flops, self.bytes_moved / self.rates.bytes
 
     @cached_property
     def slot_sizes(self) -> tuple[int, ...]:
@@ -146,6 +155,8 @@ class Plan:
             repr(self),
             f"  bytes moved {_short(self.bytes_moved)}B, peak {_short(self.peak)}B forward, "
             f"{_short(self.peak_backward)}B forward + backward ({self.itemsize} bytes an entry)",
+            f"  predicted {spelled(sum(self.seconds))}: compute {spelled(self.seconds[0])}, "
+            f"memory {spelled(self.seconds[1])} (at {self.rates})",
         ]
         if self.sliced is not None:
             at_once = sum(step.flops for step in self.sliced.whole.steps)
@@ -200,8 +211,6 @@ def _short(number: float) -> str:
 
 
 # -- making one -------------------------------------------------------------------------------------------------------
-#: Operations in the time of moving one byte (measured: 85 GFLOP/s beside 4 GB/s).
-FLOPS_PER_BYTE = 21
 #: Choices of slices that are planned before a limit is given up.
 _ATTEMPTS = 60
 #: A limit that needs more slices than this is refused: it would take days.
@@ -219,6 +228,7 @@ class _Builder:
         optimizer: str | Optimizer,
         itemsize: int,
         dynamic: str | None,
+        speed: Rates,
         given: Iterable[Path] | None = None,
     ) -> None:
         self.given = None if given is None else iter(given)  # a path a region, instead of a search
@@ -227,7 +237,7 @@ class _Builder:
         self.steps: list[Step] = []
         self.made: list[Made] = []
         self.paths: list[tuple[tuple[int, ...], ...]] = []
-        self.optimizer, self.itemsize, self.dynamic = optimizer, itemsize, dynamic
+        self.optimizer, self.itemsize, self.dynamic, self.rates = optimizer, itemsize, dynamic, speed
         self.leftwards = False  # the next sweep of windows starts where the last one ended
 
     @property
@@ -279,14 +289,14 @@ class _Builder:
     def cost(
         self, path: Path, terms: list[tuple[int, Inds]], net: Network, order: Inds, rank: dict[str, float]
     ) -> float:
-        """Time of a path as lowered, in operations: its copies count, and what they and the steps move."""
+        """Seconds of a path as lowered: its copies count, and what they and the steps move."""
         trial = _Builder.__new__(_Builder)
         trial.inputs, trial.steps, trial.made, trial.dynamic = tuple(map(str, range(len(terms)))), [], [], None
         trial.follow(path, [(k, t) for k, (_, t) in enumerate(terms)], net, order, rank)
         shapes = [tuple(net.sizes[i] for i in t) for _, t in terms]
         copied = layouts([(shape, dense(shape)) for shape in shapes], trial.steps).copied
         moved = sum(s.read + s.size for s in trial.steps) + 2 * sum(map(sum, copied))
-        return sum(s.flops for s in trial.steps) + FLOPS_PER_BYTE * self.itemsize * moved
+        return self.rates.seconds(sum(s.flops for s in trial.steps), self.itemsize * moved)
 
     def follow(
         self, path: Path, terms: list[tuple[int, Inds]], net: Network, order: Inds, rank: dict[str, float]
@@ -340,16 +350,24 @@ def _counts(terms: list[Inds], output: Inds) -> dict[str, int]:
 
 def _plan(
     net: Network, optimizer: str | Optimizer, itemsize: int, dynamic: str | None, memory_limit: float | None = None,
-    slices: int = 1, checkpoint: bool | float = False,
+    slices: int = 1, checkpoint: bool | float = False, speed: Rates = DEFAULT,
 ) -> Plan:  # fmt: skip
     _check_dynamic(net, dynamic, memory_limit is not None or slices > 1 or checkpoint is not False)
-    builder = _Builder(net, optimizer, itemsize, dynamic)
+    builder = _Builder(net, optimizer, itemsize, dynamic, speed)
     output = builder.contract(net, net.output)
     steps = builder.steps
     if dynamic is None:
         steps, output = fused(steps, builder.made, len(builder.inputs), output)
     made = Plan(
-        net, builder.inputs, tuple(steps), output, tuple(builder.paths), itemsize, dynamic, last_use(steps, output)
+        net,
+        builder.inputs,
+        tuple(steps),
+        output,
+        tuple(builder.paths),
+        itemsize,
+        dynamic,
+        last_use(steps, output),
+        speed,
     )
     if slices > 1 or (memory_limit is not None and made.peak > memory_limit):
         made = _sliced(made, builder, optimizer, memory_limit, slices)
@@ -370,11 +388,6 @@ def _check_dynamic(net: Network, dynamic: str | None, bounded: bool) -> None:
         )
 
 
-def _time(way: Plan) -> float:
-    """Of a plan, in operations."""
-    return way.flops + FLOPS_PER_BYTE * way.bytes_moved
-
-
 def _sliced(whole: Plan, builder: _Builder, optimizer: str | Optimizer, limit: float | None, slices: int) -> Plan:
     """The cheapest plan by slices that stays within ``limit`` bytes."""
     net, itemsize = whole.network, whole.itemsize
@@ -389,7 +402,7 @@ def _sliced(whole: Plan, builder: _Builder, optimizer: str | Optimizer, limit: f
 
     def planned(sliced: Inds, paths: Iterable[Path] | None) -> Plan:
         def build(one: Network) -> tuple[tuple[str, ...], Program]:
-            part = _Builder(one, optimizer, itemsize, None, paths)
+            part = _Builder(one, optimizer, itemsize, None, whole.rates, paths)
             end = part.contract(one, one.output)
             steps, end = fused(part.steps, part.made, len(part.inputs), end)
             return part.inputs, Program(tuple(steps), end, last_use(steps, end))
@@ -407,7 +420,9 @@ def _sliced(whole: Plan, builder: _Builder, optimizer: str | Optimizer, limit: f
             least = min(least, found, key=lambda p: p.peak)
             if limit is None or found.peak <= limit:
                 again = planned(sliced, None)  # a slice may have a better order of its own
-                return min((p for p in (found, again) if limit is None or p.peak <= limit), key=_time)
+                return min(
+                    (p for p in (found, again) if limit is None or p.peak <= limit), key=lambda p: sum(p.seconds)
+                )
         before, room = sliced, 0.7 * room  # what is alive beside a step's own tensors is known of a plan only
     wanted = [f"memory_limit={_short(limit)}B"] if limit is not None else []
     wanted += [f"{slices} slices"] if slices > 1 else []
@@ -474,5 +489,5 @@ def plan(
     if not isinstance(net, Network):
         raise TypeError(f"plan: expected a Network, not {type(net).__name__}")
     if isinstance(optimizer, str):
-        return _cached_plan(net, optimizer, itemsize, dynamic, memory_limit, slices, checkpoint)
-    return _plan(net, optimizer, itemsize, dynamic, memory_limit, slices, checkpoint)
+        return _cached_plan(net, optimizer, itemsize, dynamic, memory_limit, slices, checkpoint, rates())
+    return _plan(net, optimizer, itemsize, dynamic, memory_limit, slices, checkpoint, rates())

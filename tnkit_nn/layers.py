@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from math import prod, sqrt
 from typing import Any
 
@@ -13,17 +13,15 @@ from torch import Tensor, nn
 from tnkit.execute import run
 from tnkit.network import Network, Node
 from tnkit.ordering import Optimizer
-from tnkit.plan import FLOPS_PER_BYTE, Plan, plan
+from tnkit.plan import Plan, plan
 from tnkit.shapes import detensorize, split_axes
 from tnkit.straight import prepare
 from tnkit_nn.fit import fit as fit_arrays
 from tnkit_nn.module import TNModule
 from tnkit_nn.ops import TORCH
+from tnkit_nn.routes import Way, built, crossovers, described, joined
 
 __all__ = ["TNEmbedding", "TNLinear"]
-
-#: The crossover between plans is looked for up to this many rows.
-MOST_ROWS = 2**20
 
 
 class TNLinear(nn.Module):
@@ -31,9 +29,12 @@ class TNLinear(nn.Module):
 
     The network's output indices read as ``(out_features, in_features)``, outs first.  Where they factorise the two sizes
     exactly and the network is multilinear, the input is joined to it as one more node and the planner orders the whole
-    (factorised); else, and for batches where that is cheaper, the weight is built and multiplied (reconstructed).  Both
-    kinds are planned when the layer is made; a call compares its number of rows with the crossovers, by FLOPs plus
-    ``FLOPS_PER_BYTE`` a byte moved.  ``print(layer)`` shows them.
+    (factorised); else, and for batches where that is faster, the weight is built and multiplied (reconstructed).  Both
+    kinds are planned when the layer is made; a call compares its number of rows with the crossovers, by the time that the
+    machine's rates predict (:func:`tnkit.calibrate`).  ``print(layer)`` shows them.
+
+    A network larger than the layer is cropped to it: the weight is its leading ``(out_features, in_features)`` part, always
+    reconstructed, and what lies outside gets no gradient.
 
     Parameters
     ----------
@@ -77,18 +78,18 @@ class TNLinear(nn.Module):
         if bias:
             bound = 1 / sqrt(in_features)
             self.bias = nn.Parameter(torch.empty(out_features, dtype=like.dtype).uniform_(-bound, bound))
-        self._x, self._dims, routes = "", (), []
+        self._x, self._dims, ways = "", (), list[Way]()
         outs = _exact(network, out_features, in_features)
         if network.multilinear and outs is not None:
             ins = network.output[outs:]
             self._dims = tuple(network.sizes[i] for i in ins)
             self._x, b = _fresh("x", network), _fresh("b", network)
-            for rows in dict.fromkeys((1, batch)):
-                routes.append(_joined(network, ins, self._x, b, rows, optimizer, like.element_size()))
-        routes.append((_built(self.tn.plan, out_features, in_features, like.element_size()), None))
+            ways = joined(network, ins, self._x, b, batch, optimizer, like.element_size())
+        ways.append(built(self.tn.plan, out_features, in_features, like.element_size()))
         self._typical = batch
         #: ``(rows, plan)``: the plan used below so many rows; None builds the weight.
-        self.routes: tuple[tuple[int, Plan | None], ...] = _crossovers(routes)
+        self.routes: tuple[tuple[int, Plan | None], ...] = crossovers(ways)
+        self._why = tuple(described(self.routes, ways, batch)) if len(ways) > 1 else (self._only(),)
         for _, route in self.routes:
             if route is not None:
                 prepare(route.program, TORCH)
@@ -165,14 +166,20 @@ class TNLinear(nn.Module):
         return None if rows == 0 else self.routes[-1][1]
 
     def extra_repr(self) -> str:
-        """Sizes, and which forward is used for which batch."""
-        spans, start = [], 1
-        for below, route in self.routes:
-            kind = "reconstructed" if route is None else "factorised"
-            spans.append(f"{kind} from {start} rows")
-            start = below
-        has_bias = self.bias is not None
-        return f"in_features={self.in_features}, out_features={self.out_features}, bias={has_bias}, {', '.join(spans)}"
+        """Sizes, and which forward is used for which batch, with the times predicted when the layer was made."""
+        first = f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+        return "\n".join((first, *self._why))
+
+    def _only(self) -> str:
+        """Why the weight is built for every batch."""
+        net, need = self.tn.network, (self.out_features, self.in_features)
+        if prod(net.shape) != prod(need):
+            why = f"the network has {prod(net.shape)} entries, of which the leading {need[0]} x {need[1]} part is used"
+        elif not net.multilinear:
+            why = "the network is nonlinear"
+        else:
+            why = f"no split of {net.shape} makes {need[0]} x {need[1]}"
+        return f"any batch: reconstructed, for {why}"
 
 
 class TNEmbedding(nn.Module):
@@ -277,50 +284,6 @@ def _fresh(name: str, net: Network) -> str:
     while name in taken:
         name += "_"
     return name
-
-
-def _joined(
-    net: Network, ins: tuple[str, ...], x: str, b: str, rows: int, optimizer: str | Optimizer, itemsize: int
-) -> tuple[tuple[float, float], Plan]:
-    """The plan with the input in it, searched for ``rows`` rows, and its cost ``(fixed, per row)``."""
-
-    def with_rows(rows: int) -> Network:
-        sizes = {i: net.sizes[i] for i in ins}
-        data = Network((Node(x, (b, *ins), fixed=True),), (b, *ins), {b: rows, **sizes})
-        return net.join(data, (b, *net.output[: len(net.output) - len(ins)]), on=ins)
-
-    found = plan(with_rows(rows), optimizer, itemsize=itemsize, dynamic=b)
-    one, two = (_cost(plan(with_rows(r), _same(found), itemsize=itemsize)) for r in (1, 2))
-    return (2 * one - two, two - one), found
-
-
-def _same(found: Plan) -> Optimizer:
-    """An optimiser that gives the path that was found, whatever the sizes."""
-    return lambda inputs, output, sizes, memory_limit=None: list(found.paths[0])
-
-
-def _cost(way: Plan) -> float:
-    return way.flops + FLOPS_PER_BYTE * way.bytes_moved
-
-
-def _built(way: Plan, rows: int, cols: int, itemsize: int) -> tuple[float, float]:
-    """Cost ``(fixed, per row)`` of building the weight and multiplying by it."""
-    moved = FLOPS_PER_BYTE * itemsize
-    return _cost(way) * 1.0 + moved * rows * cols, 2.0 * rows * cols + moved * (rows + cols)
-
-
-def _crossovers(routes: Iterable[tuple[tuple[float, float], Plan | None]]) -> tuple[tuple[int, Plan | None], ...]:
-    """The cheapest of the lines for every power of two of rows, equal neighbours merged: ``(below, route)``."""
-    routes, spans = list(routes), []
-    rows = 1
-    while rows <= MOST_ROWS:
-        at = rows
-        _, best = min(routes, key=lambda r: r[0][0] + r[0][1] * at)
-        if spans and spans[-1][1] is best:
-            spans.pop()
-        spans.append((2 * rows, best))
-        rows *= 2
-    return tuple(spans)
 
 
 def _picked(net: Network, digits: tuple[str, ...], b: str, batch: int) -> Network:

@@ -13,19 +13,13 @@ from torch import Tensor
 from tnkit.lower import Group
 from tnkit.ops import Ops, fronted, part
 from tnkit.straight import execute
+from tnkit_nn.spread import spread
 
 __all__ = ["TORCH", "to_tensor"]
 
 
 def _like(a: np.ndarray, x: Tensor) -> Tensor:
     return torch.as_tensor(a, dtype=x.dtype, device=x.device)
-
-
-def _spread(a: Tensor, b: Tensor) -> Tensor:
-    if torch.compiler.is_compiling():  # expand would fix the size of a dynamic batch
-        return torch.matmul(a, b)
-    # matmul would fold the batch into the columns, by a copy, as soon as a needs a gradient
-    return torch.bmm(a.expand(b.shape[0], *a.shape), b)
 
 
 def _empty(shape: tuple[int, ...], like: Tensor) -> Tensor:
@@ -134,7 +128,7 @@ TORCH = Ops(
     swap=lambda x: x.mT,
     like=_like,
     zeros=lambda shape, x: torch.zeros(shape, dtype=x.dtype, device=x.device),
-    spread=_spread,
+    spread=spread,
     group=_group,
     own={"relu": torch.relu},
     array=Tensor,

@@ -1,14 +1,20 @@
 """TNLinear and TNEmbedding against dense layers."""
 
 import copy
+import re
+import sys
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tnkit import Network, Node
+from tnkit import Network, Node, plan
+from tnkit.ordering import find_path
+from tnkit.straight import source
 from tnkit_nn import TNEmbedding, TNLinear
+from tnkit_nn.ops import TORCH
+from tnkit_nn.routes import joined
 
 from .test_weight import deep, pair, train
 
@@ -58,13 +64,55 @@ def test_every_route_gives_the_same():
         torch.testing.assert_close(layer(x), expected, rtol=0, atol=1e-10)
 
 
-def test_the_batch_decides():
-    wide = Network((Node("A", "oir"), Node("B", "rpj")), "opij", dict(o=32, p=32, i=32, j=32, r=32))
-    layer = TNLinear(1024, 1024, wide)
-    assert layer._route(1) is not None and layer._route(2**19) is None
-    assert "factorised from 1 rows" in repr(layer) and "reconstructed from" in repr(layer)
-    tiny = TNLinear(1024, 1024, pair(1024, 1024, 2))
-    assert tiny._route(2**19) is not None  # rank 2: factorised is cheaper at any batch
+WIDE = Network((Node("A", "oir"), Node("B", "rpj")), "opij", dict(o=32, p=32, i=32, j=32, r=32))
+
+
+def test_the_batch_decides_and_the_text_says_so():
+    text = repr(TNLinear(1024, 1024, WIDE))
+    assert re.search(r"batch 1 to \d+: factorised, predicted [\d.]+ .?s; reconstructed [\d.]+ .?s \(at 1\)", text)
+    assert re.search(r"batch \d+ and up: reconstructed, predicted [\d.]+ ms; factorised [\d.]+ ms \(at \d+\)", text)
+    text = repr(TNLinear(1024, 1024, pair(1024, 1024, 2)))  # rank 2: factorised is cheaper at any batch
+    assert "batch 1 and up: factorised" in text and "(at 256)" in text
+
+
+@pytest.mark.parametrize(
+    "name, m, n, why",
+    [
+        ("prime", 13, 11, "168 entries, of which the leading 11 x 13 part"),
+        ("unaligned", 6, 6, r"no split of \(4, 9\) makes 6 x 6"),
+        ("deep", 14, 12, "nonlinear"),
+    ],
+)
+def test_a_weight_that_is_always_built_says_why(name, m, n, why):
+    assert re.search(f"any batch: reconstructed, for .*{why}", repr(TNLinear(m, n, CASES[name][0])))
+
+
+def test_a_call_never_searches(monkeypatch):
+    searches = []
+    monkeypatch.setattr(sys.modules["tnkit.plan"], "find_path", lambda *a: searches.append(a[-1]) or find_path(*a))
+    layer = TNLinear(
+        60, 64, MPO, batch=11, optimizer="greedy"
+    )  # one for the weight, one for 11 rows, one for a single row
+    assert sum(how == "greedy" for how in searches) <= 3
+    searches.clear()
+    for rows in (1, 2, 7, 11, 100, 5000):
+        layer(torch.zeros(rows, 60))
+    assert not searches
+
+
+def test_predictions_are_those_of_plans_made_for_that_batch():
+    """A way's time, read off its line, against the plan lowered for so many rows."""
+    sizes = {**MPO.sizes, "b": 40}
+    net = MPO.join(Network((Node("x", "bijk", fixed=True),), "bijk", {i: sizes[i] for i in "bijk"}), "bopq", on="ijk")
+    compared = 0
+    for way in joined(MPO, ("i", "j", "k"), "x", "b", 8, "auto", 4):
+        again = plan(net, lambda *a, way=way: list(way.plan.paths[0]), itemsize=4, dynamic="b")
+        if source(again.program, TORCH) == source(way.plan.program, TORCH):
+            assert way.seconds(40) == pytest.approx(sum(again.seconds), rel=1e-12)
+            compared += 1
+        at = way.plan.network.sizes["b"]
+        assert at in (1, 8) and way.seconds(at) == pytest.approx(sum(way.plan.seconds), rel=1e-12)
+    assert compared
 
 
 def test_gradcheck():

@@ -1,0 +1,81 @@
+"""One matrix times a batch: its gradients against those of einsum."""
+
+import pytest
+import torch
+
+import tnkit_nn.spread as module
+from tnkit_nn.spread import spread
+
+F64 = torch.float64
+
+
+@pytest.fixture(params=[True, False], ids=["own gradient", "torch's"])
+def worth(request, monkeypatch):
+    for name in ("_WORTH_A_CALL", "_WORTH_A_FUNCTION"):
+        monkeypatch.setattr(module, name, 0 if request.param else 10**9)
+
+
+def plain(a, b):
+    return torch.einsum("nk,fkg->fng", a, b)
+
+
+def pair(seed=0, shape=(3, 4), batch=(5, 4, 2), dtype=F64):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(*s, dtype=dtype, generator=generator).requires_grad_() for s in (shape, batch)]
+
+
+def test_gradients(worth):
+    a, b = pair()
+    torch.testing.assert_close(spread(a, b), plain(a, b))
+    for x in ((a,), (b,), (a, b)):
+        got = torch.autograd.grad(spread(a, b).sin().sum(), x)
+        torch.testing.assert_close(got, torch.autograd.grad(plain(a, b).sin().sum(), x))
+    a.requires_grad_(False)
+    torch.testing.assert_close(*(torch.autograd.grad(f(a, b).sin().sum(), b) for f in (spread, plain)))
+    assert spread(a, b[:0]).shape == (0, 3, 2)
+
+
+def test_the_gradient_of_no_matrices_is_zero(worth):
+    a, b = pair(batch=(0, 4, 2))
+    assert not torch.autograd.grad(spread(a, b).sum(), a)[0].any()
+
+
+def test_gradcheck(worth):
+    assert torch.autograd.gradcheck(spread, pair(), check_forward_ad=True, check_batched_grad=True)
+    assert torch.autograd.gradgradcheck(spread, pair())
+
+
+def test_transforms(worth):
+    a, b = (x.detach() for x in pair())
+    many = torch.stack([b, 2 * b, b.cos()])
+    loss = lambda f: lambda a, b: f(a, b).sin().sum()  # noqa: E731
+    for dims, x in (
+        ((None, 0), (a, many)),
+        ((0, None), (torch.stack([a, -a]), b)),
+        ((0, 0), (torch.stack([a] * 3), many)),
+    ):
+        torch.testing.assert_close(torch.vmap(spread, dims)(*x), torch.vmap(plain, dims)(*x))
+        both = [torch.vmap(torch.func.grad(loss(f), (0, 1)), dims)(*x) for f in (spread, plain)]
+        torch.testing.assert_close(*both)
+    leaf = a.clone().requires_grad_()
+    torch.testing.assert_close(torch.vmap(spread, (None, 0))(leaf, many), torch.vmap(plain, (None, 0))(leaf, many))
+    torch.testing.assert_close(*(torch.func.hessian(loss(f))(a, b) for f in (spread, plain)))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.complex64])
+def test_other_dtypes(worth, dtype):
+    a, b = pair(dtype=dtype)
+    got, want = (torch.autograd.grad(f(a, b).abs().sum(), (a, b)) for f in (spread, plain))
+    torch.testing.assert_close(
+        got, want, rtol=0.1 if dtype == torch.bfloat16 else 1e-5, atol=1e-1 if dtype == torch.bfloat16 else 1e-5
+    )
+
+
+def test_autocast_and_compile(worth):
+    a, b = pair(dtype=torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = spread(a, b)
+    assert y.dtype == torch.bfloat16
+    y.float().sum().backward()
+    assert a.grad.shape == a.shape
+    torch.testing.assert_close(torch.compile(spread, fullgraph=True, backend="aot_eager")(a, b), plain(a, b))

@@ -1,0 +1,140 @@
+"""How fast this machine multiplies and moves memory: the two figures by which orders are compared.
+
+The defaults are safe: they rank orders well on most machines.  :func:`calibrate` measures the machine once, in under a
+second, and writes the result to the user's cache; from then on :func:`rates` gives that.  Nothing is measured unasked.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from math import isfinite
+from pathlib import Path
+
+import numpy as np
+
+__all__ = ["DEFAULT", "Rates", "calibrate", "rates", "rates_file", "spelled"]
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Two speeds of a machine.
+
+    Attributes
+    ----------
+    flops
+        Operations a second of a large product in float32.
+    bytes
+        Bytes a second, read or written, of a copy into fresh memory with its axes in another order.
+    """
+
+    flops: float = 84e9
+    bytes: float = 4e9
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if isinstance(value, bool) or not isinstance(value, int | float) or not (isfinite(value) and value > 0):
+                raise ValueError(f"Rates: {name} is a positive number, not {value!r}")
+
+    def __str__(self) -> str:
+        return f"{self.flops / 1e9:.3g} GFLOP/s and {self.bytes / 1e9:.3g} GB/s"
+
+    def seconds(self, flops: float, moved: float) -> float:
+        """Time of ``flops`` operations and ``moved`` bytes."""
+        return flops / self.flops + moved / self.bytes
+
+
+#: Of a machine that was never measured.
+DEFAULT = Rates()
+#: What was read or measured in this process, by file: a file is looked at once.
+_known: dict[Path, Rates] = {}
+
+
+def rates_file() -> Path:
+    """Where this machine's rates are kept: ``$XDG_CACHE_HOME`` or ``~/.cache``, ``tnkit/rates-<machine>.json``."""
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    machine = "".join(c if c.isalnum() or c in "-_." else "_" for c in platform.node()) or "machine"
+    return Path(home) / "tnkit" / f"rates-{machine}.json"
+
+
+def rates() -> Rates:
+    """The calibrated rates of this machine; the defaults if there are none, or if their file is broken."""
+    path = rates_file()
+    if path not in _known:
+        _known[path] = _read(path)
+    return _known[path]
+
+
+def calibrate() -> Rates:
+    """Measure this machine (under a second) and use the result from now on, here and in later processes.
+
+    Plans and layers that exist keep what they were made with.  The products are numpy's, on as many threads as it uses.
+
+    Returns
+    -------
+    Rates
+        The new rates, also where the cache cannot be written: then they last as long as the process.
+    """
+    found = Rates(_flops(), _bytes())
+    path = rates_file()
+    with suppress(OSError):
+        _write(path, found)
+    _known[path] = found
+    return found
+
+
+def spelled(seconds: float) -> str:
+    """A time in the unit that suits it: ``2.1 ms``."""
+    for unit, scale in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= scale:
+            return f"{seconds / scale:.3g} {unit}"
+    return f"{seconds * 1e6:.3g} us"
+
+
+def _read(path: Path) -> Rates:
+    try:
+        return Rates(**json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):  # no file, no JSON, or JSON of something else
+        return DEFAULT
+
+
+def _write(path: Path, found: Rates) -> None:
+    """A temporary name first, so that no reader meets half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    try:
+        with os.fdopen(handle, "w") as file:
+            json.dump(asdict(found), file)
+        os.replace(temporary, path)
+    except OSError:
+        os.unlink(temporary)
+        raise
+
+
+def _flops() -> float:
+    n = 384
+    a = np.ones((n, n), np.float32)
+    return 2 * n**3 / _least(lambda: a @ a)
+
+
+def _bytes() -> float:
+    """Of a copy that brings a middle axis of a few megabytes to the front, as the steps of a plan do."""
+    x = np.ones((8, 8, 256, 8, 8), np.float32).transpose(0, 1, 3, 2, 4)  # 4 MiB
+    return 2 * x.nbytes / _least(lambda: np.ascontiguousarray(x))
+
+
+def _least(call: Callable[[], object], seconds: float = 0.2) -> float:
+    """Shortest wall time of a call, taken for about so long: what else runs on the machine only lengthens it."""
+    call()
+    took: list[float] = []
+    while sum(took) < seconds or len(took) < 5:
+        begin = time.perf_counter()
+        call()
+        took.append(time.perf_counter() - begin)
+    return min(took)

@@ -1,0 +1,180 @@
+"""Which way to multiply by a weight that is a network, for how many rows: contracted with the input, or built first.
+
+Every way is lowered, and its time predicted by the machine's rates (:mod:`tnkit.rates`), copies included.  All is decided
+when a layer is made: a call only compares its number of rows with the crossovers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from itertools import combinations
+from math import inf
+
+from opt_einsum.paths import ssa_to_linear
+
+from tnkit.lower import Contract, dense
+from tnkit.memory import layouts
+from tnkit.network import Network, Node
+from tnkit.ordering import Optimizer
+from tnkit.plan import Plan, plan
+from tnkit.rates import rates, spelled
+from tnkit.straight import source
+from tnkit_nn.ops import TORCH
+
+__all__ = ["Way", "built", "crossovers", "described", "joined"]
+
+Path = tuple[tuple[int, ...], ...]
+
+#: The crossover between ways is looked for up to this many rows.
+MOST_ROWS = 2**20
+#: Up to so many nodes, every division of them into runs is tried.
+_FEW_NODES = 4
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way and its predicted seconds: ``one`` for a single row, else ``fixed + row * rows``.
+
+    Without a plan the weight is built and multiplied by; a plan that takes the input last ``builds`` it too.
+    """
+
+    plan: Plan | None
+    builds: bool
+    one: float
+    fixed: float
+    row: float
+
+    def seconds(self, rows: int) -> float:
+        """Predicted time of a forward for so many rows."""
+        return self.one if rows == 1 else self.fixed + self.row * rows
+
+
+def joined(
+    net: Network, ins: tuple[str, ...], x: str, b: str, batch: int, optimizer: str | Optimizer, itemsize: int
+) -> list[Way]:
+    """Ways with the input in the network, as node ``x`` with batch index ``b``.
+
+    Two searches, for a single row and for ``batch``; with ``auto``, the sweeps of the input over the nodes beside them.  All
+    are lowered for both numbers of rows.
+    """
+
+    def with_rows(rows: int, how: str | Optimizer) -> Plan:
+        sizes = {i: net.sizes[i] for i in ins}
+        data = Network((Node(x, (b, *ins), fixed=True),), (b, *ins), {b: rows, **sizes})
+        return plan(
+            net.join(data, (b, *net.output[: len(net.output) - len(ins)]), on=ins), how, itemsize=itemsize, dynamic=b
+        )
+
+    counts = tuple(dict.fromkeys((1, batch)))
+    found = [with_rows(rows, optimizer) for rows in counts]
+    orders = dict.fromkeys(way.paths[0] for way in found)
+    if optimizer == "auto":
+        orders |= dict.fromkeys(_sweeps(len(net.nodes)))
+    found += [with_rows(rows, _fixed(order)) for order in orders for rows in counts]
+    return [_predicted(way, x) for way in {source(way.program, TORCH): way for way in found}.values()]
+
+
+def built(way: Plan, rows: int, cols: int, itemsize: int) -> Way:
+    """The weight built by ``way``, then multiplied by."""
+    speed, last = rates(), way.steps[-1] if way.steps else None
+    copied = isinstance(last, Contract) and last.result.permute is not None  # to read as a matrix
+    moved = way.bytes_moved // way.itemsize + (3 if copied else 1) * rows * cols
+    fixed = speed.seconds(way.flops, moved * itemsize)
+    row = speed.seconds(2 * rows * cols, itemsize * (rows + cols))
+    return Way(None, True, fixed + row, fixed, row)
+
+
+def crossovers(ways: Sequence[Way]) -> tuple[tuple[int, Plan | None], ...]:
+    """The fastest for every power of two of rows, equal neighbours merged: ``(below, plan)``, None where it is built."""
+    spans: list[tuple[int, Plan | None]] = []
+    rows = 1
+    while rows <= MOST_ROWS:
+        best = min(ways, key=lambda way, rows=rows: way.seconds(rows)).plan  # type: ignore[misc]
+        if spans and spans[-1][1] is best:
+            spans.pop()
+        spans.append((2 * rows, best))
+        rows *= 2
+    return tuple(spans)
+
+
+def described(routes: Sequence[tuple[int, Plan | None]], ways: Sequence[Way], typical: int) -> Iterable[str]:
+    """A line a kind and span: which, and the predicted times of it and of the best of the other kind."""
+    names = ("factorised", "reconstructed")
+    builds = [next(w.builds for w in ways if w.plan is chosen) for _, chosen in routes]
+    start = 1
+    for k, (below, _) in enumerate(routes):
+        last = k == len(routes) - 1
+        if not last and builds[k] == builds[k + 1]:
+            continue  # the same kind in another order
+        at = typical if start <= typical and (last or typical < below) else start
+        took = [min((w.seconds(at) for w in ways if w.builds == kind), default=inf) for kind in (False, True)]
+        mine, other = builds[k], not builds[k]
+        span = f"{start} and up" if last else f"{start} to {below - 1}" if below > start + 1 else f"{start}"
+        line = f"batch {span}: {names[mine]}, predicted {spelled(took[mine])}"
+        line += f"; {names[other]} {spelled(took[other])}" if took[other] < inf else ""
+        yield line if span == str(at) else f"{line} (at {at})"
+        start = below
+
+
+def _sweeps(n: int) -> Iterable[Path]:
+    """Orders in which the input takes ``n`` nodes from either end: in runs, each fused before it is taken."""
+    for cuts in _cuts(n):
+        runs = [range(a, b) for a, b in zip((0, *cuts), (*cuts, n), strict=True)]
+        for taken in (runs, runs[::-1]):
+            steps: list[tuple[int, int]] = []
+            merge = _merger(steps, n + 1)
+            reduce(merge, [n, *(reduce(merge, run) for run in taken)])
+            yield tuple(tuple(sorted(pair)) for pair in ssa_to_linear(steps))
+
+
+def _cuts(n: int) -> Iterable[tuple[int, ...]]:
+    """Where runs begin: anywhere among a few nodes, else runs of one, of two, and two halves."""
+    if n <= _FEW_NODES:
+        return [cuts for k in range(1, n) for cuts in combinations(range(1, n), k)]
+    return [tuple(range(size, n, size)) for size in (1, 2, (n + 1) // 2)]
+
+
+def _merger(steps: list[tuple[int, int]], n: int) -> Callable[[int, int], int]:
+    def merge(a: int, c: int) -> int:
+        steps.append((a, c))
+        return n + len(steps) - 1
+
+    return merge
+
+
+def _fixed(order: Path) -> Optimizer:
+    """An optimiser that gives this order, whatever the sizes."""
+    return lambda inputs, output, sizes, memory_limit=None: list(order)
+
+
+def _predicted(way: Plan, x: str) -> Way:
+    """The time of a plan by its number of rows: what descends from the input grows with them."""
+    one = sum(_seconds(way, x, 1))
+    fixed, two = _seconds(way, x, 2)  # a single row's axis stands in no one's way: it may copy less
+    first = next(k for k, step in enumerate(way.steps) if way.inputs.index(x) in step.operands)
+    return Way(way, first == len(way.steps) - 1 and first > 0, one, fixed, two / 2)
+
+
+def _seconds(way: Plan, x: str, rows: int) -> tuple[float, float]:
+    """Seconds for so many rows, of what is the same for any number and of what grows with it."""
+    shapes = [(rows, *s[1:]) if name == x else s for name, s in _shapes(way).items()]
+    scale = rows / _shapes(way)[x][0]
+    grows = [name == x for name in way.inputs] + [False] * len(way.steps)
+    flops, moved = [0.0, 0.0], [0.0, 0.0]
+    for step, copied in zip(way.steps, layouts([(s, dense(s)) for s in shapes], way.steps).copied, strict=True):
+        live = any(grows[s] for s in step.operands)
+        grows[step.target] = live
+        flops[live] += step.flops * (scale if live else 1)
+        for slot in (*step.operands, step.target):
+            moved[grows[slot]] += way.slot_sizes[slot] * (scale if grows[slot] else 1)
+        for slot, entries in zip(step.operands, copied, strict=True):
+            moved[grows[slot]] += 2 * entries
+    fixed, growing = (way.rates.seconds(f, m * way.itemsize) for f, m in zip(flops, moved, strict=True))
+    return fixed, growing
+
+
+def _shapes(way: Plan) -> dict[str, tuple[int, ...]]:
+    shapes = way.network.array_shapes
+    return {name: shapes[name] for name in way.inputs}
