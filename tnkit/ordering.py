@@ -32,8 +32,8 @@ Optimizer = Callable[[Sequence[Any], Any, Mapping[str, int], Any], Any]
 WRITE = 84
 #: The same while trees are sought: the best for operations are near the best for both, and easier to find.
 _SOUGHT = 8
-#: From this cost on, in multiply-adds (seconds), a second of search is cheaper than contracting a poor path.
-_WORTH_A_SEARCH = 1e11
+#: From this cost on, in multiply-adds (ten seconds), a second or two of search is cheaper than contracting a poor path.
+_WORTH_A_SEARCH = 5e11
 #: Up to this many nodes the exact order is found within milliseconds.
 _FEW_NODES = 9
 #: Up to this many nodes networks are cut in halves (the eigenvectors' cost grows as the cube).
@@ -70,7 +70,7 @@ def hyper(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], memory
 
 
 def auto(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], memory_limit: Any = None) -> Path:
-    """``optimal`` up to 9 nodes; else the best of a few refined trees, and ``hyper`` where contracting that takes seconds."""
+    """``optimal`` up to 9 nodes; else the best of a few refined trees, and ``hyper`` where contracting that takes long."""
     n = len(inputs)
     if n <= _FEW_NODES:
         return optimal(inputs, output, sizes, memory_limit)
