@@ -25,7 +25,7 @@ from timing import report
 
 import tnkit as tk
 from tnkit.ordering import WRITE, find_path, path_flops
-from tnkit.refine import Tree, pairs
+from tnkit.refine import Tree, numbered
 
 
 def norm(net: tk.Network) -> tk.Network:
@@ -101,11 +101,7 @@ def problem(net: tk.Network) -> tuple[list[tuple[str, ...]], tuple[str, ...], di
 
 def cost(asked: Any, path: Any) -> float:
     """Multiply-adds and writes of a path, as ``hyper`` weighs them."""
-    live, steps = list(range(len(asked[0]))), []
-    for new, step in enumerate(path, len(live)):
-        steps.append(tuple(live.pop(k) for k in sorted(step, reverse=True)))
-        live.append(new)
-    return Tree(*asked, pairs(steps, len(asked[0])), WRITE).total
+    return Tree(*asked, numbered(path, len(asked[0])), WRITE).total
 
 
 def measured(asked: Any, optimizer: Any) -> dict[str, float]:

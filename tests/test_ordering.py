@@ -10,7 +10,7 @@ import pytest
 import tnkit as tk
 from tnkit.halves import halved
 from tnkit.ordering import OPTIMIZERS, WRITE, find_path, path_flops
-from tnkit.refine import Tree, linear, refine_
+from tnkit.refine import Tree, linear, numbered, refine_
 from tnkit.testing import oracle, random_network
 
 
@@ -99,6 +99,14 @@ def test_searches_are_worth_their_time(seed):
     assert flops["auto"] < flops["greedy"]
 
 
+def test_large_lattices_are_no_worse_than_greedy():
+    net = tk.from_graph(nx.grid_2d_graph(14, 14), bond=2)
+    asked = [node.inds for node in net.nodes], net.output, dict(net.sizes)
+    greedy = path_flops(*asked, find_path(*asked, "greedy"))
+    for name in ("auto", "hyper"):
+        assert path_flops(*asked, find_path(*asked, name)) <= 1.1 * greedy
+
+
 def test_a_refined_tree_is_a_tree_and_costs_less():
     for seed in range(8):
         inputs, output, sizes = hypernetwork(seed, 14)
@@ -109,17 +117,10 @@ def test_a_refined_tree_is_a_tree_and_costs_less():
         refine_(tree, 6, 100)
         check(tree.path, 14)
         assert tree.total <= before
-        assert sum(tree.costs.values()) == pytest.approx(Tree(inputs, output, sizes, ssa(tree.path, 14), WRITE).total)
+        assert sum(tree.costs.values()) == pytest.approx(
+            Tree(inputs, output, sizes, numbered(tree.path, 14), WRITE).total
+        )
         assert path_flops(inputs, output, sizes, tree.path) == pytest.approx(tree.weighed(0).total)
-
-
-def ssa(path, n):
-    live, steps = list(range(n)), []
-    for new, (a, b) in enumerate(path, n):
-        second, first = live.pop(b), live.pop(a)
-        steps.append((first, second))
-        live.append(new)
-    return steps
 
 
 @pytest.mark.parametrize("make", [chain, binary_tree])

@@ -19,7 +19,7 @@ import numpy as np
 import opt_einsum as oe
 
 from tnkit.halves import halved
-from tnkit.refine import Tree, linear, pairs, refine_
+from tnkit.refine import Tree, linear, numbered, pairs, refine_
 
 __all__ = ["OPTIMIZERS", "Optimizer", "find_path", "path_flops"]
 
@@ -32,8 +32,8 @@ Optimizer = Callable[[Sequence[Any], Any, Mapping[str, int], Any], Any]
 WRITE = 84
 #: The same while trees are sought: the best for operations are near the best for both, and easier to find.
 _SOUGHT = 8
-#: From this many multiply-adds on (seconds), a second of search is cheaper than contracting a poor path.
-_WORTH_A_SEARCH = 1e11
+#: From this cost on, in multiply-adds (ten seconds), a second or two of search is cheaper than contracting a poor path.
+_WORTH_A_SEARCH = 5e11
 #: Up to this many nodes the exact order is found within milliseconds.
 _FEW_NODES = 9
 #: Up to this many nodes networks are cut in halves (the eigenvectors' cost grows as the cube).
@@ -60,35 +60,43 @@ def random_greedy(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int]
 
 
 def hyper(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], memory_limit: Any = None) -> Path:
-    """Many greedy trees and many made of halves, refined, and the best of them refined further: about a second; seeded."""
+    """Many greedy trees and many made of halves, refined, and the best of them refined further: about a second for 100 nodes.
+
+    ``optimal`` up to 9 nodes.
+    """
+    if len(inputs) <= _FEW_NODES:
+        return optimal(inputs, output, sizes, memory_limit)
+    return _searched(inputs, output, sizes).path
+
+
+def auto(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], memory_limit: Any = None) -> Path:
+    """``optimal`` up to 9 nodes; else the best of a few refined trees, and ``hyper`` where contracting that takes long."""
+    n = len(inputs)
+    if n <= _FEW_NODES:
+        return optimal(inputs, output, sizes, memory_limit)
+    trees = [_sampled(inputs, output, sizes, max(1, min(16, 6_400 // n)), 0), *_plain(inputs, output, sizes)]
+    if n <= _HALVED_NODES:
+        trees += [Tree(inputs, output, sizes, halved(inputs, sizes, balance), _SOUGHT) for balance in (0.25, 0.4)]
+    tree = min((refine_(tree, 6, 20) for tree in trees), key=lambda t: t.total)
+    tree = refine_(refine_(tree, 8, max(40, min(n // 2, 200))).weighed(WRITE), 6, 30)
+    if tree.total > _WORTH_A_SEARCH:
+        tree = min(tree, _searched(inputs, output, sizes), key=lambda t: t.total)
+    return tree.path
+
+
+def _searched(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int]) -> Tree:
+    """The tree of :func:`hyper`; bounded by trials, not by the clock, so that equal questions have equal answers."""
     n, rng = len(inputs), np.random.default_rng(0)
-    trees = [_cool(inputs, output, sizes)]
+    trees = _plain(inputs, output, sizes)
     for seed in range(max(1, min(16, 3_200 // n))):
-        wide: dict[str, Any] = (
-            {} if seed % 2 or n > _HALVED_NODES else {"costmod": (0.3, 1.5), "temperature": (0.1, 1.0)}
-        )
-        trees.append(_sampled(inputs, output, sizes, max(1, min(32, 20_000 // n)), seed, **wide))
+        wild = seed % 2 == 0 and n <= _HALVED_NODES
+        ranges: dict[str, Any] = {"costmod": (0.3, 1.5), "temperature": (0.1, 1.0)} if wild else {}
+        trees.append(_sampled(inputs, output, sizes, max(1, min(32, 20_000 // n)), seed, **ranges))
         if n <= 4 * _HALVED_NODES:
             trees.append(Tree(inputs, output, sizes, halved(inputs, sizes, rng.uniform(0.1, 0.48), rng), _SOUGHT))
     for leaves, solves, best in ((6, 100, len(trees)), (8, 200, 6)):
         trees = sorted((refine_(tree, leaves, solves) for tree in trees[:best]), key=lambda t: t.total)
-    return min((refine_(tree.weighed(WRITE), 8, 200) for tree in trees[:4]), key=lambda t: t.total).path
-
-
-def auto(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], memory_limit: Any = None) -> Path:
-    """``optimal`` up to 9 nodes; else the best of a few refined trees, and ``hyper`` where contracting that takes seconds."""
-    n = len(inputs)
-    if n <= _FEW_NODES:
-        return optimal(inputs, output, sizes, memory_limit)
-    trees = [_sampled(inputs, output, sizes, max(1, min(16, 6_400 // n)), 0), _cool(inputs, output, sizes)]
-    if n <= _HALVED_NODES:
-        trees += [Tree(inputs, output, sizes, halved(inputs, sizes, balance), _SOUGHT) for balance in (0.25, 0.4)]
-    best = min((refine_(tree, 6, 20) for tree in trees), key=lambda t: t.total)
-    path = refine_(refine_(best, 8, 40).weighed(WRITE), 6, 30).path
-    if path_flops(inputs, output, sizes, path) > _WORTH_A_SEARCH:
-        other = hyper(inputs, output, sizes, memory_limit)
-        path = min(path, other, key=lambda p: path_flops(inputs, output, sizes, p))
-    return path
+    return min((refine_(tree.weighed(WRITE), 8, 200) for tree in trees[:4]), key=lambda t: t.total)
 
 
 def _sampled(
@@ -109,9 +117,16 @@ def _sampled(
     return Tree(inputs, output, sizes, pairs(steps, len(inputs)), _SOUGHT)
 
 
-def _cool(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int]) -> Tree:
-    """The greedy tree that keeps results small before all, hardly randomised: for chains and trees the best there is."""
-    return _sampled(inputs, output, sizes, 1, 0, costmod=(0.3, 0.5), temperature=(0.001, 0.002))
+def _plain(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int]) -> list[Tree]:
+    """The greedy tree that keeps results small before all: the best for chains and trees; of large networks, ``greedy``'s too.
+
+    It suits lattices; small ones have better trees among the sampled ones.
+    """
+    cool = _sampled(inputs, output, sizes, 1, 0, costmod=(0.3, 0.5), temperature=(0.001, 0.002))
+    if len(inputs) <= _HALVED_NODES:
+        return [cool]
+    steps = numbered(_pairwise(greedy(inputs, output, sizes), len(inputs)), len(inputs))
+    return [cool, Tree(inputs, output, sizes, steps, _SOUGHT)]
 
 
 OPTIMIZERS: dict[str, Optimizer] = {

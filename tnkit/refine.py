@@ -13,7 +13,7 @@ from copy import copy
 from heapq import heappop, heappush
 from math import prod
 
-__all__ = ["Steps", "Tree", "linear", "pairs", "refine_"]
+__all__ = ["Steps", "Tree", "linear", "numbered", "pairs", "refine_"]
 
 Inds = Sequence[str]
 Steps = list[tuple[int, int]]
@@ -29,6 +29,16 @@ def linear(steps: Iterable[Sequence[int]], n: int) -> list[tuple[int, ...]]:
         live.append(new)
         path.append(tuple(at))
     return path
+
+
+def numbered(path: Iterable[Sequence[int]], n: int) -> Steps:
+    """A path of pairs of positions as steps between numbered tensors."""
+    live, steps = list(range(n)), []
+    for new, (a, b) in enumerate(path, n):
+        second, first = live.pop(max(a, b)), live.pop(min(a, b))
+        steps.append((first, second))
+        live.append(new)
+    return steps
 
 
 def pairs(steps: Iterable[Sequence[int]], n: int) -> Steps:
