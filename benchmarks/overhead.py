@@ -58,7 +58,8 @@ class _Recorder:
         self.xp, self.seen = xp, seen
 
     def matmul(self, a: Any, b: Any) -> Any:
-        self.seen.append((a, b))
+        flat = a.reshape(-1, a.shape[-1]) if len(a.shape) > 2 >= len(b.shape) else a  # torch folds it itself
+        self.seen.append((flat, b))
         return self.xp.matmul(a, b)
 
     def __getattr__(self, name: str) -> Any:
