@@ -79,7 +79,7 @@ def environment(threads: int) -> dict[str, Any]:
             continue
     return {
         "python": platform.python_version(), "machine": platform.machine(), "processor": _processor(),
-        "cores": os.cpu_count(), "threads": threads, "packages": found,
+        "cores": os.cpu_count(), "threads": threads, "load": round(os.getloadavg()[0], 1), "packages": found,
     }  # fmt: skip
 
 
