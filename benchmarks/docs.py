@@ -50,8 +50,12 @@ def conditions(environment: dict[str, Any]) -> str:
     """What a table was measured with, in one line, and whether the machine had other work."""
     packages = ", ".join(f"{name} {version}" for name, version in environment.get("packages", {}).items())
     cores, threads = environment.get("cores"), environment.get("threads", 1)
-    device = environment.get("device") or environment.get("processor") or environment.get("machine", "unknown processor")
-    line = f"{device}, {cores} cores, {threads} thread{'s' * (threads != 1)}; Python {environment['python']}; {packages}."
+    device = (
+        environment.get("device") or environment.get("processor") or environment.get("machine", "unknown processor")
+    )
+    line = (
+        f"{device}, {cores} cores, {threads} thread{'s' * (threads != 1)}; Python {environment['python']}; {packages}."
+    )
     load = environment.get("load", 0.0)
     if load > threads + 0.5:
         line += f" **Measured on a busy machine** (load {load} on {cores} cores): trust the ratios, not the times."

@@ -155,7 +155,8 @@ def main() -> None:
             cells = [name, library, short(ours), short(bound), f"{ours / bound:.2f}x"]
             rows.append([*cells, f"{short(best[0])} ({best[1]})", f"{best[0] / ours:.2f}x"])
             print(rows[-1], {w: f"{short(t)} ({t / bound:.2f}x)" for w, t in took.items()}, flush=True)
-    report("overhead", ["case", "library", "tnkit", "floor", "over the floor", "best peer", "gain"], rows, records)
+    headers = ["case", "library", "tnkit", "floor", "over the floor", "best peer", "gain"]
+    report("overhead", headers, rows, records, whole=not args.only)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ENVIRONMENT = {"python": "3.12.1", "processor": "Some CPU", "cores": 4, "threads": 1, "load": 0.3, "packages": {"torch": "2.9"}}
+ENVIRONMENT = {
+    "python": "3.12.1",
+    "processor": "Some CPU",
+    "cores": 4,
+    "threads": 1,
+    "load": 0.3,
+    "packages": {"torch": "2.9"},
+}
 
 
 @pytest.fixture(scope="module")
