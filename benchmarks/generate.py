@@ -158,7 +158,7 @@ def peak_here(case: str) -> float:
     return float(found.stdout.split()[0])
 
 
-def measured(case: str, threads: int, device: str, quick: bool) -> tuple[list[str], dict[str, Any]]:
+def measured(case: str, clock: dict[str, Any], device: str, quick: bool) -> tuple[list[str], dict[str, Any]]:
     """A row of the table, and the record behind it."""
     net, plan, arrays, params = prepared(case, device)
     large, cuda = prod(net.shape) > 2**22, device != "cpu"
@@ -174,9 +174,7 @@ def measured(case: str, threads: int, device: str, quick: bool) -> tuple[list[st
     bounds: dict[str, Callable[[], Any]] = {"copy": lambda: buffer.copy_(source)}
     if cuda:
         bounds["normal fill"] = lambda: torch.randn_like(want)
-    clock: dict[str, Any] = {"threads": threads, "least": 3 if large else 7}
-    if cuda:
-        clock["wait"] = partial(torch.cuda.synchronize, device)
+    clock = {**clock, "least": 3 if large else 7}
     forward = medians({**{n: quiet(w) for n, w in ways.items()}, **bounds}, **clock)
     step = medians({n: both(w, params, seed) for n, w in ways.items()}, **clock)
     one, predicted = 4 * prod(net.shape) / 2**20, plan.peak_backward / 2**20
@@ -197,6 +195,7 @@ HEADERS = [
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--only", default="", help="part of a case's name")
     parser.add_argument("--quick", action="store_true", help="leave the naive way out where it takes seconds")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
@@ -207,14 +206,17 @@ def main() -> None:
     if args.memory:
         memory(args.memory)
         return
+    cuda = args.device != "cpu"
+    clock: dict[str, Any] = {"threads": args.threads, "seconds": args.seconds}
+    if cuda:
+        clock["wait"] = partial(torch.cuda.synchronize, args.device)
     rows, records = [], []
     for case in CASES:
         if args.only in case:
-            cells, record = measured(case, args.threads, args.device, args.quick)
+            cells, record = measured(case, clock, args.device, args.quick)
             rows.append(cells)
             records.append(record)
             print(cells, flush=True)
-    cuda = args.device != "cpu"
     name = f"generate-{'cuda' if cuda else args.threads}"
     device = torch.cuda.get_device_name(args.device) if cuda else ""
     report(name, HEADERS, rows, records, args.threads, device=device, whole=not args.only)
