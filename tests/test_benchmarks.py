@@ -17,12 +17,16 @@ ENVIRONMENT = {
 }
 
 
-@pytest.fixture(scope="module")
-def docs():
-    spec = importlib.util.spec_from_file_location("benchmark_docs", ROOT / "benchmarks/docs.py")
+def script(name):
+    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", ROOT / f"benchmarks/{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def docs():
+    return script("docs")
 
 
 def measured(folder, name, **environment):
@@ -67,3 +71,24 @@ def test_every_script_has_a_section_and_is_run(docs):
     scripts = (ROOT / "Makefile").read_text().partition("SCRIPTS := ")[2].partition("\n")[0].split()
     assert set(scripts) == set(docs.SECTIONS)
     assert {p.stem for p in (ROOT / "benchmarks").glob("*.py")} <= {*scripts, "timing", "docs"}
+
+
+@pytest.mark.parametrize("device", [False, True])
+def test_calls_are_timed_in_turn_and_a_device_is_waited_for(device):
+    seen, waits = [], []
+    calls = {"a": lambda: seen.append("a"), "b": lambda: seen.append("b")}
+    wait = (lambda: waits.append(len(seen))) if device else None
+    took = script("timing").medians(calls, seconds=0.0, least=3, wait=wait)
+    assert set(took) == {"a", "b"} and min(took.values()) >= 0
+    timed = "".join(seen)[4:]  # after the two runs of each that warm up
+    assert [part[0] for part in timed.replace("ab", "a b").replace("ba", "b a").split()] == list("ababab")
+    assert len(waits) == (2 * (2 + 2 * 3) if device else 0)
+
+
+def test_some_cases_alone_are_not_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    timing = script("timing")
+    timing.report("part", ["case"], [["one"]], [], whole=False)
+    assert not list(tmp_path.iterdir()) and "one" in capsys.readouterr().out
+    timing.report("whole", ["case"], [["one"]], [])
+    assert "one" in json.loads((tmp_path / "out/bench/whole.json").read_text())["table"]
