@@ -40,7 +40,7 @@ SECTIONS = {
 
 INTRO = """# Benchmarks
 
-Made by `make bench`, never by hand. Times are medians of calls taken in turn, in one process: CPU time on one thread, wall time
+Rendered from what the scripts wrote (`make bench`), never by hand. Times are medians of calls taken in turn, in one process: CPU time on one thread, wall time
 on several. Ratios within a table hold better than times; [what was tried and did not help](../benchmarks/NOTES.md) has the
 reasons behind them.
 """
@@ -56,6 +56,8 @@ def conditions(environment: dict[str, Any]) -> str:
     line = (
         f"{device}, {cores} cores, {threads} thread{'s' * (threads != 1)}; Python {environment['python']}; {packages}."
     )
+    if environment.get("note"):  # what else a reader has to know of this run
+        line += f" {environment['note']}"
     load = environment.get("load", 0.0)
     if load > threads + 0.5:
         line += f" **Measured on a busy machine** (load {load} on {cores} cores): trust the ratios, not the times."

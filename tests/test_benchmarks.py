@@ -50,8 +50,9 @@ def test_what_was_not_run_says_so(docs, tmp_path):
     assert docs.render(tmp_path).count("Not run.") == len(docs.SECTIONS) - 1
 
 
-def test_a_busy_machine_is_named(docs, tmp_path):
-    measured(tmp_path, "order", load=5.2)
+def test_a_busy_machine_and_a_note_are_named(docs, tmp_path):
+    measured(tmp_path, "order", load=5.2, note="Half a run.")
+    assert "Half a run. **Measured" in docs.render(tmp_path)
     assert "busy machine** (load 5.2 on 4 cores)" in docs.render(tmp_path)
 
 
