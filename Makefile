@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+BENCH := .venv/.bench
+SCRIPTS := overhead layers generate order memory
 
 .PHONY: demo test quick check format bench clean
 
@@ -25,13 +27,23 @@ format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(READY)
-	$(BIN)/python benchmarks/overhead.py
+# Every script that is there, on one thread and on two where it takes --threads, then docs/benchmarks.md from what they wrote.
+bench: $(BENCH)
+	@set -e; for script in $(wildcard $(SCRIPTS:%=benchmarks/%.py)); do for n in 1 2; do \
+	    options=; ! grep -q '"--quick"' $$script || options=--quick; \
+	    if grep -q '"--threads"' $$script; then options="$$options --threads $$n"; elif [ $$n = 2 ]; then continue; fi; \
+	    echo "$$script $$options"; OMP_NUM_THREADS=$$n $(BIN)/python $$script $$options; \
+	done; done
+	$(BIN)/python benchmarks/docs.py
 
 $(READY): pyproject.toml constraints-dev.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints-dev.txt -e '.[dev]'
 	touch $(READY)
+
+$(BENCH): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints-dev.txt -e '.[dev,bench]'
+	touch $(BENCH)
 
 clean:
 	rm -rf .venv out build dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,7 +1,8 @@
 """Weights generated from brick walls, beside the naive way and every peer: time, gradients and peak memory.
 
 ``naive`` is one tensordot and one movedim a brick on the whole tensor; copies are times over one copy of a float32 buffer of
-the weight's size, taken in the same run.  ``python benchmarks/generate.py [--threads 2] [--only "Q=24"] [--quick]``.
+the weight's size, taken in the same run.  ``python benchmarks/generate.py [--threads 2] [--only "Q=24"] [--quick]``;
+``--device cuda`` runs the same cases there, beside a normal fill of the same shape too.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def naive(net: tk.Network) -> Callable[[dict[str, Tensor]], Tensor]:
             fn = getattr(torch, str(inner[0].fn))
             now = fn(bricks(inner[0].bodies[0], arrays))
         else:
-            now = torch.zeros(dims)
+            now = torch.zeros(dims, device=next(iter(arrays.values())).device)
             now[(0,) * len(dims)] = 1.0
         for node in region.nodes:
             if not node.name.startswith("brick_"):
@@ -108,18 +109,17 @@ def quiet(make: Callable[[], Tensor]) -> Callable[[], Tensor]:
     return call
 
 
-def prepared(case: str) -> tuple[tk.Network, Any, dict[str, Tensor], list[Tensor]]:
+def prepared(case: str, device: str = "cpu") -> tuple[tk.Network, Any, dict[str, Tensor], list[Tensor]]:
     net = wall(case)
     drawn = tk.init.normal(net, seed=0, dtype="float32")
     full = check_arrays(net, drawn)
-    arrays = {n: torch.as_tensor(a).requires_grad_(n in net.parameters) for n, a in full.items()}
+    arrays = {n: torch.as_tensor(a, device=device).requires_grad_(n in net.parameters) for n, a in full.items()}
     return net, tk.plan(net, itemsize=4), arrays, [a for a in arrays.values() if a.requires_grad]
 
 
 def memory(case: str) -> None:
-    """Peak of forward + backward in a process of its own, in MiB, beside what the plan says."""
+    """Peak of forward + backward, in MiB: run in a process of its own."""
     net, plan, arrays, _ = prepared(case)
-    size = prod(net.shape)
     seed = torch.ones(net.shape)
     small = tk.brick_wall(4, 2, depth=2, activation="relu")
     few = {
@@ -129,7 +129,7 @@ def memory(case: str) -> None:
     tk.run(tk.plan(small), few, TORCH).sum().backward()  # what the libraries take by themselves
     before = _high_water(reset=True)
     tk.run(plan, arrays, TORCH).backward(seed)
-    print((_high_water() - before) / 2**20, plan.peak_backward / 2**20, 4 * size / 2**20)
+    print((_high_water() - before) / 2**20)
 
 
 def _high_water(reset: bool = False) -> int:
@@ -142,11 +142,63 @@ def _high_water(reset: bool = False) -> int:
         return next(int(line.split()[1]) * 1024 for line in f if line.startswith(key))
 
 
+def peak_there(call: Callable[[], Any], device: str) -> float:
+    """Peak of a call on an accelerator, in MiB, over what is held already."""
+    torch.cuda.synchronize(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    held = torch.cuda.memory_allocated(device)
+    call()
+    torch.cuda.synchronize(device)
+    return (torch.cuda.max_memory_allocated(device) - held) / 2**20
+
+
+def peak_here(case: str) -> float:
+    """Peak of forward + backward in a process of its own, in MiB."""
+    found = subprocess.run([sys.executable, __file__, "--memory", case], capture_output=True, text=True, check=True)
+    return float(found.stdout.split()[0])
+
+
+def measured(case: str, clock: dict[str, Any], device: str, quick: bool) -> tuple[list[str], dict[str, Any]]:
+    """A row of the table, and the record behind it."""
+    net, plan, arrays, params = prepared(case, device)
+    large, cuda = prod(net.shape) > 2**22, device != "cpu"
+    ways: dict[str, Callable[[], Tensor]] = {"tnkit": lambda: tk.run(plan, arrays, TORCH)}
+    if not (quick and large):
+        ways["naive"] = partial(naive(net), arrays)
+    ways |= peers(net, arrays)
+    want = ways["tnkit"]().detach()
+    for name, way in ways.items():
+        error = float((way() - want).norm() / want.norm())
+        assert error < 1e-4, f"{name} is wrong: {error}"
+    seed, buffer, source = torch.randn_like(want), torch.empty_like(want).flatten(), torch.randn_like(want).flatten()
+    bounds: dict[str, Callable[[], Any]] = {"copy": lambda: buffer.copy_(source)}
+    if cuda:
+        bounds["normal fill"] = lambda: torch.randn_like(want)
+    clock = {**clock, "least": 3 if large else 7}
+    forward = medians({**{n: quiet(w) for n, w in ways.items()}, **bounds}, **clock)
+    step = medians({n: both(w, params, seed) for n, w in ways.items()}, **clock)
+    one, predicted = 4 * prod(net.shape) / 2**20, plan.peak_backward / 2**20
+    peak = peak_there(both(ways["tnkit"], params, seed), device) if cuda else peak_here(case)
+    cells = [case]
+    for took in (forward, step):
+        gains = [f"{took[n] / took['tnkit']:.1f}x {n}" for n in took if n not in ("tnkit", "copy")]
+        cells += [short(took["tnkit"]), f"{took['tnkit'] / forward['copy']:.1f}", ", ".join(gains)]
+    cells.append(f"{peak / one:.1f} ({predicted / one:.1f})" if one >= 1 else "")  # below, the process's own noise
+    return cells, {"case": case, "forward": forward, "both": step, "peak MiB": peak, "predicted MiB": predicted}
+
+
+HEADERS = [
+    "weight", "forward", "copies", "gain over", "forward + backward", "copies", "gain over", "peak, copies (predicted)",
+]  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--only", default="", help="part of a case's name")
     parser.add_argument("--quick", action="store_true", help="leave the naive way out where it takes seconds")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--memory", help="print the peak memory of one case, in MiB")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -154,51 +206,20 @@ def main() -> None:
     if args.memory:
         memory(args.memory)
         return
+    cuda = args.device != "cpu"
+    clock: dict[str, Any] = {"threads": args.threads, "seconds": args.seconds}
+    if cuda:
+        clock["wait"] = partial(torch.cuda.synchronize, args.device)
     rows, records = [], []
     for case in CASES:
-        if args.only not in case:
-            continue
-        net, plan, arrays, params = prepared(case)
-        slow = args.quick and prod(net.shape) > 2**22
-        ways: dict[str, Callable[[], Tensor]] = {"tnkit": lambda p=plan, a=arrays: tk.run(p, a, TORCH)}
-        if not slow:
-            ways["naive"] = partial(naive(net), arrays)
-        ways |= peers(net, arrays)
-        want = ways["tnkit"]().detach()
-        for name, way in ways.items():
-            error = float((way() - want).norm() / want.norm())
-            assert error < 1e-4, f"{name} is wrong: {error}"
-        seed, buffer, source = torch.randn_like(want), torch.empty_like(want).flatten(), torch.randn(want.numel())
-        least = 3 if prod(net.shape) > 2**22 else 7
-        forward = medians(
-            {**{n: quiet(w) for n, w in ways.items()}, "copy": lambda b=buffer, s=source: b.copy_(s)},
-            threads=args.threads,
-            least=least,
-        )
-        step = medians({n: both(w, params, seed) for n, w in ways.items()}, threads=args.threads, least=least)
-        text = subprocess.run(
-            [sys.executable, __file__, "--memory", case], capture_output=True, text=True, check=True
-        ).stdout
-        peak, predicted, one = map(float, text.split())
-        cells = [case]
-        for took in (forward, step):
-            gains = [f"{took[n] / took['tnkit']:.1f}x {n}" for n in took if n not in ("tnkit", "copy")]
-            cells += [short(took["tnkit"]), f"{took['tnkit'] / forward['copy']:.1f}", ", ".join(gains)]
-        cells.append(f"{peak / one:.1f} ({predicted / one:.1f})")
-        rows.append(cells)
-        records.append({"case": case, "forward": forward, "both": step, "peak MiB": peak, "predicted MiB": predicted})
-        print(cells, flush=True)
-    headers = [
-        "weight",
-        "forward",
-        "copies",
-        "gain over",
-        "forward + backward",
-        "copies",
-        "gain over",
-        "peak, copies (predicted)",
-    ]
-    report(f"generate-{args.threads}", headers, rows, records, args.threads)
+        if args.only in case:
+            cells, record = measured(case, clock, args.device, args.quick)
+            rows.append(cells)
+            records.append(record)
+            print(cells, flush=True)
+    name = f"generate-{'cuda' if cuda else args.threads}"
+    device = torch.cuda.get_device_name(args.device) if cuda else ""
+    report(name, HEADERS, rows, records, args.threads, device=device, whole=not args.only)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """TT-linear layers beside every peer, forward and forward + backward: 12 cases, one process, one thread by default.
 
 A weight of N x N as four cores; the peers contract as they are shipped; ``reconstruct`` builds the weight by one einsum and
-multiplies.  ``python benchmarks/layers.py [--threads 2] [--seconds 1]``.
+multiplies.  ``python benchmarks/layers.py [--threads 2] [--seconds 1] [--device cuda]``.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import argparse
 import statistics
 import warnings
 from collections.abc import Callable
+from functools import partial
+from itertools import product
 from math import prod
 from typing import Any
 
@@ -176,57 +178,57 @@ def quiet(layer: Callable[[Tensor], Tensor], x: Tensor) -> Callable[[], Tensor]:
     return call
 
 
+def measured(n: int, rank: int, batch: int, clock: dict[str, Any], device: str) -> tuple[list[str], dict[str, Any]]:
+    """A row of the table, and the record behind it."""
+    cores = _cores(DIMS[n], rank)
+    with torch.device(device):
+        layers = {w: make(DIMS[n], rank, batch, [c.to(device, copy=True) for c in cores]) for w, make in WAYS.items()}
+        x = torch.randn(batch, n, requires_grad=True)
+    layers = {w: v.to(device) if isinstance(v, torch.nn.Module) else v for w, v in layers.items()}
+    want = layers["opt_einsum"](x).detach()
+    for way, layer in layers.items():
+        error = float((layer(x) - want).norm() / want.norm())
+        assert error < 1e-4, f"{way} is wrong: {error}"
+    seed = torch.randn_like(want)
+    took = {
+        "forward": medians({w: quiet(v, x.detach()) for w, v in layers.items()}, **clock),
+        "both": medians({w: step(v, x, seed) for w, v in layers.items()}, **clock),
+    }
+    cells = [f"{n}, rank {rank}, batch {batch}"]
+    gains = {}
+    for kind, times in took.items():
+        best = min((t, w) for w, t in times.items() if w != "tnkit")
+        gains[kind] = best[0] / times["tnkit"]
+        cells += [short(times["tnkit"]), f"{short(best[0])} ({best[1]})", f"{gains[kind]:.2f}x"]
+    return cells, {"case": cells[0], **took, "gains": gains, "routes": str(layers["tnkit"])}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=0.5)
     parser.add_argument("--only", default="", help="part of a case's name")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     warnings.filterwarnings("ignore")
-    rows, records, gains = [], [], {"forward": [], "both": []}
-    for n in (1024, 4096):
-        for rank in (8, 32):
-            for batch in (1, 32, 256):
-                name = f"{n}, rank {rank}, batch {batch}"
-                if args.only not in name:
-                    continue
-                cores = _cores(DIMS[n], rank)
-                layers = {w: make(DIMS[n], rank, batch, [c.clone() for c in cores]) for w, make in WAYS.items()}
-                x = torch.randn(batch, n, requires_grad=True)
-                want = layers["opt_einsum"](x).detach()
-                for way, layer in layers.items():
-                    error = float((layer(x) - want).norm() / want.norm())
-                    assert error < 1e-4, f"{way} is wrong: {error}"
-                seed = torch.randn_like(want)
-                forward = medians(
-                    {w: quiet(v, x.detach()) for w, v in layers.items()}, threads=args.threads, seconds=args.seconds
-                )
-                both = medians(
-                    {w: step(v, x, seed) for w, v in layers.items()}, threads=args.threads, seconds=args.seconds
-                )
-                cells = [name]
-                for kind, took in (("forward", forward), ("both", both)):
-                    best = min((t, w) for w, t in took.items() if w != "tnkit")
-                    gain = best[0] / took["tnkit"]
-                    gains[kind].append(gain)
-                    cells += [short(took["tnkit"]), f"{short(best[0])} ({best[1]})", f"{gain:.2f}x"]
-                rows.append(cells)
-                records.append({"case": name, "forward": forward, "both": both, "routes": str(layers["tnkit"])})
-                print(cells, {w: short(t) for w, t in both.items()}, flush=True)
-    rows.append(
-        [
-            "median",
-            "",
-            "",
-            f"{statistics.median(gains['forward']):.2f}x",
-            "",
-            "",
-            f"{statistics.median(gains['both']):.2f}x",
-        ]
-    )
+    cuda = args.device != "cpu"
+    clock: dict[str, Any] = {"threads": args.threads, "seconds": args.seconds}
+    if cuda:
+        clock["wait"] = partial(torch.cuda.synchronize, args.device)
+    rows, records = [], []
+    for n, rank, batch in product((1024, 4096), (8, 32), (1, 32, 256)):
+        if args.only in f"{n}, rank {rank}, batch {batch}":
+            cells, record = measured(n, rank, batch, clock, args.device)
+            rows.append(cells)
+            records.append(record)
+            print(cells, {w: short(t) for w, t in record["both"].items()}, flush=True)
+    forward, both = (statistics.median(r["gains"][kind] for r in records) for kind in ("forward", "both"))
+    rows.append(["median", "", "", f"{forward:.2f}x", "", "", f"{both:.2f}x"])
     headers = ["N, rank, batch", "forward", "best peer", "gain", "forward + backward", "best peer", "gain"]
-    report(f"layers-{args.threads}", headers, rows, records, args.threads)
+    name = f"layers-{'cuda' if cuda else args.threads}"
+    device = torch.cuda.get_device_name(args.device) if cuda else ""
+    report(name, headers, rows, records, args.threads, device=device, whole=not args.only)
 
 
 if __name__ == "__main__":

@@ -1,41 +1,32 @@
-"""Overhead and speed of tnkit's plans beside opt_einsum and cotengra, in one process: medians and ratios.
+"""What a plan costs beside its own products: the floor, every peer, numpy and torch; medians and ratios.
 
-Run by ``make bench``; prints a table and writes it as JSON, with the environment, under ``out/bench/``.
+``floor`` is a plan's products alone, in its order, on operands that are ready: neither a view nor a lookup between them.
+``cotengra`` and ``opt_einsum`` are their expressions, made once with the plan's own path.
+``python benchmarks/overhead.py [--seconds 1] [--only MPS]``.
 """
 
 from __future__ import annotations
 
-import json
-import platform
-import statistics
-import time
-from collections.abc import Callable
-from pathlib import Path
+import argparse
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import cotengra as ctg
 import numpy as np
 import opt_einsum as oe
 import torch
-from tabulate import tabulate
+from timing import medians, report, short
 
 import tnkit as tk
 from tnkit_nn import TORCH
 
-
-def median_us(call: Callable[[], Any], seconds: float = 0.5) -> float:
-    """Median time of a call in microseconds, after a warm-up."""
-    for _ in range(3):
-        call()
-    times, end = [], time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times) < 5:
-        begin = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - begin)
-    return 1e6 * statistics.median(times)
+Call = Callable[[], Any]
+SITES = 32
 
 
-def amplitude(sites: int = 32, rank: int = 8) -> tk.Network:
+def amplitude(sites: int = SITES, rank: int = 8) -> tk.Network:
     """Scalar: a matrix product state against one product state."""
     state = tk.mps((2,) * sites, rank)
     ends = tuple(tk.Node(f"v_{k}", (f"i{k}",), fixed=True) for k in range(sites))
@@ -51,44 +42,121 @@ def tt_layer(n: int, rank: int, batch: int) -> tk.Network:
 
 
 CASES = {
-    "MPS amplitude, 32 sites, rank 8": amplitude(),
+    f"MPS amplitude, {SITES} sites, rank 8": amplitude(),
     "TT layer 1024, rank 8, batch 1": tt_layer(1024, 8, 1),
     "TT layer 1024, rank 8, batch 32": tt_layer(1024, 8, 32),
+    "TT layer 4096, rank 8, batch 1": tt_layer(4096, 8, 1),
     "TT layer 4096, rank 8, batch 32": tt_layer(4096, 8, 32),
     "brick wall, 14 sites, linear, 2 blocks": tk.brick_wall(14, depth=2),
 }
 
 
+class _Recorder:
+    """A namespace that notes the operands of every product."""
+
+    def __init__(self, xp: Any, seen: list[tuple[Any, Any]]) -> None:
+        self.xp, self.seen = xp, seen
+
+    def matmul(self, a: Any, b: Any) -> Any:
+        flat = a.reshape(-1, a.shape[-1]) if len(a.shape) > 2 >= len(b.shape) else a  # torch folds it itself
+        self.seen.append((flat, b))
+        return self.xp.matmul(a, b)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.xp, name)
+
+
+def floor(plan: tk.Plan, arrays: dict[str, Any], ops: tk.Ops) -> Call:
+    """The plan's products as one straight-line function on operands that are ready."""
+    seen: list[tuple[Any, Any]] = []
+    recorder = _Recorder(ops.xp, seen)
+    tk.run(plan, arrays, replace(ops, xp=recorder, spread=recorder.matmul))
+    names = [f"a{k}, b{k}" for k in range(len(seen))]
+    lines = "\n        ".join(f"matmul({pair})" for pair in names)
+    space: dict[str, Any] = {}
+    exec(f"def make(matmul, {', '.join(names)}):\n    def floor():\n        {lines}\n    return floor", space)
+    return space["make"](ops.xp.matmul, *(x for pair in seen for x in pair))
+
+
+def peers(net: tk.Network, operands: Sequence[Any], path: Any) -> dict[str, Call]:
+    """Expressions of the peers, with the plan's path."""
+    shapes = [a.shape for a in operands]
+    expression = oe.contract_expression(net.to_einsum(), *shapes, optimize=path)
+    inputs, output = [leaf.inds for leaf in net.leaves], net.output
+    other = ctg.array_contract_expression(inputs, output, dict(net.sizes), optimize=path)
+    return {"opt_einsum": lambda: expression(*operands), "cotengra": lambda: other(*operands)}
+
+
+def more_peers(net: tk.Network, operands: Sequence[Any], path: Any) -> dict[str, Call]:
+    """Libraries of networks rather than of expressions, and a path searched at every call; for the amplitude."""
+    import quimb.tensor as qtn
+    import tensornetwork as google
+
+    backend = "numpy" if isinstance(operands[0], np.ndarray) else "pytorch"
+    equation = net.to_einsum()
+    network = qtn.TensorNetwork([qtn.Tensor(x, n.inds) for x, n in zip(operands, net.leaves, strict=True)])
+    chain = [i for k in range(SITES) for i in net.leaves[k].inds]
+    label = {i: k for k, i in enumerate(sorted(set(chain), key=chain.index), 1)}  # along the chain, as ncon contracts
+    labels = [[label[i] for i in n.inds] for n in net.leaves]
+    found: dict[str, Call] = {
+        "quimb": lambda: network.contract(output_inds=(), optimize=path),
+        "opt_einsum, path each call": lambda: oe.contract(equation, *operands),
+        "tensornetwork": lambda: google.ncon(operands, labels, backend=backend),
+    }
+    if backend == "pytorch":
+        found["TensorKrowch"] = _tensorkrowch(operands)
+    return found
+
+
+def _tensorkrowch(operands: Sequence[Any]) -> Call:
+    """Its own model of a matrix product state, traced."""
+    import tensorkrowch as krowch
+
+    cores, vectors = operands[:SITES], torch.stack(list(operands[SITES:]))[None]
+    model = krowch.models.MPS(tensors=[c.clone() for c in cores])
+    model.trace(vectors)
+    return lambda: model(vectors)
+
+
 def main() -> None:
     """Time every case with every library."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=0.5)
+    parser.add_argument("--only", default="", help="part of a case's name")
+    args = parser.parse_args()
     torch.set_num_threads(1)
+    warnings.filterwarnings("ignore")
     rows, records = [], []
     for name, net in CASES.items():
+        if args.only not in name:
+            continue
         rng = np.random.default_rng(0)
-        arrays = {n: rng.standard_normal(s).astype("float32") for n, s in net.array_shapes.items()}
-        for library in ("numpy", "torch"):
-            ops = TORCH if library == "torch" else tk.NUMPY
+        drawn = tk.init.normal(net, seed=0, dtype="float32")
+        arrays = {n: drawn.get(n, rng.standard_normal(s).astype("float32")) for n, s in net.array_shapes.items()}
+        for library, ops in (("numpy", tk.NUMPY), ("torch", TORCH)):
             values = {n: torch.as_tensor(a) for n, a in arrays.items()} if library == "torch" else arrays
             operands = [values[leaf.array] for leaf in net.leaves]
-            shapes = [a.shape for a in operands]
             plan = tk.plan(net, itemsize=4)
-            peer = oe.contract_expression(net.to_einsum(), *shapes, optimize=plan.path)
-            inputs, output = [leaf.inds for leaf in net.leaves], net.output
-            other = ctg.array_contract_expression(inputs, output, dict(net.sizes), optimize=plan.path)
-            us = {
-                "tnkit": median_us(lambda p=plan, v=values, o=ops: tk.run(p, v, o)),
-                "opt_einsum": median_us(lambda e=peer, a=operands: e(*a)),
-                "cotengra": median_us(lambda e=other, a=operands: e(*a)),
-            }
-            records.append({"case": name, "library": library, "microseconds": us})
-            best = min(us["opt_einsum"], us["cotengra"])
-            rows.append([name, library, *(f"{t:.0f}" for t in us.values()), f"{best / us['tnkit']:.2f}x"])
-    print(tabulate(rows, ["case", "library", "tnkit us", "opt_einsum us", "cotengra us", "best peer / tnkit"]))
-    out = Path("out/bench")
-    out.mkdir(parents=True, exist_ok=True)
-    environment = {"python": platform.python_version(), "torch": torch.__version__, "machine": platform.machine()}
-    text = json.dumps({"environment": environment, "results": records}, indent=1)
-    (out / "overhead.json").write_text(text + "\n")
+            calls: dict[str, Call] = {"tnkit": lambda p=plan, v=values, o=ops: tk.run(p, v, o)}
+            calls |= peers(net, operands, plan.path)
+            if not net.output:
+                calls |= more_peers(net, operands, plan.path)
+            want = np.asarray(calls["tnkit"]())
+            for way, call in calls.items():
+                with torch.no_grad():
+                    got = np.asarray(call()).reshape(want.shape)
+                assert np.linalg.norm(got - want) < 1e-4 * np.linalg.norm(want), f"{way} is wrong"
+            calls["floor"] = floor(plan, values, ops)
+            with torch.no_grad():
+                took = medians(calls, seconds=args.seconds)
+            ours, bound = took["tnkit"], took["floor"]
+            best = min((t, way) for way, t in took.items() if way not in ("tnkit", "floor"))
+            records.append({"case": name, "library": library, "seconds": took})
+            cells = [name, library, short(ours), short(bound), f"{ours / bound:.2f}x"]
+            rows.append([*cells, f"{short(best[0])} ({best[1]})", f"{best[0] / ours:.2f}x"])
+            print(rows[-1], {w: f"{short(t)} ({t / bound:.2f}x)" for w, t in took.items()}, flush=True)
+    headers = ["case", "library", "tnkit", "floor", "over the floor", "best peer", "gain"]
+    report("overhead", headers, rows, records, whole=not args.only)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,12 @@ def clock(threads: int) -> Callable[[], float]:
 
 
 def medians(
-    calls: Mapping[str, Callable[[], Any]], *, threads: int = 1, seconds: float = 1.0, least: int = 5
+    calls: Mapping[str, Callable[[], Any]],
+    *,
+    threads: int = 1,
+    seconds: float = 1.0,
+    least: int = 5,
+    wait: Callable[[], Any] | None = None,
 ) -> dict[str, float]:
     """Median seconds of a call, all taken in turn so that a slow moment of the machine meets every one of them.
 
@@ -41,8 +46,10 @@ def medians(
         Time spent on each call, about.
     least
         Runs of each at least, after two to warm up.
+    wait
+        Waits until a device has done what it was given (``torch.cuda.synchronize``); the clock is then wall time.
     """
-    now = clock(threads)
+    now = clock(threads) if wait is None else lambda: (wait(), time.perf_counter())[1]
     repeats = {}
     for name, call in calls.items():
         call()
@@ -69,8 +76,8 @@ def medians(
     return {name: statistics.median(t) for name, t in times.items()}
 
 
-def environment(threads: int) -> dict[str, Any]:
-    """What the figures were taken with."""
+def environment(threads: int, device: str = "") -> dict[str, Any]:
+    """What the figures were taken with; ``device`` is the name of an accelerator."""
     found = {}
     for name in PEERS:
         try:
@@ -79,7 +86,8 @@ def environment(threads: int) -> dict[str, Any]:
             continue
     return {
         "python": platform.python_version(), "machine": platform.machine(), "processor": _processor(),
-        "cores": os.cpu_count(), "threads": threads, "packages": found,
+        "cores": os.cpu_count(), "threads": threads, "load": round(os.getloadavg()[0], 1), "packages": found,
+        "device": device,
     }  # fmt: skip
 
 
@@ -91,13 +99,18 @@ def _processor() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
 
 
-def report(name: str, headers: Sequence[str], rows: Sequence[Sequence[Any]], records: Any, threads: int = 1) -> None:
-    """Print the table, and write it with the records as ``out/bench/<name>.json`` (a temporary name first)."""
+def report(
+    name: str, headers: Sequence[str], rows: Sequence[Sequence[Any]], records: Any, threads: int = 1, *,
+    device: str = "", whole: bool = True,
+) -> None:  # fmt: skip
+    """Print the table; if ``whole``, write it and the records as ``out/bench/<name>.json`` too (a temporary name first)."""
     print(tabulate(rows, headers, disable_numparse=True), flush=True)
+    if not whole:  # some cases alone must not stand for all
+        return
     out = Path("out/bench")
     out.mkdir(parents=True, exist_ok=True)
     table = tabulate(rows, headers, tablefmt="github", disable_numparse=True)
-    text = json.dumps({"environment": environment(threads), "table": table, "results": records}, indent=1)
+    text = json.dumps({"environment": environment(threads, device), "table": table, "results": records}, indent=1)
     temporary = out / f"{name}.json.tmp"
     temporary.write_text(text + "\n")
     temporary.replace(out / f"{name}.json")

@@ -9,6 +9,7 @@ from tnkit import fuse, sweep
 from tnkit.execute import check_arrays
 from tnkit.lower import Contract, Group
 from tnkit.plan import _plan
+from tnkit.straight import source
 from tnkit.testing import oracle, random_network
 from tnkit_nn import TORCH
 
@@ -201,3 +202,27 @@ def test_interval_order_is_the_best_of_its_kind():
                 best[a, b] = min(best[a, m] + best[m, b] + 2 * dims[a] * dims[m] * dims[b] for m in range(a + 1, b))
         net = tk.Network([tk.Node(f"A{k}", t) for k, t in enumerate(terms)], ("i0", "i6"), sizes)
         assert tk.plan(net, lambda *_, p=path, **__: p).flops == best[0, 6]
+
+
+@pytest.mark.parametrize(
+    "left, right, output, bare",
+    [
+        ("abc", "c", "ab", True), ("abc", "cd", "abd", True), ("abcd", "d", "abc", True), ("eac", "c", "ea", True),
+        ("ae", "e", "a", True), ("abc", "dc", "abd", False), ("abc", "bc", "a", False), ("abc", "b", "ac", False),
+        ("abc", "c", "ba", False), ("a", "a", "", False),
+    ],
+)  # fmt: skip
+def test_torch_multiplies_a_tensor_by_a_matrix_without_views_where_it_can(left, right, output, bare):
+    sizes = {"a": 3, "b": 2, "c": 4, "d": 5, "e": 1}
+    net = tk.Network([tk.Node("A", left), tk.Node("B", right)], output, {i: sizes[i] for i in {*left, *right}})
+    arrays, p = tk.init.normal(net, seed=0), tk.plan(net)
+    want = oracle(net, arrays)
+    tensors = {n: torch.as_tensor(x).requires_grad_() for n, x in arrays.items()}
+    result = tk.run(p, tensors, TORCH)
+    assert tuple(result.shape) == want.shape
+    np.testing.assert_allclose(result.detach().numpy(), want, atol=1e-12)
+    if bare:
+        assert "reshape" not in source(p.program, TORCH)
+    seed = np.random.default_rng(1).standard_normal(want.shape)
+    result.backward(torch.as_tensor(seed))
+    np.testing.assert_allclose(tensors["A"].grad, np.einsum(f"{output},{right}->{left}", seed, arrays["B"]), atol=1e-12)

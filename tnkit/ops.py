@@ -48,6 +48,8 @@ class Ops:
         ``"permute"`` and ``"swap"`` as methods, ``"{x}.transpose({axes})"``, where those are faster than the functions.
     home
         Where it is found, ``"tnkit.execute:NUMPY"``, so that other processes use theirs.
+    folds
+        Whether ``matmul`` reads a tensor times a matrix or a vector as one product, not as a batch of them.
     key
         A number of its own, by which code written for it is found.
     """
@@ -65,6 +67,7 @@ class Ops:
     array: type | tuple[type, ...] = object
     methods: Mapping[str, str] = field(default_factory=dict)
     home: str = ""
+    folds: bool = False
     key: int = field(default_factory=count().__next__, init=False)
 
     def __reduce__(self) -> tuple[Any, tuple[str]]:

@@ -86,6 +86,8 @@ class _Writer:
         xp = self.ops.xp
         if isinstance(step, Contract):
             a, b = (self.view(f"s{s}", v) for s, v in zip(step.operands, step.views, strict=True))
+            if self.ops.folds and _folds(step):
+                return f"{self.thing('matmul', xp.matmul)}(s{step.operands[0]}, {b})"
             if step.multiply:
                 x = f"({a} * {b})"
             elif step.spread:
@@ -118,6 +120,7 @@ def _written(program: Program, ops: Ops) -> tuple[str, list[Any]]:
     lines = ["s" + ", s".join(map(str, range(first))) + ", = slots"] if first else []
     for step, dead in zip(program.steps, program.last_use, strict=True):
         lines.append(f"s{step.target} = {writer.step(step)}")
+        dead = tuple(s for s in dead if s >= first)  # the caller holds the arguments anyway
         lines += ["s" + " = s".join(map(str, dead)) + " = None"] if dead else []
     lines.append(f"return s{program.output}")
     inside = "\n        ".join(lines)
@@ -125,6 +128,17 @@ def _written(program: Program, ops: Ops) -> tuple[str, list[Any]]:
         f"def make({', '.join(writer.names)}):\n    def straight(slots):\n        {inside}\n    return straight\n",
         writer.things,
     )
+
+
+def _folds(step: Contract) -> bool:
+    """Whether the library's product of the first operand as it is, its last axis contracted, is the result as it is."""
+    view, result = step.views[0], step.result
+    if step.multiply or step.spread or view.permute or view.swap or len(view.reshape or ()) != 2 or result.permute:
+        return False
+    terms, out = step.equation.split("->")
+    left, right = terms.split(",")
+    new = "".join(i for i in right if i not in left)
+    return len(left) > 1 >= len(new) and out == left[:-1] + new and len(result.reshape or ()) == len(out)
 
 
 def _ints(numbers: Sequence[int]) -> str:

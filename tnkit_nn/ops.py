@@ -134,6 +134,7 @@ TORCH = Ops(
     array=Tensor,
     methods={"permute": "{x}.permute({axes})", "swap": "{x}.mT"},
     home="tnkit_nn.ops:TORCH",
+    folds=True,
 )
 
 
