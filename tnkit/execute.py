@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import Executor
 from itertools import product
 from typing import Any
 
 import numpy as np
 
+from tnkit.distribute import shared_out
 from tnkit.lower import Group
 from tnkit.network import Network
 from tnkit.ops import Ops, fronted, part
@@ -19,14 +21,20 @@ __all__ = ["NUMPY", "Ops", "check_arrays", "constant", "contract", "run"]
 
 
 def _numpy_group(step: Group, operands: list[Any]) -> np.ndarray:
+    if not step.counts:
+        done: np.ndarray = execute(step.body, operands, NUMPY)
+        return done
     views = [fronted(x, axes, np.transpose) for x, axes in zip(operands, step.axes, strict=True)]
     out, result = None, None
     for at in product(*map(range, step.counts)):
         made = execute(step.body, [x[part(at, axes)] for x, axes in zip(views, step.axes, strict=True)], NUMPY)
         if out is None:
-            result = np.empty(step.shape, made.dtype)
+            result = (np.zeros if step.summed else np.empty)(step.shape, made.dtype)
             out = fronted(result, step.out_axes, np.transpose)
-        out[at] = made
+        if step.summed:
+            out[part(at, step.out_axes)] += made
+        else:
+            out[at] = made
     assert result is not None
     return result
 
@@ -37,11 +45,13 @@ NUMPY = Ops(
     permute=np.transpose,
     swap=lambda x: x.swapaxes(-1, -2),
     like=lambda a, x: a.astype(np.asarray(x).dtype),
+    zeros=lambda shape, x: np.zeros(shape, x.dtype),
     spread=np.matmul,
     group=_numpy_group,
     mixes=True,
     array=(np.ndarray, np.generic),
     methods={"permute": "{x}.transpose({axes})", "swap": "{x}.swapaxes(-1, -2)"},
+    home="tnkit.execute:NUMPY",
 )
 
 
@@ -60,7 +70,7 @@ def constant(kind: str, shape: tuple[int, ...]) -> np.ndarray:
     return out
 
 
-def run(plan: Plan, arrays: Mapping[str, Any], ops: Ops = NUMPY) -> Any:
+def run(plan: Plan, arrays: Mapping[str, Any], ops: Ops = NUMPY, *, executor: Executor | None = None) -> Any:
     """Execute a plan.
 
     Parameters
@@ -71,14 +81,30 @@ def run(plan: Plan, arrays: Mapping[str, Any], ops: Ops = NUMPY) -> Any:
         Array name -> array of ``ops``'s library; shapes are taken on trust (:func:`contract` checks them).
     ops
         The library.
+    executor
+        Where the slices of a plan made with ``memory_limit`` or ``slices`` run: any ``concurrent.futures.Executor``, dask's and
+        mpi4py's included.  If a worker is lost, what it had is contracted here.
 
     Returns
     -------
     array
         Of shape ``plan.network.shape``, with the dtype and device of the arrays; as with ``numpy.einsum`` it may be a view
         of one of them.
+
+    Raises
+    ------
+    ValueError
+        With an executor: a plan without slices, or tensors that require a gradient, which does not come back from workers.
     """
-    return execute(plan.program, [arrays[name] for name in plan.inputs], ops)
+    given = [arrays[name] for name in plan.inputs]
+    if executor is None:
+        return execute(plan.program, given, ops)
+    if plan.sliced is None:
+        raise ValueError("an executor runs slices, and this plan has none: make it with plan(..., slices=n) or memory_limit=")
+    for name, array in zip(plan.inputs, given, strict=True):
+        if getattr(array, "requires_grad", False):
+            raise ValueError(f"array {name!r} requires a gradient, which does not come back from workers: detach it")
+    return shared_out(plan.sliced, [given[s] for s in plan.sliced.operands], ops, executor)
 
 
 def check_arrays(

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 
-from tnkit.lower import Apply, Contract, Group, Program, Reduce, Step, last_use, lower_pair
+from tnkit.lower import Apply, Contract, Group, Program, Reduce, Step, last_use, lower_pair, renumbered
 
 __all__ = ["Made", "fused"]
 
@@ -58,14 +58,8 @@ def fused(steps: Sequence[Step], made: Sequence[Made], inputs: int, output: int)
     for step, old in out:
         slot[old] = inputs + len(result)
         operands = tuple(slot[s] for s in step.operands)
-        result.append(_renumbered(step, operands, slot[old]))
+        result.append(renumbered(step, operands, slot[old]))
     return result, slot[output]
-
-
-def _renumbered(step: Step, operands: tuple[int, ...], target: int) -> Step:
-    if isinstance(step, Reduce):
-        return replace(step, operand=operands[0], target=target)
-    return replace(step, operands=operands, target=target)  # type: ignore[arg-type]
 
 
 def _run(
@@ -138,7 +132,7 @@ def _group(steps: Sequence[Step], made: Sequence[Made], sliced: Inds) -> Group:
     for k, (step, m) in enumerate(zip(steps, made, strict=True)):
         keys = zip(step.operands, m.operands, strict=True)
         operands, target = tuple(local[s if s in inner else (s, t)] for s, t in keys), local[step.target]
-        whole.append(_renumbered(step, operands, target))
+        whole.append(renumbered(step, operands, target))
         ordered = k == len(steps) - 1 or isinstance(steps[k + 1], Apply)  # the axes of a function's arguments agree
         if isinstance(step, Contract):
             a, b = (held[s] for s in operands)

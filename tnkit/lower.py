@@ -8,7 +8,7 @@ one dynamic index (a batch whose size is known only when the plan runs).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 from typing import Any
@@ -29,6 +29,7 @@ __all__ = [
     "last_use",
     "lower_pair",
     "lower_single",
+    "renumbered",
     "reshaped",
     "viewed",
 ]
@@ -129,10 +130,10 @@ class Program:
 
 @dataclass(frozen=True)
 class Group:
-    """Several steps run together, slice by slice of some indices that all of them only carry along.
+    """Several steps run together, slice by slice of some indices, or all at once where ``counts`` is empty.
 
-    Between the first and the last, tensors exist in slices alone, which stay in the processor's cache; a backward pass keeps
-    the operands and runs every slice again.
+    Between the first and the last, tensors exist in slices alone; a backward pass keeps the operands and runs every slice
+    again.  Slices of an index that is not in the result are summed.
 
     Attributes
     ----------
@@ -141,7 +142,7 @@ class Group:
     counts
         Sizes of the sliced indices.
     shape, out_axes
-        Shape of the result and its axes of the sliced indices.
+        Shape of the result and its axes of the sliced indices; None for one that is summed.
     body
         The steps for one slice.
     whole
@@ -154,15 +155,27 @@ class Group:
     axes: tuple[tuple[int | None, ...], ...]
     counts: tuple[int, ...]
     shape: tuple[int, ...]
-    out_axes: tuple[int, ...]
+    out_axes: tuple[int | None, ...]
     body: Program
     whole: Program
     flops: int
     read: int
     size: int
 
+    @property
+    def summed(self) -> bool:
+        """Whether slices are added up, rather than put beside one another."""
+        return None in self.out_axes
+
 
 Step = Reduce | Contract | Apply | Group
+
+
+def renumbered(step: Step, operands: tuple[int, ...], target: int) -> Step:
+    """The same step on other slots."""
+    if isinstance(step, Reduce):
+        return replace(step, operand=operands[0], target=target)
+    return replace(step, operands=operands, target=target)  # type: ignore[arg-type]
 
 
 def last_use(steps: Sequence[Step], output: int) -> tuple[tuple[int, ...], ...]:

@@ -1,4 +1,4 @@
-"""Where a plan's tensors lie in memory: what each step reads in place, and what it has to copy."""
+"""Where a plan's tensors lie in memory: what each step reads in place and what it copies, and how much is alive at once."""
 
 from __future__ import annotations
 
@@ -6,27 +6,51 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-from tnkit.lower import Contract, Group, Reduce, Step, View, dense, viewed
+from tnkit.lower import Apply, Contract, Group, Reduce, Step, View, dense, viewed
 
-__all__ = ["Memory", "layouts"]
+__all__ = ["Layout", "Memory", "backward_peak", "forward_peak", "layouts", "passes", "saved"]
 
 Ints = tuple[int, ...]
+#: Shape and strides, in entries.
+Layout = tuple[Ints, Ints]
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Entries that each step copies, an operand; and for each slot the slot whose memory it reads (itself, mostly)."""
+    """What the steps do with memory, in entries.
 
-    copied: tuple[tuple[int, ...], ...]
-    base: tuple[int, ...]
+    Attributes
+    ----------
+    inputs
+        How many of the slots are inputs.
+    layout
+        Shape and strides of the tensor in each slot.
+    sizes
+        Its entries.
+    copied
+        What each step copies, an operand.
+    base
+        For each slot, the slot whose memory it reads (itself, mostly).
+    inside, inside_backward
+        What the slice that a group is at takes beside operands and result, forward and in backward; 0 for other steps.
+    """
+
+    inputs: int
+    layout: tuple[Layout, ...]
+    sizes: Ints
+    copied: tuple[Ints, ...]
+    base: Ints
+    inside: Ints
+    inside_backward: Ints
 
 
-def layouts(shapes: Sequence[Ints], steps: Sequence[Step]) -> Memory:
-    """Follow shapes and strides through the steps: what is a view and what is a copy."""
-    layout = [(shape, dense(shape)) for shape in shapes]
+def layouts(inputs: Sequence[Layout], steps: Sequence[Step]) -> Memory:
+    """Follow shapes and strides through the steps."""
+    layout = list(inputs)
     base, copied = list(range(len(layout))), []
+    inside: list[tuple[int, int]] = []
     for step in steps:
-        copies, owner = (0,) * len(step.operands), step.target
+        copies, owner, within = (0,) * len(step.operands), step.target, (0, 0)
         if isinstance(step, Contract):
             a, b = (viewed(v, *layout[s]) for s, v in zip(step.operands, step.views, strict=True))
             copies = tuple(prod(x[0]) if x[2] or not (step.multiply or _blas(*x[:2])) else 0 for x in (a, b))
@@ -34,11 +58,9 @@ def layouts(shapes: Sequence[Ints], steps: Sequence[Step]) -> Memory:
             shape = viewed(View(reshape=step.result.reshape), shape, dense(shape))[0]
             layout.append(viewed(View(step.result.permute), shape, dense(shape))[:2])
         elif isinstance(step, Group):
-            slices = prod(step.counts)
-            copies = tuple(
-                2 * max(s.size for s in step.whole.steps) // slices if k == 0 else 0 for k in range(len(step.operands))
-            )
-            layout.append((step.shape, dense(step.shape)))
+            inner = _slice(step, layout)
+            within = _inside(step, inner)
+            layout.append((step.shape, dense(step.shape)) if step.counts else inner.layout[step.body.output])
         elif isinstance(step, Reduce):
             layout.append(_reduced(step, *layout[step.operand]))
             owner = step.target if step.axes else base[step.operand]
@@ -48,7 +70,91 @@ def layouts(shapes: Sequence[Ints], steps: Sequence[Step]) -> Memory:
             owner = base[step.operands[0]] if step.fn == "identity" else owner
         copied.append(copies)
         base.append(owner)
-    return Memory(tuple(copied), tuple(base))
+        inside.append(within)
+    sizes = (*(prod(shape) for shape, _ in inputs), *(step.size for step in steps))
+    forward, backward = zip(*inside, strict=True) if inside else ((), ())
+    return Memory(len(inputs), tuple(layout), sizes, tuple(copied), tuple(base), forward, backward)
+
+
+def _slice(step: Group, layout: Sequence[Layout]) -> Memory:
+    """What one slice of a group does with memory."""
+    held = []
+    for s, axes in zip(step.operands, step.axes, strict=True):
+        shape, strides = layout[s]
+        rest = [k for k in range(len(shape)) if k not in axes]
+        held.append((tuple(shape[k] for k in rest), tuple(strides[k] for k in rest)))
+    return layouts(held, step.body.steps)
+
+
+def _inside(step: Group, memory: Memory) -> tuple[int, int]:
+    """Entries that one slice of a group takes at most beside the operands and the result, forward and in backward."""
+    given, result = sum(memory.sizes[: memory.inputs]), memory.sizes[step.body.output]
+    forward = forward_peak(memory, step.body.steps, step.body.last_use) - given
+    backward = backward_peak(memory, step.body.steps, step.body.output, step.body.last_use) - given
+    # where nothing is sliced, a slice's result and gradients are those of the step itself
+    return (forward, backward) if step.counts else (forward - result, backward - result - given)
+
+
+def forward_peak(memory: Memory, steps: Sequence[Step], last_use: Sequence[Ints]) -> int:
+    """Entries alive at most while the steps run: inputs, intermediates that are still needed, copies of the running step."""
+    sizes, n = memory.sizes, memory.inputs
+    users = [0] * len(sizes)  # slots alive that read a slot's memory
+    live = top = sum(sizes[:n])
+    for k, dead in enumerate(last_use):
+        target = memory.base[n + k]
+        users[target] += 1
+        live += sizes[target] if target == n + k else 0
+        top = max(top, live + sum(memory.copied[k]) + memory.inside[k])
+        for s in dead:
+            base = memory.base[s]
+            users[base] -= 1
+            live -= sizes[base] if base >= n and users[base] == 0 else 0
+    return top
+
+
+def backward_peak(memory: Memory, steps: Sequence[Step], output: int, last_use: Sequence[Ints]) -> int:
+    """Entries alive at most during forward and backward, as if every input needed a gradient.
+
+    What autograd keeps, the result, the gradients alive; an activation is taken to keep its arguments and its result.
+    """
+    sizes, n = memory.sizes, memory.inputs
+    begun, first = saved(memory, steps)
+    # the result is the caller's for as long as backward runs, kept by autograd or not
+    kept = sum(sizes[:n]) + sum(begun) + (0 if output < n or memory.base[output] in first else sizes[output])
+    grads = {output: sizes[output]}
+    top = max(forward_peak(memory, steps, last_use), kept + sizes[output])
+    for k in reversed(range(len(steps))):
+        step = steps[k]
+        made = sum(sizes[s] for s in step.operands) if not passes(step) else 0
+        top = max(top, kept + sum(grads.values()) + made + memory.inside_backward[k])
+        grads.pop(step.target, None)
+        grads.update({s: sizes[s] for s in step.operands})
+        kept -= begun[k]
+    return top
+
+
+def saved(memory: Memory, steps: Sequence[Step]) -> tuple[list[int], dict[int, int]]:
+    """Entries that autograd begins to keep at each step, beside the inputs, and the step at which a slot's begin."""
+    begun, first = [0] * len(steps), {}
+    for k, step in enumerate(steps):
+        slots: list[int] = []
+        if isinstance(step, Contract):
+            begun[k] += sum(memory.copied[k])
+            slots = [s for s, copied in zip(step.operands, memory.copied[k], strict=True) if not copied]
+        elif isinstance(step, Group):
+            slots = list(step.operands)
+        elif isinstance(step, Apply) and not passes(step):
+            slots = [*step.operands, step.target]
+        for base in {memory.base[s] for s in slots}:
+            if base >= memory.inputs and base not in first:
+                first[base] = k
+                begun[k] += memory.sizes[base]
+    return begun, first
+
+
+def passes(step: Step) -> bool:
+    """Whether a step's gradient is the result's own, so that nothing is kept and nothing is made."""
+    return isinstance(step, Apply) and step.fn in ("add", "identity")
 
 
 def _blas(shape: Ints, strides: Ints) -> bool:
@@ -63,7 +169,7 @@ def _like(shape: Ints, strides: Ints) -> Ints:
     return tuple(packed[k] for k in range(len(shape)))
 
 
-def _reduced(step: Reduce, shape: Ints, strides: Ints) -> tuple[Ints, Ints]:
+def _reduced(step: Reduce, shape: Ints, strides: Ints) -> Layout:
     axes = list(zip(shape, strides, strict=True))
     for i, j in step.diagonals:
         both = (axes[i][0], axes[i][1] + axes[j][1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,8 @@ class Ops:
         ``swap(x)``: exchange the last two axes.
     like
         ``like(a, x)``: the numpy array ``a`` in the library, dtype and device of ``x``.
+    zeros
+        ``zeros(shape, x)``: dtype and device of ``x``.
     spread
         ``spread(a, b)``: a matrix ``(n, k)`` times each of a batch ``(f, k, g)``.
     group
@@ -43,6 +46,8 @@ class Ops:
         Type of the library's arrays, so that another library's are refused; any by default.
     methods
         ``"permute"`` and ``"swap"`` as methods, ``"{x}.transpose({axes})"``, where those are faster than the functions.
+    home
+        Where it is found, ``"tnkit.execute:NUMPY"``, so that other processes use theirs.
     key
         A number of its own, by which code written for it is found.
     """
@@ -52,13 +57,27 @@ class Ops:
     permute: Callable[[Any, tuple[int, ...]], Any]
     swap: Callable[[Any], Any]
     like: Callable[[np.ndarray, Any], Any]
+    zeros: Callable[[tuple[int, ...], Any], Any]
     spread: Callable[[Any, Any], Any]
     group: Callable[[Group, list[Any]], Any]
     own: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     mixes: bool = False
     array: type | tuple[type, ...] = object
     methods: Mapping[str, str] = field(default_factory=dict)
+    home: str = ""
     key: int = field(default_factory=count().__next__, init=False)
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        """By name: another process has its own."""
+        if not self.home:
+            raise TypeError(f"Ops {self.name!r} cannot be sent to another process: it has no home, as 'module:NAME'")
+        return _at_home, (self.home,)
+
+
+def _at_home(home: str) -> Ops:
+    module, name = home.split(":")
+    found: Ops = getattr(import_module(module), name)
+    return found
 
 
 def fronted(x: Any, axes: tuple[int | None, ...], permute: Callable[[Any, tuple[int, ...]], Any]) -> Any:

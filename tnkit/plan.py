@@ -6,20 +6,22 @@ questions give the same plan, from a cache.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from math import prod
 from typing import Any
 
 from tabulate import tabulate
 
+from tnkit.checkpoint import checkpointed
 from tnkit.fuse import Made, fused
-from tnkit.lower import Apply, Contract, Group, Program, Reduce, Step, last_use, lower_pair, lower_single
-from tnkit.memory import Memory, layouts
+from tnkit.lower import Apply, Group, Program, Reduce, Step, dense, last_use, lower_pair, lower_single
+from tnkit.memory import Memory, backward_peak, forward_peak, layouts
 from tnkit.network import Elementwise, Network, Node
 from tnkit.ordering import Optimizer, Path, find_path
 from tnkit.rates import DEFAULT, Rates, rates, spelled
+from tnkit.slicing import candidates, choose, sliced_step
 from tnkit.sweep import intervals, places, windows
 
 __all__ = ["Plan", "plan"]
@@ -97,13 +99,12 @@ class Plan:
     @cached_property
     def slot_sizes(self) -> tuple[int, ...]:
         """Entries of the tensor in each slot."""
-        shapes = self.network.array_shapes
-        return tuple([prod(shapes[name]) for name in self.inputs] + [step.size for step in self.steps])
+        return self._memory.sizes
 
     @cached_property
     def largest(self) -> int:
         """Entries of the largest tensor made on the way, the result included (the inputs if there is no step)."""
-        return max((step.size for step in self.steps), default=self.slot_sizes[self.output])
+        return max((step.size for step in _every(self.steps)), default=self.slot_sizes[self.output])
 
     @cached_property
     def peak(self) -> int:
@@ -111,62 +112,31 @@ class Plan:
 
         Temporaries inside an activation are not counted.
         """
-        memory, sizes, n = self._memory, self.slot_sizes, len(self.inputs)
-        users = [0] * len(sizes)  # slots alive that read a slot's memory
-        live = top = sum(sizes[:n])
-        for k, dead in enumerate(self.last_use):
-            target = memory.base[n + k]
-            users[target] += 1
-            live += sizes[target] if target == n + k else 0
-            top = max(top, live + sum(memory.copied[k]))
-            for s in dead:
-                base = memory.base[s]
-                users[base] -= 1
-                live -= sizes[base] if base >= n and users[base] == 0 else 0
-        return top * self.itemsize
+        return forward_peak(self._memory, self.steps, self.last_use) * self.itemsize
 
     @cached_property
     def peak_backward(self) -> int:
-        """Bytes alive at most during forward and backward: what autograd keeps plus the gradients alive.
+        """Bytes alive at most during forward and backward: what autograd keeps, the result, the gradients alive.
 
         As if every input needed a gradient; an activation is taken to keep its arguments and its result.
         """
-        saved, _ = self._saved()
-        sizes, n = self.slot_sizes, len(self.inputs)
-        kept = sum(sizes[:n]) + sum(saved)
-        grads = {self.output: sizes[self.output]}
-        top = max(self.peak // self.itemsize, kept + sizes[self.output])
-        for k in reversed(range(len(self.steps))):
-            step = self.steps[k]
-            made = sum(sizes[s] for s in step.operands) if not _passes(step) else 0
-            top = max(top, kept + sum(grads.values()) + made)
-            grads.pop(step.target, None)
-            grads.update({s: sizes[s] for s in step.operands})
-            kept -= saved[k]
-        return top * self.itemsize
+        return backward_peak(self._memory, self.steps, self.output, self.last_use) * self.itemsize
 
-    def _saved(self) -> tuple[list[int], dict[int, int]]:
-        """Entries that autograd begins to keep at each step, beside the inputs, and the step at which a slot's begin."""
-        memory, sizes, n = self._memory, self.slot_sizes, len(self.inputs)
-        saved, first = [0] * len(self.steps), {}
-        for k, step in enumerate(self.steps):
-            slots: list[int] = []
-            if isinstance(step, Contract):
-                saved[k] += sum(memory.copied[k])
-                slots = [s for s, copied in zip(step.operands, memory.copied[k], strict=True) if not copied]
-            elif isinstance(step, Group):
-                slots = list(step.operands)
-            elif isinstance(step, Apply) and not _passes(step):
-                slots = [*step.operands, step.target]
-            for base in {memory.base[s] for s in slots}:
-                if base >= n and base not in first:
-                    first[base] = k
-                    saved[k] += sizes[base]
-        return saved, first
+    @cached_property
+    def recomputed(self) -> int:
+        """Floating-point operations that backward does a second time, because a slice's intermediates are not kept."""
+        return sum(step.flops for step in self.steps if isinstance(step, Group))
+
+    @property
+    def sliced(self) -> Group | None:
+        """The one step of a plan that runs slice by slice as a whole, which an executor can share out."""
+        step = self.steps[0] if len(self.steps) == 1 else None
+        return step if isinstance(step, Group) and step.counts else None
 
     @cached_property
     def _memory(self) -> Memory:
-        return layouts([self.network.array_shapes[name] for name in self.inputs], self.steps)
+        shapes = self.network.array_shapes
+        return layouts([(shapes[name], dense(shapes[name])) for name in self.inputs], self.steps)
 
     # -- text -------------------------------------------------------------------------------------------------------
     def __repr__(self) -> str:
@@ -181,35 +151,55 @@ class Plan:
         return f"<pre>{escape(self._summary())}</pre>{self._table('html')}"
 
     def _summary(self) -> str:
-        return (
-            f"{self!r}\n"
+        lines = [
+            repr(self),
             f"  bytes moved {_short(self.bytes_moved)}B, peak {_short(self.peak)}B forward, "
-            f"{_short(self.peak_backward)}B forward + backward ({self.itemsize} bytes an entry)\n"
+            f"{_short(self.peak_backward)}B forward + backward ({self.itemsize} bytes an entry)",
             f"  predicted {spelled(sum(self.seconds))}: compute {spelled(self.seconds[0])}, "
-            f"memory {spelled(self.seconds[1])} (at {self.rates})"
-        )
+            f"memory {spelled(self.seconds[1])} (at {self.rates})",
+        ]
+        if self.sliced is not None:
+            at_once = sum(step.flops for step in self.sliced.whole.steps)
+            lines.append(
+                f"  {prod(self.sliced.counts)} slices, {self.sliced.equation} ({' x '.join(map(str, self.sliced.counts))}): "
+                f"{self.flops / max(at_once, 1):.3g}x the FLOPs of the contraction at once"
+            )
+        if self.recomputed:
+            lines.append(f"  backward runs {_short(self.recomputed)} FLOPs again")
+        return "\n".join(lines)
 
     def _table(self, style: str) -> str:
-        names = list(self.inputs) + [f"#{k}" for k in range(len(self.steps))]
-        rows = [
-            (names[step.target], _kind(step), " ".join(names[s] for s in step.operands), step.equation, _short(step.flops), _short(step.size))
-            for step in self.steps
-        ]  # fmt: skip
+        rows = _rows(self.steps, list(self.inputs), "")
         headers = ("result", "step", "of", "equation", "FLOPs", "entries")
         return str(tabulate(rows, headers, tablefmt=style, disable_numparse=True))
 
 
+def _rows(steps: Sequence[Step], names: list[str], mark: str) -> list[tuple[str, ...]]:
+    """A line a step; those of a group, below it, are numbered within it."""
+    rows = []
+    for k, step in enumerate(steps):
+        new = f"{mark}#{k}"
+        names.append(new)
+        of = [names[s] for s in step.operands]
+        rows.append((new, _kind(step), " ".join(of), step.equation, _short(step.flops), _short(step.size)))
+        if isinstance(step, Group):
+            rows += _rows(step.body.steps, of, f"{new}.")
+    return rows
+
+
+def _every(steps: Sequence[Step]) -> Iterator[Step]:
+    for step in steps:
+        yield step
+        if isinstance(step, Group):
+            yield from _every(step.body.steps)
+
+
 def _kind(step: Step) -> str:
     if isinstance(step, Group):
-        return f"{prod(step.counts)} slices"
+        return f"{prod(step.counts)} slices" if step.counts else "checkpoint"
     if isinstance(step, Apply):
         return step.fn if isinstance(step.fn, str) else getattr(step.fn, "__name__", "fn")
     return "reduce" if isinstance(step, Reduce) else "multiply" if step.multiply else "matmul"
-
-
-def _passes(step: Step) -> bool:
-    """Whether a step's gradient is the result's own, so that nothing is kept and nothing is made."""
-    return isinstance(step, Apply) and step.fn in ("add", "identity")
 
 
 def _short(number: float) -> str:
@@ -221,6 +211,10 @@ def _short(number: float) -> str:
 
 
 # -- making one -------------------------------------------------------------------------------------------------------
+#: Choices of slices that are planned before a limit is given up.
+_ATTEMPTS = 60
+#: A limit that needs more slices than this is refused: it would take days.
+_MOST_SLICES = 2**20
 #: From so many entries on, a result is worth looking at more orders than the optimizer's own.
 _WORTH_ORDERS = 2**10
 
@@ -229,8 +223,10 @@ class _Builder:
     """Slots and steps of the plan under construction."""
 
     def __init__(
-        self, net: Network, optimizer: str | Optimizer, itemsize: int, dynamic: str | None, speed: Rates
-    ) -> None:
+        self, net: Network, optimizer: str | Optimizer, itemsize: int, dynamic: str | None, speed: Rates,
+        given: Iterable[Path] | None = None,
+    ) -> None:  # fmt: skip
+        self.given = None if given is None else iter(given)  # a path a region, instead of a search
         self.inputs = tuple(dict.fromkeys(leaf.array for leaf in net.leaves))
         self.slots = {name: k for k, name in enumerate(self.inputs)}
         self.steps: list[Step] = []
@@ -269,6 +265,9 @@ class _Builder:
 
     def find(self, terms: list[tuple[int, Inds]], net: Network, order: Inds, rank: dict[str, float]) -> Path:
         """The optimizer's path; with ``auto``, the cheapest of it and of those that follow the axes of the result."""
+        if self.given is not None:
+            path = list(next(self.given))
+            return path if len(terms) > 1 else []
         inds = [t for _, t in terms]
         if self.optimizer != "auto" or len(terms) < 3 or _largest(inds, order, net) < _WORTH_ORDERS:
             return find_path(inds, net.output, net.sizes, self.optimizer)
@@ -289,7 +288,8 @@ class _Builder:
         trial = _Builder.__new__(_Builder)
         trial.inputs, trial.steps, trial.made, trial.dynamic = tuple(map(str, range(len(terms)))), [], [], None
         trial.follow(path, [(k, t) for k, (_, t) in enumerate(terms)], net, order, rank)
-        copied = layouts([tuple(net.sizes[i] for i in t) for _, t in terms], trial.steps).copied
+        shapes = [tuple(net.sizes[i] for i in t) for _, t in terms]
+        copied = layouts([(shape, dense(shape)) for shape in shapes], trial.steps).copied
         moved = sum(s.read + s.size for s in trial.steps) + 2 * sum(map(sum, copied))
         return self.rates.seconds(sum(s.flops for s in trial.steps), self.itemsize * moved)
 
@@ -343,27 +343,101 @@ def _counts(terms: list[Inds], output: Inds) -> dict[str, int]:
     return count
 
 
-def _plan(net: Network, optimizer: str | Optimizer, itemsize: int, dynamic: str | None, speed: Rates = DEFAULT) -> Plan:
-    if dynamic is not None:
-        if dynamic not in net.output:
-            raise ValueError(f"dynamic index {dynamic!r} is not in the output {net.output}")
-        for leaf in net.leaves:
-            if isinstance(leaf.fixed, str) and dynamic in leaf.inds:
-                raise ValueError(f"dynamic index {dynamic!r} is on node {leaf.name!r}, a constant of fixed shape")
+def _plan(
+    net: Network, optimizer: str | Optimizer, itemsize: int, dynamic: str | None, memory_limit: float | None = None,
+    slices: int = 1, checkpoint: bool | float = False, speed: Rates = DEFAULT,
+) -> Plan:  # fmt: skip
+    _check_dynamic(net, dynamic, memory_limit is not None or slices > 1 or checkpoint is not False)
     builder = _Builder(net, optimizer, itemsize, dynamic, speed)
     output = builder.contract(net, net.output)
     steps = builder.steps
     if dynamic is None:
         steps, output = fused(steps, builder.made, len(builder.inputs), output)
-    return Plan(
+    made = Plan(
         net, builder.inputs, tuple(steps), output, tuple(builder.paths), itemsize, dynamic, last_use(steps, output), speed
     )  # fmt: skip
+    if slices > 1 or (memory_limit is not None and made.peak > memory_limit):
+        made = _sliced(made, builder, optimizer, memory_limit, slices)
+    return made if checkpoint is False else _checkpointed(made, None if checkpoint is True else checkpoint)
+
+
+def _check_dynamic(net: Network, dynamic: str | None, bounded: bool) -> None:
+    if dynamic is None:
+        return
+    if dynamic not in net.output:
+        raise ValueError(f"dynamic index {dynamic!r} is not in the output {net.output}")
+    for leaf in net.leaves:
+        if isinstance(leaf.fixed, str) and dynamic in leaf.inds:
+            raise ValueError(f"dynamic index {dynamic!r} is on node {leaf.name!r}, a constant of fixed shape")
+    if bounded:
+        raise ValueError(
+            f"dynamic index {dynamic!r}: what has no size cannot be bounded; plan one batch size, or no limit"
+        )
+
+
+def _sliced(whole: Plan, builder: _Builder, optimizer: str | Optimizer, limit: float | None, slices: int) -> Plan:
+    """The cheapest plan by slices that stays within ``limit`` bytes."""
+    net, itemsize = whole.network, whole.itemsize
+    end = builder.next_slot - 1 if builder.steps else whole.output
+    program = Program(tuple(builder.steps), end, last_use(builder.steps, end))
+    allowed = sorted(
+        candidates(net), key=lambda i: i not in net.output
+    )  # the output's first: sums end one after another
+    given = sum(prod(s) for s in net.array_shapes.values()) + prod(net.shape)
+    room = float("inf") if limit is None else limit / itemsize - given
+    least = whole
+
+    def planned(sliced: Inds, paths: Iterable[Path] | None) -> Plan:
+        def build(one: Network) -> tuple[tuple[str, ...], Program]:
+            part = _Builder(one, optimizer, itemsize, None, builder.rates, paths)
+            end = part.contract(one, one.output)
+            steps, end = fused(part.steps, part.made, len(part.inputs), end)
+            return part.inputs, Program(tuple(steps), end, last_use(steps, end))
+
+        step = sliced_step(net, sliced, builder.slots, program, len(whole.inputs), build)
+        return replace(whole, steps=(step,), output=step.target, last_use=last_use((step,), step.target))
+
+    before = None
+    for _ in range(_ATTEMPTS):
+        sliced = choose(builder.made, allowed, room, slices) if room > 0 else None
+        if sliced is None or prod(net.sizes[i] for i in sliced) > max(_MOST_SLICES, slices):
+            break
+        if sliced != before:
+            found = planned(sliced, map(list, whole.paths))
+            least = min(least, found, key=lambda p: p.peak)
+            if limit is None or found.peak <= limit:
+                again = planned(sliced, None)  # a slice may have a better order of its own
+                return min(
+                    (p for p in (found, again) if limit is None or p.peak <= limit), key=lambda p: sum(p.seconds)
+                )
+        before, room = sliced, 0.7 * room  # what is alive beside a step's own tensors is known of a plan only
+    wanted = [f"memory_limit={_short(limit)}B"] if limit is not None else []
+    wanted += [f"{slices} slices"] if slices > 1 else []
+    raise ValueError(
+        f"{net!r}: {' in '.join(wanted)} cannot be planned; inputs and result alone take {_short(given * itemsize)}B, and the "
+        f"least that was found takes {_short(least.peak)}B"
+    )
+
+
+def _checkpointed(whole: Plan, limit: float | None) -> Plan:
+    shapes = whole.network.array_shapes
+    inputs = [(shapes[name], dense(shapes[name])) for name in whole.inputs]
+    entries = None if limit is None else limit / whole.itemsize
+    steps, output, peak = checkpointed(whole.steps, inputs, whole.output, entries)
+    if entries is not None and peak > entries:
+        raise ValueError(
+            f"checkpoint: forward and backward take {_short(peak * whole.itemsize)}B at least, not {_short(limit or 0)}B"
+        )
+    return replace(whole, steps=tuple(steps), output=output, last_use=last_use(steps, output))
 
 
 _cached_plan = lru_cache(maxsize=1024)(_plan)
 
 
-def plan(net: Network, optimizer: str | Optimizer = "auto", *, itemsize: int = 8, dynamic: str | None = None) -> Plan:
+def plan(
+    net: Network, optimizer: str | Optimizer = "auto", *, itemsize: int = 8, dynamic: str | None = None,
+    memory_limit: float | None = None, slices: int = 1, checkpoint: bool | float = False,
+) -> Plan:  # fmt: skip
     """Order and lower the contraction of ``net``.
 
     Parameters
@@ -374,22 +448,33 @@ def plan(net: Network, optimizer: str | Optimizer = "auto", *, itemsize: int = 8
         A key of :data:`tnkit.OPTIMIZERS`, or any function or opt_einsum / cotengra optimiser with the call
         ``(inputs, output, sizes, memory_limit) -> path``.
     itemsize
-        Bytes of one entry, for the reported bytes (8: float64; 4: float32).
+        Bytes of one entry, for the reported bytes and the limits (8: float64; 4: float32).
     dynamic
         An output index (a batch) whose size may differ when the plan runs; ``net.sizes`` has its typical size.
+    memory_limit
+        Bytes that a forward may take, inputs and result included (:attr:`Plan.peak`).  Where the plan takes more, indices
+        are sliced: the contraction is run for each of their values and the results are summed or put together, at the cost
+        that ``print(plan)`` shows.  A backward pass runs every slice again.
+    slices
+        At least so many slices, for :func:`tnkit.run` with an executor.
+    checkpoint
+        What backward keeps.  False: all that autograd does.  A number: of the choices whose forward and backward take at most
+        so many bytes (:attr:`Plan.peak_backward`), the one that computes least twice (:attr:`Plan.recomputed`).
+        True: the one that takes least memory.
 
     Returns
     -------
     Plan
-        From a cache by value when ``optimizer`` is a name.
+        From a cache by value when ``optimizer`` is a name.  ``torch.compile``, ``vmap`` and double backward run the whole
+        contraction at once, without slices or checkpoints.
 
     Raises
     ------
     ValueError
-        An unknown optimizer, a path that is none, or a dynamic index that is not in the output.
+        An unknown optimizer, a path that is none, a dynamic index that is not in the output, or a limit that cannot be kept.
     """
     if not isinstance(net, Network):
         raise TypeError(f"plan: expected a Network, not {type(net).__name__}")
     if isinstance(optimizer, str):
-        return _cached_plan(net, optimizer, itemsize, dynamic, rates())
-    return _plan(net, optimizer, itemsize, dynamic, rates())
+        return _cached_plan(net, optimizer, itemsize, dynamic, memory_limit, slices, checkpoint, rates())
+    return _plan(net, optimizer, itemsize, dynamic, memory_limit, slices, checkpoint, rates())

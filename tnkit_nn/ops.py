@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
@@ -41,14 +42,19 @@ class _Group(torch.autograd.Function):
 
     @staticmethod
     def forward(step: Group, *operands: Tensor) -> Tensor:
+        if not step.counts:
+            return execute(step.body, operands, TORCH)
         views = [fronted(x, axes, torch.permute) for x, axes in zip(operands, step.axes, strict=True)]
         result = out = None
         for at in product(*map(range, step.counts)):
             made = execute(step.body, [x[part(at, axes)] for x, axes in zip(views, step.axes, strict=True)], TORCH)
             if out is None:
                 result = _empty(step.shape, made)
-                out = fronted(result, step.out_axes, torch.permute)
-            out[at] = made
+                out = fronted(result.zero_() if step.summed else result, step.out_axes, torch.permute)
+            if step.summed:
+                out[part(at, step.out_axes)] += made
+            else:
+                out[at] = made
         assert result is not None
         return result
 
@@ -69,6 +75,8 @@ class _Group(torch.autograd.Function):
                 )
             )
             return None, *(next(found) if w else None for w in wanted)
+        if not step.counts:
+            return None, *_gradients(step, operands, wanted, grad)
         views = [fronted(x, axes, torch.permute) for x, axes in zip(operands, step.axes, strict=True)]
         sliced = [None not in axes for axes in step.axes]  # every entry is in one slice: written, not added to
         grads = [_empty(tuple(x.shape), x) if s else torch.zeros_like(x) for x, s in zip(operands, sliced, strict=True)]
@@ -76,15 +84,13 @@ class _Group(torch.autograd.Function):
         grad = fronted(grad, step.out_axes, torch.permute)
         for at in product(*map(range, step.counts)):
             places = [part(at, axes) for axes in step.axes]
-            leaves = [x[p].detach().requires_grad_(w) for x, p, w in zip(views, places, wanted, strict=True)]
-            with torch.enable_grad():
-                made = execute(step.body, leaves, TORCH)
-            found = iter(torch.autograd.grad(made, [x for x in leaves if x.requires_grad], grad[at]))
-            for slot, p, s, w in zip(slots, places, sliced, wanted, strict=True):
-                if w and s:
-                    slot[p] = next(found)
-                elif w:
-                    slot[p] += next(found)
+            pieces = [x[p] for x, p in zip(views, places, strict=True)]
+            found = _gradients(step, pieces, wanted, grad[part(at, step.out_axes)])
+            for slot, p, s, g in zip(slots, places, sliced, found, strict=True):
+                if g is not None and s:
+                    slot[p] = g
+                elif g is not None:
+                    slot[p] += g
         return None, *(g if w else None for g, w in zip(grads, wanted, strict=True))
 
     @staticmethod
@@ -97,6 +103,15 @@ class _Group(torch.autograd.Function):
     def vmap(info: Any, in_dims: tuple[int | None, ...], step: Group, *operands: Tensor) -> tuple[Tensor, int]:
         whole = torch.vmap(lambda *x: execute(step.whole, x, TORCH), in_dims[1:], randomness=info.randomness)
         return whole(*operands), 0
+
+
+def _gradients(step: Group, operands: Sequence[Tensor], wanted: Sequence[bool], grad: Tensor) -> list[Tensor | None]:
+    """Run the body again on these operands, and back."""
+    leaves = [x.detach().requires_grad_(w) for x, w in zip(operands, wanted, strict=True)]
+    with torch.enable_grad():
+        made = execute(step.body, leaves, TORCH)
+    found = iter(torch.autograd.grad(made, [x for x in leaves if x.requires_grad], grad))
+    return [next(found) if w else None for w in wanted]
 
 
 def _group(step: Group, operands: list[Tensor]) -> Tensor:
@@ -112,11 +127,13 @@ TORCH = Ops(
     permute=torch.permute,
     swap=lambda x: x.mT,
     like=_like,
+    zeros=lambda shape, x: torch.zeros(shape, dtype=x.dtype, device=x.device),
     spread=spread,
     group=_group,
     own={"relu": torch.relu},
     array=Tensor,
     methods={"permute": "{x}.permute({axes})", "swap": "{x}.mT"},
+    home="tnkit_nn.ops:TORCH",
 )
 
 

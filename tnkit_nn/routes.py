@@ -14,7 +14,7 @@ from math import inf
 
 from opt_einsum.paths import ssa_to_linear
 
-from tnkit.lower import Contract
+from tnkit.lower import Contract, dense
 from tnkit.memory import layouts
 from tnkit.network import Network, Node
 from tnkit.ordering import Optimizer
@@ -163,7 +163,7 @@ def _seconds(way: Plan, x: str, rows: int) -> tuple[float, float]:
     scale = rows / _shapes(way)[x][0]
     grows = [name == x for name in way.inputs] + [False] * len(way.steps)
     flops, moved = [0.0, 0.0], [0.0, 0.0]
-    for step, copied in zip(way.steps, layouts(shapes, way.steps).copied, strict=True):
+    for step, copied in zip(way.steps, layouts([(s, dense(s)) for s in shapes], way.steps).copied, strict=True):
         live = any(grows[s] for s in step.operands)
         grows[step.target] = live
         flops[live] += step.flops * (scale if live else 1)

@@ -1,0 +1,126 @@
+"""Slices on executors: threads, processes, dask, and workers that are lost."""
+
+import os
+import signal
+import threading
+import time
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
+
+import networkx as nx
+import numpy as np
+import pytest
+import torch
+
+import tnkit as tk
+from tnkit.ops import Ops
+from tnkit_nn import TORCH
+
+
+@pytest.fixture(scope="module")
+def case():
+    net = tk.from_graph(nx.random_regular_graph(3, 30, seed=1), bond=3, open={0: 3, 5: 2})
+    plan = tk.plan(net, "greedy", slices=100)
+    arrays = tk.init.normal(net, seed=0)
+    return plan, arrays, tk.run(tk.plan(net, "greedy"), arrays)
+
+
+def test_threads(case):
+    plan, arrays, want = case
+    with ThreadPoolExecutor(2) as pool:
+        np.testing.assert_allclose(tk.run(plan, arrays, executor=pool), want, rtol=1e-10)
+
+
+@pytest.mark.slow
+def test_processes_with_both_libraries(case):
+    plan, arrays, want = case
+    tensors = {n: torch.as_tensor(a) for n, a in arrays.items()}
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        np.testing.assert_allclose(tk.run(plan, arrays, executor=pool), want, rtol=1e-10)
+        got = tk.run(plan, tensors, TORCH, executor=pool)
+    np.testing.assert_allclose(got.numpy(), want, rtol=1e-10)
+
+
+@pytest.mark.slow
+def test_a_pool_that_breaks(case):
+    plan, arrays, want = case
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        pid = pool.submit(os.getpid).result()
+        doom = pool.submit(time.sleep, 60)
+        threading.Timer(0.1, os.kill, (pid, signal.SIGKILL)).start()
+        with pytest.warns(RuntimeWarning, match="a worker was lost"):
+            got = tk.run(plan, arrays, executor=pool)
+        doom.cancel()
+    np.testing.assert_allclose(got, want, rtol=1e-10)
+
+
+@pytest.mark.slow
+def test_dask_with_one_worker_killed(case):
+    distributed = pytest.importorskip("distributed")
+    plan, arrays, want = case
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        slow = client.get_executor(pure=False)
+        pids = list(client.run(os.getpid).values())
+        begun = []
+
+        class Watched:
+            """The client's executor; the first worker is killed while tasks are queued."""
+
+            def submit(self, *task):
+                begun.append(slow.submit(*task))
+                if len(begun) == 20:
+                    begun[0].result()
+                    os.kill(pids[0], signal.SIGKILL)
+                return begun[-1]
+
+        got = tk.run(plan, arrays, executor=Watched())
+        assert len(begun) > 40 and pids[0] not in client.run(os.getpid).values()
+    np.testing.assert_allclose(got, want, rtol=1e-10)
+
+
+class Failing:
+    """An executor whose third task fails."""
+
+    def __init__(self, error):
+        self.error, self.futures = error, []
+
+    def submit(self, fn, *task):
+        future = Future()
+        if len(self.futures) == 2:
+            future.set_exception(self.error)
+        elif len(self.futures) < 2:
+            future.set_result(fn(*task))
+        self.futures.append(future)
+        return future
+
+
+def test_an_error_in_a_task_is_raised_and_the_rest_cancelled(case):
+    plan, arrays, _ = case
+    executor = Failing(MemoryError("full"))
+    with pytest.raises(MemoryError, match="full"):
+        tk.run(plan, arrays, executor=executor)
+    assert all(f.cancelled() for f in executor.futures[3:]) and len(executor.futures) > 10
+
+
+def test_what_an_executor_cannot_do(case):
+    plan, arrays, _ = case
+    with ThreadPoolExecutor(1) as pool:
+        with pytest.raises(ValueError, match="this plan has none"):
+            tk.run(tk.plan(plan.network, "greedy"), arrays, executor=pool)
+        tensors = {n: torch.as_tensor(a).requires_grad_() for n, a in arrays.items()}
+        with pytest.raises(ValueError, match="requires a gradient, which does not come back from workers"):
+            tk.run(plan, tensors, TORCH, executor=pool)
+
+
+def test_libraries_travel_by_name():
+    import pickle
+
+    assert pickle.loads(pickle.dumps(tk.NUMPY)) is tk.NUMPY and pickle.loads(pickle.dumps(TORCH)) is TORCH
+    mine = Ops("mine", np, np.transpose, np.swapaxes, np.asarray, np.zeros, np.matmul, lambda *a: None)
+    with pytest.raises(TypeError, match="'mine' cannot be sent to another process"):
+        pickle.dumps(mine)

@@ -1,0 +1,182 @@
+"""Slices and checkpoints: the same tensor and gradients, within the memory that was promised."""
+
+import subprocess
+import sys
+
+import networkx as nx
+import numpy as np
+import pytest
+import torch
+
+import tnkit as tk
+from tnkit.execute import check_arrays
+from tnkit.lower import Group
+from tnkit.testing import oracle, random_network
+from tnkit_nn import TORCH
+
+
+def regular(n=24, bond=3, **kw):
+    return tk.from_graph(nx.random_regular_graph(3, n, seed=1), bond=bond, **kw)
+
+
+def gradients(plan, arrays):
+    tensors = {n: torch.as_tensor(a) for n, a in arrays.items()}
+    wanted = [t.requires_grad_() for t in tensors.values() if not t.is_complex()]
+    y = tk.run(plan, tensors, TORCH)
+    return y, torch.autograd.grad(y.abs().sum(), wanted, allow_unused=True) if y.requires_grad else ()
+
+
+def same(found, wanted):
+    for a, b in zip(found, wanted, strict=True):
+        assert (a is None) == (b is None)
+        if a is not None:
+            torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(80))
+def test_slices_of_random_networks(seed):
+    net, arrays = random_network(seed, nonlinear=seed % 2 == 1)
+    full = check_arrays(net, arrays)
+    want = oracle(net, full)
+    for slices in (2, 6):
+        try:
+            plan = tk.plan(net, slices=slices)
+        except ValueError as error:
+            assert "slices cannot be planned" in str(error)
+            continue
+        assert np.prod(plan.sliced.counts) >= slices
+        np.testing.assert_allclose(tk.run(plan, full), want, atol=1e-9)
+        value, found = gradients(plan, full)
+        np.testing.assert_allclose(value.detach().numpy(), want, atol=1e-9)
+        same(found, gradients(tk.plan(net), full)[1])
+
+
+@pytest.mark.parametrize("seed", range(0, 80, 2))
+def test_checkpoints_of_random_networks(seed):
+    net, arrays = random_network(seed + 1, nonlinear=seed % 4 == 0)
+    full = check_arrays(net, arrays)
+    plan, plain = tk.plan(net, checkpoint=True), tk.plan(net)
+    assert plan.peak_backward <= plain.peak_backward
+    np.testing.assert_allclose(tk.run(plan, full), oracle(net, full), atol=1e-9)
+    same(gradients(plan, full)[1], gradients(plain, full)[1])
+
+
+def test_many_slices_are_summed_to_the_whole():
+    net = regular(open={0: 3, 5: 2})
+    plain = tk.plan(net, "greedy")
+    arrays = tk.init.normal(net, seed=0)
+    want = tk.run(plain, arrays)
+    for share in (0.5, 0.2):
+        limit = share * plain.peak
+        plan = tk.plan(net, "greedy", memory_limit=limit)
+        assert plan.peak <= limit < plain.peak and plan.sliced is not None
+        np.testing.assert_allclose(tk.run(plan, arrays), want, rtol=1e-10)
+        text = str(plan)
+        factor = plan.flops / sum(s.flops for s in plan.sliced.whole.steps)
+        assert f"{np.prod(plan.sliced.counts)} slices" in text and f"{factor:.3g}x the FLOPs of the contraction at" in text
+    assert tk.plan(net, "greedy", memory_limit=plain.peak) == plain
+
+
+def test_a_chain_is_sliced_for_nothing():
+    """A bond through which everything passes: every slice does its share of the work and no more."""
+    net = tk.Network(
+        [tk.Node("A", "iab"), tk.Node("B", "jab"), tk.Node("C", "kb")], "ijk", dict(i=30, j=30, k=2, a=40, b=50)
+    )
+    plain = tk.plan(net)
+    plan = tk.plan(net, slices=50)
+    assert plan.flops <= 1.01 * plain.flops
+
+
+def test_nonlinear_networks_are_sliced_through_their_functions():
+    wall = tk.brick_wall(8, 2, 2, "tanh")
+    head = tk.Node("W", (*wall.output, "out"))
+    net = wall.join(tk.Network([head], head.inds, {**dict.fromkeys(wall.output, 2), "out": 3}), ["out"], on=wall.output)
+    arrays = check_arrays(net, tk.init.normal(net, seed=0))
+    plan = tk.plan(net, slices=4)
+    assert set(wall.output) & {i for i in plan.sliced.equation.split()}
+    np.testing.assert_allclose(tk.run(plan, arrays), tk.run(tk.plan(net), arrays), atol=1e-12)
+
+
+def test_limits_that_cannot_be_kept():
+    net = regular(12)
+    with pytest.raises(ValueError, match=r"memory_limit=1kB cannot be planned; inputs and result alone take 2\.6kB"):
+        tk.plan(net, memory_limit=1000)
+    with pytest.raises(ValueError, match="1000000 slices cannot be planned"):
+        tk.plan(tk.tt((2, 2, 2), 2), slices=1_000_000)
+    with pytest.raises(ValueError, match="checkpoint: forward and backward take"):
+        tk.plan(net, checkpoint=10.0)
+    batch = tk.Network([tk.Node("x", "bi", fixed=True), tk.Node("W", "oi")], "bo", dict(b=4, i=3, o=2))
+    with pytest.raises(ValueError, match="dynamic index 'b': what has no size cannot be bounded"):
+        tk.plan(batch, dynamic="b", memory_limit=1e6)
+
+
+def test_checkpoints_trade_memory_for_work():
+    net = tk.brick_wall(14, 2, 5, "tanh")
+    plain = tk.plan(net)
+    less = tk.plan(net, checkpoint=0.7 * plain.peak_backward)
+    least = tk.plan(net, checkpoint=True)
+    assert least.peak_backward <= less.peak_backward <= 0.7 * plain.peak_backward
+    assert plain.recomputed == 0 < less.recomputed <= plain.flops
+    assert any(isinstance(s, Group) and not s.counts for s in less.steps)
+    assert "checkpoint" in str(less) and "FLOPs again" in str(less)
+    arrays = check_arrays(net, tk.init.normal(net, seed=0))
+    for plan in (less, least):
+        same(gradients(plan, arrays)[1], gradients(plain, arrays)[1])
+
+
+def test_slices_and_checkpoints_under_transforms():
+    net = tk.brick_wall(8, 2, 3, "tanh")
+    arrays = check_arrays(net, tk.init.normal(net, seed=2))
+    names = list(net.parameters)[-2:]
+    fixed = {n: torch.as_tensor(a) for n, a in arrays.items()}
+    start = tuple(fixed[n].clone().requires_grad_() for n in names)
+    for plan in (tk.plan(net, slices=4), tk.plan(net, checkpoint=True)):
+
+        def make(*values, plan=plan):
+            return tk.run(plan, {**fixed, **dict(zip(names, values, strict=True))}, TORCH)
+
+        want = make(*start)
+        assert torch.autograd.gradcheck(lambda *v: make(*v).sum(), start)  # noqa: B023
+        assert torch.autograd.gradgradcheck(lambda *v: make(*v).square().sum(), start)  # noqa: B023
+        many = torch.vmap(make)(*[torch.stack([v, 2 * v]) for v in start])
+        torch.testing.assert_close(many[0], want)
+        compiled = torch.compile(make, fullgraph=True, backend="aot_eager")
+        torch.testing.assert_close(compiled(*start), want)
+
+
+MEASURED = """
+import sys, resource, numpy as np, networkx as nx, tnkit as tk
+def resident(key):
+    with open("/proc/self/status") as f:
+        return next(int(line.split()[1]) * 1024 for line in f if line.startswith(key))
+net = tk.from_graph(nx.random_regular_graph(3, 40, seed=3), bond=8)
+share = float(sys.argv[1])
+plan = tk.plan(net, "random-greedy")
+plain = plan.peak
+if share < 1:
+    plan = tk.plan(net, "random-greedy", memory_limit=share * plain)
+small = tk.plan(tk.tt((4, 4, 4), 4))
+tk.run(small, {n: np.ones(s) for n, s in small.network.array_shapes.items()})
+np.ones((500, 500)) @ np.ones((500, 500))
+arrays = {n: np.random.default_rng(0).standard_normal(s) for n, s in net.array_shapes.items()}
+before = resident("VmRSS")
+with open("/proc/self/clear_refs", "w") as f:
+    f.write("5")
+tk.run(plan, arrays)
+print(resident("VmHWM") - before + sum(a.nbytes for a in arrays.values()), plan.peak, plain)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_measured_memory_keeps_the_limit():
+    def measure(share):
+        out = subprocess.run([sys.executable, "-c", MEASURED, str(share)], capture_output=True, text=True, check=True)
+        return tuple(map(float, out.stdout.split()))
+
+    used, predicted, plain = measure(1)
+    assert plain > 60e6 and 0.75 * predicted < used < 1.25 * predicted
+    for share in (0.5, 0.1):
+        used, predicted, plain = measure(share)
+        assert predicted <= share * plain
+        assert used <= share * plain + 4e6  # what the libraries take for themselves

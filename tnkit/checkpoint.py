@@ -1,0 +1,98 @@
+"""Checkpointing: which intermediates a backward pass keeps, and which it makes again.
+
+The steps of a plan are parted into segments; each becomes one group that keeps its operands alone and runs a second time in
+backward.  How much a segment may spare is the one number that is searched: small segments keep much and peak little, large
+ones the other way round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tnkit.lower import Group, Program, Step, last_use, renumbered
+from tnkit.memory import Layout, Memory, backward_peak, layouts, saved
+
+__all__ = ["checkpointed"]
+
+#: Sizes of segments that are tried: all that autograd keeps, times these.
+_PARTS = tuple(0.75**k for k in range(24))
+
+
+def checkpointed(
+    steps: Sequence[Step], inputs: Sequence[Layout], output: int, limit: float | None
+) -> tuple[list[Step], int, int]:
+    """The steps in segments, the slot of the result, and the entries alive at most in forward and backward.
+
+    Parameters
+    ----------
+    steps, inputs, output
+        The plan's steps, the layouts of its inputs, the slot of its result.
+    limit
+        Entries: the fewest operations done twice within it, or the smallest peak if none is.  None: the smallest peak.
+    """
+    memory = layouts(inputs, steps)
+    peak = backward_peak(memory, steps, output, last_use(steps, output))
+    tries: list[tuple[int, int, list[Step], int]] = [(peak, _twice(steps), list(steps), output)]
+    if limit is None or peak > limit:
+        total = sum(saved(memory, steps)[0])
+        for partition in dict.fromkeys(_segments(steps, memory, output, total * part) for part in _PARTS):
+            new, out = _grouped(steps, partition, memory, output)
+            peak = backward_peak(layouts(inputs, new), new, out, last_use(new, out))
+            tries.append((peak, _twice(new), new, out))
+    within = [t for t in tries if limit is not None and t[0] <= limit]
+    peak, _, best, out = min(within, key=lambda t: (t[1], t[0])) if within else min(tries, key=lambda t: t[:2])
+    return best, out, peak
+
+
+def _twice(steps: Sequence[Step]) -> int:
+    return sum(step.flops for step in steps if isinstance(step, Group))
+
+
+def _segments(steps: Sequence[Step], memory: Memory, output: int, most: float) -> tuple[int, ...]:
+    """For each step the last step of its segment: joined to its operands' segments while they spare at most ``most``."""
+    n = memory.inputs
+    begun, _ = saved(memory, steps)
+    users = [0] * (n + len(steps))
+    for step in steps:
+        for s in set(step.operands):
+            users[s] += 1
+    spared = list(begun)  # of the segment that ends at a step
+    owner = list(range(len(steps)))
+    for k, step in enumerate(steps):
+        inner = {s - n for s in step.operands if s >= n and users[s] == 1 and s != output}
+        for j in sorted(inner, key=lambda j: spared[j]):
+            if spared[k] + spared[j] <= most:
+                spared[k] += spared[j]
+                owner[j] = k
+    for k in reversed(range(len(steps))):
+        owner[k] = owner[owner[k]]
+    return tuple(owner)
+
+
+def _grouped(steps: Sequence[Step], owner: Sequence[int], memory: Memory, output: int) -> tuple[list[Step], int]:
+    """Every segment of several steps as one group, where its last step stood."""
+    n = memory.inputs
+    slot = {s: s for s in range(n)}
+    out: list[Step] = []
+    for k, last in enumerate(steps):
+        if owner[k] != k:
+            continue
+        members = [steps[j] for j in range(k + 1) if owner[j] == k]
+        new = _segment(members) if len(members) > 1 else last
+        out.append(renumbered(new, tuple(slot[s] for s in new.operands), n + len(out)))
+        slot[last.target] = out[-1].target
+    return out, slot[output]
+
+
+def _segment(members: Sequence[Step]) -> Group:
+    """One group of steps that are not sliced, on the slots where they stand."""
+    inner = {step.target for step in members}
+    outside = tuple(dict.fromkeys(s for step in members for s in step.operands if s not in inner))
+    local = {s: k for k, s in enumerate([*outside, *(step.target for step in members)])}
+    last = members[-1]
+    steps = tuple(renumbered(step, tuple(local[s] for s in step.operands), local[step.target]) for step in members)
+    body = Program(steps, local[last.target], last_use(steps, local[last.target]))
+    return Group(
+        outside, last.target, f"{len(steps)} steps, again in backward", ((),) * len(outside), (), (), (), body, body,
+        flops=sum(s.flops for s in steps), read=sum(s.read + s.size for s in steps) - last.size, size=last.size,
+    )  # fmt: skip

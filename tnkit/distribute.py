@@ -1,0 +1,86 @@
+"""Slices of a plan shared out among the workers of any ``concurrent.futures.Executor``.
+
+Threads, processes, ``client.get_executor()`` of dask.distributed, ``MPIPoolExecutor`` of mpi4py: all take the same two calls.  A
+task is a few slices that go to one place of the result; it sends its operands' slices and brings back their sum.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import BrokenExecutor, CancelledError, Executor
+from itertools import groupby, product
+from math import prod
+from typing import Any
+
+from tnkit.lower import Group, Program
+from tnkit.ops import Ops, fronted, part
+from tnkit.straight import execute
+
+__all__ = ["shared_out"]
+
+#: Tasks that a plan is cut into, where there are as many slices.
+_TASKS = 64
+
+Place = tuple[int, ...]
+
+
+def shared_out(step: Group, operands: Sequence[Any], ops: Ops, executor: Executor) -> Any:
+    """Run a group's slices on an executor, and put them together in the order of their indices, whoever comes first.
+
+    A task whose worker is lost (``BrokenExecutor``, a cancelled future) is done here, with a warning; an error inside a task
+    is raised, and the tasks that have not begun are cancelled.
+    """
+    views = [fronted(x, axes, ops.permute) for x, axes in zip(operands, step.axes, strict=True)]
+    tasks = list(_tasks(step))
+    futures = [_submitted(executor, step.body, ops, _pieces(step, views, ats)) for _, ats in tasks]
+    result = out = None
+    try:
+        for k, (place, ats) in enumerate(tasks):
+            try:
+                if (future := futures[k]) is None:
+                    raise BrokenExecutor("the executor takes no more tasks")
+                made = future.result()
+            except (BrokenExecutor, CancelledError) as lost:
+                warnings.warn(f"a worker was lost ({lost!r}): its slices are contracted here", RuntimeWarning, stacklevel=4)
+                made = _work(step.body, ops, _pieces(step, views, ats))
+            futures[k] = None
+            if out is None:
+                result = ops.zeros(step.shape, made)
+                out = fronted(result, step.out_axes, ops.permute)
+            out[place] += made
+    finally:
+        for future in futures:
+            if future is not None:
+                future.cancel()
+    return result
+
+
+def _submitted(executor: Executor, *task: Any) -> Any:
+    try:
+        return executor.submit(_work, *task)
+    except BrokenExecutor:
+        return None
+
+
+def _tasks(step: Group) -> Iterator[tuple[Place, list[Place]]]:
+    """Slices in runs that go to one place of the result."""
+    most = -(-prod(step.counts) // _TASKS)
+    every = product(*map(range, step.counts))
+    for place, same in groupby(every, key=lambda at: part(at, step.out_axes)):
+        ats = list(same)
+        for k in range(0, len(ats), most):
+            yield place, ats[k : k + most]
+
+
+def _pieces(step: Group, views: Sequence[Any], ats: Sequence[Place]) -> list[list[Any]]:
+    """The operands of every slice; one that is not sliced is the same object in all, and is sent once."""
+    return [[x[p] if (p := part(at, axes)) else x for x, axes in zip(views, step.axes, strict=True)] for at in ats]
+
+
+def _work(body: Program, ops: Ops, slices: Sequence[Sequence[Any]]) -> Any:
+    """What a worker does: the sum of some slices."""
+    total = execute(body, slices[0], ops)
+    for k in range(1, len(slices)):
+        total = total + execute(body, slices[k], ops)
+    return total

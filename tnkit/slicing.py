@@ -1,0 +1,136 @@
+"""Slicing: a contraction that does not fit in memory, as a loop over the values of a few indices.
+
+Fixing an index in every node that carries it leaves a smaller network; the slices are summed where the index is summed, and
+put beside one another where it is in the output.  Which indices to slice is searched on the order that was found: the fewest
+operations and bytes over all slices together, for intermediates that fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from math import prod
+
+import numpy as np
+
+from tnkit.fuse import Made
+from tnkit.lower import Group, Program
+from tnkit.network import AnyNode, Elementwise, Network, Node
+
+__all__ = ["candidates", "choose", "cut", "sliced_step"]
+
+Inds = tuple[str, ...]
+
+#: Operations in the time of starting a slice.
+_PER_SLICE = 1e6
+#: Operations in the time of moving one entry.
+_PER_ENTRY = 168.0
+#: Searches: the first takes the best index every time, the others the best after some noise.
+_TRIALS = 24
+
+
+def candidates(net: Network, dynamic: str | None = None) -> Inds:
+    """Indices that can be sliced: those of the outermost region, but for traces (on one node twice) and a dynamic one."""
+    traced = {i for leaf in net.leaves for i in leaf.inds if leaf.inds.count(i) > 1}
+    return tuple(i for i, n in net.sizes.items() if i not in traced and i != dynamic and n > 1)
+
+
+def cut(net: Network, gone: Sequence[str], names: dict[tuple[str, Inds], str]) -> Network:
+    """The network of one slice: without the indices in ``gone``.
+
+    ``names`` collects (array, its indices) -> the name of the slice's array: tied nodes are cut apart where their indices
+    differ.
+    """
+    nodes: list[AnyNode] = []
+    for node in net.nodes:
+        if isinstance(node, Elementwise):
+            nodes.append(Elementwise(node.name, node.fn, tuple(cut(body, gone, names) for body in node.bodies)))
+            continue
+        at = tuple(i if i in gone else "" for i in node.inds)
+        rest = tuple(i for i in node.inds if i not in gone)
+        nodes.append(Node(node.name, rest, names.setdefault((node.array, at), str(len(names))), fixed=True))
+    left = {i for node in nodes for i in node.inds}
+    return Network(nodes, [i for i in net.output if i not in gone], {i: n for i, n in net.sizes.items() if i in left})
+
+
+def choose(made: Sequence[Made], allowed: Sequence[str], entries: float, count: int) -> Inds | None:
+    """The indices to slice so that no step's tensors exceed ``entries`` together, in at least ``count`` slices.
+
+    In the order of ``allowed``.  None where it cannot be done.
+    """
+    sizes: dict[str, int] = {}
+    for m in made:
+        sizes |= m.sizes
+    usable = [i for i in allowed if i in sizes]
+    if not usable:
+        return None
+    search = _Search(made, usable, sizes)
+    rng = np.random.default_rng(0)
+    trials = (search.run(entries, count, rng, 0.3 * (trial > 0)) for trial in range(_TRIALS))
+    found = [t for t in trials if t is not None]
+    return tuple(i for i in usable if i in min(found)[1]) if found else None
+
+
+class _Search:
+    """Tables of the steps' indices, from which a choice is costed without lowering anything."""
+
+    def __init__(self, made: Sequence[Made], usable: Sequence[str], sizes: Mapping[str, int]) -> None:
+        names = [*usable, *(i for i in sizes if i not in set(usable))]
+        place = {i: k for k, i in enumerate(names)}
+        self.names, self.usable = names, len(usable)
+        self.log = np.log2([sizes[i] for i in names])
+        self.space = np.zeros((len(made), len(names)), bool)
+        self.tensors = np.zeros((3, len(made), len(names)), bool)  # two operands and the result
+        for k, m in enumerate(made):
+            for t, inds in enumerate((*m.operands[:2], m.result) if len(m.operands) > 1 else (*m.operands, (), m.result)):
+                at = [place[i] for i in inds]
+                self.tensors[t, k, at] = self.space[k, at] = True
+        self.full = self.space @ self.log, self.tensors @ self.log
+
+    def cost(self, chosen: Sequence[int]) -> tuple[float, np.ndarray]:
+        """Log of the operations of all slices together, and the entries of each step's tensors in one slice."""
+        some = list(chosen)
+        space = self.full[0] - self.space[:, some] @ self.log[some]
+        tensors = 2.0 ** (self.full[1] - self.tensors[:, :, some] @ self.log[some])
+        one = 2 * (2.0**space).sum() + _PER_ENTRY * tensors[2].sum() + _PER_SLICE
+        return float(self.log[some].sum() + np.log2(one)), tensors.sum(0)
+
+    def run(self, entries: float, count: int, rng: np.random.Generator, noise: float) -> tuple[float, Inds] | None:
+        """Add the index that costs least for what it divides, until everything fits."""
+        chosen: list[int] = []
+        now, held = self.cost(chosen)
+        while held.max() > entries or self.log[chosen].sum() < np.log2(count) - 1e-9:
+            step = int(held.argmax())
+            anywhere = held.max() <= entries
+            options = [
+                k for k in range(self.usable)
+                if k not in chosen and (anywhere or self.tensors[:, step, k].any())
+            ]  # fmt: skip
+            if not options:
+                return None
+            score = [(self.cost([*chosen, k])[0] - now) / self.log[k] for k in options]
+            pick = int(np.argmin(np.array(score) + noise * rng.gumbel(size=len(options))))
+            chosen.append(options[pick])
+            now, held = self.cost(chosen)
+        return now, tuple(self.names[k] for k in chosen)
+
+
+def sliced_step(
+    net: Network, sliced: Inds, slots: Mapping[str, int], whole: Program, target: int,
+    build: Callable[[Network], tuple[tuple[str, ...], Program]],
+) -> Group:  # fmt: skip
+    """One step that runs the plan of a slice for every value of ``sliced``.
+
+    ``build`` plans the network of one slice and gives the names of its inputs and its program.
+    """
+    names: dict[tuple[str, Inds], str] = {}
+    inputs, body = build(cut(net, sliced, names))
+    array = {name: key for key, name in names.items()}
+    axes = tuple(tuple(at.index(i) if i in at else None for i in sliced) for _, at in (array[n] for n in inputs))
+    counts = tuple(net.sizes[i] for i in sliced)
+    slices = prod(counts)
+    return Group(
+        tuple(slots[array[n][0]] for n in inputs), target, f"for every {' '.join(sliced)}", axes, counts, net.shape,
+        tuple(net.output.index(i) if i in net.output else None for i in sliced), body, whole,
+        flops=slices * sum(s.flops for s in body.steps), read=slices * sum(s.read + s.size for s in body.steps),
+        size=prod(net.shape),
+    )  # fmt: skip
