@@ -2,12 +2,16 @@
 
 import functools
 
+import networkx as nx
 import numpy as np
 import opt_einsum as oe
 import pytest
 
-from tnkit.ordering import OPTIMIZERS, find_path, path_flops
-from tnkit.testing import random_network
+import tnkit as tk
+from tnkit.halves import halved
+from tnkit.ordering import OPTIMIZERS, WRITE, find_path, path_flops
+from tnkit.refine import Tree, linear, refine_
+from tnkit.testing import oracle, random_network
 
 
 def terms(seed, max_nodes=7):
@@ -27,7 +31,7 @@ def check(path, n):
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_complete_and_pairwise(name):
-    for seed in range(4 if name == "hyper" else 40):
+    for seed in range(10 if name == "hyper" else 40):
         inputs, output, sizes = terms(seed)
         check(find_path(inputs, output, sizes, name), len(inputs))
 
@@ -40,10 +44,117 @@ def test_optimal_is_no_worse_than_exhaustive_search_allows(seed):
         assert path_flops(inputs, output, sizes, find_path(inputs, output, sizes, name)) <= 2 * best
 
 
-@pytest.mark.parametrize("name", ["auto", "greedy", "optimal", "random-greedy"])
+def hypernetwork(seed, nodes):
+    """Hyperedges, open indices, scalars, equal terms, indices of size 1, parts without a connection."""
+    rng = np.random.default_rng(seed)
+    names = [f"i{k}" for k in range(int(rng.integers(2, 2 * nodes)))]
+    inputs = [tuple(rng.permutation(names)[: rng.integers(0, 4)].tolist()) for _ in range(nodes)]
+    inputs[0] = inputs[1]
+    used = [i for i in names if any(i in t for t in inputs)]
+    return inputs, tuple(i for i in used if rng.random() < 0.15), {i: int(rng.integers(1, 5)) for i in used}
+
+
+def regular(nodes, bond, seed):
+    net = tk.from_graph(nx.random_regular_graph(3, nodes, seed=seed), bond=bond)
+    return [node.inds for node in net.nodes], net.output, dict(net.sizes)
+
+
+def chain(nodes):
+    names = [f"b{k}" for k in range(nodes + 1)]
+    leaves = [tk.Node(f"A{k}", tuple(names[max(k, 1) : min(k + 2, nodes)])) for k in range(nodes)]
+    return tk.Network(tuple(leaves), (), dict.fromkeys(names[1:-1], 2))
+
+
+def binary_tree(nodes):
+    legs = [[] for _ in range(nodes)]
+    for k in range(1, nodes):
+        legs[k].append(f"e{k}")
+        legs[(k - 1) // 2].append(f"e{k}")
+    leaves = tuple(tk.Node(f"A{k}", tuple(t)) for k, t in enumerate(legs))
+    return tk.Network(leaves, (), {f"e{k}": 2 for k in range(1, nodes)})
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_random_hypernetworks_of_any_kind(name):
+    for seed in range(12):
+        asked = hypernetwork(seed, 10 + seed % 3)
+        path = find_path(*asked, name)
+        check(path, len(asked[0]))
+        best = path_flops(*asked, find_path(*asked, "optimal"))
+        excess = np.log10(path_flops(*asked, path) / best)
+        assert excess <= {"auto": 0.3, "hyper": 0.3, "optimal": 0.0, "random-greedy": 1.0, "greedy": 2.0}[name]
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
 def test_deterministic(name):
-    inputs, output, sizes = terms(11)
-    assert find_path(inputs, output, sizes, name) == find_path(inputs, output, sizes, name)
+    asked = terms(11) if name == "optimal" else regular(40, 2, 0)
+    assert find_path(*asked, name) == find_path(*asked, name)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_searches_are_worth_their_time(seed):
+    asked = regular(40, 3, seed)
+    flops = {name: path_flops(*asked, find_path(*asked, name)) for name in OPTIMIZERS if name != "optimal"}
+    assert flops["hyper"] <= 1.3 * flops["auto"] <= 1.7 * flops["random-greedy"]
+    assert flops["auto"] < flops["greedy"]
+
+
+def test_a_refined_tree_is_a_tree_and_costs_less():
+    for seed in range(8):
+        inputs, output, sizes = hypernetwork(seed, 14)
+        steps = halved(inputs, sizes, 0.3)
+        tree = Tree(inputs, output, sizes, steps, WRITE)
+        before = tree.total
+        assert path_flops(inputs, output, sizes, linear(steps, 14)) == pytest.approx(tree.weighed(0).total)
+        refine_(tree, 6, 100)
+        check(tree.path, 14)
+        assert tree.total <= before
+        assert sum(tree.costs.values()) == pytest.approx(Tree(inputs, output, sizes, ssa(tree.path, 14), WRITE).total)
+        assert path_flops(inputs, output, sizes, tree.path) == pytest.approx(tree.weighed(0).total)
+
+
+def ssa(path, n):
+    live, steps = list(range(n)), []
+    for new, (a, b) in enumerate(path, n):
+        second, first = live.pop(b), live.pop(a)
+        steps.append((first, second))
+        live.append(new)
+    return steps
+
+
+@pytest.mark.parametrize("make", [chain, binary_tree])
+@pytest.mark.parametrize("nodes", [2_000, 10_000])
+def test_thousands_of_nodes(make, nodes):
+    net = make(nodes)
+    plan = tk.plan(net)
+    check(plan.path, nodes)
+    assert plan.largest <= 4  # leaves first: no bond but those of one node is open
+    ones = {name: np.full(shape, 0.5) for name, shape in net.array_shapes.items()}  # 2^(nodes - 1) terms of 2^-nodes
+    assert tk.contract(net, ones) == 0.5
+
+
+def test_a_chain_is_contracted_from_its_ends():
+    bond, nodes = 16, 300
+    names = [f"b{k}" for k in range(nodes + 1)]
+    inputs = [tuple(names[max(k, 1) : min(k + 2, nodes)]) for k in range(nodes)]
+    for name in ("auto", "hyper", "random-greedy"):
+        flops = path_flops(
+            inputs, (), dict.fromkeys(names, bond), find_path(inputs, (), dict.fromkeys(names, bond), name)
+        )
+        assert flops <= nodes * bond**2
+
+
+def test_an_outer_product_of_any_size_has_a_path():
+    inputs = [(f"i{k}",) for k in range(1_200)]
+    names = tuple(i for t in inputs for i in t)
+    check(find_path(inputs, names, dict.fromkeys(names, 2), "auto"), 1_200)  # 2^1200 entries: more than a float holds
+
+
+@pytest.mark.parametrize("name", ["auto", "hyper"])
+def test_larger_networks_are_contracted_right(name):
+    for seed in range(6):
+        net, arrays = random_network(seed, max_nodes=16, max_size=2)
+        np.testing.assert_allclose(tk.contract(net, arrays, optimizer=name), oracle(net, arrays), atol=1e-9)
 
 
 def test_matrix_chain():

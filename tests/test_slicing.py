@@ -1,7 +1,10 @@
 """Slices and checkpoints: the same tensor and gradients, within the memory that was promised."""
 
+import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import networkx as nx
 import numpy as np
@@ -73,7 +76,9 @@ def test_many_slices_are_summed_to_the_whole():
         np.testing.assert_allclose(tk.run(plan, arrays), want, rtol=1e-10)
         text = str(plan)
         factor = plan.flops / sum(s.flops for s in plan.sliced.whole.steps)
-        assert f"{np.prod(plan.sliced.counts)} slices" in text and f"{factor:.3g}x the FLOPs of the contraction at" in text
+        assert (
+            f"{np.prod(plan.sliced.counts)} slices" in text and f"{factor:.3g}x the FLOPs of the contraction at" in text
+        )
     assert tk.plan(net, "greedy", memory_limit=plain.peak) == plain
 
 
@@ -136,8 +141,8 @@ def test_slices_and_checkpoints_under_transforms():
             return tk.run(plan, {**fixed, **dict(zip(names, values, strict=True))}, TORCH)
 
         want = make(*start)
-        assert torch.autograd.gradcheck(lambda *v: make(*v).sum(), start)  # noqa: B023
-        assert torch.autograd.gradgradcheck(lambda *v: make(*v).square().sum(), start)  # noqa: B023
+        assert torch.autograd.gradcheck(lambda *v: make(*v).sum(), start)
+        assert torch.autograd.gradgradcheck(lambda *v: make(*v).square().sum(), start)
         many = torch.vmap(make)(*[torch.stack([v, 2 * v]) for v in start])
         torch.testing.assert_close(many[0], want)
         compiled = torch.compile(make, fullgraph=True, backend="aot_eager")
@@ -180,3 +185,19 @@ def test_measured_memory_keeps_the_limit():
         used, predicted, plain = measure(share)
         assert predicted <= share * plain
         assert used <= share * plain + 4e6  # what the libraries take for themselves
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_measured_memory_and_work_of_checkpoints():
+    """By the benchmark's own measure: peaks and operations done twice within a quarter of what the plan says."""
+    script = Path(__file__).parents[1] / "benchmarks" / "memory.py"
+    found = []
+    for share in ("1", "0.8"):
+        command = [sys.executable, str(script), "--one", "brick wall, 22 sites, 4 blocks, tanh", share]
+        env = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}
+        found.append(json.loads(subprocess.run(command, capture_output=True, text=True, check=True, env=env).stdout))
+        assert 0.75 < found[-1]["measured"] / found[-1]["predicted"] < 1.25
+    plain, less = found
+    assert less["measured"] < 0.8 * plain["measured"]
+    assert 0.75 < (less["counted"] - plain["counted"]) / (less["recomputed"] - plain["recomputed"]) < 1.25

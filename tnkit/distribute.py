@@ -42,7 +42,9 @@ def shared_out(step: Group, operands: Sequence[Any], ops: Ops, executor: Executo
                     raise BrokenExecutor("the executor takes no more tasks")
                 made = future.result()
             except (BrokenExecutor, CancelledError) as lost:
-                warnings.warn(f"a worker was lost ({lost!r}): its slices are contracted here", RuntimeWarning, stacklevel=4)
+                warnings.warn(
+                    f"a worker was lost ({lost!r}): its slices are contracted here", RuntimeWarning, stacklevel=4
+                )
                 made = _work(step.body, ops, _pieces(step, views, ats))
             futures[k] = None
             if out is None:

@@ -100,7 +100,9 @@ def run(plan: Plan, arrays: Mapping[str, Any], ops: Ops = NUMPY, *, executor: Ex
     if executor is None:
         return execute(plan.program, given, ops)
     if plan.sliced is None:
-        raise ValueError("an executor runs slices, and this plan has none: make it with plan(..., slices=n) or memory_limit=")
+        raise ValueError(
+            "an executor runs slices, and this plan has none: make it with plan(..., slices=n) or memory_limit="
+        )
     for name, array in zip(plan.inputs, given, strict=True):
         if getattr(array, "requires_grad", False):
             raise ValueError(f"array {name!r} requires a gradient, which does not come back from workers: detach it")

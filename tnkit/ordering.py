@@ -10,10 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from copy import copy, deepcopy
+from functools import reduce
 from inspect import signature
+from itertools import chain
 from typing import Any
 
+import numpy as np
 import opt_einsum as oe
+
+from tnkit.halves import halved
+from tnkit.refine import Tree, linear, pairs, refine_
 
 __all__ = ["OPTIMIZERS", "Optimizer", "find_path", "path_flops"]
 
@@ -21,8 +27,17 @@ Inds = tuple[str, ...]
 Path = list[tuple[int, ...]]
 Optimizer = Callable[[Sequence[Any], Any, Mapping[str, int], Any], Any]
 
-#: Above this many multiply-adds a second of hyper-search is cheaper than contracting a poor path.
-_WORTH_A_SEARCH = 1e9
+#: Multiply-adds in the time of writing one entry and reading it again (``tnkit.plan.FLOPS_PER_BYTE``, 4 bytes an entry; twice
+#: that for float64): a tree of a few more operations is faster if it writes less.
+WRITE = 84
+#: The same while trees are sought: the best for operations are near the best for both, and easier to find.
+_SOUGHT = 8
+#: From this many multiply-adds on (seconds), a second of search is cheaper than contracting a poor path.
+_WORTH_A_SEARCH = 1e11
+#: Up to this many nodes the exact order is found within milliseconds.
+_FEW_NODES = 9
+#: Up to this many nodes networks are cut in halves (the eigenvectors' cost grows as the cube).
+_HALVED_NODES = 128
 
 
 def greedy(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], memory_limit: Any = None) -> Path:
@@ -40,43 +55,63 @@ def optimal(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], memo
 
 
 def random_greedy(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], memory_limit: Any = None) -> Path:
-    """Best of up to 128 randomised greedy paths (cotengra's, in Rust); seeded."""
-    from cotengra.pathfinders.path_basic import optimize_random_greedy_track_flops
-
-    # repeated equal terms and names are fine here, and so are disconnected networks
-    trials = max(8, min(128, 25_000 // len(inputs)))  # under a second for thousands of nodes
-    path, _ = optimize_random_greedy_track_flops(
-        list(inputs), output, dict(sizes), ntrials=trials, seed=0, use_ssa=False
-    )
-    return [tuple(p) for p in path]
+    """Best of up to 128 randomised greedy paths (cotengrust's); seeded."""
+    return _sampled(inputs, output, sizes, max(1, min(128, 50_000 // len(inputs))), 0).path
 
 
 def hyper(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], memory_limit: Any = None) -> Path:
-    """The hyper-optimised search of cotengra (Gray and Kourtis, arXiv 2002.01935): about a second, the best orders."""
-    import cotengra as ctg
-
-    search = ctg.HyperOptimizer(
-        methods=["greedy"],
-        max_repeats=64,
-        max_time=2.0,
-        parallel=False,
-        progbar=False,
-        optlib="random",
-        minimize="combo-64",
-    )
-    return [tuple(p) for p in search(list(inputs), output, dict(sizes), memory_limit)]
+    """Many greedy trees and many made of halves, refined, and the best of them refined further: about a second; seeded."""
+    n, rng = len(inputs), np.random.default_rng(0)
+    trees = [_cool(inputs, output, sizes)]
+    for seed in range(max(1, min(16, 3_200 // n))):
+        wide: dict[str, Any] = (
+            {} if seed % 2 or n > _HALVED_NODES else {"costmod": (0.3, 1.5), "temperature": (0.1, 1.0)}
+        )
+        trees.append(_sampled(inputs, output, sizes, max(1, min(32, 20_000 // n)), seed, **wide))
+        if n <= 4 * _HALVED_NODES:
+            trees.append(Tree(inputs, output, sizes, halved(inputs, sizes, rng.uniform(0.1, 0.48), rng), _SOUGHT))
+    for leaves, solves, best in ((6, 100, len(trees)), (8, 200, 6)):
+        trees = sorted((refine_(tree, leaves, solves) for tree in trees[:best]), key=lambda t: t.total)
+    return min((refine_(tree.weighed(WRITE), 8, 200) for tree in trees[:4]), key=lambda t: t.total).path
 
 
 def auto(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], memory_limit: Any = None) -> Path:
-    """``optimal`` up to 9 nodes, else ``random-greedy``, and ``hyper`` where the estimate says that a search pays."""
-    if len(inputs) <= 9:
+    """``optimal`` up to 9 nodes; else the best of a few refined trees, and ``hyper`` where contracting that takes seconds."""
+    n = len(inputs)
+    if n <= _FEW_NODES:
         return optimal(inputs, output, sizes, memory_limit)
-    path = random_greedy(inputs, output, sizes, memory_limit)
-    flops = path_flops(inputs, output, sizes, path)
-    if flops > _WORTH_A_SEARCH:
+    trees = [_sampled(inputs, output, sizes, max(1, min(16, 6_400 // n)), 0), _cool(inputs, output, sizes)]
+    if n <= _HALVED_NODES:
+        trees += [Tree(inputs, output, sizes, halved(inputs, sizes, balance), _SOUGHT) for balance in (0.25, 0.4)]
+    best = min((refine_(tree, 6, 20) for tree in trees), key=lambda t: t.total)
+    path = refine_(refine_(best, 8, 40).weighed(WRITE), 6, 30).path
+    if path_flops(inputs, output, sizes, path) > _WORTH_A_SEARCH:
         other = hyper(inputs, output, sizes, memory_limit)
         path = min(path, other, key=lambda p: path_flops(inputs, output, sizes, p))
     return path
+
+
+def _sampled(
+    inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], trials: int, seed: int, **ranges: Any
+) -> Tree:
+    """The tree of fewest operations among randomised greedy ones; ``ranges`` of their ``costmod`` and ``temperature``."""
+    from cotengrust import optimize_random_greedy_track_flops
+
+    if len(inputs) > _HALVED_NODES:  # wild trials make tensors of thousands of axes there, in seconds
+        ranges = {"costmod": (0.1, 1.0), "temperature": (0.001, 0.1)} | ranges
+    letter: dict[str, str] = {}
+    for i in chain.from_iterable(inputs):
+        letter.setdefault(i, oe.get_symbol(len(letter)))
+    steps, _ = optimize_random_greedy_track_flops(
+        [[letter[i] for i in t] for t in inputs], [letter[i] for i in output], {letter[i]: sizes[i] for i in letter},
+        ntrials=trials, seed=seed, use_ssa=True, **ranges,
+    )  # fmt: skip
+    return Tree(inputs, output, sizes, pairs(steps, len(inputs)), _SOUGHT)
+
+
+def _cool(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int]) -> Tree:
+    """The greedy tree that keeps results small before all, hardly randomised: for chains and trees the best there is."""
+    return _sampled(inputs, output, sizes, 1, 0, costmod=(0.3, 0.5), temperature=(0.001, 0.002))
 
 
 OPTIMIZERS: dict[str, Optimizer] = {
@@ -181,29 +216,18 @@ def _call(
 
 def _pairwise(path: Sequence[Sequence[int]], n: int) -> Path:
     """The path with every step a pair: single-term steps dropped, larger ones folded, the rest joined at the end."""
-    order = list(range(n))  # which live term stands at each position
-    live, nxt = list(range(n)), n
-    out: Path = []
+    live, steps = list(range(n)), []  # which tensor stands at each position
 
     def merge(a: int, b: int) -> int:
-        nonlocal nxt
-        i, j = sorted((live.index(a), live.index(b)))
-        out.append((i, j))
-        live.pop(j)
-        live.pop(i)
-        live.append(nxt)
-        nxt += 1
-        return nxt - 1
+        steps.append((a, b))
+        return n + len(steps) - 1
 
     for step in path:
-        if any(not 0 <= k < len(order) for k in step):
-            raise ValueError(f"the optimizer's path has step {tuple(step)} where only {len(order)} terms are left")
+        if any(not 0 <= k < len(live) for k in step):
+            raise ValueError(f"the optimizer's path has step {tuple(step)} where only {len(live)} terms are left")
         if len(set(step)) != len(step):
             raise ValueError(f"the optimizer's path has step {tuple(step)}, which names a term twice")
-        terms = [order.pop(k) for k in sorted(step, reverse=True)]
-        while len(terms) > 1:
-            terms.append(merge(terms.pop(0), terms.pop(0)))
-        order.extend(terms)
-    while len(order) > 1:
-        order.append(merge(order.pop(0), order.pop(0)))
-    return out
+        terms = [live.pop(k) for k in sorted(step, reverse=True)]
+        live += [reduce(merge, terms)] if terms else []
+    reduce(merge, live)
+    return linear(steps, n)

@@ -176,7 +176,7 @@ class Plan:
 
 def _rows(steps: Sequence[Step], names: list[str], mark: str) -> list[tuple[str, ...]]:
     """A line a step; those of a group, below it, are numbered within it."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for k, step in enumerate(steps):
         new = f"{mark}#{k}"
         names.append(new)

@@ -49,7 +49,9 @@ def cut(net: Network, gone: Sequence[str], names: dict[tuple[str, Inds], str]) -
         rest = tuple(i for i in node.inds if i not in gone)
         nodes.append(Node(node.name, rest, names.setdefault((node.array, at), str(len(names))), fixed=True))
     left = {i for node in nodes for i in node.inds}
-    return Network(nodes, [i for i in net.output if i not in gone], {i: n for i, n in net.sizes.items() if i in left})
+    return Network(
+        tuple(nodes), tuple(i for i in net.output if i not in gone), {i: n for i, n in net.sizes.items() if i in left}
+    )
 
 
 def choose(made: Sequence[Made], allowed: Sequence[str], entries: float, count: int) -> Inds | None:
@@ -81,7 +83,9 @@ class _Search:
         self.space = np.zeros((len(made), len(names)), bool)
         self.tensors = np.zeros((3, len(made), len(names)), bool)  # two operands and the result
         for k, m in enumerate(made):
-            for t, inds in enumerate((*m.operands[:2], m.result) if len(m.operands) > 1 else (*m.operands, (), m.result)):
+            for t, inds in enumerate(
+                (*m.operands[:2], m.result) if len(m.operands) > 1 else (*m.operands, (), m.result)
+            ):
                 at = [place[i] for i in inds]
                 self.tensors[t, k, at] = self.space[k, at] = True
         self.full = self.space @ self.log, self.tensors @ self.log

@@ -25,7 +25,7 @@ def execute(program: Program, arrays: Sequence[Any], ops: Ops) -> Any:
 
 def _made(program: Program, ops: Ops) -> Runner:
     text, things = _written(program, ops)
-    space: dict[str, Any] = {"__builtins__": {}, "__name__": __name__}
+    space: dict[str, Any] = {"__name__": __name__}  # with builtins: torch imports some of its modules at the first call
     exec(compile(text, f"<tnkit program of {len(program.steps)} steps>", "exec"), space)  # numbers and slots alone
     runner: Runner = space["make"](*things)
     program.runners[ops.key] = runner
