@@ -223,14 +223,9 @@ class _Builder:
     """Slots and steps of the plan under construction."""
 
     def __init__(
-        self,
-        net: Network,
-        optimizer: str | Optimizer,
-        itemsize: int,
-        dynamic: str | None,
-        speed: Rates,
+        self, net: Network, optimizer: str | Optimizer, itemsize: int, dynamic: str | None, speed: Rates,
         given: Iterable[Path] | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.given = None if given is None else iter(given)  # a path a region, instead of a search
         self.inputs = tuple(dict.fromkeys(leaf.array for leaf in net.leaves))
         self.slots = {name: k for k, name in enumerate(self.inputs)}
@@ -359,16 +354,8 @@ def _plan(
     if dynamic is None:
         steps, output = fused(steps, builder.made, len(builder.inputs), output)
     made = Plan(
-        net,
-        builder.inputs,
-        tuple(steps),
-        output,
-        tuple(builder.paths),
-        itemsize,
-        dynamic,
-        last_use(steps, output),
-        speed,
-    )
+        net, builder.inputs, tuple(steps), output, tuple(builder.paths), itemsize, dynamic, last_use(steps, output), speed
+    )  # fmt: skip
     if slices > 1 or (memory_limit is not None and made.peak > memory_limit):
         made = _sliced(made, builder, optimizer, memory_limit, slices)
     return made if checkpoint is False else _checkpointed(made, None if checkpoint is True else checkpoint)
@@ -402,7 +389,7 @@ def _sliced(whole: Plan, builder: _Builder, optimizer: str | Optimizer, limit: f
 
     def planned(sliced: Inds, paths: Iterable[Path] | None) -> Plan:
         def build(one: Network) -> tuple[tuple[str, ...], Program]:
-            part = _Builder(one, optimizer, itemsize, None, whole.rates, paths)
+            part = _Builder(one, optimizer, itemsize, None, builder.rates, paths)
             end = part.contract(one, one.output)
             steps, end = fused(part.steps, part.made, len(part.inputs), end)
             return part.inputs, Program(tuple(steps), end, last_use(steps, end))
