@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -10,8 +9,9 @@ import torch
 from torch import Tensor
 
 from tnkit.lower import Group
-from tnkit.ops import Ops, fronted, part
+from tnkit.ops import Ops
 from tnkit.straight import execute
+from tnkit_nn.groups import backward, forward
 
 __all__ = ["TORCH", "to_tensor"]
 
@@ -27,36 +27,12 @@ def _spread(a: Tensor, b: Tensor) -> Tensor:
     return torch.bmm(a.expand(b.shape[0], *a.shape), b)
 
 
-def _empty(shape: tuple[int, ...], like: Tensor) -> Tensor:
-    """Unwritten memory; numpy asks for huge pages for large arrays, torch does not (a third of the page faults' time)."""
-    if like.device.type == "cpu" and like.dtype in _HUGE:
-        return torch.from_numpy(np.empty(shape, _HUGE[like.dtype]))
-    return torch.empty(shape, dtype=like.dtype, device=like.device)
-
-
-_HUGE = {
-    torch.float32: np.float32,
-    torch.float64: np.float64,
-    torch.complex64: np.complex64,
-    torch.complex128: np.complex128,
-}
-
-
 class _Group(torch.autograd.Function):
     """A group's slices, one after another; backward keeps the operands alone and runs every slice again."""
 
     @staticmethod
     def forward(step: Group, *operands: Tensor) -> Tensor:
-        views = [fronted(x, axes, torch.permute) for x, axes in zip(operands, step.axes, strict=True)]
-        result = out = None
-        for at in product(*map(range, step.counts)):
-            made = execute(step.body, [x[part(at, axes)] for x, axes in zip(views, step.axes, strict=True)], TORCH)
-            if out is None:
-                result = _empty(step.shape, made)
-                out = fronted(result, step.out_axes, torch.permute)
-            out[at] = made
-        assert result is not None
-        return result
+        return forward(step, operands)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -75,23 +51,7 @@ class _Group(torch.autograd.Function):
                 )
             )
             return None, *(next(found) if w else None for w in wanted)
-        views = [fronted(x, axes, torch.permute) for x, axes in zip(operands, step.axes, strict=True)]
-        sliced = [None not in axes for axes in step.axes]  # every entry is in one slice: written, not added to
-        grads = [_empty(tuple(x.shape), x) if s else torch.zeros_like(x) for x, s in zip(operands, sliced, strict=True)]
-        slots = [fronted(g, axes, torch.permute) for g, axes in zip(grads, step.axes, strict=True)]
-        grad = fronted(grad, step.out_axes, torch.permute)
-        for at in product(*map(range, step.counts)):
-            places = [part(at, axes) for axes in step.axes]
-            leaves = [x[p].detach().requires_grad_(w) for x, p, w in zip(views, places, wanted, strict=True)]
-            with torch.enable_grad():
-                made = execute(step.body, leaves, TORCH)
-            found = iter(torch.autograd.grad(made, [x for x in leaves if x.requires_grad], grad[at]))
-            for slot, p, s, w in zip(slots, places, sliced, wanted, strict=True):
-                if w and s:
-                    slot[p] = next(found)
-                elif w:
-                    slot[p] += next(found)
-        return None, *(g if w else None for g, w in zip(grads, wanted, strict=True))
+        return None, *backward(step, operands, wanted, grad)
 
     @staticmethod
     def jvp(ctx: Any, _: None, *tangents: Tensor | None) -> Tensor:
