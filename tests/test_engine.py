@@ -36,8 +36,8 @@ def small(monkeypatch):
     monkeypatch.setattr(sweep, "_STATE", 2**6)
 
 
-def wall(name):
-    net = tk.brick_wall(**WALLS[name])
+def wall(name, walls=WALLS):
+    net = tk.brick_wall(**walls[name])
     arrays = check_arrays(net, tk.init.normal(net, seed=1))
     return net, arrays
 
@@ -98,9 +98,19 @@ def test_gradients_are_those_of_the_unsliced_plan(name, small, monkeypatch):
         assert (found[0][n] - found[1][n]).norm() <= 1e-10 * found[1][n].norm(), n
 
 
-@pytest.mark.parametrize("name", ["mixed", "periodic", "shared"])
-def test_groups_under_every_transform(name, small):
-    net, arrays = wall(name)
+#: Smaller, with an edge that closes, and with one array on several nodes: tracing takes seconds a step.
+FEW = {
+    "mixed": dict(sites=5, dim=[2, 3, 2, 4, 3], depth=2, activation="tanh"),
+    "periodic": dict(sites=8, dim=2, depth=2, activation="relu", periodic=True),
+    "shared": dict(sites=7, dim=2, depth=2, activation="sin", share=2),
+}
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_groups_under_every_transform(name, small, monkeypatch):
+    monkeypatch.setattr(fuse, "LARGE", 2**7)
+    monkeypatch.setattr(fuse, "SLICE", 2**6)
+    net, arrays = wall(name, FEW)
     plan, groups = grouped(net)
     assert groups
     names = list(net.parameters)

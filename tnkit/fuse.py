@@ -44,12 +44,12 @@ def fused(steps: Sequence[Step], made: Sequence[Made], inputs: int, output: int)
             users[s] = users.get(s, 0) + 1
     while k < len(steps):
         run, between = _run(steps, made, k, users, output, inputs)
-        if len(run) < 2:
+        # a step alone gains too: its result is written once into memory asked for as a whole
+        sliced = _slices([made[r] for r in run]) if run else None
+        if sliced is None:
             out.append((steps[k], steps[k].target))
             k += 1
             continue
-        sliced = _slices([made[r] for r in run])
-        assert sliced is not None
         out += [(steps[b], steps[b].target) for b in between]
         out.append((_group([steps[r] for r in run], [made[r] for r in run], sliced), steps[run[-1]].target))
         k = run[-1] + 1

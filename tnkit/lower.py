@@ -167,6 +167,18 @@ class Group:
         """Whether slices are added up, rather than put beside one another."""
         return None in self.out_axes
 
+    @cached_property
+    def chain(self) -> bool:
+        """Whether it is sliced, not summed, and each of its products and functions acts on the result of the one before."""
+        steps = self.body.steps
+        return (
+            bool(self.counts)
+            and not self.summed
+            and all(isinstance(step, (Contract, Apply)) for step in steps)
+            and all(a.target in b.operands for a, b in zip(steps, steps[1:], strict=False))
+            and steps[-1].target == self.body.output
+        )
+
 
 Step = Reduce | Contract | Apply | Group
 

@@ -25,6 +25,8 @@ Path = list[tuple[int, ...]]
 _LARGEST_WINDOW = 96
 #: A state has at least so many entries, and so many times those of every other tensor.
 _STATE, _TIMES = 2**10, 8
+#: Nanoseconds an entry that the other direction must save.
+_TURN = 1.0
 #: Above this many nodes, no places and no intervals are looked for (their cost grows as the cube).
 _MANY_NODES = 80
 
@@ -168,10 +170,10 @@ class _Sweep:
         return self.known[left]
 
     def options(self, left: frozenset[int], axes: Inds) -> list[_Window]:
-        """Windows that begin at the foremost axis where one can."""
+        """Windows that begin at the foremost axis where one can, or behind it up to the first of a single gate."""
         ends = range(len(axes))
+        found: dict[tuple[int, ...], _Window] = {}
         for end in reversed(ends) if self.leftwards else ends:
-            found: dict[tuple[int, ...], _Window] = {}
             for width in range(1, len(axes) + 1):
                 a, b = (end - width + 1, end + 1) if self.leftwards else (end, end + width)
                 if a < 0 or b > len(axes) or _size(axes[a:b], self.sizes) > _LARGEST_WINDOW:
@@ -179,9 +181,9 @@ class _Sweep:
                 window = self.window(left, axes, a, b, axes[end])
                 if window is not None:
                     found.setdefault(window.gates, window)
-            if found:
+            if any(len(gates) == 1 for gates in found):
                 return list(found.values())
-        return [w for g in sorted(left) if (w := self.alone(g, axes))][:1]
+        return list(found.values()) or [w for g in sorted(left) if (w := self.alone(g, axes))][:1]
 
     def window(self, left: frozenset[int], axes: Inds, a: int, b: int, needed: str) -> _Window | None:
         """All gates that act within the axes ``a`` to ``b``, one after another, if they use ``needed`` and a run of axes."""
@@ -201,7 +203,8 @@ class _Sweep:
         if not k or needed not in k or axes[at : at + len(k)] != k:
             return None
         n = tuple(sorted(live - (set(axes[a:b]) - set(k)), key=lambda i: self.rank.get(i, 0.0)))
-        time = self.time(_size(k, self.sizes), _size(n, self.sizes), _size(axes[at + len(k) :], self.sizes))
+        columns = _size(axes[at + len(k) :], self.sizes)
+        time = self.time(_size(k, self.sizes), _size(n, self.sizes), columns, axes)
         return _Window(tuple(applied), (*axes[:at], *n, *axes[at + len(k) :]), time)
 
     def alone(self, g: int, axes: Inds) -> _Window | None:
@@ -216,11 +219,15 @@ class _Sweep:
     def fits(self, shared: set[str], new: set[str]) -> bool:
         return bool(shared) and _size(tuple(new), self.sizes) <= _size(tuple(shared), self.sizes)
 
-    @staticmethod
-    def time(k: int, n: int, columns: int) -> float:
-        """Nanoseconds an entry, from measured rates: small matrices are slower, few columns cost a copy."""
-        rate = 25.0 if k <= 8 else 55.0 if k <= 16 else 75.0 if k <= 32 else 85.0
-        return 2 * n / rate + 0.3 + (4.0 if 1 < columns < 16 else 0.0)
+    def time(self, k: int, n: int, columns: int, axes: Inds) -> float:
+        """Nanoseconds an entry, forward and backward on average, fitted to what products of these shapes took."""
+        rows = 1.0 if k < 16 else 0.0
+        return (
+            n / 42  # the multiplications, at full speed
+            + 0.55  # reading and writing the state
+            + (rows if columns == 1 else 4.0 if columns < 16 else 50 / (k * columns))  # short products; below 16 a copy
+            + 10_000 / _size(axes, self.sizes)  # the call
+        )
 
 
 def windows(terms: Sequence[Inds], output: Inds, sizes: Mapping[str, int], leftwards: bool = False) -> Path | None:
@@ -237,8 +244,10 @@ def windows(terms: Sequence[Inds], output: Inds, sizes: Mapping[str, int], leftw
     if big is None or len(terms) > 4 * _MANY_NODES or any(c != 2 for c in count.values()):
         return None
     gates = {k: t for k, t in enumerate(terms) if k != big}
-    sweep = _Sweep(gates, sizes, places(terms, output, sizes), leftwards)
-    found = sweep.best(frozenset(gates), terms[big])
+    rank = places(terms, output, sizes)
+    both = [_Sweep(gates, sizes, rank, way).best(frozenset(gates), terms[big]) for way in (leftwards, not leftwards)]
+    # short products at one end may cost more than what steps that are sliced together save
+    found = min((w for w in both if w is not None), key=lambda w: w[0] + (_TURN if w is both[1] else 0.0), default=None)
     if found is None:
         return None
     steps: list[tuple[int, int]] = []
