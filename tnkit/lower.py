@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -175,7 +176,7 @@ class Group:
             bool(self.counts)
             and not self.summed
             and all(isinstance(step, (Contract, Apply)) for step in steps)
-            and all(a.target in b.operands for a, b in zip(steps, steps[1:], strict=False))
+            and all(a.target in b.operands for a, b in pairwise(steps))
             and steps[-1].target == self.body.output
         )
 
