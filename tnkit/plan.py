@@ -15,14 +15,14 @@ from typing import Any
 from tabulate import tabulate
 
 from tnkit.checkpoint import checkpointed
-from tnkit.fuse import Made, fused
-from tnkit.lower import Apply, Group, Program, Reduce, Step, dense, last_use, lower_pair, lower_single
+from tnkit.fuse import fused
+from tnkit.lower import Apply, Group, Program, Reduce, Step, dense, last_use
 from tnkit.memory import Memory, backward_peak, forward_peak, layouts
-from tnkit.network import Elementwise, Network, Node
-from tnkit.ordering import Optimizer, Path, find_path
+from tnkit.network import Network
+from tnkit.ordering import Optimizer, Path
 from tnkit.rates import DEFAULT, Rates, rates, spelled
+from tnkit.region import Builder
 from tnkit.slicing import candidates, choose, sliced_step
-from tnkit.sweep import intervals, places, windows
 
 __all__ = ["Plan", "plan"]
 
@@ -215,132 +215,6 @@ def _short(number: float) -> str:
 _ATTEMPTS = 60
 #: A limit that needs more slices than this is refused: it would take days.
 _MOST_SLICES = 2**20
-#: From so many entries on, a result is worth looking at more orders than the optimizer's own.
-_WORTH_ORDERS = 2**10
-
-
-class _Builder:
-    """Slots and steps of the plan under construction."""
-
-    def __init__(
-        self, net: Network, optimizer: str | Optimizer, itemsize: int, dynamic: str | None, speed: Rates,
-        given: Iterable[Path] | None = None,
-    ) -> None:  # fmt: skip
-        self.given = None if given is None else iter(given)  # a path a region, instead of a search
-        self.inputs = tuple(dict.fromkeys(leaf.array for leaf in net.leaves))
-        self.slots = {name: k for k, name in enumerate(self.inputs)}
-        self.steps: list[Step] = []
-        self.made: list[Made] = []
-        self.paths: list[tuple[tuple[int, ...], ...]] = []
-        self.optimizer, self.itemsize, self.dynamic, self.rates = optimizer, itemsize, dynamic, speed
-        self.leftwards = False  # the next sweep of windows starts where the last one ended
-
-    @property
-    def next_slot(self) -> int:
-        return len(self.inputs) + len(self.steps)
-
-    def add(self, step: Step, made: Made) -> int:
-        self.steps.append(step)
-        self.made.append(made)
-        return step.target
-
-    def contract(self, net: Network, order: Inds) -> int:
-        """Steps for ``net``, its result's axes in ``order``; returns the slot."""
-        terms: list[tuple[int, Inds]] = []
-        for node in net.nodes:
-            if isinstance(node, Node):
-                terms.append((self.slots[node.array], node.inds))
-            else:
-                terms.append((self.apply(node), node.inds))
-        count = _counts([inds for _, inds in terms], net.output)
-        terms = [self.single(slot, inds, count, net) for slot, inds in terms]
-        rank = places([inds for _, inds in terms], order, net.sizes)
-        path = self.find(terms, net, order, rank)
-        self.paths.append(tuple(path) or ((0,),))
-        slot, inds = self.follow(path, terms, net, order, rank)
-        if inds != order:  # one node alone
-            step, _ = lower_single(inds, order, net.sizes, slot, self.next_slot)
-            slot = self.add(step, Made(net.sizes, (inds,), order))
-        return slot
-
-    def find(self, terms: list[tuple[int, Inds]], net: Network, order: Inds, rank: dict[str, float]) -> Path:
-        """The optimizer's path; with ``auto``, the cheapest of it and of those that follow the axes of the result."""
-        if self.given is not None:
-            path = list(next(self.given))
-            return path if len(terms) > 1 else []
-        inds = [t for _, t in terms]
-        if self.optimizer != "auto" or len(terms) < 3 or _largest(inds, order, net) < _WORTH_ORDERS:
-            return find_path(inds, net.output, net.sizes, self.optimizer)
-        sweep = windows(inds, order, net.sizes, self.leftwards)
-        # a long search pays where nothing is known of the network's shape
-        path = find_path(inds, net.output, net.sizes, "auto" if sweep is None else "greedy")
-        other = intervals(inds, order, net.sizes) if sweep is None else sweep
-        others = [] if other is None else [other]
-        best = min([path, *others], key=lambda p: self.cost(p, terms, net, order, rank))
-        if best is sweep:
-            self.leftwards = not self.leftwards
-        return best
-
-    def cost(
-        self, path: Path, terms: list[tuple[int, Inds]], net: Network, order: Inds, rank: dict[str, float]
-    ) -> float:
-        """Seconds of a path as lowered: its copies count, and what they and the steps move."""
-        trial = _Builder.__new__(_Builder)
-        trial.inputs, trial.steps, trial.made, trial.dynamic = tuple(map(str, range(len(terms)))), [], [], None
-        trial.follow(path, [(k, t) for k, (_, t) in enumerate(terms)], net, order, rank)
-        shapes = [tuple(net.sizes[i] for i in t) for _, t in terms]
-        copied = layouts([(shape, dense(shape)) for shape in shapes], trial.steps).copied
-        moved = sum(s.read + s.size for s in trial.steps) + 2 * sum(map(sum, copied))
-        return self.rates.seconds(sum(s.flops for s in trial.steps), self.itemsize * moved)
-
-    def follow(
-        self, path: Path, terms: list[tuple[int, Inds]], net: Network, order: Inds, rank: dict[str, float]
-    ) -> tuple[int, Inds]:
-        """The pairwise steps of a path; the slot and axes of what is left."""
-        live = list(terms)
-        count = _counts([inds for _, inds in live], net.output)
-        for position, (a, b) in enumerate(path):
-            sb, ib = live.pop(b)  # a < b: find_path sorts them
-            sa, ia = live.pop(a)
-            for i in (*ia, *ib):
-                count[i] -= 1
-            keep = frozenset(i for i in (*ia, *ib) if count[i])
-            last = order if position == len(path) - 1 else None
-            step, inds = lower_pair(ia, ib, sorted(keep), net.sizes, (sa, sb), self.next_slot, self.dynamic, last, rank)
-            for i in inds:
-                count[i] += 1
-            ordered = (ia, ib) if step.operands == (sa, sb) else (ib, ia)
-            live.append((self.add(step, Made(net.sizes, ordered, inds, keep, rank)), inds))
-        return live[0]
-
-    def single(self, slot: int, inds: Inds, count: dict[str, int], net: Network) -> tuple[int, Inds]:
-        """Traces and sums of one tensor before any pair is contracted."""
-        keep = [i for i in dict.fromkeys(inds) if count[i] > 1 or i in net.output]
-        if len(keep) == len(inds):
-            return slot, inds
-        step, out = lower_single(inds, keep, net.sizes, slot, self.next_slot)
-        return self.add(step, Made(net.sizes, (inds,), out)), out
-
-    def apply(self, node: Elementwise) -> int:
-        """Steps for an Elementwise node: its bodies, then the function."""
-        slots = tuple(self.contract(body, node.inds) for body in node.bodies)
-        size = prod(node.bodies[0].sizes[i] for i in node.inds)
-        fn = node.fn if isinstance(node.fn, str) else getattr(node.fn, "__name__", "fn")
-        step = Apply(slots, self.next_slot, f"{fn}({len(node.inds)} axes)", node.fn, size, size * len(slots), size)
-        return self.add(step, Made(node.bodies[0].sizes, (node.inds,) * len(slots), node.inds))
-
-
-def _largest(terms: Sequence[Inds], output: Inds, net: Network) -> int:
-    return max(prod(net.sizes[i] for i in t) for t in (*terms, output))
-
-
-def _counts(terms: list[Inds], output: Inds) -> dict[str, int]:
-    """Index -> number of tensors (and the output) that carry it."""
-    count: dict[str, int] = {}
-    for term in (*terms, output):
-        for i in set(term):
-            count[i] = count.get(i, 0) + 1
-    return count
 
 
 def _plan(
@@ -348,7 +222,7 @@ def _plan(
     slices: int = 1, checkpoint: bool | float = False, speed: Rates = DEFAULT,
 ) -> Plan:  # fmt: skip
     _check_dynamic(net, dynamic, memory_limit is not None or slices > 1 or checkpoint is not False)
-    builder = _Builder(net, optimizer, itemsize, dynamic, speed)
+    builder = Builder(net, optimizer, itemsize, dynamic, speed)
     output = builder.contract(net, net.output)
     steps = builder.steps
     if dynamic is None:
@@ -375,7 +249,7 @@ def _check_dynamic(net: Network, dynamic: str | None, bounded: bool) -> None:
         )
 
 
-def _sliced(whole: Plan, builder: _Builder, optimizer: str | Optimizer, limit: float | None, slices: int) -> Plan:
+def _sliced(whole: Plan, builder: Builder, optimizer: str | Optimizer, limit: float | None, slices: int) -> Plan:
     """The cheapest plan by slices that stays within ``limit`` bytes."""
     net, itemsize = whole.network, whole.itemsize
     end = builder.next_slot - 1 if builder.steps else whole.output
@@ -389,7 +263,7 @@ def _sliced(whole: Plan, builder: _Builder, optimizer: str | Optimizer, limit: f
 
     def planned(sliced: Inds, paths: Iterable[Path] | None) -> Plan:
         def build(one: Network) -> tuple[tuple[str, ...], Program]:
-            part = _Builder(one, optimizer, itemsize, None, builder.rates, paths)
+            part = Builder(one, optimizer, itemsize, None, builder.rates, paths)
             end = part.contract(one, one.output)
             steps, end = fused(part.steps, part.made, len(part.inputs), end)
             return part.inputs, Program(tuple(steps), end, last_use(steps, end))

@@ -1,0 +1,147 @@
+"""From a network to steps: every region's order found and lowered, the inner regions first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from math import prod
+
+from tnkit.fuse import Made
+from tnkit.lower import Apply, Step, dense, lower_pair, lower_single
+from tnkit.memory import layouts
+from tnkit.network import Elementwise, Network, Node
+from tnkit.ordering import Optimizer, Path, find_path
+from tnkit.rates import Rates
+from tnkit.sweep import intervals, places, windows
+
+__all__ = ["Builder"]
+
+Inds = tuple[str, ...]
+
+#: From so many entries on, a result is worth looking at more orders than the optimizer's own.
+_WORTH_ORDERS = 2**10
+
+
+class Builder:
+    """Slots and steps of the plan under construction."""
+
+    def __init__(
+        self, net: Network, optimizer: str | Optimizer, itemsize: int, dynamic: str | None, speed: Rates,
+        given: Iterable[Path] | None = None,
+    ) -> None:  # fmt: skip
+        self.given = None if given is None else iter(given)  # a path a region, instead of a search
+        self.inputs = tuple(dict.fromkeys(leaf.array for leaf in net.leaves))
+        self.slots = {name: k for k, name in enumerate(self.inputs)}
+        self.steps: list[Step] = []
+        self.made: list[Made] = []
+        self.paths: list[tuple[tuple[int, ...], ...]] = []
+        self.optimizer, self.itemsize, self.dynamic, self.rates = optimizer, itemsize, dynamic, speed
+        self.leftwards = False  # the next sweep of windows starts where the last one ended
+
+    @property
+    def next_slot(self) -> int:
+        """Where the next step writes."""
+        return len(self.inputs) + len(self.steps)
+
+    def add(self, step: Step, made: Made) -> int:
+        """Append a step; its slot."""
+        self.steps.append(step)
+        self.made.append(made)
+        return step.target
+
+    def contract(self, net: Network, order: Inds) -> int:
+        """Steps for ``net``, its result's axes in ``order``; returns the slot."""
+        terms: list[tuple[int, Inds]] = []
+        for node in net.nodes:
+            if isinstance(node, Node):
+                terms.append((self.slots[node.array], node.inds))
+            else:
+                terms.append((self.apply(node), node.inds))
+        count = _counts([inds for _, inds in terms], net.output)
+        terms = [self.single(slot, inds, count, net) for slot, inds in terms]
+        rank = places([inds for _, inds in terms], order, net.sizes)
+        path = self.find(terms, net, order, rank)
+        self.paths.append(tuple(path) or ((0,),))
+        slot, inds = self.follow(path, terms, net, order, rank)
+        if inds != order:  # one node alone
+            step, _ = lower_single(inds, order, net.sizes, slot, self.next_slot)
+            slot = self.add(step, Made(net.sizes, (inds,), order))
+        return slot
+
+    def find(self, terms: list[tuple[int, Inds]], net: Network, order: Inds, rank: dict[str, float]) -> Path:
+        """The optimizer's path; with ``auto``, the cheapest of it and of those that follow the axes of the result."""
+        if self.given is not None:
+            path = list(next(self.given))
+            return path if len(terms) > 1 else []
+        inds = [t for _, t in terms]
+        if self.optimizer != "auto" or len(terms) < 3 or _largest(inds, order, net) < _WORTH_ORDERS:
+            return find_path(inds, net.output, net.sizes, self.optimizer)
+        sweep = windows(inds, order, net.sizes, self.leftwards)
+        # a long search pays where nothing is known of the network's shape
+        path = find_path(inds, net.output, net.sizes, "auto" if sweep is None else "greedy")
+        other = intervals(inds, order, net.sizes) if sweep is None else sweep
+        others = [] if other is None else [other]
+        best = min([path, *others], key=lambda p: self.cost(p, terms, net, order, rank))
+        if best is sweep:
+            self.leftwards = not self.leftwards
+        return best
+
+    def cost(
+        self, path: Path, terms: list[tuple[int, Inds]], net: Network, order: Inds, rank: dict[str, float]
+    ) -> float:
+        """Seconds of a path as lowered: its copies count, and what they and the steps move."""
+        trial = Builder.__new__(Builder)
+        trial.inputs, trial.steps, trial.made, trial.dynamic = tuple(map(str, range(len(terms)))), [], [], None
+        trial.follow(path, [(k, t) for k, (_, t) in enumerate(terms)], net, order, rank)
+        shapes = [tuple(net.sizes[i] for i in t) for _, t in terms]
+        copied = layouts([(shape, dense(shape)) for shape in shapes], trial.steps).copied
+        moved = sum(s.read + s.size for s in trial.steps) + 2 * sum(map(sum, copied))
+        return self.rates.seconds(sum(s.flops for s in trial.steps), self.itemsize * moved)
+
+    def follow(
+        self, path: Path, terms: list[tuple[int, Inds]], net: Network, order: Inds, rank: dict[str, float]
+    ) -> tuple[int, Inds]:
+        """The pairwise steps of a path; the slot and axes of what is left."""
+        live = list(terms)
+        count = _counts([inds for _, inds in live], net.output)
+        for position, (a, b) in enumerate(path):
+            sb, ib = live.pop(b)  # a < b: find_path sorts them
+            sa, ia = live.pop(a)
+            for i in (*ia, *ib):
+                count[i] -= 1
+            keep = frozenset(i for i in (*ia, *ib) if count[i])
+            last = order if position == len(path) - 1 else None
+            step, inds = lower_pair(ia, ib, sorted(keep), net.sizes, (sa, sb), self.next_slot, self.dynamic, last, rank)
+            for i in inds:
+                count[i] += 1
+            ordered = (ia, ib) if step.operands == (sa, sb) else (ib, ia)
+            live.append((self.add(step, Made(net.sizes, ordered, inds, keep, rank)), inds))
+        return live[0]
+
+    def single(self, slot: int, inds: Inds, count: dict[str, int], net: Network) -> tuple[int, Inds]:
+        """Traces and sums of one tensor before any pair is contracted."""
+        keep = [i for i in dict.fromkeys(inds) if count[i] > 1 or i in net.output]
+        if len(keep) == len(inds):
+            return slot, inds
+        step, out = lower_single(inds, keep, net.sizes, slot, self.next_slot)
+        return self.add(step, Made(net.sizes, (inds,), out)), out
+
+    def apply(self, node: Elementwise) -> int:
+        """Steps for an Elementwise node: its bodies, then the function."""
+        slots = tuple(self.contract(body, node.inds) for body in node.bodies)
+        size = prod(node.bodies[0].sizes[i] for i in node.inds)
+        fn = node.fn if isinstance(node.fn, str) else getattr(node.fn, "__name__", "fn")
+        step = Apply(slots, self.next_slot, f"{fn}({len(node.inds)} axes)", node.fn, size, size * len(slots), size)
+        return self.add(step, Made(node.bodies[0].sizes, (node.inds,) * len(slots), node.inds))
+
+
+def _largest(terms: Sequence[Inds], output: Inds, net: Network) -> int:
+    return max(prod(net.sizes[i] for i in t) for t in (*terms, output))
+
+
+def _counts(terms: list[Inds], output: Inds) -> dict[str, int]:
+    """Index -> number of tensors (and the output) that carry it."""
+    count: dict[str, int] = {}
+    for term in (*terms, output):
+        for i in set(term):
+            count[i] = count.get(i, 0) + 1
+    return count
