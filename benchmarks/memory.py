@@ -130,7 +130,7 @@ def main() -> None:
     headers = [
         "network", "limit", "predicted MiB", "measured MiB", "ratio", "GFLOP twice, predicted", "counted", "CPU time",
     ]  # fmt: skip
-    report("memory", headers, rows, records)
+    report("memory", headers, rows, records, whole=not args.only)
 
 
 if __name__ == "__main__":
