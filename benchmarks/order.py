@@ -158,7 +158,7 @@ def main() -> None:
             excess = over([r[who]["flops"] - r["best"] for r in records.values()])
             cells.append(f"{excess:.2f} {1e3 * over([r[who]['seconds'] for r in records.values()]):7.1f}")
         rows.append([title, "", *cells])
-    report("order", ["network (excess log10, CPU ms)", "best", *finders()], rows, records, whole=not args.only)
+    report("order", ["network (excess log10, CPU ms)", "best", *finders()], rows, records, whole=not chosen.only)
 
 
 if __name__ == "__main__":
