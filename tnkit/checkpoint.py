@@ -45,7 +45,7 @@ def checkpointed(
 
 
 def _twice(steps: Sequence[Step]) -> int:
-    return sum(step.flops for step in steps if isinstance(step, Group))
+    return sum(step.again for step in steps if isinstance(step, Group))
 
 
 def _segments(steps: Sequence[Step], memory: Memory, output: int, most: float) -> tuple[int, ...]:

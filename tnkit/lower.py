@@ -168,6 +168,12 @@ class Group:
         """Whether slices are added up, rather than put beside one another."""
         return None in self.out_axes
 
+    @property
+    def again(self) -> int:
+        """Operations that backward does a second time; a chain's last product is not among them, for no gradient wants it."""
+        last = self.body.steps[-1]
+        return self.flops - (prod(self.counts) * last.flops if self.chain and isinstance(last, Contract) else 0)
+
     @cached_property
     def chain(self) -> bool:
         """Whether it is sliced, not summed, and each of its products and functions acts on the result of the one before."""

@@ -125,7 +125,7 @@ class Plan:
     @cached_property
     def recomputed(self) -> int:
         """Floating-point operations that backward does a second time, because a slice's intermediates are not kept."""
-        return sum(step.flops for step in self.steps if isinstance(step, Group))
+        return sum(step.again for step in self.steps if isinstance(step, Group))
 
     @property
     def sliced(self) -> Group | None:
