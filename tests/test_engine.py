@@ -1,13 +1,17 @@
 """Orders that follow the axes, windows, and runs of steps executed slice by slice: against the plain way, in float64."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 import tnkit as tk
 from tnkit import fuse, sweep
+from tnkit.checkpoint import checkpointed
 from tnkit.execute import check_arrays
-from tnkit.lower import Contract, Group
+from tnkit.lower import Contract, Group, last_use
 from tnkit.plan import _plan
 from tnkit.straight import source
 from tnkit.testing import oracle, random_network
@@ -236,3 +240,20 @@ def test_torch_multiplies_a_tensor_by_a_matrix_without_views_where_it_can(left, 
     seed = np.random.default_rng(1).standard_normal(want.shape)
     result.backward(torch.as_tensor(seed))
     np.testing.assert_allclose(tensors["A"].grad, np.einsum(f"{output},{right}->{left}", seed, arrays["B"]), atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["binary", "ternary", "shared"])
+def test_work_done_again_is_what_torch_counts(name, small):
+    """Groups alone, and groups inside the segments of checkpoints, which backward enters twice."""
+    net = tk.brick_wall(**{**WALLS[name], "depth": 4, "activation": "tanh"})
+    arrays = check_arrays(net, tk.init.normal(net, seed=1))
+    plan = _plan(net, "auto", 8, None)
+    steps, output, _ = checkpointed(plan.steps, plan._memory.layout[: len(plan.inputs)], plan.output, 1.0)
+    segments = replace(plan, steps=tuple(steps), output=output, last_use=last_use(steps, output))
+    found = []
+    for way in (plan, segments):
+        tensors = {n: torch.as_tensor(a).requires_grad_(n in net.parameters) for n, a in arrays.items()}
+        with FlopCounterMode(display=False) as counter:
+            tk.run(way, tensors, TORCH).sum().backward()
+        found.append(counter.get_total_flops() - way.recomputed)
+    assert segments.recomputed >= plan.recomputed > 0 and abs(found[0] - found[1]) < 0.02 * found[0]

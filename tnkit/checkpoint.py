@@ -39,8 +39,9 @@ def checkpointed(
             new, out = _grouped(steps, partition, memory, output)
             peak = backward_peak(layouts(inputs, new), new, out, last_use(new, out))
             tries.append((peak, _twice(new), new, out))
-    within = [t for t in tries if limit is not None and t[0] <= limit]
-    peak, _, best, out = min(within, key=lambda t: (t[1], t[0])) if within else min(tries, key=lambda t: t[:2])
+    least = min(t[0] for t in tries)
+    allowed = least * 1.01 if limit is None else max(limit, least)  # a per cent of memory is not worth work
+    peak, _, best, out = min((t for t in tries if t[0] <= allowed), key=lambda t: (t[1], t[0]))
     return best, out, peak
 
 

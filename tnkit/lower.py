@@ -170,9 +170,10 @@ class Group:
 
     @property
     def again(self) -> int:
-        """Operations that backward does a second time; a chain's last product is not among them, for no gradient wants it."""
-        last = self.body.steps[-1]
-        return self.flops - (prod(self.counts) * last.flops if self.chain and isinstance(last, Contract) else 0)
+        """Operations that backward does again, those of groups inside included; no gradient wants a chain's last product."""
+        last, inside = self.body.steps[-1], (s.again for s in self.body.steps if isinstance(s, Group))
+        spared = last.flops if self.chain and isinstance(last, Contract) else 0
+        return self.flops + prod(self.counts) * (sum(inside) - spared)
 
     @cached_property
     def chain(self) -> bool:
