@@ -89,11 +89,11 @@ def test_a_weight_that_is_always_built_says_why(name, m, n, why):
 
 def test_a_call_never_searches(monkeypatch):
     searches = []
-    monkeypatch.setattr(sys.modules["tnkit.plan"], "find_path", lambda *a: searches.append(a[-1]) or find_path(*a))
+    monkeypatch.setattr(sys.modules["tnkit.region"], "find_path", lambda *a: searches.append(a[-1]) or find_path(*a))
     layer = TNLinear(
         60, 64, MPO, batch=11, optimizer="greedy"
     )  # one for the weight, one for 11 rows, one for a single row
-    assert sum(how == "greedy" for how in searches) <= 3
+    assert 0 < sum(how == "greedy" for how in searches) <= 3
     searches.clear()
     for rows in (1, 2, 7, 11, 100, 5000):
         layer(torch.zeros(rows, 60))
