@@ -18,11 +18,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from timing import medians, report, short
+from timing import medians, report
 from torch import Tensor
 
 import tnkit as tk
 from tnkit.execute import check_arrays
+from tnkit.rates import spelled
 from tnkit_nn import TORCH
 
 #: name -> (local dimensions, blocks, activation, periodic)
@@ -182,7 +183,7 @@ def measured(case: str, clock: dict[str, Any], device: str, quick: bool) -> tupl
     cells = [case]
     for took in (forward, step):
         gains = [f"{took[n] / took['tnkit']:.1f}x {n}" for n in took if n not in ("tnkit", "copy")]
-        cells += [short(took["tnkit"]), f"{took['tnkit'] / forward['copy']:.1f}", ", ".join(gains)]
+        cells += [spelled(took["tnkit"]), f"{took['tnkit'] / forward['copy']:.1f}", ", ".join(gains)]
     cells.append(f"{peak / one:.1f} ({predicted / one:.1f})" if one >= 1 else "")  # below, the process's own noise
     return cells, {"case": case, "forward": forward, "both": step, "peak MiB": peak, "predicted MiB": predicted}
 

@@ -17,11 +17,12 @@ from typing import Any
 
 import opt_einsum as oe
 import torch
-from timing import medians, report, short
+from timing import medians, report
 from torch import Tensor
 
 import tnkit as tk
 import tnkit_nn as tknn
+from tnkit.rates import spelled
 
 DIMS = {1024: (4, 8, 8, 4), 4096: (8, 8, 8, 8)}
 
@@ -199,7 +200,7 @@ def measured(n: int, rank: int, batch: int, clock: dict[str, Any], device: str) 
     for kind, times in took.items():
         best = min((t, w) for w, t in times.items() if w != "tnkit")
         gains[kind] = best[0] / times["tnkit"]
-        cells += [short(times["tnkit"]), f"{short(best[0])} ({best[1]})", f"{gains[kind]:.2f}x"]
+        cells += [spelled(times["tnkit"]), f"{spelled(best[0])} ({best[1]})", f"{gains[kind]:.2f}x"]
     return cells, {"case": cells[0], **took, "gains": gains, "routes": str(layers["tnkit"])}
 
 
@@ -222,7 +223,7 @@ def main() -> None:
             cells, record = measured(n, rank, batch, clock, args.device)
             rows.append(cells)
             records.append(record)
-            print(cells, {w: short(t) for w, t in record["both"].items()}, flush=True)
+            print(cells, {w: spelled(t) for w, t in record["both"].items()}, flush=True)
     forward, both = (statistics.median(r["gains"][kind] for r in records) for kind in ("forward", "both"))
     rows.append(["median", "", "", f"{forward:.2f}x", "", "", f"{both:.2f}x"])
     headers = ["N, rank, batch", "forward", "best peer", "gain", "forward + backward", "best peer", "gain"]

@@ -17,11 +17,12 @@ from typing import Any
 
 import networkx as nx
 import torch
-from timing import report, short
+from timing import report
 from torch.utils.flop_counter import FlopCounterMode
 
 import tnkit as tk
 from tnkit.execute import check_arrays
+from tnkit.rates import spelled
 from tnkit_nn import TORCH
 
 #: name -> (network, optimizer, limits as shares of the plain plan's peak, with backward)
@@ -122,7 +123,7 @@ def main() -> None:
                     f"{found['predicted'] / 2**20:.0f}", f"{found['measured'] / 2**20:.0f}",
                     f"{found['measured'] / found['predicted']:.2f}",
                     f"{(found['recomputed'] - plain['recomputed']) / 1e9:.2f}" if backward else "",
-                    f"{again / 1e9:.2f}", short(found["seconds"]),
+                    f"{again / 1e9:.2f}", spelled(found["seconds"]),
                 )
             )  # fmt: skip
             records.append(found)

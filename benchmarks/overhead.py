@@ -17,9 +17,10 @@ import cotengra as ctg
 import numpy as np
 import opt_einsum as oe
 import torch
-from timing import medians, report, short
+from timing import medians, report
 
 import tnkit as tk
+from tnkit.rates import spelled
 from tnkit_nn import TORCH
 
 Call = Callable[[], Any]
@@ -152,9 +153,9 @@ def main() -> None:
             ours, bound = took["tnkit"], took["floor"]
             best = min((t, way) for way, t in took.items() if way not in ("tnkit", "floor"))
             records.append({"case": name, "library": library, "seconds": took})
-            cells = [name, library, short(ours), short(bound), f"{ours / bound:.2f}x"]
-            rows.append([*cells, f"{short(best[0])} ({best[1]})", f"{best[0] / ours:.2f}x"])
-            print(rows[-1], {w: f"{short(t)} ({t / bound:.2f}x)" for w, t in took.items()}, flush=True)
+            cells = [name, library, spelled(ours), spelled(bound), f"{ours / bound:.2f}x"]
+            rows.append([*cells, f"{spelled(best[0])} ({best[1]})", f"{best[0] / ours:.2f}x"])
+            print(rows[-1], {w: f"{spelled(t)} ({t / bound:.2f}x)" for w, t in took.items()}, flush=True)
     headers = ["case", "library", "tnkit", "floor", "over the floor", "best peer", "gain"]
     report("overhead", headers, rows, records, whole=not args.only)
 

@@ -114,11 +114,3 @@ def report(
     temporary = out / f"{name}.json.tmp"
     temporary.write_text(text + "\n")
     temporary.replace(out / f"{name}.json")
-
-
-def short(seconds: float) -> str:
-    """A time in the unit that suits it."""
-    for unit, scale in (("s", 1.0), ("ms", 1e-3)):
-        if seconds >= scale:
-            return f"{seconds / scale:.3g} {unit}"
-    return f"{seconds * 1e6:.3g} us"

@@ -294,8 +294,7 @@ def _sliced(whole: Plan, builder: Builder, optimizer: str | Optimizer, limit: fl
 
 
 def _checkpointed(whole: Plan, limit: float | None) -> Plan:
-    shapes = whole.network.array_shapes
-    inputs = [(shapes[name], dense(shapes[name])) for name in whole.inputs]
+    inputs = whole._memory.layout[: len(whole.inputs)]
     entries = None if limit is None else limit / whole.itemsize
     steps, output, peak = checkpointed(whole.steps, inputs, whole.output, entries)
     if entries is not None and peak > entries:

@@ -16,6 +16,8 @@ from math import prod
 
 import numpy as np
 
+from tnkit.refine import linear
+
 __all__ = ["intervals", "places", "windows"]
 
 Inds = tuple[str, ...]
@@ -74,19 +76,6 @@ def places(terms: Sequence[Inds], output: Inds, sizes: Mapping[str, int]) -> dic
     return {i: float(np.mean([where[row[k]] for k in on])) for i, on in users.items() if i not in pinned} | pinned
 
 
-def _linear(steps: Sequence[tuple[int, int]], n: int) -> Path:
-    """Steps between numbered tensors (results numbered from ``n`` on) as a path of positions."""
-    live: list[int] = list(range(n))
-    path: Path = []
-    for new, (a, b) in enumerate(steps, n):
-        i, j = sorted((live.index(a), live.index(b)))
-        path.append((i, j))
-        live.pop(j)
-        live.pop(i)
-        live.append(new)
-    return path
-
-
 def intervals(
     terms: Sequence[Inds], output: Inds, sizes: Mapping[str, int], bytes_weight: float = 168.0
 ) -> Path | None:
@@ -133,7 +122,7 @@ def intervals(
             stack += [h for h in halves if h not in done]
             continue
         stack.pop()
-    return _linear(steps, n)
+    return linear(steps, n)
 
 
 # -- windows ----------------------------------------------------------------------------------------------------------
@@ -259,7 +248,7 @@ def windows(terms: Sequence[Inds], output: Inds, sizes: Mapping[str, int], leftw
 
     for window in found[1]:
         now = merge(reduce(merge, _nearest(window.gates, gates, sizes)), now)
-    return _linear(steps, len(terms))
+    return linear(steps, len(terms))
 
 
 def _nearest(chosen: tuple[int, ...], gates: Mapping[int, Inds], sizes: Mapping[str, int]) -> list[int]:

@@ -12,14 +12,13 @@ from functools import reduce
 from itertools import combinations
 from math import inf
 
-from opt_einsum.paths import ssa_to_linear
-
 from tnkit.lower import Contract, dense
 from tnkit.memory import layouts
 from tnkit.network import Network, Node
 from tnkit.ordering import Optimizer
 from tnkit.plan import Plan, plan
 from tnkit.rates import rates, spelled
+from tnkit.refine import linear
 from tnkit.straight import source
 from tnkit_nn.ops import TORCH
 
@@ -126,7 +125,7 @@ def _sweeps(n: int) -> Iterable[Path]:
             steps: list[tuple[int, int]] = []
             merge = _merger(steps, n + 1)
             reduce(merge, [n, *(reduce(merge, run) for run in taken)])
-            yield tuple(tuple(sorted(pair)) for pair in ssa_to_linear(steps))
+            yield tuple(linear(steps, n + 1))
 
 
 def _cuts(n: int) -> Iterable[tuple[int, ...]]:
