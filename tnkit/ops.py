@@ -50,6 +50,14 @@ class Ops:
         Where it is found, ``"tnkit.execute:NUMPY"``, so that other processes use theirs.
     folds
         Whether ``matmul`` reads a tensor times a matrix or a vector as one product, not as a batch of them.
+    left
+        ``left(m)``: left singular vectors and singular values of a matrix, thin and falling, with finite gradients.
+    cast
+        ``cast(x, "float64")``: another dtype, by its name.
+    numpy
+        ``numpy(x)``: the values as a numpy array, where a rank or an error is decided.
+    tracked
+        ``tracked(x)``: whether a gradient may be asked through what is made of ``x``.
     key
         A number of its own, by which code written for it is found.
     """
@@ -68,6 +76,10 @@ class Ops:
     methods: Mapping[str, str] = field(default_factory=dict)
     home: str = ""
     folds: bool = False
+    left: Callable[[Any], tuple[Any, Any]] = lambda m: np.linalg.svd(m, full_matrices=False)[:2]
+    cast: Callable[[Any, str], Any] = lambda x, dtype: x.astype(dtype)
+    numpy: Callable[[Any], np.ndarray] = np.asarray
+    tracked: Callable[[Any], bool] = lambda x: False
     key: int = field(default_factory=count().__next__, init=False)
 
     def __reduce__(self) -> tuple[Any, tuple[str]]:

@@ -13,6 +13,7 @@ from tnkit.lower import Group, Program
 from tnkit.ops import Ops
 from tnkit.straight import execute
 from tnkit_nn import groups, slices
+from tnkit_nn.leading import left
 from tnkit_nn.spread import spread
 
 __all__ = ["TORCH", "to_tensor"]
@@ -90,6 +91,10 @@ TORCH = Ops(
     methods={"permute": "{x}.permute({axes})", "swap": "{x}.mT"},
     home="tnkit_nn.ops:TORCH",
     folds=True,
+    left=left,
+    cast=lambda x, dtype: x.to(getattr(torch, dtype)),
+    numpy=lambda x: x.detach().cpu().numpy(),
+    tracked=lambda x: x.requires_grad and torch.is_grad_enabled(),
 )
 
 

@@ -1,0 +1,58 @@
+"""What a decomposition returns: (Network, arrays), which also knows its error and how it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tnkit.network import Network
+
+__all__ = ["Decomposition"]
+
+
+class Decomposition(tuple[Network, dict[str, Any]]):
+    """The pair ``network, arrays``, with what the decomposition measured.
+
+    Parameters
+    ----------
+    network
+        The Network that the builder returns, with the ranks found.
+    arrays
+        Array name -> array.
+    error
+        Relative error in the Frobenius norm: ``norm(x - contract(network, arrays)) / norm(x)``, 0 where x is zero.
+    methods
+        Bond (or node) -> the algorithm that ran there: ``"gram"``, ``"gram64"``, ``"svd"``, ``"randomised"``, ``"qr"``,
+        ``"kept"`` (nothing to truncate), ``"als"``.
+    """
+
+    error: float
+    methods: Mapping[str, str]
+
+    def __new__(
+        cls, network: Network, arrays: dict[str, Any], error: float, methods: Mapping[str, str] | None = None
+    ) -> Decomposition:
+        """See the class."""
+        made = super().__new__(cls, (network, arrays))
+        made.error, made.methods = error, dict(methods or {})
+        return made
+
+    def __getnewargs__(self) -> tuple[Any, ...]:
+        return self.network, self.arrays, self.error, self.methods
+
+    @property
+    def network(self) -> Network:
+        """The first of the pair."""
+        net: Network = self[0]
+        return net
+
+    @property
+    def arrays(self) -> dict[str, Any]:
+        """The second of the pair."""
+        arrays: dict[str, Any] = self[1]
+        return arrays
+
+    def __repr__(self) -> str:
+        counts = {m: list(self.methods.values()).count(m) for m in dict.fromkeys(self.methods.values())}
+        ran = ", ".join(f"{m} x{n}" if n > 1 else m for m, n in counts.items())
+        return f"Decomposition({self.network!r}, error {self.error:.3g}{', by ' if ran else ''}{ran})"
