@@ -24,7 +24,20 @@ from tnkit.builders import (
     tt,
     tucker,
 )  # fmt: skip
-from tnkit.decompose import DECOMPOSITIONS, tt_svd
+from tnkit.decompose import (
+    DECOMPOSITIONS,
+    Decomposition,
+    bond_entropy,
+    bond_spectrum,
+    canonicalize,
+    low_rank_svd,
+    mpo_svd,
+    ring_svd,
+    round,
+    tree_svd,
+    tt_svd,
+    tucker_svd,
+)  # fmt: skip
 from tnkit.draw import draw, to_svg
 from tnkit.execute import NUMPY, Ops, check_arrays, contract, run
 from tnkit.graphs import from_graph, to_graph
@@ -39,9 +52,9 @@ from tnkit.shapes import detensorize, tensorize
 __version__ = "0.1.0"
 
 __all__ = [
-    "ACTIVATIONS", "BUILDERS", "DECOMPOSITIONS", "EXAMPLES", "NUMPY", "OPTIMIZERS", "Elementwise", "Network", "Node", "Ops",
-    "Plan", "Rates", "adtn", "brick_wall", "calibrate", "check_arrays", "contract", "cp", "detensorize", "draw", "from_arrays", "from_einsum",
-    "from_graph", "from_json", "from_tensornetwork", "init", "load", "low_rank", "mera", "mpo", "mps", "peps", "plan",
-    "ring", "run", "save", "tensorize", "testing", "to_einsum", "to_graph", "to_json", "to_svg", "to_tensornetwork", "tree", "tt",
-    "tt_svd", "tucker",
+    "ACTIVATIONS", "BUILDERS", "DECOMPOSITIONS", "EXAMPLES", "NUMPY", "OPTIMIZERS", "Decomposition", "Elementwise", "Network",
+    "Node", "Ops", "Plan", "Rates", "adtn", "bond_entropy", "bond_spectrum", "brick_wall", "calibrate", "canonicalize", "check_arrays", "contract", "cp", "detensorize", "draw", "from_arrays", "from_einsum",
+    "from_graph", "from_json", "from_tensornetwork", "init", "load", "low_rank", "low_rank_svd", "mera", "mpo", "mpo_svd", "mps", "peps", "plan",
+    "ring", "ring_svd", "round", "run", "save", "tensorize", "testing", "to_einsum", "to_graph", "to_json", "to_svg", "to_tensornetwork", "tree", "tree_svd", "tt",
+    "tt_svd", "tucker", "tucker_svd",
 ]  # fmt: skip

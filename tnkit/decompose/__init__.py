@@ -5,8 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tnkit.decompose.svd import tt_svd
+from tnkit.decompose.gauge import bond_entropy, bond_spectrum, canonicalize, round
+from tnkit.decompose.result import Decomposition
+from tnkit.decompose.ring import ring_svd
+from tnkit.decompose.svd import low_rank_svd, mpo_svd, tree_svd, tt_svd
+from tnkit.decompose.tucker import tucker_svd
 
-__all__ = ["DECOMPOSITIONS", "tt_svd"]
+__all__ = [
+    "DECOMPOSITIONS", "Decomposition", "bond_entropy", "bond_spectrum", "canonicalize", "low_rank_svd", "mpo_svd",
+    "ring_svd", "round", "tree_svd", "tt_svd", "tucker_svd",
+]  # fmt: skip
 
-DECOMPOSITIONS: dict[str, Callable[..., Any]] = {"tt_svd": tt_svd}
+#: By name: f(x, rank=, tol=, budget=), the shape of the network following from the array's.
+DECOMPOSITIONS: dict[str, Callable[..., Any]] = {
+    "tt_svd": tt_svd,
+    "ring_svd": ring_svd,
+    "tucker_svd": tucker_svd,
+    "tree_svd": tree_svd,
+    "low_rank_svd": low_rank_svd,
+}
