@@ -24,7 +24,18 @@ from tnkit.builders import (
     tt,
     tucker,
 )  # fmt: skip
-from tnkit.decompose import DECOMPOSITIONS, tt_svd
+from tnkit.decompose import (
+    DECOMPOSITIONS,
+    add,
+    als,
+    cp_als,
+    distance,
+    environment,
+    inner,
+    norm,
+    project,
+    tt_svd,
+)  # fmt: skip
 from tnkit.draw import draw, to_svg
 from tnkit.execute import NUMPY, Ops, check_arrays, contract, run
 from tnkit.graphs import from_graph, to_graph
@@ -39,9 +50,10 @@ from tnkit.shapes import detensorize, tensorize
 __version__ = "0.1.0"
 
 __all__ = [
-    "ACTIVATIONS", "BUILDERS", "DECOMPOSITIONS", "EXAMPLES", "NUMPY", "OPTIMIZERS", "Elementwise", "Network", "Node", "Ops",
-    "Plan", "Rates", "adtn", "brick_wall", "calibrate", "check_arrays", "contract", "cp", "detensorize", "draw", "from_arrays", "from_einsum",
-    "from_graph", "from_json", "from_tensornetwork", "init", "load", "low_rank", "mera", "mpo", "mps", "peps", "plan",
-    "ring", "run", "save", "tensorize", "testing", "to_einsum", "to_graph", "to_json", "to_svg", "to_tensornetwork", "tree", "tt",
-    "tt_svd", "tucker",
+    "ACTIVATIONS", "BUILDERS", "DECOMPOSITIONS", "EXAMPLES", "NUMPY", "OPTIMIZERS", "Elementwise", "Network", "Node",
+    "Ops", "Plan", "Rates", "add", "adtn", "als", "brick_wall", "calibrate", "check_arrays", "contract", "cp", "cp_als",
+    "detensorize", "distance", "draw", "environment", "from_arrays", "from_einsum", "from_graph", "from_json",
+    "from_tensornetwork", "init", "inner", "load", "low_rank", "mera", "mpo", "mps", "norm", "peps", "plan", "project",
+    "ring", "run", "save", "tensorize", "testing", "to_einsum", "to_graph", "to_json", "to_svg", "to_tensornetwork",
+    "tree", "tt", "tt_svd", "tucker",
 ]  # fmt: skip

@@ -1,0 +1,326 @@
+"""Fitting any multilinear network to a target: alternating least squares, with Gauss-Newton steps where it crawls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from math import prod, sqrt
+from typing import Any
+
+import numpy as np
+
+from tnkit import init
+from tnkit.decompose.algebra import distance, norm
+from tnkit.decompose.fitting import Problem, alternate, gauss_newton, stalled
+from tnkit.decompose.result import Decomposition
+from tnkit.decompose.structure import check_multilinear
+from tnkit.execute import NUMPY, check_arrays, run
+from tnkit.network import Network, Node
+from tnkit.ops import Ops
+from tnkit.plan import plan
+
+__all__ = ["als", "project"]
+
+#: Up to this many unknowns a Gauss-Newton step costs no more than some sweeps (its system takes n^3 / 3 multiply-adds).
+_UNKNOWNS = 1200
+#: Three sweeps that lower the error by less than this part of it crawl.
+_CRAWL = 0.1
+#: Two starts whose errors differ by less than this part have found the same minimum, taken for the least there is.
+_SAME = 1e-6
+#: Weight of the arrays' norm when Gauss-Newton steps begin: large enough to leave swamps, too small to lead to zero.
+_PULL = 0.3
+
+
+def als(
+    x: Any, net: Network, arrays: Mapping[str, Any] | None = None, *, sweeps: int = 300, tol: float = 0.0,
+    ridge: float = 1e-3, restarts: int = 8, seed: int = 0, ops: Ops = NUMPY,
+) -> Decomposition:  # fmt: skip
+    """Fit a network to an array by alternating least squares (Kolda and Bader 2009, section 3.4, for any network).
+
+    One node at a time is set to the best array for the others, from its environment.  Where that crawls and the arrays are
+    small (1200 numbers), Levenberg-Marquardt steps on all nodes take over; where they are large, sweeps are extrapolated.
+
+    Parameters
+    ----------
+    x
+        Array of shape ``net.shape``, real or complex.
+    net
+        Any multilinear network: loops, hyperedges, traces, open indices on several nodes, fixed nodes.
+    arrays
+        Its fixed arrays (constants may be left out).  Those of the other nodes are the start: all of them or none.
+    sweeps
+        Most sweeps over the nodes and Gauss-Newton steps of the final run.
+    tol
+        Relative error that is good enough: the search ends there.
+    ridge
+        Weight of a node's old array in its step, times the error so far: lowered as the search converges, so that it biases
+        nothing.
+    restarts
+        Starts (seeds ``seed``, ``seed + 1``, ...) of which the best after a short run is continued, when none is given.
+    seed
+        Of the starts (:func:`tnkit.init.normal`).
+    ops
+        The array library.
+
+    Returns
+    -------
+    Decomposition
+        ``net`` and all its arrays but constants, given fixed ones as they are and the others in the dtype and on the device
+        of ``x``; the error is measured entry by entry.
+
+    Raises
+    ------
+    TypeError
+        No Network, or an array of another library.
+    KeyError
+        A fixed array, or some of a start, that is missing.
+    ValueError
+        A nonlinear or tied node; another shape than the network's (the index is named); no entries, or some not finite; a
+        negative ``tol`` or ``ridge``, fewer than one sweep or start; an array that requires a gradient.
+    """
+    x = checked(x, "als", ops)
+    check_options(net, "als", sweeps, tol, ridge, restarts)
+    for i, n in zip(net.output, x.shape, strict=False):
+        if n != net.sizes[i]:
+            raise ValueError(f"als: x has size {n} along index {i!r} (shape {tuple(x.shape)}), the network {net.shape}")
+    if len(x.shape) != len(net.output):
+        raise ValueError(f"als: x has shape {tuple(x.shape)}, the network {net.shape} (indices {net.output})")
+    return _fit("als", net, arrays, dense(x, net, ops), sweeps, tol, ridge, restarts, seed, ops)
+
+
+def project(
+    target: Network, target_arrays: Mapping[str, Any], net: Network, arrays: Mapping[str, Any] | None = None, *,
+    sweeps: int = 300, tol: float = 0.0, ridge: float = 1e-3, restarts: int = 8, seed: int = 0, ops: Ops = NUMPY,
+) -> Decomposition:  # fmt: skip
+    """Fit a network to another one, neither tensor being formed: :func:`als` with a target that has nodes.
+
+    Parameters
+    ----------
+    target, target_arrays
+        A multilinear network (ties are no matter) and its arrays; output indices are matched by position.
+    net, arrays, sweeps, tol, ridge, restarts, seed, ops
+        As for :func:`als`.
+
+    Returns
+    -------
+    Decomposition
+        As of :func:`als`, in the dtype of the target's arrays.  The error is :func:`distance`'s: right to rounding for two
+        trees of one structure, and for others not below 1e-8.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        As :func:`als`; a target of another shape, a nonlinear target.
+    """
+    check_options(net, "project", sweeps, tol, ridge, restarts)
+    check_multilinear(target, "project (target)", tied=True)
+    if len(target.output) != len(net.output):
+        raise ValueError(f"project: the target has shape {target.shape}, the network {net.shape}")
+    for i, j in zip(target.output, net.output, strict=True):
+        if target.sizes[i] != net.sizes[j]:
+            raise ValueError(
+                f"project: the target's index {i!r} has size {target.sizes[i]}, the network's {j!r} {net.sizes[j]}"
+            )
+    full = check_arrays(target, target_arrays, ops)
+    names = [_name(checked(a, f"project: array {n!r}", ops, scalars=True)) for n, a in full.items()]
+    wide = "complex128" if any("complex" in n for n in names) else "float64"
+    full = {n: ops.cast(a, wide) for n, a in full.items()}
+    size = float(norm(target, full, ops=ops))
+
+    def error(arrays: dict[str, Any]) -> float:
+        return float(distance(target, full, net, arrays, ops=ops)) / size
+
+    dtype = str(np.result_type(*(n if n.startswith(("float", "complex")) else "float32" for n in names)))
+    found = _fit("project", net, arrays, Goal(target, full, size, error), sweeps, tol, ridge, restarts, seed, ops)
+    return _cast(found, dtype, ops)
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What is fitted: a network, its norm, and how the relative error of other arrays is measured."""
+
+    net: Network
+    arrays: dict[str, Any]
+    size: float
+    error: Callable[[dict[str, Any]], float]
+
+
+def dense(x: Any, net: Network, ops: Ops) -> Goal:
+    """An array as what ``net`` is fitted to."""
+    narrow, whole, size = _name(x), plan(net), float(ops.xp.linalg.norm(x.reshape(-1)))
+
+    def error(arrays: dict[str, Any]) -> float:
+        made = run(whole, {n: ops.cast(a, narrow) for n, a in arrays.items()}, ops)
+        return float(ops.xp.linalg.norm((x - made).reshape(-1))) / size
+
+    one = Network((Node("x", net.output),), net.output, {i: net.sizes[i] for i in net.output})
+    return Goal(one, {"x": x}, size, error)
+
+
+def _fit(
+    what: str, net: Network, given: Mapping[str, Any] | None, goal: Goal,
+    sweeps: int, tol: float, ridge: float, restarts: int, seed: int, ops: Ops,
+) -> Decomposition:  # fmt: skip
+    starts = _Starts(what, net, dict(given or {}), goal, seed, ops)
+    if not net.parameters or not goal.size:
+        arrays = starts.arrays(0)
+        if net.parameters:  # a target of zeros
+            arrays[net.parameters[0]] = 0 * arrays[net.parameters[0]]
+        return starts.finished(arrays, 0.0 if not goal.size else goal.error(arrays))
+    count = 1 if starts.given else restarts
+    error, arrays = search(net, goal, map(starts.arrays, range(count)), count, sweeps, tol, ridge, ops)
+    return starts.finished(arrays, error)
+
+
+def search(
+    net: Network, goal: Goal, starts: Iterable[dict[str, Any]], count: int, sweeps: int, tol: float, ridge: float, ops: Ops
+) -> tuple[float, dict[str, Any]]:  # fmt: skip
+    """The best of the starts after a short run each, continued; a start that comes near enough is the last one.
+
+    Returns
+    -------
+    float, dict
+        Relative error and arrays.
+    """
+    found: list[tuple[float, Problem]] = []
+    short = sweeps
+    for arrays in starts:
+        problem = Problem(net, arrays, goal.net, goal.arrays, goal.size, goal.error, ops)
+        if count > 1:
+            short = min(sweeps, _short(problem.unknowns))
+        found.append((improve(problem, short, tol, ridge, _PULL)[-1], problem))
+        found = sorted(found, key=lambda f: f[0])[:2]
+        if found[0][0] <= max(tol, _resolved(problem.narrow)):
+            break
+        if len(found) > 1 and found[1][0] <= found[0][0] * (1 + _SAME):
+            break
+    error, problem = found[0]
+    if short < sweeps:
+        error = improve(problem, sweeps - short, tol, ridge, 0.0)[-1]
+    return error, problem.arrays
+
+
+def _short(unknowns: int) -> int:
+    """Sweeps of a start that is to be compared with others: many where they are cheap."""
+    return min(120, max(24, 40_000 // unknowns)) if unknowns <= _UNKNOWNS else 12
+
+
+def improve(problem: Problem, sweeps: int, tol: float, ridge: float, pull: float) -> list[float]:
+    """Lower a problem's error by sweeps, then by Gauss-Newton steps where they crawl and the problem is small.
+
+    Returns
+    -------
+    list
+        The errors after each sweep or step.
+    """
+    tol = max(tol, _resolved(problem.narrow))
+    errors, stride = [problem.error()], 1.0
+    small = problem.unknowns <= _UNKNOWNS
+    while len(errors) <= sweeps and errors[-1] > tol and not stalled(errors, 1e-6):
+        before = dict(problem.arrays)
+        for node in problem.order if len(errors) % 2 else reversed(problem.order):
+            alternate(problem, node, ridge * min(1.0, errors[-1]))
+        errors.append(problem.error())
+        if small and stalled(errors, _CRAWL, 3):
+            return errors + gauss_newton(problem, sweeps + 1 - len(errors), tol, pull)
+        if not small and len(errors) > 3:
+            stride = _extrapolate(problem, before, errors, stride)
+    return errors
+
+
+def _extrapolate(problem: Problem, before: dict[str, Any], errors: list[float], stride: float) -> float:
+    """Go on in a sweep's direction where that lowers the error; how far to try next (Rajih, Comon and Harshman 2008)."""
+    after = problem.arrays
+    ahead = {n: a + stride * (a - before[n]) for n, a in after.items()}
+    error = problem.measure(ahead)
+    if not error < errors[-1]:
+        return max(0.5, 0.4 * stride)
+    problem.set_all(ahead)
+    errors[-1] = error
+    return min(1.6 * stride, 50.0)
+
+
+# -- starts and ends ------------------------------------------------------------------------------------------------
+class _Starts:
+    """The arrays to begin with, given or drawn, in double precision; and how results are handed back."""
+
+    def __init__(self, what: str, net: Network, given: dict[str, Any], goal: Goal, seed: int, ops: Ops) -> None:
+        self.net, self.seed, self.ops = net, seed, ops
+        self.narrow = _name(next(iter(goal.arrays.values())))
+        like = next(iter(goal.arrays.values()))
+        wide = "complex128" if "complex" in _name(like) else "float64"
+        self.like, self.wide = ops.cast(ops.zeros((1,), like), wide), wide
+        self.rms = goal.size / sqrt(prod(net.shape))
+        self.fixed = given
+        wanted = [n for n in net.parameters if n in given]
+        self.given = bool(wanted)
+        if wanted and len(wanted) < len(net.parameters):
+            missing = next(n for n in net.parameters if n not in given)
+            raise KeyError(f"{what}: a start has all arrays or none; {wanted[0]!r} is there, {missing!r} is not")
+        for name, a in given.items():
+            checked(a, f"{what}: array {name!r}", ops, scalars=True)
+            if "complex" in _name(a) and wide == "float64":
+                raise ValueError(f"{what}: array {name!r} is {_name(a)}, but the target is real")
+        self.shared = {n: ops.cast(a, wide) for n, a in given.items()}
+        if not self.given:
+            self.shared |= {n: ops.like(a, self.like) for n, a in self._drawn(0).items()}
+        self.shared = check_arrays(net, self.shared, ops)
+        self.shared = {n: ops.like(a, self.like) if isinstance(a, np.ndarray) else a for n, a in self.shared.items()}
+
+    def _drawn(self, k: int) -> dict[str, np.ndarray]:
+        fixed = {n: self.ops.numpy(a) for n, a in self.fixed.items()}
+        for name in (n for n, s in self.net.array_shapes.items() if n in fixed and tuple(fixed[n].shape) != s):
+            del fixed[name]  # check_arrays names it
+            break
+        drawn = init.normal(self.net, seed=self.seed + k, std=self.rms or 1.0, dtype=self.wide, arrays=fixed)
+        return {n: drawn[n] for n in self.net.parameters}
+
+    def arrays(self, k: int) -> dict[str, Any]:
+        """The k-th start."""
+        if self.given or k == 0:
+            return dict(self.shared)
+        return self.shared | {n: self.ops.like(a, self.like) for n, a in self._drawn(k).items()}
+
+    def finished(self, arrays: dict[str, Any], error: float) -> Decomposition:
+        """The result in the target's dtype; arrays that were given fixed are handed back as they came."""
+        sought = set(self.net.parameters)
+        made = {n: self.ops.cast(arrays[n], self.narrow) for n in self.net.array_shapes if n in sought}
+        made |= {n: a for n, a in self.fixed.items() if n not in sought}
+        methods = {n.name: "als" for n in self.net.nodes if isinstance(n, Node) and n.array in sought}
+        return Decomposition(self.net, made, error, methods)
+
+
+def _cast(found: Decomposition, dtype: str, ops: Ops) -> Decomposition:
+    sought = set(found.network.parameters)
+    arrays = {n: ops.cast(a, dtype) if n in sought else a for n, a in found.arrays.items()}
+    return Decomposition(found.network, arrays, found.error, found.methods)
+
+
+def _name(x: Any) -> str:
+    return str(x.dtype).removeprefix("torch.")
+
+
+def _resolved(dtype: str) -> float:
+    """Relative error that is rounding in this dtype."""
+    return 2e-7 if dtype in ("float32", "complex64") else 1e-14
+
+
+def check_options(net: Network, what: str, sweeps: int, tol: float, ridge: float, restarts: int) -> None:
+    check_multilinear(net, what)
+    if not tol >= 0 or not ridge >= 0:
+        raise ValueError(f"{what}: {'tol' if not tol >= 0 else 'ridge'} {tol if not tol >= 0 else ridge} is negative")
+    if sweeps < 1 or restarts < 1:
+        raise ValueError(f"{what}: sweeps {sweeps} and restarts {restarts} are whole numbers from 1 up")
+
+
+def checked(x: Any, what: str, ops: Ops, scalars: bool = False) -> Any:
+    """The array in floating point of at least single precision; see :func:`als` for what is refused."""
+    if not isinstance(x, ops.array) or not hasattr(x, "shape"):
+        raise TypeError(f"{what}: a {type(x).__name__} is no array of {ops.name}; convert it, or pass its ops=")
+    if ops.tracked(x):
+        raise ValueError(f"{what}: it requires a gradient, which does not pass through iterations; detach it")
+    if not prod(x.shape) or not bool(ops.xp.isfinite(x).all()):
+        raise ValueError(f"{what}: x of shape {tuple(x.shape)} has no entries, or some that are not finite")
+    if not _name(x).startswith(("float", "complex", "bfloat")):
+        return ops.cast(x, "float64")
+    return ops.cast(x, "float32") if _name(x) in ("float16", "bfloat16") else x
