@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
-from operator import index
+from itertools import accumulate
+from operator import index, mul
 from typing import Any
 
 from tnkit.network import Network, Node
@@ -63,7 +63,8 @@ def check_ranks(ranks: Any, bonds: int, what: str) -> tuple[int, ...]:
 
 def _caps(dims: Sequence[int]) -> list[int]:
     """Largest useful bond at each cut of a chain."""
-    return [min(prod(dims[:k]), prod(dims[k:])) for k in range(1, len(dims))]
+    before, behind = list(accumulate(dims, mul)), list(accumulate(reversed(dims), mul))
+    return [min(a, b) for a, b in zip(before[:-1], reversed(behind[:-1]), strict=True)]
 
 
 def tt(shape: Sequence[int], rank: Rank) -> Network:

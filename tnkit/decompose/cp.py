@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import prod
+from math import prod, sqrt
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,11 @@ import numpy as np
 from tnkit.builders.chains import whole
 from tnkit.builders.trees import cp
 from tnkit.decompose.als import Goal, check_options, checked, dense, improve, search
-from tnkit.decompose.fitting import Problem
+from tnkit.decompose.fitting import Problem, double_name, dtype_name
+from tnkit.decompose.ranks import check_budget
 from tnkit.decompose.result import Decomposition
+from tnkit.decompose.truncate import adjoint
+from tnkit.decompose.tucker import tucker_svd
 from tnkit.execute import NUMPY
 from tnkit.ops import Ops
 
@@ -67,8 +70,6 @@ def cp_als(
         ``tol``, fewer than one sweep or start; an array that requires a gradient.
     """
     x = checked(x, "cp_als", ops)
-    if len(x.shape) == 0:
-        raise ValueError("cp_als: x is a scalar; it has no axes to decompose")
     shape = tuple(x.shape)
     most = _most(shape, rank, tol, budget)
     check_options(cp(shape, most), "cp_als", sweeps, tol, 0.0, restarts)
@@ -106,7 +107,7 @@ def _most(shape: tuple[int, ...], rank: int | None, tol: float, budget: int | No
         if bounds[0] < 1:
             raise ValueError(f"cp_als: rank {rank} is below 1")
     if budget is not None:
-        bounds.append(whole(budget, "cp_als: budget") // sum(shape))
+        bounds.append(check_budget(budget, "cp_als") // sum(shape))
         if bounds[-1] < 1:
             raise ValueError(
                 f"cp_als: budget {budget} is below the {sum(shape)} parameters of one term of shape {shape}"
@@ -119,7 +120,7 @@ def _least(x: Any, tol: float, ops: Ops) -> int:
     least = 1
     for axis, n in enumerate(x.shape):
         matrix = _unfolded(x, axis, ops)
-        gram = _gram(matrix if n <= matrix.shape[1] else ops.permute(matrix, (1, 0)), ops)
+        gram = _gram(matrix if n <= matrix.shape[1] else ops.swap(matrix), ops)
         values = np.maximum(ops.numpy(ops.xp.linalg.eigvalsh(gram)), 0.0)[::-1]
         tails = np.sqrt(np.append(np.cumsum(values[::-1])[::-1], 0.0) / values.sum())
         least = max(least, int(np.sum(tails > tol * (1 + 1e-9) + 1e-7)))
@@ -131,15 +132,17 @@ def _of_rank(
     x: Any, rank: int, fewer: list[Any] | None, tol: float, sweeps: int, restarts: int, seed: int, ops: Ops
 ) -> tuple[list[Any], float]:
     """Factors of this rank and their relative error; ``fewer`` are factors of a lower rank to begin with."""
-    core, bases = _compressed(x, rank + _OVER, ops)
-    net = cp(core.shape, rank)
+    # a term of an exact CP lies in these subspaces, so that nothing of it is lost (Bro and Andersson 1998)
+    sizes = [min(n, rank + _OVER) for n in x.shape]
+    _, small = tucker_svd(x, rank=sizes, sweeps=0, ops=ops)
+    small = {n: ops.cast(a, double_name(a)) for n, a in small.items()}
+    core, bases = small["core"], [small[f"factor_{k}"] for k in range(len(sizes))]
     if fewer is not None:
-        fewer = [f if b is None else ops.xp.matmul(_adjoint(b, ops), f) for f, b in zip(fewer, bases, strict=True)]
+        fewer = [adjoint(b, ops) @ f for f, b in zip(fewer, bases, strict=True)]
+    net = cp(core.shape, rank)
     starts = _starts(core, rank, fewer, restarts, seed, ops)
-    goal = dense(core, net, ops)
-    _, arrays = search(net, goal, starts, restarts, sweeps, tol, 1e-3, ops)
-    factors = _even([arrays[f"factor_{k}"] for k in range(len(bases))], ops)
-    factors = [f if b is None else ops.xp.matmul(b, f) for f, b in zip(factors, bases, strict=True)]
+    _, arrays = search(net, dense(core, net, ops), starts, restarts, sweeps, tol, 1e-3, ops)
+    factors = [b @ arrays[f"factor_{k}"] for k, b in enumerate(bases)]
     return _polished(x, factors, tol, sweeps, ops)
 
 
@@ -152,36 +155,15 @@ def _polished(x: Any, factors: list[Any], tol: float, sweeps: int, ops: Ops) -> 
     return _even([problem.arrays[f"factor_{k}"] for k in range(len(factors))], ops), error
 
 
-def _compressed(x: Any, size: int, ops: Ops) -> tuple[Any, list[Any]]:
-    """``x`` with no axis longer than ``size``, in double precision, and for each axis its basis (None: kept as it is)."""
-    wide = _double(x)
-    bases: list[Any] = [None] * len(x.shape)
-    for axis in sorted(range(len(x.shape)), key=lambda k: -x.shape[k]):
-        if x.shape[axis] <= size:
-            continue
-        matrix = _unfolded(x, axis, ops)
-        if matrix.shape[0] <= matrix.shape[1]:
-            basis = ops.xp.linalg.eigh(_gram(matrix, ops))[1][:, -size:]
-        else:
-            right = ops.xp.linalg.eigh(_gram(ops.permute(matrix, (1, 0)), ops))[1][:, -size:]
-            basis = ops.xp.linalg.qr(ops.xp.matmul(ops.cast(matrix, wide), _conj(right, ops)))[0]
-        basis = ops.xp.flip(basis, (1,))  # the leading one first
-        rest = ops.xp.matmul(_adjoint(ops.cast(basis, _name(x)), ops), matrix)
-        moved = rest.reshape(rest.shape[0], *(n for k, n in enumerate(x.shape) if k != axis))
-        x = ops.permute(moved, (*range(1, axis + 1), 0, *range(axis + 1, len(x.shape))))
-        bases[axis] = basis
-    return ops.cast(x, wide), bases
-
-
 def _starts(core: Any, rank: int, fewer: list[Any] | None, count: int, seed: int, ops: Ops) -> Iterator[dict[str, Any]]:
     """Factors to begin with: random ones, singular vectors, or those of a lower rank with more terms beside."""
-    complex_ = "complex" in _name(core)
+    complex_ = "complex" in dtype_name(core)
     for k in range(count):
         rng = np.random.default_rng([seed, k])
         factors = []
         for axis, n in enumerate(core.shape):
             f = rng.standard_normal((n, rank)) + (1j * rng.standard_normal((n, rank)) if complex_ else 0)
-            if k == 1:  # bases are singular vectors already, so those are the unit vectors
+            if k == 1:  # compressed axes count singular vectors: those are the unit vectors
                 f[:, : min(n, rank)] = np.eye(n, rank)[:, : min(n, rank)]
             f = ops.like(f, core)
             if fewer is not None and k == 0:
@@ -193,10 +175,10 @@ def _starts(core: Any, rank: int, fewer: list[Any] | None, count: int, seed: int
 
 def _size(factors: list[Any], ops: Ops) -> float:
     """Norm of the sum of terms, by their inner products."""
-    gram = 1.0
+    gram: Any = 1.0
     for f in factors:
-        gram = gram * ops.xp.matmul(_adjoint(f, ops), f)
-    return float(ops.xp.real(ops.xp.sum(gram))) ** 0.5
+        gram = gram * (adjoint(f, ops) @ f)
+    return sqrt(max(float(ops.xp.real(ops.xp.sum(gram))), 0.0))
 
 
 # -- factors --------------------------------------------------------------------------------------------------------
@@ -211,7 +193,7 @@ def _even(factors: list[Any], ops: Ops) -> list[Any]:
 
 def _finished(x: Any, factors: list[Any], error: float, ops: Ops) -> Decomposition:
     net = cp(tuple(x.shape), factors[0].shape[1])
-    arrays = {f"factor_{k}": ops.cast(f, _name(x)) for k, f in enumerate(factors)}
+    arrays = {f"factor_{k}": ops.cast(f, dtype_name(x)) for k, f in enumerate(factors)}
     return Decomposition(net, arrays, error, dict.fromkeys(arrays, "als"))
 
 
@@ -221,21 +203,5 @@ def _unfolded(x: Any, axis: int, ops: Ops) -> Any:
 
 
 def _gram(m: Any, ops: Ops) -> Any:
-    m = ops.cast(m, _double(m))
-    return ops.xp.matmul(m, _adjoint(m, ops))
-
-
-def _adjoint(m: Any, ops: Ops) -> Any:
-    return _conj(ops.swap(m), ops)
-
-
-def _conj(m: Any, ops: Ops) -> Any:
-    return ops.xp.conj(m) if "complex" in _name(m) else m
-
-
-def _name(x: Any) -> str:
-    return str(x.dtype).removeprefix("torch.")
-
-
-def _double(x: Any) -> str:
-    return "complex128" if "complex" in _name(x) else "float64"
+    m = ops.cast(m, double_name(m))
+    return m @ adjoint(m, ops)

@@ -8,7 +8,7 @@ diagonal, a Gauss-Newton step the whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -22,13 +22,23 @@ from tnkit.decompose.messages import Messages
 from tnkit.network import Network, Node
 from tnkit.ops import Ops
 
-__all__ = ["Problem", "alternate", "gauss_newton"]
+__all__ = ["Problem", "alternate", "double_name", "dtype_name", "gauss_newton", "stalled"]
 
 Arrays = dict[str, Any]
 
 #: Least weight of the old array in a step, relative to the mean of the normal matrix's diagonal: keeps solvable what is
 #: singular because a bond is larger than it needs to be.
 _FLOOR = 1e-13
+
+
+def dtype_name(x: Any) -> str:
+    """``"float32"``, whatever the library."""
+    return str(x.dtype).removeprefix("torch.")
+
+
+def double_name(x: Any) -> str:
+    """The dtype of double precision that holds ``x``'s entries, in which systems are solved."""
+    return "complex128" if "complex" in dtype_name(x) else "float64"
 
 
 @dataclass(frozen=True)
@@ -68,9 +78,8 @@ class Problem:
         model, eyes = _plain(renamed(net, "n"))
         twin = model.relabel(lambda i: i if i.startswith("o.") else f"c{i}", lambda n: f"c{n}")
         goal = renamed(target, "t")
-        self.wide = str(next(iter(arrays.values())).dtype).removeprefix("torch.")
-        first = next(iter(target_arrays.values()))
-        self.narrow = str(first.dtype).removeprefix("torch.")
+        self.wide = dtype_name(next(iter(arrays.values())))
+        self.narrow = dtype_name(next(iter(target_arrays.values())))
         given = {f"n.{node.name}": arrays[node.array] for node in net.nodes if isinstance(node, Node)}
         given |= {name: ops.like(eye, next(iter(arrays.values()))) for name, eye in eyes.items()}
         bras = {f"c{n}": self.conj(x) for n, x in given.items()}
@@ -237,7 +246,7 @@ def alternate(problem: Problem, node: str, ridge: float) -> None:
     if not scale > 0:
         return  # the other nodes contract to zero: no array is better than another
     system = normal + max(ridge, _FLOOR) * scale * problem._eye(rows)
-    found = (now + ops.xp.linalg.solve(system, gradient)).reshape(*sizes)
+    found = (now + ops.xp.linalg.solve(system, gradient)).reshape(tuple(sizes))
     problem.set(node, ops.permute(found, tuple(order.index(i) for i in inds)))
 
 

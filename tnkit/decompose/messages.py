@@ -80,7 +80,7 @@ class Messages:
         """
         first, last = self._path(self.leaf[a]), self._path(self.leaf[b])
         while len(first) > 1 and len(last) > 1 and first[-2] == last[-2]:
-            first.pop(), last.pop()  # up to where the two ways to the root meet
+            del first[-1], last[-1]  # up to where the two ways to the root meet
         way = [*first, *reversed(last[:-1])]
         inner = set(way)
         hanging = [(u, w) for w in way[1:-1] for u in self.near[w] if u not in inner]
@@ -93,7 +93,7 @@ class Messages:
         return way
 
     def _cuts(self) -> dict[tuple[int, int], Inds]:
-        """Edge -> indices on both of its sides; towards a leaf, in the leaf's order."""
+        """Edge -> indices of the message on it: those on both of its sides, in a leaf's order towards one."""
         total: dict[str, int] = {}
         for inds in self.inds:
             for i in set(inds):
@@ -113,7 +113,6 @@ class Messages:
         for leaf, inds in enumerate(self.inds):
             (by,) = self.near[leaf]
             cut[by, leaf] = tuple(dict.fromkeys(i for i in inds if i in cut[by, leaf]))
-            cut[leaf, by] = inds
         return cut
 
     def _message(self, u: int, w: int) -> Any:
@@ -139,7 +138,7 @@ class Messages:
         arrays = {str(u): self._message(u, w) for u, w in edges} | {name: array for name, (array, _) in more.items()}
         key = (*edges, output, *more)
         if key not in self.plans:
-            nodes = [Node(str(u), self.cut[u, w]) for u, w in edges]
+            nodes = [Node(str(u), self.inds[u] if u < len(self.inds) else self.cut[u, w]) for u, w in edges]
             nodes += [Node(name, inds) for name, (_, inds) in more.items()]
             used = {i for node in nodes for i in node.inds}
             sizes = {**self.sizes, **{i: n for x, inds in more.values() for i, n in zip(inds, x.shape, strict=True)}}
@@ -156,7 +155,8 @@ def _tree(path: Iterable[tuple[int, ...]], count: int) -> list[list[int]]:
         taken = [items.pop(k) for k in sorted(step, reverse=True)]
         if not items and len(taken) == 2:
             a, b = taken  # the last step joins two parts: one edge
-            near[a].append(b), near[b].append(a)
+            near[a].append(b)
+            near[b].append(a)
             return near
         if len(taken) == 1:
             items += taken

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from tnkit.network import Network, Node
 
@@ -60,12 +61,23 @@ class Tree:
     """
 
     net: Network
-    links: Mapping[str, Mapping[str, str]]
+    links: Mapping[str, dict[str, str]]
 
-    @property
+    @cached_property
+    def inds(self) -> dict[str, tuple[str, ...]]:
+        """Node -> its indices."""
+        return {node.name: node.inds for node in self.net.nodes}
+
+    @cached_property
+    def array(self) -> dict[str, str]:
+        """Node -> its array's name."""
+        return {node.name: node.array for node in self.net.nodes if isinstance(node, Node)}
+
+    @cached_property
     def bonds(self) -> tuple[str, ...]:
         """The inner indices, in the network's order."""
-        return tuple(i for i in self.net.sizes if i not in self.net.output)
+        kept = set(self.net.output)
+        return tuple(i for i in self.net.sizes if i not in kept)
 
     def down(self, root: str) -> list[tuple[str, str, str]]:
         """(node, its parent, their bond) for all nodes but the root, parents first."""
@@ -109,9 +121,10 @@ def as_tree(net: Network, what: str) -> Tree:
             raise ValueError(f"{what}: node {node.name!r} is fixed; a decomposition sets every node's array")
         for i in node.inds:
             ends.setdefault(i, []).append(node.name)
+    kept = set(net.output)
     for node in nodes:
         for i in node.inds:
-            _check_index(net, i, ends[i], what)
+            _check_index(i, ends[i], i in kept, what)
             if len(ends[i]) == 2:
                 (other,) = (n for n in ends[i] if n != node.name)
                 if other in links[node.name]:
@@ -130,15 +143,15 @@ def as_tree(net: Network, what: str) -> Tree:
     return tree
 
 
-def _check_index(net: Network, i: str, ends: list[str], what: str) -> None:
+def _check_index(i: str, ends: list[str], kept: bool, what: str) -> None:
     if len(set(ends)) < len(ends):
         raise ValueError(f"{what}: node {ends[0]!r} has index {i!r} twice (a trace), where a tree is needed")
     where = ", ".join(map(repr, ends))
     if len(ends) > 2:
         raise ValueError(f"{what}: index {i!r} is on {len(ends)} nodes, {where}: a hyperedge, where a tree is needed")
-    if len(ends) == 2 and i in net.output:
+    if len(ends) == 2 and kept:
         raise ValueError(f"{what}: index {i!r} is open and on two nodes, {where}, where a tree is needed")
-    if len(ends) == 1 and i not in net.output:
+    if len(ends) == 1 and not kept:
         raise ValueError(f"{what}: index {i!r} of node {where} is summed there alone, where a tree is needed")
 
 

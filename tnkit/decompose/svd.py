@@ -1,68 +1,340 @@
-"""Decompositions by singular values along a chain."""
+"""Decompositions of an array by singular values, along any tree: TT, TT-matrix, Tucker, hierarchical Tucker, low rank.
+
+One sweep serves them all.  The ends of the tree are taken off one after another: the array is read as a matrix, the end's
+indices against all others; its leading left singular vectors become the end's array, an isometry, and what is left is a
+smaller array over the bond and the other indices (ST-HOSVD: Vannieuwenhoven, Vandebril and Meerbergen 2012; on a chain, in
+this order, TT-SVD: Oseledets 2011).  The errors are orthogonal: their squares add up to the square of the error.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import sqrt
+from dataclasses import dataclass
+from math import isfinite, prod, sqrt
 from typing import Any
 
 import numpy as np
 
-from tnkit.builders.chains import check_rank, tt
+from tnkit.builders import chains, trees
+from tnkit.decompose.gauge import check_center, check_method, measured, moved, within
+from tnkit.decompose.ranks import Limits, Rank, limits
+from tnkit.decompose.result import Decomposition
+from tnkit.decompose.structure import Tree, as_tree
+from tnkit.decompose.truncate import Cut, adjoint, cut, norm2
+from tnkit.execute import NUMPY
 from tnkit.network import Network
+from tnkit.ops import Ops
 
-__all__ = ["tt_svd"]
+__all__ = ["check_target", "low_rank_svd", "mpo_svd", "size2", "sweep", "tree_svd", "tt_svd"]
 
 
-def tt_svd(
-    x: Any, *, rank: int | Sequence[int] | None = None, tol: float = 0.0
-) -> tuple[Network, dict[str, np.ndarray]]:
-    """Tensor train by successive singular value decompositions (Oseledets 2011, algorithm 1).
+def tree_svd(
+    x: Any,
+    net: Network | None = None,
+    *,
+    rank: Rank = None,
+    tol: float = 0.0,
+    budget: int | None = None,
+    center: str | None = None,
+    method: str = "auto",
+    ops: Ops = NUMPY,
+) -> Decomposition:
+    """Decompose an array along any tree-shaped network.
 
     Parameters
     ----------
     x
-        A numpy array of at least one axis, real or complex.
+        Array of shape ``net.shape``, real or complex; integers are read as floating-point numbers.
+    net
+        A tree: multilinear, no tied or fixed arrays, no loops, traces or hyperedges.  ``tree(x.shape, ...)`` by default.
     rank
-        Largest bond sizes: an int for all, one a bond, or None for no bound.
+        Largest bond sizes: an int for all, a sequence in the network's order, or a mapping from bonds.  With neither rank nor
+        tolerance nor budget, the sizes that ``net`` has (no bound without ``net``).
     tol
-        Relative Frobenius error that truncation may add (each bond gets tol / sqrt(bonds)).
+        Relative Frobenius error that the result keeps.
+    budget
+        Most numbers stored: the ranks that give the least error found for that count.
+    center
+        The node that holds the weight, all others being isometries; by default the last one left, where the sweep is cheap.
+    method
+        ``auto``, ``exact`` (never randomised), or ``gram``, ``svd``, ``randomised`` at every bond: see
+        :mod:`tnkit.decompose.truncate`.  The randomised way is seeded: equal calls give equal results.
+    ops
+        Array library; the result is on the device of ``x``, in its dtype, and differentiable in it where the library is.
 
     Returns
     -------
-    Network, dict
-        ``tnkit.tt(x.shape, rank=the bonds found)`` and its arrays; every core but the last is an isometry.
+    Decomposition
+        ``net`` with the bonds found, its arrays; the exact relative error, and what ran at each bond.
 
     Raises
     ------
-    ValueError
-        A scalar, no entries or some not finite, a rank below 1, too few or too many ranks, a negative tolerance.
+    TypeError, ValueError
+        A network that is no tree (reason, node and index are named), a shape that disagrees, no entries or some that are not
+        finite, ranks, a tolerance or a budget that cannot be.
     """
-    x = np.asarray(x)
-    if x.ndim == 0:
-        raise ValueError("tt_svd: x is a scalar; it has no axes to decompose")
-    if tol < 0:
-        raise ValueError(f"tt_svd: tol {tol} is negative")
-    if x.size == 0 or not np.isfinite(x).all():
-        raise ValueError(f"tt_svd: x of shape {x.shape} has no entries, or some that are not finite")
-    bonds = x.ndim - 1
-    caps = [None] * bonds if rank is None else check_rank(rank, bonds, "tt_svd")
-    share = tol * float(np.linalg.norm(x)) / sqrt(max(bonds, 1))
-    arrays: dict[str, np.ndarray] = {}
-    found: list[int] = []
-    rest, left = x.astype(np.result_type(x, np.float32), copy=False), 1
-    for k in range(bonds):
-        u, s, vh = np.linalg.svd(rest.reshape(left * x.shape[k], -1), full_matrices=False)
-        r = _keep(s, share, caps[k])
-        arrays[f"core_{k}"] = u[:, :r].reshape((left, x.shape[k], r) if k else (x.shape[k], r))
-        rest, left = s[:r, None] * vh[:r], r
-        found.append(r)
-    arrays[f"core_{bonds}"] = rest.reshape((left, x.shape[-1]) if bonds else x.shape)
-    return tt(x.shape, found), arrays
+    x = check_target(x, "tree_svd", ops)
+    if net is None:
+        net = trees.tree(tuple(x.shape), 1)
+    elif rank is None and not tol and budget is None:
+        rank = {b: net.sizes[b] for b in as_tree(net, "tree_svd").bonds}
+    return sweep(x, net, rank, tol, budget, center, method, ops, "tree_svd")
 
 
-def _keep(s: np.ndarray, error: float, cap: int | None) -> int:
-    """Fewest leading singular values whose discarded tail has norm at most ``error``, and at most ``cap``."""
-    tails = np.sqrt(np.cumsum(s[::-1] ** 2))[::-1]  # tails[r]: norm of what is lost when r values are kept
-    r = int(np.sum(tails > error))
-    return max(1, r if cap is None else min(r, cap))
+def tt_svd(
+    x: Any,
+    *,
+    rank: Rank = None,
+    tol: float = 0.0,
+    budget: int | None = None,
+    center: str | None = None,
+    method: str = "auto",
+    ops: Ops = NUMPY,
+) -> Decomposition:
+    """Tensor train (Oseledets 2011).
+
+    Parameters
+    ----------
+    x
+        An array of at least one axis, real or complex.
+    rank, tol, budget, method, ops
+        As for :func:`tree_svd`.
+    center
+        The core that holds the weight, the last one by default.
+
+    Returns
+    -------
+    Decomposition
+        ``tnkit.tt(x.shape, rank=the bonds found)`` and its arrays; every core but the centre is an isometry towards it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`tree_svd`.
+    """
+    x = check_target(x, "tt_svd", ops)
+    net = chains.tt(tuple(x.shape), 1)
+    return sweep(x, net, rank, tol, budget, center or net.nodes[-1].name, method, ops, "tt_svd")
+
+
+def mpo_svd(
+    x: Any,
+    out: Sequence[int],
+    in_: Sequence[int],
+    *,
+    rank: Rank = None,
+    tol: float = 0.0,
+    budget: int | None = None,
+    center: str | None = None,
+    method: str = "auto",
+    ops: Ops = NUMPY,
+) -> Decomposition:
+    """TT-matrix of a matrix (Novikov et al. 2015), the same as a matrix product operator.
+
+    Parameters
+    ----------
+    x
+        Matrix (prod(out), prod(in_)), or any array of the shape (*out, *in_).
+    out, in_
+        Sizes of the row and of the column indices, equally many.
+    rank, tol, budget, method, ops
+        As for :func:`tree_svd`.
+    center
+        The core that holds the weight, the last one by default.
+
+    Returns
+    -------
+    Decomposition
+        ``tnkit.mpo(out, in_, rank=the bonds found)`` and its arrays.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`tree_svd`; a shape that is neither the matrix's nor the array's.
+    """
+    net = chains.mpo(out, in_, 1)
+    x = check_target(x, "mpo_svd", ops)
+    if tuple(x.shape) not in ((prod(out), prod(in_)), net.shape):
+        raise ValueError(
+            f"mpo_svd: x has shape {tuple(x.shape)}, which is neither {(prod(out), prod(in_))} nor {net.shape}"
+        )
+    return sweep(x.reshape(net.shape), net, rank, tol, budget, center or net.nodes[-1].name, method, ops, "mpo_svd")
+
+
+def low_rank_svd(
+    x: Any,
+    *,
+    rank: int | None = None,
+    tol: float = 0.0,
+    budget: int | None = None,
+    method: str = "auto",
+    ops: Ops = NUMPY,
+) -> Decomposition:
+    """A matrix as a product of two, by its leading singular values (Eckart and Young 1936).
+
+    Parameters
+    ----------
+    x
+        Matrix; further axes count as columns.
+    rank, tol, budget, method, ops
+        As for :func:`tree_svd`.
+
+    Returns
+    -------
+    Decomposition
+        ``tnkit.low_rank(x.shape, rank)``: ``left`` is an isometry.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`tree_svd`; an array of fewer than two axes.
+    """
+    x = check_target(x, "low_rank_svd", ops)
+    return sweep(x, trees.low_rank(tuple(x.shape), 1), rank, tol, budget, "right", method, ops, "low_rank_svd")
+
+
+def check_target(x: Any, what: str, ops: Ops) -> Any:
+    """An array to decompose, in floating point.
+
+    Raises
+    ------
+    TypeError
+        No array of the library.
+    ValueError
+        A scalar, or no entries.
+    """
+    if ops.array is not object and not isinstance(x, ops.array):
+        if ops is not NUMPY or not isinstance(x, (list, tuple)):
+            raise TypeError(f"{what}: x is a {type(x).__name__}, which is no array of {ops.name}; pass its ops=")
+        x = np.asarray(x)
+    if len(x.shape) == 0:
+        raise ValueError(f"{what}: x is a scalar; it has no axes to decompose")
+    if prod(x.shape) == 0:
+        raise ValueError(f"{what}: x of shape {tuple(x.shape)} has no entries")
+    name = str(x.dtype).removeprefix("torch.")
+    if not name.startswith(("float", "complex", "bfloat")):
+        x = ops.cast(x, "float64")
+    elif name in ("float16", "bfloat16"):
+        x = ops.cast(x, "float32")
+    return x
+
+
+def size2(x: Any, what: str, ops: Ops) -> float:
+    """Square of the norm; ValueError where that is not finite."""
+    total = norm2(x, ops)
+    if not isfinite(total):
+        finite = bool(ops.numpy(ops.xp.all(ops.xp.isfinite(x))))
+        why = "entries so large that its norm overflows; divide it first" if finite else "some that are not finite"
+        raise ValueError(f"{what}: x of shape {tuple(x.shape)} has {why}")
+    return total
+
+
+def sweep(
+    x: Any,
+    net: Network,
+    rank: Rank,
+    tol: float,
+    budget: int | None,
+    center: str | None,
+    method: str,
+    ops: Ops,
+    what: str,
+) -> Decomposition:
+    """What all of these are, for a checked ``x``; ``what`` is the caller's name."""
+    check_method(method, what)
+    tree = as_tree(net, what)
+    if tuple(x.shape) != net.shape:
+        raise ValueError(f"{what}: x has shape {tuple(x.shape)}, the network {net.shape} (indices {net.output})")
+    bounds = limits(tree, rank, tol, budget, what)
+    if center is not None:
+        check_center(tree, center, what)
+    found = _swept(x, tree, bounds, center, method, ops, what)
+    if bounds.budget is None:
+        return found
+    return _swept(x, tree, within(found, bounds.budget, ops), center, method, ops, what)
+
+
+def _swept(x: Any, tree: Tree, bounds: Limits, center: str | None, method: str, ops: Ops, what: str) -> Decomposition:
+    state = _State(x, tree, bounds, method, ops, what)
+    while len(state.near) > 1:
+        state.take_off(state.cheapest())
+    last = next(iter(state.near))
+    state.close(last)
+    if center is not None:
+        moved(tree, state.arrays, last, center, ops)
+    error = sqrt(state.lost / state.total) if state.total else 0.0
+    return Decomposition(*measured(tree.net, state.arrays), error, {b: state.methods[b] for b in tree.bonds})
+
+
+@dataclass
+class _State:
+    """What is left of the array while ends are taken off."""
+
+    rest: Any
+    tree: Tree
+    bounds: Limits
+    method: str
+    ops: Ops
+    what: str
+
+    def __post_init__(self) -> None:
+        self.legs = list(self.tree.net.output)
+        self.near = {node: dict(links) for node, links in self.tree.links.items()}
+        self.arrays: dict[str, Any] = {}
+        self.methods: dict[str, str] = {}
+        self.total, self.lost = size2(self.rest, self.what, self.ops), 0.0
+        if not self.total:
+            self.bounds = Limits(dict.fromkeys(self.tree.bonds, 1), 0.0, None)
+
+    def rows(self, node: str) -> list[str]:
+        """The legs of the array that belong to a node."""
+        return [i for i in self.legs if i in self.tree.inds[node]]
+
+    def cheapest(self) -> str:
+        """The end whose matrix has the smallest short side."""
+        sizes, whole = dict(zip(self.legs, self.rest.shape, strict=True)), prod(self.rest.shape)
+
+        def side(node: str) -> int:
+            rows: int = prod(sizes[i] for i in self.rows(node))
+            return int(min(rows, whole // rows))
+
+        return min((node for node, near in self.near.items() if len(near) == 1), key=side)
+
+    def take_off(self, node: str) -> None:
+        """Cut an end's bond; its array becomes an isometry, the rest is multiplied by the adjoint of it."""
+        ((other, bond),) = self.near.pop(node).items()
+        del self.near[other][node]
+        ops, rows = self.ops, self.rows(node)
+        sizes = dict(zip(self.legs, self.rest.shape, strict=True))
+        others = [i for i in self.legs if i not in rows]
+        last = self.legs[len(others) :] == rows  # the rows are the last axes: nothing is permuted
+        if not last and self.legs[: len(rows)] != rows:
+            self.rest = ops.permute(self.rest, tuple(self.legs.index(i) for i in (*rows, *others)))
+        height = prod(sizes[i] for i in rows)
+        flat = self.rest.reshape(-1, height) if last else self.rest.reshape(height, -1)
+        allowed = max(self.bounds.tol**2 * self.total - self.lost, 0.0) / len(self.near)
+        found = cut(ops.swap(flat) if last else flat, self.bounds.caps.get(bond), allowed, self.total, self.method, ops)
+        self.lost, self.methods[bond] = self.lost + found.lost, found.method
+        u = ops.like(np.eye(height), flat) if found.u is None else found.u
+        self._set(node, [*rows, bond], u.reshape(*(sizes[i] for i in rows), u.shape[1]))
+        rest = _rest(found, flat, last, ops)
+        kept = [sizes[i] for i in others]
+        self.rest = rest.reshape(*kept, u.shape[1]) if last else rest.reshape(u.shape[1], *kept)
+        self.legs = [*others, bond] if last else [bond, *others]
+
+    def close(self, node: str) -> None:
+        """The last node takes what is left."""
+        self._set(node, self.legs, self.rest)
+
+    def _set(self, node: str, inds: Sequence[str], x: Any) -> None:
+        order = tuple(inds.index(i) for i in self.tree.inds[node])
+        self.arrays[self.tree.array[node]] = x if order == tuple(range(len(order))) else self.ops.permute(x, order)
+
+
+def _rest(found: Cut, flat: Any, last: bool, ops: Ops) -> Any:
+    """``u^H`` times the matrix, in the layout of ``flat``: the matrix, or its transpose where the rows came last."""
+    if found.u is None:
+        return flat
+    if found.rest is not None:
+        return ops.swap(found.rest) if last else found.rest
+    return flat @ ops.xp.conj(found.u) if last else adjoint(found.u, ops) @ flat

@@ -1,0 +1,217 @@
+"""How large each bond may be: by rank, by tolerance, by a budget of numbers."""
+
+from __future__ import annotations
+
+from bisect import bisect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite, prod
+from operator import index
+from typing import Any
+
+import numpy as np
+
+from tnkit.builders.chains import check_ranks
+from tnkit.decompose.structure import Tree
+
+__all__ = ["Limits", "Rank", "check_budget", "check_tol", "least", "limits", "ranks_within"]
+
+#: Ranks whose error is looked at in a search.
+_TRIALS = 300
+
+#: One bound for all bonds, one a bond in the network's order, or some bonds by name.
+Rank = int | Sequence[int] | Mapping[str, int] | None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a truncation may keep and lose.
+
+    Attributes
+    ----------
+    caps
+        Bond -> largest size; a bond that is not in it has none.
+    tol
+        Relative error that may be added.
+    budget
+        Most numbers stored, or None.
+    """
+
+    caps: Mapping[str, int]
+    tol: float
+    budget: int | None
+
+
+def check_tol(tol: float, what: str) -> float:
+    """A relative error: ValueError where it is negative or no number."""
+    if not isinstance(tol, (int, float, np.floating, np.integer)) or not isfinite(tol) or tol < 0:
+        raise ValueError(f"{what}: tol {tol!r} is no relative error from 0 up")
+    return float(tol)
+
+
+def check_budget(budget: Any, what: str) -> int:
+    """A count: TypeError for what is no whole number."""
+    try:
+        return index(budget)
+    except TypeError:
+        raise TypeError(f"{what}: budget {budget!r} is not a whole number of parameters") from None
+
+
+def limits(tree: Tree, rank: Rank, tol: float, budget: int | None, what: str) -> Limits:
+    """Check what the caller allows.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A rank below 1, for a bond that is not there, or too few or many; a tolerance that is none; a budget beside a rank or a
+        tolerance, or one that not even ranks of 1 keep.
+    """
+    bonds = tree.bonds
+    if budget is not None and (rank is not None or tol):
+        raise ValueError(f"{what}: a budget chooses the ranks; give it alone, without rank or tol")
+    if rank is None:
+        caps = {}
+    elif isinstance(rank, Mapping):
+        for name in rank:
+            if name not in bonds:
+                raise ValueError(f"{what}: rank names {name!r}, which is no bond; there are {', '.join(bonds)}")
+        caps = dict(zip(rank, check_ranks(rank.values(), len(rank), what), strict=True))
+    elif hasattr(rank, "__index__"):
+        caps = dict.fromkeys(bonds, check_ranks([rank], 1, what)[0])
+    else:
+        caps = dict(zip(bonds, check_ranks(rank, len(bonds), what), strict=True))
+    if budget is not None:
+        budget = check_budget(budget, what)
+        caps = _caps(tree, budget, what)
+    return Limits(caps, check_tol(tol, what), budget)
+
+
+def least(tree: Tree, ranks: Mapping[str, int] | None = None) -> int:
+    """Numbers stored at these ranks; at ranks of 1 by default."""
+    sizes = {**tree.net.sizes, **(dict.fromkeys(tree.bonds, 1) if ranks is None else ranks)}
+    return sum(prod(sizes[i] for i in node.inds) for node in tree.net.nodes)
+
+
+def _caps(tree: Tree, budget: int, what: str) -> dict[str, int]:
+    """Largest size of each bond within a budget, the others being 1."""
+    ones = dict.fromkeys(tree.bonds, 1)
+    floor = least(tree, ones)
+    if floor > budget:
+        raise ValueError(f"{what}: not even ranks of 1 fit a budget of {budget}: they take {floor} numbers")
+    return {b: 1 + (budget - floor) // (least(tree, {**ones, b: 2}) - floor) for b in ones}
+
+
+def ranks_within(
+    tree: Tree, squares: Mapping[str, np.ndarray], budget: int, lost: Callable[[Mapping[str, int]], float]
+) -> dict[str, int]:
+    """The ranks within a budget that lose least, as far as a search found.
+
+    The sum over bonds of the discarded squared singular values bounds the square of the error and stands for it first.  Three
+    starts: all values above one bound, as a tolerance keeps them; ranks of 1; equal ranks; each filled up by what is gained a
+    number stored.  The best is then mended, one bond lowered or raised at a time and the others adapted, by the true error.
+
+    Parameters
+    ----------
+    tree
+        The network, its bonds as large as the singular values say.
+    squares
+        Bond -> squared singular values across it.
+    budget
+        Most numbers stored.
+    lost
+        The square of the error at these ranks.
+    """
+    seen: dict[tuple[int, ...], float] = {}
+
+    def value(ranks: Mapping[str, int]) -> float:
+        key = tuple(ranks.values())
+        if key not in seen:
+            seen[key] = lost(ranks)
+        return seen[key]
+
+    best = min((_filled(tree, squares, budget, start) for start in _starts(tree, squares, budget)), key=value)
+    while len(seen) < _TRIALS:
+        near = sorted(
+            _near(tree, squares, budget, best), key=lambda r: sum(s[r[b] :].sum() for b, s in squares.items())
+        )
+        found = min(near[: min(_TRIALS - len(seen), 60)], key=value, default=best)
+        if value(found) >= value(best) * (1 - 1e-9):
+            break
+        best = found
+    return _useful(tree, best)
+
+
+def _starts(tree: Tree, squares: Mapping[str, np.ndarray], budget: int) -> list[dict[str, int]]:
+    def last(ranks: Callable[[int], dict[str, int]], count: int) -> dict[str, int]:
+        """The largest of these ranks that fit: their count rises with k."""
+        return ranks(bisect(range(count), budget, key=lambda k: least(tree, ranks(k))) - 1)
+
+    bounds = np.unique(np.concatenate(list(squares.values())))[::-1]
+    ones = dict.fromkeys(squares, 1)
+    level = last(
+        lambda k: {b: max(1, int(np.sum(s >= bounds[k - 1]))) for b, s in squares.items()} if k else ones,
+        len(bounds) + 1,
+    )
+    equal = last(lambda k: {b: min(k + 1, len(s)) for b, s in squares.items()}, max(map(len, squares.values())))
+    return [level, ones, equal]
+
+
+def _near(tree: Tree, squares: Mapping[str, np.ndarray], budget: int, ranks: dict[str, int]) -> list[dict[str, int]]:
+    """One bond raised, others lowered for it; or one lowered and another raised as far as that fits."""
+    found = []
+    for b, s in squares.items():
+        if ranks[b] < len(s):
+            found.append(_lowered(tree, squares, budget, {**ranks, b: ranks[b] + 1}, b))
+        for c, t in squares.items() if ranks[b] > 1 else ():
+            other = {**ranks, b: ranks[b] - 1}
+            while c != b and other[c] < len(t) and least(tree, {**other, c: other[c] + 1}) <= budget:
+                other[c] += 1
+            found.append(other)
+    return [_filled(tree, squares, budget, r) for r in found if r is not None]
+
+
+def _lowered(
+    tree: Tree, squares: Mapping[str, np.ndarray], budget: int, ranks: dict[str, int], kept: str
+) -> dict[str, int] | None:
+    """Less for the bonds that lose least a number stored, all but one, until the ranks fit."""
+    ranks = dict(ranks)
+    while (count := least(tree, ranks)) > budget:
+        costs = {
+            b: s[ranks[b] - 1] / (count - least(tree, {**ranks, b: ranks[b] - 1}))
+            for b, s in squares.items()
+            if ranks[b] > 1 and b != kept
+        }
+        if not costs:
+            return None
+        ranks[min(costs, key=lambda b: costs[b])] -= 1
+    return ranks
+
+
+def _filled(tree: Tree, squares: Mapping[str, np.ndarray], budget: int, ranks: dict[str, int]) -> dict[str, int]:
+    """One more for the bond that gains most a number stored, until nothing fits."""
+    ranks = dict(ranks)
+    while True:
+        count, best, gain = least(tree, ranks), None, 0.0
+        for b, s in squares.items():
+            if ranks[b] < len(s):
+                cost = least(tree, {**ranks, b: ranks[b] + 1}) - count
+                if count + cost <= budget and s[ranks[b]] / cost > gain:
+                    best, gain = b, s[ranks[b]] / cost
+        if best is None:
+            return ranks
+        ranks[best] += 1
+
+
+def _useful(tree: Tree, ranks: dict[str, int]) -> dict[str, int]:
+    """No bond larger than the other indices of a node at its end."""
+    ranks, changed = dict(ranks), True
+    while changed:
+        changed = False
+        for node in tree.net.nodes:
+            sizes = {**tree.net.sizes, **ranks}
+            for b in tree.links[node.name].values():
+                others = prod(sizes[i] for i in node.inds if i != b)
+                if ranks[b] > others:
+                    ranks[b], changed = others, True
+                    sizes[b] = others
+    return ranks

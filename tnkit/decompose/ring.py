@@ -1,0 +1,141 @@
+"""Tensor rings by singular values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isqrt, prod, sqrt
+from typing import Any
+
+import numpy as np
+
+from tnkit.builders import chains
+from tnkit.decompose.gauge import check_method
+from tnkit.decompose.ranks import check_budget, check_tol
+from tnkit.decompose.result import Decomposition
+from tnkit.decompose.svd import check_target, size2, sweep
+from tnkit.decompose.truncate import adjoint, cut
+from tnkit.execute import NUMPY
+from tnkit.network import Network
+from tnkit.ops import Ops
+
+__all__ = ["ring_svd"]
+
+
+def ring_svd(
+    x: Any,
+    *,
+    rank: int | Sequence[int] | None = None,
+    tol: float = 0.0,
+    budget: int | None = None,
+    method: str = "auto",
+    ops: Ops = NUMPY,
+) -> Decomposition:
+    """Tensor ring by singular values (Zhao et al. 2016, algorithm 1), cut open at its largest index.
+
+    The largest index against all others is one singular value decomposition, whose values are shared between the bonds on its
+    two sides; what is left is a chain.  The errors are orthogonal, so that a tolerance is kept.  A ring has no best
+    approximation that singular values find: :func:`tnkit.als` from this start may do better.
+
+    Parameters
+    ----------
+    x
+        Array of at least two axes.
+    rank
+        Largest bond sizes ``b0 ... b(n-1)``, ``bk`` left of core k: an int for all, or a sequence.
+    tol
+        Relative Frobenius error that the result keeps.
+    budget
+        Most numbers stored: the largest equal ranks, then single ones raised while they fit and help.
+    method, ops
+        As for :func:`tnkit.tree_svd`.
+
+    Returns
+    -------
+    Decomposition
+        ``tnkit.ring(x.shape, rank=the bonds found)`` and its arrays.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`tnkit.tree_svd`; fewer than two axes.
+    """
+    what = "ring_svd"
+    check_method(method, what)
+    x, tol = check_target(x, what, ops), check_tol(tol, what)
+    net = chains.ring(tuple(x.shape), 1)
+    if budget is not None and (rank is not None or tol):
+        raise ValueError(f"{what}: a budget chooses the ranks; give it alone, without rank or tol")
+    if budget is None:
+        return _cut_open(
+            x, net, None if rank is None else chains.check_rank(rank, len(x.shape), what), tol, method, ops
+        )
+    return _within(x, net, check_budget(budget, what), method, ops)
+
+
+def _within(x: Any, net: Network, budget: int, method: str, ops: Ops) -> Decomposition:
+    total = sum(net.shape)
+    if budget < total:
+        raise ValueError(f"ring_svd: not even ranks of 1 fit a budget of {budget}: they take {total} numbers")
+    best = _cut_open(x, net, (isqrt(budget // total),) * len(net.shape), 0.0, method, ops)
+    while True:
+        # ranks that the array could not use are not stored, so that the others may grow
+        ranks = [best.network.sizes[f"b{k}"] for k in range(len(net.shape))]
+        grown = [[r + (j == k) for j, r in enumerate(ranks)] for k in range(len(ranks))]
+        fits = [g for g in grown if chains.ring(net.shape, g).num_params <= budget]
+        found = [_cut_open(x, net, tuple(g), 0.0, method, ops) for g in fits]
+        better = min(found, key=lambda d: d.error, default=best)
+        if better.error >= best.error * (1 - 1e-9):
+            return best
+        best = better
+
+
+def _cut_open(x: Any, net: Network, caps: Sequence[int] | None, tol: float, method: str, ops: Ops) -> Decomposition:
+    shape, n = net.shape, len(net.shape)
+    total = size2(x, "ring_svd", ops)
+    if not total:
+        caps, tol = (1,) * n, 0.0
+    first = max(range(n), key=lambda k: shape[k])
+    order = [(first + k) % n for k in range(n)]
+    flat = ops.permute(x, tuple(order)).reshape(shape[first], -1)
+    ends = None if caps is None else (caps[first], caps[order[1]])
+    found = cut(flat, None if ends is None else prod(ends), tol**2 * total / (n - 1), total, method, ops)
+    u = ops.like(np.eye(len(flat)), flat) if found.u is None else found.u
+    rest = flat if found.u is None else adjoint(u, ops) @ flat if found.rest is None else found.rest
+    r0, r1 = _shared(u.shape[1], ends or u.shape[1:] * 2)
+    core = ops.permute(_padded(u, r0 * r1, 1, ops).reshape(shape[first], r0, r1), (1, 0, 2))
+    rest = _padded(rest, r0 * r1, 0, ops).reshape(r0, r1, *(shape[k] for k in order[1:]))
+    chain = _chain(net, order, r0, r1)
+    inner = None if caps is None else {f"b{k}": caps[k] for k in order[2:]}
+    kept = total - found.lost
+    share = sqrt(max(tol**2 * total - found.lost, 0.0) / kept) if tol else 0.0
+    parts = sweep(ops.permute(rest, (*range(1, n + 1), 0)), chain, inner, share, None, None, method, ops, "ring_svd")
+    arrays = {f"core_{first}": core, **parts.arrays}
+    methods = dict.fromkeys((f"b{first}", f"b{order[1]}"), found.method) | dict(parts.methods)
+    return Decomposition(
+        chains.ring(shape, [int(arrays[f"core_{k}"].shape[0]) for k in range(n)]),
+        {f"core_{k}": arrays[f"core_{k}"] for k in range(n)},
+        sqrt((found.lost + parts.error**2 * kept) / total) if total else 0.0,
+        {f"b{k}": methods[f"b{k}"] for k in range(n)},
+    )
+
+
+def _shared(k: int, caps: Sequence[int]) -> tuple[int, int]:
+    """Two sizes within ``caps`` whose product is at least ``k``: the least sum, then the least product."""
+    pairs = [(r, -(-k // r)) for r in range(1, min(k, caps[0]) + 1)]
+    return min((p for p in pairs if p[1] <= caps[1]), key=lambda p: (sum(p), prod(p)))
+
+
+def _padded(m: Any, size: int, axis: int, ops: Ops) -> Any:
+    """A matrix with zeros behind it."""
+    if m.shape[axis] == size:
+        return m
+    shape = tuple(size - n if k == axis else n for k, n in enumerate(m.shape))
+    return ops.xp.concatenate([m, ops.zeros(shape, m)], axis)
+
+
+def _chain(net: Network, order: Sequence[int], r0: int, r1: int) -> Network:
+    """The ring less its first core: a chain whose ends are open."""
+    nodes = tuple(net[f"core_{k}"] for k in order[1:])
+    ends = f"b{order[1]}", f"b{order[0]}"
+    sizes = {i: net.sizes[i] for node in nodes for i in node.inds} | {ends[0]: r1, ends[1]: r0}
+    return Network(nodes, (ends[0], *(f"i{k}" for k in order[1:]), ends[1]), sizes)

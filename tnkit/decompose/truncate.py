@@ -1,0 +1,239 @@
+"""One bond: the leading left singular space of a matrix, by the cheapest algorithm that keeps the accuracy asked for.
+
+A decomposition needs an isometry ``u`` whose columns span the leading left singular vectors; the rest is ``u^H m``.  Three
+ways to find it, and what each can resolve:
+
+``gram``
+    Eigenvectors of ``m m^H`` (or of ``m^H m``, then a QR).  One pass over ``m``; squares the singular values, so what is
+    smaller than about sqrt(eps) of the largest is lost.
+``svd``
+    A QR of the long side, LAPACK's SVD of the small factor: full accuracy.
+``randomised``
+    A Gaussian sketch with power iterations (Halko, Martinsson and Tropp 2011), repeated until the energy that it captures
+    stands still: for a rank far below both sides.
+
+``auto`` takes the randomised way for small ranks, else Gram, looks at the error that came out, and does it again more
+accurately (in double precision, ``..64``, or by ``svd``) where that error is too small for the way to resolve.  ``exact`` is
+``auto`` without the randomised way.  Where gradients are wanted it is always ``svd``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tnkit.ops import Ops
+
+__all__ = ["METHODS", "Cut", "adjoint", "cut", "norm2", "orthogonal", "resolution"]
+
+METHODS = ("auto", "exact", "gram", "svd", "randomised")
+
+#: Columns of a sketch beyond the rank.
+_OVER = 10
+#: A power iteration that gains less than this part of what is still lost is the last one.
+_GAIN = 1e-3
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What was kept of a matrix.
+
+    Attributes
+    ----------
+    u
+        Isometry (rows, r); None: all rows are kept as they are.
+    rest
+        (r, columns), ``u^H m``; None where the way did not form it.
+    lost
+        Square of the Frobenius norm of what is not in ``u rest``.
+    method
+        What ran.
+    """
+
+    u: Any
+    rest: Any
+    lost: float
+    method: str
+
+
+def adjoint(m: Any, ops: Ops) -> Any:
+    """Conjugate transpose, a view for real dtypes."""
+    return ops.swap(ops.xp.conj(m))
+
+
+def norm2(x: Any, ops: Ops, piece: int = 1 << 18) -> float:
+    """Square of the Frobenius norm as a Python float, summed without the loss of a long sum in float32."""
+    flat, total = x.reshape(-1), 0.0
+    for k in range(0, flat.shape[0], piece):
+        some = flat[k : k + piece]
+        total += float(ops.numpy(ops.xp.sum(some * some if "complex" not in str(x.dtype) else ops.xp.abs(some) ** 2)))
+    return total
+
+
+def resolution(x: Any) -> float:
+    """The smallest part of the square of a norm that a Gram matrix in this dtype tells from rounding."""
+    return 1e-5 if _single(x) else 2e-14
+
+
+def _single(x: Any) -> bool:
+    return str(x.dtype).endswith(("float32", "complex64"))
+
+
+def orthogonal(m: Any, ops: Ops) -> tuple[Any, Any]:
+    """``m = q r`` with an isometry ``q``; gradients are finite for rank-deficient ``m`` too."""
+    if ops.tracked(m):
+        q, _ = ops.left(m)
+        return q, adjoint(q, ops) @ m
+    q, r = ops.xp.linalg.qr(m)
+    return q, r
+
+
+def cut(m: Any, cap: int | None, allowed: float, total: float, method: str, ops: Ops) -> Cut:
+    """Truncate one matrix.
+
+    Parameters
+    ----------
+    m
+        Matrix (rows, columns).
+    cap
+        Largest rank, or None.
+    allowed
+        Square of the error that may be added.
+    total
+        Square of the norm of the whole tensor: what ``lost`` is small or large beside.
+    method
+        One of :data:`METHODS`; ``exact`` is ``auto`` without ``randomised``.
+    ops
+        Array library.
+    """
+    full = min(m.shape)
+    cap = full if cap is None else min(cap, full)
+    if cap == full and not allowed:
+        if full == m.shape[0]:
+            return Cut(None, None, 0.0, "kept")
+        return Cut(*orthogonal(m, ops), 0.0, "qr")
+    if method == "svd" or ops.tracked(m):
+        return _by_svd(m, cap, allowed, ops)
+    if method in ("gram", "randomised"):
+        return _WAYS[method](m, cap, allowed, False, ops)
+    single, resolved = _single(m), resolution(m) * total
+    ways = ["randomised", "gram"] if method == "auto" and _sketching_pays(m, cap) else ["gram"]
+    lost = np.inf
+    for way in ways:
+        for double in (False, True) if single else (False,):
+            if not double and (lost <= resolved or 0 < allowed <= resolved):
+                continue  # a better way would lose even less than was too little; or rounding would choose the rank
+            found = _WAYS[way](m, cap, allowed, double, ops)
+            lost = found.lost
+            fits = way == "gram" or not allowed or lost <= allowed or found.u.shape[1] == cap
+            if fits and (double or lost > resolved):
+                return found
+    return _by_svd(m, cap, allowed, ops)
+
+
+def _sketching_pays(m: Any, cap: int) -> bool:
+    """Operations of two power iterations beside those of a Gram matrix and its eigenvectors."""
+    short, long, columns = min(m.shape), max(m.shape), cap + _OVER
+    return bool(4 * columns <= short and 14 * columns * long < short * long + 16 * short**2)
+
+
+def _keep(squares: np.ndarray, cap: int, allowed: float) -> tuple[int, float]:
+    """Fewest leading values whose discarded squares sum to at most ``allowed``, at most ``cap``; and that sum."""
+    tails = np.append(np.cumsum(squares[::-1])[::-1], 0.0)  # tails[r]: what is lost when r values are kept
+    r = max(1, min(cap, int(np.sum(tails > allowed)))) if allowed else cap
+    return r, float(tails[r])
+
+
+def _by_svd(m: Any, cap: int, allowed: float, ops: Ops) -> Cut:
+    rows, columns = m.shape
+    if ops.tracked(m) or max(rows, columns) < 2 * min(rows, columns):
+        u, s = ops.left(m)
+    elif rows < columns:  # m^H = q r: m and r^H have the same left singular vectors
+        u, s = ops.left(adjoint(ops.xp.linalg.qr(adjoint(m, ops))[1], ops))
+    else:
+        q, r = ops.xp.linalg.qr(m)
+        u, s = ops.left(r)
+        u = q @ u
+    r, lost = _keep(np.asarray(ops.numpy(s), np.float64) ** 2, cap, allowed)
+    return _cut(u[:, :r], lost, "svd")
+
+
+def _cut(u: Any, lost: float, method: str) -> Cut:
+    """All rows kept, or ``u``: never a basis of the whole space where the given one does."""
+    if u.shape[0] == u.shape[1]:
+        return Cut(None, None, 0.0, "kept")
+    return Cut(u, None, lost, method)
+
+
+def _by_gram(m: Any, cap: int, allowed: float, double: bool, ops: Ops) -> Cut:
+    wide = m.shape[0] <= m.shape[1]
+    side, name = m if wide else adjoint(m, ops), "gram64" if double else "gram"
+    values, vectors = ops.xp.linalg.eigh(_gram(side, double, ops))
+    squares = _falling(values, ops)
+    noise = 0.0 if double else 0.05 * resolution(m) * float(squares.sum())  # of the small eigenvalues: on the safe side
+    r, lost = _keep(squares, cap, allowed - noise if allowed else 0.0)
+    vectors = ops.xp.flip(vectors[:, -r:], (1,))
+    if double:
+        vectors = ops.cast(vectors, _name(m))
+    if wide:
+        return _cut(vectors, lost, name)
+    u, upper = ops.xp.linalg.qr(m @ vectors)
+    return Cut(u, upper @ adjoint(vectors, ops), lost, name)
+
+
+def _gram(m: Any, double: bool, ops: Ops, piece: int = 1 << 20) -> Any:
+    """``m m^H``; in double precision piece by piece, so that ``m`` is never there twice."""
+    if not double:
+        return m @ adjoint(m, ops)
+    step, total = max(1, piece // m.shape[0]), None
+    for k in range(0, m.shape[1], step):
+        some = ops.cast(m[:, k : k + step], _double(m))
+        total = some @ adjoint(some, ops) if total is None else total + some @ adjoint(some, ops)
+    return total
+
+
+def _randomised(m: Any, cap: int, allowed: float, double: bool, ops: Ops) -> Cut:
+    given = m
+    if double:
+        m = ops.cast(m, _double(m))
+    size, columns, lost = norm2(m, ops), min(cap + _OVER, *m.shape), np.inf
+    sketch = ops.like(np.random.default_rng(0).standard_normal((m.shape[0], columns)), m)
+    for _ in range(12):
+        sketch = ops.xp.linalg.qr(m @ (adjoint(m, ops) @ sketch))[0]
+        rest = adjoint(sketch, ops) @ m
+        values, vectors = ops.xp.linalg.eigh(rest @ adjoint(rest, ops))
+        squares = _falling(values, ops)
+        before, lost = lost, max(size - float(squares[:cap].sum()), 0.0)
+        if lost > (1 - _GAIN) * before:
+            break
+    r, _ = _keep(np.append(squares, max(size - float(squares.sum()), 0.0)), cap, allowed)
+    vectors = ops.xp.flip(vectors[:, -r:], (1,))
+    u, rest = sketch @ vectors, adjoint(vectors, ops) @ rest
+    lost = _left(m, u, rest, ops)
+    if double:
+        u, rest = ops.cast(u, _name(given)), ops.cast(rest, _name(given))
+    return Cut(u, rest, lost, "randomised64" if double else "randomised")
+
+
+def _left(m: Any, u: Any, rest: Any, ops: Ops, piece: int = 1 << 20) -> float:
+    """Square of the norm of ``m - u rest``: a difference of norms would be lost in rounding."""
+    step = max(1, piece // m.shape[0])
+    return sum(norm2(m[:, k : k + step] - u @ rest[:, k : k + step], ops) for k in range(0, m.shape[1], step))
+
+
+_WAYS = {"gram": _by_gram, "randomised": _randomised}
+
+
+def _falling(values: Any, ops: Ops) -> np.ndarray:
+    """Eigenvalues of a Gram matrix, largest first, none negative."""
+    return np.maximum(np.asarray(ops.numpy(values), np.float64)[::-1], 0.0)
+
+
+def _name(x: Any) -> str:
+    return str(x.dtype).removeprefix("torch.")
+
+
+def _double(x: Any) -> str:
+    return "complex128" if "complex" in str(x.dtype) else "float64"
