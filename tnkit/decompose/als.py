@@ -15,7 +15,7 @@ from tnkit.decompose.fitting import Problem, alternate, double_name, dtype_name,
 from tnkit.decompose.ranks import check_tol
 from tnkit.decompose.result import Decomposition
 from tnkit.decompose.structure import check_multilinear
-from tnkit.decompose.svd import check_target
+from tnkit.decompose.svd import check_target, size2
 from tnkit.execute import NUMPY, check_arrays, run
 from tnkit.network import Network, Node
 from tnkit.ops import Ops
@@ -23,8 +23,8 @@ from tnkit.plan import plan
 
 __all__ = ["als", "project"]
 
-#: Up to this many unknowns a Gauss-Newton step costs no more than some sweeps (its system takes n^3 / 3 multiply-adds).
-_UNKNOWNS = 1200
+#: Multiply-adds that Gauss-Newton steps may take: all of one start among others, all of the last run (some ten seconds).
+_WORK_START, _WORK = 5e9, 6e10
 #: Up to this many nodes: a step contracts an environment of every two of them.
 _NODES = 16
 #: Three sweeps that lower the error by less than this part of it crawl.
@@ -42,7 +42,7 @@ def als(
     """Fit a network to an array by alternating least squares (Kolda and Bader 2009, section 3.4, for any network).
 
     One node at a time is set to the best array for the others, from its environment.  Where that crawls and the arrays are
-    small (1200 numbers), Levenberg-Marquardt steps on all nodes take over; where they are large, sweeps are extrapolated.
+    small (2000 numbers), Levenberg-Marquardt steps on all nodes take over; where they are large, sweeps are extrapolated.
 
     Parameters
     ----------
@@ -190,30 +190,39 @@ def search(
         Relative error and arrays.
     """
     found: list[tuple[float, Problem]] = []
-    short = sweeps
+    short, pull = sweeps, 0.0
     for arrays in starts:
         problem = Problem(net, arrays, goal.net, goal.arrays, goal.size, goal.error, ops)
         if count > 1:
-            short = min(sweeps, _short(problem.unknowns))
-        found.append((improve(problem, short, tol, ridge, _PULL)[-1], problem))
+            jumps = _newton_steps(problem, _WORK_START)
+            short, pull = min(sweeps, 120 if jumps else 12), 0.0 if jumps else _PULL
+            jumps = min(jumps, short)
+        else:
+            jumps = _newton_steps(problem, _WORK)
+        found.append((improve(problem, short, jumps, tol, ridge, _PULL)[-1], problem))
         found = sorted(found, key=lambda f: f[0])[:2]
         if found[0][0] <= max(tol, _resolved(problem.narrow)):
             break
         if len(found) > 1 and found[1][0] <= found[0][0] * (1 + _SAME):
             break
     error, problem = found[0]
-    if short < sweeps:
-        error = improve(problem, sweeps - short, tol, ridge, 0.0)[-1]
+    left = sweeps - short
+    if pull and left > 0:  # steps are dear here: only where sweeps do not get there
+        errors = improve(problem, min(left, 60), 0, tol, ridge, pull)
+        error, left = errors[-1], left - 60 if len(errors) > 60 else 0
+    if left > 0:
+        error = improve(problem, left, _newton_steps(problem, _WORK), tol, ridge, pull)[-1]
     return error, problem.arrays
 
 
-def _short(unknowns: int) -> int:
-    """Sweeps of a start that is to be compared with others: many where they are cheap."""
-    return min(120, max(24, 40_000 // unknowns)) if unknowns <= _UNKNOWNS else 12
+def _newton_steps(problem: Problem, work: float) -> int:
+    """Gauss-Newton steps that this many multiply-adds pay for (a system takes n^3 / 3); too few to be of use are none."""
+    steps = int(3 * work / problem.unknowns**3)
+    return steps if steps >= 24 and len(problem.nodes) <= _NODES else 0
 
 
-def improve(problem: Problem, sweeps: int, tol: float, ridge: float, pull: float) -> list[float]:
-    """Lower a problem's error by sweeps, then by Gauss-Newton steps where they crawl and the problem is small.
+def improve(problem: Problem, sweeps: int, jumps: int, tol: float, ridge: float, pull: float) -> list[float]:
+    """Lower a problem's error by sweeps; where they crawl, by Gauss-Newton steps, at most ``jumps``.
 
     Returns
     -------
@@ -222,15 +231,14 @@ def improve(problem: Problem, sweeps: int, tol: float, ridge: float, pull: float
     """
     tol = max(tol, _resolved(problem.narrow))
     errors, stride = [problem.error()], 1.0
-    small = problem.unknowns <= _UNKNOWNS and len(problem.nodes) <= _NODES
     while len(errors) <= sweeps and errors[-1] > tol and not stalled(errors, 1e-6):
         before = dict(problem.arrays)
         for node in problem.order if len(errors) % 2 else reversed(problem.order):
             alternate(problem, node, ridge * min(1.0, errors[-1]))
         errors.append(problem.error())
-        if small and stalled(errors, _CRAWL, 3):
-            return errors + gauss_newton(problem, sweeps + 1 - len(errors), tol, pull)
-        if not small and len(errors) > 3:
+        if jumps and stalled(errors, _CRAWL, 3):
+            return errors + gauss_newton(problem, min(jumps, sweeps + 1 - len(errors)), tol, pull)
+        if not jumps and len(errors) > 3:
             stride = _extrapolate(problem, before, errors, stride)
     return errors
 
@@ -320,6 +328,7 @@ def check_options(net: Network, what: str, sweeps: int, tol: float, ridge: float
 def checked(x: Any, what: str, ops: Ops) -> Any:
     """A target in floating point; see :func:`als` for what is refused."""
     x = check_target(x, what, ops)
+    size2(x, what, ops)  # refuses what is not finite
     if ops.tracked(x):
         raise ValueError(f"{what}: x requires a gradient, which does not pass through iterations; detach it")
     return x

@@ -151,7 +151,7 @@ def _polished(x: Any, factors: list[Any], tol: float, sweeps: int, ops: Ops) -> 
     goal: Goal = dense(x, net, ops)
     arrays = {f"factor_{k}": f for k, f in enumerate(factors)}
     problem = Problem(net, arrays, goal.net, goal.arrays, goal.size, goal.error, ops)
-    error = improve(problem, sweeps, tol, 1e-3, 0.0)[-1]
+    error = improve(problem, sweeps, 0, tol, 1e-3, 0.0)[-1]
     return _even([problem.arrays[f"factor_{k}"] for k in range(len(factors))], ops), error
 
 
