@@ -38,6 +38,14 @@ class Ops:
         ``spread(a, b)``: a matrix ``(n, k)`` times each of a batch ``(f, k, g)``.
     group
         ``group(step, operands)``: run a :class:`~tnkit.lower.Group`.
+    left
+        ``left(m)``: left singular vectors and singular values of a matrix, thin and falling, with finite gradients.
+    cast
+        ``cast(x, "float64")``: another dtype, by its name.
+    numpy
+        ``numpy(x)``: the values as a numpy array, where a rank or an error is decided.
+    tracked
+        ``tracked(x)``: whether a gradient may be asked through what is made of ``x``.
     own
         The library's own version of an activation, by name, where it is faster.
     mixes
@@ -50,14 +58,6 @@ class Ops:
         Where it is found, ``"tnkit.execute:NUMPY"``, so that other processes use theirs.
     folds
         Whether ``matmul`` reads a tensor times a matrix or a vector as one product, not as a batch of them.
-    left
-        ``left(m)``: left singular vectors and singular values of a matrix, thin and falling, with finite gradients.
-    cast
-        ``cast(x, "float64")``: another dtype, by its name.
-    numpy
-        ``numpy(x)``: the values as a numpy array, where a rank or an error is decided.
-    tracked
-        ``tracked(x)``: whether a gradient may be asked through what is made of ``x``.
     key
         A number of its own, by which code written for it is found.
     """
@@ -70,16 +70,16 @@ class Ops:
     zeros: Callable[[tuple[int, ...], Any], Any]
     spread: Callable[[Any, Any], Any]
     group: Callable[[Group, list[Any]], Any]
+    left: Callable[[Any], tuple[Any, Any]]
+    cast: Callable[[Any, str], Any]
+    numpy: Callable[[Any], np.ndarray]
+    tracked: Callable[[Any], bool]
     own: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     mixes: bool = False
     array: type | tuple[type, ...] = object
     methods: Mapping[str, str] = field(default_factory=dict)
     home: str = ""
     folds: bool = False
-    left: Callable[[Any], tuple[Any, Any]] = lambda m: np.linalg.svd(m, full_matrices=False)[:2]
-    cast: Callable[[Any, str], Any] = lambda x, dtype: x.astype(dtype)
-    numpy: Callable[[Any], np.ndarray] = np.asarray
-    tracked: Callable[[Any], bool] = lambda x: False
     key: int = field(default_factory=count().__next__, init=False)
 
     def __reduce__(self) -> tuple[Any, tuple[str]]:
