@@ -156,7 +156,9 @@ figure.savefig(OUT / "31_pictures.png", dpi=120)
 full = tk.tt_svd(multi)
 entropies = tk.bond_entropy(*full)
 figure, ax = plt.subplots(figsize=(6, 3.8), constrained_layout=True)
-for (bond, values), label in zip(tk.bond_spectrum(*full).items(), ("block | rest", "scales apart", "colour | rest"), strict=True):
+for (bond, values), label in zip(
+    tk.bond_spectrum(*full).items(), ("block | rest", "scales apart", "colour | rest"), strict=True
+):
     ax.semilogy(values / values[0], label=f"{label}: entropy {entropies[bond]:.2f}")
     assert np.isclose((values**2).sum(), (multi**2).sum())  # every cut has the whole weight
 ax.set(xlabel="number", ylabel="singular value, largest = 1")

@@ -25,6 +25,8 @@ __all__ = ["als", "project"]
 
 #: Multiply-adds that Gauss-Newton steps may take: all of one start among others, all of the last run (some ten seconds).
 _WORK_START, _WORK = 5e9, 6e10
+#: Sweeps before steps that are dear.
+_SWEEPS = 60
 #: Up to this many nodes: a step contracts an environment of every two of them.
 _NODES = 16
 #: Three sweeps that lower the error by less than this part of it crawl.
@@ -137,19 +139,20 @@ def project(
     def error(arrays: dict[str, Any]) -> float:
         return max(float(distance(target, full, net, arrays, ops=ops)) / size, hidden)
 
-    dtype = str(np.result_type(*(n if n.startswith(("float", "complex")) else "float32" for n in names)))
-    found = _fit("project", net, arrays, Goal(target, full, size, error), sweeps, tol, ridge, restarts, seed, ops)
-    return _cast(found, dtype, ops)
+    dtype = str(np.result_type(*(n if n.startswith(("float", "complex")) else "float32" for n in names), "float32"))
+    goal = Goal(target, full, size, error, dtype)
+    return _fit("project", net, arrays, goal, sweeps, tol, ridge, restarts, seed, ops)
 
 
 @dataclass(frozen=True)
 class Goal:
-    """What is fitted: a network, its norm, and how the relative error of other arrays is measured."""
+    """What is fitted: a network, its norm, how the relative error of arrays is measured, the dtype of the result."""
 
     net: Network
     arrays: dict[str, Any]
     size: float
     error: Callable[[dict[str, Any]], float]
+    dtype: str
 
 
 def dense(x: Any, net: Network, ops: Ops) -> Goal:
@@ -161,22 +164,52 @@ def dense(x: Any, net: Network, ops: Ops) -> Goal:
         return float(ops.xp.linalg.norm((x - made).reshape(-1))) / size
 
     one = Network((Node("x", net.output),), net.output, {i: net.sizes[i] for i in net.output})
-    return Goal(one, {"x": x}, size, error)
+    return Goal(one, {"x": x}, size, error, narrow)
 
 
 def _fit(
     what: str, net: Network, given: Mapping[str, Any] | None, goal: Goal,
     sweeps: int, tol: float, ridge: float, restarts: int, seed: int, ops: Ops,
 ) -> Decomposition:  # fmt: skip
-    starts = _Starts(what, net, dict(given or {}), goal, seed, ops)
-    if not net.parameters or not goal.size:
-        arrays = starts.arrays(0)
-        if net.parameters:  # a target of zeros
-            arrays[net.parameters[0]] = 0 * arrays[net.parameters[0]]
-        return starts.finished(arrays, 0.0 if not goal.size else goal.error(arrays))
-    count = 1 if starts.given else restarts
-    error, arrays = search(net, goal, map(starts.arrays, range(count)), count, sweeps, tol, ridge, ops)
-    return starts.finished(arrays, error)
+    like = next(iter(goal.arrays.values()))
+    like = ops.cast(ops.zeros((1,), like), double_name(like))
+    given = dict(given or {})
+    full = _start(what, net, given, like, ops)
+    fixed = {n: ops.numpy(a) for n, a in full.items() if n not in net.parameters}
+
+    def drawn(k: int) -> dict[str, Any]:
+        std = goal.size / sqrt(prod(net.shape)) or 1.0
+        made = init.normal(net, seed=seed + k, std=std, dtype=dtype_name(like), arrays=fixed)
+        return full | {n: ops.like(made[n], like) for n in net.parameters}
+
+    if not net.parameters or not goal.size:  # nothing to find, or zeros, which are what all arrays are so far
+        arrays, error = full, goal.error(full) if goal.size else 0.0
+        if net.parameters and not goal.size:
+            arrays = full | {n: 0 * full[n] for n in net.parameters}
+    elif given.keys() & set(net.parameters):
+        error, arrays = search(net, goal, [full], 1, sweeps, tol, ridge, ops)
+    else:
+        error, arrays = search(net, goal, map(drawn, range(restarts)), restarts, sweeps, tol, ridge, ops)
+    made = {n: ops.cast(arrays[n], goal.dtype) if n in net.parameters else given.get(n) for n in net.array_shapes}
+    methods = {node.name: "als" for node in net.nodes if isinstance(node, Node) and not node.fixed}
+    return Decomposition(net, {n: a for n, a in made.items() if a is not None}, error, methods)
+
+
+def _start(what: str, net: Network, given: Mapping[str, Any], like: Any, ops: Ops) -> dict[str, Any]:
+    """All arrays in double precision: those given, constants, and zeros for those that are to be drawn."""
+    missing = [n for n in net.parameters if n not in given]
+    if missing and len(missing) < len(net.parameters):
+        there = next(n for n in net.parameters if n in given)
+        raise KeyError(f"{what}: a start has all arrays or none; {there!r} is there, {missing[0]!r} is not")
+    zeros = {n: ops.zeros(net.array_shapes[n], like) for n in missing}
+    wide = dict(given)
+    for name, a in given.items():
+        if isinstance(a, ops.array) and hasattr(a, "dtype"):  # what is not is named below
+            _check_array(name, a, what, ops)
+            if "complex" in dtype_name(a) and "complex" not in dtype_name(like):
+                raise ValueError(f"{what}: array {name!r} is {dtype_name(a)}, but the target is real")
+            wide[name] = ops.cast(a, dtype_name(like))
+    return check_arrays(net, {**zeros, **wide}, ops)
 
 
 def search(
@@ -190,16 +223,11 @@ def search(
         Relative error and arrays.
     """
     found: list[tuple[float, Problem]] = []
-    short, pull = sweeps, 0.0
     for arrays in starts:
         problem = Problem(net, arrays, goal.net, goal.arrays, goal.size, goal.error, ops)
-        if count > 1:
-            jumps = _newton_steps(problem, _WORK_START)
-            short, pull = min(sweeps, 120 if jumps else 12), 0.0 if jumps else _PULL
-            jumps = min(jumps, short)
-        else:
-            jumps = _newton_steps(problem, _WORK)
-        found.append((improve(problem, short, jumps, tol, ridge, _PULL)[-1], problem))
+        cheap = _newton_steps(problem, _WORK_START)
+        short = min(sweeps, 120 if cheap else 12) if count > 1 else 0
+        found.append((improve(problem, short, min(cheap, short), tol, ridge, _PULL)[-1], problem))
         found = sorted(found, key=lambda f: f[0])[:2]
         if found[0][0] <= max(tol, _resolved(problem.narrow)):
             break
@@ -207,10 +235,11 @@ def search(
             break
     error, problem = found[0]
     left = sweeps - short
-    if pull and left > 0:  # steps are dear here: only where sweeps do not get there
-        errors = improve(problem, min(left, 60), 0, tol, ridge, pull)
-        error, left = errors[-1], left - 60 if len(errors) > 60 else 0
+    if not cheap and left:  # steps are dear: only where sweeps do not get there
+        errors = improve(problem, min(left, _SWEEPS), 0, tol, ridge, 0.0)
+        error, left = errors[-1], left - _SWEEPS if len(errors) > _SWEEPS else 0
     if left > 0:
+        pull = 0.0 if cheap and count > 1 else _PULL
         error = improve(problem, left, _newton_steps(problem, _WORK), tol, ridge, pull)[-1]
     return error, problem.arrays
 
@@ -255,62 +284,7 @@ def _extrapolate(problem: Problem, before: dict[str, Any], errors: list[float], 
     return min(1.6 * stride, 50.0)
 
 
-# -- starts and ends ------------------------------------------------------------------------------------------------
-class _Starts:
-    """The arrays to begin with, given or drawn, in double precision; and how results are handed back."""
-
-    def __init__(self, what: str, net: Network, given: dict[str, Any], goal: Goal, seed: int, ops: Ops) -> None:
-        self.net, self.seed, self.ops = net, seed, ops
-        self.narrow = dtype_name(next(iter(goal.arrays.values())))
-        like = next(iter(goal.arrays.values()))
-        wide = double_name(like)
-        self.like, self.wide = ops.cast(ops.zeros((1,), like), wide), wide
-        self.rms = goal.size / sqrt(prod(net.shape))
-        self.fixed = given
-        wanted = [n for n in net.parameters if n in given]
-        self.given = bool(wanted)
-        if wanted and len(wanted) < len(net.parameters):
-            missing = next(n for n in net.parameters if n not in given)
-            raise KeyError(f"{what}: a start has all arrays or none; {wanted[0]!r} is there, {missing!r} is not")
-        for name, a in given.items():
-            _check_array(name, a, what, ops)
-            if "complex" in dtype_name(a) and wide == "float64":
-                raise ValueError(f"{what}: array {name!r} is {dtype_name(a)}, but the target is real")
-        self.shared = {n: ops.cast(a, wide) for n, a in given.items()}
-        if not self.given:
-            self.shared |= {n: ops.like(a, self.like) for n, a in self._drawn(0).items()}
-        self.shared = check_arrays(net, self.shared, ops)
-        self.shared = {n: ops.like(a, self.like) if isinstance(a, np.ndarray) else a for n, a in self.shared.items()}
-
-    def _drawn(self, k: int) -> dict[str, np.ndarray]:
-        fixed = {n: self.ops.numpy(a) for n, a in self.fixed.items()}
-        for name in (n for n, s in self.net.array_shapes.items() if n in fixed and tuple(fixed[n].shape) != s):
-            del fixed[name]  # check_arrays names it
-            break
-        drawn = init.normal(self.net, seed=self.seed + k, std=self.rms or 1.0, dtype=self.wide, arrays=fixed)
-        return {n: drawn[n] for n in self.net.parameters}
-
-    def arrays(self, k: int) -> dict[str, Any]:
-        """The k-th start."""
-        if self.given or k == 0:
-            return dict(self.shared)
-        return self.shared | {n: self.ops.like(a, self.like) for n, a in self._drawn(k).items()}
-
-    def finished(self, arrays: dict[str, Any], error: float) -> Decomposition:
-        """The result in the target's dtype; arrays that were given fixed are handed back as they came."""
-        sought = set(self.net.parameters)
-        made = {n: self.ops.cast(arrays[n], self.narrow) for n in self.net.array_shapes if n in sought}
-        made |= {n: a for n, a in self.fixed.items() if n not in sought}
-        methods = {n.name: "als" for n in self.net.nodes if isinstance(n, Node) and n.array in sought}
-        return Decomposition(self.net, made, error, methods)
-
-
-def _cast(found: Decomposition, dtype: str, ops: Ops) -> Decomposition:
-    sought = set(found.network.parameters)
-    arrays = {n: ops.cast(a, dtype) if n in sought else a for n, a in found.arrays.items()}
-    return Decomposition(found.network, arrays, found.error, found.methods)
-
-
+# -- checks -----------------------------------------------------------------------------------------------------------
 def _resolved(dtype: str) -> float:
     """Relative error that is rounding in this dtype."""
     return 2e-7 if dtype in ("float32", "complex64") else 1e-12

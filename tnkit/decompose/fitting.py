@@ -29,6 +29,8 @@ Arrays = dict[str, Any]
 #: Least weight of the old array in a step, relative to the mean of the normal matrix's diagonal: keeps solvable what is
 #: singular because a bond is larger than it needs to be.
 _FLOOR = 1e-13
+#: Gauss-Newton steps in which the arrays' own norm counts, half as much in each.
+_PULLS = 30
 
 
 def dtype_name(x: Any) -> str:
@@ -262,8 +264,8 @@ def gauss_newton(problem: Problem, steps: int, tol: float, pull: float) -> list[
     tol
         Relative error at which to stop.
     pull
-        Weight of the arrays' own norm in what is lowered, relative to the target's and halved at each step: it keeps terms
-        from growing against each other, in which plain steps crawl.
+        Weight of the arrays' own norm in what is lowered, relative to the target's, and halved at each of the first steps:
+        it keeps terms from growing against each other, in which plain steps crawl.
 
     Returns
     -------
@@ -271,25 +273,25 @@ def gauss_newton(problem: Problem, steps: int, tol: float, pull: float) -> list[
         The least error so far, after each step.
     """
     _balance(problem)
-    state = problem.error(), dict(problem.arrays)
-    best, errors = state, [state[0]]
-    weight = pull * problem.size**2 / problem.mass(state[1])
-    least, damping = weight * 1e-9, 1e-3
-    while len(errors) <= steps and errors[-1] > tol and (weight or not stalled(errors, 1e-7)):
-        found = _damped(problem, state, weight, damping)
-        if found is None and not weight:
+    best = state = problem.error(), dict(problem.arrays)
+    weight = pull * problem.size**2 / max(problem.mass(state[1]), 1e-300)
+    pulls = [weight / 2**k for k in range(_PULLS if pull else 0)]
+    errors, damping = [state[0]], 1e-3
+    for k in range(steps):
+        weight = pulls[k] if k < len(pulls) else 0.0
+        if errors[-1] <= tol or (not weight and stalled(errors[len(pulls) :], 1e-7)):
             break
-        if found is not None:
-            state, damping = found
-            problem.set_all(state[1])
-            best = min(best, state, key=lambda s: s[0])
-            damping = max(damping / 5, 1e-12)
-        errors.append(best[0])
-        weight = weight / 2 if weight > 2 * least else 0.0
-        if not weight and pull and state[0] > best[0]:
+        if k == len(pulls) and state[0] > best[0]:
             state = best  # the pull led nowhere
             problem.set_all(state[1])
-        pull = pull if weight else 0.0
+        found = _damped(problem, state, weight, damping)
+        if found is not None:
+            state, damping = found[0], max(found[1] / 5, 1e-12)
+            problem.set_all(state[1])
+            best = min(best, state, key=lambda s: s[0])
+        elif not weight:
+            break
+        errors.append(best[0])
     if state[0] > best[0]:
         problem.set_all(best[1])
     return errors
@@ -311,9 +313,8 @@ def _damped(
         step = ops.xp.linalg.solve(matrix + ops.xp.diag(held), gradient)
         moved = dict(arrays)
         for k, n in enumerate(nodes):
-            moved[problem.nodes[n].array] = problem.array(n) + step[ends[k] : ends[k + 1]].reshape(
-                problem.array(n).shape
-            )
+            old = problem.array(n)
+            moved[problem.nodes[n].array] = old + step[ends[k] : ends[k + 1]].reshape(tuple(old.shape))
         error = problem.measure(moved)
         if (error * problem.size) ** 2 + weight * problem.mass(moved) < now:
             return (error, moved), damping
