@@ -27,11 +27,19 @@ from tnkit.builders import (
 from tnkit.decompose import (
     DECOMPOSITIONS,
     Decomposition,
+    add,
+    als,
     bond_entropy,
     bond_spectrum,
     canonicalize,
+    cp_als,
+    distance,
+    environment,
+    inner,
     low_rank_svd,
     mpo_svd,
+    norm,
+    project,
     ring_svd,
     round,
     tree_svd,
@@ -52,9 +60,11 @@ from tnkit.shapes import detensorize, tensorize
 __version__ = "0.1.0"
 
 __all__ = [
-    "ACTIVATIONS", "BUILDERS", "DECOMPOSITIONS", "EXAMPLES", "NUMPY", "OPTIMIZERS", "Decomposition", "Elementwise", "Network",
-    "Node", "Ops", "Plan", "Rates", "adtn", "bond_entropy", "bond_spectrum", "brick_wall", "calibrate", "canonicalize", "check_arrays", "contract", "cp", "detensorize", "draw", "from_arrays", "from_einsum",
-    "from_graph", "from_json", "from_tensornetwork", "init", "load", "low_rank", "low_rank_svd", "mera", "mpo", "mpo_svd", "mps", "peps", "plan",
-    "ring", "ring_svd", "round", "run", "save", "tensorize", "testing", "to_einsum", "to_graph", "to_json", "to_svg", "to_tensornetwork", "tree", "tree_svd", "tt",
-    "tt_svd", "tucker", "tucker_svd",
+    "ACTIVATIONS", "BUILDERS", "DECOMPOSITIONS", "EXAMPLES", "NUMPY", "OPTIMIZERS", "Decomposition", "Elementwise",
+    "Network", "Node", "Ops", "Plan", "Rates", "add", "adtn", "als", "bond_entropy", "bond_spectrum", "brick_wall",
+    "calibrate", "canonicalize", "check_arrays", "contract", "cp", "cp_als", "detensorize", "distance", "draw",
+    "environment", "from_arrays", "from_einsum", "from_graph", "from_json", "from_tensornetwork", "init", "inner",
+    "load", "low_rank", "low_rank_svd", "mera", "mpo", "mpo_svd", "mps", "norm", "peps", "plan", "project", "ring",
+    "ring_svd", "round", "run", "save", "tensorize", "testing", "to_einsum", "to_graph", "to_json", "to_svg",
+    "to_tensornetwork", "tree", "tree_svd", "tt", "tt_svd", "tucker", "tucker_svd",
 ]  # fmt: skip

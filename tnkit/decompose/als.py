@@ -1,0 +1,317 @@
+"""Fitting any multilinear network to a target: alternating least squares, with Gauss-Newton steps where it crawls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from math import prod, sqrt
+from typing import Any
+
+import numpy as np
+
+from tnkit import init
+from tnkit.decompose.algebra import distance, norm, resolves
+from tnkit.decompose.fitting import Problem, alternate, double_name, dtype_name, gauss_newton, stalled
+from tnkit.decompose.ranks import check_tol
+from tnkit.decompose.result import Decomposition
+from tnkit.decompose.structure import check_multilinear
+from tnkit.decompose.svd import check_target, size2
+from tnkit.execute import NUMPY, check_arrays, run
+from tnkit.network import Network, Node
+from tnkit.ops import Ops
+from tnkit.plan import plan
+
+__all__ = ["als", "project"]
+
+#: Multiply-adds that Gauss-Newton steps may take: all of one start among others, all of the last run (some ten seconds).
+_WORK_START, _WORK = 5e9, 6e10
+#: Sweeps before steps that are dear.
+_SWEEPS = 60
+#: Up to this many nodes: a step contracts an environment of every two of them.
+_NODES = 16
+#: Three sweeps that lower the error by less than this part of it crawl.
+_CRAWL = 0.1
+#: Two starts whose errors differ by less than this part have found the same minimum, taken for the least there is.
+_SAME = 1e-6
+#: Weight of the arrays' norm when Gauss-Newton steps begin: large enough to leave swamps, too small to lead to zero.
+_PULL = 0.3
+
+
+def als(
+    x: Any, net: Network, arrays: Mapping[str, Any] | None = None, *, sweeps: int = 300, tol: float = 0.0,
+    ridge: float = 1e-3, restarts: int = 8, seed: int = 0, ops: Ops = NUMPY,
+) -> Decomposition:  # fmt: skip
+    """Fit a network to an array by alternating least squares (Kolda and Bader 2009, section 3.4, for any network).
+
+    One node at a time is set to the best array for the others, from its environment.  Where that crawls and the arrays are
+    small (2000 numbers), Levenberg-Marquardt steps on all nodes take over; where they are large, sweeps are extrapolated.
+
+    Parameters
+    ----------
+    x
+        Array of shape ``net.shape``, real or complex.
+    net
+        Any multilinear network: loops, hyperedges, traces, open indices on several nodes, fixed nodes.
+    arrays
+        Its fixed arrays (constants may be left out).  Those of the other nodes are the start: all of them or none.
+    sweeps
+        Most sweeps over the nodes and Gauss-Newton steps of the final run.
+    tol
+        Relative error that is good enough: the search ends there.
+    ridge
+        Weight of a node's old array in its step, times the error so far: lowered as the search converges, so that it biases
+        nothing.
+    restarts
+        Starts (seeds ``seed``, ``seed + 1``, ...) of which the best after a short run is continued, when none is given.
+    seed
+        Of the starts (:func:`tnkit.init.normal`).
+    ops
+        The array library.
+
+    Returns
+    -------
+    Decomposition
+        ``net`` and all its arrays but constants, given fixed ones as they are and the others in the dtype and on the device
+        of ``x``; the error is measured entry by entry.
+
+    Raises
+    ------
+    TypeError
+        No Network, or an array of another library.
+    KeyError
+        A fixed array, or some of a start, that is missing.
+    ValueError
+        A nonlinear or tied node; another shape than the network's (the index is named); no entries, or some not finite; a
+        negative ``tol`` or ``ridge``, fewer than one sweep or start; an array that requires a gradient.
+    """
+    x = checked(x, "als", ops)
+    check_options(net, "als", sweeps, tol, ridge, restarts)
+    for i, n in zip(net.output, x.shape, strict=False):
+        if n != net.sizes[i]:
+            raise ValueError(f"als: x has size {n} along index {i!r} (shape {tuple(x.shape)}), the network {net.shape}")
+    if len(x.shape) != len(net.output):
+        raise ValueError(f"als: x has shape {tuple(x.shape)}, the network {net.shape} (indices {net.output})")
+    return _fit("als", net, arrays, dense(x, net, ops), sweeps, tol, ridge, restarts, seed, ops)
+
+
+def project(
+    target: Network, target_arrays: Mapping[str, Any], net: Network, arrays: Mapping[str, Any] | None = None, *,
+    sweeps: int = 300, tol: float = 0.0, ridge: float = 1e-3, restarts: int = 8, seed: int = 0, ops: Ops = NUMPY,
+) -> Decomposition:  # fmt: skip
+    """Fit a network to another one, neither tensor being formed: :func:`als` with a target that has nodes.
+
+    Parameters
+    ----------
+    target, target_arrays
+        A multilinear network (ties are no matter) and its arrays; output indices are matched by position.
+    net, arrays, sweeps, tol, ridge, restarts, seed, ops
+        As for :func:`als`.
+
+    Returns
+    -------
+    Decomposition
+        As of :func:`als`, in the dtype of the target's arrays.  The error is :func:`distance`'s: right to rounding for two
+        trees of one structure and for small shapes; for others never below 1.5e-8, what inner products resolve.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        As :func:`als`; a target of another shape, a nonlinear target.
+    """
+    check_options(net, "project", sweeps, tol, ridge, restarts)
+    check_multilinear(target, "project (target)", tied=True)
+    if len(target.output) != len(net.output):
+        raise ValueError(f"project: the target has shape {target.shape}, the network {net.shape}")
+    for i, j in zip(target.output, net.output, strict=True):
+        if target.sizes[i] != net.sizes[j]:
+            raise ValueError(
+                f"project: the target's index {i!r} has size {target.sizes[i]}, the network's {j!r} {net.sizes[j]}"
+            )
+    full = check_arrays(target, target_arrays, ops)
+    for n, a in full.items():
+        _check_array(n, a, "project", ops)
+    names = [dtype_name(a) for a in full.values()]
+    wide = "complex128" if any("complex" in n for n in names) else "float64"
+    full = {n: ops.cast(a, wide) for n, a in full.items()}
+    size = float(norm(target, full, ops=ops))
+    hidden = 0.0 if resolves(target, net) else 1.5e-8  # what inner products in double precision do not show
+
+    def error(arrays: dict[str, Any]) -> float:
+        return max(float(distance(target, full, net, arrays, ops=ops)) / size, hidden)
+
+    dtype = str(np.result_type(*(n if n.startswith(("float", "complex")) else "float32" for n in names), "float32"))
+    goal = Goal(target, full, size, error, dtype)
+    return _fit("project", net, arrays, goal, sweeps, tol, ridge, restarts, seed, ops)
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What is fitted: a network, its norm, how the relative error of arrays is measured, the dtype of the result."""
+
+    net: Network
+    arrays: dict[str, Any]
+    size: float
+    error: Callable[[dict[str, Any]], float]
+    dtype: str
+
+
+def dense(x: Any, net: Network, ops: Ops) -> Goal:
+    """An array as what ``net`` is fitted to."""
+    narrow, whole, size = dtype_name(x), plan(net), float(ops.xp.linalg.norm(x.reshape(-1)))
+
+    def error(arrays: dict[str, Any]) -> float:
+        made = run(whole, {n: ops.cast(a, narrow) for n, a in arrays.items()}, ops)
+        return float(ops.xp.linalg.norm((x - made).reshape(-1))) / size
+
+    one = Network((Node("x", net.output),), net.output, {i: net.sizes[i] for i in net.output})
+    return Goal(one, {"x": x}, size, error, narrow)
+
+
+def _fit(
+    what: str, net: Network, given: Mapping[str, Any] | None, goal: Goal,
+    sweeps: int, tol: float, ridge: float, restarts: int, seed: int, ops: Ops,
+) -> Decomposition:  # fmt: skip
+    like = next(iter(goal.arrays.values()))
+    like = ops.cast(ops.zeros((1,), like), double_name(like))
+    given = dict(given or {})
+    full = _start(what, net, given, like, ops)
+    fixed = {n: ops.numpy(a) for n, a in full.items() if n not in net.parameters}
+
+    def drawn(k: int) -> dict[str, Any]:
+        std = goal.size / sqrt(prod(net.shape)) or 1.0
+        made = init.normal(net, seed=seed + k, std=std, dtype=dtype_name(like), arrays=fixed)
+        return full | {n: ops.like(made[n], like) for n in net.parameters}
+
+    if not net.parameters or not goal.size:  # nothing to find, or zeros, which are what all arrays are so far
+        arrays, error = full, goal.error(full) if goal.size else 0.0
+        if net.parameters and not goal.size:
+            arrays = full | {n: 0 * full[n] for n in net.parameters}
+    elif given.keys() & set(net.parameters):
+        error, arrays = search(net, goal, [full], 1, sweeps, tol, ridge, ops)
+    else:
+        error, arrays = search(net, goal, map(drawn, range(restarts)), restarts, sweeps, tol, ridge, ops)
+    made = {n: ops.cast(arrays[n], goal.dtype) if n in net.parameters else given.get(n) for n in net.array_shapes}
+    methods = {node.name: "als" for node in net.nodes if isinstance(node, Node) and not node.fixed}
+    return Decomposition(net, {n: a for n, a in made.items() if a is not None}, error, methods)
+
+
+def _start(what: str, net: Network, given: Mapping[str, Any], like: Any, ops: Ops) -> dict[str, Any]:
+    """All arrays in double precision: those given, constants, and zeros for those that are to be drawn."""
+    missing = [n for n in net.parameters if n not in given]
+    if missing and len(missing) < len(net.parameters):
+        there = next(n for n in net.parameters if n in given)
+        raise KeyError(f"{what}: a start has all arrays or none; {there!r} is there, {missing[0]!r} is not")
+    zeros = {n: ops.zeros(net.array_shapes[n], like) for n in missing}
+    wide = dict(given)
+    for name, a in given.items():
+        if isinstance(a, ops.array) and hasattr(a, "dtype"):  # what is not is named below
+            _check_array(name, a, what, ops)
+            if "complex" in dtype_name(a) and "complex" not in dtype_name(like):
+                raise ValueError(f"{what}: array {name!r} is {dtype_name(a)}, but the target is real")
+            wide[name] = ops.cast(a, dtype_name(like))
+    return check_arrays(net, {**zeros, **wide}, ops)
+
+
+def search(
+    net: Network, goal: Goal, starts: Iterable[dict[str, Any]], count: int, sweeps: int, tol: float, ridge: float, ops: Ops
+) -> tuple[float, dict[str, Any]]:  # fmt: skip
+    """The best of the starts after a short run each, continued; a start that comes near enough is the last one.
+
+    Returns
+    -------
+    float, dict
+        Relative error and arrays.
+    """
+    found: list[tuple[float, Problem]] = []
+    for arrays in starts:
+        problem = Problem(net, arrays, goal.net, goal.arrays, goal.size, goal.error, ops)
+        cheap = _newton_steps(problem, _WORK_START)
+        short = min(sweeps, 120 if cheap else 12) if count > 1 else 0
+        found.append((improve(problem, short, min(cheap, short), tol, ridge, _PULL)[-1], problem))
+        found = sorted(found, key=lambda f: f[0])[:2]
+        if found[0][0] <= max(tol, _resolved(problem.narrow)):
+            break
+        if len(found) > 1 and found[1][0] <= found[0][0] * (1 + _SAME):
+            break
+    error, problem = found[0]
+    left = sweeps - short
+    if not cheap and left:  # steps are dear: only where sweeps do not get there
+        errors = improve(problem, min(left, _SWEEPS), 0, tol, ridge, 0.0)
+        error, left = errors[-1], left - _SWEEPS if len(errors) > _SWEEPS else 0
+    if left > 0:
+        pull = 0.0 if cheap and count > 1 else _PULL
+        error = improve(problem, left, _newton_steps(problem, _WORK), tol, ridge, pull)[-1]
+    return error, problem.arrays
+
+
+def _newton_steps(problem: Problem, work: float) -> int:
+    """Gauss-Newton steps that this many multiply-adds pay for (a system takes n^3 / 3); too few to be of use are none."""
+    steps = int(3 * work / problem.unknowns**3)
+    return steps if steps >= 24 and len(problem.nodes) <= _NODES else 0
+
+
+def improve(problem: Problem, sweeps: int, jumps: int, tol: float, ridge: float, pull: float) -> list[float]:
+    """Lower a problem's error by sweeps; where they crawl, by Gauss-Newton steps, at most ``jumps``.
+
+    Returns
+    -------
+    list
+        The errors after each sweep or step.
+    """
+    tol = max(tol, _resolved(problem.narrow))
+    errors, stride = [problem.error()], 1.0
+    while len(errors) <= sweeps and errors[-1] > tol and not stalled(errors, 1e-6):
+        before = dict(problem.arrays)
+        for node in problem.order if len(errors) % 2 else reversed(problem.order):
+            alternate(problem, node, ridge * min(1.0, errors[-1]))
+        errors.append(problem.error())
+        if jumps and stalled(errors, _CRAWL, 3):
+            return errors + gauss_newton(problem, min(jumps, sweeps + 1 - len(errors)), tol, pull)
+        if not jumps and len(errors) > 3:
+            stride = _extrapolate(problem, before, errors, stride)
+    return errors
+
+
+def _extrapolate(problem: Problem, before: dict[str, Any], errors: list[float], stride: float) -> float:
+    """Go on in a sweep's direction where that lowers the error; how far to try next (Rajih, Comon and Harshman 2008)."""
+    after = problem.arrays
+    ahead = {n: a + stride * (a - before[n]) for n, a in after.items()}
+    error = problem.measure(ahead)
+    if not error < errors[-1]:
+        return max(0.5, 0.4 * stride)
+    problem.set_all(ahead)
+    errors[-1] = error
+    return min(1.6 * stride, 50.0)
+
+
+# -- checks -----------------------------------------------------------------------------------------------------------
+def _resolved(dtype: str) -> float:
+    """Relative error that is rounding in this dtype."""
+    return 2e-7 if dtype in ("float32", "complex64") else 1e-12
+
+
+def check_options(net: Network, what: str, sweeps: int, tol: float, ridge: float, restarts: int) -> None:
+    check_multilinear(net, what)
+    check_tol(tol, what)
+    if not 0 <= ridge < np.inf:
+        raise ValueError(f"{what}: ridge {ridge} is not a finite number from 0 up")
+    if sweeps < 1 or restarts < 1:
+        raise ValueError(f"{what}: sweeps {sweeps} and restarts {restarts} are whole numbers from 1 up")
+
+
+def checked(x: Any, what: str, ops: Ops) -> Any:
+    """A target in floating point; see :func:`als` for what is refused."""
+    x = check_target(x, what, ops)
+    size2(x, what, ops)  # refuses what is not finite
+    if ops.tracked(x):
+        raise ValueError(f"{what}: x requires a gradient, which does not pass through iterations; detach it")
+    return x
+
+
+def _check_array(name: str, a: Any, what: str, ops: Ops) -> None:
+    if ops.tracked(a):
+        raise ValueError(
+            f"{what}: array {name!r} requires a gradient, which does not pass through iterations; detach it"
+        )
+    if not bool(ops.numpy(ops.xp.all(ops.xp.isfinite(a)))):
+        raise ValueError(f"{what}: array {name!r} has entries that are not finite")

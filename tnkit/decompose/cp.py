@@ -1,0 +1,207 @@
+"""CP: a sum of products of vectors, found on a compressed core and polished on the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import prod, sqrt
+from typing import Any
+
+import numpy as np
+
+from tnkit.builders.chains import whole
+from tnkit.builders.trees import cp
+from tnkit.decompose.als import Goal, check_options, checked, dense, improve, search
+from tnkit.decompose.fitting import Problem, double_name, dtype_name
+from tnkit.decompose.ranks import check_budget
+from tnkit.decompose.result import Decomposition
+from tnkit.decompose.truncate import adjoint
+from tnkit.decompose.tucker import tucker_svd
+from tnkit.execute import NUMPY
+from tnkit.ops import Ops
+
+__all__ = ["cp_als"]
+
+#: Compressed axes keep so many directions beyond the rank.
+_OVER = 2
+
+
+def cp_als(
+    x: Any, rank: int | None = None, *, tol: float = 0.0, budget: int | None = None, sweeps: int = 300,
+    restarts: int = 8, seed: int = 0, ops: Ops = NUMPY,
+) -> Decomposition:  # fmt: skip
+    """Canonical polyadic decomposition by alternating least squares (Kolda and Bader 2009, section 3).
+
+    Each axis is first projected on the leading singular vectors of its unfolding (Bro and Andersson 1998), which hold every
+    term of an exact decomposition.  The search runs on that small core: starts from singular vectors and random ones,
+    sweeps, Levenberg-Marquardt steps; its best is taken back to ``x`` and polished there.
+
+    Parameters
+    ----------
+    x
+        Array of at least one axis, real or complex.
+    rank
+        Number of terms; with ``tol``, the most.
+    tol
+        Relative error to keep, with the fewest terms that were found to keep it.  Where the most terms allowed do not, they
+        are returned with the error they have.
+    budget
+        Most parameters: ``rank <= budget // sum(x.shape)``.
+    sweeps
+        Most sweeps over the factors and Gauss-Newton steps, on the core and again on ``x``.
+    restarts
+        Starts to choose from.
+    seed
+        Of the random ones.
+    ops
+        The array library.
+
+    Returns
+    -------
+    Decomposition
+        ``tnkit.cp(x.shape, rank)`` and its factors, in the dtype and on the device of ``x``; the error is measured entry by
+        entry.  Terms have one norm in all factors, the largest come first.
+
+    Raises
+    ------
+    TypeError
+        No array of the library; a rank or budget that is no whole number.
+    ValueError
+        None of rank, tol and budget, or a budget below one term; a scalar, no entries, or some not finite; a negative
+        ``tol``, fewer than one sweep or start; an array that requires a gradient.
+    """
+    x = checked(x, "cp_als", ops)
+    shape = tuple(x.shape)
+    most = _most(shape, rank, tol, budget)
+    check_options(cp(shape, most), "cp_als", sweeps, tol, 0.0, restarts)
+    if float(ops.xp.linalg.norm(x.reshape(-1))) == 0:
+        return _finished(x, [ops.zeros((n, 1 if tol else most), x) for n in shape], 0.0, ops)
+    if not tol:
+        return _finished(x, *_of_rank(x, most, None, tol, sweeps, restarts, seed, ops), ops)
+    below, step, found = _least(x, tol, ops) - 1, 1, None
+    tried: list[Any] | None = None
+    while found is None:  # ranks rise by 1, 2, 4, ... until one keeps the tolerance
+        now = min(most, below + step)
+        tried, error = _of_rank(x, now, tried, tol, sweeps, restarts, seed, ops)
+        if error <= tol or now == most:
+            found = now, tried, error
+        else:
+            below, step = now, 2 * step
+    above, factors, error = found
+    while error <= tol and above - below > 1:
+        now = (above + below) // 2
+        other, its = _of_rank(x, now, None, tol, sweeps, restarts, seed, ops)
+        if its <= tol:
+            above, factors, error = now, other, its
+        else:
+            below = now
+    return _finished(x, factors, error, ops)
+
+
+def _most(shape: tuple[int, ...], rank: int | None, tol: float, budget: int | None) -> int:
+    """The largest rank allowed; unbounded, the least that is exact for every array."""
+    if rank is None and budget is None and not tol:
+        raise ValueError("cp_als: give a rank, a tol or a budget")
+    bounds = []
+    if rank is not None:
+        bounds.append(whole(rank, "cp_als: rank"))
+        if bounds[0] < 1:
+            raise ValueError(f"cp_als: rank {rank} is below 1")
+    if budget is not None:
+        bounds.append(check_budget(budget, "cp_als") // sum(shape))
+        if bounds[-1] < 1:
+            raise ValueError(
+                f"cp_als: budget {budget} is below the {sum(shape)} parameters of one term of shape {shape}"
+            )
+    return min(bounds) if bounds else prod(shape) // max(shape)
+
+
+def _least(x: Any, tol: float, ops: Ops) -> int:
+    """A rank below which no CP keeps the tolerance: that of an unfolding, whose singular values bound the error."""
+    least = 1
+    for axis, n in enumerate(x.shape):
+        matrix = _unfolded(x, axis, ops)
+        gram = _gram(matrix if n <= matrix.shape[1] else ops.swap(matrix), ops)
+        values = np.maximum(ops.numpy(ops.xp.linalg.eigvalsh(gram)), 0.0)[::-1]
+        tails = np.sqrt(np.append(np.cumsum(values[::-1])[::-1], 0.0) / values.sum())
+        least = max(least, int(np.sum(tails > tol * (1 + 1e-9) + 1e-7)))
+    return least
+
+
+# -- one rank -------------------------------------------------------------------------------------------------------
+def _of_rank(
+    x: Any, rank: int, fewer: list[Any] | None, tol: float, sweeps: int, restarts: int, seed: int, ops: Ops
+) -> tuple[list[Any], float]:
+    """Factors of this rank and their relative error; ``fewer`` are factors of a lower rank to begin with."""
+    # a term of an exact CP lies in these subspaces, so that nothing of it is lost (Bro and Andersson 1998)
+    sizes = [min(n, rank + _OVER) for n in x.shape]
+    _, small = tucker_svd(x, rank=sizes, sweeps=0, ops=ops)
+    small = {n: ops.cast(a, double_name(a)) for n, a in small.items()}
+    core, bases = small["core"], [small[f"factor_{k}"] for k in range(len(sizes))]
+    if fewer is not None:
+        fewer = [adjoint(b, ops) @ f for f, b in zip(fewer, bases, strict=True)]
+    net = cp(core.shape, rank)
+    starts = _starts(core, rank, fewer, restarts, seed, ops)
+    _, arrays = search(net, dense(core, net, ops), starts, restarts, sweeps, tol, 1e-3, ops)
+    factors = [b @ arrays[f"factor_{k}"] for k, b in enumerate(bases)]
+    return _polished(x, factors, tol, sweeps, ops)
+
+
+def _polished(x: Any, factors: list[Any], tol: float, sweeps: int, ops: Ops) -> tuple[list[Any], float]:
+    net = cp(tuple(x.shape), factors[0].shape[1])
+    goal: Goal = dense(x, net, ops)
+    arrays = {f"factor_{k}": f for k, f in enumerate(factors)}
+    problem = Problem(net, arrays, goal.net, goal.arrays, goal.size, goal.error, ops)
+    error = improve(problem, sweeps, 0, tol, 1e-3, 0.0)[-1]
+    return _even([problem.arrays[f"factor_{k}"] for k in range(len(factors))], ops), error
+
+
+def _starts(core: Any, rank: int, fewer: list[Any] | None, count: int, seed: int, ops: Ops) -> Iterator[dict[str, Any]]:
+    """Factors to begin with: random ones, singular vectors, or those of a lower rank with more terms beside."""
+    complex_ = "complex" in dtype_name(core)
+    for k in range(count):
+        rng = np.random.default_rng([seed, k])
+        factors = []
+        for axis, n in enumerate(core.shape):
+            f = rng.standard_normal((n, rank)) + (1j * rng.standard_normal((n, rank)) if complex_ else 0)
+            if k == 1:  # compressed axes count singular vectors: those are the unit vectors
+                f[:, : min(n, rank)] = np.eye(n, rank)[:, : min(n, rank)]
+            f = ops.like(f, core)
+            if fewer is not None and k == 0:
+                f = ops.xp.concatenate((fewer[axis], 0.1 * f[:, fewer[axis].shape[1] :]), 1)
+            factors.append(f)
+        scale = float(ops.xp.linalg.norm(core.reshape(-1))) / max(_size(factors, ops), 1e-300)
+        yield {f"factor_{a}": f * scale ** (1 / len(factors)) for a, f in enumerate(factors)}
+
+
+def _size(factors: list[Any], ops: Ops) -> float:
+    """Norm of the sum of terms, by their inner products."""
+    gram: Any = 1.0
+    for f in factors:
+        gram = gram * (adjoint(f, ops) @ f)
+    return sqrt(max(float(ops.xp.real(ops.xp.sum(gram))), 0.0))
+
+
+# -- factors --------------------------------------------------------------------------------------------------------
+def _even(factors: list[Any], ops: Ops) -> list[Any]:
+    """The same terms, each with one norm in all factors, the largest first."""
+    norms = np.array([ops.numpy(ops.xp.linalg.norm(f, None, 0)) for f in factors], np.float64)
+    mean = np.exp(np.mean(np.log(np.where(norms > 0, norms, 1.0)), 0)) * (norms > 0).all(0)
+    order = np.argsort(-mean, kind="stable")
+    scales = np.where(norms > 0, mean / np.where(norms > 0, norms, 1.0), 0.0)
+    return [f[:, order.tolist()] * ops.like(s[order], f) for f, s in zip(factors, scales, strict=True)]
+
+
+def _finished(x: Any, factors: list[Any], error: float, ops: Ops) -> Decomposition:
+    net = cp(tuple(x.shape), factors[0].shape[1])
+    arrays = {f"factor_{k}": ops.cast(f, dtype_name(x)) for k, f in enumerate(factors)}
+    return Decomposition(net, arrays, error, dict.fromkeys(arrays, "als"))
+
+
+def _unfolded(x: Any, axis: int, ops: Ops) -> Any:
+    order = (axis, *(k for k in range(len(x.shape)) if k != axis))
+    return ops.permute(x, order).reshape(x.shape[axis], -1)
+
+
+def _gram(m: Any, ops: Ops) -> Any:
+    m = ops.cast(m, double_name(m))
+    return m @ adjoint(m, ops)
