@@ -39,6 +39,12 @@ def _positive(text: str) -> int:
     return _numbers(text)[0] if "," not in text else _numbers("")[0]
 
 
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 2**63:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number in 0..2^63 - 1")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="tnkit", description="Tensor networks in neural networks: compare families at equal budgets.")
     commands = parser.add_subparsers(
@@ -74,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     t.add_argument("--data-dir", help="the folder with its files; digits need none")
     t.add_argument("--limit", type=_positive, help="at most so many examples of each part, for a quick run")
     t.add_argument("--epochs", type=_positive, help="the recipe's, if not given")
-    t.add_argument("--seed", type=int, default=0, help="seed of the start and of all that is drawn")
+    t.add_argument("--seed", type=_seed, default=0, help="seed of the start and of all that is drawn")
     t.add_argument(
         "--out", default="out/train", help="folder for model.safetensors, results.json, log.jsonl and the checkpoint"
     )
@@ -168,8 +174,10 @@ def _train(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
             log=out / "log.jsonl",
             progress=True,
         )
-    except (OSError, ValueError, FloatingPointError) as error:
+    except (OSError, ValueError) as error:
         parser.error(str(error))
+    except FloatingPointError as error:
+        parser.exit(1, f"{parser.prog}: {error}\n")
     results = {
         "model": args.model, "data": split.name, "seed": args.seed, "test_accuracy": accuracy(model, split.test),
         "parameters": sum(p.numel() for p in model.parameters()), "recipe": asdict(recipe),

@@ -63,6 +63,7 @@ def test_compare_writes_everything(tmp_path, capsys):
         (["train", "--model", "lenet5"], "'lenet5' does not take inputs of the shape (64,) of 'digits'"),
         (["train", "--epochs", "0"], "'0' is not"),
         (["train", "--limit", "0"], "'0' is not"),
+        (["train", "--seed", "-1"], "'-1' is not a whole number in 0..2^63 - 1"),
         (["show", "/nowhere.json"], "No such file"),
     ],
 )
