@@ -7,9 +7,10 @@ from tnkit_nn.fit import FitResult, fit
 from tnkit_nn.layers import TNEmbedding, TNLinear
 from tnkit_nn.module import TNModule
 from tnkit_nn.ops import TORCH
+from tnkit_nn.train import Group, Recipe, accuracy, train
 from tnkit_nn.weight import merge_, parametrize_
 
 __all__ = [
-    "TORCH", "FitResult", "TNEmbedding", "TNLinear", "TNModule", "Task", "compare", "data", "fit", "merge_", "parametrize_",
-    "zoo",
+    "TORCH", "FitResult", "Group", "Recipe", "TNEmbedding", "TNLinear", "TNModule", "Task", "accuracy", "compare", "data", "fit",
+    "merge_", "parametrize_", "train", "zoo",
 ]  # fmt: skip

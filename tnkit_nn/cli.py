@@ -40,7 +40,9 @@ def _positive(text: str) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="tnkit", description="Tensor networks in neural networks: compare families at equal budgets.")
-    commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser, metavar="{compare,show}")
+    commands = parser.add_subparsers(
+        dest="command", required=True, parser_class=_Parser, metavar="{compare,train,show}"
+    )
     c = commands.add_parser(
         "compare",
         help="deep against shallow networks as a layer's weight, with controls",
@@ -59,6 +61,23 @@ def _parser() -> argparse.ArgumentParser:
     c.add_argument("--workers", type=_positive, default=2, help="processes")
     c.add_argument("--out", default="out/compare", help="folder for results.json, table.md, plots and index.html")
     c.add_argument("--json", action="store_true", help="print the records as JSON instead of the table")
+    t = commands.add_parser(
+        "train",
+        help="train a model of the zoo on a data set",
+        description="Train a model of the zoo by its recipe. Run again with the same options it continues from where it was "
+        "interrupted. Data sets are read from a folder, never downloaded.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    t.add_argument("--model", default="mlp", help="a model of tnkit_nn.zoo")
+    t.add_argument("--data", default="digits", help="a data set of tnkit_nn.data")
+    t.add_argument("--data-dir", help="the folder with its files; digits need none")
+    t.add_argument("--limit", type=_positive, help="at most so many examples of each part, for a quick run")
+    t.add_argument("--epochs", type=_positive, help="the recipe's, if not given")
+    t.add_argument("--seed", type=int, default=0, help="seed of the start and of all that is drawn")
+    t.add_argument(
+        "--out", default="out/train", help="folder for model.safetensors, results.json, log.jsonl and the checkpoint"
+    )
+    t.add_argument("--json", action="store_true", help="print the results as JSON")
     s = commands.add_parser("show", help="print, and draw, a network kept as JSON or by tnkit.save")
     s.add_argument("network", help="a .json file of tnkit.to_json, or a file of tnkit.save")
     s.add_argument("--out", help="write the drawing to this .svg file")
@@ -108,6 +127,68 @@ def _compare(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     return 0
 
 
+def _train(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    from dataclasses import asdict, replace
+    from pathlib import Path
+
+    import torch
+
+    from tnkit_nn import data, zoo
+    from tnkit_nn.compare import versions
+    from tnkit_nn.files import replacing
+    from tnkit_nn.train import accuracy, train
+
+    for option, value, known in (("--model", args.model, zoo.ZOO), ("--data", args.data, data.DATA)):
+        if value not in known:
+            parser.error(f"argument {option}: unknown name {value!r}; known: {', '.join(known)}")
+    out, recipe = Path(args.out), zoo.TRAIN[args.model]
+    recipe = replace(recipe, epochs=args.epochs or recipe.epochs)
+    try:
+        split = data.load(args.data, args.data_dir, limit=args.limit)
+        torch.manual_seed(args.seed)
+        model = zoo.build(args.model, split.num_classes)
+        _check_takes(model, split, args)
+        out.mkdir(parents=True, exist_ok=True)
+        history = train(
+            model,
+            split,
+            recipe,
+            seed=args.seed,
+            checkpoint=out / "checkpoint.safetensors",
+            log=out / "log.jsonl",
+            progress=True,
+        )
+    except (OSError, ValueError, FloatingPointError) as error:
+        parser.error(str(error))
+    results = {
+        "model": args.model, "data": split.name, "seed": args.seed, "test_accuracy": accuracy(model, split.test),
+        "parameters": sum(p.numel() for p in model.parameters()), "recipe": asdict(recipe),
+        "history": [asdict(epoch) for epoch in history], "versions": versions(),
+    }  # fmt: skip
+    zoo.save(model, out / "model.safetensors")
+    with replacing(out / "results.json") as temporary:
+        temporary.write_text(json.dumps(results, indent=1))
+    if args.json:
+        print(json.dumps(results))
+    else:
+        print(
+            f"{args.model} on {split.name}: {100 * results['test_accuracy']:.2f} % of the test images, seed {args.seed}"
+        )
+        print(*(f"wrote {out / name}" for name in ("model.safetensors", "results.json")), sep="\n")
+    return 0
+
+
+def _check_takes(model: Any, split: Any, args: argparse.Namespace) -> None:
+    """Refuse a model that cannot take the data's images, before anything is written."""
+    from tnkit_nn.train import accuracy
+
+    try:
+        accuracy(model, (split.val[0][:1], split.val[1][:1]))
+    except RuntimeError:
+        shape = tuple(split.val[0].shape[1:])
+        raise ValueError(f"model {args.model!r} does not take inputs of the shape {shape} of {args.data!r}") from None
+
+
 def _show(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     from pathlib import Path
 
@@ -133,7 +214,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status (bad use exits with 2)."""
     parser = _parser()
     args = parser.parse_args(argv)
-    return {"compare": _compare, "show": _show}[args.command](args, parser)
+    return {"compare": _compare, "train": _train, "show": _show}[args.command](args, parser)
 
 
 if __name__ == "__main__":

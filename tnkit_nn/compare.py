@@ -150,7 +150,7 @@ def _prepare(task: Task) -> _Bench:
     models = []
     for seed in range(task.seeds):
         torch.manual_seed(seed)
-        models.append(zoo.build(task.model))
+        models.append(zoo.build(task.model, split.num_classes))
     model = models[0]
     layer = task.layer or max(
         (n for n, m in model.named_modules() if isinstance(m, (nn.Linear, nn.Conv2d))),
@@ -234,17 +234,17 @@ def _stage2(
 
 
 def _left_out(bench: _Bench) -> Tensor | None:
-    """Accuracy by seed of the model without the layer, the changed layer made anew and everything trained.
+    """Accuracy by seed of the model without the layer, drawn anew and everything trained.
 
-    None where the model cannot go without the layer (its last one).
+    None where the model cannot go without the layer (:func:`tnkit_nn.zoo.without`).
     """
-    without = getattr(bench.model, "without", None)
-    if without is None or without(bench.layer) is None:
-        return None
     models = []
     for seed in range(bench.task.seeds):
         torch.manual_seed(500 + seed)
-        models.append(without(bench.layer))
+        shorter = zoo.without(zoo.build(bench.task.model, bench.split.num_classes), bench.layer)
+        if shorter is None:
+            return None
+        models.append(shorter)
     start = {
         n: torch.stack([dict(m.named_parameters())[n].detach() for m in models])
         for n, _ in models[0].named_parameters()

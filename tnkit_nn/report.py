@@ -6,7 +6,6 @@ import base64
 import io
 import json
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan, nan
@@ -18,6 +17,7 @@ import numpy as np
 from tabulate import tabulate
 
 import tnkit as tk
+from tnkit_nn.files import replacing
 
 __all__ = ["Row", "rows", "table", "verdict", "write_report"]
 
@@ -175,16 +175,8 @@ PLOTS = {
 
 
 def _write(path: Path, content: bytes) -> None:
-    """To a temporary name, then renamed: an interrupted run leaves no half file."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def write_report(records: Records, out: str | os.PathLike[str], title: str) -> dict[str, Path]:

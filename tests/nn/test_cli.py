@@ -4,6 +4,7 @@ from xml.etree import ElementTree
 import pytest
 
 import tnkit as tk
+from tnkit_nn import accuracy, data, zoo
 from tnkit_nn.cli import main
 from tnkit_nn.report import rows, table, verdict, write_report
 
@@ -49,6 +50,17 @@ def test_compare_writes_everything(tmp_path, capsys):
         (["compare", "--data", "imagenet"], "unknown name 'imagenet'; known: digits"),
         (["compare", "--layer", "conv9"], "no layer 'conv9'"),
         (["compare", "--nonsense"], "unrecognized arguments"),
+        (["train", "--model", "resnet"], "unknown name 'resnet'; known: mlp, fc2, lenet5"),
+        (["train", "--data", "imagenet"], "unknown name 'imagenet'; known: digits, mnist"),
+        (["train", "--data", "mnist"], "root= is needed: the folder with train-images-idx3-ubyte"),
+        (
+            ["train", "--data", "cifar10", "--data-dir", "/nowhere"],
+            "/nowhere: no such folder; it should hold data_batch_1.bin",
+        ),
+        (["train", "--data-dir", "/nowhere"], "read from no folder"),
+        (["train", "--model", "lenet5"], "'lenet5' does not take inputs of the shape (64,) of 'digits'"),
+        (["train", "--epochs", "0"], "'0' is not"),
+        (["train", "--limit", "0"], "'0' is not"),
         (["show", "/nowhere.json"], "No such file"),
     ],
 )
@@ -58,6 +70,24 @@ def test_bad_use_exits_2_with_one_line(argv, message, capsys):
     error = capsys.readouterr().err
     assert stop.value.code == 2
     assert message in error and error.count("\n") == 1
+
+
+def test_train_writes_model_and_results_and_goes_on(tmp_path, capsys):
+    run = ["train", "--model", "mlp", "--epochs", "2", "--seed", "3", "--limit", "100", "--out", str(tmp_path)]
+    assert main([*run, "--json"]) == 0
+    results = json.loads(capsys.readouterr().out)
+    assert results == json.loads((tmp_path / "results.json").read_text())
+    assert [e["epoch"] for e in results["history"]] == [1, 2] and results["recipe"]["epochs"] == 2
+    split = data.load("digits", limit=100)
+    assert accuracy(zoo.load("mlp", tmp_path / "model.safetensors"), split.test) == results["test_accuracy"]
+    kept = (tmp_path / "model.safetensors").read_bytes()
+    assert main(run) == 0  # nothing is left to do
+    assert "of the test images" in capsys.readouterr().out
+    assert (tmp_path / "model.safetensors").read_bytes() == kept
+    with pytest.raises(SystemExit) as stop:
+        main([*run, "--seed", "4"])
+    assert stop.value.code == 2
+    assert "belongs to another run: its seed is 3, not 4" in capsys.readouterr().err
 
 
 def test_show(tmp_path, capsys):

@@ -1,0 +1,318 @@
+"""Compressions: what becomes what, in which order, what is trained; killed and restarted; there and back."""
+
+import copy
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import tnkit as tk
+import tnkit_nn as tknn
+from tnkit_nn import compress as module
+from tnkit_nn.baselines import families
+from tnkit_nn.compress import compress_, dense, load_compressed_, substitutes
+from tnkit_nn.data import Split
+from tnkit_nn.recipe import Compression, Layers, Stage1
+from tnkit_nn.stage1 import approximate, way
+from tnkit_nn.train import Recipe, accuracy, train
+
+
+def small(seed=0):
+    """Data of three classes that a line through the origin does not tell apart, and a model."""
+    draw = torch.Generator().manual_seed(seed)
+    x = torch.randn(360, 12, generator=draw)
+    y = (x[:, 0] * x[:, 1] > 0).long() + (x[:, 2] > 0.5).long()
+    split = Split("small", (x[:240], y[:240]), (x[240:300], y[240:300]), (x[300:], y[300:]))
+    torch.manual_seed(seed)
+    model = nn.Sequential()
+    for name, layer in {
+        "fc1": nn.Linear(12, 16),
+        "act1": nn.ReLU(),
+        "fc2": nn.Linear(16, 8),
+        "act2": nn.ReLU(),
+        "fc3": nn.Linear(8, 3),
+    }.items():
+        model.add_module(name, layer)
+    train(model, split, Recipe(epochs=5, lr=1e-2, batch=40))
+    return model, split
+
+
+RECIPE = Compression(
+    (Layers(("fc1", "fc2"), "tt", 60),), stage1=Stage1(steps=20), stage2=Recipe(epochs=4, lr=2e-2, batch=40)
+)
+
+
+def values(model):
+    return {n: p.detach().clone() for n, p in model.state_dict().items()}
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[n], b[n]) for n in a)
+
+
+def plain(result):
+    """A report without times."""
+    report = json.loads(json.dumps(result.report()))
+    report.pop("seconds")
+    for step in report["steps"]:
+        for epoch in step["history"]:
+            epoch.pop("seconds")
+    return report
+
+
+# -- what is done ---------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("order", ["backward", "forward", "together", ("fc2", "fc1")])
+def test_order_and_equal_training(order):
+    model, split = small()
+    result = compress_(model, RECIPE, split, order=order)
+    layers = [step["layers"] for step in result.steps]
+    assert layers == {"backward": [["fc2"], ["fc1"]], "forward": [["fc1"], ["fc2"]], "together": [["fc1", "fc2"]]}.get(
+        order, [["fc2"], ["fc1"]]
+    )
+    assert sum(step["epochs"] for step in result.steps) == 4 == sum(len(step["history"]) for step in result.steps)
+
+
+@pytest.mark.parametrize("rest", ["frozen", "heads", "all"])
+def test_what_is_trained(rest):
+    model, split = small()
+    before = values(model)
+    compress_(model, RECIPE, split, select="fc2", rest=rest)
+    changed = {n for n, p in before.items() if n in values(model) and not torch.equal(p, values(model)[n])}
+    assert (
+        changed
+        == {
+            "frozen": set(),
+            "heads": {"fc2.bias", "fc3.weight", "fc3.bias"},
+            "all": {"fc1.weight", "fc1.bias", "fc2.bias", "fc3.weight", "fc3.bias"},
+        }[rest]
+    )
+
+
+def test_networks_of_earlier_steps_are_tuned_on():
+    model, split = small()
+    seen = []
+    original = module.train
+
+    def spy(model, *args, groups, **options):
+        seen.append(sorted({n.split(".")[0] for g in groups for n, _ in g.params}))
+        return original(model, *args, groups=groups, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "train", spy)
+        compress_(model, RECIPE, split)
+    assert seen == [["fc2"], ["fc1", "fc2"]]
+
+
+def test_report_and_the_way_back(tmp_path):
+    model, split = small()
+    original, right = copy.deepcopy(model), accuracy(model, split.test)
+    result = compress_(model, RECIPE, split, out=tmp_path)
+    assert [r.layer for r in result.layers] == ["fc2", "fc1"]
+    for r in result.layers:
+        assert r.num_params == sum(p.numel() for p in model.get_submodule(r.layer).parametrizations.weight.parameters())
+        assert (
+            r.dense_params == original.get_submodule(r.layer).weight.numel()
+            and r.ratio == r.dense_params / r.num_params
+        )
+        assert 0 < r.error < 1 and 0 < r.chance < 1
+    assert result.accuracy_before == right and result.accuracy_after == accuracy(model, split.test)
+    assert result.params_before - result.params_after == sum(r.dense_params - r.num_params for r in result.layers)
+    assert result.bytes_after == (tmp_path / "model.safetensors").stat().st_size
+    assert json.loads((tmp_path / "report.json").read_text())["accuracy_after"] == result.accuracy_after
+    assert "fc2" in str(result) and "after stage 2" in str(result)
+    assert Compression.load(tmp_path / "recipe.toml") == RECIPE
+
+    made = dense(model)
+    assert [type(m) for m in made.modules()] == [type(m) for m in original.modules()]
+    assert values(made).keys() == values(original).keys()
+    assert torch.equal(made(split.test[0]), model(split.test[0]))
+
+    again = load_compressed_(copy.deepcopy(original), tmp_path / "model.safetensors")
+    assert torch.equal(again(split.test[0]), model(split.test[0])) and same(values(again), values(model))
+    with pytest.raises(ValueError, match="it has no networks"):
+        tknn.zoo.save(original, tmp_path / "plain.safetensors")
+        load_compressed_(copy.deepcopy(original), tmp_path / "plain.safetensors")
+
+
+def test_convolutions():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.Flatten(), nn.Linear(8 * 16, 2))
+    x = torch.randn(60, 1, 8, 8)
+    part = (x, (x.mean((1, 2, 3)) > 0).long())
+    recipe = replace(RECIPE, layers=(Layers("2", "mpo", 200), Layers("*", "adtn", 100, depth=2)), order="together")
+    result = compress_(model, recipe, Split("noise", part, part, part))
+    assert [r.family for r in result.layers] == ["adtn depth 2", "mpo", "adtn depth 2"]
+    assert dense(model)[2].weight.shape == (8, 8, 3, 3)
+
+
+def test_stage_two_left_out():
+    model, split = small()
+    result = compress_(model, RECIPE, split, stage2=None)
+    assert result.accuracy_after == result.accuracy_stage1 and all(step["history"] == [] for step in result.steps)
+
+
+# -- stage 1 ----------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "family", families(["adtn", "mpo", "tt", "tucker", "cp", "ring", "low_rank"]), ids=lambda f: f.label
+)
+def test_stage_1_finds_a_weight_that_is_in_the_family(family):
+    net = family.build((16, 12), 120)
+    made = tk.contract(net, tk.init.normal(net, seed=3))
+    weight = torch.as_tensor(
+        tk.detensorize(made, (16, 12)) if made.size == 192 else made.reshape(-1)[:192].reshape(16, 12)
+    )
+    found = approximate(net, weight)
+    expected = {"adtn": "fit", "cp": "als", "ring": "als"}.get(family.name, "svd")
+    assert way(net) == expected or family.depth == 1
+    if made.size == 192:
+        assert found.error < (1e-4 if way(net) == "svd" else 1e-2 if way(net) == "als" else 0.9)
+    out = tk.detensorize(tk.contract(net, found.arrays), (16, 12))
+    assert float((torch.as_tensor(out) - weight).norm() / weight.norm()) == pytest.approx(found.error, abs=2e-5)
+    sizes = [float((torch.as_tensor(found.arrays[n]) ** 2).mean()) ** 0.5 for n in net.parameters]
+    assert max(sizes) < 20 * min(sizes)  # one learning rate suits them all
+
+
+def test_stage_1_methods():
+    weight = torch.randn(16, 12, generator=torch.Generator().manual_seed(0))
+    net = tk.mpo((4, 4), (4, 3), 3)
+    best = approximate(net, weight, method="svd").error
+    assert approximate(net, weight, method="als").error <= best * 1.01
+    assert approximate(net, weight, method="fit", steps=500).error <= best * 1.05
+    assert approximate(net, weight, method="skip").error > 0.99
+    with pytest.raises(ValueError, match="stage 1 has no method 'guess'; there are auto, svd, als, fit, skip"):
+        approximate(net, weight, method="guess")
+    with pytest.raises(ValueError, match="form a loop"):
+        approximate(tk.ring((4, 4, 4, 3), 2), weight, method="svd")
+
+
+# -- killed and restarted -----------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("moment", [1, 3, 4, 6, 9, 12, 15])
+def test_interrupted_and_resumed(moment, tmp_path):
+    model, split = small()
+    whole = compress_(copy.deepcopy(model), RECIPE, split)
+    count = 0
+    original = os.replace
+
+    def replacing(a, b):
+        nonlocal count
+        count += 1
+        if count == moment:
+            raise KeyboardInterrupt
+        original(a, b)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "replace", replacing)
+        with pytest.raises(KeyboardInterrupt):
+            compress_(copy.deepcopy(model), RECIPE, split, out=tmp_path)
+    again = compress_(copy.deepcopy(model), RECIPE, split, out=tmp_path)
+    assert plain(again) == plain(whole) and same(values(again.model), values(whole.model))
+    third = compress_(copy.deepcopy(model), RECIPE, split, out=tmp_path)  # all is there: nothing is trained
+    assert plain(third) == plain(whole) and third.seconds >= again.seconds
+
+
+SCRIPT = """
+import sys
+sys.path.insert(0, sys.argv[2])
+from test_compress import RECIPE, small
+import torch
+from tnkit_nn.compress import compress_
+torch.set_num_threads(1)
+model, split = small()
+print("ready", flush=True)
+compress_(model, RECIPE, split, out=sys.argv[1])
+print("done", flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_killed_twenty_times(tmp_path):
+    """SIGKILL at random moments; what comes out is what an uninterrupted run gives, bit by bit."""
+    model, split = small()
+    torch.set_num_threads(1)
+    begin = time.perf_counter()
+    whole = compress_(copy.deepcopy(model), RECIPE, split, out=tmp_path / "whole")
+    takes = time.perf_counter() - begin
+    draw, kills, folder = random.Random(0), 0, 0
+    while kills < 20:
+        out = tmp_path / f"killed-{folder}"
+        while True:
+            run = subprocess.Popen(
+                [sys.executable, "-c", SCRIPT, out, Path(__file__).parent], stdout=subprocess.PIPE, text=True
+            )
+            assert run.stdout.readline() == "ready\n"
+            if kills < 20:
+                time.sleep(draw.random() * takes)
+                run.send_signal(signal.SIGKILL)
+            finished = run.stdout.read() == "done\n"
+            run.wait()
+            kills += not finished
+            if finished:
+                break
+        again = compress_(copy.deepcopy(model), RECIPE, split, out=out)
+        assert plain(again) == plain(whole) and same(values(again.model), values(whole.model))
+        folder += 1
+
+
+def test_another_run_is_refused(tmp_path):
+    model, split = small()
+    compress_(copy.deepcopy(model), RECIPE, split, out=tmp_path)
+    with pytest.raises(ValueError, match="holds the compression of another recipe; give an empty folder"):
+        compress_(copy.deepcopy(model), RECIPE, split, out=tmp_path, seed=1)
+    with pytest.raises(ValueError, match="another model"):
+        compress_(small(1)[0], RECIPE, split, out=tmp_path)
+
+
+# -- recipes ------------------------------------------------------------------------------------------------------------
+def test_toml_round_trip():
+    for recipe in (
+        RECIPE,
+        replace(RECIPE, order=("fc1", "fc2"), stage2=None, rest="all", rest_lr=1e-4, seed=7),
+        replace(RECIPE, layers=(Layers("a"), Layers(("b", "c*"), "cp", 10)), stage1=Stage1("skip")),
+    ):
+        assert Compression.from_toml(recipe.to_toml()) == recipe
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("x = ", "not TOML"),
+        ("seed = 1", r"it has no \[\[layers\]\]"),
+        ("layers = 3", r"it has no \[\[layers\]\]"),
+        (
+            "[[layers]]\nselect='fc1'\nbudgets=3",
+            r"layers\[0\]: unknown key 'budgets'; there are select, family, budget",
+        ),
+        ("[[layers]]\nselect='fc1'\nbudget='many'", r"layers\[0\].budget is a number, not 'many'"),
+        ("[[layers]]\nselect='fc1'\nfamily='tensor'", "unknown family 'tensor'; known: adtn, mpo"),
+        ("[[layers]]\nbudget=3", r"layers\[0\]: .*select"),
+        ("order='sideways'\n[[layers]]\nselect='fc1'", "unknown order 'sideways'"),
+        ("rest='some'\n[[layers]]\nselect='fc1'", "unknown rest 'some'"),
+        ("[[layers]]\nselect='fc1'\n[stage1]\nmethod='guess'", "stage 1 has no method 'guess'"),
+        ("[[layers]]\nselect='fc1'\n[stage2]\nepochs=2\nlr=0", "epochs, batch and lr are positive"),
+    ],
+)
+def test_bad_recipes(text, message):
+    with pytest.raises(ValueError, match=message):
+        Compression.from_toml(text)
+
+
+def test_refusals():
+    model, split = small()
+    with pytest.raises(ValueError, match="no layer 'fc9' with a weight to compress; there are fc1, fc2, fc3"):
+        compress_(model, RECIPE, split, select="fc9")
+    with pytest.raises(ValueError, match="1 epochs in all are too few for 2 layers"):
+        compress_(model, RECIPE, split, stage2=Recipe(epochs=1, lr=1e-2))
+    with pytest.raises(ValueError, match="order names fc1; the layers selected are fc1, fc2"):
+        compress_(model, RECIPE, split, order=["fc1"])
+    with pytest.raises(ValueError, match="a recipe has no 'orders'; it has layers, order"):
+        compress_(model, RECIPE, split, orders=1)
+    assert list(substitutes(model, RECIPE)) == ["fc1", "fc2"] and isinstance(model.fc1.weight, nn.Parameter)

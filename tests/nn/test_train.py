@@ -1,0 +1,282 @@
+import dataclasses
+import json
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import tnkit as tk
+import tnkit_nn as tknn
+from tnkit_nn import data, zoo
+from tnkit_nn.files import read_tensors, write_tensors
+from tnkit_nn.train import METHODS, SCHEDULES, Group, Recipe, accuracy, evaluate, train
+
+RECIPE = Recipe(epochs=4, lr=3e-3, batch=32)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def images(count=96, classes=3):
+    """Small images whose class is a bright channel."""
+    draw = torch.Generator().manual_seed(0)
+    y = torch.arange(count) % classes
+    x = torch.randn(count, classes, 8, 8, generator=draw)
+    x[torch.arange(count), y] += 0.5
+    return data.Split("bright", (x, y), (x[:30], y[:30]), (x[30:60], y[30:60]))
+
+
+def convnet(seed=0):
+    """Everything that has a state: batch normalisation, dropout, momentum."""
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Dropout(0.2), nn.Linear(256, 3)
+    )
+
+
+def same(a, b):
+    return all(torch.equal(v, b.state_dict()[n]) for n, v in a.state_dict().items())
+
+
+# -- the loop -------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_a_network_learns(method, schedule):
+    split = data.load("digits")
+    torch.manual_seed(0)
+    model = zoo.mlp()
+    recipe = Recipe(epochs=8, lr=0.1 if method == "sgd" else 2e-2, method=method, schedule=schedule, batch=64)
+    history = train(model, split, recipe)
+    assert [e.epoch for e in history] == list(range(1, 9))
+    assert history[-1].loss < 0.3 * history[0].loss and accuracy(model, split.test) > 0.93
+    assert history[-1].val_accuracy == accuracy(model, split.val) and history[-1].rate_factor == 1.0
+
+
+def test_the_loop_is_torchs_own_adamw_written_out():
+    split, recipe = images(), Recipe(epochs=2, lr=1e-2, schedule="constant", batch=40, weight_decay=0.1)
+    torch.manual_seed(0)
+    model, other = (nn.Sequential(nn.Flatten(), nn.Linear(192, 3)) for _ in range(2))
+    other.load_state_dict(model.state_dict())
+    history = train(model, split, recipe, seed=7)
+    weight, bias = other[1].weight, other[1].bias
+    adam = torch.optim.AdamW(
+        [{"params": [weight], "weight_decay": 0.1}, {"params": [bias], "weight_decay": 0.0}], lr=1e-2, betas=(0.9, 0.99)
+    )
+    for epoch in (1, 2):
+        order, total = torch.randperm(96, generator=torch.Generator().manual_seed(7 * 1_000_003 + epoch)), 0.0
+        for k in range(2):  # the last 16 are left out
+            chosen = order[40 * k : 40 * (k + 1)]
+            loss = F.cross_entropy(other(split.train[0][chosen]), split.train[1][chosen])
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+            total += loss.item() / 2
+        assert history[epoch - 1].loss == pytest.approx(total)
+    assert same(model, other)
+
+
+def test_schedules():
+    for name, fn in SCHEDULES.items():
+        values = [fn(k / 1000) for k in range(1000)]
+        assert min(values) >= 0 and max(values) == pytest.approx(1.0, abs=1e-3)
+        assert name == "constant" or (values[-1] < 1e-3 and values[0] < 0.1)
+
+
+def test_the_same_seed_gives_the_same_and_the_callers_generator_is_left_alone():
+    split, recipe = images(), dataclasses.replace(RECIPE, augment="crop_flip", epochs=2)
+    models = [convnet() for _ in range(3)]
+    before = torch.random.get_rng_state()
+    histories = [train(m, split, recipe, seed=s) for m, s in zip(models, (0, 0, 1), strict=True)]
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert same(models[0], models[1]) and histories[0] == histories[1]
+    assert not same(models[0], models[2]) and histories[0] != histories[2]
+
+
+def test_modes_and_needs_are_put_back():
+    model = convnet().eval()
+    model[0].weight.requires_grad_(False)
+    kept = model[0].weight.clone()
+    train(model, images(), RECIPE)
+    assert not any(m.training for m in model.modules())
+    assert [p.requires_grad for p in model.parameters()] == [False, *[True] * 5]
+    assert torch.equal(model[0].weight, kept)
+
+
+# -- what is trained ------------------------------------------------------------------------------------------------------
+def test_groups_train_alone_each_at_its_rate():
+    split, recipe = images(), Recipe(epochs=1, lr=1e-2, method="sgd", schedule="constant", batch=96)
+    model = convnet().eval()
+    before = {n: v.clone() for n, v in model.state_dict().items()}
+    head = model[5]
+    train(model, split, recipe, groups=[Group({"5.weight": head.weight}), Group([("5.bias", head.bias)], lr=1e-4)])
+    changed = {n for n, v in model.state_dict().items() if not torch.equal(v, before[n])}
+    assert changed == {"5.weight", "5.bias"}  # the running statistics of the frozen normalisation too are as they were
+    steps = {n: (model.state_dict()[n] - before[n]).norm() for n in changed}
+    assert steps["5.bias"] < 0.1 * steps["5.weight"]
+
+
+def test_the_numbers_of_a_compressed_layer():
+    split = data.load("digits")
+    torch.manual_seed(0)
+    model = zoo.mlp()
+    tknn.parametrize_(model.fc1, "weight", tk.mpo(out=(8, 8), in_=(8, 8), rank=2))
+    rest = model.fc2.weight.clone()
+    params = [(n, p) for n, p in model.named_parameters() if n.startswith("fc1.parametrizations")]
+    history = train(model, split, Recipe(epochs=5, lr=6e-2, batch=64), groups=[Group(params)])
+    assert history[-1].loss < 0.6 * history[0].loss and torch.equal(model.fc2.weight, rest)
+
+
+def test_weight_decay_is_for_matrices_unless_a_group_says_so():
+    split, recipe = images(), Recipe(epochs=1, lr=0.5, method="sgd", schedule="constant", batch=96, weight_decay=1.0)
+    zero = lambda logits, y: logits.sum() * 0  # noqa: E731
+    for groups, bias in ((None, 1.0), ([0.1], 1 - 0.5 * 0.1 * 1.9)):
+        model = nn.Sequential(nn.Flatten(), nn.Linear(192, 3))
+        nn.init.ones_(model[1].weight), nn.init.ones_(model[1].bias)
+        made = groups and [Group(model.named_parameters(), weight_decay=w) for w in groups]
+        train(model, split, recipe, groups=made, loss=zero)
+        assert model[1].bias[0].item() == pytest.approx(bias)
+        assert model[1].weight[0, 0].item() == pytest.approx(bias if made else 1 - 0.5 * 1.9)
+
+
+def test_groups_that_cannot_be():
+    model, split = convnet(), images()
+    with pytest.raises(ValueError, match="parameter 'w' is not the model's"):
+        train(model, split, RECIPE, groups=[Group({"w": nn.Parameter(torch.zeros(2))})])
+    with pytest.raises(ValueError, match=r"parameter '0.weight' is in two groups"):
+        train(model, split, RECIPE, groups=[Group(model.named_parameters()), Group(model.named_parameters())])
+    with pytest.raises(ValueError, match="nothing to train"):
+        train(model.requires_grad_(False), split, RECIPE)
+
+
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        ({"method": "lion"}, "unknown method 'lion'; known: sgd, adamw"),
+        ({"schedule": "step"}, "unknown schedule 'step'; known: constant, cosine, onecycle"),
+        ({"augment": "mixup"}, "unknown augment 'mixup'; known: none, crop_flip"),
+        ({"epochs": 0}, "epochs, batch and lr are positive, not 0, 128 and 0.1"),
+        ({"lr": float("nan")}, "positive"),
+        ({"weight_decay": -1.0}, "weight_decay is at least 0"),
+        ({"label_smoothing": 1.0}, r"label_smoothing in \[0, 1\)"),
+    ],
+)
+def test_recipes_that_cannot_be(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        Recipe(**{"epochs": 1, "lr": 0.1} | wrong)
+
+
+# -- no finite numbers ----------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("when", [6, 7, 8])  # a step, the last step, the validation of the second epoch
+def test_an_epoch_without_finite_loss_is_done_again_at_half_the_rate(tmp_path, when):
+    calls = []
+
+    def loss(logits, y):
+        calls.append(1)
+        return F.cross_entropy(logits, y) * (float("nan") if len(calls) == when else 1.0)
+
+    model = convnet()
+    history = train(model, images(), RECIPE, loss=loss, log=tmp_path / "log")
+    assert [e.rate_factor for e in history] == [1.0, 0.5, 0.5, 0.5]
+    assert all(torch.isfinite(v).all() for v in model.state_dict().values())
+    steps = [
+        json.loads(line)["step"] for line in (tmp_path / "log").read_text().splitlines() if "step" in json.loads(line)
+    ]
+    assert steps == list(range(1, 13))
+
+
+def test_no_rate_helps():
+    model = convnet()
+    before = {n: v.clone() for n, v in model.state_dict().items()}
+    with pytest.raises(FloatingPointError, match=r"epoch 1 gives no finite loss, even at the rate 9.4e-05"):
+        train(model, images(), RECIPE, loss=lambda logits, y: logits.sum() * float("inf"))
+    assert all(torch.equal(v, before[n]) for n, v in model.state_dict().items())
+
+
+# -- interrupted ----------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("stop", [2, 3, 7, 11])  # three steps an epoch
+def test_a_restarted_run_ends_bit_by_bit_the_same(tmp_path, method, stop):
+    recipe = dataclasses.replace(RECIPE, method=method, augment="crop_flip", label_smoothing=0.1, weight_decay=1e-2)
+    whole = convnet()
+    history = train(whole, images(), recipe, seed=3, log=tmp_path / "whole")
+    calls = []
+
+    def interrupted(logits, y):
+        calls.append(1)
+        if len(calls) == stop:
+            raise KeyboardInterrupt
+        return F.cross_entropy(logits, y, label_smoothing=0.1)
+
+    options = {"seed": 3, "checkpoint": tmp_path / "c", "log": tmp_path / "log"}
+    with pytest.raises(KeyboardInterrupt):
+        train(convnet(), images(), recipe, loss=interrupted, **options)
+    again = convnet(seed=99)  # another start: all values are the checkpoint's
+    assert train(again, images(), recipe, **options) == history
+    assert same(again, whole)
+    third = convnet(seed=98)  # nothing is left to do
+    assert train(third, images(), recipe, **options) == history and same(third, whole)
+    lines = [[json.loads(t) for t in (tmp_path / n).read_text().splitlines()] for n in ("log", "whole")]
+    assert [{k: v for k, v in d.items() if k != "seconds"} for d in lines[0]] == [
+        {k: v for k, v in d.items() if k != "seconds"} for d in lines[1]
+    ]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["c", "log", "whole"]
+
+
+def test_the_factor_of_a_diverged_epoch_survives_a_restart(tmp_path):
+    calls = []
+
+    def loss(logits, y):
+        calls.append(1)
+        if len(calls) == 12:
+            raise KeyboardInterrupt
+        return F.cross_entropy(logits, y) * (float("inf") if len(calls) == 2 else 1.0)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(convnet(), images(), RECIPE, loss=loss, checkpoint=tmp_path / "c")
+    history = train(convnet(), images(), RECIPE, checkpoint=tmp_path / "c")
+    assert [e.rate_factor for e in history] == [0.5] * 4
+
+
+def test_checkpoints_of_other_runs_are_refused(tmp_path):
+    path, split = tmp_path / "c", images()
+    train(convnet(), split, RECIPE, checkpoint=path)
+
+    def again(model=None, split=split, recipe=RECIPE, **options):
+        train(model or convnet(), split, recipe, checkpoint=path, **options)
+
+    with pytest.raises(ValueError, match=r"c: belongs to another run: its recipe.epochs is 4, not 5"):
+        again(recipe=dataclasses.replace(RECIPE, epochs=5))
+    with pytest.raises(ValueError, match="its seed is 0, not 1"):
+        again(seed=1)
+    with pytest.raises(ValueError, match=r"its data is \['bright', 96\], not \['bright', 60\]"):
+        again(split=images(60))
+    with pytest.raises(ValueError, match="its groups is"):
+        again(model=nn.Sequential(nn.Flatten(), nn.Linear(192, 3)))
+    wide = convnet()
+    wide[5] = nn.Linear(256, 4)
+    with pytest.raises(
+        ValueError, match=r"belongs to another model: model.5.bias|5.weight is \(3, 256\), not \(4, 256\)"
+    ):
+        again(model=wide)
+    write_tensors(path, read_tensors(path)[0])
+    with pytest.raises(ValueError, match="c: not a checkpoint of a training"):
+        again()
+    write_tensors(path, {"a": torch.zeros(1)}, {"tnkit.train": json.dumps({"version": 2, "run": {}, "so_far": {}})})
+    with pytest.raises(ValueError, match="c: version 2 of a checkpoint; this tnkit reads version 1"):
+        again()
+
+
+def test_evaluate_is_the_plain_loop_and_leaves_the_mode():
+    model, split = convnet(), images()
+    got = evaluate(model, split.val, batch=7)
+    assert model.training
+    model.eval()
+    logits = model(split.val[0])
+    assert got[0] == pytest.approx(F.cross_entropy(logits, split.val[1]).item())
+    assert got[1] == (logits.argmax(1) == split.val[1]).double().mean().item() == accuracy(model, split.val)

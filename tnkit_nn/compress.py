@@ -1,0 +1,451 @@
+"""Compressing a trained model: stage 1 and stage 2 in schedule, resumable, with a report.
+
+The schedule is a list of steps, each of one layer or (``together``) of all: the weights become networks (stage 1), then these are
+trained on the task (stage 2).  Everything drawn follows from the recipe's seed, and everything found is written before the next
+thing begins, so that a compression killed at any moment goes on where it was and ends with the same numbers.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import tnkit as tk
+from tnkit_nn.baselines import families
+from tnkit_nn.data import Split
+from tnkit_nn.files import fill_, read_tensors, replacing, write_tensors
+from tnkit_nn.fit import FitResult
+from tnkit_nn.recipe import Compression, Layers
+from tnkit_nn.stage1 import approximate
+from tnkit_nn.train import Epoch, Group, accuracy, train
+from tnkit_nn.weight import merge_, parametrize_
+
+__all__ = [
+    "Compressed",
+    "LayerReport",
+    "compress_",
+    "dense",
+    "groups",
+    "load_compressed_",
+    "save_compressed",
+    "substitutes",
+]
+
+KEY = "tnkit.networks"
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """One compressed weight.
+
+    Attributes
+    ----------
+    layer, shape, family
+        Which, of what shape, as what.
+    dense_params, num_params
+        Numbers stored before and after.
+    error, chance
+        Relative error after stage 1, and what a random family of as many numbers reaches.
+    """
+
+    layer: str
+    shape: tuple[int, ...]
+    family: str
+    dense_params: int
+    num_params: int
+    error: float
+    chance: float
+
+    @property
+    def ratio(self) -> float:
+        """Dense numbers a stored one."""
+        return self.dense_params / self.num_params
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """What :func:`compress_` did; accuracies are fractions of the test part.
+
+    Attributes
+    ----------
+    model
+        The model given, its weights networks now.
+    layers
+        A report a weight, in the order of compression.
+    accuracy_before, accuracy_stage1, accuracy_after
+        Of the dense model, with all weights approximated and nothing trained, at the end.
+    steps
+        For each step of the schedule: its layers, the accuracy right after its stage 1 and after its stage 2, its epochs.
+    params_before, params_after
+        Numbers in the whole model.
+    bytes_before, bytes_after
+        Size on disk of the model as safetensors.
+    seconds
+        Wall time, restarts' included.
+    """
+
+    model: nn.Module
+    layers: tuple[LayerReport, ...]
+    accuracy_before: float
+    accuracy_stage1: float
+    accuracy_after: float
+    steps: tuple[dict[str, Any], ...]
+    params_before: int
+    params_after: int
+    bytes_before: int
+    bytes_after: int
+    seconds: float
+
+    def report(self) -> dict[str, Any]:
+        """All figures, as JSON would hold them."""
+        plain = {k: v for k, v in self.__dict__.items() if k != "model"}
+        return {**plain, "layers": [{**asdict(r), "ratio": r.ratio} for r in self.layers], "steps": list(self.steps)}
+
+    def __str__(self) -> str:
+        from tabulate import tabulate
+
+        rows = [
+            [
+                r.layer,
+                "x".join(map(str, r.shape)),
+                r.family,
+                r.num_params,
+                f"{r.ratio:,.0f}x",
+                f"{r.error:.3f} ({r.chance:.3f})",
+            ]
+            for r in self.layers
+        ]
+        table = tabulate(rows, ["layer", "shape", "network", "numbers", "compression", "error (chance)"])
+        whole = f"whole model: {self.params_before:,} -> {self.params_after:,} numbers, {self.bytes_before:,} -> {self.bytes_after:,} bytes"
+        accuracies = (
+            f"test accuracy: dense {self.accuracy_before:.4f}, after stage 1 {self.accuracy_stage1:.4f}, "
+            f"after stage 2 {self.accuracy_after:.4f}"
+        )
+        return "\n".join([table, whole, accuracies])
+
+
+def compress_(
+    model: nn.Module,
+    recipe: Compression | str | os.PathLike[str],
+    data: Split,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    progress: bool = False,
+    **changes: Any,
+) -> Compressed:
+    """Compress a trained model in place.
+
+    Parameters
+    ----------
+    model
+        A trained model of linear and convolutional layers, whose weights are replaced (``parametrize_``).
+    recipe
+        A :class:`~tnkit_nn.recipe.Compression`, or a TOML file of one.
+    data
+        Trained on its training part; accuracies are of its test part.
+    out
+        A folder for checkpoints, logs, the report and the compressed model.  Called again with the same model and recipe, the
+        compression goes on where it was, and ends with the same numbers.
+    progress
+        Show bars.
+    changes
+        Fields of the recipe to be other: ``select`` (of its one entry of layers), ``order``, ``stage1``, ``stage2``, ``rest``, ...
+
+    Returns
+    -------
+    Compressed
+        :func:`dense` of its model is a model of the original class again.
+
+    Raises
+    ------
+    ValueError
+        A layer that is not there or selected twice, fewer epochs than steps, a folder of another model or recipe.
+    FloatingPointError
+        Stage 2 found no finite numbers at any rate tried; what was done before is kept.
+    """
+    recipe = _changed(recipe if isinstance(recipe, Compression) else Compression.load(recipe), changes)
+    chosen = substitutes(model, recipe)
+    schedule = _schedule(list(chosen), recipe)
+    begin = time.perf_counter()
+    with TemporaryDirectory() if out is None else nullcontext(out) as folder:
+        files = _Folder(Path(folder), model, recipe, data, begin)
+        before = files.once("before", lambda: {"accuracy": accuracy(model, data.test), **_size(model, files.path)})
+        reports: list[LayerReport] = []
+        steps, epochs = [], _epochs(recipe, len(schedule))
+        alone = copy.deepcopy(model)  # all weights approximated, nothing trained
+        for k, layers in enumerate(schedule):
+            for layer in layers:
+                reports.append(_stage1(model, alone, layer, chosen[layer], recipe, files))
+            fitted = files.once(f"step-{k}-fitted", lambda: {"accuracy": accuracy(model, data.test)})
+            done = [r.layer for r in reports]
+            history = _stage2(model, done, recipe, epochs[k], k, data, files, progress)
+            tuned = files.once(f"step-{k}-tuned", lambda: {"accuracy": accuracy(model, data.test)})
+            steps.append({
+                "layers": list(layers), "epochs": epochs[k], "accuracy_stage1": fitted["accuracy"],
+                "accuracy_stage2": tuned["accuracy"], "history": [asdict(e) for e in history],
+            })  # fmt: skip
+        stage1 = files.once("stage1", lambda: {"accuracy": accuracy(alone, data.test)})
+        save_compressed(model, files.path / "model.safetensors")
+        result = Compressed(
+            model, tuple(reports), before["accuracy"], stage1["accuracy"], steps[-1]["accuracy_stage2"], tuple(steps),
+            before["params"], sum(p.numel() for p in model.parameters()), before["bytes"],
+            (files.path / "model.safetensors").stat().st_size, files.spent(),
+        )  # fmt: skip
+        files.write("report", result.report())
+    return result
+
+
+def substitutes(model: nn.Module, recipe: Compression) -> dict[str, tuple[str, tk.Network]]:
+    """Layer -> (family, network) for every layer that a recipe selects, in the model's order.
+
+    Raises
+    ------
+    ValueError
+        A name that selects nothing, or nothing with a weight; what there is, is named.
+    """
+    known = {
+        n: m
+        for n, m in model.named_modules()
+        if isinstance(getattr(m, "weight", None), nn.Parameter) and m.weight.dim() > 1
+    }
+    for entry in recipe.layers:
+        for pattern in entry.select:
+            if not any(fnmatchcase(n, pattern) for n in known):
+                raise ValueError(f"no layer {pattern!r} with a weight to compress; there are {', '.join(known)}")
+    found = {}
+    for name, module in known.items():
+        entry = next((e for e in recipe.layers if any(fnmatchcase(name, p) for p in e.select)), None)
+        if entry is not None:
+            found[name] = _network(entry, tuple(module.weight.shape))
+    return found
+
+
+def _network(entry: Layers, shape: Sequence[int]) -> tuple[str, tk.Network]:
+    (family,) = families([entry.family], [entry.depth], entry.activation)
+    return family.label, family.build(shape, entry.budget)
+
+
+def groups(model: nn.Module, layers: Sequence[str], rest: str, rest_lr: float) -> list[Group]:
+    """What stage 2 trains: the networks of these layers, and the rest as the recipe says, as groups for :func:`train`.
+
+    Parameters
+    ----------
+    model
+        A model whose ``layers`` have networks as weights.
+    layers
+        Names of layers.
+    rest
+        ``frozen``, ``heads`` or ``all``.
+    rest_lr
+        Learning rate of the rest.
+    """
+    named = dict(model.named_parameters())
+    own = {n: p for n, p in named.items() if any(n.startswith(f"{la}.parametrizations.weight.") for la in layers)}
+    if rest == "frozen":
+        return [Group(own)]
+    names = list(named)
+    first = min(k for k, n in enumerate(names) if n in own or any(n == f"{la}.bias" for la in layers))
+    others = {n: p for k, (n, p) in enumerate(named.items()) if n not in own and (rest == "all" or k >= first)}
+    return [Group(own), *([Group(others, lr=rest_lr)] if others else [])]
+
+
+def dense(model: nn.Module) -> nn.Module:
+    """A copy with plain weights: a model of the original class again, equal to the compressed one."""
+    made = copy.deepcopy(model)
+    for module in list(made.modules()):
+        for name in list(getattr(module, "parametrizations", {})):
+            merge_(module, name)
+    return made
+
+
+def save_compressed(model: nn.Module, path: str | os.PathLike[str]) -> None:
+    """Write a compressed model to one safetensors file: its numbers, and its networks as JSON.
+
+    Raises
+    ------
+    ValueError
+        A network with a function of its own, which is no text.
+    """
+    networks = {f"{layer}.{name}": tk.to_json(net) for layer, name, net in _networks(model)}
+    write_tensors(path, model.state_dict(), {KEY: json.dumps(networks)})
+
+
+def load_compressed_(model: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
+    """Make a dense model of the same class the compressed one of a file, in place.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        No such file, or none of a compressed model, or of another one.
+    """
+    values, metadata = read_tensors(path)
+    if KEY not in metadata:
+        raise ValueError(f"{path}: no compressed model; it has no networks")
+    for key, text in json.loads(metadata[KEY]).items():
+        layer, _, name = key.rpartition(".")
+        parametrize_(model.get_submodule(layer), name, tk.from_json(text), std=1.0)
+    fill_(model, values, f"{path}: not of this model")
+    return model
+
+
+def _networks(model: nn.Module) -> Iterator[tuple[str, str, tk.Network]]:
+    for layer, module in model.named_modules():
+        for name, made in getattr(module, "parametrizations", {}).items():
+            yield layer, name, made[0].network
+
+
+# -- the schedule ---------------------------------------------------------------------------------------------------
+def _changed(recipe: Compression, changes: dict[str, Any]) -> Compression:
+    if "select" in changes:
+        if len(recipe.layers) != 1:
+            raise ValueError(f"select stands for the layers of one entry; the recipe has {len(recipe.layers)}")
+        changes = {**changes, "layers": (replace(recipe.layers[0], select=changes["select"]),)}
+        del changes["select"]
+    try:
+        return replace(recipe, **changes)
+    except TypeError:
+        unknown = next(k for k in changes if k not in Compression.__dataclass_fields__)
+        raise ValueError(f"a recipe has no {unknown!r}; it has {', '.join(Compression.__dataclass_fields__)}") from None
+
+
+def _schedule(layers: list[str], recipe: Compression) -> list[tuple[str, ...]]:
+    if recipe.order == "together":
+        return [tuple(layers)]
+    if recipe.order == "backward":
+        return [(n,) for n in reversed(layers)]
+    if recipe.order == "forward":
+        return [(n,) for n in layers]
+    if sorted(recipe.order) != sorted(layers):
+        raise ValueError(f"order names {', '.join(recipe.order)}; the layers selected are {', '.join(layers)}")
+    return [(n,) for n in recipe.order]
+
+
+def _epochs(recipe: Compression, steps: int) -> list[int]:
+    """The epochs in all, shared out evenly; the last steps get what is over."""
+    if recipe.stage2 is None:
+        return [0] * steps
+    if recipe.stage2.epochs < steps:
+        raise ValueError(f"{recipe.stage2.epochs} epochs in all are too few for {steps} layers one after another")
+    each, over = divmod(recipe.stage2.epochs, steps)
+    return [each + (k >= steps - over) for k in range(steps)]
+
+
+def _stage1(
+    model: nn.Module, alone: nn.Module, layer: str, chosen: tuple[str, tk.Network], recipe: Compression, files: _Folder
+) -> LayerReport:
+    family, net = chosen
+    weight = model.get_submodule(layer).weight.detach()
+    options = asdict(recipe.stage1)
+    found = files.arrays(layer, net, lambda: approximate(net, weight.cpu(), seed=recipe.seed, **options))
+    for owner in (model, alone):
+        parametrize_(owner.get_submodule(layer), "weight", net, found.arrays)
+    return LayerReport(layer, tuple(weight.shape), family, weight.numel(), net.num_params, found.error, found.chance)
+
+
+def _stage2(
+    model: nn.Module,
+    layers: Sequence[str],
+    recipe: Compression,
+    epochs: int,
+    k: int,
+    data: Split,
+    files: _Folder,
+    progress: bool,
+) -> tuple[Epoch, ...]:
+    if recipe.stage2 is None:
+        return ()
+    return train(
+        model, data, replace(recipe.stage2, epochs=epochs), seed=1000 * recipe.seed + k,
+        groups=groups(model, layers, recipe.rest, recipe.rest_lr), checkpoint=files.path / f"step-{k}.safetensors",
+        log=files.path / f"step-{k}.jsonl", progress=progress,
+    )  # fmt: skip
+
+
+def _size(model: nn.Module, folder: Path) -> dict[str, int]:
+    """Numbers in a model, and bytes of its file."""
+    path = folder / "dense.safetensors"
+    write_tensors(path, model.state_dict())
+    size = path.stat().st_size
+    path.unlink()
+    return {"params": sum(p.numel() for p in model.parameters()), "bytes": size}
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    made = hashlib.sha256()
+    for name, t in tensors.items():
+        made.update(name.encode())
+        made.update(
+            t.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if t.dim() else repr(t.item()).encode()
+        )
+    return made.hexdigest()
+
+
+class _Folder:
+    """What a compression has written, so that nothing is done twice."""
+
+    def __init__(self, path: Path, model: nn.Module, recipe: Compression, data: Split, begin: float) -> None:
+        self.path, self.begin = path, begin
+        path.mkdir(parents=True, exist_ok=True)
+        mine = {
+            "recipe": json.loads(json.dumps(asdict(recipe))), "model": _digest(model.state_dict()),
+            "data": [data.name, len(data.train[1]), len(data.test[1])],
+        }  # fmt: skip
+        self.before = self._read("spent").get("seconds", 0.0)
+        run = self.once("run", lambda: mine)
+        for key, value in mine.items():
+            if run.get(key) != value:
+                raise ValueError(f"{path} holds the compression of another {key}; give an empty folder")
+        recipe.save(path / "recipe.toml")
+
+    def _read(self, name: str) -> dict[str, Any]:
+        file = self.path / f"{name}.json"
+        found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+        return found
+
+    def write(self, name: str, value: Mapping[str, Any]) -> None:
+        """Write one result."""
+        with replacing(self.path / f"{name}.json") as temporary:
+            temporary.write_text(json.dumps(value, indent=1))
+
+    def once(self, name: str, make: Any) -> dict[str, Any]:
+        """What was found before, or is found now and written."""
+        found = self._read(name)
+        if not found:
+            found = make()
+            self.write(name, found)
+            self.spent()
+        return found
+
+    def spent(self) -> float:
+        """Seconds so far, those before a restart included."""
+        seconds = self.before + time.perf_counter() - self.begin
+        self.write("spent", {"seconds": seconds})
+        return seconds
+
+    def arrays(self, layer: str, net: tk.Network, make: Any) -> FitResult:
+        """The arrays of stage 1, found before or now."""
+        path = self.path / f"stage1-{layer}.tn"
+        if not path.exists():
+            found = make()
+            tk.save(path, net, found.arrays)  # after which only its figures are missing
+            self.write(f"stage1-{layer}", {"error": found.error, "chance": found.chance})
+            return found
+        _, arrays = tk.load(path)
+        figures = self._read(f"stage1-{layer}")
+        if not figures:
+            path.unlink()
+            return self.arrays(layer, net, make)
+        return FitResult(arrays, (), figures["error"], figures["chance"])

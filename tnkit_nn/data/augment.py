@@ -1,0 +1,47 @@
+"""Augmentations: functions of a batch of images and a generator, the same batch again from the same generator state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+__all__ = ["AUGMENT", "crop_flip", "unchanged"]
+
+PADDING = 4
+
+
+def unchanged(images: Tensor, generator: Generator) -> Tensor:
+    """The batch itself."""
+    return images
+
+
+def crop_flip(images: Tensor, generator: Generator) -> Tensor:
+    """Shift each image by up to four pixels, the border filled by reflection, and mirror every second one: CIFAR's usual.
+
+    Parameters
+    ----------
+    images
+        (batch, channels, height, width), left as it is.
+    generator
+        Where the shifts and flips come from, on the processor; it is advanced.
+
+    Returns
+    -------
+    Tensor
+        A new batch of the same shape.
+    """
+    count, channels, height, width = images.shape
+    padded = F.pad(images, (PADDING,) * 4, mode="reflect")
+    shift = torch.randint(2 * PADDING + 1, (2, count, 1), generator=generator)
+    flip = torch.rand(count, 1, generator=generator) < 0.5
+    columns = torch.arange(width)
+    rows = (shift[0] + torch.arange(height)).to(images.device)
+    columns = (shift[1] + torch.where(flip, columns.flip(0), columns)).to(images.device)
+    rows = rows[:, None, :, None].expand(-1, channels, -1, padded.shape[-1])
+    return padded.gather(2, rows).gather(3, columns[:, None, None, :].expand(-1, channels, height, -1))
+
+
+AUGMENT: dict[str, Callable[[Tensor, Generator], Tensor]] = {"none": unchanged, "crop_flip": crop_flip}

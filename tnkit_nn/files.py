@@ -1,0 +1,86 @@
+"""Files written whole or not at all, and tensors in safetensors files (never a pickle)."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+__all__ = ["fill_", "read_tensors", "replacing", "write_tensors"]
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary file beside ``path`` that takes its place at the end: an interrupted run leaves the old file as it was."""
+    path = Path(path)
+    handle, name = tempfile.mkstemp(dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_tensors(
+    path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write named tensors and texts to one safetensors file; tensors that share memory are written each in full."""
+    own = {name: t.detach().cpu().clone().contiguous() for name, t in tensors.items()}
+    with replacing(path) as temporary:
+        save_file(own, temporary, dict(metadata or {}))
+
+
+def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read the tensors and texts of a safetensors file.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ValueError
+        It is no safetensors file, or a damaged one.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"{path}: not a safetensors file, or a damaged one ({error})") from None
+
+
+def fill_(model: nn.Module, values: Mapping[str, Tensor], what: str) -> None:
+    """Copy values into a model's parameters and buffers, in the model's dtypes: all of them or none.
+
+    Raises
+    ------
+    ValueError
+        Names or shapes are not the model's; the message begins with ``what`` and lists the first few.
+    """
+    own = model.state_dict()
+    wrong = [f"{n} is missing" for n in own if n not in values]
+    wrong += [f"{n} is not the model's" for n in values if n not in own]
+    wrong += [
+        f"{n} is {tuple(values[n].shape)}, not {tuple(v.shape)}"
+        for n, v in own.items()
+        if n in values and values[n].shape != v.shape
+    ]
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise ValueError(f"{what}: {'; '.join(wrong[:3])}{more}")
+    with torch.no_grad():
+        for n, v in values.items():
+            own[n].copy_(v)

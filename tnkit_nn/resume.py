@@ -1,0 +1,86 @@
+"""The state of a training: taken, put back, and kept in one file that a restarted run continues from."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from tnkit_nn.files import fill_, read_tensors, write_tensors
+
+__all__ = ["capture", "keep", "restore", "resume"]
+
+KEY = "tnkit.train"
+VERSION = 1
+
+State = dict[str, Tensor]
+
+
+def capture(model: nn.Module, optimizer: Optimizer) -> State:
+    """Copies of all values of a model and its optimiser, by name."""
+    state = {f"model.{n}": v.detach().clone() for n, v in model.state_dict().items()}
+    for k, values in optimizer.state_dict()["state"].items():
+        state |= {f"optimizer.{k}.{key}": v.detach().clone() for key, v in values.items() if v is not None}
+    return state
+
+
+def restore(model: nn.Module, optimizer: Optimizer, state: State, what: str = "state") -> None:
+    """Put the values of :func:`capture` back; ValueError, beginning with ``what``, where they are another model's."""
+    fill_(model, {n.removeprefix("model."): v for n, v in state.items() if n.startswith("model.")}, what)
+    values: dict[int, dict[str, Tensor]] = {}
+    for name, v in state.items():
+        if name.startswith("optimizer."):
+            _, k, key = name.split(".")
+            values.setdefault(int(k), {})[key] = v
+    optimizer.load_state_dict({"state": values, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def keep(
+    path: str | os.PathLike[str],
+    model: nn.Module,
+    optimizer: Optimizer,
+    run: Mapping[str, Any],
+    so_far: Mapping[str, Any],
+) -> None:
+    """Write the state, what run it belongs to and how far that is, whole or not at all."""
+    text = json.dumps({"version": VERSION, "run": run, "so_far": so_far})
+    write_tensors(path, capture(model, optimizer), {KEY: text})
+
+
+def resume(
+    path: str | os.PathLike[str], model: nn.Module, optimizer: Optimizer, run: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """Put the state of a file back and return how far it is; None where there is no file.
+
+    Raises
+    ------
+    ValueError
+        No checkpoint of a training, or one of another run; the message names the first thing that differs.
+    """
+    if not Path(path).exists():
+        return None
+    state, metadata = read_tensors(path)
+    try:
+        kept = json.loads(metadata[KEY])
+        version, its, so_far = kept["version"], kept["run"], kept["so_far"]
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(f"{path}: not a checkpoint of a training") from None
+    if version != VERSION:
+        raise ValueError(f"{path}: version {version} of a checkpoint; this tnkit reads version {VERSION}")
+    for name, value in json.loads(json.dumps(run)).items():
+        if its.get(name) != value:
+            raise ValueError(f"{path}: belongs to another run: {_difference(name, its.get(name), value)}")
+    restore(model, optimizer, state, f"{path}: belongs to another model")
+    return dict(so_far)
+
+
+def _difference(name: str, its: Any, ours: Any) -> str:
+    if isinstance(its, dict) and isinstance(ours, dict):
+        key = next(k for k in {**ours, **its} if its.get(k) != ours.get(k))
+        return _difference(f"{name}.{key}", its.get(key), ours.get(key))
+    return f"its {name} is {its!r:.100}, not {ours!r:.100}"

@@ -1,0 +1,119 @@
+"""Stage 1 for one weight: arrays of a network whose tensor is near a trained weight, by the way that suits the network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod, sqrt
+
+import torch
+from torch import Tensor
+
+import tnkit as tk
+from tnkit.decompose.structure import as_tree, check_multilinear
+from tnkit_nn.fit import FitResult, fit
+from tnkit_nn.makers import network_maker, regauged, rms
+from tnkit_nn.ops import TORCH
+
+__all__ = ["METHODS", "approximate", "way"]
+
+#: Nodes up to which alternating least squares is taken: beyond, its environments cost more than gradient steps.
+_NODES = 16
+
+
+def way(net: tk.Network) -> str:
+    """How a weight is brought into a network: ``svd`` (trees), ``als`` (small multilinear ones), else ``fit`` (gradients)."""
+    try:
+        as_tree(net, "stage 1")
+        return "svd"
+    except ValueError:
+        pass
+    try:
+        nodes = check_multilinear(net, "stage 1")
+    except ValueError:
+        return "fit"
+    return "als" if len(nodes) <= _NODES else "fit"
+
+
+def _svd(net: tk.Network, weight: Tensor, steps: int, lr: float, seed: int) -> FitResult:
+    found = tk.tree_svd(tk.tensorize(weight, net.shape), net, ops=TORCH)
+    # the builder's own bonds, so that the count is the one asked for: what the weight cannot use is zero
+    arrays = {n: _padded(a, net.array_shapes[n]) for n, a in found.arrays.items()}
+    return _result(net, weight, arrays)
+
+
+def _als(net: tk.Network, weight: Tensor, steps: int, lr: float, seed: int) -> FitResult:
+    found = tk.als(tk.tensorize(weight, net.shape), net, seed=seed, ops=TORCH)
+    return _result(net, weight, {**found.arrays})
+
+
+def _fit(net: tk.Network, weight: Tensor, steps: int, lr: float, seed: int) -> FitResult:
+    return fit(net, weight, steps=steps, lr=lr, seed=seed)
+
+
+def _skip(net: tk.Network, weight: Tensor, steps: int, lr: float, seed: int) -> FitResult:
+    arrays = tk.init.orthogonal(net, seed=seed, std=float(rms(weight[None])))
+    return _result(net, weight, {n: torch.as_tensor(a, dtype=weight.dtype) for n, a in arrays.items()})
+
+
+#: Name -> ``(net, weight, steps, lr, seed)`` -> result; ``auto`` is :func:`way`'s choice.
+METHODS: dict[str, Callable[[tk.Network, Tensor, int, float, int], FitResult]] = {
+    "svd": _svd, "als": _als, "fit": _fit, "skip": _skip,
+}  # fmt: skip
+
+
+def approximate(
+    net: tk.Network, weight: Tensor, *, method: str = "auto", steps: int = 1000, lr: float = 2e-2, seed: int = 0
+) -> FitResult:
+    """Stage 1: the arrays of a network near a trained weight, ready to be trained on.
+
+    Parameters
+    ----------
+    net
+        A network that fills the weight (:func:`tnkit.detensorize`); padding is fitted as zeros by the closed forms.
+    weight
+        The trained weight, of any shape.
+    method
+        ``auto``; ``svd`` (along a tree, closed form), ``als`` (any multilinear network), ``fit`` (gradients, any network), or
+        ``skip`` (a random start of the weight's root mean square).
+    steps, lr
+        Of ``fit``.
+    seed
+        Of all starts.
+
+    Returns
+    -------
+    FitResult
+        Arrays in a gauge in which one learning rate suits them all (:func:`tnkit_nn.makers.regauged`), the relative error of
+        the weight as it reads, and the chance level beside it.
+
+    Raises
+    ------
+    ValueError
+        An unknown method, or one that the network does not allow (the node is named).
+    """
+    if method != "auto" and method not in METHODS:
+        raise ValueError(f"stage 1 has no method {method!r}; there are auto, {', '.join(METHODS)}")
+    weight = weight.detach().float()
+    chosen = way(net) if method == "auto" else method
+    found = METHODS[chosen](net, weight, steps, lr, seed)
+    if chosen == "skip" or not float(weight.norm()):
+        return found
+    maker = network_maker(net, tuple(weight.shape), 1, rms(weight[None]))
+    values = {n: torch.as_tensor(found.arrays[n], dtype=torch.float32)[None] for n in net.parameters}
+    even = regauged(maker, values, weight[None], net)
+    return _result(net, weight, {**found.arrays, **{n: v[0] for n, v in even.items()}})
+
+
+def _result(net: tk.Network, weight: Tensor, arrays: dict[str, Tensor]) -> FitResult:
+    tensors = {n: torch.as_tensor(a, dtype=weight.dtype) for n, a in arrays.items()}
+    made = tk.detensorize(tk.contract(net, tensors, ops=TORCH), weight.shape)
+    size = float(weight.norm())
+    error = float((made - weight).norm()) / size if size else 0.0
+    chance = sqrt(max(0.0, 1 - net.num_params / prod(weight.shape)))
+    return FitResult({n: a.numpy(force=True) for n, a in tensors.items()}, (error,), error, chance)
+
+
+def _padded(a: Tensor, shape: tuple[int, ...]) -> Tensor:
+    out = a.new_zeros(shape)
+    out[tuple(slice(n) for n in a.shape)] = a
+    return out

@@ -1,0 +1,385 @@
+"""Training: one loop for whole models and for the few numbers of a compressed layer; a restarted run ends bit by bit the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from math import cos, isfinite, pi
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from tnkit_nn.data import AUGMENT, Part, Split
+from tnkit_nn.files import replacing
+from tnkit_nn.resume import capture, keep, restore, resume
+
+__all__ = ["METHODS", "SCHEDULES", "Epoch", "Group", "Recipe", "accuracy", "evaluate", "train"]
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+EVERY = 25  # steps between looks at the loss: each waits for the device
+ROLLBACKS = 5  # halvings of the rate before a training counts as hopeless
+
+
+def _cosine(t: float, warm: float = 0.05) -> float:
+    return (t + 1e-3) / (warm + 1e-3) if t < warm else (1 + cos(pi * (t - warm) / (1 - warm))) / 2
+
+
+def _onecycle(t: float, rise: float = 0.3) -> float:
+    return 0.04 + 0.96 * (1 - cos(pi * t / rise)) / 2 if t < rise else (1 + cos(pi * (t - rise) / (1 - rise))) / 2
+
+
+#: Part of the training done, in 0..1 -> factor of the rate.
+SCHEDULES: dict[str, Callable[[float], float]] = {"constant": lambda t: 1.0, "cosine": _cosine, "onecycle": _onecycle}
+
+#: Parameter groups with ``lr`` and ``weight_decay`` -> optimiser.
+METHODS: dict[str, Callable[[list[dict[str, Any]]], Optimizer]] = {
+    "sgd": lambda groups: torch.optim.SGD(groups, momentum=0.9, nesterov=True),
+    "adamw": lambda groups: torch.optim.AdamW(groups, betas=(0.9, 0.99)),  # 0.999 remembers longer than short runs last
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train.
+
+    Attributes
+    ----------
+    epochs
+        Passes over the training part.
+    lr
+        Highest learning rate.
+    method, schedule, augment
+        Names in :data:`METHODS`, :data:`SCHEDULES` and :data:`tnkit_nn.data.AUGMENT`.
+    batch
+        Examples a step; what is left at the end of an epoch's order is left out, other examples in each epoch.
+    weight_decay
+        Of matrices and kernels; vectors (biases, normalisation) have none.
+    label_smoothing
+        Of the cross entropy.
+
+    Raises
+    ------
+    ValueError
+        An unknown name, or a number out of range.
+    """
+
+    epochs: int
+    lr: float
+    method: str = "adamw"
+    schedule: str = "cosine"
+    batch: int = 128
+    weight_decay: float = 0.0
+    label_smoothing: float = 0.0
+    augment: str = "none"
+
+    def __post_init__(self) -> None:
+        for what, known in (("method", METHODS), ("schedule", SCHEDULES), ("augment", AUGMENT)):
+            if getattr(self, what) not in known:
+                raise ValueError(f"unknown {what} {getattr(self, what)!r}; known: {', '.join(known)}")
+        if self.epochs < 1 or self.batch < 1 or not self.lr > 0:
+            raise ValueError(f"epochs, batch and lr are positive, not {self.epochs}, {self.batch} and {self.lr}")
+        if not (self.weight_decay >= 0 and 0 <= self.label_smoothing < 1):
+            found = f"{self.weight_decay} and {self.label_smoothing}"
+            raise ValueError(f"weight_decay is at least 0 and label_smoothing in [0, 1), not {found}")
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Parameters that are trained at a rate of their own.
+
+    Attributes
+    ----------
+    params
+        Named parameters of the model, such as ``layer.named_parameters(prefix="fc1")``, or a dict of them.
+    lr, weight_decay
+        Instead of the recipe's; a weight decay given here is for vectors too.
+    """
+
+    params: Iterable[tuple[str, Tensor]]
+    lr: float | None = None
+    weight_decay: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "params", tuple(dict(self.params).items()))
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch: mean training loss, loss and accuracy on the validation part, and the factor that diverging cost the rate."""
+
+    epoch: int
+    loss: float
+    val_loss: float
+    val_accuracy: float
+    rate_factor: float
+    seconds: float = field(compare=False)
+
+
+def evaluate(model: nn.Module, part: Part, loss: Loss = F.cross_entropy, batch: int = 500) -> tuple[float, float]:
+    """Mean loss and accuracy of a model, as it is in evaluation, on inputs and labels."""
+    modes = {m: m.training for m in model.modules()}
+    device = next(model.parameters()).device
+    total, right = torch.zeros((), dtype=torch.float64), 0
+    model.eval()
+    try:
+        with torch.no_grad():
+            for x, y in zip(part[0].split(batch), part[1].split(batch), strict=True):
+                logits, y = model(x.to(device)), y.to(device)
+                total += len(y) * loss(logits, y).double().cpu()
+                right += int((logits.argmax(-1) == y).sum())
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+    return float(total) / len(part[1]), right / len(part[1])
+
+
+def accuracy(model: nn.Module, part: Part, batch: int = 500) -> float:
+    """Fraction of the inputs whose label has the largest logit."""
+    return evaluate(model, part, batch=batch)[1]
+
+
+def train(
+    model: nn.Module,
+    split: Split,
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    groups: Sequence[Group] | None = None,
+    loss: Loss | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    log: str | os.PathLike[str] | None = None,
+    progress: bool = False,
+) -> tuple[Epoch, ...]:
+    """Train a model in place.
+
+    Order, augmentation and dropout of an epoch follow from ``seed`` and the epoch's number alone, so that a run continued from a
+    checkpoint ends with exactly the numbers of one that was never interrupted.  An epoch that gives no finite number is rolled
+    back and done again at half the rate.
+
+    Parameters
+    ----------
+    model
+        Takes a batch of the split's inputs, gives logits.  Trained where its parameters lie.
+    split
+        Trains on ``train``, reports on ``val``; ``test`` is not read.
+    recipe
+        Optimiser, rates, length.
+    seed
+        Seed of everything drawn.
+    groups
+        What is trained, each group at its own rate; everything else stays as it is, the running statistics of a batch
+        normalisation of which nothing is trained too.  By default all parameters that require a gradient.
+    loss
+        ``(logits, labels) -> scalar``; by default the cross entropy, with the recipe's smoothing.
+    checkpoint
+        A file written after every epoch, whole or not at all; where it is there, training continues from it.
+    log
+        A file of JSON lines: the loss of every step, the figures of every epoch.
+    progress
+        Show a bar.
+
+    Returns
+    -------
+    tuple of Epoch
+        All epochs, those before a restart included.
+
+    Raises
+    ------
+    ValueError
+        Nothing to train, a parameter that is not the model's or in two groups, a checkpoint of another run.
+    FloatingPointError
+        No finite numbers at a rate halved five times; the model is as before the epoch.
+    """
+    trained = _grouped(model, recipe, groups)
+    optimizer = METHODS[recipe.method]([{k: v for k, v in g.items() if k != "names"} for g in trained])
+    run = {
+        "recipe": asdict(recipe), "seed": seed, "data": [split.name, len(split.train[1])],
+        "groups": [{k: v for k, v in g.items() if k != "params"} for g in trained],
+    }  # fmt: skip
+    objective = loss or partial(F.cross_entropy, label_smoothing=recipe.label_smoothing)
+    rates = [g["lr"] for g in trained]
+    loop = _Loop(model, split, recipe, seed, optimizer, rates, objective, Path(log) if log else None)
+    history: list[Epoch] = []
+    factor = 1.0
+    with _training(model, [p for g in trained for p in g["params"]]):
+        so_far = resume(checkpoint, model, optimizer, run) if checkpoint else None
+        if checkpoint and so_far is None:  # before the first epoch too: a restart has the same start
+            keep(checkpoint, model, optimizer, run, {"history": [], "factor": factor})
+        elif so_far:
+            history, factor = [Epoch(**e) for e in so_far["history"]], so_far["factor"]
+        with _bar(recipe.epochs * loop.steps, progress) as bar:
+            while len(history) < recipe.epochs:
+                epoch, factor = loop.epoch(len(history) + 1, factor, bar)
+                history.append(epoch)
+                if checkpoint:
+                    keep(checkpoint, model, optimizer, run, {"history": [asdict(e) for e in history], "factor": factor})
+    return tuple(history)
+
+
+# -- the loop ----------------------------------------------------------------------------------------------------------
+@dataclass
+class _Loop:
+    """What stays the same from epoch to epoch."""
+
+    model: nn.Module
+    split: Split
+    recipe: Recipe
+    seed: int
+    optimizer: Optimizer
+    rates: list[float]
+    objective: Loss
+    log: Path | None
+
+    def __post_init__(self) -> None:
+        count = len(self.split.train[1])
+        self.size = min(self.recipe.batch, count)
+        self.steps = count // self.size
+
+    def epoch(self, number: int, factor: float, bar: Any) -> tuple[Epoch, float]:
+        """Train one epoch, at lower rates until it gives finite numbers; which it was, and the factor of the rates by then."""
+        begin = time.perf_counter()
+        before = capture(self.model, self.optimizer)
+        while True:
+            bar.n = (number - 1) * self.steps
+            _trim(self.log, number)
+            mean = self._pass(number, factor, bar)
+            if isfinite(mean) and all(
+                bool(p.isfinite().all()) for g in self.optimizer.param_groups for p in g["params"]
+            ):
+                val_loss, right = evaluate(self.model, self.split.val, self.objective)
+                if isfinite(val_loss):
+                    break
+            restore(self.model, self.optimizer, before)
+            if factor <= 0.5**ROLLBACKS:
+                tried = max(self.rates) * factor
+                raise FloatingPointError(f"epoch {number} gives no finite loss, even at the rate {tried:.2g}")
+            before, factor = capture(self.model, self.optimizer), factor / 2
+        done = Epoch(number, mean, val_loss, right, factor, time.perf_counter() - begin)
+        _append(self.log, [asdict(done)])
+        bar.set_postfix(epoch=number, val=f"{100 * right:.2f}%")
+        return done, factor
+
+    def _pass(self, number: int, factor: float, bar: Any) -> float:
+        """All steps of an epoch; the mean loss, not finite as soon as that is seen."""
+        (x, y), size, total = self.split.train, self.size, 0.0
+        draw = torch.Generator().manual_seed(1_000_003 * self.seed + number)
+        torch.manual_seed(1_000_003 * self.seed + number)  # what the model draws
+        order = torch.randperm(len(y), generator=draw)
+        pending: list[tuple[int, float, Tensor]] = []
+        for k in range(self.steps):
+            step = (number - 1) * self.steps + k
+            rate = factor * SCHEDULES[self.recipe.schedule](step / (self.recipe.epochs * self.steps))
+            for group, own in zip(self.optimizer.param_groups, self.rates, strict=True):
+                group["lr"] = own * rate
+            chosen = order[k * size : (k + 1) * size]
+            pending.append((step + 1, rate, self._step(x[chosen], y[chosen], draw)))
+            bar.update()
+            if len(pending) == EVERY or k == self.steps - 1:
+                values = torch.stack([value for *_, value in pending]).tolist()
+                lines = [
+                    {"epoch": number, "step": s, "loss": v, "rate_factor": r}
+                    for (s, r, _), v in zip(pending, values, strict=True)
+                ]
+                _append(self.log, lines)
+                total, pending = total + sum(values), []
+                if not isfinite(total):
+                    break
+        return total / self.steps
+
+    def _step(self, x: Tensor, y: Tensor, draw: torch.Generator) -> Tensor:
+        device = self.optimizer.param_groups[0]["params"][0].device
+        x = AUGMENT[self.recipe.augment](x.to(device), draw)
+        value = self.objective(self.model(x), y.to(device))
+        self.optimizer.zero_grad(set_to_none=True)
+        value.backward()
+        self.optimizer.step()
+        return value.detach()
+
+
+def _grouped(model: nn.Module, recipe: Recipe, groups: Sequence[Group] | None) -> list[dict[str, Any]]:
+    """Torch's parameter groups, with names: each of ours in two, with weight decay and without."""
+    if groups is None:
+        groups = [Group((n, p) for n, p in model.named_parameters() if p.requires_grad)]
+    own, seen = {id(p) for p in model.parameters()}, set[int]()
+    made = []
+    for group in groups:
+        params = dict(group.params)
+        for name, p in params.items():
+            if id(p) not in own:
+                raise ValueError(f"parameter {name!r} is not the model's")
+            if id(p) in seen:
+                raise ValueError(f"parameter {name!r} is in two groups, or twice in one")
+            seen.add(id(p))
+        decay = recipe.weight_decay if group.weight_decay is None else group.weight_decay
+        everywhere = group.weight_decay is not None
+        for some in (True, False):
+            names = [n for n, p in params.items() if (everywhere or p.dim() > 1) == some]
+            if names:
+                rate = recipe.lr if group.lr is None else group.lr
+                made.append({"params": [params[n] for n in names], "names": names, "lr": rate})
+                made[-1]["weight_decay"] = decay if some else 0.0
+    if not made:
+        raise ValueError("there is nothing to train: no group has a parameter")
+    return made
+
+
+@contextmanager
+def _training(model: nn.Module, trained: list[Tensor]) -> Iterator[None]:
+    """The model while it trains: gradients for ``trained`` alone, the global generator its own; all put back at the end."""
+    chosen = {id(p) for p in trained}
+    modes = {m: m.training for m in model.modules()}
+    needs = {p: p.requires_grad for p in model.parameters()}
+    model.train()
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and not any(
+            id(p) in chosen for p in module.parameters()
+        ):
+            module.eval()
+    for p in needs:
+        p.requires_grad_(id(p) in chosen)
+    try:
+        with torch.random.fork_rng(range(torch.cuda.device_count())):
+            yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+        for p, need in needs.items():
+            p.requires_grad_(need)
+
+
+# -- bar and log -------------------------------------------------------------------------------------------------------
+def _bar(total: int, progress: bool) -> Any:
+    from tqdm.auto import tqdm
+
+    return tqdm(total=total, desc="training", unit="step", disable=not progress, mininterval=0.5)
+
+
+def _append(log: Path | None, lines: Iterable[dict[str, Any]]) -> None:
+    if log:
+        with log.open("a") as file:
+            file.writelines(json.dumps(line) + "\n" for line in lines)
+
+
+def _trim(log: Path | None, number: int) -> None:
+    """Drop the lines of epochs from ``number`` on, which are done again, and a line that an interruption cut short."""
+    if not log or not log.exists():
+        return
+    kept = []
+    for line in log.read_text().splitlines():
+        try:
+            if json.loads(line)["epoch"] < number:
+                kept.append(line + "\n")
+        except (ValueError, LookupError, TypeError):
+            continue
+    with replacing(log) as temporary:
+        temporary.write_text("".join(kept))

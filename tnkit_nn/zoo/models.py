@@ -1,0 +1,143 @@
+"""The models: sequences of named layers, small images in and logits out."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from torch import nn
+
+__all__ = ["MLP", "alexnet", "fc2", "lenet5", "mlp", "vgg16", "zfnet"]
+
+VGG16 = (64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512, "M")
+
+
+class MLP(nn.Sequential):
+    """Linear layers ``fc1, fc2, ...`` with ReLU between them; inputs (batch, ...) of sizes[0] numbers, logits (batch, sizes[-1])."""
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        super().__init__(_dense(sizes))
+
+
+def mlp(num_classes: int = 10) -> MLP:
+    """64 -> 64 -> 10, for scikit-learn's digits; the largest layer, ``fc1``, has 4,096 weights."""
+    return MLP((64, 64, num_classes))
+
+
+def fc2(num_classes: int = 10) -> MLP:
+    """FC-2 for MNIST, images (batch, 1, 28, 28): 784 -> 512 -> 10 with ReLU.
+
+    407,050 parameters; ``fc1`` has 401,408 weights, ``fc2`` 5,120.
+    """
+    return MLP((784, 512, num_classes))
+
+
+def lenet5(num_classes: int = 10) -> nn.Sequential:
+    """LeNet-5 for MNIST, images (batch, 1, 28, 28), with ReLU and max pooling.
+
+    61,706 parameters; in weights::
+
+        conv1  1 ->  6, 5x5, padding 2      150    then pooled to  6 x 14 x 14
+        conv2  6 -> 16, 5x5               2,400    then pooled to 16 x  5 x  5
+        fc1    400 -> 120                48,000
+        fc2    120 -> 84                 10,080
+        fc3     84 -> classes               840
+    """
+    layers = {
+        "conv1": nn.Conv2d(1, 6, 5, padding=2), "relu_conv1": nn.ReLU(), "pool1": nn.MaxPool2d(2),
+        "conv2": nn.Conv2d(6, 16, 5), "relu_conv2": nn.ReLU(), "pool2": nn.MaxPool2d(2),
+    }  # fmt: skip
+    return nn.Sequential(OrderedDict(layers) | _dense((400, 120, 84, num_classes)))
+
+
+def alexnet(num_classes: int = 10) -> nn.Sequential:
+    """AlexNet for 32x32 images (batch, 3, 32, 32): its five convolutions with smaller kernels, steps and pools.
+
+    Without local response normalisation and dropout: weight decay, label smoothing and augmentation stand in for them (see
+    ``TRAIN``).  23,471,946 parameters with ten classes; in weights::
+
+        conv1    3 ->  64, 5x5, stride 2        4,800    then pooled to  64 x 8 x 8
+        conv2   64 -> 192, 5x5                307,200    then pooled to 192 x 4 x 4
+        conv3  192 -> 384, 3x3                663,552
+        conv4  384 -> 256, 3x3                884,736
+        conv5  256 -> 256, 3x3                589,824    then pooled to 256 x 2 x 2
+        fc1   1024 -> 4096                  4,194,304
+        fc2   4096 -> 4096                 16,777,216
+        fc3   4096 -> classes                  40,960
+    """
+    convs = ((3, 64, 5, 2, True), (64, 192, 5, 1, True), (192, 384, 3, 1, False), (384, 256, 3, 1, False))
+    return _scaled(nn.Sequential(_convs((*convs, (256, 256, 3, 1, True))) | _dense((1024, 4096, 4096, num_classes))))
+
+
+def zfnet(num_classes: int = 10) -> nn.Sequential:
+    """ZFNet for 32x32 images (batch, 3, 32, 32): AlexNet seen at full resolution first, with the second convolution strided.
+
+    Without contrast normalisation and dropout, as :func:`alexnet`.  24,735,626 parameters with ten classes; in weights::
+
+        conv1    3 ->  96, 3x3                  2,592    then pooled to  96 x 16 x 16
+        conv2   96 -> 256, 5x5, stride 2      614,400    then pooled to 256 x  4 x  4
+        conv3  256 -> 384, 3x3                884,736
+        conv4  384 -> 384, 3x3              1,327,104
+        conv5  384 -> 256, 3x3                884,736    then pooled to 256 x  2 x  2
+        fc1   1024 -> 4096                  4,194,304
+        fc2   4096 -> 4096                 16,777,216
+        fc3   4096 -> classes                  40,960
+    """
+    convs = ((3, 96, 3, 1, True), (96, 256, 5, 2, True), (256, 384, 3, 1, False), (384, 384, 3, 1, False))
+    return _scaled(nn.Sequential(_convs((*convs, (384, 256, 3, 1, True))) | _dense((1024, 4096, 4096, num_classes))))
+
+
+def vgg16(num_classes: int = 10) -> nn.Sequential:
+    """VGG-16 with batch normalisation for 32x32 images (batch, 3, 32, 32).
+
+    ``features`` are thirteen 3x3 convolutions (padding 1, no bias), each with batch normalisation and ReLU, and five pools:
+    64 64 M 128 128 M 256 256 256 M 512 512 512 M 512 512 512 M, 14,710,464 weights.  33,642,442 parameters with ten classes; in
+    weights of the head::
+
+        classifier.0    512 -> 4096        2,097,152
+        classifier.2   4096 -> 4096       16,777,216
+        classifier.4   4096 -> classes        40,960
+    """
+    features: list[nn.Module] = []
+    channels = 3
+    for out in VGG16:
+        if isinstance(out, str):
+            features.append(nn.MaxPool2d(2))
+        else:
+            conv = nn.Conv2d(channels, out, 3, padding=1, bias=False)
+            features += [conv, nn.BatchNorm2d(out), nn.ReLU(inplace=True)]
+            channels = out
+    head = (nn.Linear(512, 4096), nn.ReLU(), nn.Linear(4096, 4096), nn.ReLU(), nn.Linear(4096, num_classes))
+    parts = {"features": nn.Sequential(*features), "flatten": nn.Flatten(), "classifier": nn.Sequential(*head)}
+    return nn.Sequential(OrderedDict(parts))
+
+
+def _dense(sizes: Sequence[int]) -> OrderedDict[str, nn.Module]:
+    """flatten, fc1, relu1, fc2, ...: no activation after the last."""
+    layers = OrderedDict[str, nn.Module](flatten=nn.Flatten())
+    for k in range(1, len(sizes)):
+        layers[f"fc{k}"] = nn.Linear(sizes[k - 1], sizes[k])
+        if k < len(sizes) - 1:
+            layers[f"relu{k}"] = nn.ReLU()
+    return layers
+
+
+def _convs(layers: Sequence[tuple[int, int, int, int, bool]]) -> OrderedDict[str, nn.Module]:
+    """conv1, relu_conv1, pool1, ...: (in, out, kernel, stride, whether a pool follows)."""
+    named = OrderedDict[str, nn.Module]()
+    for k, (channels, out, kernel, stride, pooled) in enumerate(layers, 1):
+        named[f"conv{k}"] = nn.Conv2d(channels, out, kernel, stride, kernel // 2)
+        named[f"relu_conv{k}"] = nn.ReLU()
+        if pooled:
+            named[f"pool{k}"] = nn.MaxPool2d(2)
+    return named
+
+
+def _scaled(model: nn.Sequential) -> nn.Sequential:
+    """He's normal start values, biases zero: torch's own shrink the signal layer by layer, and what has no normalisation stands still."""
+    layers = [m for m in model.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
+    for layer in layers:
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="linear" if layer is layers[-1] else "relu")
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+    return model
