@@ -26,7 +26,7 @@ _OVER = 2
 
 
 def cp_als(
-    x: Any, rank: int | None = None, *, tol: float = 0.0, budget: int | None = None, sweeps: int = 300,
+    x: Any, rank: int | None = None, *, tol: float = 0.0, budget: int | None = None, sweeps: int = 1000,
     restarts: int = 8, seed: int = 0, ops: Ops = NUMPY,
 ) -> Decomposition:  # fmt: skip
     """Canonical polyadic decomposition by alternating least squares (Kolda and Bader 2009, section 3).
