@@ -3,14 +3,18 @@
 from tnkit_nn import data as data
 from tnkit_nn import zoo as zoo
 from tnkit_nn.compare import Task, compare
+from tnkit_nn.compress import Compressed, compress_, dense, load_compressed_, save_compressed
 from tnkit_nn.fit import FitResult, fit
 from tnkit_nn.layers import TNEmbedding, TNLinear
 from tnkit_nn.module import TNModule
 from tnkit_nn.ops import TORCH
+from tnkit_nn.recipe import Compression, Layers, Stage1
+from tnkit_nn.stage1 import approximate
 from tnkit_nn.train import Group, Recipe, accuracy, train
 from tnkit_nn.weight import merge_, parametrize_
 
 __all__ = [
-    "TORCH", "FitResult", "Group", "Recipe", "TNEmbedding", "TNLinear", "TNModule", "Task", "accuracy", "compare", "data", "fit",
-    "merge_", "parametrize_", "train", "zoo",
+    "TORCH", "Compressed", "Compression", "FitResult", "Group", "Layers", "Recipe", "Stage1", "TNEmbedding", "TNLinear",
+    "TNModule", "Task", "accuracy", "approximate", "compare", "compress_", "data", "dense", "fit", "load_compressed_", "merge_",
+    "parametrize_", "save_compressed", "train", "zoo",
 ]  # fmt: skip

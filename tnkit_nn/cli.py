@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from tnkit_nn.baselines import BASELINES
@@ -38,10 +39,16 @@ def _positive(text: str) -> int:
     return _numbers(text)[0] if "," not in text else _numbers("")[0]
 
 
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 2**63:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number in 0..2^63 - 1")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="tnkit", description="Tensor networks in neural networks: compare families at equal budgets.")
     commands = parser.add_subparsers(
-        dest="command", required=True, parser_class=_Parser, metavar="{compare,train,show}"
+        dest="command", required=True, parser_class=_Parser, metavar="{compare,train,compress,show}"
     )
     c = commands.add_parser(
         "compare",
@@ -73,11 +80,28 @@ def _parser() -> argparse.ArgumentParser:
     t.add_argument("--data-dir", help="the folder with its files; digits need none")
     t.add_argument("--limit", type=_positive, help="at most so many examples of each part, for a quick run")
     t.add_argument("--epochs", type=_positive, help="the recipe's, if not given")
-    t.add_argument("--seed", type=int, default=0, help="seed of the start and of all that is drawn")
+    t.add_argument("--seed", type=_seed, default=0, help="seed of the start and of all that is drawn")
     t.add_argument(
         "--out", default="out/train", help="folder for model.safetensors, results.json, log.jsonl and the checkpoint"
     )
     t.add_argument("--json", action="store_true", help="print the results as JSON")
+    p = commands.add_parser(
+        "compress",
+        help="compress a trained model by a recipe",
+        description="Replace weights of a trained model by networks (stage 1) and fine-tune them (stage 2), as a TOML recipe says. "
+        "Run again with the same options it continues from where it was interrupted.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    p.add_argument("--model", default="mlp", help="a model of tnkit_nn.zoo")
+    p.add_argument("--weights", required=True, help="its trained values: the model.safetensors of tnkit train")
+    p.add_argument("--recipe", required=True, help="a TOML file of tnkit_nn.Compression")
+    p.add_argument("--order", help="instead of the recipe's: backward, forward, together, or layers by commas")
+    p.add_argument("--data", default="digits", help="a data set of tnkit_nn.data")
+    p.add_argument("--data-dir", help="the folder with its files; digits need none")
+    p.add_argument("--limit", type=_positive, help="at most so many examples of each part, for a quick run")
+    p.add_argument("--seed", type=int, help="instead of the recipe's")
+    p.add_argument("--out", default="out/compress", help="folder for model.safetensors, dense.safetensors, results.json, logs")
+    p.add_argument("--json", action="store_true", help="print the results as JSON")
     s = commands.add_parser("show", help="print, and draw, a network kept as JSON or by tnkit.save")
     s.add_argument("network", help="a .json file of tnkit.to_json, or a file of tnkit.save")
     s.add_argument("--out", help="write the drawing to this .svg file")
@@ -94,13 +118,9 @@ def _compare(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 
     from tnkit_nn.baselines import families
     from tnkit_nn.compare import Task, compare
-    from tnkit_nn.data import DATA
     from tnkit_nn.report import table, verdict, write_report
-    from tnkit_nn.zoo import ZOO
 
-    for option, value, known in (("--model", args.model, ZOO), ("--data", args.data, DATA)):
-        if value not in known:
-            parser.error(f"argument {option}: unknown name {value!r}; known: {', '.join(known)}")
+    _check_names(args, parser)
     try:
         families(args.shapes)
     except ValueError as error:
@@ -129,18 +149,14 @@ def _compare(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 
 def _train(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     from dataclasses import asdict, replace
-    from pathlib import Path
 
     import torch
 
     from tnkit_nn import data, zoo
     from tnkit_nn.compare import versions
-    from tnkit_nn.files import replacing
     from tnkit_nn.train import accuracy, train
 
-    for option, value, known in (("--model", args.model, zoo.ZOO), ("--data", args.data, data.DATA)):
-        if value not in known:
-            parser.error(f"argument {option}: unknown name {value!r}; known: {', '.join(known)}")
+    _check_names(args, parser)
     out, recipe = Path(args.out), zoo.TRAIN[args.model]
     recipe = replace(recipe, epochs=args.epochs or recipe.epochs)
     try:
@@ -158,24 +174,63 @@ def _train(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
             log=out / "log.jsonl",
             progress=True,
         )
-    except (OSError, ValueError, FloatingPointError) as error:
+    except (OSError, ValueError) as error:
         parser.error(str(error))
+    except FloatingPointError as error:
+        parser.exit(1, f"{parser.prog}: {error}\n")
     results = {
         "model": args.model, "data": split.name, "seed": args.seed, "test_accuracy": accuracy(model, split.test),
         "parameters": sum(p.numel() for p in model.parameters()), "recipe": asdict(recipe),
         "history": [asdict(epoch) for epoch in history], "versions": versions(),
     }  # fmt: skip
     zoo.save(model, out / "model.safetensors")
-    with replacing(out / "results.json") as temporary:
+    line = f"{args.model} on {split.name}: {100 * results['test_accuracy']:.2f} % of the test images, seed {args.seed}"
+    _finish(args, results, line, "model.safetensors")
+    return 0
+
+
+def _compress(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    from tnkit_nn import data, zoo
+    from tnkit_nn.compare import versions
+    from tnkit_nn.compress import compress_, dense
+    from tnkit_nn.recipe import ORDERS
+
+    _check_names(args, parser)
+    changes: dict[str, Any] = {} if args.seed is None else {"seed": args.seed}
+    if args.order:
+        changes["order"] = args.order if args.order in ORDERS else tuple(_names(args.order))
+    try:
+        model = zoo.load(args.model, args.weights)
+        split = data.load(args.data, args.data_dir, limit=args.limit)
+        _check_takes(model, split, args)
+        done = compress_(model, args.recipe, split, out=args.out, progress=True, **changes)
+    except (OSError, ValueError, FloatingPointError) as error:
+        parser.error(str(error))
+    zoo.save(dense(done.model), Path(args.out) / "dense.safetensors")
+    results = {"model": args.model, "data": split.name, **done.report(), "versions": versions()}
+    _finish(args, results, str(done), "model.safetensors", "dense.safetensors")
+    return 0
+
+
+def _check_names(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    from tnkit_nn.data import DATA
+    from tnkit_nn.zoo import ZOO
+
+    for option, value, known in (("--model", args.model, ZOO), ("--data", args.data, DATA)):
+        if value not in known:
+            parser.error(f"argument {option}: unknown name {value!r}; known: {', '.join(known)}")
+
+
+def _finish(args: argparse.Namespace, results: dict[str, Any], text: str, *files: str) -> None:
+    """Write results.json and say what was found and written."""
+    from tnkit_nn.files import replacing
+
+    with replacing(Path(args.out) / "results.json") as temporary:
         temporary.write_text(json.dumps(results, indent=1))
     if args.json:
         print(json.dumps(results))
     else:
-        print(
-            f"{args.model} on {split.name}: {100 * results['test_accuracy']:.2f} % of the test images, seed {args.seed}"
-        )
-        print(*(f"wrote {out / name}" for name in ("model.safetensors", "results.json")), sep="\n")
-    return 0
+        print(text, *(f"wrote {Path(args.out) / name}" for name in (*files, "results.json")), sep="\n")
 
 
 def _check_takes(model: Any, split: Any, args: argparse.Namespace) -> None:
@@ -190,8 +245,6 @@ def _check_takes(model: Any, split: Any, args: argparse.Namespace) -> None:
 
 
 def _show(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
-    from pathlib import Path
-
     import tnkit as tk
 
     try:
@@ -214,7 +267,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status (bad use exits with 2)."""
     parser = _parser()
     args = parser.parse_args(argv)
-    return {"compare": _compare, "train": _train, "show": _show}[args.command](args, parser)
+    return {"compare": _compare, "train": _train, "compress": _compress, "show": _show}[args.command](args, parser)
 
 
 if __name__ == "__main__":

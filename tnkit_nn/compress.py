@@ -7,11 +7,13 @@ thing begins, so that a compression killed at any moment goes on where it was an
 
 from __future__ import annotations
 
+import base64
 import copy
 import hashlib
 import json
 import os
 import time
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -272,15 +274,16 @@ def dense(model: nn.Module) -> nn.Module:
 
 
 def save_compressed(model: nn.Module, path: str | os.PathLike[str]) -> None:
-    """Write a compressed model to one safetensors file: its numbers, and its networks as JSON.
+    """Write a compressed model to one safetensors file: its numbers, and its networks as packed JSON.
 
     Raises
     ------
     ValueError
         A network with a function of its own, which is no text.
     """
-    networks = {f"{layer}.{name}": tk.to_json(net) for layer, name, net in _networks(model)}
-    write_tensors(path, model.state_dict(), {KEY: json.dumps(networks)})
+    networks = {f"{layer}.{name}": json.loads(tk.to_json(net)) for layer, name, net in _networks(model)}
+    text = json.dumps(networks, separators=(",", ":")).encode()  # many times the numbers' size, were it not packed
+    write_tensors(path, model.state_dict(), {KEY: base64.b85encode(zlib.compress(text, 9)).decode()})
 
 
 def load_compressed_(model: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
@@ -294,9 +297,13 @@ def load_compressed_(model: nn.Module, path: str | os.PathLike[str]) -> nn.Modul
     values, metadata = read_tensors(path)
     if KEY not in metadata:
         raise ValueError(f"{path}: no compressed model; it has no networks")
-    for key, text in json.loads(metadata[KEY]).items():
+    try:
+        networks = json.loads(zlib.decompress(base64.b85decode(metadata[KEY])))
+    except (ValueError, zlib.error):
+        raise ValueError(f"{path}: its networks are damaged") from None
+    for key, network in networks.items():
         layer, _, name = key.rpartition(".")
-        parametrize_(model.get_submodule(layer), name, tk.from_json(text), std=1.0)
+        parametrize_(model.get_submodule(layer), name, tk.from_json(json.dumps(network)), std=1.0)
     fill_(model, values, f"{path}: not of this model")
     return model
 

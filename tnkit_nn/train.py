@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -103,14 +104,25 @@ class Group:
         Named parameters of the model, such as ``layer.named_parameters(prefix="fc1")``, or a dict of them.
     lr, weight_decay
         Instead of the recipe's; a weight decay given here is for vectors too.
+
+    Raises
+    ------
+    ValueError
+        Two parameters have one name.
     """
 
-    params: Iterable[tuple[str, Tensor]]
+    params: Mapping[str, Tensor] | Iterable[tuple[str, Tensor]]
     lr: float | None = None
     weight_decay: float | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "params", tuple(dict(self.params).items()))
+        pairs = tuple(self.params.items() if isinstance(self.params, Mapping) else self.params)
+        twice = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
+        if twice:
+            raise ValueError(
+                f"two parameters of a group are called {twice[0]!r}; named_parameters(prefix=...) tells them apart"
+            )
+        object.__setattr__(self, "params", pairs)
 
 
 @dataclass(frozen=True)
@@ -135,7 +147,7 @@ def evaluate(model: nn.Module, part: Part, loss: Loss = F.cross_entropy, batch: 
         with torch.no_grad():
             for x, y in zip(part[0].split(batch), part[1].split(batch), strict=True):
                 logits, y = model(x.to(device)), y.to(device)
-                total += len(y) * loss(logits, y).double().cpu()
+                total += len(y) * loss(logits, y).cpu().double()
                 right += int((logits.argmax(-1) == y).sum())
     finally:
         for module, mode in modes.items():
@@ -180,7 +192,7 @@ def train(
         What is trained, each group at its own rate; everything else stays as it is, the running statistics of a batch
         normalisation of which nothing is trained too.  By default all parameters that require a gradient.
     loss
-        ``(logits, labels) -> scalar``; by default the cross entropy, with the recipe's smoothing.
+        ``(logits, labels) -> mean over the batch``; by default the cross entropy, with the recipe's smoothing.
     checkpoint
         A file written after every epoch, whole or not at all; where it is there, training continues from it.
     log
@@ -272,8 +284,9 @@ class _Loop:
     def _pass(self, number: int, factor: float, bar: Any) -> float:
         """All steps of an epoch; the mean loss, not finite as soon as that is seen."""
         (x, y), size, total = self.split.train, self.size, 0.0
-        draw = torch.Generator().manual_seed(1_000_003 * self.seed + number)
-        torch.manual_seed(1_000_003 * self.seed + number)  # what the model draws
+        own_seed = (1_000_003 * self.seed + number) % 2**63
+        draw = torch.Generator().manual_seed(own_seed)
+        torch.manual_seed(own_seed)  # what the model draws
         order = torch.randperm(len(y), generator=draw)
         pending: list[tuple[int, float, Tensor]] = []
         for k in range(self.steps):

@@ -2,8 +2,10 @@ import json
 from xml.etree import ElementTree
 
 import pytest
+import torch
 
 import tnkit as tk
+import tnkit_nn as tknn
 from tnkit_nn import accuracy, data, zoo
 from tnkit_nn.cli import main
 from tnkit_nn.report import rows, table, verdict, write_report
@@ -61,6 +63,7 @@ def test_compare_writes_everything(tmp_path, capsys):
         (["train", "--model", "lenet5"], "'lenet5' does not take inputs of the shape (64,) of 'digits'"),
         (["train", "--epochs", "0"], "'0' is not"),
         (["train", "--limit", "0"], "'0' is not"),
+        (["train", "--seed", "-1"], "'-1' is not a whole number in 0..2^63 - 1"),
         (["show", "/nowhere.json"], "No such file"),
     ],
 )
@@ -88,6 +91,42 @@ def test_train_writes_model_and_results_and_goes_on(tmp_path, capsys):
         main([*run, "--seed", "4"])
     assert stop.value.code == 2
     assert "belongs to another run: its seed is 3, not 4" in capsys.readouterr().err
+
+
+RECIPE = """
+[[layers]]
+select = "fc1"
+family = "mpo"
+budget = 300
+[stage2]
+epochs = 1
+lr = 0.03
+"""
+
+
+def test_compress_writes_both_models_and_goes_on(tmp_path, capsys):
+    weights, recipe, out = tmp_path / "model.safetensors", tmp_path / "recipe.toml", tmp_path / "out"
+    torch.manual_seed(0)
+    zoo.save(zoo.build("mlp"), weights)
+    recipe.write_text(RECIPE)
+    run = ["compress", "--weights", str(weights), "--recipe", str(recipe), "--limit", "100", "--out", str(out)]
+    assert main([*run, "--json"]) == 0
+    results = json.loads(capsys.readouterr().out)
+    assert results == json.loads((out / "results.json").read_text())
+    assert results["layers"][0]["layer"] == "fc1" and results["layers"][0]["num_params"] < 400
+    split = data.load("digits", limit=100)
+    assert accuracy(zoo.load("mlp", out / "dense.safetensors"), split.test) == results["accuracy_after"]
+    small = tknn.load_compressed_(zoo.build("mlp"), out / "model.safetensors")
+    assert accuracy(small, split.test) == results["accuracy_after"]
+    assert (out / "model.safetensors").stat().st_size < 0.5 * weights.stat().st_size
+    assert main(run) == 0  # nothing is left to do
+    assert "whole model: 4,810 -> " in capsys.readouterr().out
+    for change, message in {
+        "--seed=4": "holds the compression of another recipe", "--order=up": "order names up", "--model=fc2": "not a fc2",
+    }.items():  # fmt: skip
+        with pytest.raises(SystemExit) as stop:
+            main([*run, change])
+        assert stop.value.code == 2 and message in capsys.readouterr().err
 
 
 def test_show(tmp_path, capsys):

@@ -3,11 +3,10 @@
 import copy
 import json
 import os
-import random
-import signal
 import subprocess
 import sys
 import time
+from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,22 +25,26 @@ from tnkit_nn.stage1 import approximate, way
 from tnkit_nn.train import Recipe, accuracy, train
 
 
-def small(seed=0):
-    """Data of three classes that a line through the origin does not tell apart, and a model."""
+def blank(seed=0):
+    """A model, and data of three classes that a line through the origin does not tell apart."""
     draw = torch.Generator().manual_seed(seed)
     x = torch.randn(360, 12, generator=draw)
     y = (x[:, 0] * x[:, 1] > 0).long() + (x[:, 2] > 0.5).long()
-    split = Split("small", (x[:240], y[:240]), (x[240:300], y[240:300]), (x[300:], y[300:]))
     torch.manual_seed(seed)
-    model = nn.Sequential()
-    for name, layer in {
+    layers = {
         "fc1": nn.Linear(12, 16),
         "act1": nn.ReLU(),
         "fc2": nn.Linear(16, 8),
         "act2": nn.ReLU(),
         "fc3": nn.Linear(8, 3),
-    }.items():
-        model.add_module(name, layer)
+    }
+    split = Split("small", (x[:240], y[:240]), (x[240:300], y[240:300]), (x[300:], y[300:]))
+    return nn.Sequential(OrderedDict(layers)), split
+
+
+def small(seed=0):
+    """The model, trained."""
+    model, split = blank(seed)
     train(model, split, Recipe(epochs=5, lr=1e-2, batch=40))
     return model, split
 
@@ -220,16 +223,31 @@ def test_interrupted_and_resumed(moment, tmp_path):
 
 
 SCRIPT = """
-import sys
+import os, random, signal, sys, time
 sys.path.insert(0, sys.argv[2])
-from test_compress import RECIPE, small
 import torch
+from pathlib import Path
+from test_compress import RECIPE, blank
+from tnkit_nn import zoo
 from tnkit_nn.compress import compress_
+from tnkit_nn.files import fill_, read_tensors
+
 torch.set_num_threads(1)
-model, split = small()
-print("ready", flush=True)
-compress_(model, RECIPE, split, out=sys.argv[1])
-print("done", flush=True)
+out, takes = Path(sys.argv[1]), float(sys.argv[3])
+model, split = blank()
+fill_(model, read_tensors(out / "start.safetensors")[0], "start")
+draw, kills, folder = random.Random(0), 0, 0
+while kills < 20 or not finished:  # this process trains nothing itself, so that its forks may
+    child = os.fork()
+    if not child:
+        compress_(model, RECIPE, split, out=out / f"killed-{folder}")
+        os._exit(0)
+    if kills < 20:
+        time.sleep(draw.random() * takes)
+        os.kill(child, signal.SIGKILL)
+    finished = os.waitpid(child, 0)[1] == 0
+    kills, folder = kills + (not finished), folder + finished
+print(folder)
 """
 
 
@@ -237,29 +255,17 @@ print("done", flush=True)
 def test_killed_twenty_times(tmp_path):
     """SIGKILL at random moments; what comes out is what an uninterrupted run gives, bit by bit."""
     model, split = small()
-    torch.set_num_threads(1)
+    tknn.zoo.save(model, tmp_path / "start.safetensors")
     begin = time.perf_counter()
     whole = compress_(copy.deepcopy(model), RECIPE, split, out=tmp_path / "whole")
-    takes = time.perf_counter() - begin
-    draw, kills, folder = random.Random(0), 0, 0
-    while kills < 20:
-        out = tmp_path / f"killed-{folder}"
-        while True:
-            run = subprocess.Popen(
-                [sys.executable, "-c", SCRIPT, out, Path(__file__).parent], stdout=subprocess.PIPE, text=True
-            )
-            assert run.stdout.readline() == "ready\n"
-            if kills < 20:
-                time.sleep(draw.random() * takes)
-                run.send_signal(signal.SIGKILL)
-            finished = run.stdout.read() == "done\n"
-            run.wait()
-            kills += not finished
-            if finished:
-                break
-        again = compress_(copy.deepcopy(model), RECIPE, split, out=out)
+    takes = str(time.perf_counter() - begin)
+    run = [sys.executable, "-c", SCRIPT, str(tmp_path), str(Path(__file__).parent), takes]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(run, capture_output=True, text=True, timeout=300, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    for folder in range(int(done.stdout)):
+        again = compress_(copy.deepcopy(model), RECIPE, split, out=tmp_path / f"killed-{folder}")
         assert plain(again) == plain(whole) and same(values(again.model), values(whole.model))
-        folder += 1
 
 
 def test_another_run_is_refused(tmp_path):

@@ -160,16 +160,19 @@ def test_damaged_idx_files(tmp_path, name, damage, message):
         data.load("mnist", tmp_path)
 
 
-@pytest.mark.parametrize("cut", [slice(0, -3), slice(3, None), slice(0, 1)])
-def test_damaged_compressed_files(tmp_path, cut):
+@pytest.mark.parametrize(
+    "damage",
+    [lambda b: b[:-3], lambda b: b[3:], lambda b: b[:1], lambda b: b"", lambda b: b + b"\0", lambda b: b + b"extra"],
+)
+def test_damaged_compressed_files(tmp_path, damage):
     write_mnist(tmp_path / "m")
     path = tmp_path / "m" / f"{IMAGES}.gz"
-    path.write_bytes(path.read_bytes()[cut])
+    path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(ValueError, match=f"{path.name}: damaged .gz file"):
         data.load("mnist", tmp_path / "m")
     write_cifar10(tmp_path / "c", xz=True)
     path = tmp_path / "c" / "data_batch_2.bin.xz"
-    path.write_bytes(path.read_bytes()[cut])
+    path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(ValueError, match=f"{path.name}: damaged .xz file"):
         data.load("cifar10", tmp_path / "c")
 

@@ -150,6 +150,8 @@ def test_groups_that_cannot_be():
         train(model, split, RECIPE, groups=[Group({"w": nn.Parameter(torch.zeros(2))})])
     with pytest.raises(ValueError, match=r"parameter '0.weight' is in two groups"):
         train(model, split, RECIPE, groups=[Group(model.named_parameters()), Group(model.named_parameters())])
+    with pytest.raises(ValueError, match=r"two parameters of a group are called 'weight'; named_parameters\(prefix="):
+        Group([*model[0].named_parameters(), *model[5].named_parameters()])
     with pytest.raises(ValueError, match="nothing to train"):
         train(model.requires_grad_(False), split, RECIPE)
 

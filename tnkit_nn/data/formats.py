@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import lzma
 import os
 import zlib
@@ -65,13 +64,19 @@ def _variant(path: Path) -> Path | None:
 
 
 def _content(path: Path) -> bytes:
+    """The bytes of a file, unpacked; a packed file that is cut short or goes on after its end is refused."""
     content = path.read_bytes()
+    if path.suffix not in (".gz", ".xz"):
+        return content
+    unpack = zlib.decompressobj(zlib.MAX_WBITS | 16) if path.suffix == ".gz" else lzma.LZMADecompressor()
     try:
-        if path.suffix == ".gz":
-            return gzip.decompress(content)
-        return lzma.decompress(content) if path.suffix == ".xz" else content
-    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        unpacked = unpack.decompress(content)
+    except (zlib.error, lzma.LZMAError) as error:
         raise ValueError(f"{path}: damaged {path.suffix} file ({error})") from None
+    if not unpack.eof or unpack.unused_data:
+        what = f"{len(unpack.unused_data)} bytes after its end" if unpack.eof else "it ends too soon"
+        raise ValueError(f"{path}: damaged {path.suffix} file ({what})")
+    return unpacked
 
 
 def _idx(path: Path, magic: int, shape: tuple[int, ...]) -> np.ndarray:
