@@ -24,7 +24,7 @@ from tnkit.plan import plan
 __all__ = ["als", "project"]
 
 #: Multiply-adds that Gauss-Newton steps may take: all of one start among others, all of the last run (some ten seconds).
-_WORK_START, _WORK = 5e9, 6e10
+_WORK_START, _WORK = 2e9, 4e10
 #: Sweeps before steps that are dear.
 _SWEEPS = 60
 #: Up to this many nodes: a step contracts an environment of every two of them.
@@ -226,7 +226,7 @@ def search(
     for arrays in starts:
         problem = Problem(net, arrays, goal.net, goal.arrays, goal.size, goal.error, ops)
         cheap = _newton_steps(problem, _WORK_START)
-        short = min(sweeps, 120 if cheap else 12) if count > 1 else 0
+        short = min(sweeps, 120 if cheap else 20) if count > 1 else 0
         found.append((improve(problem, short, min(cheap, short), tol, ridge, _PULL)[-1], problem))
         found = sorted(found, key=lambda f: f[0])[:2]
         if found[0][0] <= max(tol, _resolved(problem.narrow)):
@@ -260,9 +260,12 @@ def improve(problem: Problem, sweeps: int, jumps: int, tol: float, ridge: float,
     """
     tol = max(tol, _resolved(problem.narrow))
     errors, stride = [problem.error()], 1.0
-    while len(errors) <= sweeps and errors[-1] > tol and not stalled(errors, 1e-6):
+    least = 1e-6 if jumps else 1e-5  # on large arrays a sweep that gains so little is not worth its time
+    while len(errors) <= sweeps and errors[-1] > tol and not stalled(errors, least):
         before = dict(problem.arrays)
-        for node in problem.order if len(errors) % 2 else reversed(problem.order):
+        for (
+            node
+        ) in problem.order:  # round and round: to and fro would do the ends twice, and leave no direction to go on in
             alternate(problem, node, ridge * min(1.0, errors[-1]))
         errors.append(problem.error())
         if jumps and stalled(errors, _CRAWL, 3):

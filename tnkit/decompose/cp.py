@@ -26,7 +26,7 @@ _OVER = 2
 
 
 def cp_als(
-    x: Any, rank: int | None = None, *, tol: float = 0.0, budget: int | None = None, sweeps: int = 300,
+    x: Any, rank: int | None = None, *, tol: float = 0.0, budget: int | None = None, sweeps: int = 1000,
     restarts: int = 8, seed: int = 0, ops: Ops = NUMPY,
 ) -> Decomposition:  # fmt: skip
     """Canonical polyadic decomposition by alternating least squares (Kolda and Bader 2009, section 3).
@@ -143,7 +143,7 @@ def _of_rank(
     starts = _starts(core, rank, fewer, restarts, seed, ops)
     _, arrays = search(net, dense(core, net, ops), starts, restarts, sweeps, tol, 1e-3, ops)
     factors = [b @ arrays[f"factor_{k}"] for k, b in enumerate(bases)]
-    return _polished(x, factors, tol, sweeps, ops)
+    return _polished(x, factors, tol, sweeps if core.shape != x.shape else 0, ops)
 
 
 def _polished(x: Any, factors: list[Any], tol: float, sweeps: int, ops: Ops) -> tuple[list[Any], float]:

@@ -279,7 +279,8 @@ def gauss_newton(problem: Problem, steps: int, tol: float, pull: float) -> list[
     errors, damping = [state[0]], 1e-3
     for k in range(steps):
         weight = pulls[k] if k < len(pulls) else 0.0
-        if errors[-1] <= tol or (not weight and stalled(errors[len(pulls) :], 1e-7)):
+        least = min(1e-5, 1e-3 * errors[-1])  # what is small already is likelier on its way to zero than noise
+        if errors[-1] <= tol or (not weight and stalled(errors[len(pulls) :], least)):
             break
         if k == len(pulls) and state[0] > best[0]:
             state = best  # the pull led nowhere
