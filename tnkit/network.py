@@ -253,7 +253,8 @@ class Network:
 
     # -- how it reads ---------------------------------------------------------------------------------------------
     def __repr__(self) -> str:
-        shape = "x".join(map(str, self.shape)) or "scalar"
+        shape = "x".join(map(str, self.shape[:12])) or "scalar"
+        shape += f"x... ({len(self.shape)} axes)" if len(self.shape) > 12 else ""
         kind = "" if self.multilinear else ", nonlinear"
         return f"Network({len(self.leaves)} nodes, {shape}, {self.num_params} params{kind})"
 

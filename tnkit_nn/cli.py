@@ -100,7 +100,9 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--data-dir", help="the folder with its files; digits need none")
     p.add_argument("--limit", type=_positive, help="at most so many examples of each part, for a quick run")
     p.add_argument("--seed", type=int, help="instead of the recipe's")
-    p.add_argument("--out", default="out/compress", help="folder for model.safetensors, dense.safetensors, results.json, logs")
+    p.add_argument(
+        "--out", default="out/compress", help="folder for model.safetensors, dense.safetensors, results.json, logs"
+    )
     p.add_argument("--json", action="store_true", help="print the results as JSON")
     s = commands.add_parser("show", help="print, and draw, a network kept as JSON or by tnkit.save")
     s.add_argument("network", help="a .json file of tnkit.to_json, or a file of tnkit.save")
