@@ -20,6 +20,7 @@ accurately (in double precision, ``..64``, or by ``svd``) where that error is to
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from math import sqrt
 from typing import Any
 
@@ -82,12 +83,15 @@ def resolution(x: Any) -> float:
     return 1e-5 if _single(x) else 2e-14
 
 
+_spelled = cache(str)  # of dtypes: numpy takes its time
+
+
 def _complex(x: Any) -> bool:
-    return "complex" in str(x.dtype)
+    return "complex" in _spelled(x.dtype)
 
 
 def _single(x: Any) -> bool:
-    return str(x.dtype).endswith(("float32", "complex64"))
+    return _spelled(x.dtype).endswith(("float32", "complex64"))
 
 
 def orthogonal(m: Any, ops: Ops) -> tuple[Any, Any]:
@@ -150,8 +154,10 @@ def _sketching_pays(m: Any, cap: int) -> bool:
 
 def _keep(squares: np.ndarray, cap: int, allowed: float) -> tuple[int, float]:
     """Fewest leading values whose discarded squares sum to at most ``allowed``, at most ``cap``; and that sum."""
+    if not allowed:
+        return cap, float(squares[cap:].sum())
     tails = np.append(np.cumsum(squares[::-1])[::-1], 0.0)  # tails[r]: what is lost when r values are kept
-    r = max(1, min(cap, int(np.sum(tails > allowed)))) if allowed else cap
+    r = max(1, min(cap, int(np.sum(tails > allowed))))
     return r, float(tails[r])
 
 
