@@ -8,6 +8,7 @@ import torch
 
 import tnkit as tk
 import tnkit_nn as tknn
+from tnkit.decompose import truncate
 
 FAMILIES = ["tt_svd", "ring_svd", "tucker_svd", "tree_svd", "low_rank_svd"]
 DTYPES = [np.float32, np.float64, np.complex64, np.complex128]
@@ -124,6 +125,43 @@ def test_float32_keeps_its_accuracy_and_says_how():
     assert relative(x, found) <= 1.01e-5
     assert set(tk.tt_svd(noisy((40, 30, 50), rank=5, dtype=np.float32), rank=5).methods.values()) == {"gram"}
     assert "by gram64" in repr(found) and "error" in repr(found)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("fall", [0.5, 0.9, 0.99, 1.0])
+def test_leading_eigenvectors_alone_are_those_of_all(fall, dtype, library, monkeypatch):
+    """Of a Gram matrix far larger than the rank, whether its eigenvalues fall fast, slowly or not at all."""
+    rng = np.random.default_rng(0)
+    u, v = (np.linalg.qr(rng.standard_normal((200, 200)))[0] for _ in range(2))
+    x = ((u * np.maximum(fall ** np.arange(200), 0.03)) @ v).astype(dtype)
+    few = decompose("low_rank_svd", x, library, rank=5, method="gram")
+    monkeypatch.setattr(truncate, "_LEADING", 1e9)
+    every = decompose("low_rank_svd", x, library, rank=5, method="gram")
+    slack = 1e-9 if np.finfo(dtype).eps < 1e-10 else 1e-4
+    assert relative(x, few) == pytest.approx(relative(x, every), rel=slack)
+    assert few.error == pytest.approx(relative(x, few), rel=slack * 10)
+
+
+def test_a_missed_eigenvector_is_noticed(monkeypatch):
+    """A start without the largest one: subspace iteration settles on others, and the proof fails."""
+
+    class Blind:
+        def __init__(self, seed):
+            self.drawn = np.random.RandomState(seed)
+
+        def standard_normal(self, shape):
+            return self.drawn.standard_normal(shape) * (np.arange(shape[0]) > 0)[:, None]
+
+    x = np.diag(0.5 ** np.arange(200.0))
+    monkeypatch.setattr(np.random, "default_rng", Blind)
+    assert truncate._leading(x @ x, 5, tk.NUMPY) is None
+    assert tk.low_rank_svd(x, rank=5, method="gram").error == pytest.approx(0.5**5)
+
+
+def test_a_ring_opens_where_its_bonds_cut_most():
+    x = noisy((8, 16, 16, 8), rank=2)
+    assert tk.ring_svd(x, rank=(2, 1, 4, 4)).error < 0.2  # 0.5 and more at an index of 16
 
 
 def test_randomised_comes_close_to_exact_and_is_repeatable():

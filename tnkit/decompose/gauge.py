@@ -137,8 +137,8 @@ def round(
 ) -> Decomposition:
     """Recompress a tree held as arrays (Oseledets 2011, algorithm 2, on any tree; Grasedyck 2010).
 
-    Every bond is truncated by the singular values of the whole tensor across it, those farthest from the centre first; the
-    errors are orthogonal, so that the error reported is exact.
+    Every bond is truncated by the singular values of the whole tensor across it, from the ends on; the errors are orthogonal,
+    so that the error reported is exact.
 
     Parameters
     ----------
@@ -203,8 +203,11 @@ def unfold(tree: Tree, arrays: Mapping[str, Any], node: str, bond: str, ops: Ops
     """A node's array as a matrix, the bond its columns; and the shape of its rows."""
     axis = tree.inds[node].index(bond)
     x = arrays[tree.array[node]]
-    moved = ops.permute(x, (*(k for k in range(len(x.shape)) if k != axis), axis))
-    return moved.reshape(-1, x.shape[axis]), tuple(moved.shape[:-1])
+    if axis == 0:  # a view
+        return ops.swap(x.reshape(x.shape[0], -1)), tuple(x.shape[1:])
+    if axis < len(x.shape) - 1:
+        x = ops.permute(x, (*range(axis), *range(axis + 1, len(x.shape)), axis))
+    return x.reshape(-1, x.shape[-1]), tuple(x.shape[:-1])
 
 
 def fold(
@@ -212,12 +215,19 @@ def fold(
 ) -> None:
     """Set a node's array from such a matrix."""
     axis, last = tree.inds[node].index(bond), len(rows)
+    if axis == 0:
+        arrays[tree.array[node]] = ops.swap(matrix).reshape(matrix.shape[1], *rows)
+        return
     x = matrix.reshape(*rows, matrix.shape[1])
-    arrays[tree.array[node]] = ops.permute(x, (*range(axis), last, *range(axis, last)))
+    arrays[tree.array[node]] = x if axis == last else ops.permute(x, (*range(axis), last, *range(axis, last)))
 
 
 def absorb(tree: Tree, arrays: dict[str, Any], node: str, bond: str, m: Any, ops: Ops) -> None:
     """Multiply a node's array along a bond by ``m`` (new size, old size)."""
+    if tree.inds[node][0] == bond:
+        x = arrays[tree.array[node]]
+        arrays[tree.array[node]] = (m @ x.reshape(x.shape[0], -1)).reshape(m.shape[0], *x.shape[1:])
+        return
     matrix, rows = unfold(tree, arrays, node, bond, ops)
     fold(tree, arrays, node, bond, matrix @ ops.swap(m), rows, ops)
 
@@ -285,14 +295,16 @@ def _rounded(
 ) -> Decomposition:
     """Bonds truncated on the way up of a tour.
 
-    Truncated upwards only, a node's subtree is final when its bond is cut, so that all errors are orthogonal.
+    Truncated upwards only, a node's subtree is final when its bond is cut, so that all errors are orthogonal.  The tour is from
+    an end: from the middle of a chain its second half would be walked down before its bonds are cut, and in full.
     """
-    arrays = dict(arrays)
-    tour = list(_tour(tree, center))
+    arrays, down = dict(arrays), tree.down(center)
+    root = down[-1][0] if len(tree.links[center]) > 1 else center
+    tour = list(_tour(tree, root))
     first = next(
         (k for k, move in enumerate(tour) if move[3]), len(tour)
     )  # the walk starts at the first end it comes to
-    start = tour[first][0] if tour else center
+    start = tour[first][0] if tour else root
     gathered(tree, arrays, start, ops)
     total, lost, left = norm2(arrays[tree.array[start]], ops), 0.0, len(tree.links) - 1
     if not total:
@@ -312,4 +324,5 @@ def _rounded(
             absorb(tree, arrays, to, bond, rest, ops)
         else:  # square, or wide: an orthonormal basis of all rows
             push(tree, arrays, here, to, bond, ops)
+    moved(tree, arrays, root, center, ops)
     return Decomposition(*measured(tree.net, arrays), sqrt(lost / total) if total else 0.0, methods)

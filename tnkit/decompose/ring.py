@@ -30,9 +30,9 @@ def ring_svd(
     method: str = "auto",
     ops: Ops = NUMPY,
 ) -> Decomposition:
-    """Tensor ring by singular values (Zhao et al. 2016, algorithm 1), cut open at its largest index.
+    """Tensor ring by singular values (Zhao et al. 2016, algorithm 1), cut open at one index.
 
-    The largest index against all others is one singular value decomposition, whose values are shared between the bonds on its
+    The index that its bonds cut down most (the largest, where those are equal) against all others is one singular value decomposition, whose values are shared between the bonds on its
     two sides; what is left is a chain.  The errors are orthogonal, so that a tolerance is kept.  A ring has no best
     approximation that singular values find: :func:`tnkit.als` from this start may do better.
 
@@ -94,7 +94,7 @@ def _cut_open(x: Any, net: Network, caps: Sequence[int] | None, tol: float, meth
     total = size2(x, "ring_svd", ops)
     if not total:
         caps, tol = (1,) * n, 0.0
-    first = max(range(n), key=lambda k: shape[k])
+    first = _opening(shape, caps)
     order = [(first + k) % n for k in range(n)]
     flat = ops.permute(x, tuple(order)).reshape(shape[first], -1)
     ends = None if caps is None else (caps[first], caps[order[1]])
@@ -117,6 +117,13 @@ def _cut_open(x: Any, net: Network, caps: Sequence[int] | None, tol: float, meth
         sqrt((found.lost + parts.error**2 * kept) / total) if total else 0.0,
         {f"b{k}": methods[f"b{k}"] for k in range(n)},
     )
+
+
+def _opening(shape: Sequence[int], caps: Sequence[int] | None) -> int:
+    """The index that its two bonds cut down most, the largest without bounds: what it keeps in vain the chain has to carry."""
+    if caps is None:
+        return max(range(len(shape)), key=lambda k: shape[k])
+    return max(range(len(shape)), key=lambda k: (shape[k] / (caps[k] * caps[(k + 1) % len(shape)]), shape[k]))
 
 
 def _shared(k: int, caps: Sequence[int]) -> tuple[int, int]:

@@ -146,6 +146,8 @@ def as_tree(net: Network, what: str) -> Tree:
 def _check_index(i: str, ends: list[str], kept: bool, what: str) -> None:
     if len(set(ends)) < len(ends):
         raise ValueError(f"{what}: node {ends[0]!r} has index {i!r} twice (a trace), where a tree is needed")
+    if len(ends) == (1 if kept else 2):
+        return
     where = ", ".join(map(repr, ends))
     if len(ends) > 2:
         raise ValueError(f"{what}: index {i!r} is on {len(ends)} nodes, {where}: a hyperedge, where a tree is needed")

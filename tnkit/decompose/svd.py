@@ -291,12 +291,12 @@ class _State:
         return [i for i in self.legs if i in self.tree.inds[node]]
 
     def cheapest(self) -> str:
-        """The end whose matrix has the smallest short side."""
+        """The end whose matrix has the smallest short side, and of those the one with the fewest rows."""
         sizes, whole = dict(zip(self.legs, self.rest.shape, strict=True)), prod(self.rest.shape)
 
-        def side(node: str) -> int:
+        def side(node: str) -> tuple[int, int]:
             rows: int = prod(sizes[i] for i in self.rows(node))
-            return int(min(rows, whole // rows))
+            return min(rows, whole // rows), rows
 
         return min((node for node, near in self.near.items() if len(near) == 1), key=side)
 
@@ -337,4 +337,4 @@ def _rest(found: Cut, flat: Any, last: bool, ops: Ops) -> Any:
         return flat
     if found.rest is not None:
         return ops.swap(found.rest) if last else found.rest
-    return flat @ ops.xp.conj(found.u) if last else adjoint(found.u, ops) @ flat
+    return flat @ ops.swap(adjoint(found.u, ops)) if last else adjoint(found.u, ops) @ flat

@@ -20,6 +20,8 @@ accurately (in double precision, ``..64``, or by ``svd``) where that error is to
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -34,6 +36,10 @@ METHODS = ("auto", "exact", "gram", "svd", "randomised")
 _OVER = 10
 #: A power iteration that gains less than this part of what is still lost is the last one.
 _GAIN = 1e-3
+#: A difference of norms this many times the resolution is exact enough.
+_SAFE = 50
+#: Sides of a Gram matrix over columns from which on its leading eigenvectors alone are looked for; and turns at most.
+_LEADING, _TURNS = 6, 24
 
 
 @dataclass(frozen=True)
@@ -59,16 +65,16 @@ class Cut:
 
 
 def adjoint(m: Any, ops: Ops) -> Any:
-    """Conjugate transpose, a view for real dtypes."""
-    return ops.swap(ops.xp.conj(m))
+    """Conjugate transpose, a view for real dtypes: numpy's ``conj`` copies those, and BLAS then sees two matrices, not one."""
+    return ops.swap(ops.xp.conj(m) if _complex(m) else m)
 
 
-def norm2(x: Any, ops: Ops, piece: int = 1 << 18) -> float:
+def norm2(x: Any, ops: Ops, piece: int = 1 << 16) -> float:
     """Square of the Frobenius norm as a Python float, summed without the loss of a long sum in float32."""
-    flat, total = x.reshape(-1), 0.0
+    flat, total, complex_ = x.reshape(-1), 0.0, _complex(x)
     for k in range(0, flat.shape[0], piece):
-        some = flat[k : k + piece]
-        total += float(ops.numpy(ops.xp.sum(some * some if "complex" not in str(x.dtype) else ops.xp.abs(some) ** 2)))
+        some = flat[k : k + piece]  # torch's complex or strided dot sums in a row: off by 1e-6
+        total += float(ops.numpy(ops.xp.sum(ops.xp.abs(some) ** 2) if complex_ else some @ some))
     return total
 
 
@@ -77,8 +83,15 @@ def resolution(x: Any) -> float:
     return 1e-5 if _single(x) else 2e-14
 
 
+_spelled = cache(str)  # of dtypes: numpy takes its time
+
+
+def _complex(x: Any) -> bool:
+    return "complex" in _spelled(x.dtype)
+
+
 def _single(x: Any) -> bool:
-    return str(x.dtype).endswith(("float32", "complex64"))
+    return _spelled(x.dtype).endswith(("float32", "complex64"))
 
 
 def orthogonal(m: Any, ops: Ops) -> tuple[Any, Any]:
@@ -141,8 +154,10 @@ def _sketching_pays(m: Any, cap: int) -> bool:
 
 def _keep(squares: np.ndarray, cap: int, allowed: float) -> tuple[int, float]:
     """Fewest leading values whose discarded squares sum to at most ``allowed``, at most ``cap``; and that sum."""
+    if not allowed:
+        return cap, float(squares[cap:].sum())
     tails = np.append(np.cumsum(squares[::-1])[::-1], 0.0)  # tails[r]: what is lost when r values are kept
-    r = max(1, min(cap, int(np.sum(tails > allowed)))) if allowed else cap
+    r = max(1, min(cap, int(np.sum(tails > allowed))))
     return r, float(tails[r])
 
 
@@ -170,17 +185,59 @@ def _cut(u: Any, lost: float, method: str) -> Cut:
 def _by_gram(m: Any, cap: int, allowed: float, double: bool, ops: Ops) -> Cut:
     wide = m.shape[0] <= m.shape[1]
     side, name = m if wide else adjoint(m, ops), "gram64" if double else "gram"
-    values, vectors = ops.xp.linalg.eigh(_gram(side, double, ops))
-    squares = _falling(values, ops)
+    squares, vectors = _eigen(_gram(side, double, ops), cap, ops)
     noise = 0.0 if double else 0.05 * resolution(m) * float(squares.sum())  # of the small eigenvalues: on the safe side
     r, lost = _keep(squares, cap, allowed - noise if allowed else 0.0)
-    vectors = ops.xp.flip(vectors[:, -r:], (1,))
+    vectors = vectors[:, :r]
     if double:
         vectors = ops.cast(vectors, _name(m))
     if wide:
         return _cut(vectors, lost, name)
     u, upper = ops.xp.linalg.qr(m @ vectors)
     return Cut(u, upper @ adjoint(vectors, ops), lost, name)
+
+
+def _eigen(gram: Any, cap: int, ops: Ops) -> tuple[np.ndarray, Any]:
+    """Eigenvalues of a Gram matrix, falling, and eigenvectors: all, or the first ``cap`` and the sum of the other values."""
+    found = _leading(gram, cap, ops) if _LEADING * (cap + _OVER) <= gram.shape[0] else None
+    if found is not None:
+        return found
+    values, vectors = ops.xp.linalg.eigh(gram)
+    return _falling(values, ops), ops.xp.flip(vectors, (1,))
+
+
+def _leading(gram: Any, cap: int, ops: Ops) -> tuple[np.ndarray, Any] | None:
+    """Subspace iteration to the accuracy of rounding, and a proof that no larger eigenvalue was missed; None without either.
+
+    The proof: with the pairs found taken off, ``rest`` has no eigenvalue above the last of them.  Its Frobenius norm is a bound;
+    where that is too large, ``last - rest`` has a Cholesky factor if and only if it is so.
+    """
+    n, xp = gram.shape[0], ops.xp
+    q, before = ops.like(np.random.default_rng(0).standard_normal((n, cap + _OVER)), gram), np.inf
+    enough = 8 * sqrt(cap) * (1.2e-7 if _single(gram) else 2.2e-16)
+    for left in range(_TURNS, 0, -1):
+        q = xp.linalg.qr(gram @ q)[0]
+        image = gram @ q
+        values, turn = xp.linalg.eigh(adjoint(q, ops) @ image)
+        values, turn = xp.flip(values, (0,))[:cap], xp.flip(turn, (1,))[:, :cap]
+        vectors = q @ turn
+        squares = np.asarray(ops.numpy(values), np.float64)
+        off = sqrt(norm2(image @ turn - vectors * values, ops)) / max(squares[0], 1e-300)
+        if off <= enough:
+            break
+        if off > enough * max(before / off, 1.0) ** left and before < np.inf:
+            return None  # at this pace it would not get there
+        before = off
+    else:
+        return None
+    rest = gram - (vectors * values) @ adjoint(vectors, ops)
+    if norm2(rest, ops) > squares[-1] ** 2:
+        try:
+            xp.linalg.cholesky(ops.like(squares[-1] * np.eye(n), gram) - rest)
+        except xp.linalg.LinAlgError:
+            return None
+    lost = float(np.asarray(ops.numpy(xp.diagonal(rest))).real.sum(dtype=np.float64))
+    return np.append(np.maximum(squares, 0.0), max(lost, 0.0)), vectors
 
 
 def _gram(m: Any, double: bool, ops: Ops, piece: int = 1 << 20) -> Any:
@@ -195,30 +252,44 @@ def _gram(m: Any, double: bool, ops: Ops, piece: int = 1 << 20) -> Any:
 
 
 def _randomised(m: Any, cap: int, allowed: float, double: bool, ops: Ops) -> Cut:
-    given = m
+    given, xp = m, ops.xp
     if double:
         m = ops.cast(m, _double(m))
-    size, columns, lost = norm2(m, ops), min(cap + _OVER, *m.shape), np.inf
-    sketch = ops.like(np.random.default_rng(0).standard_normal((m.shape[0], columns)), m)
+    size, columns = norm2(m, ops), min(cap + _OVER, *m.shape)
+    image = m @ adjoint(ops.like(np.random.default_rng(0).standard_normal((columns, m.shape[0])), m) @ m, ops)
     for _ in range(12):
-        sketch = ops.xp.linalg.qr(m @ (adjoint(m, ops) @ sketch))[0]
+        sketch = xp.linalg.qr(image)[0]
         rest = adjoint(sketch, ops) @ m
-        values, vectors = ops.xp.linalg.eigh(rest @ adjoint(rest, ops))
-        squares = _falling(values, ops)
-        before, lost = lost, max(size - float(squares[:cap].sum()), 0.0)
-        if lost > (1 - _GAIN) * before:
+        image = m @ adjoint(rest, ops)
+        values, vectors = xp.linalg.eigh(rest @ adjoint(rest, ops))
+        squares, vectors = _falling(values, ops), xp.flip(vectors, (1,))
+        lost = max(size - float(squares[:cap].sum()), 0.0)
+        # what the next turn may add to each value, to second order: its pair's residual squared over the gap
+        off = (image - sketch @ (adjoint(sketch, ops) @ image)) @ vectors[:, :cap]
+        off = np.asarray(ops.numpy(xp.sum(xp.abs(off) ** 2, 0)), np.float64)
+        gaps = np.maximum(squares[:cap] - squares[-1], 1e-30 * size)
+        if float(np.minimum(off / gaps, gaps).sum()) <= _GAIN * lost:
             break
     r, _ = _keep(np.append(squares, max(size - float(squares.sum()), 0.0)), cap, allowed)
-    vectors = ops.xp.flip(vectors[:, -r:], (1,))
+    vectors = vectors[:, :r]
     u, rest = sketch @ vectors, adjoint(vectors, ops) @ rest
-    lost = _left(m, u, rest, ops)
+    lost = _left(m, u, rest, size, ops)
     if double:
         u, rest = ops.cast(u, _name(given)), ops.cast(rest, _name(given))
     return Cut(u, rest, lost, "randomised64" if double else "randomised")
 
 
-def _left(m: Any, u: Any, rest: Any, ops: Ops, piece: int = 1 << 20) -> float:
-    """Square of the norm of ``m - u rest``: a difference of norms would be lost in rounding."""
+def _left(m: Any, u: Any, rest: Any, size: float, ops: Ops, piece: int = 1 << 20) -> float:
+    """Square of the norm of ``m - u rest``, ``size`` being that of ``m``.
+
+    As a difference of norms, if that is large enough: ``u`` is an isometry but for rounding, which counts, so its products are
+    taken in double precision; the rounding of ``rest`` averages out.
+    """
+    wide, other = ops.cast(u, _double(u)), ops.cast(rest, _double(rest))
+    product = (adjoint(wide, ops) @ wide) * ops.swap(other @ adjoint(other, ops))
+    lost = size - 2 * norm2(other, ops) + float(ops.numpy(ops.xp.sum(product)).real)
+    if lost > _SAFE * resolution(m) * size:
+        return lost
     step = max(1, piece // m.shape[0])
     return sum(norm2(m[:, k : k + step] - u @ rest[:, k : k + step], ops) for k in range(0, m.shape[1], step))
 
@@ -236,4 +307,4 @@ def _name(x: Any) -> str:
 
 
 def _double(x: Any) -> str:
-    return "complex128" if "complex" in str(x.dtype) else "float64"
+    return "complex128" if _complex(x) else "float64"
