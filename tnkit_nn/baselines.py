@@ -1,8 +1,8 @@
 """What a comparison compares: families of networks brought near a budget, and the controls that keep it honest.
 
 A family is a function ``(weight shape, budget) -> Network``.  Each looks through its own factorisations and ranks, in the
-order in which people would choose them, and takes the first within 5 % of the budget, else the nearest count; the true
-count is always reported.
+order in which people would choose them, and takes the first within 5 % of the budget, else the largest count below it (the
+smallest of all, where none is below); the true count is always reported.
 """
 
 from __future__ import annotations
@@ -16,16 +16,25 @@ from math import prod
 import tnkit as tk
 from tnkit.shapes import site_dims
 
-__all__ = ["BASELINES", "CONTROLS", "Family", "families"]
+__all__ = ["BASELINES", "CONTROLS", "FREE", "SHARED", "Family", "families", "full_count"]
 
 #: Controls that every comparison shows, with what each one is.
 CONTROLS: dict[str, str] = {
-    "dense": "the trained layer itself, trained on for as many steps",
+    "dense": "the trained layer as it is",
+    "dense_trained_on": "the trained layer, trained on for as many steps as every other row: dense layers gain too",
     "frozen_random": "a random layer that is never trained",
     "picked": "each output copies one randomly picked input; never trained",
+    "pooled": "each output is the mean of a run of neighbouring inputs (with as many outputs as inputs, one each); never trained",
     "removed": "the weight is zero (rest frozen); the layer is left out and the next one made anew (rest trained)",
+    "rank1": "one row times one column: a weak rival, shown because it is often the only one",
     "hashed": "as many random-signed shared numbers as the budget, placed by a random hash (Chen et al. 2015)",
+    "subspace": "a fixed random projection of as many numbers as the budget (Li et al. 2018)",
 }
+
+#: Controls of a budget's own numbers: one row a budget.
+SHARED = ("hashed", "subspace")
+#: Controls without numbers of their own.
+FREE = ("frozen_random", "picked", "pooled", "removed")
 
 
 @dataclass(frozen=True)
@@ -51,17 +60,26 @@ class Family:
 
 
 def _nearest(candidates: Iterable[tk.Network], budget: int) -> tk.Network:
-    """First candidate within 5 % of the budget, else the nearest."""
-    best: tk.Network | None = None
+    """First candidate within 5 % of the budget, else the largest below it, else the smallest."""
+    below: tk.Network | None = None
+    above: tk.Network | None = None
     for net in candidates:
-        miss = abs(net.num_params - budget)
-        if miss <= 0.05 * budget:
+        if abs(net.num_params - budget) <= 0.05 * budget:
             return net
-        if best is None or miss < abs(best.num_params - budget):
-            best = net
-    if best is None:
+        if net.num_params <= budget and (below is None or net.num_params > below.num_params):
+            below = net
+        if net.num_params > budget and (above is None or net.num_params < above.num_params):
+            above = net
+    if below is None and above is None:
         raise ValueError(f"no network for a budget of {budget}")
-    return best
+    return below or above  # type: ignore[return-value]
+
+
+def full_count(net: tk.Network) -> int:
+    """Numbers of an ADTN in whole bricks: those of its first column act on fixed vectors, and store a square root of a brick."""
+    arrays = {n.array: n for n in net.leaves if not n.fixed}
+    sizes = {name: prod(net.array_shapes[name]) for name in arrays}
+    return sum(size**2 if len(arrays[name].inds) == 2 else size for name, size in sizes.items())
 
 
 def _grow(make: Callable[[int], tk.Network], budget: int) -> Iterator[tk.Network]:

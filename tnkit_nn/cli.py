@@ -54,19 +54,31 @@ def _parser() -> argparse.ArgumentParser:
         "compare",
         help="deep against shallow networks as a layer's weight, with controls",
         description="Replace one layer's weight by tensor networks of about equal counts and compare them with controls. "
-        "The defaults take about two minutes on two cores and need no download.",
+        "The defaults take about two minutes on two cores and need no download. Run again with the same options it continues "
+        "from where it was interrupted.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     c.add_argument("--model", default="mlp", help="a model of tnkit_nn.zoo")
     c.add_argument("--data", default="digits", help="a data set of tnkit_nn.data")
+    c.add_argument("--data-dir", help="the folder with its files; digits need none")
+    c.add_argument("--limit", type=_positive, help="at most so many examples of each part, for a quick run")
     c.add_argument("--layer", help="the layer whose weight is replaced; the largest, if not given")
     c.add_argument("--shapes", type=_names, default=",".join(BASELINES), help="families, by commas")
     c.add_argument("--budgets", type=_numbers, default="100,300,1000", help="numbers stored for the weight, by commas")
     c.add_argument("--depths", type=_numbers, default="1,2,3", help="depths of the ADTN, by commas")
     c.add_argument("--seeds", type=_positive, default=3, help="number of seeds")
     c.add_argument("--steps", type=_positive, default=200, help="optimiser steps of each stage")
-    c.add_argument("--workers", type=_positive, default=2, help="processes")
-    c.add_argument("--out", default="out/compare", help="folder for results.json, table.md, plots and index.html")
+    c.add_argument("--dense-steps", type=_positive, default=400, help="optimiser steps of the dense models")
+    c.add_argument(
+        "--rest",
+        choices=("all", "head"),
+        default="all",
+        help="what 'rest trained' trains beside the layer: all, or its bias and what stands after it (much faster)",
+    )
+    c.add_argument("--workers", type=_positive, default=2, help="processes; 1 runs everything in this one")
+    c.add_argument(
+        "--out", default="out/compare", help="folder for results.json, tables, plots, index.html and finished jobs"
+    )
     c.add_argument("--json", action="store_true", help="print the records as JSON instead of the table")
     t = commands.add_parser(
         "train",
@@ -113,6 +125,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _compare(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     from concurrent.futures import ProcessPoolExecutor
+    from contextlib import nullcontext
     from multiprocessing import get_context
 
     import torch
@@ -132,14 +145,20 @@ def _compare(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         return tqdm(jobs, total=total, desc="families x budgets", unit="job", file=sys.stderr, mininterval=0.5)
 
     task = Task(
-        args.model, args.data, args.layer, args.seeds, fit_steps=args.steps, tune_steps=args.steps
+        args.model, args.data, args.layer, args.seeds, args.dense_steps, args.steps, args.steps, args.data_dir, args.limit,
+        args.rest,
     )  # fmt: skip
     torch.set_num_threads(1)  # one thread a process: the tensors are small, and the workers share the cores
     # spawned, not forked: torch's threads do not survive a fork
-    with ProcessPoolExecutor(args.workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+    many = args.workers > 1
+    with (
+        ProcessPoolExecutor(args.workers, get_context("spawn"), torch.set_num_threads, (1,))
+        if many
+        else nullcontext() as pool
+    ):
         try:
-            records = compare(task, args.shapes, args.budgets, args.depths, pool, progress)
-        except ValueError as error:
+            records = compare(task, args.shapes, args.budgets, args.depths, pool, progress, args.out)
+        except (OSError, ValueError) as error:
             parser.error(str(error))
     files = write_report(records, args.out, f"Deep or shallow? {args.model} on {args.data}")
     if args.json:

@@ -1,4 +1,4 @@
-"""Ways to make a layer's weight out of numbers: networks, hash-shared weights, and the controls without numbers.
+"""Ways to make a layer's weight out of numbers: networks, random subspaces, and the controls without numbers.
 
 A :class:`Maker` has start values with a leading seeds axis; its ``weight`` takes values with a leading replicas axis, a
 multiple of the seeds (see :mod:`tnkit_nn.ensemble`), and gives that many weights.
@@ -19,16 +19,25 @@ from torch.func import vmap
 import tnkit as tk
 from tnkit_nn.ops import TORCH
 
-__all__ = ["Maker", "fixed_maker", "hashed_maker", "hashed_random", "network_maker", "regauged", "rms", "times"]
+__all__ = [
+    "Maker", "fixed_maker", "hashed_maker", "network_maker", "random_start", "regauged", "rms", "subspace_maker", "times",
+]  # fmt: skip
 
 
 @dataclass
 class Maker:
-    """Start values (seeds, ...) and how (replicas, ...) values become weights (replicas, *shape)."""
+    """Start values (seeds, ...) and how (replicas, ...) values become weights (replicas, *shape).
+
+    Attributes
+    ----------
+    flops
+        What making one weight costs, 2 a multiply-add.
+    """
 
     start: dict[str, Tensor]
     weight: Callable[[dict[str, Tensor]], Tensor]
     num_params: int
+    flops: int = 0
 
 
 def network_maker(net: tk.Network, shape: tuple[int, ...], seeds: int, std: Tensor) -> Maker:
@@ -39,7 +48,7 @@ def network_maker(net: tk.Network, shape: tuple[int, ...], seeds: int, std: Tens
     plan = tk.plan(net, itemsize=4)
     start = {n: torch.stack([torch.as_tensor(d[n], dtype=torch.float32) for d in drawn]) for n in names}
     one = vmap(lambda arrays: tk.detensorize(tk.run(plan, {**fixed, **arrays}, TORCH), shape))
-    return Maker(start, lambda p: cast(Tensor, one({n: p[n] for n in names})), net.num_params)
+    return Maker(start, lambda p: cast(Tensor, one({n: p[n] for n in names})), net.num_params, int(plan.flops))
 
 
 def hashed_maker(budget: int, shape: tuple[int, ...], target: Tensor) -> Maker:
@@ -58,24 +67,91 @@ def hashed_maker(budget: int, shape: tuple[int, ...], target: Tensor) -> Maker:
         k = len(values) // len(places)
         return (values.gather(1, times(places, k)) * times(signs, k)).view(-1, *shape)
 
-    return Maker({"values": torch.stack(start)}, weight, budget)
+    return Maker({"values": torch.stack(start)}, weight, budget, prod(shape))
 
 
-def hashed_random(start: dict[str, Tensor], target: Tensor) -> dict[str, Tensor]:
-    """Random values in place of the least-squares ones, as large as the target's entries."""
+def subspace_maker(budget: int, shape: tuple[int, ...], target: Tensor) -> Maker:
+    """The weight is a fixed random projection of ``budget`` numbers; the start is the least-squares fit.
+
+    The projection has orthonormal columns, dense ones, up to a common factor: rows' random signs times randomly chosen columns
+    of a Hadamard matrix (stored as signs and positions alone), cut to the weight's length.
+    """
+    size = prod(shape)
+    budget = min(budget, size)
+    order = max(1, (size - 1).bit_length())
+    factors = [_hadamard(k) for k in (order // 3, (order + 1) // 3, (order + 2) // 3)]
+    places, signs = [], []
+    for s in range(len(target)):
+        draw = torch.Generator().manual_seed(55 + s)
+        places.append(torch.randperm(2**order, generator=draw)[:budget])
+        signs.append(torch.randint(2, (size,), generator=draw) * 2.0 - 1.0)
+    place, sign = torch.stack(places), torch.stack(signs)
+
+    def transform(x: Tensor) -> Tensor:
+        cube = x.view(-1, *map(len, factors))
+        for axis, h in enumerate(factors, 1):
+            cube = torch.movedim(torch.tensordot(cube, h, ([axis], [0])), -1, axis)
+        return cube.reshape(len(x), -1)
+
+    def weight(p: dict[str, Tensor]) -> Tensor:
+        values = p["values"]
+        k = len(values) // len(place)
+        spread = values.new_zeros(len(values), 2**order).scatter(1, times(place, k), values)
+        return (transform(spread)[:, :size] * times(sign, k)).view(-1, *shape) / budget**0.5
+
+    def back(w: Tensor) -> Tensor:
+        padded = nn.functional.pad(w.flatten(1) * sign, (0, 2**order - size))
+        return transform(padded).gather(1, place) / budget**0.5
+
+    flops = 2 * 2**order * sum(map(len, factors)) + 2 * size
+    start = _least_squares(lambda v: back(weight({"values": v})), back(target))
+    return Maker({"values": start}, weight, budget, flops)
+
+
+def _hadamard(order: int) -> Tensor:
+    """The Hadamard matrix of 2^order rows, entries 1 and -1."""
+    h = torch.ones(1, 1)
+    for _ in range(order):
+        h = torch.cat([torch.cat([h, h], 1), torch.cat([h, -h], 1)])
+    return h
+
+
+def _least_squares(normal: Callable[[Tensor], Tensor], b: Tensor, steps: int = 50) -> Tensor:
+    """Solve ``normal(x) = b`` (symmetric, replica by replica) by conjugate gradients."""
+    x, r = torch.zeros_like(b), b.clone()
+    p, old = r, r.square().sum(1, keepdim=True)
+    for _ in range(steps):
+        q = normal(p)
+        step = old / (p * q).sum(1, keepdim=True).clamp(min=1e-30)
+        x, r = x + step * p, r - step * q
+        new = r.square().sum(1, keepdim=True)
+        if bool((new <= 1e-12 * b.square().sum(1, keepdim=True)).all()):
+            break
+        p, old = r + new / old.clamp(min=1e-30) * p, new
+    return x
+
+
+def random_start(maker: Maker, target: Tensor) -> dict[str, Tensor]:
+    """Random values in place of the least-squares ones; the weight is as large as the target."""
     values = torch.stack([
-        torch.randn(v.shape, generator=torch.Generator().manual_seed(88 + s)) for s, v in enumerate(start["values"])
+        torch.randn(v.shape, generator=torch.Generator().manual_seed(88 + s)) for s, v in enumerate(maker.start["values"])
     ])  # fmt: skip
-    return {"values": values * rms(target).view(-1, 1)}
+    made = rms(maker.weight({"values": values})).clamp(min=1e-30)
+    return {"values": values * (rms(target) / made).view(-1, 1)}
 
 
 def fixed_maker(name: str, target: Tensor) -> Maker:
-    """The controls without numbers, and the dense weight."""
+    """The controls that have no numbers, and the dense weight, as it is and to be trained on."""
     shape = tuple(target.shape[1:])
-    if name == "dense":
+    if name == "dense_trained_on":
         return Maker({"weight": target}, lambda p: p["weight"], prod(shape))
-    if name == "removed":
+    if name == "dense":
+        values = target
+    elif name == "removed":
         values = torch.zeros_like(target)
+    elif name == "pooled":
+        rows = nn.functional.adaptive_avg_pool1d(torch.eye(prod(shape[1:])), shape[0])  # (inputs, outputs)
+        values = rows.T.reshape(1, *shape).repeat(len(target), *[1] * len(shape))
     else:
         draws = [torch.Generator().manual_seed(99 + s) for s in range(len(target))]
         if name == "frozen_random":
@@ -83,14 +159,14 @@ def fixed_maker(name: str, target: Tensor) -> Maker:
             values = values * along(rms(target), values)
         else:
             cols = prod(shape[1:])
-            rows = [nn.functional.one_hot(torch.randint(cols, (shape[0],), generator=g), cols).float() for g in draws]
-            values = torch.stack(rows).view(target.shape)
+            picks = [torch.randint(cols, (shape[0],), generator=g) for g in draws]
+            values = torch.stack([nn.functional.one_hot(p, cols).float() for p in picks]).view(target.shape)
 
     def weight(p: dict[str, Tensor]) -> Tensor:
         first = next(iter(p.values()), values)
         return times(values, len(first) // len(values))
 
-    return Maker({}, weight, 0)
+    return Maker({}, weight, prod(shape) if name == "dense" else 0)
 
 
 def rms(w: Tensor) -> Tensor:

@@ -7,11 +7,22 @@ import pytest
 
 import tnkit as tk
 from tnkit.shapes import detensorize, split_axes
-from tnkit_nn.baselines import BASELINES, CONTROLS, _nearest, adtn_near, balanced, families, matrix
+from tnkit_nn.baselines import (
+    BASELINES,
+    CONTROLS,
+    FREE,
+    SHARED,
+    _nearest,
+    adtn_near,
+    balanced,
+    families,
+    full_count,
+    matrix,
+)
 
 SHAPES = [(64, 64), (784, 512), (120, 400), (16, 6, 5, 5)]
 BUDGETS = [100, 300, 1000]
-#: Where no candidate is within 5 %: the nearest count that the family has, and why.
+#: Where no candidate is within 5 %: the largest count below the budget, or the smallest of all, and why.
 NEAREST = {
     "low_rank": "one rank costs rows + columns",
     "mpo": "rank 1 is already past the smallest budgets, or ranks step by many numbers",
@@ -36,15 +47,23 @@ def test_near_the_budget_and_fills_the_weight(family, shape):
             # far off only where the smallest network of the family is past the budget, or the largest short of it
             smaller, larger = family.build(shape, budget // 2), family.build(shape, budget * 2)
             assert smaller.num_params <= net.num_params <= larger.num_params
+        if net.num_params > 1.05 * budget:  # only where nothing is smaller
+            assert family.build(shape, 1).num_params == net.num_params
 
 
-def test_low_rank_and_cp_take_the_nearest_of_all_ranks():
+def test_low_rank_takes_the_largest_rank_within_the_budget():
     for shape in SHAPES:
         for budget in BUDGETS:
-            rows, cols = matrix(shape)
-            best = min(abs(r * (rows + cols) - budget) for r in range(1, 200))
-            miss = abs(BASELINES["low_rank"](shape, budget).num_params - budget)
-            assert miss == best or miss <= 0.05 * budget
+            rank = max(1, int(1.05 * budget) // sum(matrix(shape)))
+            assert BASELINES["low_rank"](shape, budget).num_params == rank * sum(matrix(shape))
+
+
+@pytest.mark.parametrize("share", [None, 2])
+@pytest.mark.parametrize("depth", [1, 3])
+def test_full_count_is_that_of_whole_bricks(depth, share):
+    for dim in (None, 2):
+        net, whole = (tk.adtn((8, 12), depth=depth, dim=dim, share=share, full=full) for full in (False, True))
+        assert full_count(net) == whole.num_params > net.num_params
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 5])
@@ -71,7 +90,8 @@ def test_balanced():
 def test_nearest():
     nets = [tk.cp((10, 10), r) for r in (1, 9, 5, 50)]
     assert _nearest(nets, 98) == nets[2]  # the first within 5 %, here 100
-    assert _nearest(nets, 150) == nets[1]  # none is: the nearest, 180
+    assert _nearest(nets, 150) == nets[2]  # none is: the largest below, 100
+    assert _nearest(nets, 10) == nets[0]  # none is below: the smallest, 20
     with pytest.raises(ValueError, match="no network for a budget of 7"):
         _nearest([], 7)
 
@@ -79,6 +99,6 @@ def test_nearest():
 def test_families():
     assert [f.label for f in families(["tt", "adtn"], depths=(1, 4))] == ["tt", "adtn depth 1", "adtn depth 4"]
     assert [f.depth for f in families(["tt", "adtn"], depths=(1, 4))] == [None, 1, 4]
-    assert set(CONTROLS) == {"dense", "frozen_random", "picked", "removed", "hashed"}
+    assert {*FREE, *SHARED, "dense", "dense_trained_on", "rank1"} == set(CONTROLS) and all(CONTROLS.values())
     with pytest.raises(ValueError, match="unknown shape 'mps'; known: adtn, mpo, tt, tucker, cp, ring, low_rank"):
         families(["mps"])

@@ -1,0 +1,177 @@
+"""Jobs: each done once, kept, and done again where a worker is lost."""
+
+import json
+import os
+import signal
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+import torch
+
+from tnkit_nn.compare import Task, compare
+from tnkit_nn.jobs import Study, run
+from tnkit_nn.stages import row
+
+TINY = Task(seeds=2, dense_steps=3, fit_steps=2, tune_steps=2)
+SMALL = dict(shapes=("cp",), budgets=(100,))
+
+
+def note(log, key, seconds=0.0):
+    """A job that says when it begins and ends."""
+    with open(log, "a") as file:
+        print("begun", key, os.getpid(), file=file, flush=True)
+        time.sleep(seconds)
+        print("done", key, os.getpid(), file=file, flush=True)
+    return {"key": key}
+
+
+def once_killed(log, key, seconds=0.0):
+    """As note; the first process that comes to job 2 is killed in it."""
+    mark = Path(log).with_suffix(".killed")
+    if key == 2 and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return note(log, key, seconds)
+
+
+def counted(log, word):
+    return Counter(line.split()[1] for line in Path(log).read_text().splitlines() if line.startswith(word))
+
+
+def jobs(log, count, seconds=0.0):
+    return {f"job {k}": (str(log), k, seconds) for k in range(count)}
+
+
+@pytest.mark.parametrize("threads", [0, 2])
+def test_finished_jobs_are_kept_and_not_run_again(tmp_path, threads):
+    log, study = tmp_path / "log", Study(tmp_path / "out", {"seed": 1})
+    executor = ThreadPoolExecutor(threads) if threads else None
+    first = run(jobs(log, 2), note, study=study, executor=executor)
+    again = run(jobs(log, 4), note, study=Study(tmp_path / "out", {"seed": 1}), executor=executor)
+    assert list(again) == [f"job {k}" for k in range(4)] and first.items() <= again.items()
+    assert counted(log, "done") == {str(k): 1 for k in range(4)}
+    assert len(list((tmp_path / "out" / "jobs").glob("*.json"))) == 4
+
+
+def test_an_interrupted_run_keeps_what_had_finished(tmp_path):
+    study = Study(tmp_path, {})
+
+    def fails_at_2(log, key, seconds):
+        if key == 2:
+            raise KeyboardInterrupt
+        return note(log, key)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(jobs(tmp_path / "log", 4), fails_at_2, study=study)
+    run(jobs(tmp_path / "log", 4), note, study=study)
+    assert counted(tmp_path / "log", "done") == {str(k): 1 for k in range(4)}
+
+
+def test_other_settings_and_damaged_files_are_refused_by_name(tmp_path):
+    study = Study(tmp_path, {"task": {"seeds": 1, "data": "digits"}})
+    with pytest.raises(ValueError, match=r"holds another study: its task.seeds is 1, not 2; choose another folder"):
+        Study(tmp_path, {"task": {"seeds": 2, "data": "digits"}})
+    study.put("a", [1])
+    study.path("a").write_text("{")
+    with pytest.raises(ValueError, match="damaged, no JSON; delete it"):
+        study.get("a")
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="cannot be made a study's folder"):
+        Study(tmp_path / "file", {})
+
+
+def test_one_run_at_a_time(tmp_path):
+    pytest.importorskip("fcntl")
+    busy = pytest.raises(ValueError, match="is being run by another process")
+    with Study(tmp_path, {}).alone(), busy, Study(tmp_path, {}).alone():
+        pass
+    with Study(tmp_path, {}).alone():  # free again
+        pass
+
+
+def test_an_error_in_a_job_is_raised_and_the_rest_cancelled(tmp_path):
+    def fails(log, key, seconds):
+        time.sleep(seconds)
+        raise MemoryError(f"job {key}")
+
+    with ThreadPoolExecutor(1) as pool, pytest.raises(MemoryError, match="job 0"):
+        run(jobs(tmp_path / "log", 50, 0.05), fails, executor=pool)
+
+
+@pytest.mark.slow
+def test_a_pool_that_breaks(tmp_path):
+    log, study = tmp_path / "log", Study(tmp_path / "out", {})
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool, pytest.warns(RuntimeWarning, match="a worker was lost"):
+        made = run(jobs(log, 8), once_killed, study=study, executor=pool)
+    assert made == {f"job {k}": {"key": k} for k in range(8)}
+    done, begun = counted(log, "done"), counted(log, "begun")
+    assert set(done) == {str(k) for k in range(8)} and done["2"] == 1
+    # what finished before the pool broke is not done again: only the other worker's own job can have been cut off or repeated
+    assert sum(begun.values()) <= 8 + 2
+    assert all(study.get(key) for key in made)
+
+
+@pytest.mark.slow
+def test_dask_with_one_of_two_workers_killed(tmp_path):
+    distributed = pytest.importorskip("distributed")
+    log, study = tmp_path / "log", Study(tmp_path / "out", {})
+    options = dict(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50)
+    with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster) as client:
+        made = run(jobs(log, 12, 0.1), once_killed, study=study, executor=client.get_executor(pure=False))
+    assert made == {f"job {k}": {"key": k} for k in range(12)}
+    assert (tmp_path / "log.killed").exists() and counted(log, "done") == {str(k): 1 for k in range(12)}
+    assert len(list((tmp_path / "out" / "jobs").glob("*.json"))) == 12
+
+
+@pytest.mark.slow
+def test_a_comparison_on_dask_is_the_comparison_here(tmp_path):
+    distributed = pytest.importorskip("distributed")
+    here = compare(TINY, **SMALL)
+    options = dict(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50)
+    with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster) as client:
+        client.run(torch.set_num_threads, 1)
+        pids = list(client.run(os.getpid).values())
+        pool, begun = client.get_executor(pure=False), []
+
+        class Watched:
+            """The client's executor; one of its workers is killed once a few jobs are with it."""
+
+            def submit(self, *task):
+                begun.append(pool.submit(*task))
+                if len(begun) == 4:
+                    begun[0].result()
+                    os.kill(pids[0], signal.SIGKILL)
+                return begun[-1]
+
+        there = compare(TINY, **SMALL, executor=Watched(), out=tmp_path)
+        assert pids[0] not in client.run(os.getpid).values()
+    strip = lambda records: [{k: v for k, v in r.items() if k != "seconds"} for r in records]  # noqa: E731
+    close = [
+        {k: pytest.approx(v, rel=1e-4, abs=1e-6) if isinstance(v, float) else v for k, v in r.items()}
+        for r in strip(here)
+    ]
+    assert strip(there) == close
+    assert len(list((tmp_path / "jobs").glob("*.json"))) == len(here) // TINY.seeds
+
+
+def test_a_comparison_goes_on_where_it_was(tmp_path, monkeypatch):
+    whole = compare(TINY, **SMALL, out=tmp_path)
+    gone = sorted((tmp_path / "jobs").glob("*.json"))[::3]
+    for path in gone:
+        path.unlink()
+    calls = []
+    work, module = row, sys.modules[Task.__module__.replace("setting", "compare")]  # tnkit_nn.compare is the function
+    monkeypatch.setattr(module, "prepare", lambda task: 1 / 0)  # the dense models are there
+    monkeypatch.setattr(module, "row", lambda *job: calls.append(job) or work(*job))
+    again = compare(TINY, **SMALL, out=tmp_path)
+    strip = lambda records: [{k: v for k, v in r.items() if k != "seconds"} for r in records]  # noqa: E731
+    assert strip(again) == strip(json.loads(json.dumps(whole))) and len(calls) == len(gone)
+    more = compare(TINY, shapes=("cp", "mpo"), budgets=(100,), out=tmp_path)
+    assert len(calls) == len(gone) + 1 and len(more) == len(whole) + TINY.seeds
+    with pytest.raises(ValueError, match="tune_steps is 2, not 3"):
+        compare(Task(seeds=2, dense_steps=3, fit_steps=2, tune_steps=3), **SMALL, out=tmp_path)

@@ -1,0 +1,191 @@
+"""Jobs that are done once: kept in files as they finish, run on any executor, run again where a worker is lost.
+
+A study is a folder: ``study.json`` says which, ``dense.safetensors`` is its start, ``jobs/`` has one JSON file a finished job.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, as_completed
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tnkit_nn.files import replacing
+
+__all__ = ["Study", "run"]
+
+VERSION = 1
+
+Progress = Callable[[Iterable[Any], int], Iterable[Any]]
+
+
+class Study:
+    """Finished jobs in a folder.
+
+    Parameters
+    ----------
+    folder
+        Made where it is not there.
+    settings
+        What the jobs' results depend on.
+
+    Raises
+    ------
+    ValueError
+        The folder holds a study with other settings; the message names the first thing that differs.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], settings: Mapping[str, Any]) -> None:
+        self.folder = Path(folder).absolute()
+        self.settings = json.loads(json.dumps({"format": VERSION, **settings}))
+        try:
+            (self.folder / "jobs").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"{folder}: cannot be made a study's folder ({error.strerror})") from None
+        path = self.folder / "study.json"
+        if not path.exists():
+            _write(path, self.settings)
+        kept = _read(path)
+        difference = _difference("", kept, self.settings)
+        if difference:
+            raise ValueError(f"{folder} holds another study: {difference}; choose another folder")
+
+    def path(self, key: str) -> Path:
+        """The file of a job: readable, and told apart by a digest of settings and job."""
+        digest = hashlib.sha256(json.dumps([self.settings, key], sort_keys=True).encode()).hexdigest()[:12]
+        return self.folder / "jobs" / f"{re.sub('[^A-Za-z0-9]+', '-', key)}-{digest}.json"
+
+    def get(self, key: str) -> Any:
+        """A finished job's result; None where it is not finished."""
+        path = self.path(key)
+        return _read(path)["result"] if path.exists() else None
+
+    def put(self, key: str, result: Any) -> None:
+        """Keep a result, whole or not at all."""
+        _write(self.path(key), {"job": key, "result": result})
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Nobody else runs this study meanwhile (where the system has file locks); a killed run's lock is gone with it."""
+        try:
+            import fcntl
+        except ImportError:  # no such locks on this system
+            yield
+            return
+        with (self.folder / "lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise ValueError(f"{self.folder}: this study is being run by another process") from None
+            yield
+
+
+def run(
+    jobs: Mapping[str, tuple[Any, ...]], work: Callable[..., Any], *, study: Study | None = None,
+    executor: Executor | None = None, progress: Progress = lambda jobs, total: jobs,
+) -> dict[str, Any]:  # fmt: skip
+    """``work(*arguments)`` for every job, each once: those that a study has are not run, those that finish are kept.
+
+    Parameters
+    ----------
+    jobs
+        Key -> arguments, those that should begin first coming first.
+    work
+        A function that workers can import; its result is plain data.
+    study
+        Where results are kept; None keeps them nowhere.
+    executor
+        Any ``concurrent.futures.Executor``; jobs run here, one after another, without one.  Workers that see the study's folder
+        keep results themselves, so that one that is lost after a job loses nothing.  A job whose worker is lost and that the
+        executor does not run again (``BrokenExecutor``, a cancelled future) is run here, with a warning.
+    progress
+        Wraps the iterable of the jobs still to be done.
+
+    Returns
+    -------
+    dict
+        Key -> result, in the order of ``jobs``.
+
+    Raises
+    ------
+    Exception
+        What a job raises; jobs that have not begun are cancelled, and finished ones stay kept.
+    """
+    results = {key: found for key in jobs if study and (found := study.get(key)) is not None}
+    todo = {key: (study, key, work, jobs[key]) for key in jobs if key not in results}
+    if executor is None:
+        for key in progress(list(todo), len(todo)):
+            results[key] = _done(*todo[key])
+    else:
+        for key, future in progress(_finished(executor, todo), len(todo)):
+            try:
+                if future is None:
+                    raise BrokenExecutor("the executor takes no more jobs")
+                results[key] = future.result()
+            except (BrokenExecutor, CancelledError) as lost:
+                warnings.warn(f"a worker was lost ({lost!r}): {key} is run here", RuntimeWarning, stacklevel=3)
+                results[key] = _done(*todo[key])
+            if study and not study.path(key).exists():  # its worker does not see the folder
+                study.put(key, results[key])
+    return {key: results[key] for key in jobs}
+
+
+def _done(study: Study | None, key: str, work: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    """A job's result, kept where it is made, and taken from there if a worker that is lost by now made it."""
+    if study is None or not study.folder.exists():
+        return work(*arguments)
+    found = study.get(key)
+    if found is None:
+        found = work(*arguments)
+        study.put(key, found)
+    return found
+
+
+def _finished(executor: Executor, todo: Mapping[str, tuple[Any, ...]]) -> Iterator[tuple[str, Future[Any] | None]]:
+    """Jobs as they finish, then those that the executor did not take or lost; all others are cancelled if the caller stops."""
+    futures: dict[Future[Any], str] = {}
+    late: list[tuple[str, Future[Any] | None]] = []
+    for key, arguments in todo.items():
+        try:
+            futures[executor.submit(_done, *arguments)] = key
+        except BrokenExecutor:
+            late.append((key, None))
+    try:
+        for future in as_completed(futures):
+            if future.cancelled() or isinstance(future.exception(), BrokenExecutor):
+                late.append((futures[future], future))
+            else:
+                yield futures[future], future
+        yield from late
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def _write(path: Path, value: Any) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1))
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except ValueError:
+        raise ValueError(f"{path}: damaged, no JSON; delete it to have it made again") from None
+
+
+def _difference(name: str, its: Any, ours: Any) -> str:
+    """The first thing that differs between two settings, in words; empty where nothing does."""
+    if isinstance(its, dict) and isinstance(ours, dict):
+        for key in {**ours, **its}:
+            found = _difference(f"{name}.{key}".strip("."), its.get(key), ours.get(key))
+            if found:
+                return found
+        return ""
+    return "" if its == ours else f"its {name} is {its!r:.100}, not {ours!r:.100}"

@@ -1,0 +1,369 @@
+"""The setting of a comparison: data, dense models trained side by side, the layer, and what stands before it computed once.
+
+Everything is kept for all seeds together: values have a leading seeds axis, or a replicas axis that is a multiple of it (see
+:mod:`tnkit_nn.ensemble`).  A worker opens the setting again from the task and the dense values, once a process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from math import prod
+from typing import cast
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from tnkit_nn import data as datasets
+from tnkit_nn import zoo
+from tnkit_nn.ensemble import Swept, minimise
+from tnkit_nn.makers import times
+
+__all__ = [
+    "BATCH",
+    "REST_RATES",
+    "Setting",
+    "Task",
+    "View",
+    "checked",
+    "cut",
+    "drawn",
+    "opened",
+    "prepare",
+    "stacked",
+    "tune",
+]
+
+#: Learning rates of dense numbers: of the rest of a model, and of a dense layer.
+REST_RATES = (2e-3, 1e-2, 5e-2)
+BATCH = 128
+#: Validation images that scores are read from: a fixed part, by class.
+VALIDATION = 2000
+#: Bytes of what the layers before give for all images and seeds, up to which it is computed once and kept.
+FEATURES = 2**30
+#: Examples times replicas that go through a model at once where no gradient is needed.
+CHUNK = 8192
+
+Params = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is compressed, and how long everything trains.
+
+    Attributes
+    ----------
+    model, data
+        Names in :mod:`tnkit_nn.zoo` and :mod:`tnkit_nn.data`.
+    layer
+        Module whose ``weight`` is replaced; None for the largest.
+    seeds
+        Number of seeds: each has its own dense model, start values and data order.
+    dense_steps, fit_steps, tune_steps
+        Adam steps of the dense training, of stage 1 and of stage 2.
+    data_dir
+        Folder with the data's files (:func:`tnkit_nn.data.load`); workers read it too.
+    limit
+        At most so many examples of each part.
+    rest
+        What "rest trained" trains beside the layer: ``"all"``, or ``"head"``, the layer's bias and what stands after it.
+    """
+
+    model: str = "mlp"
+    data: str = "digits"
+    layer: str | None = None
+    seeds: int = 3
+    dense_steps: int = 400
+    fit_steps: int = 200
+    tune_steps: int = 200
+    data_dir: str | None = None
+    limit: int | None = None
+    rest: str = "all"
+
+
+@dataclass(frozen=True)
+class View:
+    """A model and what it sees: images, or what the layers before it make of them.
+
+    Attributes
+    ----------
+    model
+        Called with the values that its parameters' names have.
+    inputs
+        Part -> (count, ...) inputs; (seeds, count, ...) where ``own``, each seed having its own.
+    labels
+        Part -> (count,).
+    own
+        Whether each seed has its own inputs.
+    """
+
+    model: nn.Module
+    inputs: Mapping[str, Tensor]
+    labels: Mapping[str, Tensor]
+    own: bool
+
+    def batches(self, seeds: int, copies: int, steps: int) -> Callable[[int], tuple[Tensor, Tensor]]:
+        """Step -> inputs (replicas, batch, ...) and labels: each seed has its own order, the same for every row."""
+        x, y = self.inputs["train"], self.labels["train"]
+        rows = []
+        for seed in range(seeds):
+            draw = torch.Generator().manual_seed(1000 + seed)
+            epochs = -(-steps * BATCH // len(y))
+            rows.append(torch.cat([torch.randperm(len(y), generator=draw) for _ in range(epochs)])[: steps * BATCH])
+        order, each = torch.stack(rows).view(seeds, steps, BATCH), torch.arange(seeds)[:, None]
+
+        def batch(step: int) -> tuple[Tensor, Tensor]:
+            now = order[:, min(step, steps - 1)]
+            return times(x[each, now] if self.own else x[now], copies), y[now].repeat(copies, 1)
+
+        return batch
+
+    def __call__(self, params: Mapping[str, Tensor], x: Tensor, shared: bool = False) -> Tensor:
+        """(replicas, batch, classes); ``shared``: all replicas see the same inputs."""
+        call = vmap(lambda p, z: functional_call(self.model, p, (z,)), in_dims=(0, None if shared else 0))
+        return cast(Tensor, call(dict(params), x))
+
+    def logits(self, params: Mapping[str, Tensor], part: str) -> Tensor:
+        """Of a whole part, without gradient, a few examples at a time."""
+        replicas, x = len(next(iter(params.values()))), self.inputs[part]
+        with torch.no_grad():
+            if not self.own:
+                pieces = x.split(max(1, CHUNK // replicas))
+                return torch.cat([self(params, piece, shared=True) for piece in pieces], 1)
+            pieces = x.split(max(1, CHUNK // replicas), 1)
+            return torch.cat([self(params, times(piece, replicas // len(x))) for piece in pieces], 1)
+
+    def accuracy(self, params: Mapping[str, Tensor], part: str) -> Tensor:
+        """(replicas,): the fraction of a part that is classified correctly."""
+        return (self.logits(params, part).argmax(-1) == self.labels[part]).float().mean(1)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The dense models (one a seed, stacked), the data and the layer: what every row of a comparison needs."""
+
+    task: Task
+    split: datasets.Split
+    model: nn.Module
+    layer: str
+    dense: Params
+
+    @property
+    def key(self) -> str:
+        """Name of the weight."""
+        return f"{self.layer}.weight"
+
+    @property
+    def target(self) -> Tensor:
+        """(seeds, *weight shape): the trained weights."""
+        return self.dense[self.key]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the weight."""
+        return tuple(self.target.shape[1:])
+
+    @property
+    def model_params(self) -> int:
+        """Numbers of the dense model."""
+        return sum(prod(p.shape[1:]) for p in self.dense.values())
+
+    @cached_property
+    def images(self) -> View:
+        """The whole model, and images."""
+        return _view(self.model, self.split)
+
+    @cached_property
+    def features(self) -> View:
+        """The model from the layer on, and what stands before it, computed once; :attr:`images` where that is too large."""
+        before, after = cut(self.model, self.layer)
+        if not len(before):
+            return self.images
+        own = any(True for _ in before.parameters())
+        parts = _parts(self.split)
+        fixed = {n: self.dense[n] for n, _ in before.named_parameters()}
+        probe = before(parts["val"][0][:1])
+        count = sum(len(y) for _, y in parts.values()) * (self.task.seeds if own else 1)
+        if count * probe.numel() * 4 > FEATURES:
+            return self.images
+        inputs = {name: _through(before, fixed, x, self.task.seeds if own else 0) for name, (x, _) in parts.items()}
+        return View(after, inputs, {name: y for name, (_, y) in parts.items()}, own)
+
+    def view(self, trained: bool) -> View:
+        """Features where nothing before the layer is trained, else images."""
+        if not trained or self.task.rest == "head" or not self.features.own:
+            return self.features
+        return self.images
+
+    def rest(self, trained: bool) -> Params:
+        """The dense values, weight apart, of the model of :meth:`view`."""
+        return {n: self.dense[n] for n, _ in self.view(trained).model.named_parameters() if n != self.key}
+
+    def movable(self, trained: bool) -> list[str]:
+        """Which of :meth:`rest` are trained."""
+        if not trained:
+            return []
+        before = (
+            {n for n, _ in cut(self.model, self.layer)[0].named_parameters()} if self.task.rest == "head" else set()
+        )
+        return [n for n in self.rest(trained) if n not in before]
+
+
+def _parts(split: datasets.Split) -> dict[str, datasets.Part]:
+    return {"train": split.train, "val": split.val, "test": split.test}
+
+
+def _view(model: nn.Module, split: datasets.Split) -> View:
+    parts = _parts(split)
+    return View(model, {n: x for n, (x, _) in parts.items()}, {n: y for n, (_, y) in parts.items()}, False)
+
+
+def cut(model: nn.Module, layer: str) -> tuple[nn.Sequential, nn.Module]:
+    """What stands before a layer, and the layer with what stands after it, both under the model's names.
+
+    Nothing stands before a layer that is not in a chain of ``nn.Sequential``.
+    """
+    name, _, inner = layer.partition(".")
+    if not isinstance(model, nn.Sequential):
+        return nn.Sequential(), model
+    members = list(model.named_children())
+    k = [n for n, _ in members].index(name)
+    before, after = OrderedDict(members[:k]), OrderedDict(members[k:])
+    if inner:
+        first, after[name] = cut(after[name], inner)
+        if len(first):
+            before[name] = first
+    return nn.Sequential(before), nn.Sequential(after)
+
+
+def _through(before: nn.Module, values: Params, x: Tensor, seeds: int) -> Tensor:
+    """Inputs through the layers before, seed by seed (once, where they have no values)."""
+
+    def run(params: Params) -> Tensor:
+        return torch.cat([functional_call(before, params, (piece,)) for piece in x.split(1024)])
+
+    with torch.no_grad():
+        return torch.stack([run({n: p[s] for n, p in values.items()}) for s in range(seeds)]) if seeds else run({})
+
+
+def tune(
+    view: View, seeds: int, start: Mapping[str, Tensor], slow: Mapping[str, Tensor], full: Callable[[Params], Params],
+    rates: Sequence[float], steps: int, slow_rates: Sequence[float] = REST_RATES,
+) -> Swept:  # fmt: skip
+    """Cross entropy on ``full(params)``, all rates and seeds side by side; the best validation score is kept."""
+    several = next(iter({**start, **slow}.values()))
+    batch = view.batches(seeds, len(rates) * len(several) // seeds, steps)
+
+    def losses(params: Params, step: int) -> Tensor:
+        x, y = batch(step)
+        return _entropy(view(full(params), x), y)
+
+    def score(params: Params) -> Tensor:
+        logits, y = view.logits(full(params), "val"), view.labels["val"]
+        wrong = (logits.argmax(-1) != y).float().mean(1)
+        return wrong + 1e-3 * torch.tanh(_entropy(logits, y.expand(len(logits), -1)))  # ties go to the lower entropy
+
+    return minimise(losses, start, rates, steps, slow=slow, slow_rates=slow_rates[: len(rates)], score=score)
+
+
+def _entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """Mean cross entropy of each replica."""
+    loss = nn.functional.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none")
+    return loss.view(y.shape).mean(1)
+
+
+def stacked(models: Sequence[nn.Module]) -> Params:
+    """Values of several models, stacked by name."""
+    values = [dict(m.named_parameters()) for m in models]
+    return {n: torch.stack([v[n].detach() for v in values]) for n in values[0]}
+
+
+def drawn(task: Task, classes: int, first: int) -> Iterator[nn.Sequential]:
+    """The task's model with new values, one a seed, from the seed ``first`` on."""
+    for seed in range(task.seeds):
+        torch.manual_seed(first + seed)
+        yield zoo.build(task.model, classes)
+
+
+def checked(task: Task) -> str:
+    """A digest of the data that a task reads, once the task is known to make sense.
+
+    Raises
+    ------
+    FileNotFoundError
+        The data's files are not there.
+    ValueError
+        An unknown name, a model that cannot be trained side by side, or data that it does not take.
+    """
+    split = _data(task)
+    _checked(task, split)
+    digest = hashlib.sha256()
+    for x, y in _parts(split).values():
+        digest.update(y.numpy().tobytes() + x[:: max(1, len(x) // 100)].numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+def prepare(task: Task) -> bytes:
+    """Train the dense models, one a seed, side by side: their values as the bytes of a safetensors file."""
+    split = _data(task)
+    model = _checked(task, split)
+    start = stacked(list(drawn(task, split.num_classes, 0)))
+    found = tune(_view(model, split), task.seeds, start, {}, lambda p: p, (3e-3,), task.dense_steps)
+    return safetensors.torch.save({n: p.contiguous() for n, p in found.params.items()})
+
+
+@lru_cache(maxsize=1)
+def opened(task: Task, dense: bytes) -> Setting:
+    """The setting of a task with trained dense values."""
+    split = _data(task)
+    model = _checked(task, split)
+    return Setting(task, split, model, _layer(task, model), safetensors.torch.load(dense))
+
+
+@lru_cache(maxsize=1)
+def _read(name: str, root: str | None, limit: int | None) -> datasets.Split:
+    split = datasets.load(name, root, limit=limit)
+    x, y = split.val
+    chosen = datasets.stratified(y)[:VALIDATION].sort().values
+    return replace(split, val=(x[chosen], y[chosen])) if len(y) > VALIDATION else split
+
+
+def _data(task: Task) -> datasets.Split:
+    return _read(task.data, task.data_dir, task.limit)
+
+
+def _layer(task: Task, model: nn.Module) -> str:
+    return task.layer or max(
+        (n for n, m in model.named_modules() if isinstance(m, (nn.Linear, nn.Conv2d))),
+        key=lambda n: cast(Tensor, model.get_submodule(n).weight).numel(),
+    )
+
+
+def _checked(task: Task, split: datasets.Split) -> nn.Module:
+    """The model's structure, if it can be compared."""
+    if task.rest not in ("all", "head"):
+        raise ValueError(f"rest is 'all' or 'head', not {task.rest!r}")
+    torch.manual_seed(0)
+    model = zoo.build(task.model, split.num_classes)
+    for name, module in model.named_modules():
+        if any(True for _ in module.buffers(recurse=False)):
+            raise ValueError(
+                f"model {task.model!r} cannot be compared: {name} ({type(module).__name__}) keeps running statistics, and "
+                "the seeds and learning rates that are trained side by side would have to share them"
+            )
+    layer, weights = _layer(task, model), [n for n, _ in model.named_parameters() if n.endswith(".weight")]
+    if f"{layer}.weight" not in weights:
+        known = ", ".join(n.removesuffix(".weight") for n in weights)
+        raise ValueError(f"model {task.model!r} has no layer {layer!r} with a weight; it has {known}")
+    try:
+        with torch.no_grad():
+            model(split.val[0][:1])
+    except RuntimeError:
+        shape = tuple(split.val[0].shape[1:])
+        raise ValueError(f"model {task.model!r} does not take inputs of the shape {shape} of {task.data!r}") from None
+    return model

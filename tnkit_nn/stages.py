@@ -1,0 +1,236 @@
+"""One row of a comparison: a way to make the weight at one budget, through both stages, all seeds at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from math import prod, sqrt
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import tnkit as tk
+from tnkit_nn import zoo
+from tnkit_nn.baselines import SHARED, Family, full_count, matrix
+from tnkit_nn.ensemble import minimise
+from tnkit_nn.makers import (
+    Maker,
+    fixed_maker,
+    hashed_maker,
+    network_maker,
+    random_start,
+    regauged,
+    rms,
+    subspace_maker,
+    times,
+)
+from tnkit_nn.setting import REST_RATES, Setting, View, cut, drawn, opened, stacked, tune
+
+__all__ = ["RATES", "Job", "Record", "row"]
+
+#: Learning rates of a layer's numbers, side by side with those of the rest (REST_RATES): swept for every row, controls too.
+RATES = (1.5e-2, 6e-2, 2e-1)
+
+Params = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One row: a family, or a control's name, and its budget (None for a control that has none)."""
+
+    what: Family | str
+    budget: int | None
+
+    @property
+    def label(self) -> str:
+        """As in tables."""
+        return self.what.label if isinstance(self.what, Family) else self.what
+
+
+@dataclass(frozen=True)
+class Record:
+    """One family (or control) at one budget with one seed.  Accuracies are fractions, errors relative Frobenius norms.
+
+    Attributes
+    ----------
+    num_params, full_params
+        Numbers stored for the weight, and in whole bricks where it is an ADTN.
+    model_params, model_dense
+        Numbers of the whole model so, and of the dense one.
+    trained_elsewhere
+        Numbers outside the weight that "rest trained" trains.
+    flops
+        Of making the weight once.
+    val_frozen, val_trained
+        Validation accuracies: what a choice between rows goes by.
+    """
+
+    family: str
+    label: str
+    depth: int | None
+    budget: int | None
+    num_params: int
+    full_params: int
+    model_params: int
+    model_dense: int
+    trained_elsewhere: int
+    seed: int
+    error: float | None
+    chance: float | None
+    accuracy_fit: float | None
+    accuracy_frozen: float
+    accuracy_trained: float | None
+    val_frozen: float
+    val_trained: float | None
+    chosen_frozen: dict[str, Any]
+    chosen_trained: dict[str, Any]
+    flops: int
+    seconds: float
+    network: str | None
+    layer: str
+    layer_params: int
+    test_images: int
+    rest: str
+
+
+@dataclass
+class _Tuned:
+    """Accuracies by seed after stage 2, the rates and start that were best on validation, and the numbers trained elsewhere."""
+
+    test: Tensor
+    val: Tensor
+    chosen: dict[str, Any]
+    elsewhere: int
+    model_params: int | None = None
+
+
+def _fit(maker: Maker, target: Tensor, steps: int) -> tuple[Params, Tensor]:
+    """Stage 1: minimise 1 - cos (plain squared error collapses deep networks), rates swept, the best kept for each seed.
+
+    Returns the values and the relative error that the best overall factor gives, both by seed.
+    """
+    seeds = len(target)
+    goal = target.flatten(1).repeat(len(RATES), 1)
+
+    def losses(params: Params, step: int) -> Tensor:
+        w = maker.weight(params).flatten(1)
+        cos = (w * goal).sum(1) / (w.square().sum(1) * goal.square().sum(1)).clamp(min=1e-30).sqrt()
+        return 1 - cos
+
+    swept = minimise(losses, maker.start, RATES, steps)
+    best = swept.score.view(len(RATES), seeds).argmin(0)
+    rows = best * seeds + torch.arange(seeds)
+    cos = (1 - swept.score[rows]).clamp(0, 1)
+    return {n: p[rows] for n, p in swept.params.items()}, (1 - cos.square()).sqrt()
+
+
+def _stage2(setting: Setting, maker: Maker, starts: Mapping[str, Params], trained: bool, dense: bool) -> _Tuned:
+    """Accuracies at the learning rates and the start that are best on validation, over all seeds."""
+    task, view = setting.task, setting.view(trained)
+    rest, movable = setting.rest(trained), setting.movable(trained)
+    first = next(iter(starts.values()))
+    elsewhere = sum(rest[n][0].numel() for n in movable)
+    if not first and not movable:  # nothing to train
+        params = {**rest, setting.key: maker.weight({})}
+        return _Tuned(view.accuracy(params, "test"), view.accuracy(params, "val"), {}, 0)
+    rates = REST_RATES if dense else RATES  # a dense layer's numbers are like those of the rest
+    copies = len(rates) * len(starts)
+    start = {n: torch.cat([values[n] for values in starts.values()]) for n in first}
+    slow = {n: times(rest[n], len(starts)) for n in movable}
+    frozen = {n: times(p, copies) for n, p in rest.items() if n not in movable}
+
+    def full(params: Params) -> Params:
+        return {**frozen, **{n: params[n] for n in movable}, setting.key: maker.weight(params)}
+
+    swept = tune(view, task.seeds, start, slow, full, rates, task.tune_steps)
+    k = int(swept.score.view(copies, task.seeds).mean(1).argmin())
+    mine = slice(k * task.seeds, (k + 1) * task.seeds)
+    with torch.no_grad():
+        params = {n: p[mine] for n, p in full(swept.params).items()}
+    chosen = {"rate": rates[k // len(starts)], "start": list(starts)[k % len(starts)]} if first else {}
+    chosen |= {"rest_rate": REST_RATES[k // len(starts)]} if movable else {}
+    return _Tuned(view.accuracy(params, "test"), view.accuracy(params, "val"), chosen, elsewhere)
+
+
+def _left_out(setting: Setting) -> _Tuned | None:
+    """The model without the layer, drawn anew (with ``rest="head"``, from the layer on) and trained as long as all others.
+
+    None where the model cannot go without the layer (:func:`tnkit_nn.zoo.without`).
+    """
+    task = setting.task
+    shorter = [zoo.without(m, setting.layer) for m in drawn(task, setting.split.num_classes, 500)]
+    models = [m for m in shorter if m is not None]
+    if not models:
+        return None
+    view, whole = setting.images, sum(p.numel() for p in models[0].parameters())
+    if task.rest == "head" and setting.features is not setting.images:
+        linear = [n for n, m in setting.model.named_modules() if isinstance(m, nn.Linear)]
+        heir = linear[linear.index(setting.layer) + 1]
+        models = [cut(m, heir)[1] for m in models]
+        seen = setting.features
+        view = View(models[0], seen.inputs, seen.labels, seen.own)
+    else:
+        view = View(models[0], view.inputs, view.labels, view.own)
+    start, copies = stacked(models), len(REST_RATES)
+    swept = tune(view, task.seeds, start, {}, lambda p: p, REST_RATES, task.dense_steps + task.tune_steps)
+    k = int(swept.score.view(copies, task.seeds).mean(1).argmin())
+    params = {n: p[k * task.seeds : (k + 1) * task.seeds] for n, p in swept.params.items()}
+    trained = sum(p[0].numel() for p in start.values())
+    chosen = {"rest_rate": REST_RATES[k]}
+    return _Tuned(view.accuracy(params, "test"), view.accuracy(params, "val"), chosen, trained, whole)
+
+
+def _made(setting: Setting, job: Job) -> tuple[Maker, dict[str, Params], Tensor | None, tk.Network | None]:
+    """The job's maker, its starts, the error of stage 1 where it is not that of the first start, and its network."""
+    target, shape, what = setting.target, setting.shape, job.what
+    if what == "rank1":
+        what = Family("rank1", "rank1", lambda s, _: tk.low_rank(matrix(s), 1))
+    if isinstance(what, Family):
+        net = what.build(shape, job.budget or 0)
+        maker = network_maker(net, shape, len(target), rms(target))
+        values, errors = _fit(maker, target, setting.task.fit_steps)
+        return maker, {"fit": regauged(maker, values, target, net), "random": maker.start}, errors, net
+    if what in SHARED:
+        assert job.budget is not None
+        maker = {"hashed": hashed_maker, "subspace": subspace_maker}[what](job.budget, shape, target)
+        return maker, {"fit": maker.start, "random": random_start(maker, target)}, None, None
+    maker = fixed_maker(what, target)
+    return maker, {"fit": maker.start}, None, None
+
+
+def row(task: Any, dense: bytes, job: Job) -> list[dict[str, Any]]:
+    """The records of all seeds of one job, in a setting that is opened from the task and the dense values."""
+    setting = opened(task, dense)
+    begin = time.perf_counter()
+    target, size = setting.target, prod(setting.shape)
+    maker, starts, errors, net = _made(setting, job)
+    with torch.no_grad():
+        weight = maker.weight(starts["fit"])
+    if errors is None:
+        errors = (weight - target).flatten(1).norm(dim=1) / target.flatten(1).norm(dim=1)
+    fitted = setting.features.accuracy({**setting.rest(False), setting.key: weight}, "test")
+    stage2 = partial(_stage2, setting, maker, starts, dense=job.what == "dense_trained_on")
+    frozen = stage2(False)
+    trained = _left_out(setting) if job.what == "removed" else stage2(True)
+    seconds = (time.perf_counter() - begin) / task.seeds
+    adtn = isinstance(job.what, Family) and job.what.name == "adtn" and net is not None
+    whole = trained.model_params if trained and trained.model_params else setting.model_params - size + maker.num_params
+    return [
+        asdict(Record(
+            family=job.what.name if isinstance(job.what, Family) else job.what, label=job.label,
+            depth=job.what.depth if isinstance(job.what, Family) else None, budget=job.budget,
+            num_params=maker.num_params, full_params=full_count(net) if adtn and net else maker.num_params,
+            model_params=whole, model_dense=setting.model_params, trained_elsewhere=trained.elsewhere if trained else 0, seed=s,
+            error=float(errors[s]), chance=sqrt(max(0.0, 1 - maker.num_params / size)),
+            accuracy_fit=float(fitted[s]), accuracy_frozen=float(frozen.test[s]),
+            accuracy_trained=float(trained.test[s]) if trained else None,
+            val_frozen=float(frozen.val[s]), val_trained=float(trained.val[s]) if trained else None,
+            chosen_frozen=frozen.chosen, chosen_trained=trained.chosen if trained else {}, flops=maker.flops, seconds=seconds,
+            network=None if net is None else tk.to_json(net), layer=setting.layer, layer_params=size,
+            test_images=len(setting.split.test[1]), rest=task.rest,
+        ))
+        for s in range(task.seeds)
+    ]  # fmt: skip
