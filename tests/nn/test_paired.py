@@ -1,0 +1,97 @@
+"""Paired differences, their correction, and the words for them."""
+
+import numpy as np
+import pytest
+
+from tnkit_nn.paired import against_controls, best_free, difference, holm, paired_table, verdict
+from tnkit_nn.report import rows
+
+from .test_cli import record
+
+
+def runs(**accuracies):
+    """Records of several rows; budget 100 unless the name is that of a control without one."""
+    free = ("picked", "pooled", "removed", "frozen_random", "dense")
+    return [
+        record(name.replace("adtn3", "adtn depth 3"), None if name in free else 100, s, a)
+        for name, values in accuracies.items()
+        for s, a in enumerate(values)
+    ]
+
+
+def test_difference_is_scipys_paired_t():
+    scipy = pytest.importorskip("scipy.stats")
+    draw = np.random.default_rng(0)
+    one, other = draw.uniform(0.8, 0.9, 6), draw.uniform(0.7, 0.9, 6)
+    want = scipy.ttest_rel(one, other)
+    points, low, high, p = difference(list(one), list(other), 10_000)
+    interval = want.confidence_interval(0.95)
+    assert p == pytest.approx(want.pvalue) and points == pytest.approx(100 * (one - other).mean())
+    assert (low, high) == pytest.approx((100 * interval.low, 100 * interval.high))
+
+
+def test_seeds_that_agree_to_the_image_are_not_certainty():
+    points, low, high, p = difference([0.902] * 3, [0.900] * 3, 500)  # one image of 500 in each of three seeds
+    assert points == pytest.approx(0.2) and low < 0 < high and p > 0.05
+    assert difference([0.9], [0.8], 500)[3] == 1
+
+
+def test_no_difference_is_found_as_seldom_as_promised():
+    """Of many comparisons of equals, about one in twenty is called a difference; after Holm, hardly a table has any."""
+    draw = np.random.default_rng(1)
+    ps = np.array([[difference(*draw.normal(0.9, 0.01, (2, 4)), 10_000)[3] for _ in range(20)] for _ in range(200)])
+    assert (ps < 0.05).mean() == pytest.approx(0.05, abs=0.015)
+    assert np.mean([min(holm(row)) < 0.05 for row in ps]) < 0.09
+
+
+def test_holm():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == [1.0, 1.0] and holm([]) == []
+
+
+def test_verdict_says_no_difference_better_and_worse():
+    def first(deep):
+        return verdict(runs(adtn3=deep, mpo=(0.90, 0.91, 0.92), hashed=(0.90, 0.91, 0.92)))[0]
+
+    assert "adtn depth 3 is better than mpo (+5.0 points, 95 % interval" in first((0.95, 0.961, 0.969))
+    assert "no difference: adtn depth 3 is not told apart from mpo" in first((0.80, 0.99, 0.95))
+    assert "no difference: adtn depth 3 is not told apart from hashed" in first((0.90, 0.91, 0.92))
+    assert "adtn depth 3 is worse than mpo" in first((0.85, 0.861, 0.869))
+    assert "one seed: no spread, no verdict" in verdict([r for r in runs(adtn3=[0.9], mpo=[0.5])])[0]
+
+
+def test_rows_are_chosen_on_validation_not_on_test():
+    records = runs(adtn3=(0.9, 0.91), mpo=(0.99, 0.98), cp=(0.8, 0.81), picked=(0.7, 0.6), pooled=(0.2, 0.3))
+    for r in records:
+        if r["label"] in ("cp", "pooled"):
+            r["val_frozen"] = 1.0
+    lines = verdict(records)
+    assert "than cp" in lines[0] or "from cp" in lines[0]  # rest frozen: validation prefers cp
+    assert "than mpo" in lines[1] or "from mpo" in lines[1]
+    assert best_free(records, "frozen") == "pooled" and best_free(records, "trained") == "picked"
+    (cp,) = [r for r in rows(records) if r.label == "cp"]
+    assert cp.gain_frozen[0] == pytest.approx(0.555) and cp.gain_trained[0] == pytest.approx(0.155)
+
+
+def test_unequal_counts_are_told():
+    records = runs(adtn3=(0.9, 0.91), mpo=(0.8, 0.82))
+    assert "careful" not in verdict(records)[0]
+    records = [r | {"num_params": 84} if r["depth"] else r for r in records]
+    assert "[careful: 84 numbers against 100]" in verdict(records)[0]
+
+
+def test_every_network_stands_against_every_control_corrected():
+    accuracies = dict(
+        adtn3=(0.95, 0.951, 0.952), mpo=(0.7, 0.9, 0.8), hashed=(0.9, 0.901, 0.902), picked=(0.5, 0.52, 0.53)
+    )
+    found = against_controls(runs(**accuracies, dense=(0.99, 0.99, 0.99)))
+    assert {(d.one, d.other, d.reading) for d in found} == {
+        (one, other, reading)
+        for one in ("adtn depth 3", "mpo")
+        for other in ("hashed", "picked")
+        for reading in ("frozen", "trained")
+    }
+    alone = difference(accuracies["mpo"], accuracies["hashed"], 500)[3]
+    assert all(d.p >= alone for d in found if d.one == "mpo" and d.other == "hashed")
+    text = paired_table(runs(**accuracies))
+    assert "no difference" in text and "better" in text

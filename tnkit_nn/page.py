@@ -1,0 +1,100 @@
+"""A comparison as one self-contained HTML page: readable on a phone, tables that are sorted by a click, the networks drawn."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+
+import tnkit as tk
+from tnkit_nn.baselines import CONTROLS
+from tnkit_nn.paired import PAIRED_HEADERS, Records, paired_cells, verdict
+from tnkit_nn.tables import HEADERS, cells, rows
+
+__all__ = ["page"]
+
+
+def page(records: Records, title: str, plots: Mapping[str, bytes]) -> str:
+    """The page, with the plots (file name -> PNG) in it."""
+    from jinja2 import Environment
+
+    every = rows(records)
+    drawings = [
+        {"label": r.label, "budget": r.budget, "numbers": r.num_params, "svg": _inline_svg(r.network)}
+        for r in every
+        if r.network
+    ]
+    tables = {
+        "Table": ([(h.strip(), what) for h, what in HEADERS.items()], [cells(r) for r in every]),
+        "Against the controls": ([(h, "") for h in PAIRED_HEADERS], paired_cells(records)),
+    }
+    template = Environment(autoescape=True, trim_blocks=True).from_string(PAGE)
+    return template.render(
+        title=title, tables=tables, headers=HEADERS, verdict=verdict(records), drawings=drawings, controls=CONTROLS,
+        plots=[{"name": n, "data": base64.b64encode(p).decode()} for n, p in plots.items()], first=records[0],
+        elsewhere=max(r["trained_elsewhere"] for r in records), seeds=len({r["seed"] for r in records}),
+    )  # fmt: skip
+
+
+def _inline_svg(network: str) -> str:
+    """The drawing as a data URI, so that ids of several drawings cannot collide in one page."""
+    svg = tk.to_svg(tk.from_json(network))
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+
+
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="data:,">
+<title>{{ title }}</title>
+<style>
+ body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 75rem; padding: 1rem; color: #222; overflow-wrap: break-word; }
+ h1 { font-size: 1.6rem; line-height: 1.2; } .text { max-width: 46rem; }
+ .wide { overflow-x: auto; max-height: 80vh; border: 1px solid #ddd; }
+ table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; white-space: nowrap; }
+ th, td { padding: .3rem .6rem; text-align: right; border-bottom: 1px solid #ddd; background: #fff; }
+ thead th { position: sticky; top: 0; z-index: 1; background: #f4f4f4; padding: 0; }
+ th:first-child, td:first-child { position: sticky; left: 0; text-align: left; box-shadow: 1px 0 #ddd; }
+ thead th:first-child { z-index: 2; }
+ th button { font: inherit; font-weight: 600; border: 0; background: none; padding: .4rem .6rem; width: 100%; text-align: inherit; cursor: pointer; }
+ th button:after { content: " \\2195"; color: #999; } th[aria-sort=ascending] button:after { content: " \\2191"; color: #222; }
+ th[aria-sort=descending] button:after { content: " \\2193"; color: #222; }
+ img { max-width: 100%; } .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 1rem; align-items: start; }
+ .nets { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 16rem), 1fr)); gap: 1rem; }
+ figure { margin: 0; border: 1px solid #ddd; border-radius: 6px; padding: .5rem; } figcaption { font-size: .85rem; }
+ .nets img { width: 100%; height: 14rem; object-fit: contain; } dt { font-weight: 600; } dd { margin: 0 0 .3rem 1rem; }
+</style></head><body>
+<h1>{{ title }}</h1>
+<p class="text">The weight of layer <b>{{ first.layer }}</b> ({{ first.layer_params }} of the model's {{ first.model_dense }}
+numbers) is replaced by networks of about equal counts. Mean ± standard deviation over {{ seeds }} seed{{ "s" if seeds > 1 }}, each
+with its own dense model, start and data order, the same for all rows. Accuracies are on {{ first.test_images }} test images. "Rest
+trained" trains {% if first.rest == "head" %}the layer's bias and what stands after it{% else %}all other layers{% endif %} too, up to
+{{ elsewhere }} further numbers. Learning rates and starts (fitted or random) were swept alike for all rows and chosen on
+validation images.</p>
+<h2>In words</h2><ul class="text">{% for line in verdict %}<li>{{ line }}</li>{% endfor %}</ul>
+{% for name, (head, body) in tables.items() %}
+<h2>{{ name }}</h2>
+{% if not loop.first %}<p class="text">Differences are paired over seeds, intervals are Student's t, p-values are corrected for
+their number by Holm's method. They do not cover the choice of the test images.</p>{% endif %}
+<div class="wide" tabindex="0"><table><thead><tr>{% for h, what in head %}<th scope="col" title="{{ what }}"><button type="button">{{ h }}</button></th>{% endfor %}</tr></thead>
+<tbody>{% for row in body %}<tr>{% for c in row %}<td>{{ c }}</td>{% endfor %}</tr>
+{% endfor %}</tbody></table></div>
+{% endfor %}
+<h2>Curves</h2><div class="plots">{% for p in plots %}<img alt="{{ p.name }}" src="data:image/png;base64,{{ p.data }}">{% endfor %}</div>
+<h2>The networks</h2><div class="nets">{% for d in drawings %}<figure><img alt="{{ d.label }}" src="{{ d.svg }}">
+<figcaption><b>{{ d.label }}</b>{% if d.budget %}, budget {{ d.budget }}{% endif %}: {{ d.numbers }} numbers</figcaption></figure>{% endfor %}</div>
+<h2>What the columns and the controls are</h2><dl class="text">{% for k, v in headers.items() %}<dt>{{ k }}</dt><dd>{{ v }}</dd>{% endfor %}
+{% for k, v in controls.items() %}<dt>{{ k }}</dt><dd>{{ v }}</dd>{% endfor %}</dl>
+<p><small>{% for k, v in first.versions.items() %}{{ k }} {{ v }} {% endfor %}</small></p>
+<script>
+for (const table of document.querySelectorAll("table")) {
+  const heads = [...table.tHead.rows[0].cells], body = table.tBodies[0];
+  heads.forEach((th, k) => th.addEventListener("click", () => {
+    const up = th.getAttribute("aria-sort") !== "ascending";
+    const value = tr => { const t = tr.cells[k].textContent, n = parseFloat(t); return isNaN(n) ? t : n; };
+    const order = (x, y) => typeof x === typeof y ? (x > y) - (x < y) : typeof x === "number" ? -1 : 1;
+    heads.forEach(h => h.removeAttribute("aria-sort"));
+    th.setAttribute("aria-sort", up ? "ascending" : "descending");
+    [...body.rows].sort((a, b) => order(value(a), value(b)) * (up ? 1 : -1)).forEach(tr => body.append(tr));
+  }));
+}
+</script></body></html>
+"""

@@ -1,0 +1,218 @@
+"""Differences paired over seeds, with intervals, and what they say in plain words: "no difference" where there is none.
+
+Rows are picked on validation images and compared on test images, so that a family with more entries has no head start.  An
+interval is over seeds (dense model, start, data order): it does not cover the choice of the test images, which all rows share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import mean, stdev
+from typing import Any
+
+from tabulate import tabulate
+
+from tnkit_nn.baselines import CONTROLS, FREE, SHARED
+
+__all__ = ["READINGS", "Difference", "against_controls", "best_free", "difference", "holm", "paired_table", "verdict"]
+
+Records = Sequence[Mapping[str, Any]]
+
+#: Reading -> its name.
+READINGS = {"frozen": "rest frozen", "trained": "rest trained"}
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One row less another, in points (per cent of the test images), paired over seeds.
+
+    Attributes
+    ----------
+    points, low, high
+        The mean and its 95 % interval (Student's t); NaN bounds with one seed.
+    p
+        Of no difference, two-sided; 1 with one seed.  Corrected where it comes from :func:`against_controls`.
+    seeds
+        Number of pairs.
+    counts
+        Numbers stored for the weight by the two.
+    """
+
+    one: str
+    other: str
+    budget: int | None
+    reading: str
+    points: float
+    low: float
+    high: float
+    p: float
+    seeds: int
+    counts: tuple[int, int]
+
+    @property
+    def words(self) -> str:
+        """Better, worse, or no difference: what ``p`` says."""
+        if self.p >= 1 - LEVEL:
+            return "no difference"
+        return "better" if self.points > 0 else "worse"
+
+    @property
+    def unequal(self) -> bool:
+        """Whether the two counts differ by more than 10 %."""
+        return max(self.counts) > 1.1 * min(self.counts)
+
+    @property
+    def interval(self) -> str:
+        """The mean and the interval, as text."""
+        if self.seeds < 2:
+            return f"{self.points:+.1f} points, one seed"
+        return f"{self.points:+.1f} points, 95 % interval {self.low:+.1f} to {self.high:+.1f}"
+
+
+class _Runs:
+    """Accuracies of a reading by row, seeds in order."""
+
+    def __init__(self, records: Records, reading: str) -> None:
+        self.reading = reading
+        self.test: dict[tuple[str, int | None], list[float]] = {}
+        self.val: dict[tuple[str, int | None], list[float]] = {}
+        self.first: dict[tuple[str, int | None], Mapping[str, Any]] = {}
+        for r in sorted(records, key=lambda r: r["seed"]):
+            if r[f"accuracy_{reading}"] is not None:
+                key = r["label"], r["budget"]
+                self.test.setdefault(key, []).append(r[f"accuracy_{reading}"])
+                self.val.setdefault(key, []).append(r[f"val_{reading}"])
+                self.first.setdefault(key, r)
+
+    def best(self, keys: Iterable[tuple[str, int | None]]) -> tuple[str, int | None] | None:
+        """The row that validation prefers."""
+        return max((k for k in keys if k in self.val), key=lambda k: mean(self.val[k]), default=None)
+
+    def less(self, one: tuple[str, int | None], other: tuple[str, int | None]) -> Difference:
+        first = self.first[one]
+        counts = first["num_params"], self.first[other]["num_params"]
+        points, low, high, p = difference(self.test[one], self.test[other], first["test_images"])
+        return Difference(
+            one[0], other[0], one[1], self.reading, points, low, high, p, len(self.test[one]), counts
+        )  # fmt: skip
+
+
+def difference(one: Sequence[float], other: Sequence[float], images: int) -> tuple[float, float, float, float]:
+    """Mean difference of paired accuracies in points, its 95 % interval, and the p-value of no difference.
+
+    The spread over seeds is never taken to be below one test image: accuracies are whole numbers of images, and a few seeds
+    that agree by chance would make any difference look certain.
+    """
+    from scipy.stats import t
+
+    points = [100 * (a - b) for a, b in zip(one, other, strict=True)]
+    n, centre = len(points), mean(points)
+    if n < 2:
+        return centre, float("nan"), float("nan"), 1.0
+    error = max(stdev(points), 100 / images) / n**0.5
+    half = float(t.ppf((1 + LEVEL) / 2, n - 1)) * error
+    return centre, centre - half, centre + half, float(2 * t.sf(abs(centre) / error, n - 1))
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """P-values corrected by Holm's step-down method: the chance of any false alarm among them all stays below the level."""
+    order = sorted(range(len(ps)), key=lambda k: ps[k])
+    out, largest = [0.0] * len(ps), 0.0
+    for rank, k in enumerate(order):
+        largest = max(largest, min(1.0, (len(ps) - rank) * ps[k]))
+        out[k] = largest
+    return out
+
+
+def best_free(records: Records, reading: str) -> str | None:
+    """The control without numbers that is best on validation images."""
+    best = _Runs(records, reading).best((name, None) for name in FREE)
+    return best and best[0]
+
+
+def against_controls(records: Records) -> list[Difference]:
+    """Every network against hash-shared numbers and a random subspace of its budget and the best control without numbers.
+
+    P-values are corrected for the number of comparisons, by Holm's method.
+    """
+    out = []
+    for reading in READINGS:
+        runs, free = _Runs(records, reading), best_free(records, reading)
+        for key in runs.test:
+            if key[1] is not None and key[0] not in CONTROLS:
+                rivals = [(name, key[1]) for name in SHARED] + ([(free, None)] if free else [])
+                out += [runs.less(key, rival) for rival in rivals if rival in runs.test]
+    return [replace(d, p=p) for d, p in zip(out, holm([d.p for d in out]), strict=True)]
+
+
+def paired_table(records: Records, style: str = "simple") -> str:
+    """The differences of :func:`against_controls` as text (any tabulate style)."""
+    return str(tabulate(paired_cells(records), PAIRED_HEADERS, tablefmt=style, disable_numparse=True))
+
+
+PAIRED_HEADERS = ("family", "budget", "reading", "against", "points", "95 % interval", "p (Holm)", "in words")
+
+
+def paired_cells(records: Records) -> list[tuple[str, ...]]:
+    """Cells of :func:`paired_table`."""
+    return [
+        (
+            d.one, str(d.budget), READINGS[d.reading], d.other, f"{d.points:+.1f}",
+            f"{d.low:+.1f} to {d.high:+.1f}" if d.seeds > 1 else "–", f"{d.p:.3f}", d.words if d.seeds > 1 else "one seed",
+        )
+        for d in against_controls(records)
+    ]  # fmt: skip
+
+
+# -- in words -------------------------------------------------------------------------------------------------------
+def verdict(records: Records) -> list[str]:
+    """For every budget and reading: deep against shallow, and against hash-shared numbers; then what the controls say.
+
+    Deep is the ADTN of depth 2 and more, shallow the other network, that is best on validation images.
+    """
+    out = []
+    for budget in sorted({r["budget"] for r in records if r["budget"] is not None}):
+        for reading, name in READINGS.items():
+            runs = _Runs(records, reading)
+            networks = [k for k in runs.test if k[1] == budget and k[0] not in CONTROLS]
+            deep = [k for k in networks if (runs.first[k]["depth"] or 0) > 1]
+            best, rival = runs.best(deep), runs.best(k for k in networks if k not in deep)
+            if best is None or rival is None:
+                continue
+            rivals = [rival, *((c, budget) for c in SHARED if (c, budget) in runs.test)]
+            out.append(f"Budget {budget}, {name}: " + "; ".join(_sentence(runs.less(best, k)) for k in rivals) + ".")
+    return out + _about_controls(records)
+
+
+def _sentence(d: Difference) -> str:
+    if d.seeds < 2:
+        text = f"{d.one} {d.points:+.1f} points against {d.other} (one seed: no spread, no verdict)"
+    elif d.words == "no difference":
+        text = f"no difference: {d.one} is not told apart from {d.other} ({d.interval})"
+    else:
+        text = f"{d.one} is {d.words} than {d.other} ({d.interval})"
+    return text + (f" [careful: {d.counts[0]} numbers against {d.counts[1]}]" if d.unequal else "")
+
+
+def _about_controls(records: Records) -> list[str]:
+    out = []
+    seeds, every = len({r["seed"] for r in records}), against_controls(records)
+    for reading, name in READINGS.items():
+        mine = [d for d in every if d.reading == reading]
+        for other in dict.fromkeys(d.other for d in mine):
+            against = [d for d in mine if d.other == other]
+            count = {w: sum(d.words == w for d in against) for w in ("better", "worse", "no difference")}
+            found = ", ".join(f"{n} {w}" for w, n in count.items() if n)
+            out.append(f"All {len(against)} networks against {other}, {name}: {found} (Holm's correction).")
+        free = best_free(records, reading)
+        runs = _Runs(records, reading)
+        if free is not None:
+            reached = f"{100 * mean(runs.test[free, None]):.1f} %"
+            out.append(
+                f"A layer of no numbers ({free}) reaches {reached} on test, {name}: gains are counted from there."
+            )
+    if every and 1 < seeds < 5:
+        out.append(f"{seeds} seeds tell only large differences apart: no difference means none found, not none there.")
+    return out

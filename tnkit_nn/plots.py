@@ -1,0 +1,76 @@
+"""A comparison's curves: accuracy and error against the numbers stored, the controls as lines."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tnkit_nn.paired import Records
+from tnkit_nn.tables import Row, rows
+
+__all__ = ["PLOTS", "png"]
+
+_COLOURS = {
+    "adtn depth 1": "#9ecae1", "adtn depth 2": "#4292c6", "adtn depth 3": "#08519c", "mpo": "#d94801", "tt": "#fd8d3c",
+    "tucker": "#238b45", "cp": "#74c476", "ring": "#a63603", "low_rank": "#7a5195", "hashed": "#636363", "subspace": "#bdbdbd",
+}  # fmt: skip
+_DASHED = ("hashed", "subspace")
+
+#: File name -> the attributes of a row that it shows, with their titles.
+PLOTS = {
+    "accuracy.png": (("frozen", "rest frozen"), ("trained", "rest trained")),
+    "error.png": (("error", "stage 1: Euclidean fit of the weight"),),
+}
+
+
+def png(records: Records, name: str) -> bytes:
+    """The plot of :data:`PLOTS` as a PNG file."""
+    buffer = io.BytesIO()
+    _figure(rows(records), PLOTS[name]).savefig(buffer, dpi=130, format="png")
+    return buffer.getvalue()
+
+
+def _figure(every: Sequence[Row], keys: Sequence[tuple[str, str]]) -> Any:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.0, 3.6 * len(keys) + 1.2), layout="constrained")
+    for axis, (key, title) in zip(figure.subplots(len(keys), 1, squeeze=False)[:, 0], keys, strict=True):
+        factor = 1 if key == "error" else 100
+        for label in dict.fromkeys(r.label for r in every if r.budget is not None):
+            points = sorted((r for r in every if r.label == label and r.budget is not None), key=lambda r: r.num_params)
+            shown = [(r.num_params, *getattr(r, key)) for r in points if getattr(r, key) is not None]
+            numbers, means, spreads = np.array(shown).reshape(-1, 3).T
+            axis.errorbar(
+                numbers, factor * means, factor * spreads, label=label, color=_COLOURS.get(label), capsize=2, ms=4, lw=1.3,
+                marker="s" if label in _DASHED else "o", ls="--" if label in _DASHED else "-",
+            )  # fmt: skip
+        if key == "error":
+            _chance(axis, every)
+        else:
+            _controls(axis, every, key)
+        axis.set(xscale="log", xlabel="numbers stored for the layer", title=title)
+        axis.grid(alpha=0.3)
+    handles, labels = axis.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=7)
+    return figure
+
+
+def _controls(axis: Any, every: Sequence[Row], key: str) -> None:
+    for k, r in enumerate(r for r in every if r.budget is None):
+        if getattr(r, key):
+            axis.axhline(
+                100 * getattr(r, key)[0], color="0.55", ls=(0, (1, 1 + k)), lw=1.2, label=f"{r.label} (control)"
+            )
+    # stretched towards 100 %, where the differences are
+    axis.set_yscale("function", functions=(lambda a: -np.log10(102 - np.minimum(a, 101)), lambda y: 102 - 10.0**-y))
+    axis.set_yticks([10, 50, 70, 80, 90, 95, 98, 100])
+    axis.set_ylabel("test accuracy, %")
+
+
+def _chance(axis: Any, every: Sequence[Row]) -> None:
+    levels = sorted({(r.num_params, r.chance) for r in every if r.budget is not None})
+    axis.plot(*zip(*levels, strict=True), "k:", label="chance")
+    axis.set_ylabel("relative error")
