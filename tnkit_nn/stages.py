@@ -56,6 +56,8 @@ class Record:
 
     Attributes
     ----------
+    model, data, rest, dense_steps, fit_steps, tune_steps
+        Of the :class:`~tnkit_nn.setting.Task`; ``data`` says where it is limited.
     num_params, full_params
         Numbers stored for the weight, and in whole bricks where it is an ADTN.
     model_params, model_dense
@@ -93,7 +95,12 @@ class Record:
     layer: str
     layer_params: int
     test_images: int
+    model: str
+    data: str
     rest: str
+    dense_steps: int
+    fit_steps: int
+    tune_steps: int
 
 
 @dataclass
@@ -230,7 +237,8 @@ def row(task: Any, dense: bytes, job: Job) -> list[dict[str, Any]]:
             val_frozen=float(frozen.val[s]), val_trained=float(trained.val[s]) if trained else None,
             chosen_frozen=frozen.chosen, chosen_trained=trained.chosen if trained else {}, flops=maker.flops, seconds=seconds,
             network=None if net is None else tk.to_json(net), layer=setting.layer, layer_params=size,
-            test_images=len(setting.split.test[1]), rest=task.rest,
+            test_images=len(setting.split.test[1]), model=task.model, data=setting.split.name, rest=task.rest,
+            dense_steps=task.dense_steps, fit_steps=task.fit_steps, tune_steps=task.tune_steps,
         ))
         for s in range(task.seeds)
     ]  # fmt: skip

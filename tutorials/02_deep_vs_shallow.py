@@ -208,7 +208,7 @@ assert min(table[1e-3]) > min(table[6e-2])  # the smallest rate has not arrived
 
 # %%
 for name, what in CONTROLS.items():
-    print(f"{name:>14}: {what}")
+    print(f"{name:>16}: {what}")
 
 # %% [markdown]
 # Now the comparison.  The rates in `RATES` are tried alike for every family and every control that has numbers.
@@ -244,7 +244,7 @@ print(f"{'':>13} {'numbers':>7} {'chance':>7}", *(f"{key:>17}" for key in readin
 for label in labels:
     cells = [f"{column(label, key).mean():9.3f} ({np.ptp(column(label, key)):.3f})" for key in readings]
     count, chance = column(label, "num_params")[0], column(label, "chance")[0]
-    print(f"{label:>13} {count:7d} {chance:7.3f}", *(f"{c:>17}" for c in cells))
+    print(f"{label:>16} {count:7d} {chance:7.3f}", *(f"{c:>17}" for c in cells))
 assert all(len(column(label, "error")) == task.seeds for label in labels)
 assert abs(column("hashed", "error").mean() - column("hashed", "chance")[0]) < 0.02  # as section 5 foretells
 
@@ -259,7 +259,7 @@ floor = column(best_free, "accuracy_trained").mean()
 print(f"best control with 0 numbers, rest trained: {best_free}, {floor:.3f}")
 for label in labels:
     if label not in free:
-        print(f"{label:>13}: {column(label, 'accuracy_trained').mean() - floor:+.3f} above it")
+        print(f"{label:>16}: {column(label, 'accuracy_trained').mean() - floor:+.3f} above it")
 
 # %% [markdown]
 # **Second: does structure matter?**  `hashed` spends the same budget with no structure at all: each weight is one of K
@@ -267,7 +267,7 @@ for label in labels:
 # nothing about its shape.
 
 # %%
-compressed = [label for label in labels if label not in (*free, "dense", "hashed")]
+compressed = [label for label in labels if label not in CONTROLS]
 for label in compressed:
     gain = column(label, "accuracy_frozen") - column("hashed", "accuracy_frozen")
     print(f"{label:>13} less hashed, rest frozen, seed by seed: {np.array2string(gain, precision=3, sign='+')}")

@@ -20,7 +20,7 @@ def record(label, budget, seed, accuracy, **more):
         chance=0.95, accuracy_fit=0.1, accuracy_frozen=accuracy, accuracy_trained=accuracy, seconds=1.0, network=None,
         layer="fc1", layer_params=4096, trained_elsewhere=10, versions={"tnkit": "x"}, test_images=500, rest="all",
         val_frozen=accuracy, val_trained=accuracy, full_params=budget or 0, model_params=714 + (budget or 0), model_dense=4810,
-        flops=1000,
+        flops=1000, model="mlp", data="digits", dense_steps=4, fit_steps=2, tune_steps=2,
     )  # fmt: skip
     if label.startswith("adtn"):
         base["depth"] = int(label.split()[-1])
