@@ -127,8 +127,12 @@ def holm(ps: Sequence[float]) -> list[float]:
 
 
 def best_free(records: Records, reading: str) -> str | None:
-    """The control without numbers that is best on validation images."""
-    best = _Runs(records, reading).best((name, None) for name in FREE)
+    """The control without numbers that is best on validation images.
+
+    A model that grows when the layer is left out (the next layer taking its larger input) is no such control.
+    """
+    small = {r["label"] for r in records if r["model_params"] <= r["model_dense"] - r["layer_params"]}
+    best = _Runs(records, reading).best((name, None) for name in FREE if name in small)
     return best and best[0]
 
 
@@ -202,17 +206,40 @@ def _about_controls(records: Records) -> list[str]:
     for reading, name in READINGS.items():
         mine = [d for d in every if d.reading == reading]
         for other in dict.fromkeys(d.other for d in mine):
-            against = [d for d in mine if d.other == other]
-            count = {w: sum(d.words == w for d in against) for w in ("better", "worse", "no difference")}
-            found = ", ".join(f"{n} {w}" for w, n in count.items() if n)
-            out.append(f"All {len(against)} networks against {other}, {name}: {found} (Holm's correction).")
-        free = best_free(records, reading)
-        runs = _Runs(records, reading)
+            out.append(_summary([d for d in mine if d.other == other], name))
+        free, runs = best_free(records, reading), _Runs(records, reading)
         if free is not None:
             reached = f"{100 * mean(runs.test[free, None]):.1f} %"
             out.append(
                 f"A layer of no numbers ({free}) reaches {reached} on test, {name}: gains are counted from there."
             )
+    left_out, sizes = _Runs(records, "trained"), [r["model_params"] for r in records if r["budget"] is not None]
+    if ("removed", None) in left_out.test and sizes:
+        reached = f"{100 * mean(left_out.test['removed', None]):.1f} %"
+        whole = left_out.first["removed", None]["model_params"]
+        out.append(
+            f"The model without the layer, trained anew, reaches {reached} with {whole} numbers in all; with a network in it, it "
+            f"has {min(sizes)} to {max(sizes)}."
+        )
     if every and 1 < seeds < 5:
         out.append(f"{seeds} seeds tell only large differences apart: no difference means none found, not none there.")
     return out
+
+
+def _summary(against: Sequence[Difference], reading: str) -> str:
+    """Every network against one control."""
+    other, n = against[0].other, len(against)
+    if against[0].seeds < 2:
+        return f"{n} networks against {other}, {reading}: one seed, no verdict."
+    count = {w: sum(d.words == w for d in against) for w in ("better", "worse", "no difference")}
+    if count["no difference"] == n:
+        text = f"No difference between any of {n} networks and {other}, {reading}"
+    else:
+        text = f"Of {n} networks against {other}, {reading}: " + ", ".join(f"{k} {w}" for w, k in count.items() if k)
+    near = sum(d.words == "no difference" and not d.low < 0 < d.high for d in against)
+    hint = (
+        f"; uncorrected, {near} interval{'s' if near > 1 else ''} would leave zero out: more seeds could tell"
+        if near
+        else ""
+    )
+    return f"{text} (Holm's correction{hint})."
