@@ -134,7 +134,8 @@ class Group:
     """Several steps run together, slice by slice of some indices, or all at once where ``counts`` is empty.
 
     Between the first and the last, tensors exist in slices alone; a backward pass keeps the operands and runs every slice
-    again.  Slices of an index that is not in the result are summed.
+    again.  Slices of an index that is not in the result are summed.  A group that is ``kept`` is one slice of which backward
+    keeps every tensor: what it spares is memory asked for at every step.
 
     Attributes
     ----------
@@ -148,6 +149,8 @@ class Group:
         The steps for one slice.
     whole
         The same steps for all slices at once.
+    kept
+        Whether backward keeps the tensors between the steps.
     """
 
     operands: tuple[int, ...]
@@ -162,6 +165,7 @@ class Group:
     flops: int
     read: int
     size: int
+    kept: bool = False
 
     @property
     def summed(self) -> bool:
@@ -171,6 +175,8 @@ class Group:
     @property
     def again(self) -> int:
         """Operations that backward does again, those of groups inside included; no gradient wants a chain's last product."""
+        if self.kept:
+            return 0
         last, inside = self.body.steps[-1], (s.again for s in self.body.steps if isinstance(s, Group))
         spared = last.flops if self.chain and isinstance(last, Contract) else 0
         return self.flops + prod(self.counts) * (sum(inside) - spared)

@@ -196,7 +196,7 @@ def _every(steps: Sequence[Step]) -> Iterator[Step]:
 
 def _kind(step: Step) -> str:
     if isinstance(step, Group):
-        return f"{prod(step.counts)} slices" if step.counts else "checkpoint"
+        return f"{prod(step.counts)} slices" if step.counts else "chain" if step.kept else "checkpoint"
     if isinstance(step, Apply):
         return step.fn if isinstance(step.fn, str) else getattr(step.fn, "__name__", "fn")
     return "reduce" if isinstance(step, Reduce) else "multiply" if step.multiply else "matmul"
@@ -226,7 +226,7 @@ def _plan(
     output = builder.contract(net, net.output)
     steps = builder.steps
     if dynamic is None:
-        steps, output = fused(steps, builder.made, len(builder.inputs), output)
+        steps, output = fused(steps, builder.made, len(builder.inputs), output, checkpoint is False)
     made = Plan(
         net, builder.inputs, tuple(steps), output, tuple(builder.paths), itemsize, dynamic, last_use(steps, output), speed
     )  # fmt: skip
