@@ -17,6 +17,7 @@ from typing import Any
 import opt_einsum as oe
 
 from tnkit.activations import Activation
+from tnkit.views import View
 
 __all__ = [
     "Apply",
@@ -25,14 +26,10 @@ __all__ = [
     "Program",
     "Reduce",
     "Step",
-    "View",
-    "dense",
     "last_use",
     "lower_pair",
     "lower_single",
     "renumbered",
-    "reshaped",
-    "viewed",
 ]
 
 Inds = tuple[str, ...]
@@ -43,15 +40,8 @@ _MANY_AXES = 30
 #: A contracted group inside a tensor is read in place, as a batch of matrices, from this many columns up: below it the
 #: batched products of numpy and torch are slower than a copy (measured: 15 against 64 GFLOP/s at 8 and 16 columns).
 LEAST_COLUMNS = 16
-
-
-@dataclass(frozen=True)
-class View:
-    """How one tensor is brought into place: ``permute`` (or None), ``reshape`` (or None), then swap its last two axes."""
-
-    permute: tuple[int, ...] | None = None
-    reshape: tuple[int, ...] | None = None
-    swap: bool = False
+#: Largest matrix that is spread over neighbours: what is multiplied in vain costs less than a copy of the large tensor.
+WIDEST = 96
 
 
 @dataclass(frozen=True)
@@ -251,47 +241,6 @@ def lower_single(
     return step, out
 
 
-def dense(shape: Sequence[int]) -> tuple[int, ...]:
-    """Strides, in entries, of a C-contiguous array."""
-    return tuple(prod(shape[k + 1 :]) for k in range(len(shape)))
-
-
-def reshaped(shape: Sequence[int], strides: Sequence[int], new: Sequence[int]) -> tuple[int, ...] | None:
-    """Strides of the reshaped array if it can be read in place; None if it has to be copied."""
-    axes = [(n, s) for n, s in zip(shape, strides, strict=True) if n > 1]
-    runs: list[tuple[int, int]] = []  # neighbouring axes that are one in memory: (entries, innermost stride)
-    for n, s in axes:
-        if runs and runs[-1][1] == n * s:
-            runs[-1] = (runs[-1][0] * n, s)
-        else:
-            runs.append((n, s))
-    out: list[int] = []
-    left, inner = 1, 1
-    for n in reversed(new):
-        if n > 1 and left == 1:
-            left, inner = runs.pop()
-        if left % n:
-            return None
-        out.append(inner)
-        left, inner = left // n, inner * n
-    return tuple(reversed(out))
-
-
-def viewed(view: View, shape: Sequence[int], strides: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...], bool]:
-    """Shape and strides of what ``view`` gives, and whether it copies."""
-    shape, strides, copied = tuple(shape), tuple(strides), False
-    if view.permute is not None:
-        shape, strides = tuple(shape[k] for k in view.permute), tuple(strides[k] for k in view.permute)
-    if view.reshape is not None:
-        known = prod(n for n in view.reshape if n != -1)
-        new = tuple(prod(shape) // known if n == -1 else n for n in view.reshape)
-        inplace = reshaped(shape, strides, new)
-        shape, strides, copied = new, inplace or dense(new), inplace is None
-    if view.swap:
-        shape, strides = (*shape[:-2], shape[-1], shape[-2]), (*strides[:-2], strides[-1], strides[-2])
-    return shape, strides, copied
-
-
 def _extent(inds: Sequence[str], sizes: Mapping[str, int], dynamic: str | None) -> int:
     return -1 if dynamic in inds else prod(sizes[i] for i in inds)
 
@@ -343,7 +292,9 @@ def _spread(
     """One small matrix times a batch of matrices inside the large tensor, which is neither permuted nor copied."""
     at = large.index(k[0])
     f, g = large[:at], large[at + len(k) :]
-    n = tuple(sorted((i for i in small if i not in k), key=lambda i: rank.get(i, 0.0)))
+    n = tuple(
+        sorted((i for i in small if i not in k), key=lambda i: rank.get(i, 0.0) if order is None else order.index(i))
+    )
     natural = (*f, *n, *g)
     out = natural if order is None else order
     shape = tuple(-1 if i == dynamic else sizes[i] for i in natural)
@@ -356,6 +307,42 @@ def _spread(
         size=prod(sizes[i] for i in out), spread=True,
     )  # fmt: skip
     return step, out
+
+
+def _turned(
+    large: Inds, small: Inds, kept: set[str], sizes: Mapping[str, int], slots: tuple[int, int], target: int, order: Inds,
+) -> Contract | None:  # fmt: skip
+    """One product that also turns the axes of the large tensor around: those at one end, the small one's too, go to the other.
+
+    The small matrix is spread over those of them that it leaves alone.
+    """
+    k = tuple(i for i in large if i in small)
+    if not k or kept.intersection(k):
+        return None
+    at, new = large.index(k[0]), set(small) - set(k)
+    after = large[at + len(k) :]
+    if large[at : at + len(k)] != k or not new or order == (*large[:at], *(i for i in order if i in new), *after):
+        return None
+    first = order.index(next(i for i in order if i in new))
+    n, width = order[first : first + len(new)], len(order)
+    natural = (*large[:at], *n, *after)
+    j = next((j for j in range(1, width) if (*natural[j:], *natural[:j]) == order), None)
+    if j is None or at < j < at + len(n):
+        return None
+    front = j > at  # what is at the front goes to the end
+    p, q = (large[:at], natural[at + len(n) : j]) if front else (natural[j:at], after)
+    beside, rest = (prod(sizes[i] for i in p), prod(sizes[i] for i in q)), natural[j:] if front else natural[:j]
+    rows, cols, m = (prod(sizes[i] for i in t) for t in (n, k, rest))
+    if prod(beside) * max(rows, cols) > WIDEST or m < WIDEST:
+        return None
+    one = _view(small, (), *((k, n) if front else (n, k)), sizes, None)
+    other = View(None, (prod(beside) * cols, m) if front else (m, prod(beside) * cols), True)
+    return Contract(
+        slots[::-1] if front else slots, target, _equation([large, small] if front else [small, large], order),
+        (other, replace(one, beside=beside)) if front else (replace(one, beside=beside), other), False,
+        View(reshape=tuple(sizes[i] for i in order)), flops=2 * prod(beside) ** 2 * rows * cols * m,
+        read=rows * cols + prod(beside) * cols * m, size=prod(beside) * rows * m,
+    )  # fmt: skip
 
 
 def lower_pair(
@@ -371,6 +358,10 @@ def lower_pair(
     (small, s), (large, b) = sorted(
         zip((left, right), operands, strict=True), key=lambda t: prod(sizes[i] for i in t[0])
     )
+    if order is not None and dynamic is None:
+        turned = _turned(large, small, kept, sizes, (s, b), target, order)
+        if turned is not None:
+            return turned, order
     inside = _middle(large, small, kept, sizes, dynamic)
     if inside and len({*small, *large}) <= _MANY_AXES:
         return _spread(large, small, inside, sizes, (s, b), target, dynamic, order, rank)

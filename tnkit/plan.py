@@ -16,13 +16,14 @@ from tabulate import tabulate
 
 from tnkit.checkpoint import checkpointed
 from tnkit.fuse import fused
-from tnkit.lower import Apply, Group, Program, Reduce, Step, dense, last_use
+from tnkit.lower import Apply, Group, Program, Reduce, Step, last_use
 from tnkit.memory import Memory, backward_peak, forward_peak, layouts
 from tnkit.network import Network
 from tnkit.ordering import Optimizer, Path
 from tnkit.rates import DEFAULT, Rates, rates, spelled
 from tnkit.region import Builder
 from tnkit.slicing import candidates, choose, sliced_step
+from tnkit.views import dense
 
 __all__ = ["Plan", "plan"]
 

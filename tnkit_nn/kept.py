@@ -16,12 +16,36 @@ import torch
 from torch import Tensor
 
 from tnkit.activations import ACTIVATIONS
-from tnkit.lower import Apply, Contract, Group, View
+from tnkit.lower import Apply, Contract, Group
+from tnkit.views import View
 from tnkit_nn.products import IN_PLACE, empty, matrix, multiplied, restored, slopes
 
 __all__ = ["Held", "backward", "forward"]
 
 Shape = tuple[int, ...]
+
+#: The allocation of the call before, at most one and of at most so many bytes: its pages are at hand, new ones cost as much as
+#: the products on them.
+_SPARE: list[Tensor] = []
+_MOST_SPARE = 2**27
+
+
+def _workspace(entries: int, like: Tensor) -> Tensor:
+    """Unwritten memory for so many entries at least."""
+    if like.device.type != "cpu":
+        return empty((entries,), like)
+    try:
+        spare = _SPARE.pop()
+    except IndexError:
+        spare = None
+    if spare is None or spare.numel() < entries * like.itemsize:
+        return empty((-(-entries // 16) * 16,), like)  # whole entries of any dtype
+    return spare.view(like.dtype)
+
+
+def _returned(arena: Tensor) -> None:
+    if arena.device.type == "cpu" and arena.numel() * arena.itemsize <= _MOST_SPARE:
+        _SPARE[:] = [arena.view(torch.uint8)]
 
 
 @dataclass
@@ -36,14 +60,17 @@ class _Saved:
 class _Rows:
     """Buffers: those given back first, then parts of one allocation, then new ones."""
 
-    def __init__(self, free: list[Tensor], arena: Tensor | None = None) -> None:
-        self.free, self.arena, self.at = free, arena, 0
+    def __init__(self, entries: int, count: int, like: Tensor) -> None:
+        """``count`` buffers of so many entries to begin with, or the whole as an allocation."""
+        self.arena, self.at = _workspace(entries * max(count, 1), like), 0
+        self.free: list[Tensor] = []
+        self.free = [self.take(entries, like) for _ in range(count)]
 
     def take(self, entries: int, like: Tensor) -> Tensor:
         for k, row in enumerate(self.free):
             if row.numel() >= entries:
                 return self.free.pop(k)
-        if self.arena is None or self.at + entries > self.arena.numel():
+        if self.at + entries > self.arena.numel():
             return empty((entries,), like)
         self.at += entries
         return self.arena[self.at - entries : self.at]
@@ -78,9 +105,9 @@ class _Chain:
         self.steps, self.operands, self.n, self.keep = group.body.steps, operands, len(operands), keep
         sizes = [s.size for s in self.steps[:-1] if isinstance(s, Contract)]
         if keep:
-            self.rows = _Rows([], empty((sum(sizes) + max(sizes),), operands[0]))
+            self.rows = _Rows(sum(sizes) + max(sizes), 0, operands[0])
         else:
-            self.rows = _Rows(list(empty((2, max(sizes)), operands[0])))
+            self.rows = _Rows(max(sizes), 2, operands[0])
         self.tape: list[_Saved] = []
         self.now: Tensor = operands[0]
         self.row: Tensor | None = None
@@ -151,7 +178,9 @@ def forward(group: Group, operands: Sequence[Tensor], held: Held | None) -> Tens
     """The group's result; what backward wants is left in ``held``."""
     chain = _Chain(group, operands, held is not None)
     result = chain.run()
-    if held is not None:
+    if held is None:
+        _returned(chain.rows.arena)
+    else:
         held.rows, held.tape = chain.rows, chain.tape
     return result
 
@@ -166,7 +195,9 @@ def backward(
         chain = _Chain(group, operands, True)
         chain.run(last=False)
         rows, tape = chain.rows, chain.tape
-    return _Back(group, operands, wanted, rows).run(grad, tape)
+    found = _Back(group, operands, wanted, rows).run(grad, tape)
+    _returned(rows.arena)
+    return found
 
 
 class _Back:
@@ -235,14 +266,20 @@ class _Back:
             y = fn(torch, *leaves)
         some = [(s, x) for s, x in zip(step.operands, leaves, strict=True) if x.requires_grad]
         grads = torch.autograd.grad(y, [x for _, x in some], grad, materialize_grads=True)
+        mine = grad
         for (s, _), g in zip(some, grads, strict=True):
             if s < self.n:
-                self.add(s, g)
+                self.add(s, g.clone() if self.inside(g) else g)
             else:
-                grad = g
-        self.rows.give(self.row)
-        self.row = None
-        return grad
+                mine = g
+        if not self.inside(mine):
+            self.rows.give(self.row)
+            self.row = None
+        return mine
+
+    def inside(self, x: Tensor) -> bool:
+        """Whether it lies in a row: some gradients are the one that they are made of."""
+        return self.row is not None and x.untyped_storage().data_ptr() == self.row.untyped_storage().data_ptr()
 
     def add(self, s: int, grad: Tensor) -> None:
         self.found[s] = self.found[s] + grad if s in self.found else grad

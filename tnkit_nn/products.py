@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tnkit.lower import Contract, View
+from tnkit.lower import Contract
+from tnkit.views import View
 from tnkit_nn.spread import gram
 
 __all__ = ["IN_PLACE", "empty", "matrix", "multiplied", "restored", "slopes", "undone"]
@@ -58,12 +59,21 @@ def matrix(x: Tensor, view: View) -> Tensor:
     """The operand brought into place."""
     x = x if view.permute is None else x.permute(view.permute)
     x = x if view.reshape is None else x.reshape(view.reshape)
+    if view.beside != (1, 1):
+        p, q = view.beside
+        wide = x.new_zeros(p, x.shape[0], q, p, x.shape[1], q)
+        wide.diagonal(dim1=0, dim2=3).diagonal(dim1=1, dim2=3).copy_(x[:, :, None, None])
+        x = wide.view(p * x.shape[0] * q, -1)
     return x.mT if view.swap else x
 
 
 def restored(x: Tensor, view: View, shape: Shape) -> Tensor:
     """The gradient of a tensor from that of its matrix."""
     x = x.mT if view.swap else x
+    if view.beside != (1, 1):
+        p, q = view.beside
+        wide = x.reshape(p, x.shape[0] // (p * q), q, p, x.shape[1] // (p * q), q)
+        x = wide.diagonal(dim1=0, dim2=3).diagonal(dim1=1, dim2=3).sum((2, 3))
     if view.permute is None:
         return x.reshape(shape)
     back = sorted(range(len(shape)), key=view.permute.__getitem__)
