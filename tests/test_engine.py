@@ -243,6 +243,36 @@ def test_windows_never_permute_the_state(leftwards):
     np.testing.assert_allclose(tk.run(plan, arrays), want, atol=1e-12)
 
 
+def test_a_periodic_wall_closes_without_copies():
+    """The state's axes are turned so that the closing brick is inside a window; under every transform too."""
+    net = tk.brick_wall(14, 2, 2, "tanh", periodic=False)
+    closed = tk.brick_wall(14, 2, 2, "tanh", periodic=True)
+    for wall_ in (net, closed):
+        plan = _plan(wall_, "auto", 8, None)
+        arrays = check_arrays(wall_, tk.init.normal(wall_, seed=2))
+        want = plainly(wall_, arrays)
+        np.testing.assert_allclose(tk.run(plan, arrays), want, atol=1e-12 * abs(want).max())
+    spread = [v.beside for s in plan.steps if isinstance(s, Contract) for v in s.views if v.beside != (1, 1)]
+    large = [k for k, s in enumerate(plan.steps) if max(plan.slot_sizes[o] for o in s.operands) == 2**14]
+    assert len(spread) >= 2
+    copied = [max(plan._memory.copied[k]) for k in large]
+    assert sum(c == 2**14 for c in copied) <= 1  # into the first window, from where the first block left it
+
+    fixed = {n: torch.as_tensor(a) for n, a in arrays.items()}
+    names = list(closed.parameters)[-9:]
+    start = tuple(fixed[n] for n in names)
+
+    def make(*values):
+        return tk.run(plan, {**fixed, **dict(zip(names, values, strict=True))}, TORCH)
+
+    torch.testing.assert_close(torch.vmap(make)(*[torch.stack([v, v]) for v in start])[1], make(*start))
+    torch.testing.assert_close(torch.compile(make, fullgraph=True, backend="aot_eager")(*start), make(*start))
+    tangents = tuple(torch.randn_like(v) for v in start)
+    torch.testing.assert_close(
+        torch.func.jvp(make, start, tangents)[1], torch.autograd.functional.jvp(make, start, tangents)[1]
+    )
+
+
 def test_sweeps_are_asked_for_only_where_they_apply():
     small = [("a", "b"), ("b", "c")]
     assert sweep.windows(small, ("a", "c"), dict(a=2, b=2, c=2)) is None  # no state

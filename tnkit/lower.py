@@ -17,7 +17,7 @@ from typing import Any
 import opt_einsum as oe
 
 from tnkit.activations import Activation
-from tnkit.views import View
+from tnkit.views import LEAST_COLUMNS, WIDEST, View
 
 __all__ = [
     "Apply",
@@ -36,12 +36,6 @@ Inds = tuple[str, ...]
 
 #: Above this many axes, those of size 1 are dropped on the way (numpy and torch stop at 64, older numpy at 32).
 _MANY_AXES = 30
-
-#: A contracted group inside a tensor is read in place, as a batch of matrices, from this many columns up: below it the
-#: batched products of numpy and torch are slower than a copy (measured: 15 against 64 GFLOP/s at 8 and 16 columns).
-LEAST_COLUMNS = 16
-#: Largest matrix that is spread over neighbours: what is multiplied in vain costs less than a copy of the large tensor.
-WIDEST = 96
 
 
 @dataclass(frozen=True)
@@ -309,40 +303,46 @@ def _spread(
     return step, out
 
 
-def _turned(
-    large: Inds, small: Inds, kept: set[str], sizes: Mapping[str, int], slots: tuple[int, int], target: int, order: Inds,
-) -> Contract | None:  # fmt: skip
-    """One product that also turns the axes of the large tensor around: those at one end, the small one's too, go to the other.
+def _widened(
+    large: Inds, small: Inds, kept: set[str], sizes: Mapping[str, int], slots: tuple[int, int], target: int,
+    order: Inds | None, rank: Mapping[str, float],
+) -> tuple[Contract, Inds] | None:  # fmt: skip
+    """One product with the small matrix spread over neighbours, up to one end of the large tensor.
 
-    The small matrix is spread over those of them that it leaves alone.
+    So axes at one end are brought to the other without a copy, if ``order`` wants that, or a few columns stay where they are.
     """
     k = tuple(i for i in large if i in small)
-    if not k or kept.intersection(k):
+    at = large.index(k[0]) if k else 0
+    after, new = large[at + len(k) :], [i for i in small if i not in k]
+    if not k or kept.intersection(k) or not new or large[at : at + len(k)] != k:
         return None
-    at, new = large.index(k[0]), set(small) - set(k)
-    after = large[at + len(k) :]
-    if large[at : at + len(k)] != k or not new or order == (*large[:at], *(i for i in order if i in new), *after):
-        return None
-    first = order.index(next(i for i in order if i in new))
-    n, width = order[first : first + len(new)], len(order)
+    n = tuple(sorted(new, key=lambda i: rank.get(i, 0.0) if order is None else order.index(i)))
     natural = (*large[:at], *n, *after)
-    j = next((j for j in range(1, width) if (*natural[j:], *natural[:j]) == order), None)
-    if j is None or at < j < at + len(n):
+    p: Inds
+    q: Inds
+    rest: Inds
+    turns = [j for j in range(1, len(natural)) if (*natural[j:], *natural[:j]) == order and not at < j < at + len(n)]
+    if order in (None, natural) and after and at and prod(sizes[i] for i in after) < LEAST_COLUMNS:
+        way, p, q, rest, order = "stays", (), after, large[:at], natural
+    elif turns and turns[0] > at:
+        way, p, q, rest = "to the end", large[:at], natural[at + len(n) : turns[0]], natural[turns[0] :]
+    elif turns:
+        way, p, q, rest = "to the front", natural[turns[0] : at], after, natural[: turns[0]]
+    else:
         return None
-    front = j > at  # what is at the front goes to the end
-    p, q = (large[:at], natural[at + len(n) : j]) if front else (natural[j:at], after)
-    beside, rest = (prod(sizes[i] for i in p), prod(sizes[i] for i in q)), natural[j:] if front else natural[:j]
+    beside = (prod(sizes[i] for i in p), prod(sizes[i] for i in q))
     rows, cols, m = (prod(sizes[i] for i in t) for t in (n, k, rest))
-    if prod(beside) * max(rows, cols) > WIDEST or m < WIDEST:
+    if prod(beside) * max(rows, cols) > WIDEST or m < WIDEST or order is None:
         return None
-    one = _view(small, (), *((k, n) if front else (n, k)), sizes, None)
-    other = View(None, (prod(beside) * cols, m) if front else (m, prod(beside) * cols), True)
-    return Contract(
-        slots[::-1] if front else slots, target, _equation([large, small] if front else [small, large], order),
-        (other, replace(one, beside=beside)) if front else (replace(one, beside=beside), other), False,
-        View(reshape=tuple(sizes[i] for i in order)), flops=2 * prod(beside) ** 2 * rows * cols * m,
-        read=rows * cols + prod(beside) * cols * m, size=prod(beside) * rows * m,
+    ahead, wide = way == "to the front", prod(beside) * cols  # the small matrix comes first
+    one = replace(_view(small, (), *((n, k) if ahead else (k, n)), sizes, None), beside=beside)
+    other = View(None, (wide, m) if way == "to the end" else (m, wide), way != "stays")
+    step = Contract(
+        slots if ahead else slots[::-1], target, _equation([small, large] if ahead else [large, small], order),
+        (one, other) if ahead else (other, one), False, View(reshape=tuple(sizes[i] for i in order)),
+        flops=2 * prod(beside) * rows * wide * m, read=rows * cols + wide * m, size=prod(beside) * rows * m,
     )  # fmt: skip
+    return step, order
 
 
 def lower_pair(
@@ -358,10 +358,9 @@ def lower_pair(
     (small, s), (large, b) = sorted(
         zip((left, right), operands, strict=True), key=lambda t: prod(sizes[i] for i in t[0])
     )
-    if order is not None and dynamic is None:
-        turned = _turned(large, small, kept, sizes, (s, b), target, order)
-        if turned is not None:
-            return turned, order
+    wide = _widened(large, small, kept, sizes, (s, b), target, order, rank) if dynamic is None else None
+    if wide is not None:
+        return wide
     inside = _middle(large, small, kept, sizes, dynamic)
     if inside and len({*small, *large}) <= _MANY_AXES:
         return _spread(large, small, inside, sizes, (s, b), target, dynamic, order, rank)

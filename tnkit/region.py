@@ -86,7 +86,7 @@ class Builder:
         # a long search pays where nothing is known of the network's shape
         path = find_path(inds, net.output, net.sizes, "auto" if sweep is None else "greedy")
         other = intervals(inds, order, net.sizes) if sweep is None else None
-        others = [(p, {}) for p in (path, other) if p is not None]
+        others: list[tuple[Path, Orders]] = [(p, {}) for p in (path, other) if p is not None]
         best = min([*others, *([] if sweep is None else [sweep])], key=lambda p: self.cost(p, terms, net, order, rank))
         if best is sweep:
             self.leftwards = not self.leftwards

@@ -17,6 +17,7 @@ from math import prod
 import numpy as np
 
 from tnkit.refine import linear
+from tnkit.views import LEAST_COLUMNS, WIDEST
 
 __all__ = ["intervals", "places", "windows"]
 
@@ -214,7 +215,7 @@ class _Sweep:
 
     def closed(self, left: frozenset[int], away: _Window) -> list[tuple[_Window, ...]]:
         """A window across the joint, and one that brings the axes back, after ``away``."""
-        found = []
+        found: list[tuple[_Window, ...]] = []
         axes, rank = away.axes, self.rank
         joint = sum(rank[i] < 0 for i in axes)
         for b in range(joint + 1, len(axes)):
@@ -273,11 +274,15 @@ class _Sweep:
 
     def time(self, k: int, n: int, columns: int, axes: Inds) -> float:
         """Nanoseconds an entry, forward and backward on average, fitted to what products of these shapes took."""
+        if columns < LEAST_COLUMNS and k * columns <= WIDEST:  # a matrix over all of them
+            k, n, columns = k * columns, n * columns, 1
         rows = 1.0 if k < 16 else 0.0
         return (
             n / 42  # the multiplications, at full speed
             + 0.55  # reading and writing the state
-            + (rows if columns == 1 else 4.0 if columns < 16 else 50 / (k * columns))  # short products; below 16 a copy
+            + (
+                rows if columns == 1 else 4.0 if columns < LEAST_COLUMNS else 50 / (k * columns)
+            )  # short products; below 16 a copy
             + 10_000 / _size(axes, self.sizes)  # the call
         )
 
