@@ -14,7 +14,7 @@ from math import prod
 
 from tnkit.lower import Apply, Contract, Group, Program, Reduce, Step, last_use, lower_pair, renumbered
 
-__all__ = ["Made", "fused"]
+__all__ = ["Made", "fused", "whole"]
 
 Inds = tuple[str, ...]
 
@@ -60,7 +60,8 @@ def fused(
             continue
         out += [(steps[b], steps[b].target) for b in between]
         members = [steps[r] for r in run]
-        group = _group(members, [made[r] for r in run], sliced) if sliced else _whole(members)
+        spelled = " ; ".join(step.equation for step in members)
+        group = _group(members, [made[r] for r in run], sliced) if sliced else whole(members, spelled, kept=True)
         out.append((group, steps[run[-1]].target))
         k = run[-1] + 1
     slot = {s: s for s in range(inputs)}
@@ -116,8 +117,8 @@ def _medium(step: Step) -> bool:
     return not isinstance(step, (Reduce, Group)) and step.size >= KEPT
 
 
-def _whole(steps: Sequence[Step]) -> Group:
-    """One step that runs ``steps`` all at once, on slots of their own."""
+def whole(steps: Sequence[Step], equation: str, kept: bool) -> Group:
+    """One group of steps that are not sliced, on the slots where they stand."""
     inner = {step.target for step in steps}
     outside = tuple(dict.fromkeys(s for step in steps for s in step.operands if s not in inner))
     local = {s: k for k, s in enumerate([*outside, *(step.target for step in steps)])}
@@ -125,9 +126,9 @@ def _whole(steps: Sequence[Step]) -> Group:
     own = tuple(renumbered(step, tuple(local[s] for s in step.operands), local[step.target]) for step in steps)
     body = Program(own, local[last.target], last_use(own, local[last.target]))
     return Group(
-        outside, last.target, " ; ".join(step.equation for step in steps), ((),) * len(outside), (), (), (), body, body,
+        outside, last.target, equation, ((),) * len(outside), (), (), (), body, body,
         flops=sum(s.flops for s in steps), read=sum(s.read + s.size for s in steps) - last.size, size=last.size,
-        kept=True,
+        kept=kept,
     )  # fmt: skip
 
 
@@ -174,11 +175,11 @@ def _group(steps: Sequence[Step], made: Sequence[Made], sliced: Inds) -> Group:
     local |= {step.target: len(outside) + k for k, step in enumerate(steps)}
     held = {local[key]: tuple(i for i in key[1] if i not in sliced) for key in outside}
     cut: list[Step] = []
-    whole: list[Step] = []
+    uncut: list[Step] = []
     for k, (step, m) in enumerate(zip(steps, made, strict=True)):
         keys = zip(step.operands, m.operands, strict=True)
         operands, target = tuple(local[s if s in inner else (s, t)] for s, t in keys), local[step.target]
-        whole.append(renumbered(step, operands, target))
+        uncut.append(renumbered(step, operands, target))
         ordered = k == len(steps) - 1 or isinstance(steps[k + 1], Apply)  # the axes of a function's arguments agree
         if isinstance(step, Contract):
             a, b = (held[s] for s in operands)
@@ -204,7 +205,7 @@ def _group(steps: Sequence[Step], made: Sequence[Made], sliced: Inds) -> Group:
         tuple(s for s, _ in outside), steps[-1].target, " ; ".join(step.equation for step in steps), axes, counts,
         tuple(sizes[i] for i in result), tuple(result.index(i) for i in sliced),
         Program(tuple(cut), local[steps[-1].target], last_use(cut, local[steps[-1].target])),
-        Program(tuple(whole), local[steps[-1].target], last_use(whole, local[steps[-1].target])),
+        Program(tuple(uncut), local[steps[-1].target], last_use(uncut, local[steps[-1].target])),
         flops=prod(counts) * sum(s.flops for s in cut), read=sum(prod(sizes[i] for i in t) for _, t in outside),
         size=steps[-1].size,
     )  # fmt: skip

@@ -282,7 +282,7 @@ class _Sweep:
             + 0.55  # reading and writing the state
             + (
                 rows if columns == 1 else 4.0 if columns < LEAST_COLUMNS else 50 / (k * columns)
-            )  # short products; below 16 a copy
+            )  # short products, or a copy
             + 10_000 / _size(axes, self.sizes)  # the call
         )
 
@@ -292,8 +292,8 @@ def windows(
 ) -> tuple[Path, dict[int, Inds]] | None:
     """Path that applies small tensors to a state window by window, from the first axis to the last or back.
 
-    With it, the order of the axes after those steps where it is not that of their places.  None where there is no state, where an index is on more than two tensors, or where the gates cannot be applied without
-    the state growing.
+    With it, the order of the axes after those steps where it is not that of their places.  None where there is no state, where
+    an index is on more than two tensors, or where the gates cannot be applied without the state growing.
     """
     big = state(terms, sizes)
     count: dict[str, int] = {}

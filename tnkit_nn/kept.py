@@ -30,9 +30,13 @@ _SPARE: list[Tensor] = []
 _MOST_SPARE = 2**27
 
 
+def _plain(x: Tensor) -> bool:
+    return x.device.type == "cpu" and type(x) in (Tensor, torch.nn.Parameter)
+
+
 def _workspace(entries: int, like: Tensor) -> Tensor:
     """Unwritten memory for so many entries at least."""
-    if like.device.type != "cpu":
+    if not _plain(like):
         return empty((entries,), like)
     try:
         spare = _SPARE.pop()
@@ -44,7 +48,7 @@ def _workspace(entries: int, like: Tensor) -> Tensor:
 
 
 def _returned(arena: Tensor) -> None:
-    if arena.device.type == "cpu" and arena.numel() * arena.itemsize <= _MOST_SPARE:
+    if _plain(arena) and not arena.is_inference() and arena.numel() * arena.itemsize <= _MOST_SPARE:
         _SPARE[:] = [arena.view(torch.uint8)]
 
 
