@@ -17,7 +17,7 @@ from typing import Any
 import opt_einsum as oe
 
 from tnkit.activations import Activation
-from tnkit.views import LEAST_COLUMNS, WIDEST, View
+from tnkit.views import LEAST_COLUMNS, WIDENED, WIDEST, View
 
 __all__ = [
     "Apply",
@@ -332,7 +332,7 @@ def _widened(
         return None
     beside = (prod(sizes[i] for i in p), prod(sizes[i] for i in q))
     rows, cols, m = (prod(sizes[i] for i in t) for t in (n, k, rest))
-    if prod(beside) * max(rows, cols) > WIDEST or m < WIDEST or order is None:
+    if prod(beside) * max(rows, cols) > WIDEST or prod(beside) * cols * m < WIDENED or order is None:
         return None
     ahead, wide = way == "to the front", prod(beside) * cols  # the small matrix comes first
     one = replace(_view(small, (), *((n, k) if ahead else (k, n)), sizes, None), beside=beside)

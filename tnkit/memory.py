@@ -98,7 +98,8 @@ def _inside(step: Group, memory: Memory) -> tuple[int, int, int]:
     forward = forward_peak(memory, step.body.steps, step.body.last_use) - given
     if step.kept:  # gradients are written over what is held, all but the first
         held = sum(saved(memory, step.body.steps)[0])
-        return forward - result, max(s.size for s in step.body.steps), held
+        largest = max(s.size for s in step.body.steps)
+        return forward - result, largest, held
     backward = backward_peak(memory, step.body.steps, step.body.output, step.body.last_use) - given
     # where nothing is sliced, a slice's result and gradients are those of the step itself
     return (forward, backward, 0) if step.counts else (forward - result, backward - result - given, 0)

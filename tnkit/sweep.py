@@ -17,7 +17,7 @@ from math import prod
 import numpy as np
 
 from tnkit.refine import linear
-from tnkit.views import LEAST_COLUMNS, WIDEST
+from tnkit.views import LEAST_COLUMNS, WIDENED, WIDEST
 
 __all__ = ["intervals", "places", "windows"]
 
@@ -274,7 +274,8 @@ class _Sweep:
 
     def time(self, k: int, n: int, columns: int, axes: Inds) -> float:
         """Nanoseconds an entry, forward and backward on average, fitted to what products of these shapes took."""
-        if columns < LEAST_COLUMNS and k * columns <= WIDEST:  # a matrix over all of them
+        large = _size(axes, self.sizes) >= WIDENED
+        if large and columns < LEAST_COLUMNS and k * columns <= WIDEST:  # a matrix over all of them
             k, n, columns = k * columns, n * columns, 1
         rows = 1.0 if k < 16 else 0.0
         return (
@@ -306,7 +307,7 @@ def windows(
     rank = places(terms, output, sizes)
     ring: list[dict[str, float]] = []
     found = _best_way(_Sweep(gates, sizes, rank, leftwards), terms[big])
-    if found is not None and any(w.alone for w in found[1]):
+    if found is not None and any(w.alone for w in found[1]) and _size(terms[big], sizes) >= WIDENED:
         ring = [rank, *(places(terms, output, sizes, c) for c in range(1, len(terms[big])))]
         found = _best_way(_Sweep(gates, sizes, rank, leftwards, ring), terms[big])
     if found is None:

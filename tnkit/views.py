@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-__all__ = ["LEAST_COLUMNS", "WIDEST", "View", "dense", "reshaped", "viewed"]
+__all__ = ["LEAST_COLUMNS", "WIDENED", "WIDEST", "View", "dense", "reshaped", "viewed"]
 
 
 #: A contracted group inside a tensor is read in place, as a batch of matrices, from this many columns up: below it the
@@ -14,6 +14,8 @@ __all__ = ["LEAST_COLUMNS", "WIDEST", "View", "dense", "reshaped", "viewed"]
 LEAST_COLUMNS = 16
 #: Largest matrix that is spread over neighbours: what is multiplied in vain costs less than a copy of the large tensor.
 WIDEST = 96
+#: Entries of a tensor from which on it is worth making that matrix.
+WIDENED = 2**14
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,7 @@
 """Chains of steps in torch, all at once, in memory that is asked for once.
 
-A tensor of a million entries costs as much to be allocated as to be multiplied by a small matrix.  Without gradients the
-tensors of a chain lie in two buffers in turn.  For backward each has a row of one allocation; the gradients are then
-written over the tensors that are no longer needed.
+A tensor of a million entries costs as much to be allocated as to be multiplied by a small matrix.  What backward wants of a
+chain lies in rows of one allocation; the gradients are then written over the tensors that are no longer needed.
 """
 
 from __future__ import annotations
@@ -64,11 +63,9 @@ class _Saved:
 class _Rows:
     """Buffers: those given back first, then parts of one allocation, then new ones."""
 
-    def __init__(self, entries: int, count: int, like: Tensor) -> None:
-        """``count`` buffers of so many entries to begin with, or the whole as an allocation."""
-        self.arena, self.at = _workspace(entries * max(count, 1), like), 0
+    def __init__(self, entries: int, like: Tensor) -> None:
+        self.arena, self.at = _workspace(entries, like), 0
         self.free: list[Tensor] = []
-        self.free = [self.take(entries, like) for _ in range(count)]
 
     def take(self, entries: int, like: Tensor) -> Tensor:
         for k, row in enumerate(self.free):
@@ -103,15 +100,12 @@ class Held:
 
 
 class _Chain:
-    """One run through a group's steps; with ``keep``, what backward wants of each is on the tape."""
+    """One run through a group's steps; what backward wants of each is on the tape."""
 
-    def __init__(self, group: Group, operands: Sequence[Tensor], keep: bool) -> None:
-        self.steps, self.operands, self.n, self.keep = group.body.steps, operands, len(operands), keep
+    def __init__(self, group: Group, operands: Sequence[Tensor]) -> None:
+        self.steps, self.operands, self.n = group.body.steps, operands, len(operands)
         sizes = [s.size for s in self.steps[:-1] if isinstance(s, Contract)]
-        if keep:
-            self.rows = _Rows(sum(sizes) + max(sizes), 0, operands[0])
-        else:
-            self.rows = _Rows(max(sizes), 2, operands[0])
+        self.rows = _Rows(sum(sizes) + max(sizes), operands[0])
         self.tape: list[_Saved] = []
         self.now: Tensor = operands[0]
         self.row: Tensor | None = None
@@ -128,16 +122,11 @@ class _Chain:
                 else:
                     break
                 self.now = multiplied(step, *pair, out)
-                self.release()
                 self.row = out
             else:
                 assert isinstance(step, Apply)
                 self.apply(step, isinstance(self.steps[k - 1], Contract))
         return self.now.data  # no view of a buffer: autograd would forbid to change it in place
-
-    def release(self) -> None:
-        if not self.keep:
-            self.rows.give(self.row)
 
     def pair(self, step: Contract) -> list[Tensor]:
         """Both matrices; a copy of the one in the chain takes the place of what it is a copy of."""
@@ -150,15 +139,15 @@ class _Chain:
             x = self.now if view.permute is None else self.now.permute(view.permute)
             x, copied = self.rows.laid(x, view.reshape)
             if copied is not None:
-                before = self.tape[-1] if self.keep else None
-                if before is not None and before.row is self.row and isinstance(before.given, Tensor):
+                before = self.tape[-1]
+                if before.row is self.row and isinstance(before.given, Tensor):
                     before.given, before.row = restored(x, View(view.permute, view.reshape), shape), copied
-                self.rows.give(self.row)
+                if not isinstance(before.given, list):  # what a function was given may be what it gave
+                    self.rows.give(self.row)
                 self.row = copied
             pair.append(x.mT if view.swap else x)
             saved = _Saved(pair[-1], self.row, shape)
-        if self.keep:
-            self.tape.append(saved)
+        self.tape.append(saved)
         return pair
 
     def apply(self, step: Apply, on_product: bool) -> None:
@@ -170,22 +159,16 @@ class _Chain:
             saved = [self.operands[s] if s < self.n else self.now for s in step.operands]
             fn = ACTIVATIONS[step.fn] if isinstance(step.fn, str) else step.fn
             self.now = fn(torch, *saved)
-        if self.keep:
-            self.tape.append(_Saved(saved, self.row, tuple(self.now.shape)))
+        self.tape.append(_Saved(saved, self.row, tuple(self.now.shape)))
         ours = self.row is not None and self.now.untyped_storage().data_ptr() == self.row.untyped_storage().data_ptr()
-        if not ours:
-            self.release()
-            self.row = None
+        self.row = self.row if ours else None
 
 
-def forward(group: Group, operands: Sequence[Tensor], held: Held | None) -> Tensor:
+def forward(group: Group, operands: Sequence[Tensor], held: Held) -> Tensor:
     """The group's result; what backward wants is left in ``held``."""
-    chain = _Chain(group, operands, held is not None)
+    chain = _Chain(group, operands)
     result = chain.run()
-    if held is None:
-        _returned(chain.rows.arena)
-    else:
-        held.rows, held.tape = chain.rows, chain.tape
+    held.rows, held.tape = chain.rows, chain.tape
     return result
 
 
@@ -196,7 +179,7 @@ def backward(
     rows, tape = held.rows, held.tape
     held.rows, held.tape = None, []
     if rows is None:
-        chain = _Chain(group, operands, True)
+        chain = _Chain(group, operands)
         chain.run(last=False)
         rows, tape = chain.rows, chain.tape
     found = _Back(group, operands, wanted, rows).run(grad, tape)

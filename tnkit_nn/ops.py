@@ -34,7 +34,7 @@ class _Group(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(step: Group, held: kept.Held | None, *operands: Tensor) -> Tensor:
+    def forward(step: Group, held: kept.Held, *operands: Tensor) -> Tensor:
         if step.kept:
             return kept.forward(step, operands, held)
         if step.chain:
@@ -61,7 +61,7 @@ class _Group(torch.autograd.Function):
             found = iter(torch.autograd.grad(result, some, grad, create_graph=again))
             return None, None, *(next(found) if w else None for w in wanted)
         if step.kept:
-            return None, None, *kept.backward(step, operands, wanted, grad, ctx.held or kept.Held())
+            return None, None, *kept.backward(step, operands, wanted, grad, ctx.held)
         if step.chain:
             return None, None, *groups.backward(step, operands, wanted, grad)
         return None, None, *slices.backward(step, operands, wanted, grad, _run)
@@ -81,8 +81,9 @@ class _Group(torch.autograd.Function):
 def _group(step: Group, operands: list[Tensor]) -> Tensor:
     if torch.compiler.is_compiling() or torch.is_autocast_enabled(operands[0].device.type):
         return execute(step.whole, operands, TORCH)
-    held = kept.Held() if step.kept and torch.is_grad_enabled() and any(x.requires_grad for x in operands) else None
-    return _Group.apply(step, held, *operands)
+    if step.kept and not (torch.is_grad_enabled() and any(x.requires_grad for x in operands)):
+        return execute(step.whole, operands, TORCH)  # the allocator gives two buffers out again by itself
+    return _Group.apply(step, kept.Held(), *operands)
 
 
 def _own(x: Tensor) -> bool:
