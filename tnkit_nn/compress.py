@@ -7,16 +7,14 @@ thing begins, so that a compression killed at any moment goes on where it was an
 
 from __future__ import annotations
 
-import base64
 import copy
 import hashlib
 import json
 import os
 import time
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,116 +25,16 @@ from torch import Tensor, nn
 
 import tnkit as tk
 from tnkit_nn.baselines import families
+from tnkit_nn.compressed import Compressed, LayerReport, save_compressed
 from tnkit_nn.data import Split
-from tnkit_nn.files import fill_, read_tensors, replacing, write_tensors
+from tnkit_nn.files import replacing, write_tensors
 from tnkit_nn.fit import FitResult
 from tnkit_nn.recipe import Compression, Layers
 from tnkit_nn.stage1 import approximate
 from tnkit_nn.train import Epoch, Group, accuracy, train
-from tnkit_nn.weight import merge_, parametrize_
+from tnkit_nn.weight import parametrize_
 
-__all__ = [
-    "Compressed",
-    "LayerReport",
-    "compress_",
-    "dense",
-    "groups",
-    "load_compressed_",
-    "save_compressed",
-    "substitutes",
-]
-
-KEY = "tnkit.networks"
-
-
-@dataclass(frozen=True)
-class LayerReport:
-    """One compressed weight.
-
-    Attributes
-    ----------
-    layer, shape, family
-        Which, of what shape, as what.
-    dense_params, num_params
-        Numbers stored before and after.
-    error, chance
-        Relative error after stage 1, and what a random family of as many numbers reaches.
-    """
-
-    layer: str
-    shape: tuple[int, ...]
-    family: str
-    dense_params: int
-    num_params: int
-    error: float
-    chance: float
-
-    @property
-    def ratio(self) -> float:
-        """Dense numbers a stored one."""
-        return self.dense_params / self.num_params
-
-
-@dataclass(frozen=True)
-class Compressed:
-    """What :func:`compress_` did; accuracies are fractions of the test part.
-
-    Attributes
-    ----------
-    model
-        The model given, its weights networks now.
-    layers
-        A report a weight, in the order of compression.
-    accuracy_before, accuracy_stage1, accuracy_after
-        Of the dense model, with all weights approximated and nothing trained, at the end.
-    steps
-        For each step of the schedule: its layers, the accuracy right after its stage 1 and after its stage 2, its epochs.
-    params_before, params_after
-        Numbers in the whole model.
-    bytes_before, bytes_after
-        Size on disk of the model as safetensors.
-    seconds
-        Wall time, restarts' included.
-    """
-
-    model: nn.Module
-    layers: tuple[LayerReport, ...]
-    accuracy_before: float
-    accuracy_stage1: float
-    accuracy_after: float
-    steps: tuple[dict[str, Any], ...]
-    params_before: int
-    params_after: int
-    bytes_before: int
-    bytes_after: int
-    seconds: float
-
-    def report(self) -> dict[str, Any]:
-        """All figures, as JSON would hold them."""
-        plain = {k: v for k, v in self.__dict__.items() if k != "model"}
-        return {**plain, "layers": [{**asdict(r), "ratio": r.ratio} for r in self.layers], "steps": list(self.steps)}
-
-    def __str__(self) -> str:
-        from tabulate import tabulate
-
-        rows = [
-            [
-                r.layer,
-                "x".join(map(str, r.shape)),
-                r.family,
-                r.num_params,
-                f"{r.ratio:,.0f}x",
-                f"{r.error:.3f} ({r.chance:.3f})",
-            ]
-            for r in self.layers
-        ]
-        table = tabulate(rows, ["layer", "shape", "network", "numbers", "compression", "error (chance)"])
-        whole = f"whole model: {self.params_before:,} -> {self.params_after:,} numbers, {self.bytes_before:,} -> {self.bytes_after:,} bytes"
-        accuracies = (
-            f"test accuracy: dense {self.accuracy_before:.4f}, after stage 1 {self.accuracy_stage1:.4f}, "
-            f"after stage 2 {self.accuracy_after:.4f}"
-        )
-        return "\n".join([table, whole, accuracies])
+__all__ = ["compress_", "groups", "substitutes"]
 
 
 def compress_(
@@ -262,56 +160,6 @@ def groups(model: nn.Module, layers: Sequence[str], rest: str, rest_lr: float) -
     first = min(k for k, n in enumerate(names) if n in own or any(n == f"{la}.bias" for la in layers))
     others = {n: p for k, (n, p) in enumerate(named.items()) if n not in own and (rest == "all" or k >= first)}
     return [Group(own), *([Group(others, lr=rest_lr)] if others else [])]
-
-
-def dense(model: nn.Module) -> nn.Module:
-    """A copy with plain weights: a model of the original class again, equal to the compressed one."""
-    made = copy.deepcopy(model)
-    for module in list(made.modules()):
-        for name in list(getattr(module, "parametrizations", {})):
-            merge_(module, name)
-    return made
-
-
-def save_compressed(model: nn.Module, path: str | os.PathLike[str]) -> None:
-    """Write a compressed model to one safetensors file: its numbers, and its networks as packed JSON.
-
-    Raises
-    ------
-    ValueError
-        A network with a function of its own, which is no text.
-    """
-    networks = {f"{layer}.{name}": json.loads(tk.to_json(net)) for layer, name, net in _networks(model)}
-    text = json.dumps(networks, separators=(",", ":")).encode()  # many times the numbers' size, were it not packed
-    write_tensors(path, model.state_dict(), {KEY: base64.b85encode(zlib.compress(text, 9)).decode()})
-
-
-def load_compressed_(model: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
-    """Make a dense model of the same class the compressed one of a file, in place.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        No such file, or none of a compressed model, or of another one.
-    """
-    values, metadata = read_tensors(path)
-    if KEY not in metadata:
-        raise ValueError(f"{path}: no compressed model; it has no networks")
-    try:
-        networks = json.loads(zlib.decompress(base64.b85decode(metadata[KEY])))
-    except (ValueError, zlib.error):
-        raise ValueError(f"{path}: its networks are damaged") from None
-    for key, network in networks.items():
-        layer, _, name = key.rpartition(".")
-        parametrize_(model.get_submodule(layer), name, tk.from_json(json.dumps(network)), std=1.0)
-    fill_(model, values, f"{path}: not of this model")
-    return model
-
-
-def _networks(model: nn.Module) -> Iterator[tuple[str, str, tk.Network]]:
-    for layer, module in model.named_modules():
-        for name, made in getattr(module, "parametrizations", {}).items():
-            yield layer, name, made[0].network
 
 
 # -- the schedule ---------------------------------------------------------------------------------------------------

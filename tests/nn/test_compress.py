@@ -18,7 +18,8 @@ import tnkit as tk
 import tnkit_nn as tknn
 from tnkit_nn import compress as module
 from tnkit_nn.baselines import families
-from tnkit_nn.compress import compress_, dense, load_compressed_, substitutes
+from tnkit_nn.compress import compress_, substitutes
+from tnkit_nn.compressed import dense, load_compressed_
 from tnkit_nn.data import Split
 from tnkit_nn.recipe import Compression, Layers, Stage1
 from tnkit_nn.stage1 import approximate, way
