@@ -12,10 +12,12 @@ import hashlib
 import json
 import os
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from fnmatch import fnmatchcase
+from math import sqrt
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -35,6 +37,9 @@ from tnkit_nn.train import Epoch, Group, accuracy, train
 from tnkit_nn.weight import parametrize_
 
 __all__ = ["compress_", "groups", "substitutes"]
+
+#: Factor of the rates below which a fine-tuning that only does harm is given up.
+_LEAST_RATE = 1 / 8
 
 
 def compress_(
@@ -91,11 +96,11 @@ def compress_(
                 reports.append(_stage1(model, alone, layer, chosen[layer], recipe, files))
             fitted = files.once(f"step-{k}-fitted", lambda: {"accuracy": accuracy(model, data.test)})
             done = [r.layer for r in reports]
-            history = _stage2(model, done, recipe, epochs[k], k, data, files, progress)
+            history, factor = _stage2(model, done, recipe, epochs[k], k, data, files, progress)
             tuned = files.once(f"step-{k}-tuned", lambda: {"accuracy": accuracy(model, data.test)})
             steps.append({
                 "layers": list(layers), "epochs": epochs[k], "accuracy_stage1": fitted["accuracy"],
-                "accuracy_stage2": tuned["accuracy"], "history": [asdict(e) for e in history],
+                "accuracy_stage2": tuned["accuracy"], "rate_factor": factor, "history": [asdict(e) for e in history],
             })  # fmt: skip
         stage1 = files.once("stage1", lambda: {"accuracy": accuracy(alone, data.test)})
         save_compressed(model, files.path / "model.safetensors")
@@ -219,14 +224,35 @@ def _stage2(
     data: Split,
     files: _Folder,
     progress: bool,
-) -> tuple[Epoch, ...]:
+) -> tuple[tuple[Epoch, ...], float]:
+    """The epochs of a step's fine-tuning, and the factor of the rates it took.
+
+    A network that is trained too fast dies: its loss goes to that of guessing, finite all the time.  So a fine-tuning after which
+    the model classifies worse than before (by more than three standard errors) is undone, and done again at half the rates.
+    """
     if recipe.stage2 is None:
-        return ()
-    return train(
-        model, data, replace(recipe.stage2, epochs=epochs), seed=1000 * recipe.seed + k,
-        groups=groups(model, layers, recipe.rest, recipe.rest_lr), checkpoint=files.path / f"step-{k}.safetensors",
-        log=files.path / f"step-{k}.jsonl", progress=progress,
-    )  # fmt: skip
+        return (), 1.0
+    count = len(data.val[1])
+    begin = files.once(f"step-{k}-val", lambda: {"accuracy": accuracy(model, data.val)})["accuracy"]
+    before = {n: v.clone() for n, v in model.state_dict().items()}
+    factor = 1.0
+    while True:
+        stage2 = replace(recipe.stage2, epochs=epochs, lr=factor * recipe.stage2.lr)
+        name = f"step-{k}" if factor == 1 else f"step-{k}-rate-{factor}"
+        history = train(
+            model, data, stage2, seed=1000 * recipe.seed + k, groups=groups(model, layers, recipe.rest, factor * recipe.rest_lr),
+            checkpoint=files.path / f"{name}.safetensors", log=files.path / f"{name}.jsonl", progress=progress,
+        )  # fmt: skip
+        end = history[-1].val_accuracy
+        if end >= begin - 3 * sqrt(begin * (1 - begin) / count):
+            return history, factor
+        model.load_state_dict(before)
+        told = f"step {k} ({', '.join(layers)}): {begin:.3f} of the validation part right before stage 2, {end:.3f} after it"
+        if factor <= _LEAST_RATE:
+            warnings.warn(f"{told}; left as stage 1 made it", stacklevel=3)
+            return history, 0.0
+        factor /= 2
+        warnings.warn(f"{told}; undone, and again at {factor} of the rates", stacklevel=3)
 
 
 def _size(model: nn.Module, folder: Path) -> dict[str, int]:

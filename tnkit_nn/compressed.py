@@ -63,7 +63,8 @@ class Compressed:
     accuracy_before, accuracy_stage1, accuracy_after
         Of the dense model, with all weights approximated and nothing trained, at the end.
     steps
-        For each step of the schedule: its layers, the accuracy right after its stage 1 and after its stage 2, its epochs.
+        For each step of the schedule: its layers, its epochs, the accuracy right after its stage 1 and after its stage 2, and the
+        factor of the rates that stage 2 took (below 1 where it was undone and done again, 0 where it was given up).
     params_before, params_after
         Numbers in the whole model.
     bytes_before, bytes_after

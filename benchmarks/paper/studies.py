@@ -53,7 +53,7 @@ def orders(cell: Cell, args: argparse.Namespace, out: Path) -> dict[str, Any]:
     recipe = Compression(
         tuple(Layers(name, cell["family"], budget, depth=3) for name, budget in LAYERS.items()),
         order=cell["order"], stage1=Stage1(cell["stage1"], steps=500),
-        stage2=Recipe(epochs=args.epochs, lr=2e-2, batch=256), rest=cell["rest"], rest_lr=1e-3, seed=cell["seed"],
+        stage2=Recipe(epochs=args.epochs, lr=2e-2, batch=256, schedule="onecycle"), rest=cell["rest"], rest_lr=1e-3, seed=cell["seed"],
     )  # fmt: skip
     return compress_(model, recipe, split, out=out).report()
 
@@ -91,7 +91,7 @@ def vgg16_head(cell: Cell, args: argparse.Namespace, out: Path) -> dict[str, Any
     split = features(args, out.parent)
     torch.manual_seed(cell["seed"])
     head: nn.Module = zoo.load("vgg16", args.vgg16).classifier
-    recipe = Recipe(epochs=args.epochs, lr=2e-2, batch=256)
+    recipe = Recipe(epochs=args.epochs, lr=2e-2, batch=256, schedule="onecycle")
     what, numbers, names = cell["head"], 0, ("0", "2")
     if what in ("adtn 424", "mpo 424"):
         family = what.split()[0]

@@ -164,6 +164,33 @@ def test_stage_two_left_out():
     assert result.accuracy_after == result.accuracy_stage1 and all(step["history"] == [] for step in result.steps)
 
 
+@pytest.mark.parametrize("harmed", [1, 9])
+def test_fine_tuning_that_does_harm_is_undone(harmed, tmp_path, monkeypatch):
+    model, split = small()
+    rates = []
+
+    def harmful(model, data, recipe, **options):
+        rates.append(recipe.lr)
+        history = train(model, data, recipe, **options)
+        if len(rates) <= harmed:  # as a dead network does it: finite, and no better than guessing
+            for p in model.fc2.parameters():
+                p.data.zero_()
+            return (*history[:-1], replace(history[-1], val_accuracy=0.0))
+        return history
+
+    monkeypatch.setattr(module, "train", harmful)
+    with pytest.warns(
+        UserWarning, match=r"step 0 \(fc2\): 0.\d+ of the validation part right before stage 2, 0.000 after it"
+    ):
+        result = compress_(model, RECIPE, split, select="fc2", out=tmp_path)
+    (step,) = result.steps
+    if harmed == 1:
+        assert rates == [2e-2, 1e-2] and step["rate_factor"] == 0.5 and step["history"][-1]["val_accuracy"] > 0
+    else:
+        assert rates == [2e-2, 1e-2, 5e-3, 2.5e-3] and step["rate_factor"] == 0
+        assert step["accuracy_stage2"] == step["accuracy_stage1"] == result.accuracy_after
+
+
 # -- stage 1 ----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     "family", families(["adtn", "mpo", "tt", "tucker", "cp", "ring", "low_rank"]), ids=lambda f: f.label
