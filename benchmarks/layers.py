@@ -224,6 +224,8 @@ def main() -> None:
             rows.append(cells)
             records.append(record)
             print(cells, {w: spelled(t) for w, t in record["both"].items()}, flush=True)
+    if not records:
+        parser.error(f"argument --only: no case has {args.only!r} in its name")
     forward, both = (statistics.median(r["gains"][kind] for r in records) for kind in ("forward", "both"))
     rows.append(["median", "", "", f"{forward:.2f}x", "", "", f"{both:.2f}x"])
     headers = ["N, rank, batch", "forward", "best peer", "gain", "forward + backward", "best peer", "gain"]

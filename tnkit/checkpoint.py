@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tnkit.lower import Group, Program, Step, last_use, renumbered
+from tnkit.fuse import whole
+from tnkit.lower import Group, Step, last_use, renumbered
 from tnkit.memory import Layout, Memory, backward_peak, layouts, saved
 
 __all__ = ["checkpointed"]
@@ -79,21 +80,7 @@ def _grouped(steps: Sequence[Step], owner: Sequence[int], memory: Memory, output
         if owner[k] != k:
             continue
         members = [steps[j] for j in range(k + 1) if owner[j] == k]
-        new = _segment(members) if len(members) > 1 else last
+        new = whole(members, f"{len(members)} steps, again in backward", kept=False) if len(members) > 1 else last
         out.append(renumbered(new, tuple(slot[s] for s in new.operands), n + len(out)))
         slot[last.target] = out[-1].target
     return out, slot[output]
-
-
-def _segment(members: Sequence[Step]) -> Group:
-    """One group of steps that are not sliced, on the slots where they stand."""
-    inner = {step.target for step in members}
-    outside = tuple(dict.fromkeys(s for step in members for s in step.operands if s not in inner))
-    local = {s: k for k, s in enumerate([*outside, *(step.target for step in members)])}
-    last = members[-1]
-    steps = tuple(renumbered(step, tuple(local[s] for s in step.operands), local[step.target]) for step in members)
-    body = Program(steps, local[last.target], last_use(steps, local[last.target]))
-    return Group(
-        outside, last.target, f"{len(steps)} steps, again in backward", ((),) * len(outside), (), (), (), body, body,
-        flops=sum(s.flops for s in steps), read=sum(s.read + s.size for s in steps) - last.size, size=last.size,
-    )  # fmt: skip

@@ -2,23 +2,26 @@
 
 A step that contracts some axes of a large tensor leaves the others alone; steps that follow one another and all leave the
 same axes alone can be run for one slice of those axes at a time.  A brick wall's windows and activations are such runs: the
-weight is then read and written once a run, not once a step.
+weight is then read and written once a run, not once a step.  On tensors that are not so large a run is one slice, whose
+buffers are used again (:mod:`tnkit_nn.kept`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 
 from tnkit.lower import Apply, Contract, Group, Program, Reduce, Step, last_use, lower_pair, renumbered
 
-__all__ = ["Made", "fused"]
+__all__ = ["Made", "fused", "whole"]
 
 Inds = tuple[str, ...]
 
 #: Entries of a tensor worth slicing (below it, what a slice saves is lost to its overhead), and of a slice of it.
 LARGE, SLICE = 2**23, 2**18
+#: Entries from which steps that follow one another share buffers: below it, memory costs nothing.
+KEPT = 2**17
 #: Neighbouring entries in memory that a slice has at least: fewer waste the cache lines that they are on.
 _NEIGHBOURS = 64
 
@@ -34,8 +37,10 @@ class Made:
     rank: Mapping[str, float] = field(default_factory=dict)
 
 
-def fused(steps: Sequence[Step], made: Sequence[Made], inputs: int, output: int) -> tuple[list[Step], int]:
-    """The steps with runs on large tensors replaced by groups, renumbered."""
+def fused(
+    steps: Sequence[Step], made: Sequence[Made], inputs: int, output: int, kept: bool = True
+) -> tuple[list[Step], int]:
+    """The steps with runs on large tensors replaced by groups, renumbered; with ``kept``, those on smaller ones too."""
     out: list[tuple[Step, int]] = []  # a step, and the slot of its result before
     k = 0
     users: dict[int, int] = {}
@@ -43,15 +48,21 @@ def fused(steps: Sequence[Step], made: Sequence[Made], inputs: int, output: int)
         for s in step.operands:
             users[s] = users.get(s, 0) + 1
     while k < len(steps):
-        run, between = _run(steps, made, k, users, output, inputs)
+        run, between = _run(steps, made, k, users, output)
         # a step alone gains too: its result is written once into memory asked for as a whole
         sliced = _slices([made[r] for r in run]) if run else None
+        if sliced is None and kept:
+            run, between = _chain(steps, k, users, output)
+            sliced = () if run else None
         if sliced is None:
             out.append((steps[k], steps[k].target))
             k += 1
             continue
         out += [(steps[b], steps[b].target) for b in between]
-        out.append((_group([steps[r] for r in run], [made[r] for r in run], sliced), steps[run[-1]].target))
+        members = [steps[r] for r in run]
+        spelled = " ; ".join(step.equation for step in members)
+        group = _group(members, [made[r] for r in run], sliced) if sliced else whole(members, spelled, kept=True)
+        out.append((group, steps[run[-1]].target))
         k = run[-1] + 1
     slot = {s: s for s in range(inputs)}
     result: list[Step] = []
@@ -63,26 +74,62 @@ def fused(steps: Sequence[Step], made: Sequence[Made], inputs: int, output: int)
 
 
 def _run(
-    steps: Sequence[Step], made: Sequence[Made], first: int, users: Mapping[int, int], output: int, inputs: int
+    steps: Sequence[Step], made: Sequence[Made], first: int, users: Mapping[int, int], output: int
 ) -> tuple[list[int], list[int]]:
     """Positions of the steps that form a run from ``first`` on, and of those in between that do not depend on it."""
-    if not _large(steps[first]):
+    return _followed(steps, first, users, output, _large, lambda run: _slices([made[r] for r in run]) is not None)
+
+
+def _chain(steps: Sequence[Step], first: int, users: Mapping[int, int], output: int) -> tuple[list[int], list[int]]:
+    """The same for a run of one slice: from a product to a product."""
+    if not isinstance(steps[first], Contract) or steps[first].size >= LARGE:
+        return [], []
+    run, between = _followed(steps, first, users, output, _medium, lambda run: steps[run[-1]].size < LARGE)
+    while run and not isinstance(steps[run[-1]], Contract):
+        run.pop()
+    return (run, [b for b in between if b < run[-1]]) if len(run) > 1 else ([], [])
+
+
+def _followed(
+    steps: Sequence[Step], first: int, users: Mapping[int, int], output: int,
+    large: Callable[[Step], bool], allowed: Callable[[list[int]], bool],
+) -> tuple[list[int], list[int]]:  # fmt: skip
+    """A run of steps on ``large`` tensors, each acting on the one before, and what is in between."""
+    if not large(steps[first]):
         return [], []
     run, between, inner = [first], [], {steps[first].target}
     for k in range(first + 1, len(steps)):
         step, now = steps[k], steps[run[-1]].target
         if now not in step.operands:
-            if inner & set(step.operands) or _large(step):
+            if inner & set(step.operands) or large(step):
                 break
             between.append(k)
-            inner.discard(-1)
             continue
         alone = users[now] == 1 and now != output and step.operands.count(now) == 1
-        if not alone or not _large(step) or _slices([made[r] for r in (*run, k)]) is None:
+        if not alone or not large(step) or not allowed([*run, k]):
             break
         run.append(k)
         inner.add(step.target)
     return run, [b for b in between if b < run[-1]]
+
+
+def _medium(step: Step) -> bool:
+    return not isinstance(step, (Reduce, Group)) and step.size >= KEPT
+
+
+def whole(steps: Sequence[Step], equation: str, kept: bool) -> Group:
+    """One group of steps that are not sliced, on the slots where they stand."""
+    inner = {step.target for step in steps}
+    outside = tuple(dict.fromkeys(s for step in steps for s in step.operands if s not in inner))
+    local = {s: k for k, s in enumerate([*outside, *(step.target for step in steps)])}
+    last = steps[-1]
+    own = tuple(renumbered(step, tuple(local[s] for s in step.operands), local[step.target]) for step in steps)
+    body = Program(own, local[last.target], last_use(own, local[last.target]))
+    return Group(
+        outside, last.target, equation, ((),) * len(outside), (), (), (), body, body,
+        flops=sum(s.flops for s in steps), read=sum(s.read + s.size for s in steps) - last.size, size=last.size,
+        kept=kept,
+    )  # fmt: skip
 
 
 def _large(step: Step) -> bool:
@@ -128,11 +175,11 @@ def _group(steps: Sequence[Step], made: Sequence[Made], sliced: Inds) -> Group:
     local |= {step.target: len(outside) + k for k, step in enumerate(steps)}
     held = {local[key]: tuple(i for i in key[1] if i not in sliced) for key in outside}
     cut: list[Step] = []
-    whole: list[Step] = []
+    uncut: list[Step] = []
     for k, (step, m) in enumerate(zip(steps, made, strict=True)):
         keys = zip(step.operands, m.operands, strict=True)
         operands, target = tuple(local[s if s in inner else (s, t)] for s, t in keys), local[step.target]
-        whole.append(renumbered(step, operands, target))
+        uncut.append(renumbered(step, operands, target))
         ordered = k == len(steps) - 1 or isinstance(steps[k + 1], Apply)  # the axes of a function's arguments agree
         if isinstance(step, Contract):
             a, b = (held[s] for s in operands)
@@ -158,7 +205,7 @@ def _group(steps: Sequence[Step], made: Sequence[Made], sliced: Inds) -> Group:
         tuple(s for s, _ in outside), steps[-1].target, " ; ".join(step.equation for step in steps), axes, counts,
         tuple(sizes[i] for i in result), tuple(result.index(i) for i in sliced),
         Program(tuple(cut), local[steps[-1].target], last_use(cut, local[steps[-1].target])),
-        Program(tuple(whole), local[steps[-1].target], last_use(whole, local[steps[-1].target])),
+        Program(tuple(uncut), local[steps[-1].target], last_use(uncut, local[steps[-1].target])),
         flops=prod(counts) * sum(s.flops for s in cut), read=sum(prod(sizes[i] for i in t) for _, t in outside),
         size=steps[-1].size,
     )  # fmt: skip

@@ -17,6 +17,7 @@ from typing import Any
 import opt_einsum as oe
 
 from tnkit.activations import Activation
+from tnkit.views import LEAST_COLUMNS, WIDENED, WIDEST, View
 
 __all__ = [
     "Apply",
@@ -25,33 +26,16 @@ __all__ = [
     "Program",
     "Reduce",
     "Step",
-    "View",
-    "dense",
     "last_use",
     "lower_pair",
     "lower_single",
     "renumbered",
-    "reshaped",
-    "viewed",
 ]
 
 Inds = tuple[str, ...]
 
 #: Above this many axes, those of size 1 are dropped on the way (numpy and torch stop at 64, older numpy at 32).
 _MANY_AXES = 30
-
-#: A contracted group inside a tensor is read in place, as a batch of matrices, from this many columns up: below it the
-#: batched products of numpy and torch are slower than a copy (measured: 15 against 64 GFLOP/s at 8 and 16 columns).
-LEAST_COLUMNS = 16
-
-
-@dataclass(frozen=True)
-class View:
-    """How one tensor is brought into place: ``permute`` (or None), ``reshape`` (or None), then swap its last two axes."""
-
-    permute: tuple[int, ...] | None = None
-    reshape: tuple[int, ...] | None = None
-    swap: bool = False
 
 
 @dataclass(frozen=True)
@@ -134,7 +118,8 @@ class Group:
     """Several steps run together, slice by slice of some indices, or all at once where ``counts`` is empty.
 
     Between the first and the last, tensors exist in slices alone; a backward pass keeps the operands and runs every slice
-    again.  Slices of an index that is not in the result are summed.
+    again.  Slices of an index that is not in the result are summed.  A group that is ``kept`` is one slice of which backward
+    keeps every tensor: what it spares is memory asked for at every step.
 
     Attributes
     ----------
@@ -148,6 +133,8 @@ class Group:
         The steps for one slice.
     whole
         The same steps for all slices at once.
+    kept
+        Whether backward keeps the tensors between the steps.
     """
 
     operands: tuple[int, ...]
@@ -162,6 +149,7 @@ class Group:
     flops: int
     read: int
     size: int
+    kept: bool = False
 
     @property
     def summed(self) -> bool:
@@ -171,6 +159,8 @@ class Group:
     @property
     def again(self) -> int:
         """Operations that backward does again, those of groups inside included; no gradient wants a chain's last product."""
+        if self.kept:
+            return 0
         last, inside = self.body.steps[-1], (s.again for s in self.body.steps if isinstance(s, Group))
         spared = last.flops if self.chain and isinstance(last, Contract) else 0
         return self.flops + prod(self.counts) * (sum(inside) - spared)
@@ -245,47 +235,6 @@ def lower_single(
     return step, out
 
 
-def dense(shape: Sequence[int]) -> tuple[int, ...]:
-    """Strides, in entries, of a C-contiguous array."""
-    return tuple(prod(shape[k + 1 :]) for k in range(len(shape)))
-
-
-def reshaped(shape: Sequence[int], strides: Sequence[int], new: Sequence[int]) -> tuple[int, ...] | None:
-    """Strides of the reshaped array if it can be read in place; None if it has to be copied."""
-    axes = [(n, s) for n, s in zip(shape, strides, strict=True) if n > 1]
-    runs: list[tuple[int, int]] = []  # neighbouring axes that are one in memory: (entries, innermost stride)
-    for n, s in axes:
-        if runs and runs[-1][1] == n * s:
-            runs[-1] = (runs[-1][0] * n, s)
-        else:
-            runs.append((n, s))
-    out: list[int] = []
-    left, inner = 1, 1
-    for n in reversed(new):
-        if n > 1 and left == 1:
-            left, inner = runs.pop()
-        if left % n:
-            return None
-        out.append(inner)
-        left, inner = left // n, inner * n
-    return tuple(reversed(out))
-
-
-def viewed(view: View, shape: Sequence[int], strides: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...], bool]:
-    """Shape and strides of what ``view`` gives, and whether it copies."""
-    shape, strides, copied = tuple(shape), tuple(strides), False
-    if view.permute is not None:
-        shape, strides = tuple(shape[k] for k in view.permute), tuple(strides[k] for k in view.permute)
-    if view.reshape is not None:
-        known = prod(n for n in view.reshape if n != -1)
-        new = tuple(prod(shape) // known if n == -1 else n for n in view.reshape)
-        inplace = reshaped(shape, strides, new)
-        shape, strides, copied = new, inplace or dense(new), inplace is None
-    if view.swap:
-        shape, strides = (*shape[:-2], shape[-1], shape[-2]), (*strides[:-2], strides[-1], strides[-2])
-    return shape, strides, copied
-
-
 def _extent(inds: Sequence[str], sizes: Mapping[str, int], dynamic: str | None) -> int:
     return -1 if dynamic in inds else prod(sizes[i] for i in inds)
 
@@ -337,7 +286,9 @@ def _spread(
     """One small matrix times a batch of matrices inside the large tensor, which is neither permuted nor copied."""
     at = large.index(k[0])
     f, g = large[:at], large[at + len(k) :]
-    n = tuple(sorted((i for i in small if i not in k), key=lambda i: rank.get(i, 0.0)))
+    n = tuple(
+        sorted((i for i in small if i not in k), key=lambda i: rank.get(i, 0.0) if order is None else order.index(i))
+    )
     natural = (*f, *n, *g)
     out = natural if order is None else order
     shape = tuple(-1 if i == dynamic else sizes[i] for i in natural)
@@ -350,6 +301,48 @@ def _spread(
         size=prod(sizes[i] for i in out), spread=True,
     )  # fmt: skip
     return step, out
+
+
+def _widened(
+    large: Inds, small: Inds, kept: set[str], sizes: Mapping[str, int], slots: tuple[int, int], target: int,
+    order: Inds | None, rank: Mapping[str, float],
+) -> tuple[Contract, Inds] | None:  # fmt: skip
+    """One product with the small matrix spread over neighbours, up to one end of the large tensor.
+
+    So axes at one end are brought to the other without a copy, if ``order`` wants that, or a few columns stay where they are.
+    """
+    k = tuple(i for i in large if i in small)
+    at = large.index(k[0]) if k else 0
+    after, new = large[at + len(k) :], [i for i in small if i not in k]
+    if not k or kept.intersection(k) or not new or large[at : at + len(k)] != k:
+        return None
+    n = tuple(sorted(new, key=lambda i: rank.get(i, 0.0) if order is None else order.index(i)))
+    natural = (*large[:at], *n, *after)
+    p: Inds
+    q: Inds
+    rest: Inds
+    turns = [j for j in range(1, len(natural)) if (*natural[j:], *natural[:j]) == order and not at < j < at + len(n)]
+    if order in (None, natural) and after and at and prod(sizes[i] for i in after) < LEAST_COLUMNS:
+        way, p, q, rest, order = "stays", (), after, large[:at], natural
+    elif turns and turns[0] > at:
+        way, p, q, rest = "to the end", large[:at], natural[at + len(n) : turns[0]], natural[turns[0] :]
+    elif turns:
+        way, p, q, rest = "to the front", natural[turns[0] : at], after, natural[: turns[0]]
+    else:
+        return None
+    beside = (prod(sizes[i] for i in p), prod(sizes[i] for i in q))
+    rows, cols, m = (prod(sizes[i] for i in t) for t in (n, k, rest))
+    if prod(beside) * max(rows, cols) > WIDEST or prod(beside) * cols * m < WIDENED or order is None:
+        return None
+    ahead, wide = way == "to the front", prod(beside) * cols  # the small matrix comes first
+    one = replace(_view(small, (), *((n, k) if ahead else (k, n)), sizes, None), beside=beside)
+    other = View(None, (wide, m) if way == "to the end" else (m, wide), way != "stays")
+    step = Contract(
+        slots if ahead else slots[::-1], target, _equation([small, large] if ahead else [large, small], order),
+        (one, other) if ahead else (other, one), False, View(reshape=tuple(sizes[i] for i in order)),
+        flops=2 * prod(beside) * rows * wide * m, read=rows * cols + wide * m, size=prod(beside) * rows * m,
+    )  # fmt: skip
+    return step, order
 
 
 def lower_pair(
@@ -365,6 +358,9 @@ def lower_pair(
     (small, s), (large, b) = sorted(
         zip((left, right), operands, strict=True), key=lambda t: prod(sizes[i] for i in t[0])
     )
+    wide = _widened(large, small, kept, sizes, (s, b), target, order, rank) if dynamic is None else None
+    if wide is not None:
+        return wide
     inside = _middle(large, small, kept, sizes, dynamic)
     if inside and len({*small, *large}) <= _MANY_AXES:
         return _spread(large, small, inside, sizes, (s, b), target, dynamic, order, rank)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-from tnkit.lower import Apply, Contract, Group, Reduce, Step, View, dense, viewed
+from tnkit.lower import Apply, Contract, Group, Reduce, Step
+from tnkit.views import View, dense, viewed
 
 __all__ = ["Layout", "Memory", "backward_peak", "forward_peak", "layouts", "passes", "saved"]
 
@@ -33,6 +34,8 @@ class Memory:
         For each slot, the slot whose memory it reads (itself, mostly).
     inside, inside_backward
         What the slice that a group is at takes beside operands and result, forward and in backward; 0 for other steps.
+    held
+        What a group keeps for backward beside its operands.
     """
 
     inputs: int
@@ -42,15 +45,16 @@ class Memory:
     base: Ints
     inside: Ints
     inside_backward: Ints
+    held: Ints
 
 
 def layouts(inputs: Sequence[Layout], steps: Sequence[Step]) -> Memory:
     """Follow shapes and strides through the steps."""
     layout = list(inputs)
     base, copied = list(range(len(layout))), []
-    inside: list[tuple[int, int]] = []
+    inside: list[tuple[int, int, int]] = []
     for step in steps:
-        copies, owner, within = (0,) * len(step.operands), step.target, (0, 0)
+        copies, owner, within = (0,) * len(step.operands), step.target, (0, 0, 0)
         if isinstance(step, Contract):
             a, b = (viewed(v, *layout[s]) for s, v in zip(step.operands, step.views, strict=True))
             copies = tuple(prod(x[0]) if x[2] or not (step.multiply or _blas(*x[:2])) else 0 for x in (a, b))
@@ -72,8 +76,8 @@ def layouts(inputs: Sequence[Layout], steps: Sequence[Step]) -> Memory:
         base.append(owner)
         inside.append(within)
     sizes = (*(prod(shape) for shape, _ in inputs), *(step.size for step in steps))
-    forward, backward = zip(*inside, strict=True) if inside else ((), ())
-    return Memory(len(inputs), tuple(layout), sizes, tuple(copied), tuple(base), forward, backward)
+    forward, backward, held = zip(*inside, strict=True) if inside else ((), (), ())
+    return Memory(len(inputs), tuple(layout), sizes, tuple(copied), tuple(base), forward, backward, held)
 
 
 def _slice(step: Group, layout: Sequence[Layout]) -> Memory:
@@ -86,13 +90,19 @@ def _slice(step: Group, layout: Sequence[Layout]) -> Memory:
     return layouts(held, step.body.steps)
 
 
-def _inside(step: Group, memory: Memory) -> tuple[int, int]:
-    """Entries that one slice of a group takes at most beside the operands and the result, forward and in backward."""
+def _inside(step: Group, memory: Memory) -> tuple[int, int, int]:
+    """Entries that one slice of a group takes at most beside the operands and the result, forward and in backward; and
+    what it leaves to backward.
+    """
     given, result = sum(memory.sizes[: memory.inputs]), memory.sizes[step.body.output]
     forward = forward_peak(memory, step.body.steps, step.body.last_use) - given
+    if step.kept:  # gradients are written over what is held, all but the first
+        held = sum(saved(memory, step.body.steps)[0])
+        largest = max(s.size for s in step.body.steps)
+        return forward - result, largest, held
     backward = backward_peak(memory, step.body.steps, step.body.output, step.body.last_use) - given
     # where nothing is sliced, a slice's result and gradients are those of the step itself
-    return (forward, backward) if step.counts else (forward - result, backward - result - given)
+    return (forward, backward, 0) if step.counts else (forward - result, backward - result - given, 0)
 
 
 def forward_peak(memory: Memory, steps: Sequence[Step], last_use: Sequence[Ints]) -> int:
@@ -143,6 +153,7 @@ def saved(memory: Memory, steps: Sequence[Step]) -> tuple[list[int], dict[int, i
             slots = [s for s, copied in zip(step.operands, memory.copied[k], strict=True) if not copied]
         elif isinstance(step, Group):
             slots = list(step.operands)
+            begun[k] += memory.held[k]
         elif isinstance(step, Apply) and not passes(step):
             slots = [*step.operands, step.target]
         for base in {memory.base[s] for s in slots}:

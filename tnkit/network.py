@@ -140,11 +140,11 @@ class Network:
     @cached_property
     def edges(self) -> dict[str, tuple[str, ...]]:
         """Index -> names of the nodes that carry it, at this level (a node with a trace occurs twice)."""
-        edges: dict[str, tuple[str, ...]] = {i: () for i in self.sizes}
+        edges: dict[str, list[str]] = {i: [] for i in self.sizes}
         for node in self.nodes:
             for i in node.inds:
-                edges[i] += (node.name,)
-        return edges
+                edges[i].append(node.name)
+        return {i: tuple(names) for i, names in edges.items()}
 
     @property
     def multilinear(self) -> bool:

@@ -88,6 +88,11 @@ class Ops:
             raise TypeError(f"Ops {self.name!r} cannot be sent to another process: it has no home, as 'module:NAME'")
         return _at_home, (self.home,)
 
+    def beside(self, x: Any, p: int, q: int) -> Any:
+        """``1_p (x) x (x) 1_q`` of a matrix."""
+        x = x if p == 1 else self.xp.kron(self.like(np.eye(p), x), x)
+        return x if q == 1 else self.xp.kron(x, self.like(np.eye(q), x))
+
 
 def _at_home(home: str) -> Ops:
     module, name = home.split(":")

@@ -16,13 +16,14 @@ from tabulate import tabulate
 
 from tnkit.checkpoint import checkpointed
 from tnkit.fuse import fused
-from tnkit.lower import Apply, Group, Program, Reduce, Step, dense, last_use
+from tnkit.lower import Apply, Group, Program, Reduce, Step, last_use
 from tnkit.memory import Memory, backward_peak, forward_peak, layouts
 from tnkit.network import Network
 from tnkit.ordering import Optimizer, Path
 from tnkit.rates import DEFAULT, Rates, rates, spelled
 from tnkit.region import Builder
 from tnkit.slicing import candidates, choose, sliced_step
+from tnkit.views import dense
 
 __all__ = ["Plan", "plan"]
 
@@ -196,7 +197,7 @@ def _every(steps: Sequence[Step]) -> Iterator[Step]:
 
 def _kind(step: Step) -> str:
     if isinstance(step, Group):
-        return f"{prod(step.counts)} slices" if step.counts else "checkpoint"
+        return f"{prod(step.counts)} slices" if step.counts else "chain" if step.kept else "checkpoint"
     if isinstance(step, Apply):
         return step.fn if isinstance(step.fn, str) else getattr(step.fn, "__name__", "fn")
     return "reduce" if isinstance(step, Reduce) else "multiply" if step.multiply else "matmul"
@@ -226,7 +227,7 @@ def _plan(
     output = builder.contract(net, net.output)
     steps = builder.steps
     if dynamic is None:
-        steps, output = fused(steps, builder.made, len(builder.inputs), output)
+        steps, output = fused(steps, builder.made, len(builder.inputs), output, checkpoint is False)
     made = Plan(
         net, builder.inputs, tuple(steps), output, tuple(builder.paths), itemsize, dynamic, last_use(steps, output), speed
     )  # fmt: skip

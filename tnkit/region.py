@@ -6,16 +6,18 @@ from collections.abc import Iterable, Sequence
 from math import prod
 
 from tnkit.fuse import Made
-from tnkit.lower import Apply, Step, dense, lower_pair, lower_single
+from tnkit.lower import Apply, Step, lower_pair, lower_single
 from tnkit.memory import layouts
 from tnkit.network import Elementwise, Network, Node
 from tnkit.ordering import Optimizer, Path, find_path
 from tnkit.rates import Rates
 from tnkit.sweep import intervals, places, windows
+from tnkit.views import dense
 
 __all__ = ["Builder"]
 
 Inds = tuple[str, ...]
+Orders = dict[int, Inds]
 
 #: From so many entries on, a result is worth looking at more orders than the optimizer's own.
 _WORTH_ORDERS = 2**10
@@ -59,46 +61,63 @@ class Builder:
         count = _counts([inds for _, inds in terms], net.output)
         terms = [self.single(slot, inds, count, net) for slot, inds in terms]
         rank = places([inds for _, inds in terms], order, net.sizes)
-        path = self.find(terms, net, order, rank)
+        path, orders = self.find(terms, net, order, rank)
         self.paths.append(tuple(path) or ((0,),))
-        slot, inds = self.follow(path, terms, net, order, rank)
+        slot, inds = self.follow(path, terms, net, order, rank, orders)
         if inds != order:  # one node alone
             step, _ = lower_single(inds, order, net.sizes, slot, self.next_slot)
             slot = self.add(step, Made(net.sizes, (inds,), order))
         return slot
 
-    def find(self, terms: list[tuple[int, Inds]], net: Network, order: Inds, rank: dict[str, float]) -> Path:
-        """The optimizer's path; with ``auto``, the cheapest of it and of those that follow the axes of the result."""
+    def find(
+        self, terms: list[tuple[int, Inds]], net: Network, order: Inds, rank: dict[str, float]
+    ) -> tuple[Path, Orders]:
+        """The optimizer's path; with ``auto``, the cheapest of it and of those that follow the axes of the result.
+
+        With it, the order of the axes of those results where it is not that of their places.
+        """
         if self.given is not None:
             path = list(next(self.given))
-            return path if len(terms) > 1 else []
+            return (path if len(terms) > 1 else []), {}
         inds = [t for _, t in terms]
         if self.optimizer != "auto" or len(terms) < 3 or _largest(inds, order, net) < _WORTH_ORDERS:
-            return find_path(inds, net.output, net.sizes, self.optimizer)
+            return find_path(inds, net.output, net.sizes, self.optimizer), {}
         sweep = windows(inds, order, net.sizes, self.leftwards)
         # a long search pays where nothing is known of the network's shape
         path = find_path(inds, net.output, net.sizes, "auto" if sweep is None else "greedy")
-        other = intervals(inds, order, net.sizes) if sweep is None else sweep
-        others = [] if other is None else [other]
-        best = min([path, *others], key=lambda p: self.cost(p, terms, net, order, rank))
+        other = intervals(inds, order, net.sizes) if sweep is None else None
+        others: list[tuple[Path, Orders]] = [(p, {}) for p in (path, other) if p is not None]
+        best = min([*others, *([] if sweep is None else [sweep])], key=lambda p: self.cost(p, terms, net, order, rank))
         if best is sweep:
             self.leftwards = not self.leftwards
         return best
 
     def cost(
-        self, path: Path, terms: list[tuple[int, Inds]], net: Network, order: Inds, rank: dict[str, float]
+        self,
+        found: tuple[Path, Orders],
+        terms: list[tuple[int, Inds]],
+        net: Network,
+        order: Inds,
+        rank: dict[str, float],
     ) -> float:
         """Seconds of a path as lowered: its copies count, and what they and the steps move."""
         trial = Builder.__new__(Builder)
         trial.inputs, trial.steps, trial.made, trial.dynamic = tuple(map(str, range(len(terms)))), [], [], None
-        trial.follow(path, [(k, t) for k, (_, t) in enumerate(terms)], net, order, rank)
+        path, orders = found
+        trial.follow(path, [(k, t) for k, (_, t) in enumerate(terms)], net, order, rank, orders)
         shapes = [tuple(net.sizes[i] for i in t) for _, t in terms]
         copied = layouts([(shape, dense(shape)) for shape in shapes], trial.steps).copied
         moved = sum(s.read + s.size for s in trial.steps) + 2 * sum(map(sum, copied))
         return self.rates.seconds(sum(s.flops for s in trial.steps), self.itemsize * moved)
 
     def follow(
-        self, path: Path, terms: list[tuple[int, Inds]], net: Network, order: Inds, rank: dict[str, float]
+        self,
+        path: Path,
+        terms: list[tuple[int, Inds]],
+        net: Network,
+        order: Inds,
+        rank: dict[str, float],
+        orders: Orders,
     ) -> tuple[int, Inds]:
         """The pairwise steps of a path; the slot and axes of what is left."""
         live = list(terms)
@@ -109,7 +128,7 @@ class Builder:
             for i in (*ia, *ib):
                 count[i] -= 1
             keep = frozenset(i for i in (*ia, *ib) if count[i])
-            last = order if position == len(path) - 1 else None
+            last = order if position == len(path) - 1 else orders.get(position)
             step, inds = lower_pair(ia, ib, sorted(keep), net.sizes, (sa, sb), self.next_slot, self.dynamic, last, rank)
             for i in inds:
                 count[i] += 1

@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tnkit.activations import ACTIVATIONS
-from tnkit.lower import Apply, Contract, Group, Program, Reduce, Step, View
+from tnkit.lower import Apply, Contract, Group, Program, Reduce, Step
 from tnkit.ops import Ops
+from tnkit.views import View
 
 __all__ = ["execute", "prepare", "source"]
 
@@ -75,6 +76,8 @@ class _Writer:
             x = self.permuted(x, view.permute)
         if view.reshape is not None:
             x = f"{x}.reshape({_ints(view.reshape) or '()'})"
+        if view.beside != (1, 1):
+            x = f"{self.thing('beside', self.ops.beside)}({x}, {_ints(view.beside)})"
         if not view.swap:
             return x
         if "swap" in self.ops.methods:

@@ -10,13 +10,14 @@ wall, the staircase of windows over five sites.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from math import prod
 
 import numpy as np
 
 from tnkit.refine import linear
+from tnkit.views import LEAST_COLUMNS, WIDENED, WIDEST
 
 __all__ = ["intervals", "places", "windows"]
 
@@ -45,17 +46,19 @@ def state(terms: Sequence[Inds], sizes: Mapping[str, int]) -> int | None:
     return k if len(terms) > 1 and entries[k] >= _STATE and entries[k] >= _TIMES * others else None
 
 
-def places(terms: Sequence[Inds], output: Inds, sizes: Mapping[str, int]) -> dict[str, float]:
+def places(terms: Sequence[Inds], output: Inds, sizes: Mapping[str, int], turned: int = 0) -> dict[str, float]:
     """Index -> where it belongs, 0 to 1: axes of the result and of a state are pinned, the others lie between their nodes.
 
     The nodes' places are the harmonic ones: each is the mean of its neighbours' and of the pinned axes that it carries.
+    The last ``turned`` axes of result and state lie before the first, below 0.
     """
     big = state(terms, sizes)
     if len(terms) > _MANY_NODES:
         return {}
     pinned: dict[str, float] = {}
     for axes in (terms[big] if big is not None else (), output):
-        pinned |= {i: (k + 0.5) / len(axes) for k, i in enumerate(axes)}
+        here = [k - len(axes) if k >= len(axes) - turned else k for k in range(len(axes))]
+        pinned |= {i: (k + 0.5) / len(axes) for k, i in zip(here, axes, strict=True)}
     nodes = [k for k in range(len(terms)) if k != big]
     row = {k: r for r, k in enumerate(nodes)}
     matrix, right = np.eye(len(nodes)) * 1e-9, np.full(len(nodes), 0.5e-9)  # what hangs on no pin stands in the middle
@@ -131,6 +134,8 @@ class _Window:
     gates: tuple[int, ...]
     axes: Inds  # of the state afterwards
     time: float
+    turn: bool = False  # whether the order of the axes must be asked for
+    alone: bool = False
 
 
 @dataclass
@@ -141,6 +146,7 @@ class _Sweep:
     sizes: Mapping[str, int]
     rank: Mapping[str, float]
     leftwards: bool
+    ring: Sequence[Mapping[str, float]] = ()  # the places with the last k axes before the first
 
     def __post_init__(self) -> None:
         self.known: dict[frozenset[int], tuple[float, tuple[_Window, ...]] | None] = {}
@@ -151,14 +157,15 @@ class _Sweep:
             return 0.0, ()
         if left not in self.known:
             found: tuple[float, tuple[_Window, ...]] | None = None
-            for window in self.options(left, axes):
-                rest = self.best(left - set(window.gates), window.axes)
-                if rest is not None and (found is None or window.time + rest[0] < found[0]):
-                    found = window.time + rest[0], (window, *rest[1])
+            for few in self.options(left, axes):
+                rest = self.best(left.difference(*(w.gates for w in few)), few[-1].axes)
+                time = sum(w.time for w in few)
+                if rest is not None and (found is None or time + rest[0] < found[0]):
+                    found = time + rest[0], (*few, *rest[1])
             self.known[left] = found
         return self.known[left]
 
-    def options(self, left: frozenset[int], axes: Inds) -> list[_Window]:
+    def options(self, left: frozenset[int], axes: Inds) -> list[tuple[_Window, ...]]:
         """Windows that begin at the foremost axis where one can, or behind it up to the first of a single gate."""
         ends = range(len(axes))
         found: dict[tuple[int, ...], _Window] = {}
@@ -171,8 +178,65 @@ class _Sweep:
                 if window is not None:
                     found.setdefault(window.gates, window)
             if any(len(gates) == 1 for gates in found):
-                return list(found.values())
-        return list(found.values()) or [w for g in sorted(left) if (w := self.alone(g, axes))][:1]
+                break
+        windows = list(found.values()) or [w for g in sorted(left) if (w := self.alone(g, axes))][:1]
+        turns = self.turns(left, axes) if self.ring and len(left) == len(self.gates) else []
+        return [*((w,) for w in windows), *turns]
+
+    def turns(self, left: frozenset[int], axes: Inds) -> list[tuple[_Window, ...]]:
+        """Three windows that apply what joins the last axes to the first: the last go to the front and then back."""
+        found = []
+        for c in range(1, len(axes)):
+            if _size(axes[-c:], self.sizes) > _LARGEST_WINDOW:
+                break
+            self.rank = self.ring[c]
+            away = self.window(left, axes, len(axes) - c, len(axes), axes[-1])
+            single = [] if away is None else [self.only(g, axes, len(axes) - c) for g in away.gates]
+            for one in (away, *single):
+                if one is not None:
+                    found += self.closed(left.difference(one.gates), self.turned(one, axes[-c:], -1))
+        self.rank = self.ring[0]
+        return found
+
+    def only(self, g: int, axes: Inds, first: int) -> _Window | None:
+        """One gate alone on the last axes."""
+        return self.window(frozenset((g,)), axes, first, len(axes), axes[-1])
+
+    def turned(self, window: _Window, block: Inds, way: int) -> _Window:
+        """The window with its block of the axes, all that it leaves alone too, brought to the other end."""
+        new = [i for i in window.axes if i in block or self.gates_of(window, i)]
+        rest = tuple(i for i in window.axes if i not in new)
+        n, k = _size(new, self.sizes), _size(block, self.sizes)
+        time = self.time(k, n, _size(rest, self.sizes), window.axes)
+        return _Window(window.gates, (*new, *rest) if way < 0 else (*rest, *new), time, True)
+
+    def gates_of(self, window: _Window, index: str) -> bool:
+        return any(index in self.gates[g] for g in window.gates)
+
+    def closed(self, left: frozenset[int], away: _Window) -> list[tuple[_Window, ...]]:
+        """A window across the joint, and one that brings the axes back, after ``away``."""
+        found: list[tuple[_Window, ...]] = []
+        axes, rank = away.axes, self.rank
+        joint = sum(rank[i] < 0 for i in axes)
+        for b in range(joint + 1, len(axes)):
+            if _size(axes[joint - 1 : b], self.sizes) > _LARGEST_WINDOW:
+                break
+            across = self.window(left, axes, joint - 1, b, axes[joint - 1])
+            if across is None:
+                continue
+            now, rest = across.axes, left.difference(across.gates)
+            c = next((k for k, i in enumerate(now) if rank[i] >= 0), 0)
+            if any(rank[i] < 0 for i in now[c:]):
+                continue
+            whole = self.window(rest, now, 0, c, now[0]) if c else None
+            for g in () if whole is None else (whole.gates, *((g,) for g in whole.gates)):
+                self.rank = self.ring[0]
+                back = self.window(frozenset(g), now, 0, c, now[0])
+                self.rank = rank
+                if back is not None and set(back.gates) == set(g):
+                    last = self.turned(back, now[:c], 1)
+                    found.append((away, replace(across, turn=True), last))
+        return found
 
     def window(self, left: frozenset[int], axes: Inds, a: int, b: int, needed: str) -> _Window | None:
         """All gates that act within the axes ``a`` to ``b``, one after another, if they use ``needed`` and a run of axes."""
@@ -203,27 +267,34 @@ class _Sweep:
         if not shared or not self.fits(set(shared), set(new)):
             return None
         rest = tuple(i for i in axes if i not in shared)
-        return _Window((g,), tuple(sorted((*rest, *new), key=lambda i: self.rank.get(i, 0.0))), 8.0)
+        return _Window((g,), tuple(sorted((*rest, *new), key=lambda i: self.rank.get(i, 0.0))), 8.0, alone=True)
 
     def fits(self, shared: set[str], new: set[str]) -> bool:
         return bool(shared) and _size(tuple(new), self.sizes) <= _size(tuple(shared), self.sizes)
 
     def time(self, k: int, n: int, columns: int, axes: Inds) -> float:
         """Nanoseconds an entry, forward and backward on average, fitted to what products of these shapes took."""
+        large = _size(axes, self.sizes) >= WIDENED
+        if large and columns < LEAST_COLUMNS and k * columns <= WIDEST:  # a matrix over all of them
+            k, n, columns = k * columns, n * columns, 1
         rows = 1.0 if k < 16 else 0.0
         return (
             n / 42  # the multiplications, at full speed
             + 0.55  # reading and writing the state
-            + (rows if columns == 1 else 4.0 if columns < 16 else 50 / (k * columns))  # short products; below 16 a copy
+            + (
+                rows if columns == 1 else 4.0 if columns < LEAST_COLUMNS else 50 / (k * columns)
+            )  # short products, or a copy
             + 10_000 / _size(axes, self.sizes)  # the call
         )
 
 
-def windows(terms: Sequence[Inds], output: Inds, sizes: Mapping[str, int], leftwards: bool = False) -> Path | None:
+def windows(
+    terms: Sequence[Inds], output: Inds, sizes: Mapping[str, int], leftwards: bool = False
+) -> tuple[Path, dict[int, Inds]] | None:
     """Path that applies small tensors to a state window by window, from the first axis to the last or back.
 
-    None where there is no state, where an index is on more than two tensors, or where the gates cannot be applied without
-    the state growing.
+    With it, the order of the axes after those steps where it is not that of their places.  None where there is no state, where
+    an index is on more than two tensors, or where the gates cannot be applied without the state growing.
     """
     big = state(terms, sizes)
     count: dict[str, int] = {}
@@ -234,9 +305,11 @@ def windows(terms: Sequence[Inds], output: Inds, sizes: Mapping[str, int], leftw
         return None
     gates = {k: t for k, t in enumerate(terms) if k != big}
     rank = places(terms, output, sizes)
-    both = [_Sweep(gates, sizes, rank, way).best(frozenset(gates), terms[big]) for way in (leftwards, not leftwards)]
-    # short products at one end may cost more than what steps that are sliced together save
-    found = min((w for w in both if w is not None), key=lambda w: w[0] + (_TURN if w is both[1] else 0.0), default=None)
+    ring: list[dict[str, float]] = []
+    found = _best_way(_Sweep(gates, sizes, rank, leftwards), terms[big])
+    if found is not None and any(w.alone for w in found[1]) and _size(terms[big], sizes) >= WIDENED:
+        ring = [rank, *(places(terms, output, sizes, c) for c in range(1, len(terms[big])))]
+        found = _best_way(_Sweep(gates, sizes, rank, leftwards, ring), terms[big])
     if found is None:
         return None
     steps: list[tuple[int, int]] = []
@@ -246,9 +319,22 @@ def windows(terms: Sequence[Inds], output: Inds, sizes: Mapping[str, int], leftw
         steps.append((a, b))
         return len(terms) + len(steps) - 1
 
+    orders: dict[int, Inds] = {}
     for window in found[1]:
         now = merge(reduce(merge, _nearest(window.gates, gates, sizes)), now)
-    return linear(steps, len(terms))
+        if window.turn:
+            orders[len(steps) - 1] = window.axes
+    return linear(steps, len(terms)), orders
+
+
+def _best_way(sweep: _Sweep, axes: Inds) -> tuple[float, tuple[_Window, ...]] | None:
+    """The cheaper direction."""
+    both = [
+        replace(sweep, leftwards=way).best(frozenset(sweep.gates), axes)
+        for way in (sweep.leftwards, not sweep.leftwards)
+    ]
+    # short products at one end may cost more than what steps that are sliced together save
+    return min((w for w in both if w is not None), key=lambda w: w[0] + (_TURN if w is both[1] else 0.0), default=None)
 
 
 def _nearest(chosen: tuple[int, ...], gates: Mapping[int, Inds], sizes: Mapping[str, int]) -> list[int]:

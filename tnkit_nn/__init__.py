@@ -3,7 +3,8 @@
 from tnkit_nn import data as data
 from tnkit_nn import zoo as zoo
 from tnkit_nn.compare import Task, compare
-from tnkit_nn.compress import Compressed, compress_, dense, load_compressed_, save_compressed
+from tnkit_nn.compress import compress_
+from tnkit_nn.compressed import Compressed, dense, load_compressed_, save_compressed
 from tnkit_nn.fit import FitResult, fit
 from tnkit_nn.layers import TNEmbedding, TNLinear
 from tnkit_nn.module import TNModule

@@ -213,7 +213,8 @@ def _train(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 def _compress(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     from tnkit_nn import data, zoo
     from tnkit_nn.compare import versions
-    from tnkit_nn.compress import compress_, dense
+    from tnkit_nn.compress import compress_
+    from tnkit_nn.compressed import dense
     from tnkit_nn.recipe import ORDERS
 
     _check_names(args, parser)

@@ -7,17 +7,17 @@ thing begins, so that a compression killed at any moment goes on where it was an
 
 from __future__ import annotations
 
-import base64
 import copy
 import hashlib
 import json
 import os
 import time
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from fnmatch import fnmatchcase
+from math import sqrt
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -27,116 +27,19 @@ from torch import Tensor, nn
 
 import tnkit as tk
 from tnkit_nn.baselines import families
+from tnkit_nn.compressed import Compressed, LayerReport, save_compressed
 from tnkit_nn.data import Split
-from tnkit_nn.files import fill_, read_tensors, replacing, write_tensors
+from tnkit_nn.files import replacing, write_tensors
 from tnkit_nn.fit import FitResult
 from tnkit_nn.recipe import Compression, Layers
 from tnkit_nn.stage1 import approximate
 from tnkit_nn.train import Epoch, Group, accuracy, train
-from tnkit_nn.weight import merge_, parametrize_
+from tnkit_nn.weight import parametrize_
 
-__all__ = [
-    "Compressed",
-    "LayerReport",
-    "compress_",
-    "dense",
-    "groups",
-    "load_compressed_",
-    "save_compressed",
-    "substitutes",
-]
+__all__ = ["compress_", "groups", "substitutes"]
 
-KEY = "tnkit.networks"
-
-
-@dataclass(frozen=True)
-class LayerReport:
-    """One compressed weight.
-
-    Attributes
-    ----------
-    layer, shape, family
-        Which, of what shape, as what.
-    dense_params, num_params
-        Numbers stored before and after.
-    error, chance
-        Relative error after stage 1, and what a random family of as many numbers reaches.
-    """
-
-    layer: str
-    shape: tuple[int, ...]
-    family: str
-    dense_params: int
-    num_params: int
-    error: float
-    chance: float
-
-    @property
-    def ratio(self) -> float:
-        """Dense numbers a stored one."""
-        return self.dense_params / self.num_params
-
-
-@dataclass(frozen=True)
-class Compressed:
-    """What :func:`compress_` did; accuracies are fractions of the test part.
-
-    Attributes
-    ----------
-    model
-        The model given, its weights networks now.
-    layers
-        A report a weight, in the order of compression.
-    accuracy_before, accuracy_stage1, accuracy_after
-        Of the dense model, with all weights approximated and nothing trained, at the end.
-    steps
-        For each step of the schedule: its layers, the accuracy right after its stage 1 and after its stage 2, its epochs.
-    params_before, params_after
-        Numbers in the whole model.
-    bytes_before, bytes_after
-        Size on disk of the model as safetensors.
-    seconds
-        Wall time, restarts' included.
-    """
-
-    model: nn.Module
-    layers: tuple[LayerReport, ...]
-    accuracy_before: float
-    accuracy_stage1: float
-    accuracy_after: float
-    steps: tuple[dict[str, Any], ...]
-    params_before: int
-    params_after: int
-    bytes_before: int
-    bytes_after: int
-    seconds: float
-
-    def report(self) -> dict[str, Any]:
-        """All figures, as JSON would hold them."""
-        plain = {k: v for k, v in self.__dict__.items() if k != "model"}
-        return {**plain, "layers": [{**asdict(r), "ratio": r.ratio} for r in self.layers], "steps": list(self.steps)}
-
-    def __str__(self) -> str:
-        from tabulate import tabulate
-
-        rows = [
-            [
-                r.layer,
-                "x".join(map(str, r.shape)),
-                r.family,
-                r.num_params,
-                f"{r.ratio:,.0f}x",
-                f"{r.error:.3f} ({r.chance:.3f})",
-            ]
-            for r in self.layers
-        ]
-        table = tabulate(rows, ["layer", "shape", "network", "numbers", "compression", "error (chance)"])
-        whole = f"whole model: {self.params_before:,} -> {self.params_after:,} numbers, {self.bytes_before:,} -> {self.bytes_after:,} bytes"
-        accuracies = (
-            f"test accuracy: dense {self.accuracy_before:.4f}, after stage 1 {self.accuracy_stage1:.4f}, "
-            f"after stage 2 {self.accuracy_after:.4f}"
-        )
-        return "\n".join([table, whole, accuracies])
+#: Factor of the rates below which a fine-tuning that only does harm is given up.
+_LEAST_RATE = 1 / 8
 
 
 def compress_(
@@ -193,11 +96,11 @@ def compress_(
                 reports.append(_stage1(model, alone, layer, chosen[layer], recipe, files))
             fitted = files.once(f"step-{k}-fitted", lambda: {"accuracy": accuracy(model, data.test)})
             done = [r.layer for r in reports]
-            history = _stage2(model, done, recipe, epochs[k], k, data, files, progress)
+            history, factor = _stage2(model, done, recipe, epochs[k], k, data, files, progress)
             tuned = files.once(f"step-{k}-tuned", lambda: {"accuracy": accuracy(model, data.test)})
             steps.append({
                 "layers": list(layers), "epochs": epochs[k], "accuracy_stage1": fitted["accuracy"],
-                "accuracy_stage2": tuned["accuracy"], "history": [asdict(e) for e in history],
+                "accuracy_stage2": tuned["accuracy"], "rate_factor": factor, "history": [asdict(e) for e in history],
             })  # fmt: skip
         stage1 = files.once("stage1", lambda: {"accuracy": accuracy(alone, data.test)})
         save_compressed(model, files.path / "model.safetensors")
@@ -264,56 +167,6 @@ def groups(model: nn.Module, layers: Sequence[str], rest: str, rest_lr: float) -
     return [Group(own), *([Group(others, lr=rest_lr)] if others else [])]
 
 
-def dense(model: nn.Module) -> nn.Module:
-    """A copy with plain weights: a model of the original class again, equal to the compressed one."""
-    made = copy.deepcopy(model)
-    for module in list(made.modules()):
-        for name in list(getattr(module, "parametrizations", {})):
-            merge_(module, name)
-    return made
-
-
-def save_compressed(model: nn.Module, path: str | os.PathLike[str]) -> None:
-    """Write a compressed model to one safetensors file: its numbers, and its networks as packed JSON.
-
-    Raises
-    ------
-    ValueError
-        A network with a function of its own, which is no text.
-    """
-    networks = {f"{layer}.{name}": json.loads(tk.to_json(net)) for layer, name, net in _networks(model)}
-    text = json.dumps(networks, separators=(",", ":")).encode()  # many times the numbers' size, were it not packed
-    write_tensors(path, model.state_dict(), {KEY: base64.b85encode(zlib.compress(text, 9)).decode()})
-
-
-def load_compressed_(model: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
-    """Make a dense model of the same class the compressed one of a file, in place.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        No such file, or none of a compressed model, or of another one.
-    """
-    values, metadata = read_tensors(path)
-    if KEY not in metadata:
-        raise ValueError(f"{path}: no compressed model; it has no networks")
-    try:
-        networks = json.loads(zlib.decompress(base64.b85decode(metadata[KEY])))
-    except (ValueError, zlib.error):
-        raise ValueError(f"{path}: its networks are damaged") from None
-    for key, network in networks.items():
-        layer, _, name = key.rpartition(".")
-        parametrize_(model.get_submodule(layer), name, tk.from_json(json.dumps(network)), std=1.0)
-    fill_(model, values, f"{path}: not of this model")
-    return model
-
-
-def _networks(model: nn.Module) -> Iterator[tuple[str, str, tk.Network]]:
-    for layer, module in model.named_modules():
-        for name, made in getattr(module, "parametrizations", {}).items():
-            yield layer, name, made[0].network
-
-
 # -- the schedule ---------------------------------------------------------------------------------------------------
 def _changed(recipe: Compression, changes: dict[str, Any]) -> Compression:
     if "select" in changes:
@@ -371,14 +224,35 @@ def _stage2(
     data: Split,
     files: _Folder,
     progress: bool,
-) -> tuple[Epoch, ...]:
+) -> tuple[tuple[Epoch, ...], float]:
+    """The epochs of a step's fine-tuning, and the factor of the rates it took.
+
+    A network that is trained too fast dies: its loss goes to that of guessing, finite all the time.  So a fine-tuning after which
+    the model classifies worse than before (by more than three standard errors) is undone, and done again at half the rates.
+    """
     if recipe.stage2 is None:
-        return ()
-    return train(
-        model, data, replace(recipe.stage2, epochs=epochs), seed=1000 * recipe.seed + k,
-        groups=groups(model, layers, recipe.rest, recipe.rest_lr), checkpoint=files.path / f"step-{k}.safetensors",
-        log=files.path / f"step-{k}.jsonl", progress=progress,
-    )  # fmt: skip
+        return (), 1.0
+    count = len(data.val[1])
+    begin = files.once(f"step-{k}-val", lambda: {"accuracy": accuracy(model, data.val)})["accuracy"]
+    before = {n: v.clone() for n, v in model.state_dict().items()}
+    factor = 1.0
+    while True:
+        stage2 = replace(recipe.stage2, epochs=epochs, lr=factor * recipe.stage2.lr)
+        name = f"step-{k}" if factor == 1 else f"step-{k}-rate-{factor}"
+        history = train(
+            model, data, stage2, seed=1000 * recipe.seed + k, groups=groups(model, layers, recipe.rest, factor * recipe.rest_lr),
+            checkpoint=files.path / f"{name}.safetensors", log=files.path / f"{name}.jsonl", progress=progress,
+        )  # fmt: skip
+        end = history[-1].val_accuracy
+        if end >= begin - 3 * sqrt(begin * (1 - begin) / count):
+            return history, factor
+        model.load_state_dict(before)
+        told = f"step {k} ({', '.join(layers)}): {begin:.3f} of the validation part right before stage 2, {end:.3f} after it"
+        if factor <= _LEAST_RATE:
+            warnings.warn(f"{told}; left as stage 1 made it", stacklevel=3)
+            return history, 0.0
+        factor /= 2
+        warnings.warn(f"{told}; undone, and again at {factor} of the rates", stacklevel=3)
 
 
 def _size(model: nn.Module, folder: Path) -> dict[str, int]:

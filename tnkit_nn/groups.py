@@ -12,126 +12,15 @@ from itertools import product
 from math import prod
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from tnkit.activations import ACTIVATIONS
-from tnkit.lower import Apply, Contract, Group, View
+from tnkit.lower import Apply, Contract, Group
 from tnkit.ops import fronted, part
+from tnkit_nn.products import IN_PLACE, empty, matrix, multiplied, restored, slopes, undone
 
-__all__ = ["backward", "empty", "forward"]
-
-Shape = tuple[int, ...]
-
-#: From so many bytes on, the allocator maps every array anew; what is smaller it gives out again, its pages at hand.
-_MAPPED = 2**25
-_HUGE = {
-    torch.float32: np.float32,
-    torch.float64: np.float64,
-    torch.complex64: np.complex64,
-    torch.complex128: np.complex128,
-}
-
-
-def empty(shape: Shape, like: Tensor) -> Tensor:
-    """Unwritten memory; numpy asks for huge pages for large arrays, torch does not (a third of the page faults' time)."""
-    if like.device.type == "cpu" and like.dtype in _HUGE and prod(shape) * like.itemsize >= _MAPPED:
-        return torch.from_numpy(np.empty(shape, _HUGE[like.dtype]))
-    return torch.empty(shape, dtype=like.dtype, device=like.device)
-
-
-def _relu_slope(grad: Tensor, y: Tensor, out: Tensor | None) -> Tensor:
-    if out is None:
-        return torch.ops.aten.threshold_backward(grad, y, 0)
-    return torch.ops.aten.threshold_backward.grad_input(grad, y, 0, grad_input=out)
-
-
-def _tanh_slope(grad: Tensor, y: Tensor, out: Tensor | None) -> Tensor:
-    if out is None:
-        return torch.ops.aten.tanh_backward(grad, y)
-    return torch.ops.aten.tanh_backward.grad_input(grad, y, grad_input=out)
-
-
-#: Activations written over their argument, with their gradient from the result alone.
-_IN_PLACE: dict[Any, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor, Tensor | None], Tensor]]] = {
-    "relu": (torch.relu_, _relu_slope),
-    "tanh": (torch.tanh_, _tanh_slope),
-}
-
-
-# -- views of operands as matrices, and back --------------------------------------------------------------------------
-def _matrix(x: Tensor, view: View) -> Tensor:
-    x = x if view.permute is None else x.permute(view.permute)
-    x = x if view.reshape is None else x.reshape(view.reshape)
-    return x.mT if view.swap else x
-
-
-def _restored(x: Tensor, view: View, shape: Shape) -> Tensor:
-    """The gradient of a tensor from that of its matrix."""
-    x = x.mT if view.swap else x
-    if view.permute is None:
-        return x.reshape(shape)
-    back = sorted(range(len(shape)), key=view.permute.__getitem__)
-    return x.reshape([shape[k] for k in view.permute]).permute(back)
-
-
-def _multiplied(step: Contract, a: Tensor, b: Tensor, buffer: Tensor) -> Tensor:
-    """The step's product, written into the buffer."""
-    shape = (b.shape[0], a.shape[0], b.shape[2]) if step.spread else (*a.shape[:-1], *b.shape[max(b.ndim - 1, 1) :])
-    out = buffer[: prod(shape)].view(shape)
-    if step.spread:
-        torch.bmm(a.expand(b.shape[0], *a.shape), b, out=out)
-    elif step.multiply:
-        torch.mul(a, b, out=out)
-    else:
-        torch.matmul(a, b, out=out)
-    out = out if step.result.reshape is None else out.reshape(step.result.reshape)
-    return out if step.result.permute is None else out.permute(step.result.permute)
-
-
-def _undone(step: Contract, grad: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """The gradient of the step's result as that of its matrix."""
-    if step.result.permute is not None:
-        grad = grad.permute(sorted(range(grad.ndim), key=step.result.permute.__getitem__))
-    return grad.reshape((b.shape[0], a.shape[0], b.shape[2]) if step.spread else (*a.shape[:-1], b.shape[-1]))
-
-
-def _times(a: Tensor, b: Tensor, swap: bool, buffer: Tensor | None) -> Tensor:
-    """``a @ b``, laid out so that its transpose is contiguous if ``swap``, in the buffer if there is one."""
-    if swap:
-        return _times(b.mT, a.mT, False, buffer).mT
-    if buffer is None:
-        return torch.matmul(a, b)
-    shape = (*a.shape[:-1], b.shape[-1])
-    return torch.matmul(a, b, out=buffer[: prod(shape)].view(shape))
-
-
-def _gram(grad: Tensor, b: Tensor) -> Tensor:
-    """``sum_f grad[f] @ b[f].mH``: as a batch, or for short matrices as one product of copies."""
-    (f, n, g), k = grad.shape, b.shape[1]
-    if min(n, k) <= 2 * g:
-        return torch.bmm(grad, b.mH).sum(0)
-    return grad.transpose(0, 1).reshape(n, f * g) @ b.transpose(0, 1).reshape(k, f * g).mH
-
-
-def _slopes(
-    step: Contract, grad: Tensor, a: Tensor, b: Tensor, wanted: Sequence[bool], buffers: Sequence[Tensor | None]
-) -> tuple[Tensor | None, Tensor | None]:
-    """The gradients of the two matrices of a product."""
-    first = second = None
-    if step.spread:
-        if wanted[0]:
-            first = _gram(grad, b)
-        if wanted[1]:
-            into = torch.empty_like(b) if buffers[1] is None else buffers[1][: b.numel()].view(b.shape)
-            second = torch.bmm(a.mH.expand(b.shape[0], *a.mH.shape), grad, out=into)
-        return first, second
-    if wanted[0]:
-        first = _times(grad, b.mH, step.views[0].swap, buffers[0])
-    if wanted[1]:
-        second = _times(a.mH, grad, step.views[1].swap, buffers[1])
-    return first, second
+__all__ = ["backward", "forward"]
 
 
 # -- one slice --------------------------------------------------------------------------------------------------------
@@ -152,7 +41,7 @@ class _Body:
         arena = empty((len(some) if keep else 2, self.largest), operands[0])
         self.buffers = {k: arena[j if keep else j % 2] for j, k in enumerate(some)}
         self.matrices = {
-            (k, o): _matrix(operands[s], step.views[o])
+            (k, o): matrix(operands[s], step.views[o])
             for k, step in products
             for o, s in enumerate(step.operands)
             if s < self.n and self.whole[s]
@@ -165,10 +54,10 @@ class _Body:
         for k, step in enumerate(self.steps):
             if isinstance(step, Contract):
                 a, b = (
-                    self.matrices[k, o] if (k, o) in self.matrices else _matrix(slots[s], step.views[o])
+                    self.matrices[k, o] if (k, o) in self.matrices else matrix(slots[s], step.views[o])
                     for o, s in enumerate(step.operands)
                 )
-                slots.append(_multiplied(step, a, b, self.buffers[k]) if k in self.buffers else None)
+                slots.append(multiplied(step, a, b, self.buffers[k]) if k in self.buffers else None)
                 saved: tuple[Any, ...] = (a, b)
             else:
                 assert isinstance(step, Apply)
@@ -181,8 +70,8 @@ class _Body:
     def apply(self, step: Apply, given: list[Tensor], needed: Sequence[bool]) -> tuple[Tensor, tuple[Any, ...]]:
         """The function's result, written over its argument where that is a product's."""
         inner = step.operands[0] - self.n
-        if step.fn in _IN_PLACE and inner >= 0 and isinstance(self.steps[inner], Contract):
-            y = _IN_PLACE[step.fn][0](given[0])
+        if step.fn in IN_PLACE and inner >= 0 and isinstance(self.steps[inner], Contract):
+            y = IN_PLACE[step.fn][0](given[0])
             return y, (y,)
         fn = ACTIVATIONS[step.fn] if isinstance(step.fn, str) else step.fn
         if not self.keep:
@@ -205,14 +94,14 @@ class _Body:
             if isinstance(step, Contract):
                 slopes = self.product_slopes(k, step, mine, tape[k], needed, spare)
                 grads = [
-                    _restored(g, v, tuple(slots[s].shape)) if s >= self.n or not self.whole[s] else g
+                    restored(g, v, tuple(slots[s].shape)) if s >= self.n or not self.whole[s] else g
                     for g, v, s in zip(slopes, step.views, step.operands, strict=True)
                     if g is not None
                 ]
             elif len(tape[k]) == 1:
                 behind = self.steps[k + 1 : k + 2]  # only a product's gradient is ours to write over
                 free = mine if behind and isinstance(behind[0], Contract) else None
-                grads = [_IN_PLACE[step.fn][1](mine, tape[k][0], free)]  # type: ignore[union-attr]
+                grads = [IN_PLACE[step.fn][1](mine, tape[k][0], free)]  # type: ignore[union-attr]
             else:
                 leaves, y = tape[k]
                 grads = list(
@@ -241,7 +130,7 @@ class _Body:
             if s >= self.n or (not self.whole[s] and step.operands[1 - o] < self.n):
                 buffers = [None, None]
                 buffers[o] = spare[self.turn[k]]
-        return _slopes(step, _undone(step, grad, a, b), a, b, [needed[s] for s in step.operands], buffers)
+        return slopes(step, undone(step, grad, a, b), a, b, [needed[s] for s in step.operands], buffers)
 
 
 # -- all slices -------------------------------------------------------------------------------------------------------
@@ -298,7 +187,7 @@ def backward(
         step = body.steps[k]
         assert isinstance(step, Contract)
         s = step.operands[o]
-        grads[s] += _restored(g, step.views[o], tuple(operands[s].shape))
+        grads[s] += restored(g, step.views[o], tuple(operands[s].shape))
     return tuple(g if w else None for g, w in zip(grads, wanted, strict=True))
 
 

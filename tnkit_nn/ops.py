@@ -12,7 +12,7 @@ from torch import Tensor
 from tnkit.lower import Group, Program
 from tnkit.ops import Ops
 from tnkit.straight import execute
-from tnkit_nn import groups, slices
+from tnkit_nn import groups, kept, slices
 from tnkit_nn.leading import left
 from tnkit_nn.spread import spread
 
@@ -29,51 +29,70 @@ def _run(program: Program, operands: Sequence[Tensor]) -> Tensor:
 
 
 class _Group(torch.autograd.Function):
-    """A group's slices, one after another; backward keeps the operands alone and runs every slice again."""
+    """A group's slices, one after another; backward keeps the operands alone and runs every slice again.
+
+    What forward leaves to backward of a group that is kept is in ``held``: no output, for every transform would see it.
+    """
 
     @staticmethod
-    def forward(step: Group, *operands: Tensor) -> Tensor:
+    def forward(step: Group, held: kept.Held, *operands: Tensor) -> Tensor:
+        if step.kept:
+            return kept.forward(step, operands, held)
         if step.chain:
             return groups.forward(step, operands)
         return slices.forward(step, operands, _run)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.step = inputs[0]
-        ctx.save_for_backward(*inputs[1:])
-        ctx.save_for_forward(*inputs[1:])
+        ctx.step, ctx.held = inputs[:2]
+        ctx.save_for_backward(*inputs[2:])
+        ctx.save_for_forward(*inputs[2:])
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        step, operands, wanted = ctx.step, ctx.saved_tensors, ctx.needs_input_grad[1:]
-        if torch.is_grad_enabled():  # a gradient of this gradient may be asked for
-            result = execute(step.whole, operands, TORCH)
-            found = iter(
-                torch.autograd.grad(
-                    result, [x for x, w in zip(operands, wanted, strict=True) if w], grad, create_graph=True
+        step, operands, wanted = ctx.step, ctx.saved_tensors, ctx.needs_input_grad[2:]
+        again = torch.is_grad_enabled()  # a gradient of this gradient may be asked for
+        if again or not all(map(_own, (grad, *operands))):
+            with torch.enable_grad():
+                given = (
+                    operands if again else [x.detach().requires_grad_(w) for x, w in zip(operands, wanted, strict=True)]
                 )
-            )
-            return None, *(next(found) if w else None for w in wanted)
+                result = execute(step.whole, given, TORCH)
+            some = [x for x, w in zip(given, wanted, strict=True) if w]
+            found = iter(torch.autograd.grad(result, some, grad, create_graph=again))
+            return None, None, *(next(found) if w else None for w in wanted)
+        if step.kept:
+            return None, None, *kept.backward(step, operands, wanted, grad, ctx.held)
         if step.chain:
-            return None, *groups.backward(step, operands, wanted, grad)
-        return None, *slices.backward(step, operands, wanted, grad, _run)
+            return None, None, *groups.backward(step, operands, wanted, grad)
+        return None, None, *slices.backward(step, operands, wanted, grad, _run)
 
     @staticmethod
-    def jvp(ctx: Any, _: None, *tangents: Tensor | None) -> Tensor:
+    def jvp(ctx: Any, _: None, __: None, *tangents: Tensor | None) -> Tensor:
         operands = ctx.saved_tensors
         given = tuple(torch.zeros_like(x) if t is None else t for x, t in zip(operands, tangents, strict=True))
         return torch.func.jvp(lambda *x: execute(ctx.step.whole, x, TORCH), tuple(operands), given)[1]
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, ...], step: Group, *operands: Tensor) -> tuple[Tensor, int]:
-        whole = torch.vmap(lambda *x: execute(step.whole, x, TORCH), in_dims[1:], randomness=info.randomness)
+    def vmap(info: Any, in_dims: tuple[int | None, ...], step: Group, _: Any, *operands: Tensor) -> tuple[Tensor, int]:
+        whole = torch.vmap(lambda *x: execute(step.whole, x, TORCH), in_dims[2:], randomness=info.randomness)
         return whole(*operands), 0
 
 
 def _group(step: Group, operands: list[Tensor]) -> Tensor:
     if torch.compiler.is_compiling() or torch.is_autocast_enabled(operands[0].device.type):
         return execute(step.whole, operands, TORCH)
-    return _Group.apply(step, *operands)
+    if step.kept and not (torch.is_grad_enabled() and any(x.requires_grad for x in operands)):
+        return execute(step.whole, operands, TORCH)  # the allocator gives two buffers out again by itself
+    return _Group.apply(step, kept.Held(), *operands)
+
+
+def _own(x: Tensor) -> bool:
+    """Whether its memory can be written to: a batch under ``vmap`` has none."""
+    try:
+        return x.data_ptr() >= 0
+    except RuntimeError:
+        return False
 
 
 #: For ``tnkit.run(plan, tensors, TORCH)`` and ``tnkit.contract(net, tensors, ops=TORCH)``.

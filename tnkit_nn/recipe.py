@@ -96,7 +96,7 @@ class Compression:
     layers: tuple[Layers, ...]
     order: str | tuple[str, ...] = "backward"
     stage1: Stage1 = field(default_factory=Stage1)
-    stage2: Training | None = field(default_factory=lambda: Training(epochs=6, lr=3e-2, batch=256))
+    stage2: Training | None = field(default_factory=lambda: Training(epochs=6, lr=3e-2, batch=256, schedule="onecycle"))
     rest: str = "frozen"
     rest_lr: float = 1e-3
     seed: int = 0

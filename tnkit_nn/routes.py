@@ -12,7 +12,7 @@ from functools import reduce
 from itertools import combinations
 from math import inf
 
-from tnkit.lower import Contract, dense
+from tnkit.lower import Contract
 from tnkit.memory import layouts
 from tnkit.network import Network, Node
 from tnkit.ordering import Optimizer
@@ -20,6 +20,7 @@ from tnkit.plan import Plan, plan
 from tnkit.rates import rates, spelled
 from tnkit.refine import linear
 from tnkit.straight import source
+from tnkit.views import dense
 from tnkit_nn.ops import TORCH
 
 __all__ = ["Way", "built", "crossovers", "described", "joined"]

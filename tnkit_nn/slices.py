@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tnkit.lower import Group, Program
 from tnkit.ops import fronted, part
-from tnkit_nn.groups import empty
+from tnkit_nn.products import empty
 
 __all__ = ["backward", "forward"]
 

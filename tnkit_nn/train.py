@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections import Counter
@@ -11,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from math import cos, isfinite, pi
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,7 +18,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from tnkit_nn.data import AUGMENT, Part, Split
-from tnkit_nn.files import replacing
+from tnkit_nn.journal import Journal
 from tnkit_nn.resume import capture, keep, restore, resume
 
 __all__ = ["METHODS", "SCHEDULES", "Epoch", "Group", "Recipe", "accuracy", "evaluate", "train"]
@@ -196,7 +194,8 @@ def train(
     checkpoint
         A file written after every epoch, whole or not at all; where it is there, training continues from it.
     log
-        A file of JSON lines: the loss of every step, the figures of every epoch.
+        A file of JSON lines: the loss of every step, the figures of every epoch; TensorBoard's events beside it where that is
+        installed.
     progress
         Show a bar.
 
@@ -220,7 +219,7 @@ def train(
     }  # fmt: skip
     objective = loss or partial(F.cross_entropy, label_smoothing=recipe.label_smoothing)
     rates = [g["lr"] for g in trained]
-    loop = _Loop(model, split, recipe, seed, optimizer, rates, objective, Path(log) if log else None)
+    loop = _Loop(model, split, recipe, seed, optimizer, rates, objective, Journal(log))
     history: list[Epoch] = []
     factor = 1.0
     with _training(model, [p for g in trained for p in g["params"]]):
@@ -250,7 +249,7 @@ class _Loop:
     optimizer: Optimizer
     rates: list[float]
     objective: Loss
-    log: Path | None
+    journal: Journal
 
     def __post_init__(self) -> None:
         count = len(self.split.train[1])
@@ -263,7 +262,7 @@ class _Loop:
         before = capture(self.model, self.optimizer)
         while True:
             bar.n = (number - 1) * self.steps
-            _trim(self.log, number)
+            self.journal.trim(number, (number - 1) * self.steps)
             mean = self._pass(number, factor, bar)
             if isfinite(mean) and all(
                 bool(p.isfinite().all()) for g in self.optimizer.param_groups for p in g["params"]
@@ -277,7 +276,8 @@ class _Loop:
                 raise FloatingPointError(f"epoch {number} gives no finite loss, even at the rate {tried:.2g}")
             before, factor = capture(self.model, self.optimizer), factor / 2
         done = Epoch(number, mean, val_loss, right, factor, time.perf_counter() - begin)
-        _append(self.log, [asdict(done)])
+        self.journal.append([asdict(done)], number * self.steps)
+        self.journal.flush()
         bar.set_postfix(epoch=number, val=f"{100 * right:.2f}%")
         return done, factor
 
@@ -303,7 +303,7 @@ class _Loop:
                     {"epoch": number, "step": s, "loss": v, "rate_factor": r}
                     for (s, r, _), v in zip(pending, values, strict=True)
                 ]
-                _append(self.log, lines)
+                self.journal.append(lines, step + 1)
                 total, pending = total + sum(values), []
                 if not isfinite(total):
                     break
@@ -370,29 +370,8 @@ def _training(model: nn.Module, trained: list[Tensor]) -> Iterator[None]:
             p.requires_grad_(need)
 
 
-# -- bar and log -------------------------------------------------------------------------------------------------------
+# -- bar -------------------------------------------------------------------------------------------------------
 def _bar(total: int, progress: bool) -> Any:
     from tqdm.auto import tqdm
 
     return tqdm(total=total, desc="training", unit="step", disable=not progress, mininterval=0.5)
-
-
-def _append(log: Path | None, lines: Iterable[dict[str, Any]]) -> None:
-    if log:
-        with log.open("a") as file:
-            file.writelines(json.dumps(line) + "\n" for line in lines)
-
-
-def _trim(log: Path | None, number: int) -> None:
-    """Drop the lines of epochs from ``number`` on, which are done again, and a line that an interruption cut short."""
-    if not log or not log.exists():
-        return
-    kept = []
-    for line in log.read_text().splitlines():
-        try:
-            if json.loads(line)["epoch"] < number:
-                kept.append(line + "\n")
-        except (ValueError, LookupError, TypeError):
-            continue
-    with replacing(log) as temporary:
-        temporary.write_text("".join(kept))

@@ -18,7 +18,8 @@ import tnkit as tk
 import tnkit_nn as tknn
 from tnkit_nn import compress as module
 from tnkit_nn.baselines import families
-from tnkit_nn.compress import compress_, dense, load_compressed_, substitutes
+from tnkit_nn.compress import compress_, substitutes
+from tnkit_nn.compressed import dense, load_compressed_
 from tnkit_nn.data import Split
 from tnkit_nn.recipe import Compression, Layers, Stage1
 from tnkit_nn.stage1 import approximate, way
@@ -161,6 +162,33 @@ def test_stage_two_left_out():
     model, split = small()
     result = compress_(model, RECIPE, split, stage2=None)
     assert result.accuracy_after == result.accuracy_stage1 and all(step["history"] == [] for step in result.steps)
+
+
+@pytest.mark.parametrize("harmed", [1, 9])
+def test_fine_tuning_that_does_harm_is_undone(harmed, tmp_path, monkeypatch):
+    model, split = small()
+    rates = []
+
+    def harmful(model, data, recipe, **options):
+        rates.append(recipe.lr)
+        history = train(model, data, recipe, **options)
+        if len(rates) <= harmed:  # as a dead network does it: finite, and no better than guessing
+            for p in model.fc2.parameters():
+                p.data.zero_()
+            return (*history[:-1], replace(history[-1], val_accuracy=0.0))
+        return history
+
+    monkeypatch.setattr(module, "train", harmful)
+    with pytest.warns(
+        UserWarning, match=r"step 0 \(fc2\): 0.\d+ of the validation part right before stage 2, 0.000 after it"
+    ):
+        result = compress_(model, RECIPE, split, select="fc2", out=tmp_path)
+    (step,) = result.steps
+    if harmed == 1:
+        assert rates == [2e-2, 1e-2] and step["rate_factor"] == 0.5 and step["history"][-1]["val_accuracy"] > 0
+    else:
+        assert rates == [2e-2, 1e-2, 5e-3, 2.5e-3] and step["rate_factor"] == 0
+        assert step["accuracy_stage2"] == step["accuracy_stage1"] == result.accuracy_after
 
 
 # -- stage 1 ----------------------------------------------------------------------------------------------------------

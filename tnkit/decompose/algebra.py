@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tnkit.decompose.dtypes import dtype_name, is_complex
 from tnkit.decompose.gauge import canonicalize
 from tnkit.decompose.structure import as_tree, check_multilinear, resized
 from tnkit.execute import NUMPY, check_arrays, contract, run
@@ -248,7 +249,7 @@ def _conj(xp: Any, x: Any) -> Any:
 
 def _conjugated(net: Network, arrays: dict[str, Any], ops: Ops) -> tuple[Network, dict[str, Any]]:
     """The complex conjugate of a network: of every array at its top level, and of every function's value."""
-    if not any("complex" in str(x.dtype) for x in arrays.values()):
+    if not any(map(is_complex, arrays.values())):
         return net, arrays
     nodes: list[AnyNode] = []
     made = dict(arrays)
@@ -265,7 +266,7 @@ def _conjugated(net: Network, arrays: dict[str, Any], ops: Ops) -> tuple[Network
 
 def _one_dtype(arrays: dict[str, Any], ops: Ops) -> dict[str, Any]:
     """The arrays, all of the narrowest dtype that holds them."""
-    names = {str(x.dtype).removeprefix("torch.") for x in arrays.values()}
+    names = set(map(dtype_name, arrays.values()))
     if len(names) < 2:
         return arrays
     widest = np.result_type(*names).name

@@ -11,7 +11,8 @@ import numpy as np
 
 from tnkit import init
 from tnkit.decompose.algebra import distance, norm, resolves
-from tnkit.decompose.fitting import Problem, alternate, double_name, dtype_name, gauss_newton, stalled
+from tnkit.decompose.dtypes import double_name, dtype_name, is_complex
+from tnkit.decompose.fitting import Problem, alternate, gauss_newton, stalled
 from tnkit.decompose.ranks import check_tol
 from tnkit.decompose.result import Decomposition
 from tnkit.decompose.structure import check_multilinear
@@ -206,7 +207,7 @@ def _start(what: str, net: Network, given: Mapping[str, Any], like: Any, ops: Op
     for name, a in given.items():
         if isinstance(a, ops.array) and hasattr(a, "dtype"):  # what is not is named below
             _check_array(name, a, what, ops)
-            if "complex" in dtype_name(a) and "complex" not in dtype_name(like):
+            if is_complex(a) and not is_complex(like):
                 raise ValueError(f"{what}: array {name!r} is {dtype_name(a)}, but the target is real")
             wide[name] = ops.cast(a, dtype_name(like))
     return check_arrays(net, {**zeros, **wide}, ops)

@@ -11,7 +11,8 @@ import numpy as np
 from tnkit.builders.chains import whole
 from tnkit.builders.trees import cp
 from tnkit.decompose.als import Goal, check_options, checked, dense, improve, search
-from tnkit.decompose.fitting import Problem, double_name, dtype_name
+from tnkit.decompose.dtypes import double_name, dtype_name, is_complex
+from tnkit.decompose.fitting import Problem
 from tnkit.decompose.ranks import check_budget
 from tnkit.decompose.result import Decomposition
 from tnkit.decompose.truncate import adjoint
@@ -157,7 +158,7 @@ def _polished(x: Any, factors: list[Any], tol: float, sweeps: int, ops: Ops) -> 
 
 def _starts(core: Any, rank: int, fewer: list[Any] | None, count: int, seed: int, ops: Ops) -> Iterator[dict[str, Any]]:
     """Factors to begin with: random ones, singular vectors, or those of a lower rank with more terms beside."""
-    complex_ = "complex" in dtype_name(core)
+    complex_ = is_complex(core)
     for k in range(count):
         rng = np.random.default_rng([seed, k])
         factors = []

@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 
 from tnkit.decompose.algebra import renamed
+from tnkit.decompose.dtypes import dtype_name, is_complex
 from tnkit.decompose.messages import Messages
 from tnkit.network import Network, Node
 from tnkit.ops import Ops
 
-__all__ = ["Problem", "alternate", "double_name", "dtype_name", "gauss_newton", "stalled"]
+__all__ = ["Problem", "alternate", "gauss_newton", "stalled"]
 
 Arrays = dict[str, Any]
 
@@ -31,16 +32,6 @@ Arrays = dict[str, Any]
 _FLOOR = 1e-13
 #: Gauss-Newton steps in which the arrays' own norm counts, half as much in each.
 _PULLS = 30
-
-
-def dtype_name(x: Any) -> str:
-    """``"float32"``, whatever the library."""
-    return str(x.dtype).removeprefix("torch.")
-
-
-def double_name(x: Any) -> str:
-    """The dtype of double precision that holds ``x``'s entries, in which systems are solved."""
-    return "complex128" if "complex" in dtype_name(x) else "float64"
 
 
 @dataclass(frozen=True)
@@ -102,7 +93,7 @@ class Problem:
 
     def conj(self, x: Any) -> Any:
         """The complex conjugate; of real arrays, the array."""
-        return self.ops.xp.conj(x) if "complex" in str(x.dtype) else x
+        return self.ops.xp.conj(x) if is_complex(x) else x
 
     def _narrowed(self, x: Any) -> Any:
         return x if self.narrow == self.wide else self.ops.cast(x, self.narrow)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from tnkit.builders import chains, trees
+from tnkit.decompose.dtypes import dtype_name
 from tnkit.decompose.gauge import check_center, check_method, measured, moved, within
 from tnkit.decompose.ranks import Limits, Rank, limits
 from tnkit.decompose.result import Decomposition
@@ -211,7 +212,7 @@ def check_target(x: Any, what: str, ops: Ops) -> Any:
         raise ValueError(f"{what}: x is a scalar; it has no axes to decompose")
     if prod(x.shape) == 0:
         raise ValueError(f"{what}: x of shape {tuple(x.shape)} has no entries")
-    name = str(x.dtype).removeprefix("torch.")
+    name = dtype_name(x)
     if not name.startswith(("float", "complex", "bfloat")):
         x = ops.cast(x, "float64")
     elif name in ("float16", "bfloat16"):

@@ -20,12 +20,12 @@ accurately (in double precision, ``..64``, or by ``svd``) where that error is to
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from math import sqrt
 from typing import Any
 
 import numpy as np
 
+from tnkit.decompose.dtypes import double_name, dtype_name, is_complex, is_single
 from tnkit.ops import Ops
 
 __all__ = ["METHODS", "Cut", "adjoint", "cut", "norm2", "orthogonal", "resolution"]
@@ -66,12 +66,12 @@ class Cut:
 
 def adjoint(m: Any, ops: Ops) -> Any:
     """Conjugate transpose, a view for real dtypes: numpy's ``conj`` copies those, and BLAS then sees two matrices, not one."""
-    return ops.swap(ops.xp.conj(m) if _complex(m) else m)
+    return ops.swap(ops.xp.conj(m) if is_complex(m) else m)
 
 
 def norm2(x: Any, ops: Ops, piece: int = 1 << 16) -> float:
     """Square of the Frobenius norm as a Python float, summed without the loss of a long sum in float32."""
-    flat, total, complex_ = x.reshape(-1), 0.0, _complex(x)
+    flat, total, complex_ = x.reshape(-1), 0.0, is_complex(x)
     for k in range(0, flat.shape[0], piece):
         some = flat[k : k + piece]  # torch's complex or strided dot sums in a row: off by 1e-6
         total += float(ops.numpy(ops.xp.sum(ops.xp.abs(some) ** 2) if complex_ else some @ some))
@@ -80,18 +80,7 @@ def norm2(x: Any, ops: Ops, piece: int = 1 << 16) -> float:
 
 def resolution(x: Any) -> float:
     """The smallest part of the square of a norm that a Gram matrix in this dtype tells from rounding."""
-    return 1e-5 if _single(x) else 2e-14
-
-
-_spelled = cache(str)  # of dtypes: numpy takes its time
-
-
-def _complex(x: Any) -> bool:
-    return "complex" in _spelled(x.dtype)
-
-
-def _single(x: Any) -> bool:
-    return _spelled(x.dtype).endswith(("float32", "complex64"))
+    return 1e-5 if is_single(x) else 2e-14
 
 
 def orthogonal(m: Any, ops: Ops) -> tuple[Any, Any]:
@@ -131,7 +120,7 @@ def cut(m: Any, cap: int | None, allowed: float, total: float, method: str, ops:
         return _by_svd(m, cap, allowed, ops)
     if method in ("gram", "randomised"):
         return _WAYS[method](m, cap, allowed, False, ops)
-    single, resolved = _single(m), resolution(m) * total
+    single, resolved = is_single(m), resolution(m) * total
     ways = ["randomised", "gram"] if method == "auto" and _sketching_pays(m, cap) else ["gram"]
     lost = np.inf
     for way in ways:
@@ -190,7 +179,7 @@ def _by_gram(m: Any, cap: int, allowed: float, double: bool, ops: Ops) -> Cut:
     r, lost = _keep(squares, cap, allowed - noise if allowed else 0.0)
     vectors = vectors[:, :r]
     if double:
-        vectors = ops.cast(vectors, _name(m))
+        vectors = ops.cast(vectors, dtype_name(m))
     if wide:
         return _cut(vectors, lost, name)
     u, upper = ops.xp.linalg.qr(m @ vectors)
@@ -214,7 +203,7 @@ def _leading(gram: Any, cap: int, ops: Ops) -> tuple[np.ndarray, Any] | None:
     """
     n, xp = gram.shape[0], ops.xp
     q, before = ops.like(np.random.default_rng(0).standard_normal((n, cap + _OVER)), gram), np.inf
-    enough = 8 * sqrt(cap) * (1.2e-7 if _single(gram) else 2.2e-16)
+    enough = 8 * sqrt(cap) * (1.2e-7 if is_single(gram) else 2.2e-16)
     for left in range(_TURNS, 0, -1):
         q = xp.linalg.qr(gram @ q)[0]
         image = gram @ q
@@ -246,7 +235,7 @@ def _gram(m: Any, double: bool, ops: Ops, piece: int = 1 << 20) -> Any:
         return m @ adjoint(m, ops)
     step, total = max(1, piece // m.shape[0]), None
     for k in range(0, m.shape[1], step):
-        some = ops.cast(m[:, k : k + step], _double(m))
+        some = ops.cast(m[:, k : k + step], double_name(m))
         total = some @ adjoint(some, ops) if total is None else total + some @ adjoint(some, ops)
     return total
 
@@ -254,7 +243,7 @@ def _gram(m: Any, double: bool, ops: Ops, piece: int = 1 << 20) -> Any:
 def _randomised(m: Any, cap: int, allowed: float, double: bool, ops: Ops) -> Cut:
     given, xp = m, ops.xp
     if double:
-        m = ops.cast(m, _double(m))
+        m = ops.cast(m, double_name(m))
     size, columns = norm2(m, ops), min(cap + _OVER, *m.shape)
     image = m @ adjoint(ops.like(np.random.default_rng(0).standard_normal((columns, m.shape[0])), m) @ m, ops)
     for _ in range(12):
@@ -275,7 +264,7 @@ def _randomised(m: Any, cap: int, allowed: float, double: bool, ops: Ops) -> Cut
     u, rest = sketch @ vectors, adjoint(vectors, ops) @ rest
     lost = _left(m, u, rest, size, ops)
     if double:
-        u, rest = ops.cast(u, _name(given)), ops.cast(rest, _name(given))
+        u, rest = ops.cast(u, dtype_name(given)), ops.cast(rest, dtype_name(given))
     return Cut(u, rest, lost, "randomised64" if double else "randomised")
 
 
@@ -285,7 +274,7 @@ def _left(m: Any, u: Any, rest: Any, size: float, ops: Ops, piece: int = 1 << 20
     As a difference of norms, if that is large enough: ``u`` is an isometry but for rounding, which counts, so its products are
     taken in double precision; the rounding of ``rest`` averages out.
     """
-    wide, other = ops.cast(u, _double(u)), ops.cast(rest, _double(rest))
+    wide, other = ops.cast(u, double_name(u)), ops.cast(rest, double_name(rest))
     product = (adjoint(wide, ops) @ wide) * ops.swap(other @ adjoint(other, ops))
     lost = size - 2 * norm2(other, ops) + float(ops.numpy(ops.xp.sum(product)).real)
     if lost > _SAFE * resolution(m) * size:
@@ -300,11 +289,3 @@ _WAYS = {"gram": _by_gram, "randomised": _randomised}
 def _falling(values: Any, ops: Ops) -> np.ndarray:
     """Eigenvalues of a Gram matrix, largest first, none negative."""
     return np.maximum(np.asarray(ops.numpy(values), np.float64)[::-1], 0.0)
-
-
-def _name(x: Any) -> str:
-    return str(x.dtype).removeprefix("torch.")
-
-
-def _double(x: Any) -> str:
-    return "complex128" if _complex(x) else "float64"

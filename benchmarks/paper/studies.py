@@ -1,0 +1,217 @@
+"""The paper's systems on real data: each study one command that goes on where it was interrupted.
+
+``python benchmarks/paper/studies.py orders --data-dir DIR`` (MNIST) and ``vgg16-head --data-dir DIR --vgg16 FILE`` (CIFAR-10 and a trained
+VGG-16) write one JSON a cell under ``out/paper/<study>/``, then ``benchmarks/paper/<study>.json`` with all of them, from which
+``benchmarks/paper/tables.py`` renders docs/paper.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+from tqdm import tqdm
+
+from tnkit_nn import data, zoo
+from tnkit_nn.compare import versions
+from tnkit_nn.compress import compress_
+from tnkit_nn.data import Split
+from tnkit_nn.files import read_tensors, replacing, write_tensors
+from tnkit_nn.recipe import Compression, Layers, Stage1
+from tnkit_nn.train import Group, Recipe, accuracy, train
+
+HERE = Path(__file__).parent
+Cell = dict[str, Any]
+
+
+# -- orders: LeNet-5 on MNIST, its three large layers at about 2,000 numbers ------------------------------------------
+LAYERS = {"conv2": 400, "fc1": 1000, "fc2": 600}
+ORDER_CELLS: list[Cell] = [
+    {"family": family, "order": order, "stage1": stage1, "rest": rest, "seed": seed}
+    for family in ("adtn", "mpo")
+    for order, stage1, rest in (
+        ("backward", "auto", "all"), ("forward", "auto", "all"), ("together", "auto", "all"), ("together", "skip", "all"),
+        ("together", "auto", "frozen"),
+    )
+    for seed in range(3)
+]  # fmt: skip
+
+
+def orders(cell: Cell, args: argparse.Namespace, out: Path) -> dict[str, Any]:
+    """One order at one seed: the same epochs in all, whatever the order."""
+    split = data.load("mnist", args.data_dir, limit=args.limit)
+    model = dense("lenet5", split, cell["seed"], out.parent)
+    recipe = Compression(
+        tuple(Layers(name, cell["family"], budget, depth=3) for name, budget in LAYERS.items()),
+        order=cell["order"], stage1=Stage1(cell["stage1"], steps=500),
+        stage2=Recipe(epochs=args.epochs, lr=2e-2, batch=256, schedule="onecycle"), rest=cell["rest"], rest_lr=1e-3, seed=cell["seed"],
+    )  # fmt: skip
+    return compress_(model, recipe, split, out=out).report()
+
+
+def dense(name: str, split: Split, seed: int, folder: Path, epochs: int = 4) -> nn.Module:
+    """The trained model of a seed, trained once."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}-{seed}.safetensors"
+    if path.exists():
+        return zoo.load(name, path)
+    torch.manual_seed(seed)
+    model = zoo.build(name, split.num_classes)
+    train(
+        model,
+        split,
+        replace(zoo.TRAIN[name], epochs=epochs),
+        seed=seed,
+        checkpoint=folder / f"{name}-{seed}.checkpoint",
+    )
+    zoo.save(model, path)
+    return model
+
+
+# -- vgg16-head: the two large linear layers of a trained VGG-16, on features computed once ----------------------------
+HEAD_CELLS: list[Cell] = [
+    {"head": head, "seed": seed}
+    for head in ("dense", "dense trained on", "adtn 424", "mpo 424", "hashed 424", "frozen random", "left out", "small dense")
+    for seed in range(3)
+    if head != "dense" or seed == 0
+]  # fmt: skip
+
+
+def vgg16_head(cell: Cell, args: argparse.Namespace, out: Path) -> dict[str, Any]:
+    """One head at one seed; what is not said to be trained is the last layer and the biases, in every row."""
+    split = features(args, out.parent)
+    torch.manual_seed(cell["seed"])
+    head: nn.Module = zoo.load("vgg16", args.vgg16).classifier
+    recipe = Recipe(epochs=args.epochs, lr=2e-2, batch=256, schedule="onecycle")
+    what, numbers, names = cell["head"], 0, ("0", "2")
+    if what in ("adtn 424", "mpo 424"):
+        family = what.split()[0]
+        layers = tuple(Layers(n, family, b, depth=1) for n, b in zip(names, (200, 224), strict=True))
+        plan = Compression(
+            layers, order="together", stage1=Stage1(steps=300), stage2=recipe, rest="heads", rest_lr=1e-3,
+            seed=cell["seed"],
+        )  # fmt: skip
+        report = compress_(head, plan, split, out=out).report()
+        return {"accuracy": report["accuracy_after"], "numbers": sum(r["num_params"] for r in report["layers"])}
+    if what == "left out":
+        head = zoo.without(head, *names)
+    elif what == "small dense":  # 512 -> 1 -> 10: as few numbers as a dense layer can have
+        head = nn.Sequential(nn.Linear(512, 1), nn.ReLU(), nn.Linear(1, 10))
+        numbers = 512
+    elif what == "frozen random":
+        for name in names:
+            weight = head.get_submodule(name).weight
+            weight.data = torch.randn_like(weight) * weight.std()
+    elif what == "hashed 424":
+        numbers = 424
+        for name, count in zip(names, (200, 224), strict=True):
+            parametrize.register_parametrization(
+                head.get_submodule(name), "weight", Hashed(head.get_submodule(name).weight, count)
+            )
+    if what != "dense":
+        trained = dict(head.named_parameters())
+        own = [n for n in trained if n.endswith(".values")]
+        if what not in ("left out", "small dense", "dense trained on"):
+            trained = {n: p for n, p in trained.items() if n in own or n.endswith("bias") or n.startswith("4.")}
+        rates = {2e-2: own, 1e-3: [n for n in trained if n not in own]}
+        made = [Group({n: trained[n] for n in names}, lr=lr) for lr, names in rates.items() if names]
+        train(head, split, recipe, seed=cell["seed"], groups=made)
+    return {"accuracy": accuracy(head, split.test), "numbers": numbers}
+
+
+class Hashed(nn.Module):
+    """The control: a weight of as many random-signed shared numbers, placed by a random hash (Chen et al. 2015)."""
+
+    def __init__(self, weight: Tensor, count: int) -> None:
+        super().__init__()
+        self.register_buffer("place", torch.randint(count, weight.shape))
+        self.register_buffer("sign", torch.randint(2, weight.shape) * 2.0 - 1.0)
+        self.start = torch.randn(count) * float(weight.std())
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Values (count,) -> weight."""
+        return values[self.place] * self.sign
+
+    def right_inverse(self, weight: Tensor) -> Tensor:
+        """The start."""
+        return self.start
+
+
+def features(args: argparse.Namespace, folder: Path) -> Split:
+    """What the convolutional part of the trained VGG-16 makes of the images, computed once."""
+    path = folder / f"features-{args.limit}.safetensors"
+    if not path.exists():
+        split = data.load("cifar10", args.data_dir, limit=args.limit)
+        full = data.load("cifar10", args.data_dir) if args.limit else split
+        body = nn.Sequential(*list(zoo.load("vgg16", args.vgg16).children())[:-1]).eval()
+        tensors = {}
+        for name, (x, y) in {"train": split.train, "val": split.val, "test": full.test}.items():
+            with torch.no_grad():
+                made = [body(batch) for batch in tqdm(x.split(250), desc=f"features of {name}", mininterval=10)]
+            tensors |= {f"{name}.x": torch.cat(made), f"{name}.y": y}
+        folder.mkdir(parents=True, exist_ok=True)
+        write_tensors(path, tensors)
+    found, _ = read_tensors(path)
+    return Split("features", *((found[f"{n}.x"], found[f"{n}.y"]) for n in ("train", "val", "test")))
+
+
+# -- running ------------------------------------------------------------------------------------------------------------
+STUDIES: dict[str, tuple[list[Cell], Callable[[Cell, argparse.Namespace, Path], dict[str, Any]]]] = {
+    "orders": (ORDER_CELLS, orders), "vgg16-head": (HEAD_CELLS, vgg16_head),
+}  # fmt: skip
+
+
+def one(study: str, cell: Cell, args: argparse.Namespace) -> dict[str, Any]:
+    """A cell's result: read where it is there, else found and written."""
+    torch.set_num_threads(1)
+    name = "-".join(str(v).replace(" ", "_") for v in cell.values())
+    out = Path(args.out) / study / name
+    done = out.with_suffix(".json")
+    if not done.exists():
+        found = {**cell, "result": STUDIES[study][1](cell, args, out)}
+        with replacing(done) as temporary:
+            temporary.write_text(json.dumps(found))
+    result: dict[str, Any] = json.loads(done.read_text())
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("study", choices=STUDIES)
+    parser.add_argument("--data-dir", required=True, help="folder of the data set")
+    parser.add_argument("--vgg16", help="trained VGG-16 as safetensors")
+    parser.add_argument("--epochs", type=int, default=6, help="of stage 2, in all")
+    parser.add_argument("--limit", type=int, help="at most so many examples a part")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--out", default="out/paper")
+    args = parser.parse_args()
+    cells, _ = STUDIES[args.study]
+    if args.study == "vgg16-head":
+        features(args, Path(args.out) / args.study)  # once, before the workers
+    elif args.study == "orders":
+        split = data.load("mnist", args.data_dir, limit=args.limit)
+        for seed in sorted({c["seed"] for c in cells}):
+            dense("lenet5", split, seed, Path(args.out) / args.study)
+    with ProcessPoolExecutor(args.workers, get_context("spawn")) as pool:
+        jobs = {pool.submit(one, args.study, cell, args): k for k, cell in enumerate(cells)}
+        found: dict[int, Any] = {}
+        for job in tqdm(as_completed(jobs), total=len(jobs), desc=args.study, unit="cell", mininterval=5):
+            found[jobs[job]] = job.result()
+    options = {"epochs": args.epochs, "limit": args.limit}
+    with replacing(HERE / f"{args.study}.json") as temporary:
+        temporary.write_text(
+            json.dumps({"options": options, "versions": versions(), "cells": [found[k] for k in sorted(found)]})
+        )
+
+
+if __name__ == "__main__":
+    main()

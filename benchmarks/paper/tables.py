@@ -1,0 +1,117 @@
+"""docs/paper.md out of ``benchmarks/paper/*.json``: the paper's systems as they were measured, and what the figures say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from scipy import stats
+from tabulate import tabulate
+
+HERE = Path(__file__).parent
+TARGET = HERE.parents[1] / "docs" / "paper.md"
+
+INTRO = """# The paper's systems, measured
+
+Rendered by `python benchmarks/paper/tables.py` from the results beside it; each study is one command of `benchmarks/paper/studies.py`
+that goes on where it was interrupted. Accuracies are per cent of all 10,000 test images, which no choice was made on; every row has
+three seeds, the spread is from the smallest to the largest.
+"""
+
+
+def row(values: Sequence[float]) -> str:
+    """Mean and spread, per cent."""
+    low, high = 100 * min(values), 100 * max(values)
+    return f"{100 * mean(values):.2f}" + (f" ({low:.2f} to {high:.2f})" if len(values) > 1 else "")
+
+
+def difference(one: Sequence[float], other: Sequence[float]) -> str:
+    """Mean paired difference with its 95 % interval (t), in points, and what that says."""
+    gaps = [100 * (a - b) for a, b in zip(one, other, strict=True)]
+    low, high = stats.ttest_rel(one, other).confidence_interval(0.95)
+    said = "no difference shown" if low <= 0 <= high else "more" if low > 0 else "less"
+    return f"{mean(gaps):+.2f} ({100 * low:+.2f} to {100 * high:+.2f}): {said}"
+
+
+def orders(found: dict[str, Any]) -> str:
+    """Orders at equal training."""
+    kinds: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for cell in found["cells"]:
+        kinds.setdefault((cell["family"], cell["order"], cell["stage1"], cell["rest"]), []).append(cell["result"])
+    lines = []
+    for (family, order, stage1, rest), results in kinds.items():
+        after = [r["accuracy_after"] for r in results]
+        base = [r["accuracy_after"] for r in kinds[family, "together", "auto", "all"]]
+        numbers = sum(layer["num_params"] for layer in results[0]["layers"])
+        against = "" if (order, stage1, rest) == ("together", "auto", "all") else difference(after, base)
+        lines.append([
+            family, order, "yes" if stage1 == "auto" else "no", rest, numbers, row([r["accuracy_stage1"] for r in results]),
+            row(after), against,
+        ])  # fmt: skip
+    table = tabulate(
+        lines, ["family", "order", "stage 1", "rest", "numbers", "after stage 1", "after stage 2", "less *together*"], tablefmt="pipe",
+        disable_numparse=True,
+    )  # fmt: skip
+    dense = {cell["seed"]: cell["result"]["accuracy_before"] for cell in found["cells"]}
+    options, count = found["options"], 60000 if found["options"]["limit"] is None else found["options"]["limit"]
+    return f"""## In which order? LeNet-5 on MNIST
+
+`conv2`, `fc1` and `fc2` (2,400 + 48,000 + 10,080 weights) into networks of 400 + 1,000 + 600 numbers, {options["epochs"]} epochs of fine-tuning *in all*,
+shared out over the layers where these go one after another; {count:,} training images at most. Dense models: {row(list(dense.values()))}. `rest`: what else
+is trained. Last column: paired over seeds, 95 % interval of three seeds (wide: with three seeds only large differences can be shown).
+
+{table}"""
+
+
+def vgg16_head(found: dict[str, Any]) -> str:
+    """The headline and its controls."""
+    kinds: dict[str, list[dict[str, Any]]] = {}
+    for cell in found["cells"]:
+        kinds.setdefault(cell["head"], []).append(cell["result"])
+    lines = []
+    for head, results in kinds.items():
+        values = [r["accuracy"] for r in results]
+        numbers = {"dense": "18.9 million", "dense trained on": "18.9 million"}.get(head, results[0]["numbers"])
+        against = (
+            difference(values, [r["accuracy"] for r in kinds["left out"]])
+            if len(values) == 3 and head != "left out"
+            else ""
+        )
+        lines.append([head, numbers, row(values), against])
+    table = tabulate(
+        lines,
+        ["the two layers", "numbers in them", "test accuracy", "less *left out*"],
+        tablefmt="pipe",
+        disable_numparse=True,
+    )
+    options = found["options"]
+    train = "all training images" if options["limit"] is None else f"{options['limit']:,} training images at most"
+    return f"""## The headline's own controls: VGG-16 on CIFAR-10
+
+The paper compresses the two large linear layers of VGG-16 (2^21 + 2^24 weights) into 424 numbers in all and reports 90.17 % -> 91.74 %. Here the
+convolutional part of a trained VGG-16 stays as it is (its features are computed once), the two layers are replaced, and they, the
+biases and the last layer are trained for {options["epochs"]} epochs on {train}.
+
+{table}"""
+
+
+STUDIES = {"orders": orders, "vgg16-head": vgg16_head}
+
+
+def main() -> None:
+    """Write the page."""
+    parts = [INTRO]
+    for name, render in STUDIES.items():
+        path = HERE / f"{name}.json"
+        if path.exists():
+            found = json.loads(path.read_text())
+            parts.append(render(found) + "\n\n" + ", ".join(f"{k} {v}" for k, v in found["versions"].items()) + ".")
+    TARGET.write_text("\n\n".join(part.strip() for part in parts) + "\n")
+    print(f"wrote {TARGET}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""A compressed model: what was found about it, its file, and the way back to a dense one."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import json
+import os
+import zlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch import nn
+
+import tnkit as tk
+from tnkit_nn.files import fill_, read_tensors, write_tensors
+from tnkit_nn.weight import merge_, parametrize_
+
+__all__ = ["Compressed", "LayerReport", "dense", "load_compressed_", "save_compressed"]
+
+KEY = "tnkit.networks"
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """One compressed weight.
+
+    Attributes
+    ----------
+    layer, shape, family
+        Which, of what shape, as what.
+    dense_params, num_params
+        Numbers stored before and after.
+    error, chance
+        Relative error after stage 1, and what a random family of as many numbers reaches.
+    """
+
+    layer: str
+    shape: tuple[int, ...]
+    family: str
+    dense_params: int
+    num_params: int
+    error: float
+    chance: float
+
+    @property
+    def ratio(self) -> float:
+        """Dense numbers a stored one."""
+        return self.dense_params / self.num_params
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """What :func:`tnkit_nn.compress_` did; accuracies are fractions of the test part.
+
+    Attributes
+    ----------
+    model
+        The model given, its weights networks now.
+    layers
+        A report a weight, in the order of compression.
+    accuracy_before, accuracy_stage1, accuracy_after
+        Of the dense model, with all weights approximated and nothing trained, at the end.
+    steps
+        For each step of the schedule: its layers, its epochs, the accuracy right after its stage 1 and after its stage 2, and the
+        factor of the rates that stage 2 took (below 1 where it was undone and done again, 0 where it was given up).
+    params_before, params_after
+        Numbers in the whole model.
+    bytes_before, bytes_after
+        Size on disk of the model as safetensors.
+    seconds
+        Wall time, restarts' included.
+    """
+
+    model: nn.Module
+    layers: tuple[LayerReport, ...]
+    accuracy_before: float
+    accuracy_stage1: float
+    accuracy_after: float
+    steps: tuple[dict[str, Any], ...]
+    params_before: int
+    params_after: int
+    bytes_before: int
+    bytes_after: int
+    seconds: float
+
+    def report(self) -> dict[str, Any]:
+        """All figures, as JSON would hold them."""
+        plain = {k: v for k, v in self.__dict__.items() if k != "model"}
+        return {**plain, "layers": [{**asdict(r), "ratio": r.ratio} for r in self.layers], "steps": list(self.steps)}
+
+    def __str__(self) -> str:
+        from tabulate import tabulate
+
+        rows = [
+            [
+                r.layer,
+                "x".join(map(str, r.shape)),
+                r.family,
+                r.num_params,
+                f"{r.ratio:,.0f}x",
+                f"{r.error:.3f} ({r.chance:.3f})",
+            ]
+            for r in self.layers
+        ]
+        table = tabulate(rows, ["layer", "shape", "network", "numbers", "compression", "error (chance)"])
+        whole = f"whole model: {self.params_before:,} -> {self.params_after:,} numbers, {self.bytes_before:,} -> {self.bytes_after:,} bytes"
+        accuracies = (
+            f"test accuracy: dense {self.accuracy_before:.4f}, after stage 1 {self.accuracy_stage1:.4f}, "
+            f"after stage 2 {self.accuracy_after:.4f}"
+        )
+        return "\n".join([table, whole, accuracies])
+
+
+def dense(model: nn.Module) -> nn.Module:
+    """A copy with plain weights: a model of the original class again, equal to the compressed one."""
+    made = copy.deepcopy(model)
+    for module in list(made.modules()):
+        for name in list(getattr(module, "parametrizations", {})):
+            merge_(module, name)
+    return made
+
+
+def save_compressed(model: nn.Module, path: str | os.PathLike[str]) -> None:
+    """Write a compressed model to one safetensors file: its numbers, and its networks as packed JSON.
+
+    Raises
+    ------
+    ValueError
+        A network with a function of its own, which is no text.
+    """
+    networks = {f"{layer}.{name}": json.loads(tk.to_json(net)) for layer, name, net in _networks(model)}
+    text = json.dumps(networks, separators=(",", ":")).encode()  # many times the numbers' size, were it not packed
+    write_tensors(path, model.state_dict(), {KEY: base64.b85encode(zlib.compress(text, 9)).decode()})
+
+
+def load_compressed_(model: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
+    """Make a dense model of the same class the compressed one of a file, in place.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        No such file, or none of a compressed model, or of another one.
+    """
+    values, metadata = read_tensors(path)
+    if KEY not in metadata:
+        raise ValueError(f"{path}: no compressed model; it has no networks")
+    try:
+        networks = json.loads(zlib.decompress(base64.b85decode(metadata[KEY])))
+    except (ValueError, zlib.error):
+        raise ValueError(f"{path}: its networks are damaged") from None
+    for key, network in networks.items():
+        layer, _, name = key.rpartition(".")
+        parametrize_(model.get_submodule(layer), name, tk.from_json(json.dumps(network)), std=1.0)
+    fill_(model, values, f"{path}: not of this model")
+    return model
+
+
+def _networks(model: nn.Module) -> Iterator[tuple[str, str, tk.Network]]:
+    for layer, module in model.named_modules():
+        for name, made in getattr(module, "parametrizations", {}).items():
+            yield layer, name, made[0].network

@@ -1,0 +1,130 @@
+"""Products of a plan and their gradients in torch, written into buffers that are at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tnkit.lower import Contract
+from tnkit.views import View
+from tnkit_nn.spread import gram
+
+__all__ = ["IN_PLACE", "empty", "matrix", "multiplied", "restored", "slopes", "undone"]
+
+Shape = tuple[int, ...]
+
+#: From so many bytes on, the allocator maps every array anew; what is smaller it gives out again, its pages at hand.
+_MAPPED = 2**25
+_HUGE = {
+    torch.float32: np.float32,
+    torch.float64: np.float64,
+    torch.complex64: np.complex64,
+    torch.complex128: np.complex128,
+}
+
+
+def empty(shape: Shape, like: Tensor) -> Tensor:
+    """Unwritten memory; numpy asks for huge pages for large arrays, torch does not (a third of the page faults' time)."""
+    if like.device.type == "cpu" and like.dtype in _HUGE and prod(shape) * like.itemsize >= _MAPPED:
+        return torch.from_numpy(np.empty(shape, _HUGE[like.dtype]))
+    return torch.empty(shape, dtype=like.dtype, device=like.device)
+
+
+def _relu_slope(grad: Tensor, y: Tensor, out: Tensor | None) -> Tensor:
+    if out is None:
+        return torch.ops.aten.threshold_backward(grad, y, 0)
+    return torch.ops.aten.threshold_backward.grad_input(grad, y, 0, grad_input=out)
+
+
+def _tanh_slope(grad: Tensor, y: Tensor, out: Tensor | None) -> Tensor:
+    if out is None:
+        return torch.ops.aten.tanh_backward(grad, y)
+    return torch.ops.aten.tanh_backward.grad_input(grad, y, grad_input=out)
+
+
+#: Activations written over their argument, with their gradient from the result alone.
+IN_PLACE: dict[Any, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor, Tensor | None], Tensor]]] = {
+    "relu": (torch.relu_, _relu_slope),
+    "tanh": (torch.tanh_, _tanh_slope),
+}
+
+
+# -- views of operands as matrices, and back --------------------------------------------------------------------------
+def matrix(x: Tensor, view: View) -> Tensor:
+    """The operand brought into place."""
+    x = x if view.permute is None else x.permute(view.permute)
+    x = x if view.reshape is None else x.reshape(view.reshape)
+    if view.beside != (1, 1):
+        p, q = view.beside
+        wide = x.new_zeros(p, x.shape[0], q, p, x.shape[1], q)
+        wide.diagonal(dim1=0, dim2=3).diagonal(dim1=1, dim2=3).copy_(x[:, :, None, None])
+        x = wide.view(p * x.shape[0] * q, -1)
+    return x.mT if view.swap else x
+
+
+def restored(x: Tensor, view: View, shape: Shape) -> Tensor:
+    """The gradient of a tensor from that of its matrix."""
+    x = x.mT if view.swap else x
+    if view.beside != (1, 1):
+        p, q = view.beside
+        wide = x.reshape(p, x.shape[0] // (p * q), q, p, x.shape[1] // (p * q), q)
+        x = wide.diagonal(dim1=0, dim2=3).diagonal(dim1=1, dim2=3).sum((2, 3))
+    if view.permute is None:
+        return x.reshape(shape)
+    back = sorted(range(len(shape)), key=view.permute.__getitem__)
+    return x.reshape([shape[k] for k in view.permute]).permute(back)
+
+
+def multiplied(step: Contract, a: Tensor, b: Tensor, buffer: Tensor) -> Tensor:
+    """The step's product, written into the buffer."""
+    shape = (b.shape[0], a.shape[0], b.shape[2]) if step.spread else (*a.shape[:-1], *b.shape[max(b.ndim - 1, 1) :])
+    out = buffer[: prod(shape)].view(shape)
+    if step.spread:
+        torch.bmm(a.expand(b.shape[0], *a.shape), b, out=out)
+    elif step.multiply:
+        torch.mul(a, b, out=out)
+    else:
+        torch.matmul(a, b, out=out)
+    out = out if step.result.reshape is None else out.reshape(step.result.reshape)
+    return out if step.result.permute is None else out.permute(step.result.permute)
+
+
+def undone(step: Contract, grad: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """The gradient of the step's result as that of its matrix."""
+    if step.result.permute is not None:
+        grad = grad.permute(sorted(range(grad.ndim), key=step.result.permute.__getitem__))
+    return grad.reshape((b.shape[0], a.shape[0], b.shape[2]) if step.spread else (*a.shape[:-1], b.shape[-1]))
+
+
+def _times(a: Tensor, b: Tensor, swap: bool, buffer: Tensor | None) -> Tensor:
+    """``a @ b``, laid out so that its transpose is contiguous if ``swap``, in the buffer if there is one."""
+    if swap:
+        return _times(b.mT, a.mT, False, buffer).mT
+    if buffer is None:
+        return torch.matmul(a, b)
+    shape = (*a.shape[:-1], b.shape[-1])
+    return torch.matmul(a, b, out=buffer[: prod(shape)].view(shape))
+
+
+def slopes(
+    step: Contract, grad: Tensor, a: Tensor, b: Tensor, wanted: Sequence[bool], buffers: Sequence[Tensor | None]
+) -> tuple[Tensor | None, Tensor | None]:
+    """The gradients of the two matrices of a product."""
+    first = second = None
+    if step.spread:
+        if wanted[0]:
+            first = gram(grad, b)
+        if wanted[1]:
+            into = torch.empty_like(b) if buffers[1] is None else buffers[1][: b.numel()].view(b.shape)
+            second = torch.bmm(a.mH.expand(b.shape[0], *a.mH.shape), grad, out=into)
+        return first, second
+    if wanted[0]:
+        first = _times(grad, b.mH, step.views[0].swap, buffers[0])
+    if wanted[1]:
+        second = _times(a.mH, grad, step.views[1].swap, buffers[1])
+    return first, second
