@@ -72,8 +72,8 @@ validation images.</p>
 <h2>In words</h2><ul class="text">{% for line in verdict %}<li>{{ line }}</li>{% endfor %}</ul>
 {% for name, (head, body) in tables.items() %}
 <h2>{{ name }}</h2>
-{% if not loop.first %}<p class="text">Differences are paired over seeds, intervals are Student's t, p-values are corrected for
-their number by Holm's method. They do not cover the choice of the test images.</p>{% endif %}
+{% if not loop.first %}<p class="text">Differences are paired over seeds, intervals are Student's t, p-values are corrected by
+Holm's method for the networks that stand against one control at one budget. They do not cover the choice of the test images.</p>{% endif %}
 <div class="wide" tabindex="0"><table><thead><tr>{% for h, what in head %}<th scope="col" title="{{ what }}"><button type="button">{{ h }}</button></th>{% endfor %}</tr></thead>
 <tbody>{% for row in body %}<tr>{% for c in row %}<td>{{ c }}</td>{% endfor %}</tr>
 {% endfor %}</tbody></table></div>

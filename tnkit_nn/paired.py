@@ -139,16 +139,20 @@ def best_free(records: Records, reading: str) -> str | None:
 def against_controls(records: Records) -> list[Difference]:
     """Every network against hash-shared numbers and a random subspace of its budget and the best control without numbers.
 
-    P-values are corrected for the number of comparisons, by Holm's method.
+    P-values are corrected by Holm's method for the networks that are held against one control at one budget in one reading: each
+    such group is one question, "is any of these families better or worse than the control?".
     """
-    out = []
+    groups: dict[tuple[str, str, int | None], list[Difference]] = {}
     for reading in READINGS:
         runs, free = _Runs(records, reading), best_free(records, reading)
         for key in runs.test:
             if key[1] is not None and key[0] not in CONTROLS:
                 rivals = [(name, key[1]) for name in SHARED] + ([(free, None)] if free else [])
-                out += [runs.less(key, rival) for rival in rivals if rival in runs.test]
-    return [replace(d, p=p) for d, p in zip(out, holm([d.p for d in out]), strict=True)]
+                for rival in (r for r in rivals if r in runs.test):
+                    groups.setdefault((reading, rival[0], key[1]), []).append(runs.less(key, rival))
+    return [
+        replace(d, p=p) for group in groups.values() for d, p in zip(group, holm([d.p for d in group]), strict=True)
+    ]
 
 
 def paired_table(records: Records, style: str = "simple") -> str:
