@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
         "compare",
         help="deep against shallow networks as a layer's weight, with controls",
         description="Replace one layer's weight by tensor networks of about equal counts and compare them with controls. "
-        "The defaults take about two minutes on two cores and need no download. Run again with the same options it continues "
+        "The defaults take about two minutes on one core and need no download. Run again with the same options it continues "
         "from where it was interrupted.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
