@@ -24,7 +24,7 @@ import tnkit as tk
 from tnkit_nn.baselines import BASELINES, CONTROLS, SHARED, families
 from tnkit_nn.files import replacing
 from tnkit_nn.jobs import Study, run
-from tnkit_nn.setting import REST_RATES, Task, checked, prepare
+from tnkit_nn.setting import REST_RATES, Task, checked, forget, prepare
 from tnkit_nn.stages import RATES, Job, Record, row
 
 __all__ = ["RATES", "REST_RATES", "Record", "Task", "compare", "versions"]
@@ -87,21 +87,26 @@ def compare(
     chosen = families(list(dict.fromkeys(shapes)), list(dict.fromkeys(depths)))
     jobs = [Job(f, b) for b in budgets for f in chosen] + [Job(c, b) for b in budgets for c in SHARED]
     jobs += [Job(c, None) for c in CONTROLS if c not in SHARED]
+    try:
+        done = _run(task, jobs, executor, progress, out)
+    finally:
+        forget()
+    stamp = versions()
+    return [{**record, "versions": stamp} for j in jobs for record in done[_key(j)]]
+
+
+def _run(task: Task, jobs: Sequence[Job], executor: Executor | None, progress: Any, out: Any) -> dict[str, Any]:
+    """Job's key -> records."""
     settings = {
-        "task": _named(task),
-        "data": checked(task),
-        "rates": RATES,
-        "rest_rates": REST_RATES,
-        "versions": versions(),
-    }
+        "task": _named(task), "data": checked(task), "rates": RATES, "rest_rates": REST_RATES, "versions": versions(),
+    }  # fmt: skip
     study = None if out is None else Study(out, settings)
     with study.alone() if study else nullcontext():
         dense = _dense(task, study)
         # the longest jobs (deep networks) first, so that no worker is left alone with one at the end
         longest = sorted(jobs, key=lambda job: -(getattr(job.what, "depth", None) or 0))
-        done = run({_key(j): (task, dense, j) for j in longest}, row, study=study, executor=executor, progress=progress)
-    stamp = versions()
-    return [{**record, "versions": stamp} for j in jobs for record in done[_key(j)]]
+        arguments = {_key(j): (task, dense, j) for j in longest}
+        return run(arguments, row, study=study, executor=executor, progress=progress)
 
 
 def _key(job: Job) -> str:

@@ -18,6 +18,8 @@ _COLOURS = {
     "tucker": "#238b45", "cp": "#74c476", "ring": "#a63603", "low_rank": "#7a5195", "hashed": "#636363", "subspace": "#bdbdbd",
 }  # fmt: skip
 _DASHED = ("hashed", "subspace")
+#: Of the controls' lines, in their order.
+_DASHES = ((8, 2), (4, 2), (1, 1), (1, 3), (6, 2, 1, 2), (6, 2, 1, 1, 1, 2), (2, 4))
 
 #: File name -> the attributes of a row that it shows, with their titles.
 PLOTS = {
@@ -54,16 +56,15 @@ def _figure(every: Sequence[Row], keys: Sequence[tuple[str, str]]) -> Any:
         axis.set(xscale="log", xlabel="numbers stored for the layer", title=title)
         axis.grid(alpha=0.3)
     handles, labels = axis.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=7)
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=7, handlelength=4)
     return figure
 
 
 def _controls(axis: Any, every: Sequence[Row], key: str) -> None:
     for k, r in enumerate(r for r in every if r.budget is None):
         if getattr(r, key):
-            axis.axhline(
-                100 * getattr(r, key)[0], color="0.55", ls=(0, (1, 1 + k)), lw=1.2, label=f"{r.label} (control)"
-            )
+            dashes = (0, _DASHES[k % len(_DASHES)])
+            axis.axhline(100 * getattr(r, key)[0], color="0.4", ls=dashes, lw=1.1, label=f"{r.label} (control)")
     # stretched towards 100 %, where the differences are
     axis.set_yscale("function", functions=(lambda a: -np.log10(102 - np.minimum(a, 101)), lambda y: 102 - 10.0**-y))
     axis.set_yticks([10, 50, 70, 80, 90, 95, 98, 100])

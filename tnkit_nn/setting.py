@@ -325,6 +325,12 @@ def opened(task: Task, dense: bytes) -> Setting:
     return Setting(task, split, model, _layer(task, model), safetensors.torch.load(dense))
 
 
+def forget() -> None:
+    """Let go of the data and the setting that this process has open."""
+    opened.cache_clear()
+    _read.cache_clear()
+
+
 @lru_cache(maxsize=1)
 def _read(name: str, root: str | None, limit: int | None) -> datasets.Split:
     split = datasets.load(name, root, limit=limit)

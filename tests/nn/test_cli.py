@@ -11,6 +11,8 @@ from tnkit_nn.baselines import CONTROLS
 from tnkit_nn.cli import main
 from tnkit_nn.report import rows, table, write_report
 
+from .test_data import write_mnist
+
 TINY = ["compare", "--shapes", "adtn,mpo", "--depths", "1,2", "--budgets", "100,300", "--seeds", "2", "--steps", "3"]
 
 
@@ -50,6 +52,29 @@ def test_compare_writes_everything(tmp_path, capsys):
         main([*TINY, "--steps", "4", "--out", str(tmp_path)])
     assert stop.value.code == 2
     assert "holds another study: its task.fit_steps is 3, not 4" in capsys.readouterr().err
+
+
+def test_compare_a_convolutional_model_on_files(tmp_path, capsys):
+    write_mnist(tmp_path / "data", train=300, test=40)
+    run = [
+        "compare", "--model", "lenet5", "--data", "mnist", "--data-dir", str(tmp_path / "data"), "--limit", "100", "--layer", "fc1",
+        "--shapes", "cp", "--budgets", "400", "--seeds", "2", "--dense-steps", "2", "--steps", "2", "--rest", "head",
+        "--workers", "1", "--out", str(tmp_path / "out"), "--json",
+    ]  # fmt: skip
+    assert main(run) == 0
+    records = json.loads(capsys.readouterr().out)
+    assert {r["label"] for r in records} == {"cp", *CONTROLS} and {r["test_images"] for r in records} == {40}
+    assert {(r["data"], r["rest"], r["layer_params"]) for r in records} == {
+        ("mnist (at most 100 a part)", "head", 48000)
+    }
+    moved = tmp_path / "data2"  # where the files lie is no part of the study, what is in them is
+    (tmp_path / "data").rename(moved)
+    again = [str(moved) if a == str(tmp_path / "data") else a for a in run]
+    assert main(again) == 0 and json.loads(capsys.readouterr().out) == records
+    write_mnist(tmp_path / "other", train=310, test=40)
+    with pytest.raises(SystemExit) as stop:
+        main([str(tmp_path / "other") if a == str(moved) else a for a in again])
+    assert stop.value.code == 2 and "holds another study: its data is" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
