@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import tnkit as tk
 from tnkit_nn.baselines import CONTROLS
-from tnkit_nn.paired import PAIRED_HEADERS, Records, paired_cells, verdict
+from tnkit_nn.paired import PAIRED_HEADERS, STARTS_HEADERS, Records, paired_cells, starts_cells, verdict
 from tnkit_nn.tables import HEADERS, cells, rows
 
 __all__ = ["page"]
@@ -26,6 +26,7 @@ def page(records: Records, title: str, plots: Mapping[str, bytes]) -> str:
     tables = {
         "Table": ([(h.strip(), what) for h, what in HEADERS.items()], [cells(r) for r in every]),
         "Against the controls": ([(h, "") for h in PAIRED_HEADERS], paired_cells(records)),
+        "With and without stage 1": ([(h, "") for h in STARTS_HEADERS], starts_cells(records)),
     }
     template = Environment(autoescape=True, trim_blocks=True).from_string(PAGE)
     return template.render(
@@ -72,7 +73,7 @@ validation images.</p>
 <h2>In words</h2><ul class="text">{% for line in verdict %}<li>{{ line }}</li>{% endfor %}</ul>
 {% for name, (head, body) in tables.items() %}
 <h2>{{ name }}</h2>
-{% if not loop.first %}<p class="text">Differences are paired over seeds, intervals are Student's t, p-values are corrected by
+{% if loop.index == 2 %}<p class="text">Differences are paired over seeds, intervals are Student's t, p-values are corrected by
 Holm's method for the networks that stand against one control at one budget. They do not cover the choice of the test images.</p>{% endif %}
 <div class="wide" tabindex="0"><table><thead><tr>{% for h, what in head %}<th scope="col" title="{{ what }}"><button type="button">{{ h }}</button></th>{% endfor %}</tr></thead>
 <tbody>{% for row in body %}<tr>{% for c in row %}<td>{{ c }}</td>{% endfor %}</tr>

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import mean, stdev
+from statistics import mean, median, stdev
 from typing import Any
 
 from tabulate import tabulate
 
 from tnkit_nn.baselines import CONTROLS, FREE, SHARED
 
-__all__ = ["READINGS", "Difference", "against_controls", "best_free", "difference", "holm", "paired_table", "verdict"]
+__all__ = [
+    "PAIRED_HEADERS", "READINGS", "STARTS_HEADERS", "Difference", "against_controls", "best_free", "difference", "holm",
+    "paired_cells", "paired_table", "starts_cells", "verdict",
+]  # fmt: skip
 
 Records = Sequence[Mapping[str, Any]]
 
@@ -174,6 +177,26 @@ def paired_cells(records: Records) -> list[tuple[str, ...]]:
     ]  # fmt: skip
 
 
+STARTS_HEADERS = ("family", "budget", "reading", "from the fit, %", "at random, %", "points", "95 % interval")
+
+
+def starts_cells(records: Records) -> list[tuple[str, ...]]:
+    """Stage 1 on and off: what starting from the fitted weight gains over a random start, each at its own best rate."""
+    out = []
+    for reading, name in READINGS.items():
+        groups: dict[tuple[str, int | None], list[Mapping[str, Any]]] = {}
+        for r in records:
+            if r[f"{reading}_from"]:
+                groups.setdefault((r["label"], r["budget"]), []).append(r)
+        for (label, budget), group in groups.items():
+            fit, random = ([r[f"{reading}_from"][start] for r in group] for start in ("fit", "random"))
+            points, low, high, _ = difference(fit, random, group[0]["test_images"])
+            interval = f"{low:+.1f} to {high:+.1f}" if len(group) > 1 else "–"
+            means = f"{100 * mean(fit):.1f}", f"{100 * mean(random):.1f}"
+            out.append((label, "" if budget is None else str(budget), name, *means, f"{points:+.1f}", interval))
+    return out
+
+
 # -- in words -------------------------------------------------------------------------------------------------------
 def verdict(records: Records) -> list[str]:
     """For every budget and reading: deep against shallow, and against hash-shared numbers; then what the controls say.
@@ -225,6 +248,10 @@ def _about_controls(records: Records) -> list[str]:
             f"The model without the layer, trained anew, reaches {reached} with {whole} numbers in all; with a network in it, it "
             f"has {min(sizes)} to {max(sizes)}."
         )
+    gains = [float(cells[5]) for cells in starts_cells(records)]
+    if gains:
+        middle = f"{median(gains):+.1f} points in the middle, {min(gains):+.1f} to {max(gains):+.1f}"
+        out.append(f"Starting from the fit of stage 1 instead of at random, all else tuned alike: {middle}.")
     if every and 1 < seeds < 5:
         out.append(f"{seeds} seeds tell only large differences apart: no difference means none found, not none there.")
     return out

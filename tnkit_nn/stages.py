@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from math import prod, sqrt
 from typing import Any
@@ -68,6 +68,8 @@ class Record:
         Of making the weight once.
     val_frozen, val_trained
         Validation accuracies: what a choice between rows goes by.
+    frozen_from, trained_from
+        Test accuracy from each start (stage 1's fit, or at random), at the rate that is best for it on validation.
     """
 
     family: str
@@ -87,6 +89,8 @@ class Record:
     accuracy_trained: float | None
     val_frozen: float
     val_trained: float | None
+    frozen_from: dict[str, float]
+    trained_from: dict[str, float]
     chosen_frozen: dict[str, Any]
     chosen_trained: dict[str, Any]
     flops: int
@@ -111,6 +115,7 @@ class _Tuned:
     val: Tensor
     chosen: dict[str, Any]
     elsewhere: int
+    by_start: dict[str, Tensor] = field(default_factory=dict)
     model_params: int | None = None
 
 
@@ -153,13 +158,22 @@ def _stage2(setting: Setting, maker: Maker, starts: Mapping[str, Params], traine
         return {**frozen, **{n: params[n] for n in movable}, setting.key: maker.weight(params)}
 
     swept = tune(view, task.seeds, start, slow, full, rates, task.tune_steps)
-    k = int(swept.score.view(copies, task.seeds).mean(1).argmin())
-    mine = slice(k * task.seeds, (k + 1) * task.seeds)
+    scores = swept.score.view(len(rates), len(starts), task.seeds).mean(2)
+
+    def at(k: int) -> Params:
+        """Values of the model at the k-th pair of rate and start."""
+        mine = slice(k * task.seeds, (k + 1) * task.seeds)
+        return {n: p[mine] for n, p in values.items()}
+
     with torch.no_grad():
-        params = {n: p[mine] for n, p in full(swept.params).items()}
+        values = full(swept.params)
+    best = {name: int(scores[:, s].argmin()) * len(starts) + s for s, name in enumerate(starts)}
+    k = int(scores.argmin())
+    by_start = {name: view.accuracy(at(b), "test") for name, b in best.items()}
     chosen = {"rate": rates[k // len(starts)], "start": list(starts)[k % len(starts)]} if first else {}
     chosen |= {"rest_rate": REST_RATES[k // len(starts)]} if movable else {}
-    return _Tuned(view.accuracy(params, "test"), view.accuracy(params, "val"), chosen, elsewhere)
+    test = by_start[list(starts)[k % len(starts)]]
+    return _Tuned(test, view.accuracy(at(k), "val"), chosen, elsewhere, by_start if len(starts) > 1 else {})
 
 
 def _left_out(setting: Setting) -> _Tuned | None:
@@ -187,7 +201,7 @@ def _left_out(setting: Setting) -> _Tuned | None:
     params = {n: p[k * task.seeds : (k + 1) * task.seeds] for n, p in swept.params.items()}
     trained = sum(p[0].numel() for p in start.values())
     chosen = {"rest_rate": REST_RATES[k]}
-    return _Tuned(view.accuracy(params, "test"), view.accuracy(params, "val"), chosen, trained, whole)
+    return _Tuned(view.accuracy(params, "test"), view.accuracy(params, "val"), chosen, trained, {}, whole)
 
 
 def _made(setting: Setting, job: Job) -> tuple[Maker, dict[str, Params], Tensor | None, tk.Network | None]:
@@ -235,6 +249,8 @@ def row(task: Any, dense: bytes, job: Job) -> list[dict[str, Any]]:
             accuracy_fit=float(fitted[s]), accuracy_frozen=float(frozen.test[s]),
             accuracy_trained=float(trained.test[s]) if trained else None,
             val_frozen=float(frozen.val[s]), val_trained=float(trained.val[s]) if trained else None,
+            frozen_from={name: float(a[s]) for name, a in frozen.by_start.items()},
+            trained_from={name: float(a[s]) for name, a in trained.by_start.items()} if trained else {},
             chosen_frozen=frozen.chosen, chosen_trained=trained.chosen if trained else {}, flops=maker.flops, seconds=seconds,
             network=None if net is None else tk.to_json(net), layer=setting.layer, layer_params=size,
             test_images=len(setting.split.test[1]), model=task.model, data=setting.split.name, rest=task.rest,

@@ -23,6 +23,7 @@ def record(label, budget, seed, accuracy, **more):
         layer="fc1", layer_params=4096, trained_elsewhere=10, versions={"tnkit": "x"}, test_images=500, rest="all",
         val_frozen=accuracy, val_trained=accuracy, full_params=budget or 0, model_params=714 + (budget or 0), model_dense=4810,
         flops=1000, model="mlp", data="digits", dense_steps=4, fit_steps=2, tune_steps=2,
+        frozen_from={}, trained_from={},
     )  # fmt: skip
     if label.startswith("adtn"):
         base["depth"] = int(label.split()[-1])

@@ -172,6 +172,10 @@ def test_compare_is_complete_deterministic_and_the_same_in_processes(one_thread)
             assert r["trained_elsewhere"] == 64 + 10 * 64 + 10
             assert r["model_params"] == 4810 - 4096 + r["num_params"]
         assert r["model_dense"] == 4810 and r["test_images"] == 500
+        starts = {"fit", "random"} if r["num_params"] and not r["label"].startswith("dense") else set()
+        assert set(r["frozen_from"]) == set(r["trained_from"]) == starts
+        if starts:
+            assert r["accuracy_frozen"] == r["frozen_from"][r["chosen_frozen"]["start"]]
     (as_it_is,) = {r["accuracy_frozen"] - r["accuracy_fit"] for r in records if r["label"] == "dense"}
     assert as_it_is == 0
     assert without_time(compare(TINY, **options)) == without_time(records)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tnkit_nn.paired import against_controls, best_free, difference, holm, paired_table, verdict
+from tnkit_nn.paired import against_controls, best_free, difference, holm, paired_table, starts_cells, verdict
 from tnkit_nn.report import rows
 
 from .test_cli import record
@@ -113,3 +113,15 @@ def test_every_network_stands_against_every_control_corrected():
     assert all(d.p >= alone for d in found if d.one == "mpo" and d.other == "hashed")
     text = paired_table(runs(**accuracies))
     assert "no difference" in text and "better" in text
+
+
+def test_stage_1_on_and_off():
+    records = [
+        r | {"frozen_from": {"fit": 0.9 + 0.01 * r["seed"], "random": 0.88}, "trained_from": {}}
+        for r in runs(mpo=(0.9, 0.91))
+    ]
+    ((label, budget, reading, fit, random, points, _),) = starts_cells(records)
+    assert (label, budget, reading, fit, random, points) == ("mpo", "100", "rest frozen", "90.5", "88.0", "+2.5")
+    assert any(
+        "Starting from the fit of stage 1 instead of at random" in line and "+2.5" in line for line in verdict(records)
+    )
