@@ -55,6 +55,7 @@ def test_compare_writes_everything(tmp_path, capsys):
     assert "holds another study: its task.fit_steps is 3, not 4" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_compare_a_convolutional_model_on_files(tmp_path, capsys):
     write_mnist(tmp_path / "data", train=300, test=40)
     run = [
