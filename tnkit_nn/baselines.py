@@ -189,33 +189,41 @@ def _low_rank(shape: Sequence[int], budget: int) -> tk.Network:
 def adtn_near(shape: Sequence[int], budget: int, depth: int, activation: str = "relu") -> tk.Network:
     """An ADTN of the given depth near a budget.
 
-    Below the count of the untied binary wall, bricks of a column are shared with a period; above it, pairs of binary sites
-    are merged into sites of size 4.
+    Below the count of the untied binary wall, bricks of a column are shared with a period, of that wall or of one with up to three
+    pairs of binary sites merged into sites of size 4; above it, pairs are merged until the budget is passed.
     """
+    make = partial(tk.adtn, shape, depth=depth, activation=activation, order="interleaved")
+
+    def tied(dims: list[int]) -> Iterator[tk.Network]:
+        yield from (make(dim=dims, share=share) for share in range(len(dims) // 2, 0, -1))
 
     def every() -> Iterator[tk.Network]:
-        make = partial(tk.adtn, shape, depth=depth, activation=activation, order="interleaved")
-        sites = [list(site_dims(n, dim=2)) for n in shape]
-        plain = make(dim=[d for axis in sites for d in axis])
+        walls = list(_merged(shape))
+        plain = make(dim=walls[0])
         yield plain
         if plain.num_params > budget:
-            for share in range(sum(map(len, sites)) // 2, 0, -1):
-                yield make(dim=[d for axis in sites for d in axis], share=share)
+            for dims in walls[:4]:
+                yield from tied(dims)
             return
-        merged = [list(axis) for axis in sites]
-        for _ in range(sum(len(axis) // 2 for axis in sites)):
-            axis = max(merged, key=lambda a: a.count(2))
-            k = axis.index(2)
-            del axis[k + 1]
-            axis[k] = 4
-            dims = [d for a in merged for d in a]
+        for dims in walls[1:]:
             net = make(dim=dims)
             yield net
             if net.num_params > budget:  # between two merges: share some bricks of the larger wall
-                yield from (make(dim=dims, share=s) for s in range(len(dims) // 2, 0, -1))
+                yield from tied(dims)
                 return
 
     return _nearest(islice(every(), 200), budget)
+
+
+def _merged(shape: Sequence[int]) -> Iterator[list[int]]:
+    """Sites of size 2, then with one more pair of them merged each time, on the axis that has most."""
+    sites = [list(site_dims(n, dim=2)) for n in shape]
+    yield [d for axis in sites for d in axis]
+    for _ in range(sum(len(axis) // 2 for axis in sites)):
+        axis = max(sites, key=lambda a: a.count(2))
+        k = axis.index(2)
+        axis[k : k + 2] = [4]
+        yield [d for a in sites for d in a]
 
 
 #: Family name -> ``(shape, budget) -> Network``; the ADTN's entry has depth 3.
