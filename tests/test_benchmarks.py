@@ -93,3 +93,10 @@ def test_some_cases_alone_are_not_written(tmp_path, monkeypatch, capsys):
     assert not list(tmp_path.iterdir()) and "one" in capsys.readouterr().out
     timing.report("whole", ["case"], [["one"]], [])
     assert "one" in json.loads((tmp_path / "out/bench/whole.json").read_text())["table"]
+
+
+def test_the_papers_systems_are_shown_as_they_were_measured():
+    pytest.importorskip("scipy")
+    page = script("paper/tables").page()
+    assert page == (ROOT / "docs/paper.md").read_text()
+    assert "+" in page and "no difference shown" in page

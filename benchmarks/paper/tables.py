@@ -48,11 +48,11 @@ def orders(found: dict[str, Any]) -> str:
         numbers = sum(layer["num_params"] for layer in results[0]["layers"])
         against = "" if (order, stage1, rest) == ("together", "auto", "all") else difference(after, base)
         lines.append([
-            family, order, "yes" if stage1 == "auto" else "no", rest, numbers, row([r["accuracy_stage1"] for r in results]),
+            family, order, "yes" if stage1 == "auto" else "no", rest, numbers, f"{results[0]['params_after']:,}", row([r["accuracy_stage1"] for r in results]),
             row(after), against,
         ])  # fmt: skip
     table = tabulate(
-        lines, ["family", "order", "stage 1", "rest", "numbers", "after stage 1", "after stage 2", "less *together*"], tablefmt="pipe",
+        lines, ["family", "order", "stage 1", "rest", "numbers", "whole model", "after stage 1", "after stage 2", "difference to *together*"], tablefmt="pipe",
         disable_numparse=True,
     )  # fmt: skip
     dense = {cell["seed"]: cell["result"]["accuracy_before"] for cell in found["cells"]}
@@ -83,7 +83,7 @@ def vgg16_head(found: dict[str, Any]) -> str:
         lines.append([head, numbers, row(values), against])
     table = tabulate(
         lines,
-        ["the two layers", "numbers in them", "test accuracy", "less *left out*"],
+        ["the two layers", "numbers in them", "test accuracy", "difference to *left out*"],
         tablefmt="pipe",
         disable_numparse=True,
     )
@@ -101,17 +101,17 @@ biases and the last layer are trained for {options["epochs"]} epochs on {train}.
 STUDIES = {"orders": orders, "vgg16-head": vgg16_head}
 
 
-def main() -> None:
-    """Write the page."""
+def page() -> str:
+    """The page."""
     parts = [INTRO]
     for name, render in STUDIES.items():
         path = HERE / f"{name}.json"
         if path.exists():
             found = json.loads(path.read_text())
             parts.append(render(found) + "\n\n" + ", ".join(f"{k} {v}" for k, v in found["versions"].items()) + ".")
-    TARGET.write_text("\n\n".join(part.strip() for part in parts) + "\n")
-    print(f"wrote {TARGET}")
+    return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
 if __name__ == "__main__":
-    main()
+    TARGET.write_text(page())
+    print(f"wrote {TARGET}")
