@@ -45,6 +45,13 @@ def _seed(text: str) -> int:
     return int(text)
 
 
+def _add_model_and_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", default="mlp", help="a model of tnkit_nn.zoo")
+    parser.add_argument("--data", default="digits", help="a data set of tnkit_nn.data")
+    parser.add_argument("--data-dir", help="the folder with its files; digits need none")
+    parser.add_argument("--limit", type=_positive, help="at most so many examples of each part, for a quick run")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="tnkit", description="Tensor networks in neural networks: compare families at equal budgets.")
     commands = parser.add_subparsers(
@@ -58,10 +65,7 @@ def _parser() -> argparse.ArgumentParser:
         "from where it was interrupted.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    c.add_argument("--model", default="mlp", help="a model of tnkit_nn.zoo")
-    c.add_argument("--data", default="digits", help="a data set of tnkit_nn.data")
-    c.add_argument("--data-dir", help="the folder with its files; digits need none")
-    c.add_argument("--limit", type=_positive, help="at most so many examples of each part, for a quick run")
+    _add_model_and_data(c)
     c.add_argument("--layer", help="the layer whose weight is replaced; the largest, if not given")
     c.add_argument("--shapes", type=_names, default=",".join(BASELINES), help="families, by commas")
     c.add_argument("--budgets", type=_numbers, default="100,300,1000", help="numbers stored for the weight, by commas")
@@ -87,10 +91,7 @@ def _parser() -> argparse.ArgumentParser:
         "interrupted. Data sets are read from a folder, never downloaded.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    t.add_argument("--model", default="mlp", help="a model of tnkit_nn.zoo")
-    t.add_argument("--data", default="digits", help="a data set of tnkit_nn.data")
-    t.add_argument("--data-dir", help="the folder with its files; digits need none")
-    t.add_argument("--limit", type=_positive, help="at most so many examples of each part, for a quick run")
+    _add_model_and_data(t)
     t.add_argument("--epochs", type=_positive, help="the recipe's, if not given")
     t.add_argument("--seed", type=_seed, default=0, help="seed of the start and of all that is drawn")
     t.add_argument(
@@ -104,14 +105,11 @@ def _parser() -> argparse.ArgumentParser:
         "Run again with the same options it continues from where it was interrupted.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    p.add_argument("--model", default="mlp", help="a model of tnkit_nn.zoo")
+    _add_model_and_data(p)
     p.add_argument("--weights", required=True, help="its trained values: the model.safetensors of tnkit train")
     p.add_argument("--recipe", required=True, help="a TOML file of tnkit_nn.Compression")
     p.add_argument("--order", help="instead of the recipe's: backward, forward, together, or layers by commas")
-    p.add_argument("--data", default="digits", help="a data set of tnkit_nn.data")
-    p.add_argument("--data-dir", help="the folder with its files; digits need none")
-    p.add_argument("--limit", type=_positive, help="at most so many examples of each part, for a quick run")
-    p.add_argument("--seed", type=int, help="instead of the recipe's")
+    p.add_argument("--seed", type=_seed, help="instead of the recipe's")
     p.add_argument(
         "--out", default="out/compress", help="folder for model.safetensors, dense.safetensors, results.json, logs"
     )
