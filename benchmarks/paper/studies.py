@@ -135,7 +135,7 @@ class Hashed(nn.Module):
         super().__init__()
         self.register_buffer("place", torch.randint(count, weight.shape))
         self.register_buffer("sign", torch.randint(2, weight.shape) * 2.0 - 1.0)
-        self.start = torch.randn(count) * float(weight.std())
+        self.start = torch.randn(count) * weight.detach().std()
 
     def forward(self, values: Tensor) -> Tensor:
         """Values (count,) -> weight."""
