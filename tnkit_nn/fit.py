@@ -20,7 +20,7 @@ from tnkit.plan import plan
 from tnkit.shapes import detensorize, split_axes
 from tnkit_nn.ops import TORCH, to_tensor
 
-__all__ = ["FitResult", "fit"]
+__all__ = ["FitResult", "fit", "scalers"]
 
 #: An error from here on means that nothing was learned.
 NOTHING = 0.999
@@ -101,8 +101,8 @@ def fit(
     goal, size = _goal(net, target, dtype)
     if steps < 1 or restarts < 1:
         raise ValueError(f"steps and restarts are at least 1, not {steps} and {restarts}")
-    scalers = _scalers(net)
-    std = 1.0 if scalers else float(size) / sqrt(goal.numel())  # lr is relative to entries near 1
+    outer = scalers(net)
+    std = 1.0 if outer else float(size) / sqrt(goal.numel())  # lr is relative to entries near 1
     starts, frozen = _starts(net, arrays or {}, goal, std, seed, restarts)
     way, norm, unit = plan(net), std * sqrt(goal.numel()), goal / size
 
@@ -111,7 +111,7 @@ def fit(
 
     def objective(trained: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         w = tensor(trained) / norm
-        a = _scale(w.detach(), unit) if scalers else torch.ones_like(w.detach().sum())
+        a = _scale(w.detach(), unit) if outer else torch.ones_like(w.detach().sum())
         return (unit - a * w).abs().square().sum(), a  # a is optimal, so its own derivative is zero: 1 - cos^2
 
     many = _single(objective) if restarts == 1 else torch.func.vmap(objective)
@@ -123,8 +123,8 @@ def fit(
     best, scales, history = _adam(many, starts, bar, steps, lr, patience)
     chosen = int(np.argmin([min(h) for h in history]))
     found = {name: value[chosen] for name, value in best.items()}
-    if scalers:
-        found = _rescaled(found, scalers, scales[chosen] * size / norm)
+    if outer:
+        found = _rescaled(found, outer, scales[chosen] * size / norm)
     with torch.no_grad():
         error = float((tensor(found) / size - unit).abs().square().sum().sqrt())
     if error >= NOTHING:
@@ -194,18 +194,18 @@ def _scale(w: Tensor, unit: Tensor) -> Tensor:
     return (w.conj() * unit).sum() / torch.where(norm > 0, norm, torch.ones_like(norm))
 
 
-def _scalers(net: Network) -> list[str]:
+def scalers(net: Network) -> list[str]:
     """Trained arrays that scale the whole tensor: each on one node, outermost, and nowhere else."""
     leaves = [leaf.array for leaf in net.leaves]
     return [n.array for n in net.nodes if isinstance(n, Node) and not n.fixed and leaves.count(n.array) == 1]
 
 
-def _rescaled(arrays: dict[str, Tensor], scalers: list[str], factor: Tensor) -> dict[str, Tensor]:
+def _rescaled(arrays: dict[str, Tensor], outer: list[str], factor: Tensor) -> dict[str, Tensor]:
     """The tensor times ``factor``, shared out evenly so that one learning rate keeps suiting all arrays."""
     size = factor.abs()
-    share = size ** (1 / len(scalers))
-    scaled = {name: arrays[name] * share for name in scalers}
-    scaled[scalers[0]] = scaled[scalers[0]] * (factor / size if size > 0 else factor)
+    share = size ** (1 / len(outer))
+    scaled = {name: arrays[name] * share for name in outer}
+    scaled[outer[0]] = scaled[outer[0]] * (factor / size if size > 0 else factor)
     return {**arrays, **scaled}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import prod, sqrt
 
 import torch
@@ -10,11 +11,13 @@ from torch import Tensor
 
 import tnkit as tk
 from tnkit.decompose.structure import as_tree, check_multilinear
-from tnkit_nn.fit import FitResult, fit
+from tnkit_nn.fit import FitResult, fit, scalers
 from tnkit_nn.makers import network_maker, regauged, rms
 from tnkit_nn.ops import TORCH
 
-__all__ = ["METHODS", "approximate", "way"]
+__all__ = ["METHODS", "SCALES", "approximate", "way"]
+
+SCALES = ("match", "best")
 
 #: Nodes up to which alternating least squares is taken: beyond, its environments cost more than gradient steps.
 _NODES = 16
@@ -62,7 +65,14 @@ METHODS: dict[str, Callable[[tk.Network, Tensor, int, float, int], FitResult]] =
 
 
 def approximate(
-    net: tk.Network, weight: Tensor, *, method: str = "auto", steps: int = 1000, lr: float = 2e-2, seed: int = 0
+    net: tk.Network,
+    weight: Tensor,
+    *,
+    method: str = "auto",
+    steps: int = 1000,
+    lr: float = 2e-2,
+    seed: int = 0,
+    scale: str = "match",
 ) -> FitResult:
     """Stage 1: the arrays of a network near a trained weight, ready to be trained on.
 
@@ -79,12 +89,15 @@ def approximate(
         Of ``fit``.
     seed
         Of all starts.
+    scale
+        ``best``: the factor of the least error, which is the cosine between the two: at an error near 1 a layer's outputs nearly
+        vanish, and with them what stage 2 could train.  ``match``: the weight's own root mean square, which stage 2 wants.
 
     Returns
     -------
     FitResult
         Arrays in a gauge in which one learning rate suits them all (:func:`tnkit_nn.makers.regauged`), the relative error of
-        the weight as it reads, and the chance level beside it.
+        the weight at the best factor, whatever the scale, and the chance level beside it.
 
     Raises
     ------
@@ -93,6 +106,8 @@ def approximate(
     """
     if method != "auto" and method not in METHODS:
         raise ValueError(f"stage 1 has no method {method!r}; there are auto, {', '.join(METHODS)}")
+    if scale not in SCALES:
+        raise ValueError(f"stage 1 has no scale {scale!r}; there are {', '.join(SCALES)}")
     weight = weight.detach().float()
     chosen = way(net) if method == "auto" else method
     found = METHODS[chosen](net, weight, steps, lr, seed)
@@ -101,7 +116,13 @@ def approximate(
     maker = network_maker(net, tuple(weight.shape), 1, rms(weight[None]))
     values = {n: torch.as_tensor(found.arrays[n], dtype=torch.float32)[None] for n in net.parameters}
     even = regauged(maker, values, weight[None], net)
-    return _result(net, weight, {**found.arrays, **{n: v[0] for n, v in even.items()}})
+    best = _result(net, weight, {**found.arrays, **{n: v[0] for n, v in even.items()}})
+    cosine = sqrt(max(1 - best.error**2, 0.0))
+    if scale == "best" or not cosine:
+        return best
+    outer = scalers(net)
+    share = (1 / cosine) ** (1 / len(outer)) if outer else 1.0
+    return replace(best, arrays={n: a * a.dtype.type(share) if n in outer else a for n, a in best.arrays.items()})
 
 
 def _result(net: tk.Network, weight: Tensor, arrays: dict[str, Tensor]) -> FitResult:

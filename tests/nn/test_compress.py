@@ -10,6 +10,7 @@ from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -201,7 +202,7 @@ def test_stage_1_finds_a_weight_that_is_in_the_family(family):
     weight = torch.as_tensor(
         tk.detensorize(made, (16, 12)) if made.size == 192 else made.reshape(-1)[:192].reshape(16, 12)
     )
-    found = approximate(net, weight)
+    found = approximate(net, weight, scale="best")
     expected = {"adtn": "fit", "cp": "als", "ring": "als"}.get(family.name, "svd")
     assert way(net) == expected or family.depth == 1
     if made.size == 192:
@@ -219,6 +220,11 @@ def test_stage_1_methods():
     assert approximate(net, weight, method="als").error <= best * 1.01
     assert approximate(net, weight, method="fit", steps=500).error <= best * 1.05
     assert approximate(net, weight, method="skip").error > 0.99
+    matched = tk.contract(net, approximate(net, weight).arrays)
+    assert np.sqrt((matched**2).mean()) == pytest.approx(float(weight.square().mean().sqrt()), rel=1e-4)
+    assert approximate(net, weight).error == best
+    with pytest.raises(ValueError, match="stage 1 has no scale 'large'; there are match, best"):
+        approximate(net, weight, scale="large")
     with pytest.raises(ValueError, match="stage 1 has no method 'guess'; there are auto, svd, als, fit, skip"):
         approximate(net, weight, method="guess")
     with pytest.raises(ValueError, match="form a loop"):
