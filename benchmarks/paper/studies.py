@@ -78,6 +78,8 @@ def dense(name: str, split: Split, seed: int, folder: Path, epochs: int = 4) -> 
 
 
 # -- vgg16-head: the two large linear layers of a trained VGG-16, on features computed once ----------------------------
+#: Learning rate of the last layer and the biases, in every row: at 1e-3 networks of few numbers take hundreds of steps to start.
+REST = 1e-2
 HEAD_CELLS: list[Cell] = [
     {"head": head, "seed": seed}
     for head in ("dense", "dense trained on", "adtn 424", "mpo 424", "hashed 424", "frozen random", "left out", "small dense")
@@ -97,7 +99,7 @@ def vgg16_head(cell: Cell, args: argparse.Namespace, out: Path) -> dict[str, Any
         family = what.split()[0]
         layers = tuple(Layers(n, family, b, depth=1) for n, b in zip(names, (200, 224), strict=True))
         plan = Compression(
-            layers, order="together", stage1=Stage1(steps=300), stage2=recipe, rest="heads", rest_lr=1e-3,
+            layers, order="together", stage1=Stage1(steps=300), stage2=recipe, rest="heads", rest_lr=REST,
             seed=cell["seed"],
         )  # fmt: skip
         report = compress_(head, plan, split, out=out).report()
@@ -122,7 +124,7 @@ def vgg16_head(cell: Cell, args: argparse.Namespace, out: Path) -> dict[str, Any
         own = [n for n in trained if n.endswith(".values")]
         if what not in ("left out", "small dense", "dense trained on"):
             trained = {n: p for n, p in trained.items() if n in own or n.endswith("bias") or n.startswith("4.")}
-        rates = {2e-2: own, 1e-3: [n for n in trained if n not in own]}
+        rates = {2e-2: own, REST: [n for n in trained if n not in own]}
         made = [Group({n: trained[n] for n in names}, lr=lr) for lr, names in rates.items() if names]
         train(head, split, recipe, seed=cell["seed"], groups=made)
     return {"accuracy": accuracy(head, split.test), "numbers": numbers}
