@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import Executor
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from tnkit.distribute import shared_out
 from tnkit.lower import Group
 from tnkit.network import Network
-from tnkit.ops import Ops, fronted, part
+from tnkit.ops import Ops, by_slices
 from tnkit.ordering import Optimizer
 from tnkit.plan import Plan, plan
 from tnkit.straight import execute
@@ -24,19 +23,11 @@ def _numpy_group(step: Group, operands: list[Any]) -> np.ndarray:
     if not step.counts:
         done: np.ndarray = execute(step.body, operands, NUMPY)
         return done
-    views = [fronted(x, axes, np.transpose) for x, axes in zip(operands, step.axes, strict=True)]
-    out, result = None, None
-    for at in product(*map(range, step.counts)):
-        made = execute(step.body, [x[part(at, axes)] for x, axes in zip(views, step.axes, strict=True)], NUMPY)
-        if out is None:
-            result = (np.zeros if step.summed else np.empty)(step.shape, made.dtype)
-            out = fronted(result, step.out_axes, np.transpose)
-        if step.summed:
-            out[part(at, step.out_axes)] += made
-        else:
-            out[at] = made
-    assert result is not None
-    return result
+    made: np.ndarray = by_slices(
+        step, operands, lambda pieces: execute(step.body, pieces, NUMPY), np.transpose,
+        lambda first: (np.zeros if step.summed else np.empty)(step.shape, first.dtype),
+    )  # fmt: skip
+    return made
 
 
 NUMPY = Ops(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
-from itertools import count
+from itertools import count, product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     from tnkit.lower import Group
 
-__all__ = ["Ops", "fronted", "part"]
+__all__ = ["Ops", "by_slices", "fronted", "part"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,3 +109,22 @@ def fronted(x: Any, axes: tuple[int | None, ...], permute: Callable[[Any, tuple[
 def part(at: tuple[int, ...], axes: tuple[int | None, ...]) -> tuple[int, ...]:
     """Where a slice lies in an operand: its places along the sliced indices that the operand has."""
     return tuple(v for v, axis in zip(at, axes, strict=True) if axis is not None)
+
+
+def by_slices(
+    group: Group, operands: Sequence[Any], run: Callable[[list[Any]], Any], permute: Callable[[Any, tuple[int, ...]], Any],
+    start: Callable[[Any], Any],
+) -> Any:  # fmt: skip
+    """``run`` on every slice of a group's operands, put together or summed in ``start(the first one made)``."""
+    views = [fronted(x, axes, permute) for x, axes in zip(operands, group.axes, strict=True)]
+    out, result = None, None
+    for at in product(*map(range, group.counts)):
+        made = run([x[part(at, axes)] for x, axes in zip(views, group.axes, strict=True)])
+        if out is None:
+            result = start(made)
+            out = fronted(result, group.out_axes, permute)
+        if group.summed:
+            out[part(at, group.out_axes)] += made
+        else:
+            out[at] = made
+    return result

@@ -243,10 +243,9 @@ def _check_names(args: argparse.Namespace, parser: argparse.ArgumentParser) -> N
 
 def _finish(args: argparse.Namespace, results: dict[str, Any], text: str, *files: str) -> None:
     """Write results.json and say what was found and written."""
-    from tnkit_nn.files import replacing
+    from tnkit_nn.files import write_json
 
-    with replacing(Path(args.out) / "results.json") as temporary:
-        temporary.write_text(json.dumps(results, indent=1))
+    write_json(Path(args.out) / "results.json", results)
     if args.json:
         print(json.dumps(results))
     else:

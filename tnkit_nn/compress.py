@@ -29,7 +29,7 @@ import tnkit as tk
 from tnkit_nn.baselines import families
 from tnkit_nn.compressed import Compressed, LayerReport, save_compressed
 from tnkit_nn.data import Split
-from tnkit_nn.files import replacing, write_tensors
+from tnkit_nn.files import write_json, write_tensors
 from tnkit_nn.fit import FitResult
 from tnkit_nn.recipe import Compression, Layers
 from tnkit_nn.stage1 import approximate
@@ -77,7 +77,7 @@ def compress_(
     Raises
     ------
     ValueError
-        A layer that is not there or selected twice, fewer epochs than steps, a folder of another model or recipe.
+        A layer that is not there, fewer epochs than steps, a folder of another model or recipe.
     FloatingPointError
         Stage 2 found no finite numbers at any rate tried; what was done before is kept.
     """
@@ -298,8 +298,7 @@ class _Folder:
 
     def write(self, name: str, value: Mapping[str, Any]) -> None:
         """Write one result."""
-        with replacing(self.path / f"{name}.json") as temporary:
-            temporary.write_text(json.dumps(value, indent=1))
+        write_json(self.path / f"{name}.json", value)
 
     def once(self, name: str, make: Any) -> dict[str, Any]:
         """What was found before, or is found now and written."""
@@ -318,15 +317,11 @@ class _Folder:
 
     def arrays(self, layer: str, net: tk.Network, make: Any) -> FitResult:
         """The arrays of stage 1, found before or now."""
-        path = self.path / f"stage1-{layer}.tn"
-        if not path.exists():
-            found = make()
-            tk.save(path, net, found.arrays)  # after which only its figures are missing
-            self.write(f"stage1-{layer}", {"error": found.error, "chance": found.chance})
-            return found
-        _, arrays = tk.load(path)
-        figures = self._read(f"stage1-{layer}")
-        if not figures:
-            path.unlink()
-            return self.arrays(layer, net, make)
-        return FitResult(arrays, (), figures["error"], figures["chance"])
+        name = f"stage1-{layer}"
+        figures = self._read(name)  # written last: where they are, the arrays are
+        if figures:
+            return FitResult(tk.load(self.path / f"{name}.tn")[1], (), figures["error"], figures["chance"])
+        found: FitResult = make()
+        tk.save(self.path / f"{name}.tn", net, found.arrays)
+        self.write(name, {"error": found.error, "chance": found.chance})
+        return found

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-__all__ = ["fill_", "read_tensors", "replacing", "write_tensors"]
+__all__ = ["difference", "fill_", "read_tensors", "replacing", "write_json", "write_tensors"]
 
 
 @contextmanager
@@ -32,6 +34,20 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Write plain data as JSON, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1))
+
+
+def difference(its: Any, ours: Any, name: str = "") -> str:
+    """The first thing that differs between two settings, in words; empty where nothing does."""
+    if isinstance(its, dict) and isinstance(ours, dict):
+        found = (difference(its.get(key), ours.get(key), f"{name}.{key}".strip(".")) for key in {**ours, **its})
+        return next(filter(None, found), "")
+    return "" if its == ours else f"its {name} is {its!r:.100}, not {ours!r:.100}"
 
 
 def write_tensors(

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from tnkit.activations import ACTIVATIONS
 from tnkit.lower import Apply, Contract, Group
-from tnkit.ops import fronted, part
+from tnkit.ops import by_slices, fronted, part
 from tnkit_nn.products import IN_PLACE, empty, matrix, multiplied, restored, slopes, undone
 
 __all__ = ["backward", "forward"]
@@ -137,16 +137,10 @@ class _Body:
 def forward(group: Group, operands: Sequence[Tensor]) -> Tensor:
     """The group's result."""
     body = _Body(group, operands, keep=False)
-    views = [fronted(x, axes, torch.permute) for x, axes in zip(operands, group.axes, strict=True)]
-    result = out = None
-    for at in product(*map(range, group.counts)):
-        made = body.run([x[part(at, axes)] for x, axes in zip(views, group.axes, strict=True)])[0][-1]
-        if out is None:
-            result = empty(group.shape, made)
-            out = fronted(result, group.out_axes, torch.permute)
-        out[at] = made
-    assert result is not None
-    return result
+    found: Tensor = by_slices(
+        group, operands, lambda pieces: body.run(pieces)[0][-1], torch.permute, lambda made: empty(group.shape, made)
+    )
+    return found
 
 
 def backward(

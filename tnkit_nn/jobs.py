@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tnkit_nn.files import replacing
+from tnkit_nn.files import difference, write_json
 
 __all__ = ["Study", "run"]
 
@@ -50,11 +50,11 @@ class Study:
             raise ValueError(f"{folder}: cannot be made a study's folder ({error.strerror})") from None
         path = self.folder / "study.json"
         if not path.exists():
-            _write(path, self.settings)
+            write_json(path, self.settings)
         kept = _read(path)
-        difference = _difference("", kept, self.settings)
-        if difference:
-            raise ValueError(f"{folder} holds another study: {difference}; choose another folder")
+        differs = difference(kept, self.settings)
+        if differs:
+            raise ValueError(f"{folder} holds another study: {differs}; choose another folder")
 
     def path(self, key: str) -> Path:
         """The file of a job: readable, and told apart by a digest of settings and job."""
@@ -68,7 +68,7 @@ class Study:
 
     def put(self, key: str, result: Any) -> None:
         """Keep a result, whole or not at all."""
-        _write(self.path(key), {"job": key, "result": result})
+        write_json(self.path(key), {"job": key, "result": result})
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -168,24 +168,8 @@ def _finished(executor: Executor, todo: Mapping[str, tuple[Any, ...]]) -> Iterat
             future.cancel()
 
 
-def _write(path: Path, value: Any) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1))
-
-
 def _read(path: Path) -> Any:
     try:
         return json.loads(path.read_text())
     except ValueError:
         raise ValueError(f"{path}: damaged, no JSON; delete it to have it made again") from None
-
-
-def _difference(name: str, its: Any, ours: Any) -> str:
-    """The first thing that differs between two settings, in words; empty where nothing does."""
-    if isinstance(its, dict) and isinstance(ours, dict):
-        for key in {**ours, **its}:
-            found = _difference(f"{name}.{key}".strip("."), its.get(key), ours.get(key))
-            if found:
-                return found
-        return ""
-    return "" if its == ours else f"its {name} is {its!r:.100}, not {ours!r:.100}"

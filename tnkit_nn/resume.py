@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from tnkit_nn.files import fill_, read_tensors, write_tensors
+from tnkit_nn.files import difference, fill_, read_tensors, write_tensors
 
 __all__ = ["capture", "keep", "restore", "resume"]
 
@@ -72,15 +72,8 @@ def resume(
         raise ValueError(f"{path}: not a checkpoint of a training") from None
     if version != VERSION:
         raise ValueError(f"{path}: version {version} of a checkpoint; this tnkit reads version {VERSION}")
-    for name, value in json.loads(json.dumps(run)).items():
-        if its.get(name) != value:
-            raise ValueError(f"{path}: belongs to another run: {_difference(name, its.get(name), value)}")
+    differs = difference(its, json.loads(json.dumps(run)))
+    if differs:
+        raise ValueError(f"{path}: belongs to another run: {differs}")
     restore(model, optimizer, state, f"{path}: belongs to another model")
     return dict(so_far)
-
-
-def _difference(name: str, its: Any, ours: Any) -> str:
-    if isinstance(its, dict) and isinstance(ours, dict):
-        key = next(k for k in {**ours, **its} if its.get(k) != ours.get(k))
-        return _difference(f"{name}.{key}", its.get(key), ours.get(key))
-    return f"its {name} is {its!r:.100}, not {ours!r:.100}"

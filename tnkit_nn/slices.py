@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tnkit.lower import Group, Program
-from tnkit.ops import fronted, part
+from tnkit.ops import by_slices, fronted, part
 from tnkit_nn.products import empty
 
 __all__ = ["backward", "forward"]
@@ -21,19 +21,13 @@ def forward(group: Group, operands: Sequence[Tensor], run: Run) -> Tensor:
     """The group's result."""
     if not group.counts:
         return run(group.body, operands)
-    views = [fronted(x, axes, torch.permute) for x, axes in zip(operands, group.axes, strict=True)]
-    result = out = None
-    for at in product(*map(range, group.counts)):
-        made = run(group.body, [x[part(at, axes)] for x, axes in zip(views, group.axes, strict=True)])
-        if out is None:
-            result = empty(group.shape, made)
-            out = fronted(result.zero_() if group.summed else result, group.out_axes, torch.permute)
-        if group.summed:
-            out[part(at, group.out_axes)] += made
-        else:
-            out[at] = made
-    assert result is not None
-    return result
+
+    def start(made: Tensor) -> Tensor:
+        result = empty(group.shape, made)
+        return result.zero_() if group.summed else result
+
+    found: Tensor = by_slices(group, operands, lambda pieces: run(group.body, pieces), torch.permute, start)
+    return found
 
 
 def backward(

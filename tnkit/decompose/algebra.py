@@ -17,7 +17,7 @@ from tnkit.network import AnyNode, Elementwise, Network, Node
 from tnkit.ops import Ops
 from tnkit.plan import plan
 
-__all__ = ["add", "distance", "environment", "inner", "norm", "renamed", "resolves"]
+__all__ = ["add", "distance", "environment", "inner", "norm", "padded", "renamed", "resolves"]
 
 Arrays = Mapping[str, Any]
 
@@ -345,11 +345,14 @@ def _blocks(x: Any, y: Any, summed: list[bool], ops: Ops) -> Any:
     ends = tuple(x.shape), tuple(y.shape)
     for axis, apart in enumerate(summed):
         if apart:
-            x = _padded(x, axis, ends[1][axis], ops)
-            y = _padded(y, axis, ends[0][axis], ops, before=True)
+            x = padded(x, axis, ends[1][axis], ops)
+            y = padded(y, axis, ends[0][axis], ops, before=True)
     return x + y
 
 
-def _padded(x: Any, axis: int, count: int, ops: Ops, before: bool = False) -> Any:
+def padded(x: Any, axis: int, count: int, ops: Ops, before: bool = False) -> Any:
+    """``x`` with so many zeros behind it, or before it, along an axis."""
+    if not count:
+        return x
     zeros = ops.zeros((*x.shape[:axis], count, *x.shape[axis + 1 :]), x)
     return ops.xp.concatenate((zeros, x) if before else (x, zeros), axis)

@@ -301,9 +301,8 @@ def _rounded(
     arrays, down = dict(arrays), tree.down(center)
     root = down[-1][0] if len(tree.links[center]) > 1 else center
     tour = list(_tour(tree, root))
-    first = next(
-        (k for k, move in enumerate(tour) if move[3]), len(tour)
-    )  # the walk starts at the first end it comes to
+    # the walk starts at the first end that it comes to
+    first = next((k for k, move in enumerate(tour) if move[3]), len(tour))
     start = tour[first][0] if tour else root
     gathered(tree, arrays, start, ops)
     total, lost, left = norm2(arrays[tree.array[start]], ops), 0.0, len(tree.links) - 1

@@ -14,7 +14,7 @@ import numpy as np
 from tnkit.builders.chains import check_ranks
 from tnkit.decompose.structure import Tree
 
-__all__ = ["Limits", "Rank", "check_budget", "check_tol", "least", "limits", "ranks_within"]
+__all__ = ["Limits", "Rank", "check_alone", "check_budget", "check_tol", "least", "limits", "ranks_within"]
 
 #: Ranks whose error is looked at in a search.
 _TRIALS = 300
@@ -49,6 +49,12 @@ def check_tol(tol: float, what: str) -> float:
     return float(tol)
 
 
+def check_alone(budget: Any, rank: Any, tol: float, what: str) -> None:
+    """ValueError where a budget stands beside a rank or a tolerance."""
+    if budget is not None and (rank is not None or tol):
+        raise ValueError(f"{what}: a budget chooses the ranks; give it alone, without rank or tol")
+
+
 def check_budget(budget: Any, what: str) -> int:
     """A count: TypeError for what is no whole number."""
     try:
@@ -67,8 +73,7 @@ def limits(tree: Tree, rank: Rank, tol: float, budget: int | None, what: str) ->
         tolerance, or one that not even ranks of 1 keep.
     """
     bonds = tree.bonds
-    if budget is not None and (rank is not None or tol):
-        raise ValueError(f"{what}: a budget chooses the ranks; give it alone, without rank or tol")
+    check_alone(budget, rank, tol, what)
     if rank is None:
         caps = {}
     elif isinstance(rank, Mapping):
@@ -119,7 +124,7 @@ def ranks_within(
     budget
         Most numbers stored.
     lost
-        The square of the error at these ranks.
+        The error at these ranks, or what rises with it.
     """
     seen: dict[tuple[int, ...], float] = {}
 

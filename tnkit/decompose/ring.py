@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from tnkit.builders import chains
+from tnkit.decompose.algebra import padded
 from tnkit.decompose.gauge import check_method
-from tnkit.decompose.ranks import check_budget, check_tol
+from tnkit.decompose.ranks import check_alone, check_budget, check_tol
 from tnkit.decompose.result import Decomposition
 from tnkit.decompose.svd import check_target, size2, sweep
 from tnkit.decompose.truncate import adjoint, cut
@@ -63,8 +64,7 @@ def ring_svd(
     check_method(method, what)
     x, tol = check_target(x, what, ops), check_tol(tol, what)
     net = chains.ring(tuple(x.shape), 1)
-    if budget is not None and (rank is not None or tol):
-        raise ValueError(f"{what}: a budget chooses the ranks; give it alone, without rank or tol")
+    check_alone(budget, rank, tol, what)
     if budget is None:
         return _cut_open(
             x, net, None if rank is None else chains.check_rank(rank, len(x.shape), what), tol, method, ops
@@ -102,8 +102,8 @@ def _cut_open(x: Any, net: Network, caps: Sequence[int] | None, tol: float, meth
     u = ops.like(np.eye(len(flat)), flat) if found.u is None else found.u
     rest = flat if found.u is None else adjoint(u, ops) @ flat if found.rest is None else found.rest
     r0, r1 = _shared(u.shape[1], ends or u.shape[1:] * 2)
-    core = ops.permute(_padded(u, r0 * r1, 1, ops).reshape(shape[first], r0, r1), (1, 0, 2))
-    rest = _padded(rest, r0 * r1, 0, ops).reshape(r0, r1, *(shape[k] for k in order[1:]))
+    core = ops.permute(padded(u, 1, r0 * r1 - u.shape[1], ops).reshape(shape[first], r0, r1), (1, 0, 2))
+    rest = padded(rest, 0, r0 * r1 - rest.shape[0], ops).reshape(r0, r1, *(shape[k] for k in order[1:]))
     chain = _chain(net, order, r0, r1)
     inner = None if caps is None else {f"b{k}": caps[k] for k in order[2:]}
     kept = total - found.lost
@@ -130,14 +130,6 @@ def _shared(k: int, caps: Sequence[int]) -> tuple[int, int]:
     """Two sizes within ``caps`` whose product is at least ``k``: the least sum, then the least product."""
     pairs = [(r, -(-k // r)) for r in range(1, min(k, caps[0]) + 1)]
     return min((p for p in pairs if p[1] <= caps[1]), key=lambda p: (sum(p), prod(p)))
-
-
-def _padded(m: Any, size: int, axis: int, ops: Ops) -> Any:
-    """A matrix with zeros behind it."""
-    if m.shape[axis] == size:
-        return m
-    shape = tuple(size - n if k == axis else n for k, n in enumerate(m.shape))
-    return ops.xp.concatenate([m, ops.zeros(shape, m)], axis)
 
 
 def _chain(net: Network, order: Sequence[int], r0: int, r1: int) -> Network:
