@@ -202,6 +202,46 @@ def test_wall_by_hand(start, activation, dims, periodic):
         assert net.multilinear == (activation is None or depth == 1)
 
 
+@pytest.mark.parametrize("start", [None, [(0, 2), (3, 1)], tk.ring((3, 2, 4, 2), 2)], ids=["vectors", "groups", "ring"])
+@pytest.mark.parametrize("activation", ["tanh", None, ["sin", None]], ids=str)
+def test_circuit_by_hand(start, activation):
+    net = tk.circuit((3, 2, 4, 2), [[(0,), (3, 1)], [(2, 3)]], activation, start)
+    arrays = tk.init.normal(net, seed=3)
+    if start is None:
+        state = np.einsum("a,b,c,d->abcd", *(arrays[f"start_{s}"] for s in range(4)))
+    elif isinstance(start, tk.Network):
+        state = tk.contract(start, {n: arrays[n] for n in start.parameters})
+    else:
+        state = np.einsum("ac,db->abcd", arrays["start_0"], arrays["start_3"])
+    first, second = activation if isinstance(activation, list) else (activation, activation)
+    state = HAND[first](state) if first else state
+    state = np.einsum("Aa,DBdb,abcd->ABcD", arrays["gate_0_0"], arrays["gate_0_3"], state)
+    state = HAND[second](state) if second else state
+    state = np.einsum("CDcd,abcd->abCD", arrays["gate_1_2"], state)
+    assert net.output == ("i0", "i1", "i2", "i3") and net.multilinear == (activation is None)
+    np.testing.assert_allclose(tk.contract(net, arrays), state, rtol=0, atol=1e-10)
+
+
+def test_circuit_of_circuits_and_a_wall():
+    wall, dims = tk.brick_wall(4, (2, 3, 2, 2), 2, "relu"), (2, 3, 2, 2)
+    net = tk.circuit(dims, [[(1, 2)], [(0, 1), (2, 3)], [(1, 2)]], [None, "relu", None], start=[(0, 1), (2, 3)])
+    arrays = tk.init.normal(wall, seed=5)
+    names = {"start_0": "brick_0_0", "start_2": "brick_0_2"}
+    given = {
+        n: arrays[
+            names.get(n, n.replace("gate_2", "brick_3").replace("gate_1", "brick_2").replace("gate_0", "brick_1"))
+        ]
+        for n in net.parameters
+    }
+    np.testing.assert_allclose(tk.contract(net, given), tk.contract(wall, arrays), rtol=0, atol=1e-12)
+    again = tk.circuit(dims, [[(0,)]], start=wall)
+    assert again.num_params == wall.num_params + 4 and again.shape == dims
+    same = tk.circuit(dims, [], start=wall)
+    np.testing.assert_allclose(tk.contract(same, arrays), tk.contract(wall, arrays), rtol=0, atol=0)
+    with pytest.raises(ValueError, match="two nodes are called"):
+        tk.circuit(dims, [[(0,)]], start=again)
+
+
 def test_activation_as_a_function():
     cube = tk.brick_wall(4, 2, 2, lambda xp, x: x**3)
     arrays = tk.init.normal(cube, seed=1)
@@ -357,6 +397,16 @@ BAD = [
     (lambda: tk.brick_wall(4, share=0), ValueError, "brick_wall: share 0 is below 1"),
     (lambda: tk.brick_wall(4, activation="rely"), ValueError, "unknown activation 'rely'; known: relu, "),
     (lambda: tk.brick_wall(4, depth=1, activation="rely"), ValueError, "unknown activation 'rely'; known: relu, "),
+    (lambda: tk.circuit((2, 0), []), ValueError, "circuit: shape (2, 0) has a size below 1"),
+    (lambda: tk.circuit((2, 3), [[(0, 2)]]), ValueError, "circuit: column 0 names site 2, of sites 0 to 1"),
+    (lambda: tk.circuit((2, 3), [[], [(0, 1), (1,)]]), ValueError, "circuit: column 1 has site 1 twice"),
+    (lambda: tk.circuit((2, 3), [[()]]), ValueError, "circuit: column 0 has a group of no site"),
+    (lambda: tk.circuit((2, 3), [[(0.5,)]]), TypeError, "circuit: a site of column 0 is a whole number, not 0.5"),
+    (lambda: tk.circuit((2, 3), [], start=[(1,)]), ValueError, "circuit: no group of the start has site 0"),
+    (lambda: tk.circuit((2, 3), [], start=[(0,), (1, 0)]), ValueError, "circuit: the start has site 0 twice"),
+    (lambda: tk.circuit((2, 3), [], start=tk.tt((3, 2), 1)), ValueError, "the start has shape (3, 2), the sites have sizes (2, 3)"),
+    (lambda: tk.circuit((2, 3), [[(0,)]], ["sin", None]), ValueError, "circuit: 2 activations for 1 columns"),
+    (lambda: tk.circuit((2, 3), [[(0,)]], "sine"), ValueError, "unknown activation 'sine'; known: relu, "),
     (lambda: tk.adtn((3,)), ValueError, "adtn: shape (3,) has fewer than two sites"),
     (lambda: tk.adtn((1, 1)), ValueError, "adtn: shape (1, 1) has fewer than two sites"),
     (lambda: tk.adtn((8, 8), order="random"), ValueError, "adtn: order 'random' is not 'sequential' or 'interleaved'"),

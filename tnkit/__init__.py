@@ -13,6 +13,7 @@ from tnkit.builders import (
     EXAMPLES,
     adtn,
     brick_wall,
+    circuit,
     cp,
     low_rank,
     mera,
@@ -62,7 +63,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ACTIVATIONS", "BUILDERS", "DECOMPOSITIONS", "EXAMPLES", "NUMPY", "OPTIMIZERS", "Decomposition", "Elementwise",
     "Network", "Node", "Ops", "Plan", "Rates", "add", "adtn", "als", "bond_entropy", "bond_spectrum", "brick_wall",
-    "calibrate", "canonicalize", "check_arrays", "contract", "cp", "cp_als", "detensorize", "distance", "draw",
+    "calibrate", "canonicalize", "check_arrays", "circuit", "contract", "cp", "cp_als", "detensorize", "distance", "draw",
     "environment", "from_arrays", "from_einsum", "from_graph", "from_json", "from_tensornetwork", "init", "inner",
     "load", "low_rank", "low_rank_svd", "mera", "mpo", "mpo_svd", "mps", "norm", "peps", "plan", "project", "ring",
     "ring_svd", "round", "run", "save", "tensorize", "testing", "to_einsum", "to_graph", "to_json", "to_svg",

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import count, islice
 from math import prod
+from typing import Any
 
 import tnkit as tk
 from tnkit.shapes import site_dims
@@ -46,11 +47,11 @@ class Family:
     name
         One of :data:`BASELINES`.
     label
-        For tables: the name, with the depth of an ADTN.
+        For tables: the name, with the depth where there is one.
     build
         ``(weight shape, budget) -> Network``.
     depth
-        Blocks of an ADTN, None for the shallow families.
+        Activations and one more; None for families that have none.
     """
 
     name: str
@@ -121,9 +122,12 @@ def balanced(n: int, parts: int) -> tuple[int, ...]:
     return tuple(sorted(factors, reverse=True))
 
 
-def _parts(shape: Sequence[int]) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+def _parts(
+    shape: Sequence[int], counts: Sequence[int] = (3, 2, 4)
+) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Digits of the rows and of the columns, as many of each, for one count after another."""
     rows, cols = matrix(shape)
-    for parts in (3, 2, 4):
+    for parts in counts:
         if 2**parts <= max(rows, cols):
             yield balanced(rows, parts), balanced(cols, parts)
 
@@ -226,9 +230,31 @@ def _merged(shape: Sequence[int]) -> Iterator[list[int]]:
         yield [d for a in sites for d in a]
 
 
-#: Family name -> ``(shape, budget) -> Network``; the ADTN's entry has depth 3.
+def circuit_near(shape: Sequence[int], budget: int, depth: int, activation: str = "sin") -> tk.Network:
+    """A TT-matrix, then depth - 1 columns of gates on single digits, of the rows and of the columns in turn, an activation before each.
+
+    Every column is a Kronecker product.  The TT-matrix takes what the columns leave of the budget.
+    """
+
+    def every() -> Iterator[tk.Network]:
+        for out, in_ in _parts(shape, (4, 3, 5, 2)):
+            n = len(out)
+            gates = [[(k,) for k in range(n)], [(n + k,) for k in range(n)]]
+            columns = [gates[k % 2] for k in range(depth - 1)]
+
+            def make(rank: int | list[int], dim: Any = (*out, *in_), columns: Any = columns) -> tk.Network:
+                half = len(dim) // 2
+                return tk.circuit(dim, columns, activation, start=tk.mpo(dim[:half], dim[half:], rank))
+
+            yield from _step_ranks(make, n - 1, budget)
+
+    return _nearest(every(), budget)
+
+
+#: Family name -> ``(shape, budget) -> Network``; those that have a depth have 3 here.
 BASELINES: dict[str, Callable[[Sequence[int], int], tk.Network]] = {
     "adtn": partial(adtn_near, depth=3),
+    "circuit": partial(circuit_near, depth=3),
     "mpo": _mpo,
     "tt": _tt,
     "tucker": _tucker,
@@ -238,22 +264,34 @@ BASELINES: dict[str, Callable[[Sequence[int], int], tk.Network]] = {
 }
 
 
-def families(names: Sequence[str], depths: Sequence[int] = (1, 2, 3), activation: str = "relu") -> list[Family]:
-    """The families called ``names``, an ADTN once a depth.
+#: Families of any depth: how one is built, its least depth and its own activation (the paper's; the best that was measured).
+_DEEP: dict[str, tuple[Callable[..., tk.Network], int, str]] = {
+    "adtn": (adtn_near, 1, "relu"), "circuit": (circuit_near, 2, "sin"),
+}  # fmt: skip
+
+
+def families(names: Sequence[str], depths: Sequence[int] = (1, 2, 3), activation: str | None = None) -> list[Family]:
+    """The families called ``names``, one a depth where they have one (a circuit of depth 1 would be ``mpo``: left out).
+
+    ``activation``: the family's own if not given, ReLU for ``adtn`` and sine for ``circuit``.
 
     Raises
     ------
     ValueError
-        A name that is not in :data:`BASELINES`.
+        A name that is not in :data:`BASELINES`; a family that none of the depths gives a network.
     """
     out = []
     for name in names:
         if name not in BASELINES:
             raise ValueError(f"unknown shape {name!r}; known: {', '.join(BASELINES)}")
-        if name == "adtn":
-            out += [
-                Family(name, f"adtn depth {d}", partial(adtn_near, depth=d, activation=activation), d) for d in depths
-            ]
-        else:
+        if name not in _DEEP:
             out.append(Family(name, name, BASELINES[name]))
+            continue
+        build, least, own = _DEEP[name]
+        if max(depths) < least:
+            raise ValueError(f"{name} has depth {least} or more; depth {max(depths)} is mpo itself")
+        fn = activation or own
+        out += [
+            Family(name, f"{name} depth {d}", partial(build, depth=d, activation=fn), d) for d in depths if d >= least
+        ]
     return out

@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     c.add_argument("--layer", help="the layer whose weight is replaced; the largest, if not given")
     c.add_argument("--shapes", type=_names, default=",".join(BASELINES), help="families, by commas")
     c.add_argument("--budgets", type=_numbers, default="100,300,1000", help="numbers stored for the weight, by commas")
-    c.add_argument("--depths", type=_numbers, default="1,2,3", help="depths of the ADTN, by commas")
+    c.add_argument("--depths", type=_numbers, default="1,2,3", help="depths of adtn and circuit, by commas")
     c.add_argument("--seeds", type=_positive, default=3, help="number of seeds")
     c.add_argument("--steps", type=_positive, default=200, help="optimiser steps of each stage")
     c.add_argument("--dense-steps", type=_positive, default=400, help="optimiser steps of the dense models")

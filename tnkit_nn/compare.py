@@ -8,8 +8,10 @@ validation part; the test part is read once.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from contextlib import nullcontext
@@ -21,10 +23,10 @@ import numpy as np
 import torch
 
 import tnkit as tk
-from tnkit_nn.baselines import BASELINES, CONTROLS, SHARED, families
+from tnkit_nn.baselines import BASELINES, CONTROLS, SHARED, Family, families
 from tnkit_nn.files import replacing
 from tnkit_nn.jobs import Study, run
-from tnkit_nn.setting import REST_RATES, Task, checked, forget, prepare
+from tnkit_nn.setting import REST_RATES, Task, checked, forget, opened, prepare
 from tnkit_nn.stages import RATES, Job, Record, row
 
 __all__ = ["RATES", "REST_RATES", "Record", "Task", "compare", "versions"]
@@ -39,7 +41,7 @@ def versions() -> dict[str, str]:
 
 def compare(
     task: Task,
-    shapes: Sequence[str] = tuple(BASELINES),
+    shapes: Sequence[str | Family] = tuple(BASELINES),
     budgets: Sequence[int] = (100, 300, 1000),
     depths: Sequence[int] = (1, 2, 3),
     executor: Executor | None = None,
@@ -53,11 +55,12 @@ def compare(
     task
         Model, data, layer, seeds and training lengths.
     shapes
-        Families, keys of :data:`tnkit_nn.baselines.BASELINES`.
+        Families: keys of :data:`tnkit_nn.baselines.BASELINES`, or any network of one's own as a
+        :class:`tnkit_nn.baselines.Family`, whose ``build`` other processes can import where an executor has them.
     budgets
         Numbers that the layer's weight may be stored in.
     depths
-        Depths of the ADTN.
+        Depths of the families that have one (``adtn``, ``circuit``).
     executor
         Any ``concurrent.futures.Executor``; jobs run here one after another without one.  A lost worker's job is run again.
     progress
@@ -76,15 +79,19 @@ def compare(
     FileNotFoundError
         The data's files are not there.
     ValueError
-        An unknown model, data set, layer or shape; a model that cannot be compared; a budget below 1; no seed; a folder that
-        holds a comparison of another task (what differs is named).
+        An unknown model, data set, layer or shape; two rows of one label; a model that cannot be compared; a budget below 1; no
+        seed; a folder that holds a comparison of another task (what differs is named).
     """
     if task.seeds < 1 or not budgets or min(budgets) < 1:
         raise ValueError(
             f"compare needs seeds and budgets of at least 1, not seeds={task.seeds}, budgets={list(budgets)}"
         )
     budgets = list(dict.fromkeys(budgets))  # a repeated one would count its seeds twice
-    chosen = families(list(dict.fromkeys(shapes)), list(dict.fromkeys(depths)))
+    depths = list(dict.fromkeys(depths))
+    chosen = [f for s in dict.fromkeys(shapes) for f in ([s] if isinstance(s, Family) else families([s], depths))]
+    twice = [name for name, n in Counter([*(f.label for f in chosen), *CONTROLS]).items() if n > 1]
+    if twice:
+        raise ValueError(f"two rows of a comparison are called {twice[0]!r}; labels are unique")
     jobs = [Job(f, b) for b in budgets for f in chosen] + [Job(c, b) for b in budgets for c in SHARED]
     jobs += [Job(c, None) for c in CONTROLS if c not in SHARED]
     try:
@@ -92,25 +99,34 @@ def compare(
     finally:
         forget()
     stamp = versions()
-    return [{**record, "versions": stamp} for j in jobs for record in done[_key(j)]]
+    return [{**record, "versions": stamp} for records in done for record in records]
 
 
-def _run(task: Task, jobs: Sequence[Job], executor: Executor | None, progress: Any, out: Any) -> dict[str, Any]:
-    """Job's key -> records."""
+def _run(task: Task, jobs: Sequence[Job], executor: Executor | None, progress: Any, out: Any) -> list[Any]:
+    """The records of each job."""
     settings = {
         "task": _named(task), "data": checked(task), "rates": RATES, "rest_rates": REST_RATES, "versions": versions(),
     }  # fmt: skip
     study = None if out is None else Study(out, settings)
     with study.alone() if study else nullcontext():
         dense = _dense(task, study)
+        shape = opened(task, dense).shape
         # the longest jobs (deep networks) first, so that no worker is left alone with one at the end
         longest = sorted(jobs, key=lambda job: -(getattr(job.what, "depth", None) or 0))
-        arguments = {_key(j): (task, dense, j) for j in longest}
-        return run(arguments, row, study=study, executor=executor, progress=progress)
+        keys = {j: _key(j, shape) for j in jobs}
+        arguments = {keys[j]: (task, dense, j) for j in longest}
+        done = run(arguments, row, study=study, executor=executor, progress=progress)
+    return [done[keys[j]] for j in jobs]
 
 
-def _key(job: Job) -> str:
-    return job.label if job.budget is None else f"{job.label} at {job.budget}"
+def _key(job: Job, shape: Sequence[int]) -> str:
+    """What a row is kept under: a family by the network that it builds, so that no row of another one is taken for it."""
+    if job.budget is None:
+        return job.label
+    key = f"{job.label} at {job.budget}"
+    if isinstance(job.what, Family):
+        key += " " + hashlib.sha256(tk.to_json(job.what.build(shape, job.budget)).encode()).hexdigest()[:8]
+    return key
 
 
 def _named(task: Task) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from tnkit_nn.baselines import (
     _nearest,
     adtn_near,
     balanced,
+    circuit_near,
     families,
     full_count,
     matrix,
@@ -30,6 +31,7 @@ NEAREST = {
     "tucker": "the core grows as a power",
     "cp": "one rank costs the sum of the factor sizes",
     "tt": "one more bond costs tens of numbers",
+    "circuit": "the least that a depth needs is past the smallest budgets",
     "adtn": "bricks are 16 numbers each; a shallow wall of merged sites ends",
 }
 
@@ -79,6 +81,20 @@ def test_adtn_has_the_depth_asked_for_and_shares_below_its_own_count(depth):
     assert len({leaf.array for leaf in tied.leaves}) < len(tied.leaves)
 
 
+@pytest.mark.parametrize("depth", [2, 3, 5])
+def test_circuit_is_a_tt_matrix_under_columns_of_single_gates(depth):
+    net = circuit_near((64, 48), 400, depth)
+    levels, inner, gates = 1, net, 0
+    while not inner.multilinear:
+        gates += sum(isinstance(n, tk.Node) and len(n.inds) == 2 for n in inner.nodes)
+        (inner,) = next(n for n in inner.nodes if isinstance(n, tk.Elementwise)).bodies
+        levels += 1
+    assert levels == depth and gates == (depth - 1) * len(inner.nodes) and 380 <= net.num_params <= 420
+    half = len(inner.output) // 2
+    bonds = [inner.sizes[i] for i in inner.edges if i not in inner.output]
+    assert tk.mpo(inner.shape[:half], inner.shape[half:], bonds).num_params == inner.num_params
+
+
 def test_balanced():
     for n in (1, 7, 12, 64, 512, 784, 1009):
         for parts in (1, 2, 3, 4):
@@ -100,5 +116,10 @@ def test_families():
     assert [f.label for f in families(["tt", "adtn"], depths=(1, 4))] == ["tt", "adtn depth 1", "adtn depth 4"]
     assert [f.depth for f in families(["tt", "adtn"], depths=(1, 4))] == [None, 1, 4]
     assert {*FREE, *SHARED, "dense", "dense_trained_on", "rank1"} == set(CONTROLS) and all(CONTROLS.values())
-    with pytest.raises(ValueError, match="unknown shape 'mps'; known: adtn, mpo, tt, tucker, cp, ring, low_rank"):
+    assert [f.label for f in families(["circuit"], depths=(1, 2, 3))] == ["circuit depth 2", "circuit depth 3"]
+    with pytest.raises(ValueError, match="circuit has depth 2 or more; depth 1 is mpo itself"):
+        families(["circuit"], depths=(1,))
+    with pytest.raises(
+        ValueError, match="unknown shape 'mps'; known: adtn, circuit, mpo, tt, tucker, cp, ring, low_rank"
+    ):
         families(["mps"])

@@ -35,7 +35,7 @@ def one_thread():
 def test_families_come_near_their_budget_and_fill_the_weight(family, shape):
     for budget in (300, 1000):
         net = family.build(shape, budget)
-        if family.name != "low_rank":  # whose rank 1 may be past the budget
+        if net.num_params > family.build(shape, 1).num_params:  # the smallest network may be past the budget
             limit = 0.5 if family.name == "adtn" else 0.15  # bricks are many numbers each
             assert -limit * budget <= net.num_params - budget <= 0.05 * budget, (net.num_params, budget)
         assert tk.detensorize(np.zeros(net.shape, np.int8), shape).shape == shape

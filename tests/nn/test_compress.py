@@ -332,7 +332,7 @@ def test_toml_round_trip():
             r"layers\[0\]: unknown key 'budgets'; there are select, family, budget",
         ),
         ("[[layers]]\nselect='fc1'\nbudget='many'", r"layers\[0\].budget is a number, not 'many'"),
-        ("[[layers]]\nselect='fc1'\nfamily='tensor'", "unknown family 'tensor'; known: adtn, mpo"),
+        ("[[layers]]\nselect='fc1'\nfamily='tensor'", "unknown family 'tensor'; known: adtn, circuit, mpo"),
         ("[[layers]]\nbudget=3", r"layers\[0\]: .*select"),
         ("order='sideways'\n[[layers]]\nselect='fc1'", "unknown order 'sideways'"),
         ("rest='some'\n[[layers]]\nselect='fc1'", "unknown rest 'some'"),

@@ -10,13 +10,13 @@ from collections.abc import Callable
 from typing import Any
 
 from tnkit.builders.chains import mpo, mps, ring, tt
-from tnkit.builders.circuits import adtn, brick_wall
+from tnkit.builders.circuits import adtn, brick_wall, circuit
 from tnkit.builders.lattices import peps
 from tnkit.builders.trees import cp, low_rank, mera, tree, tucker
 from tnkit.network import Network
 
 __all__ = [
-    "BUILDERS", "EXAMPLES", "adtn", "brick_wall", "cp", "low_rank", "mera", "mpo", "mps", "peps", "ring", "tree", "tt",
+    "BUILDERS", "EXAMPLES", "adtn", "brick_wall", "circuit", "cp", "low_rank", "mera", "mpo", "mps", "peps", "ring", "tree", "tt",
     "tucker",
 ]  # fmt: skip
 
@@ -32,6 +32,7 @@ BUILDERS: dict[str, Callable[..., Network]] = {
     "mera": mera,
     "peps": peps,
     "brick_wall": brick_wall,
+    "circuit": circuit,
     "adtn": adtn,
 }
 
@@ -47,5 +48,6 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "mera": {"shape": (2,) * 6, "rank": 3, "periodic": True},
     "peps": {"rows": 2, "cols": 3, "dim": 2, "rank": 2},
     "brick_wall": {"sites": 6, "dim": 2, "depth": 2, "activation": "tanh"},
+    "circuit": {"dim": (3, 2, 4, 2), "columns": [[(0,), (1, 3)], [(3, 2)]], "start": [(0, 2), (3, 1)]},
     "adtn": {"shape": (10, 12), "depth": 2, "order": "interleaved", "scale": True},
 }

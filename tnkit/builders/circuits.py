@@ -1,20 +1,22 @@
-"""Circuits: the brick wall, and the ADTN that fills a weight with one.
+"""Circuits: columns of gates with activations between them; the brick wall, and the ADTN that fills a weight with one.
 
-A block is two columns of bricks: one on the even pairs of sites (0,1), (2,3), ..., one on the odd pairs (1,2), (3,4), ...
-A brick is a tensor (out, out, in, in).  Between blocks the tensor goes through an activation; the last block is linear.
+A gate is a tensor (outs..., ins...) on some of the sites.  A block of a brick wall is two columns of gates, the bricks: one on
+the even pairs of sites (0,1), (2,3), ..., one on the odd pairs (1,2), (3,4), ...  Between its blocks the tensor goes through an
+activation; the last block is linear.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
+from typing import NamedTuple
 
 from tnkit.activations import Activation, resolve
 from tnkit.builders.chains import check_shape, whole
 from tnkit.network import AnyNode, Network, Node
 from tnkit.shapes import site_dims, split_axes
 
-__all__ = ["adtn", "brick_wall"]
+__all__ = ["adtn", "brick_wall", "circuit"]
 
 STARTS = ("constant", "vectors", "open")
 
@@ -91,32 +93,154 @@ def brick_wall(
     odd = [(s, s + 1) for s in range(1, sites - 1, 2)]
     if periodic and sites > 2:
         odd.append((sites - 1, 0))
-    now = [f"x{s}" for s in range(sites)]
-    sizes = {f"x{s}": d for s, d in enumerate(dims)}
-    nodes: list[AnyNode] = list(_start(sites, start, {s for p in even for s in p} if not full else set()))
-    ins = tuple(now) if start == "open" else ()
-    for column in range(2 * depth):
-        for k, (a, b) in enumerate(odd if column % 2 else even):
-            outs = f"s{a}_{column}", f"s{b}_{column}"
-            sizes |= {outs[0]: dims[a], outs[1]: dims[b]}
-            inner = () if column == 0 and start == "constant" and not full else (now[a], now[b])
-            array = "" if share is None else f"brick_{column}_shared{k % share}_{dims[a]}x{dims[b]}"
-            nodes.append(Node(f"brick_{column}_{a}", (*outs, *inner), array))
-            now[a], now[b] = outs
-        block, last = column // 2, column == 2 * depth - 1
-        if column % 2 and not last and activation is not None:
-            body = _network(nodes, (*now, *ins), sizes)
-            nodes = list(body.activate(activation, f"act_{block}").nodes)
-    net = _network(nodes, (*now, *ins), sizes)
-    return net.relabel(inds={i: f"i{s}" for s, i in enumerate(now)})
+
+    def bricks(column: int) -> list[_Gate]:
+        pairs = odd if column % 2 else even
+        tied = [
+            "" if share is None else f"brick_{column}_shared{k % share}_{dims[a]}x{dims[b]}"
+            for k, (a, b) in enumerate(pairs)
+        ]
+        return [_Gate(f"brick_{column}_{p[0]}", p, array) for p, array in zip(pairs, tied, strict=True)]
+
+    absorbs = start == "constant" and not full
+    columns = [
+        _Column(bricks(k), None if k % 2 or not k else activation, f"act_{k // 2 - 1}")
+        for k in range(absorbs, 2 * depth)
+    ]
+    ins = tuple(f"x{s}" for s in range(sites)) if start == "open" else ()
+    return _filled(_start(sites, start, bricks(0) if absorbs else []), dims, columns, ins)
 
 
-def _start(sites: int, start: str, absorbed: set[int]) -> list[Node]:
+def _start(sites: int, start: str, absorbing: Sequence[_Gate]) -> list[Node]:
+    """What a wall acts on.  A first column that sees one input alone is a start itself."""
     if start == "open":
         return []
     if start == "vectors":
         return [Node(f"start_{s}", (f"x{s}",)) for s in range(sites)]
-    return [Node(f"start_{s}", (f"x{s}",), fixed="e0") for s in range(sites) if s not in absorbed]
+    first = [Node(g.name, tuple(f"x{s}" for s in g.sites), g.array) for g in absorbing]
+    absorbed = {s for g in absorbing for s in g.sites}
+    return [Node(f"start_{s}", (f"x{s}",), fixed="e0") for s in range(sites) if s not in absorbed] + first
+
+
+def circuit(
+    dim: Sequence[int],
+    columns: Sequence[Sequence[Sequence[int]]],
+    activation: str | Activation | Sequence[str | Activation | None] | None = "sin",
+    start: Network | Sequence[Sequence[int]] | None = None,
+) -> Network:
+    """Columns of gates, each on the sites that it names, with an activation before every column: any deep network of gates.
+
+    ::
+
+        |  |  |  |      output
+        [==]  |  o      column 1: gates on (0, 1) and (3,)
+        ~~~~~~~~~~      activation, on every entry of the tensor
+        o  [=====]      column 0: gates on (0,) and (1, 2, 3)
+        ~~~~~~~~~~      activation
+        [=====]  o      start: a tensor a group, or any network
+
+    A column of gates on single sites is a Kronecker product.  A start whose groups join digits of a weight's rows to digits of
+    its columns is a TT-matrix of rank 1; :func:`tnkit.mpo` as the start gives it any rank.
+
+    Parameters
+    ----------
+    dim
+        Sizes of the sites.
+    columns
+        Column by column, the groups of sites that have a gate; other sites pass through.
+    activation
+        Before each column: one for all, or one a column; a key of :data:`tnkit.ACTIVATIONS`, a function ``fn(xp, x)``, or None.
+    start
+        Groups that cover each site once, with a dense tensor for each; or a network with an output of the sites' sizes in their
+        order; or None, a vector a site.
+
+    Returns
+    -------
+    Network
+        ``start_{first site}`` (or the nodes of the given start), ``gate_{column}_{first site}``, output ``i0, i1, ...``.
+        Parameters: those of the start, and for each gate the square of the product of its sites' sizes.
+
+    Raises
+    ------
+    ValueError
+        A site that is not there, or is twice in a column or in the start, or in no group of the start; a start of another shape
+        or with a node of a gate's name; several activations, but not one a column; an unknown activation.
+    """
+    dims = check_shape(dim, "circuit")
+    single = activation is None or isinstance(activation, str) or callable(activation)
+    each = [activation] * len(columns) if single else list(activation)  # type: ignore[arg-type]
+    if len(each) != len(columns):
+        raise ValueError(f"circuit: {len(each)} activations for {len(columns)} columns")
+    inner: Mapping[str, int] = {}
+    if isinstance(start, Network):
+        if start.shape != dims:
+            raise ValueError(f"circuit: the start has shape {start.shape}, the sites have sizes {dims}")
+        names = {i: f"x{s}" for s, i in enumerate(start.output)}
+        begin = start.relabel(inds=lambda i: names.get(i, f"start_{i}"))
+        nodes, inner = list(begin.nodes), begin.sizes
+    else:
+        groups = _checked([(s,) for s in range(len(dims))] if start is None else start, len(dims), "the start")
+        if missing := set(range(len(dims))) - {s for g in groups for s in g}:
+            raise ValueError(f"circuit: no group of the start has site {min(missing)}")
+        nodes = [Node(f"start_{g[0]}", tuple(f"x{s}" for s in g)) for g in groups]
+    made = []
+    for k, (column, fn) in enumerate(zip(columns, each, strict=True)):
+        gates = [_Gate(f"gate_{k}_{g[0]}", g) for g in _checked(column, len(dims), f"column {k}")]
+        made.append(_Column(gates, None if fn is None else resolve(fn), f"act_column_{k}"))  # type: ignore[arg-type]
+    return _filled(nodes, dims, made, sizes=inner)
+
+
+def _checked(groups: Sequence[Sequence[int]], sites: int, what: str) -> list[tuple[int, ...]]:
+    """Groups of sites, each site at most once."""
+    out = [tuple(whole(s, f"circuit: a site of {what}") for s in g) for g in groups]
+    seen: set[int] = set()
+    for group in out:
+        if not group:
+            raise ValueError(f"circuit: {what} has a group of no site")
+        for s in group:
+            if not 0 <= s < sites:
+                raise ValueError(f"circuit: {what} names site {s}, of sites 0 to {sites - 1}")
+            if s in seen:
+                raise ValueError(f"circuit: {what} has site {s} twice")
+            seen.add(s)
+    return out
+
+
+class _Gate(NamedTuple):
+    """A tensor (outs..., ins...) on some sites."""
+
+    name: str
+    sites: tuple[int, ...]
+    array: str = ""
+
+
+class _Column(NamedTuple):
+    """Gates side by side, and the activation before them."""
+
+    gates: Sequence[_Gate]
+    activation: str | Activation | None
+    name: str
+
+
+def _filled(
+    start: Sequence[AnyNode], dims: Sequence[int], columns: Iterable[_Column], ins: tuple[str, ...] = (),
+    sizes: Mapping[str, int] = {},
+) -> Network:  # fmt: skip
+    """Columns on top of start nodes, which leave ``x0, x1, ...`` open: output ``i0, i1, ...``, then ``ins``."""
+    nodes, now = list(start), [f"x{s}" for s in range(len(dims))]
+    sizes = {**sizes, **dict(zip(now, dims, strict=True))}
+    for k, column in enumerate(columns):
+        if column.activation is not None:
+            body = _network(nodes, (*now, *ins), sizes)
+            nodes = list(body.activate(column.activation, column.name).nodes)
+        for gate in column.gates:
+            outs = [f"s{s}_{k}" for s in gate.sites]
+            sizes |= {out: dims[s] for s, out in zip(gate.sites, outs, strict=True)}
+            nodes.append(Node(gate.name, (*outs, *(now[s] for s in gate.sites)), gate.array))
+            for s, out in zip(gate.sites, outs, strict=True):
+                now[s] = out
+    net = _network(nodes, (*now, *ins), sizes)
+    return net.relabel(inds={i: f"i{s}" for s, i in enumerate(now)})
 
 
 def _network(nodes: Sequence[AnyNode], output: tuple[str, ...], sizes: dict[str, int]) -> Network:
