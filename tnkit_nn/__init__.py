@@ -2,6 +2,7 @@
 
 from tnkit_nn import data as data
 from tnkit_nn import zoo as zoo
+from tnkit_nn.baselines import Family
 from tnkit_nn.compare import Task, compare
 from tnkit_nn.compress import compress_
 from tnkit_nn.compressed import Compressed, dense, load_compressed_, save_compressed
@@ -15,7 +16,7 @@ from tnkit_nn.train import Group, Recipe, accuracy, train
 from tnkit_nn.weight import merge_, parametrize_
 
 __all__ = [
-    "TORCH", "Compressed", "Compression", "FitResult", "Group", "Layers", "Recipe", "Stage1", "TNEmbedding", "TNLinear",
+    "TORCH", "Compressed", "Compression", "Family", "FitResult", "Group", "Layers", "Recipe", "Stage1", "TNEmbedding", "TNLinear",
     "TNModule", "Task", "accuracy", "approximate", "compare", "compress_", "data", "dense", "fit", "load_compressed_", "merge_",
     "parametrize_", "save_compressed", "train", "zoo",
 ]  # fmt: skip

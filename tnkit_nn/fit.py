@@ -20,7 +20,7 @@ from tnkit.plan import plan
 from tnkit.shapes import detensorize, split_axes
 from tnkit_nn.ops import TORCH, to_tensor
 
-__all__ = ["FitResult", "fit", "scalers"]
+__all__ = ["NOTHING", "FitResult", "fit", "scalers"]
 
 #: An error from here on means that nothing was learned.
 NOTHING = 0.999

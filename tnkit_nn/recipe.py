@@ -60,7 +60,7 @@ class Stage1:
     method: str = "auto"
     steps: int = 1000
     lr: float = 2e-2
-    scale: str = "match"
+    scale: str = "even"
 
     def __post_init__(self) -> None:
         if self.scale not in SCALES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from math import prod, sqrt
@@ -11,13 +12,13 @@ from torch import Tensor
 
 import tnkit as tk
 from tnkit.decompose.structure import as_tree, check_multilinear
-from tnkit_nn.fit import FitResult, fit, scalers
+from tnkit_nn.fit import NOTHING, FitResult, fit, scalers
 from tnkit_nn.makers import network_maker, regauged, rms
 from tnkit_nn.ops import TORCH
 
 __all__ = ["METHODS", "SCALES", "approximate", "way"]
 
-SCALES = ("match", "best")
+SCALES = ("even", "best")
 
 #: Nodes up to which alternating least squares is taken: beyond, its environments cost more than gradient steps.
 _NODES = 16
@@ -72,7 +73,7 @@ def approximate(
     steps: int = 1000,
     lr: float = 2e-2,
     seed: int = 0,
-    scale: str = "match",
+    scale: str = "even",
 ) -> FitResult:
     """Stage 1: the arrays of a network near a trained weight, ready to be trained on.
 
@@ -83,15 +84,17 @@ def approximate(
     weight
         The trained weight, of any shape.
     method
-        ``auto``; ``svd`` (along a tree, closed form), ``als`` (any multilinear network), ``fit`` (gradients, any network), or
-        ``skip`` (a random start of the weight's root mean square).
+        ``auto``, what suits the network, and a random start where that finds nothing of the weight (an error of 0.999 or more);
+        ``svd`` (along a tree, closed form), ``als`` (any multilinear network), ``fit`` (gradients, any network), or ``skip`` (a
+        random start of the weight's root mean square).
     steps, lr
         Of ``fit``.
     seed
         Of all starts.
     scale
         ``best``: the factor of the least error, which is the cosine between the two: at an error near 1 a layer's outputs nearly
-        vanish, and with them what stage 2 could train.  ``match``: the weight's own root mean square, which stage 2 wants.
+        vanish, and with them what stage 2 could train.  ``even``: the geometric mean of that one and of the one that gives the
+        weight its own size (fine-tuned from there it did as well as from the best one; from its own size it did worse).
 
     Returns
     -------
@@ -117,11 +120,17 @@ def approximate(
     values = {n: torch.as_tensor(found.arrays[n], dtype=torch.float32)[None] for n in net.parameters}
     even = regauged(maker, values, weight[None], net)
     best = _result(net, weight, {**found.arrays, **{n: v[0] for n, v in even.items()}})
+    if method == "auto" and best.error >= NOTHING:
+        warnings.warn(
+            f"stage 1: relative error {best.error:.4f}, nothing of the weight is found; the network starts at random instead",
+            stacklevel=2,
+        )
+        return _skip(net, weight, steps, lr, seed)
     cosine = sqrt(max(1 - best.error**2, 0.0))
     if scale == "best" or not cosine:
         return best
     outer = scalers(net)
-    share = (1 / cosine) ** (1 / len(outer)) if outer else 1.0
+    share = cosine ** (-1 / (2 * len(outer))) if outer else 1.0
     return replace(best, arrays={n: a * a.dtype.type(share) if n in outer else a for n, a in best.arrays.items()})
 
 

@@ -82,7 +82,10 @@ def dense(name: str, split: Split, seed: int, folder: Path, epochs: int = 4) -> 
 REST = 1e-2
 HEAD_CELLS: list[Cell] = [
     {"head": head, "seed": seed}
-    for head in ("dense", "dense trained on", "adtn 424", "mpo 424", "hashed 424", "frozen random", "left out", "small dense")
+    for head in (
+        "dense", "dense trained on", "adtn 424", "adtn 424, fitted first", "mpo 424", "mpo 424, fitted first", "hashed 424",
+        "frozen random", "left out", "small dense",
+    )
     for seed in range(3)
     if head != "dense" or seed == 0
 ]  # fmt: skip
@@ -95,11 +98,12 @@ def vgg16_head(cell: Cell, args: argparse.Namespace, out: Path) -> dict[str, Any
     head: nn.Module = zoo.load("vgg16", args.vgg16).classifier
     recipe = Recipe(epochs=args.epochs, lr=2e-2, batch=256, schedule="onecycle")
     what, numbers, names = cell["head"], 0, ("0", "2")
-    if what in ("adtn 424", "mpo 424"):
+    if what.startswith(("adtn", "mpo")):
         family = what.split()[0]
+        way = {"adtn": "fit", "mpo": "svd"}[family] if what.endswith("fitted first") else "skip"
         layers = tuple(Layers(n, family, b, depth=1) for n, b in zip(names, (200, 224), strict=True))
         plan = Compression(
-            layers, order="together", stage1=Stage1(steps=300), stage2=recipe, rest="heads", rest_lr=REST,
+            layers, order="together", stage1=Stage1(way, steps=300, scale="best"), stage2=recipe, rest="heads", rest_lr=REST,
             seed=cell["seed"],
         )  # fmt: skip
         report = compress_(head, plan, split, out=out).report()

@@ -8,17 +8,20 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from scipy import stats
 from tabulate import tabulate
 
+from tnkit_nn.paired import difference as paired
+from tnkit_nn.paired import holm
+
 HERE = Path(__file__).parent
+IMAGES = 10_000  # of every test set
 TARGET = HERE.parents[1] / "docs" / "paper.md"
 
 INTRO = """# The paper's systems, measured
 
 Rendered by `python benchmarks/paper/tables.py` from the results beside it; each study is one command of `benchmarks/paper/studies.py`
 that goes on where it was interrupted. Accuracies are per cent of all 10,000 test images, which no choice was made on; every row has
-three seeds, the spread is from the smallest to the largest.
+three seeds or more, the spread is from the smallest to the largest.
 """
 
 
@@ -29,11 +32,10 @@ def row(values: Sequence[float]) -> str:
 
 
 def difference(one: Sequence[float], other: Sequence[float]) -> str:
-    """Mean paired difference with its 95 % interval (t), in points, and what that says."""
-    gaps = [100 * (a - b) for a, b in zip(one, other, strict=True)]
-    low, high = stats.ttest_rel(one, other).confidence_interval(0.95)
+    """Mean paired difference with its 95 % interval, in points, and what that says."""
+    points, low, high, _ = paired(one, other, IMAGES)
     said = "no difference shown" if low <= 0 <= high else "more" if low > 0 else "less"
-    return f"{mean(gaps):+.2f} ({100 * low:+.2f} to {100 * high:+.2f}): {said}"
+    return f"{points:+.2f} ({low:+.2f} to {high:+.2f}): {said}"
 
 
 def orders(found: dict[str, Any]) -> str:
@@ -98,7 +100,56 @@ biases and the last layer are trained for {options["epochs"]} epochs on {train}.
 {table}"""
 
 
-STUDIES = {"orders": orders, "vgg16-head": vgg16_head}
+READINGS = {"frozen": "rest frozen", "trained": "bias and head trained too"}
+
+
+def deep(found: dict[str, Any]) -> str:
+    """Deep against every shallow family and every control, at equal counts."""
+    records, task = found["records"], found["task"]
+    parts = []
+    for budget in sorted({r["budget"] for r in records if r["budget"]}):
+        mine = [r for r in records if r["budget"] in (budget, None)]
+        groups = {label: [r for r in mine if r["label"] == label] for label in dict.fromkeys(r["label"] for r in mine)}
+        cells = {reading: _against_best(groups, reading) for reading in READINGS}
+        lines = [
+            [label, g[0]["num_params"], *cells["frozen"][label], *cells["trained"][label]]
+            for label, g in groups.items()
+        ]
+        headers = ["the weight is", "numbers", READINGS["frozen"], "difference", READINGS["trained"], "difference"]
+        table = tabulate(lines, headers, tablefmt="pipe", disable_numparse=True)
+        parts.append(f"### Budget {budget}\n\n{table}")
+    size, seeds = records[0]["layer_params"], task["seeds"]
+    text = f"""## Deep or shallow? `{task["layer"]}` of {task["model"]} on MNIST ({size:,} weights)
+
+{seeds} seeds (dense model, start, data order), {task["limit"]:,} training images, {task["tune_steps"]} steps of 128 images for every row. For each row three learning
+rates, from the fit of stage 1 and from a random start, all chosen on validation images. The **deep** network in bold is the one that validation
+prefers; *difference* is that row less the bold one, paired over seeds, with the p-value that Holm's method corrects for all rows of the
+column. "circuit depth d" is a TT-matrix under d - 1 columns of gates on single digits with sines between them (`tnkit.circuit`)."""
+    return "\n\n".join([text, *parts])
+
+
+def _against_best(groups: dict[str, list[dict[str, Any]]], reading: str) -> dict[str, tuple[str, str]]:
+    """Label -> accuracies, and their difference to the deep network that validation prefers."""
+    key = f"accuracy_{reading}"
+    read = {label: g for label, g in groups.items() if g[0][key] is not None}
+    networks = [label for label, g in read.items() if (g[0]["depth"] or 0) > 1]
+    best = max(networks, key=lambda label: mean(r[f"val_{reading}"] for r in read[label]))
+    base = [r[key] for r in read[best]]
+    others = [label for label in read if label != best]
+    gaps = {label: paired([r[key] for r in read[label]], base, IMAGES) for label in others}
+    ps = dict(zip(others, holm([gaps[label][3] for label in others]), strict=True))
+    out = {label: ("", "") for label in groups}
+    for label, g in read.items():
+        values = row([r[key] for r in g])
+        if label == best:
+            out[label] = f"**{values}**", ""
+        else:
+            said = "no difference shown" if ps[label] >= 0.05 else "less" if gaps[label][0] < 0 else "more"
+            out[label] = values, f"{gaps[label][0]:+.2f} (p {ps[label]:.3f}): {said}"
+    return out
+
+
+STUDIES = {"orders": orders, "vgg16-head": vgg16_head, "lenet5-fc1": deep, "fc2-fc1": deep}
 
 
 def page() -> str:

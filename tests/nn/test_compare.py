@@ -1,5 +1,7 @@
 import json
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from functools import partial
 from math import isfinite, prod
 from multiprocessing import get_context
 
@@ -8,10 +10,11 @@ import pytest
 import torch
 
 import tnkit as tk
-from tnkit_nn.baselines import BASELINES, CONTROLS, families
+from tnkit_nn.baselines import BASELINES, CONTROLS, Family, families
 from tnkit_nn.compare import Task, compare
 from tnkit_nn.ensemble import minimise
 from tnkit_nn.makers import fixed_maker, hashed_maker, network_maker, random_start, regauged, rms, subspace_maker
+from tnkit_nn.paired import verdict
 
 TINY = Task(seeds=2, dense_steps=20, fit_steps=5, tune_steps=5)
 
@@ -182,6 +185,28 @@ def test_compare_is_complete_deterministic_and_the_same_in_processes(one_thread)
     with ProcessPoolExecutor(2, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
         spread = compare(TINY, **options, executor=pool)
     assert without_time(spread) == without_time(records)
+
+
+def mine(shape, budget, rank=1):
+    return tk.circuit((8, 8, 8, 8), [[(0,), (1,)]], "sin", start=tk.mpo((8, 8), (8, 8), rank))
+
+
+def test_own_networks_beside_the_families(one_thread, tmp_path):
+    own = Family("mine", "mine", mine, depth=2)
+    records = compare(TINY, [own, "low_rank"], [300], out=tmp_path)
+    found = [r for r in records if r["label"] == "mine"]
+    assert [r["seed"] for r in found] == [0, 1] and {r["num_params"] for r in found} == {2 * 64 + 2 * 64}
+    assert {tk.from_json(r["network"]) for r in found} == {mine(None, 300)}
+    assert any(
+        line.startswith("Budget 300, rest frozen: mine") or "mine is not told" in line for line in verdict(records)
+    )
+    other = replace(own, build=partial(mine, rank=2))  # kept rows of another network are no rows of this one
+    again = compare(TINY, [other, "low_rank"], [300], out=tmp_path)
+    assert {r["num_params"] for r in again if r["label"] == "mine"} == {mine(None, 300, 2).num_params}
+    assert [r for r in again if r["label"] != "mine"] == [r for r in records if r["label"] != "mine"]
+    for label in ("low_rank", "hashed"):
+        with pytest.raises(ValueError, match=f"two rows of a comparison are called '{label}'"):
+            compare(TINY, [replace(own, label=label), "low_rank"], [300])
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.linalg import hadamard
 from torch import nn
 
 import tnkit as tk
@@ -213,6 +214,18 @@ def test_stage_1_finds_a_weight_that_is_in_the_family(family):
     assert max(sizes) < 20 * min(sizes)  # one learning rate suits them all
 
 
+def test_stage_1_starts_at_random_where_it_finds_nothing():
+    weight = torch.as_tensor(hadamard(1024), dtype=torch.float32)  # orthogonal: rank 1 holds 1/1024 of its square
+    net = tk.low_rank((1024, 1024), 1)
+    assert approximate(net, weight, method="svd").error == pytest.approx((1 - 1 / 1024) ** 0.5, abs=1e-5)
+    with pytest.warns(
+        UserWarning, match="0.9995, nothing of the weight is found; the network starts at random instead"
+    ):
+        found = approximate(net, weight, seed=3)
+    drawn = approximate(net, weight, method="skip", seed=3)
+    assert all(np.array_equal(found.arrays[n], drawn.arrays[n]) for n in net.parameters)
+
+
 def test_stage_1_methods():
     weight = torch.randn(16, 12, generator=torch.Generator().manual_seed(0))
     net = tk.mpo((4, 4), (4, 3), 3)
@@ -220,10 +233,13 @@ def test_stage_1_methods():
     assert approximate(net, weight, method="als").error <= best * 1.01
     assert approximate(net, weight, method="fit", steps=500).error <= best * 1.05
     assert approximate(net, weight, method="skip").error > 0.99
-    matched = tk.contract(net, approximate(net, weight).arrays)
-    assert np.sqrt((matched**2).mean()) == pytest.approx(float(weight.square().mean().sqrt()), rel=1e-4)
+    size = float(weight.square().mean().sqrt())
+    even, nearest = (tk.contract(net, approximate(net, weight, scale=s).arrays) for s in ("even", "best"))
+    cosine = np.sqrt(1 - best**2)
+    assert np.sqrt((nearest**2).mean()) == pytest.approx(size * cosine, rel=1e-4)
+    assert np.sqrt((even**2).mean()) == pytest.approx(size * np.sqrt(cosine), rel=1e-4)
     assert approximate(net, weight).error == best
-    with pytest.raises(ValueError, match="stage 1 has no scale 'large'; there are match, best"):
+    with pytest.raises(ValueError, match="stage 1 has no scale 'large'; there are even, best"):
         approximate(net, weight, scale="large")
     with pytest.raises(ValueError, match="stage 1 has no method 'guess'; there are auto, svd, als, fit, skip"):
         approximate(net, weight, method="guess")
