@@ -57,7 +57,13 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(
         dest="command", required=True, parser_class=_Parser, metavar="{compare,train,compress,show}"
     )
-    c = commands.add_parser(
+    for add in (_add_compare, _add_train, _add_compress, _add_show):
+        add(commands)
+    return parser
+
+
+def _add_compare(commands: Any) -> None:
+    parser = commands.add_parser(
         "compare",
         help="deep against shallow networks as a layer's weight, with controls",
         description="Replace one layer's weight by tensor networks of about equal counts and compare them with controls. "
@@ -65,60 +71,70 @@ def _parser() -> argparse.ArgumentParser:
         "from where it was interrupted.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    _add_model_and_data(c)
-    c.add_argument("--layer", help="the layer whose weight is replaced; the largest, if not given")
-    c.add_argument("--shapes", type=_names, default=",".join(BASELINES), help="families, by commas")
-    c.add_argument("--budgets", type=_numbers, default="100,300,1000", help="numbers stored for the weight, by commas")
-    c.add_argument("--depths", type=_numbers, default="1,2,3", help="depths of adtn and circuit, by commas")
-    c.add_argument("--seeds", type=_positive, default=3, help="number of seeds")
-    c.add_argument("--steps", type=_positive, default=200, help="optimiser steps of each stage")
-    c.add_argument("--dense-steps", type=_positive, default=400, help="optimiser steps of the dense models")
-    c.add_argument(
+    _add_model_and_data(parser)
+    parser.add_argument("--layer", help="the layer whose weight is replaced; the largest, if not given")
+    parser.add_argument("--shapes", type=_names, default=",".join(BASELINES), help="families, by commas")
+    parser.add_argument(
+        "--budgets", type=_numbers, default="100,300,1000", help="numbers stored for the weight, by commas"
+    )
+    parser.add_argument("--depths", type=_numbers, default="1,2,3", help="depths of adtn and circuit, by commas")
+    parser.add_argument("--seeds", type=_positive, default=3, help="number of seeds")
+    parser.add_argument("--steps", type=_positive, default=200, help="optimiser steps of each stage")
+    parser.add_argument("--dense-steps", type=_positive, default=400, help="optimiser steps of the dense models")
+    parser.add_argument(
         "--rest",
         choices=("all", "head"),
         default="all",
         help="what 'rest trained' trains beside the layer: all, or its bias and what stands after it (much faster)",
     )
-    c.add_argument("--workers", type=_positive, default=2, help="processes; 1 runs everything in this one")
-    c.add_argument(
+    parser.add_argument("--workers", type=_positive, default=2, help="processes; 1 runs everything in this one")
+    parser.add_argument(
         "--out", default="out/compare", help="folder for results.json, tables, plots, index.html and finished jobs"
     )
-    c.add_argument("--json", action="store_true", help="print the records as JSON instead of the table")
-    t = commands.add_parser(
+    parser.add_argument("--json", action="store_true", help="print the records as JSON instead of the table")
+
+
+def _add_train(commands: Any) -> None:
+    parser = commands.add_parser(
         "train",
         help="train a model of the zoo on a data set",
         description="Train a model of the zoo by its recipe. Run again with the same options it continues from where it was "
         "interrupted. Data sets are read from a folder, never downloaded.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    _add_model_and_data(t)
-    t.add_argument("--epochs", type=_positive, help="the recipe's, if not given")
-    t.add_argument("--seed", type=_seed, default=0, help="seed of the start and of all that is drawn")
-    t.add_argument(
+    _add_model_and_data(parser)
+    parser.add_argument("--epochs", type=_positive, help="the recipe's, if not given")
+    parser.add_argument("--seed", type=_seed, default=0, help="seed of the start and of all that is drawn")
+    parser.add_argument(
         "--out", default="out/train", help="folder for model.safetensors, results.json, log.jsonl and the checkpoint"
     )
-    t.add_argument("--json", action="store_true", help="print the results as JSON")
-    p = commands.add_parser(
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+
+
+def _add_compress(commands: Any) -> None:
+    parser = commands.add_parser(
         "compress",
         help="compress a trained model by a recipe",
         description="Replace weights of a trained model by networks (stage 1) and fine-tune them (stage 2), as a TOML recipe says. "
         "Run again with the same options it continues from where it was interrupted.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    _add_model_and_data(p)
-    p.add_argument("--weights", required=True, help="its trained values: the model.safetensors of tnkit train")
-    p.add_argument("--recipe", required=True, help="a TOML file of tnkit_nn.Compression")
-    p.add_argument("--order", help="instead of the recipe's: backward, forward, together, or layers by commas")
-    p.add_argument("--seed", type=_seed, help="instead of the recipe's")
-    p.add_argument(
+    _add_model_and_data(parser)
+    parser.add_argument("--weights", required=True, help="its trained values: the model.safetensors of tnkit train")
+    parser.add_argument("--recipe", required=True, help="a TOML file of tnkit_nn.Compression")
+    parser.add_argument("--order", help="instead of the recipe's: backward, forward, together, or layers by commas")
+    parser.add_argument("--seed", type=_seed, help="instead of the recipe's")
+    parser.add_argument(
         "--out", default="out/compress", help="folder for model.safetensors, dense.safetensors, results.json, logs"
     )
-    p.add_argument("--json", action="store_true", help="print the results as JSON")
-    s = commands.add_parser("show", help="print, and draw, a network kept as JSON or by tnkit.save")
-    s.add_argument("network", help="a .json file of tnkit.to_json, or a file of tnkit.save")
-    s.add_argument("--out", help="write the drawing to this .svg file")
-    s.add_argument("--json", action="store_true", help="print figures as JSON")
-    return parser
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+
+
+def _add_show(commands: Any) -> None:
+    parser = commands.add_parser("show", help="print, and draw, a network kept as JSON or by tnkit.save")
+    parser.add_argument("network", help="a .json file of tnkit.to_json, or a file of tnkit.save")
+    parser.add_argument("--out", help="write the drawing to this .svg file")
+    parser.add_argument("--json", action="store_true", help="print figures as JSON")
 
 
 def _compare(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
@@ -182,7 +198,7 @@ def _train(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         split = data.load(args.data, args.data_dir, limit=args.limit)
         torch.manual_seed(args.seed)
         model = zoo.build(args.model, split.num_classes)
-        _check_takes(model, split, args)
+        zoo.check_takes(model, split.val[0], args.model, args.data)
         out.mkdir(parents=True, exist_ok=True)
         history = train(
             model,
@@ -222,7 +238,7 @@ def _compress(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     try:
         model = zoo.load(args.model, args.weights)
         split = data.load(args.data, args.data_dir, limit=args.limit)
-        _check_takes(model, split, args)
+        zoo.check_takes(model, split.val[0], args.model, args.data)
         done = compress_(model, args.recipe, split, out=args.out, progress=True, **changes)
     except (OSError, ValueError, FloatingPointError) as error:
         parser.error(str(error))
@@ -250,17 +266,6 @@ def _finish(args: argparse.Namespace, results: dict[str, Any], text: str, *files
         print(json.dumps(results))
     else:
         print(text, *(f"wrote {Path(args.out) / name}" for name in (*files, "results.json")), sep="\n")
-
-
-def _check_takes(model: Any, split: Any, args: argparse.Namespace) -> None:
-    """Refuse a model that cannot take the data's images, before anything is written."""
-    from tnkit_nn.train import accuracy
-
-    try:
-        accuracy(model, (split.val[0][:1], split.val[1][:1]))
-    except RuntimeError:
-        shape = tuple(split.val[0].shape[1:])
-        raise ValueError(f"model {args.model!r} does not take inputs of the shape {shape} of {args.data!r}") from None
 
 
 def _show(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:

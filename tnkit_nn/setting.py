@@ -366,10 +366,5 @@ def _checked(task: Task, split: datasets.Split) -> nn.Module:
     if f"{layer}.weight" not in weights:
         known = ", ".join(n.removesuffix(".weight") for n in weights)
         raise ValueError(f"model {task.model!r} has no layer {layer!r} with a weight; it has {known}")
-    try:
-        with torch.no_grad():
-            model(split.val[0][:1])
-    except RuntimeError:
-        shape = tuple(split.val[0].shape[1:])
-        raise ValueError(f"model {task.model!r} does not take inputs of the shape {shape} of {task.data!r}") from None
+    zoo.check_takes(model, split.val[0], task.model, task.data)
     return model

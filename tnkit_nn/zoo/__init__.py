@@ -14,7 +14,7 @@ from tnkit_nn.zoo.models import MLP, alexnet, fc2, lenet5, mlp, vgg16, zfnet
 from tnkit_nn.zoo.recipes import TRAIN
 
 __all__ = [
-    "MLP", "TRAIN", "ZOO", "alexnet", "build", "fc2", "lenet5", "load", "mlp", "save", "vgg16", "without", "zfnet",
+    "MLP", "TRAIN", "ZOO", "alexnet", "build", "check_takes", "fc2", "lenet5", "load", "mlp", "save", "vgg16", "without", "zfnet",
 ]  # fmt: skip
 
 ZOO: dict[str, Callable[[int], nn.Sequential]] = {
@@ -32,6 +32,19 @@ def build(name: str, num_classes: int = 10) -> nn.Sequential:
     if name not in ZOO:
         raise ValueError(f"unknown model {name!r}; known: {', '.join(ZOO)}")
     return ZOO[name](num_classes)
+
+
+def check_takes(model: nn.Module, images: torch.Tensor, name: str, data: str) -> None:
+    """ValueError, with both names and the images' shape, where a model cannot be called with images (count, ...)."""
+    training = model.training
+    try:
+        with torch.no_grad():
+            model.eval()(images[:1])
+    except RuntimeError:
+        shape = tuple(images.shape[1:])
+        raise ValueError(f"model {name!r} does not take inputs of the shape {shape} of {data!r}") from None
+    finally:
+        model.train(training)
 
 
 def without(model: nn.Module, *layers: str) -> nn.Module | None:
