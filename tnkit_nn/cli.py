@@ -83,9 +83,10 @@ def _add_compare(commands: Any) -> None:
     parser.add_argument("--dense-steps", type=_positive, default=400, help="optimiser steps of the dense models")
     parser.add_argument(
         "--rest",
-        choices=("all", "head"),
+        choices=("all", "head", "none"),
         default="all",
-        help="what 'rest trained' trains beside the layer: all, or its bias and what stands after it (much faster)",
+        help="what 'rest trained' trains beside the layer: all, or its bias and what stands after it (much faster), or none: no "
+        "such reading",
     )
     parser.add_argument("--workers", type=_positive, default=2, help="processes; 1 runs everything in this one")
     parser.add_argument(

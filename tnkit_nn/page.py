@@ -66,9 +66,9 @@ PAGE = """<!doctype html>
 <h1>{{ title }}</h1>
 <p class="text">The weight of layer <b>{{ first.layer }}</b> of {{ first.model }} ({{ first.layer_params }} of its {{ first.model_dense }}
 numbers), trained on {{ first.data }} for {{ first.dense_steps }} steps, is replaced by networks of about equal counts. Mean ± standard deviation over {{ seeds }} seed{{ "s" if seeds > 1 }}, each
-with its own dense model, start and data order, the same for all rows. Accuracies are on {{ first.test_images }} test images. "Rest
+with its own dense model, start and data order, the same for all rows. Accuracies are on {{ first.test_images }} test images.{% if first.rest != "none" %} "Rest
 trained" trains {% if first.rest == "head" %}the layer's bias and what stands after it{% else %}all other layers{% endif %} too, up to
-{{ elsewhere }} further numbers. The fit took {{ first.fit_steps }} steps, fine-tuning {{ first.tune_steps }}, for every row. Learning rates and starts (fitted or random) were swept alike for all rows and chosen on
+{{ elsewhere }} further numbers.{% endif %} The fit took {{ first.fit_steps }} steps, fine-tuning {{ first.tune_steps }}, for every row. Learning rates and starts (fitted or random) were swept alike for all rows and chosen on
 validation images.</p>
 <h2>In words</h2><ul class="text">{% for line in verdict %}<li>{{ line }}</li>{% endfor %}</ul>
 {% for name, (head, body) in tables.items() %}

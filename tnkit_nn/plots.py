@@ -38,6 +38,7 @@ def png(records: Records, name: str) -> bytes:
 def _figure(every: Sequence[Row], keys: Sequence[tuple[str, str]]) -> Any:
     from matplotlib.figure import Figure
 
+    keys = [(key, title) for key, title in keys if any(getattr(r, key) for r in every)]
     figure = Figure(figsize=(6.0, 3.6 * len(keys) + 1.2), layout="constrained")
     for axis, (key, title) in zip(figure.subplots(len(keys), 1, squeeze=False)[:, 0], keys, strict=True):
         factor = 1 if key == "error" else 100

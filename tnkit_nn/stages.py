@@ -235,7 +235,9 @@ def row(task: Any, dense: bytes, job: Job) -> list[dict[str, Any]]:
     fitted = setting.features.accuracy({**setting.rest(False), setting.key: weight}, "test")
     stage2 = partial(_stage2, setting, maker, starts, dense=job.what == "dense_trained_on")
     frozen = stage2(False)
-    trained = _left_out(setting) if job.what == "removed" else stage2(True)
+    trained = None
+    if task.rest != "none":
+        trained = _left_out(setting) if job.what == "removed" else stage2(True)
     seconds = (time.perf_counter() - begin) / task.seeds
     adtn = isinstance(job.what, Family) and job.what.name == "adtn" and net is not None
     whole = trained.model_params if trained and trained.model_params else setting.model_params - size + maker.num_params

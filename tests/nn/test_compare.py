@@ -15,6 +15,7 @@ from tnkit_nn.compare import Task, compare
 from tnkit_nn.ensemble import minimise
 from tnkit_nn.makers import fixed_maker, hashed_maker, network_maker, random_start, regauged, rms, subspace_maker
 from tnkit_nn.paired import verdict
+from tnkit_nn.report import write_report
 
 TINY = Task(seeds=2, dense_steps=20, fit_steps=5, tune_steps=5)
 
@@ -209,6 +210,22 @@ def test_own_networks_beside_the_families(one_thread, tmp_path):
             compare(TINY, [replace(own, label=label), "low_rank"], [300])
 
 
+def test_with_the_rest_frozen_alone(one_thread, tmp_path):
+    both = compare(TINY, ["low_rank"], [300])
+    records = compare(replace(TINY, rest="none"), ["low_rank"], [300])
+    assert [r["accuracy_frozen"] for r in records] == [r["accuracy_frozen"] for r in both]
+    for r in records:
+        assert (
+            r["accuracy_trained"] is r["val_trained"] is None
+            and r["trained_from"] == {}
+            and r["trained_elsewhere"] == 0
+        )
+    files = write_report(records, tmp_path, "frozen alone")
+    text = files["verdict.md"].read_text() + files["paired.md"].read_text() + files["index.html"].read_text()
+    assert "rest frozen" in text and '"Rest\ntrained" trains' not in text
+    assert "rest trained" not in files["verdict.md"].read_text() + files["paired.md"].read_text()
+
+
 @pytest.mark.parametrize(
     "task, options, message",
     [
@@ -218,7 +235,7 @@ def test_own_networks_beside_the_families(one_thread, tmp_path):
         (TINY, {"shapes": ["x"]}, "unknown shape 'x'"),
         (TINY, {"budgets": [0]}, "budgets of at least 1"),
         (Task(seeds=0), {}, "seeds and budgets of at least 1"),
-        (Task(rest="some"), {}, "rest is 'all' or 'head', not 'some'"),
+        (Task(rest="some"), {}, "rest is 'all', 'head' or 'none', not 'some'"),
         (Task(model="vgg16"), {}, "'vgg16' cannot be compared: features.1 .BatchNorm2d. keeps running statistics"),
         (Task(model="lenet5"), {}, "'lenet5' does not take inputs of the shape .64,. of 'digits'"),
     ],
