@@ -27,7 +27,7 @@ SHALLOW = ["mpo", "tt", "tucker", "cp", "ring", "low_rank"]
 #: Layer -> task and budgets.
 LAYERS = {
     "lenet5-fc1": (Task("lenet5", "mnist", "fc1", 5, 1500, 300, 600, limit=20000, rest="head"), (150, 400)),
-    "fc2-fc1": (Task("fc2", "mnist", "fc1", 3, 1500, 200, 400, limit=20000, rest="head"), (400,)),
+    "fc2-fc1": (Task("fc2", "mnist", "fc1", 3, 1500, 200, 300, limit=20000, rest="none"), (400,)),
 }
 
 

@@ -110,7 +110,7 @@ def deep(found: dict[str, Any]) -> str:
     for budget in sorted({r["budget"] for r in records if r["budget"]}):
         mine = [r for r in records if r["budget"] in (budget, None)]
         groups = {label: [r for r in mine if r["label"] == label] for label in dict.fromkeys(r["label"] for r in mine)}
-        cells = {reading: _against_best(groups, reading) for reading in READINGS}
+        cells = {r: _against_best(groups, r) for r in READINGS if any(x[f"accuracy_{r}"] is not None for x in mine)}
         lines = [
             [label, g[0]["num_params"], *cells["frozen"][label], *cells["trained"][label]]
             for label, g in groups.items()
