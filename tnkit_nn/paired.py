@@ -25,6 +25,8 @@ Records = Sequence[Mapping[str, Any]]
 #: Reading -> its name.
 READINGS = {"frozen": "rest frozen", "trained": "rest trained"}
 LEVEL = 0.95
+#: Numbers per number of a budget that a network may have to speak for its side in the verdict.
+SLACK = 1.05
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,10 @@ class _Runs:
     def best(self, keys: Iterable[tuple[str, int | None]]) -> tuple[str, int | None] | None:
         """The row that validation prefers."""
         return max((k for k in keys if k in self.val), key=lambda k: mean(self.val[k]), default=None)
+
+    def within(self, key: tuple[str, int | None]) -> bool:
+        """Whether a row keeps its budget: the smallest network of a family may be past it."""
+        return key[1] is None or bool(self.first[key]["num_params"] <= SLACK * key[1])
 
     def less(self, one: tuple[str, int | None], other: tuple[str, int | None]) -> Difference:
         first = self.first[one]
@@ -201,13 +207,14 @@ def starts_cells(records: Records) -> list[tuple[str, ...]]:
 def verdict(records: Records) -> list[str]:
     """For every budget and reading: deep against shallow, and against hash-shared numbers; then what the controls say.
 
-    Deep is the ADTN of depth 2 and more, shallow the other network, that is best on validation images.
+    Deep is the network of depth 2 and more, shallow the other network, that is best on validation images among those that keep
+    the budget.
     """
     out = []
     for budget in sorted({r["budget"] for r in records if r["budget"] is not None}):
         for reading, name in READINGS.items():
             runs = _Runs(records, reading)
-            networks = [k for k in runs.test if k[1] == budget and k[0] not in CONTROLS]
+            networks = [k for k in runs.test if k[1] == budget and k[0] not in CONTROLS and runs.within(k)]
             deep = [k for k in networks if (runs.first[k]["depth"] or 0) > 1]
             best, rival = runs.best(deep), runs.best(k for k in networks if k not in deep)
             if best is None or rival is None:

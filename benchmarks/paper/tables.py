@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -112,10 +113,9 @@ def deep(found: dict[str, Any]) -> str:
         groups = {label: [r for r in mine if r["label"] == label] for label in dict.fromkeys(r["label"] for r in mine)}
         cells = {r: _against_best(groups, r) for r in READINGS if any(x[f"accuracy_{r}"] is not None for x in mine)}
         lines = [
-            [label, g[0]["num_params"], *cells["frozen"][label], *cells["trained"][label]]
-            for label, g in groups.items()
+            [label, g[0]["num_params"], *chain(*(c[label] for c in cells.values()))] for label, g in groups.items()
         ]
-        headers = ["the weight is", "numbers", READINGS["frozen"], "difference", READINGS["trained"], "difference"]
+        headers = ["the weight is", "numbers", *chain(*((READINGS[r], "difference") for r in cells))]
         table = tabulate(lines, headers, tablefmt="pipe", disable_numparse=True)
         parts.append(f"### Budget {budget}\n\n{table}")
     size, seeds = records[0]["layer_params"], task["seeds"]
@@ -123,8 +123,8 @@ def deep(found: dict[str, Any]) -> str:
 
 {seeds} seeds (dense model, start, data order), {task["limit"]:,} training images, {task["tune_steps"]} steps of 128 images for every row. For each row three learning
 rates, from the fit of stage 1 and from a random start, all chosen on validation images. The **deep** network in bold is the one that validation
-prefers; *difference* is that row less the bold one, paired over seeds, with the p-value that Holm's method corrects for all rows of the
-column. "circuit depth d" is a TT-matrix under d - 1 columns of gates on single digits with sines between them (`tnkit.circuit`)."""
+prefers; *difference* is a row less the bold one, paired over seeds, and for its rivals at an equal count (shallow networks, hashed,
+subspace) the p-value, corrected for their number by Holm's method. "circuit depth d" is a TT-matrix under d - 1 columns of gates on single digits with sines between them (`tnkit.circuit`)."""
     return "\n\n".join([text, *parts])
 
 
@@ -133,19 +133,17 @@ def _against_best(groups: dict[str, list[dict[str, Any]]], reading: str) -> dict
     key = f"accuracy_{reading}"
     read = {label: g for label, g in groups.items() if g[0][key] is not None}
     networks = [label for label, g in read.items() if (g[0]["depth"] or 0) > 1]
-    best = max(networks, key=lambda label: mean(r[f"val_{reading}"] for r in read[label]))
+    within = [label for label in networks if read[label][0]["num_params"] <= 1.05 * read[label][0]["budget"]]
+    best = max(within, key=lambda label: mean(r[f"val_{reading}"] for r in read[label]))
     base = [r[key] for r in read[best]]
-    others = [label for label in read if label != best]
-    gaps = {label: paired([r[key] for r in read[label]], base, IMAGES) for label in others}
-    ps = dict(zip(others, holm([gaps[label][3] for label in others]), strict=True))
-    out = {label: ("", "") for label in groups}
-    for label, g in read.items():
-        values = row([r[key] for r in g])
-        if label == best:
-            out[label] = f"**{values}**", ""
-        else:
-            said = "no difference shown" if ps[label] >= 0.05 else "less" if gaps[label][0] < 0 else "more"
-            out[label] = values, f"{gaps[label][0]:+.2f} (p {ps[label]:.3f}): {said}"
+    gaps = {label: paired([r[key] for r in g], base, IMAGES) for label, g in read.items() if label != best}
+    rivals = [label for label in gaps if read[label][0]["budget"] and label not in networks]
+    ps = dict(zip(rivals, holm([gaps[label][3] for label in rivals]), strict=True))
+    out = {label: ("", "") for label in groups} | {best: (f"**{row(base)}**", "")}
+    for label, gap in gaps.items():
+        said = "no difference shown" if ps.get(label, 1) >= 0.05 else "less" if gap[0] < 0 else "more"
+        p = f" (p {ps[label]:.3f}: {said})" if label in ps else ""
+        out[label] = row([r[key] for r in read[label]]), f"{gap[0]:+.2f}{p}"
     return out
 
 

@@ -49,6 +49,15 @@ def test_holm():
     assert holm([0.5, 0.9]) == [1.0, 1.0] and holm([]) == []
 
 
+def test_a_network_past_its_budget_speaks_for_nobody():
+    records = runs(adtn3=(0.99, 0.98, 0.985), mpo=(0.90, 0.91, 0.92), hashed=(0.90, 0.91, 0.92))
+    assert "adtn depth 3 is better than mpo" in verdict(records)[0]
+    past = [{**r, "num_params": 106 if r["label"] == "adtn depth 3" else r["num_params"]} for r in records]
+    assert not any(line.startswith("Budget") for line in verdict(past))
+    small = [{**r, "label": "adtn depth 2", "accuracy_frozen": 0.8} for r in records if r["label"] == "adtn depth 3"]
+    assert "adtn depth 2 is worse than mpo" in verdict(past + small)[0]
+
+
 def test_verdict_says_no_difference_better_and_worse():
     def first(deep):
         return verdict(runs(adtn3=deep, mpo=(0.90, 0.91, 0.92), hashed=(0.90, 0.91, 0.92)))[0]
