@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import cmath
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from io import StringIO
 from math import log2, pi
 from typing import Any
@@ -15,167 +14,25 @@ from typing import Any
 import numpy as np
 
 from tnkit.layout import (
-    BOTH,
-    DOWN,
     LEG,
     RADIUS,
-    UP,
     Box,
     Spots,
     Vertex,
     Wire,
-    _numbers,
     boxes_of,
     spots_of,
     wires_of,
 )
 from tnkit.network import Network, Node
 from tnkit.plan import Plan
+from tnkit.wires import Route, add_dots, legs_of, routes_of
 
 __all__ = ["draw", "to_svg"]
 
 BLUE, GREY, DIM = "#9ecae1", "#d9d9d9", "#555555"
 HALO = {"fc": "white", "ec": "none", "alpha": 0.6, "pad": 0.2}
 TIED = ("#fdae6b", "#a1d99b", "#bcbddc", "#fc9272", "#dfc27d", "#80cdc1", "#fa9fb5", "#c7e9b4")
-
-
-# -- wires ------------------------------------------------------------------------------------------------------------
-@dataclass(frozen=True)
-class _Route:
-    """A curve between two vertices: a quadratic Bezier curve, straight where nothing is in the way."""
-
-    wire: Wire
-    ends: tuple[Vertex, Vertex]
-    start: complex
-    control: complex
-    stop: complex
-    cut: complex = 0j
-
-    @property
-    def away(self) -> tuple[complex, complex]:
-        """Directions in which it leaves its ends."""
-        return (self.cut, -self.cut) if self.cut else (self.control - self.start, self.control - self.stop)
-
-    @property
-    def pieces(self) -> list[list[complex]]:
-        """Control points of what is drawn: one curve, or two stumps of an edge that goes around a periodic lattice."""
-        if self.cut:
-            return [[self.start, self.start + self.cut], [self.stop, self.stop - self.cut]]
-        return [[self.start, self.control, self.stop]]
-
-    def at(self, t: float) -> complex:
-        """The point at ``t`` in [0, 1]."""
-        if self.cut:
-            return self.start + 2 * t * self.cut if t < 0.5 else self.stop - 2 * (1 - t) * self.cut
-        return (1 - t) ** 2 * self.start + 2 * t * (1 - t) * self.control + t * t * self.stop
-
-    def clearance(self, centres: Any) -> float:
-        """Distance from the curve to the nearest of ``centres``."""
-        points = np.array([self.at(t) for t in np.linspace(0.05, 0.95, 25)])
-        return float(abs(points[:, None] - centres).min()) if centres.size else 9.0
-
-
-def _bent(wire: Wire, ends: tuple[Vertex, Vertex], spots: Spots, bend: float) -> _Route:
-    a, b = spots[ends[0]][0], spots[ends[1]][0]
-    normal = (b - a) * 1j / abs(b - a)
-    return _Route(wire, ends, a, (a + b) / 2 + 2 * bend * normal, b)
-
-
-def _around(ends: tuple[Vertex, Vertex], spots: Spots) -> complex:
-    """The stump of an edge between opposite sides of a grid, which goes around its back; 0 for any other edge."""
-    across = spots[ends[1]][0] - spots[ends[0]][0]
-    xs = [at.real for at, _ in spots.values()]
-    if len(_numbers(ends)) < 2 or abs(across.real) < max(3.5, 0.6 * (max(xs) - min(xs))) or abs(across.imag) > 1.5:
-        return 0j
-    return complex(-0.6 if across.real > 0 else 0.6, across.imag / 2)
-
-
-def _add_dots(spots: Spots, wires: Sequence[Wire]) -> None:
-    """Places for the hyperedges that the layout gave none: near the middle of their nodes, away from everything."""
-    ring = [r * cmath.rect(1, pi / 2 - pi * k / 4) for r in (0.5, 0.8, 1.1, 1.5) for k in range(8)]
-    for wire in (w for w in wires if w.kind == "dot" and (w.ind,) not in spots):
-        centres = {v: at for v, (at, _) in spots.items()}
-        ends = sorted(set(wire.leaves))
-        middle = sum(centres[v] for v in ends) / len(ends)
-        rooms = [_dot_room(middle + z, ends, centres) for z in (0j, *ring)]
-        best = (0j, *ring)[rooms.index(max(rooms))]  # the first of equals: as near the middle as can be
-        spots[(wire.ind,)] = (middle + best, best / abs(best) if best else UP)
-
-
-def _dot_room(at: complex, ends: Sequence[str], centres: dict[Vertex, complex]) -> float:
-    """How far a dot's lines to its nodes keep from other nodes, 0.3 at most; 0 where the dot is too near to one."""
-    if min(abs(at - z) for z in centres.values()) < 0.4:
-        return 0.0
-    lines = [(v, at + t * (centres[v] - at)) for v in ends for t in np.linspace(0, 0.9, 7)]
-    return float(min([0.3, *(abs(p - z) for v, p in lines for w, z in centres.items() if w != v)]))
-
-
-def _routes(spots: Spots, wires: Sequence[Wire]) -> list[_Route]:
-    """Every edge and every line to a dot; parallel ones side by side, all around the nodes in their way."""
-    groups: dict[tuple[Vertex, Vertex], list[Wire]] = {}
-    for wire in wires:
-        if wire.kind == "edge":
-            groups.setdefault((min(wire.leaves), max(wire.leaves)), []).append(wire)
-        for leaf in wire.leaves if wire.kind == "dot" else ():
-            groups.setdefault((leaf, (wire.ind,)), []).append(wire)
-    routes = []
-    for ends, group in groups.items():
-        others = np.array([at for v, (at, _) in spots.items() if v not in ends])
-        if cut := _around(ends, spots):
-            routes += [replace(_bent(wire, ends, spots, 0), cut=cut) for wire in group]
-            continue
-        stretch = max(1.0, abs(spots[ends[0]][0] - spots[ends[1]][0]) / 4)
-        best: tuple[float, list[_Route]] = (-1.0, [])
-        for shift in (0, 0.4, -0.4, 0.7, -0.7, 1.0, -1.0, 1.5, -1.5):
-            bends = [shift * stretch + 0.22 * (k - (len(group) - 1) / 2) for k in range(len(group))]
-            tried = [_bent(wire, ends, spots, bend) for wire, bend in zip(group, bends, strict=True)]
-            room = min(RADIUS + 0.05, *(r.clearance(others) for r in tried), 9.0)
-            if room > best[0]:
-                best = (room, tried)
-        routes += best[1]
-    return routes
-
-
-def _legs(spots: Spots, wires: Sequence[Wire], routes: Sequence[_Route]) -> dict[str, tuple[Vertex, complex]]:
-    """Index -> (vertex, direction) of every stub and trace, in the free room around its vertex."""
-    taken: dict[Vertex, list[complex]] = {v: [] for v in spots}
-    for route in routes:
-        for v, away in zip(route.ends, route.away, strict=True):
-            taken[v].append(away / abs(away))
-    points = [route.at(t) for route in routes for t in np.linspace(0, 1, 12)] + [at for at, _ in spots.values()]
-    hosts: dict[Vertex, list[str]] = {}
-    for wire in wires:
-        if wire.kind == "dot" and (wire.open or wire.summed):
-            hosts[(wire.ind,)] = [wire.ind]
-    legs: dict[str, tuple[Vertex, complex]] = {}
-    for kind in ("stub", "trace"):
-        for wire in (w for w in wires if w.kind == kind):
-            hosts.setdefault(wire.leaves[0], []).append(wire.ind)
-        for v, inds in hosts.items():
-            aim = spots[v][1]
-            parts = [(inds[:1], UP), (inds[1:], DOWN)] if aim == BOTH else [(inds, aim)]
-            for part, to in parts:
-                chosen = _fan(to, len(part), taken[v], np.array(points) - spots[v][0])
-                taken[v] += chosen
-                legs.update({ind: (v, way) for ind, way in zip(part, chosen, strict=True)})
-        hosts = {}
-    return legs
-
-
-def _fan(aim: complex, k: int, taken: Sequence[complex], others: Any) -> list[complex]:
-    """Directions of ``k`` legs, left to right, as near ``aim`` as leaves room to what is taken and to other points."""
-    spread = min(38.0, 160.0 / k) * pi / 180
-    fan = [cmath.rect(1, spread * ((k - 1) / 2 - j)) for j in range(k)]
-
-    def score(turn: int) -> float:
-        ways = [aim * cmath.rect(1, turn * pi / 12) * f for f in fan]
-        gap = min((abs(cmath.phase(w / t)) for w in ways for t in taken), default=pi)
-        near = min(float(abs(others - 1.15 * LEG * w).min()) for w in ways)
-        return min(gap, 0.7) + min(near, 0.35) - 0.1 * abs(turn) * pi / 12
-
-    turn = max((sign * m for m in range(12) for sign in (1, -1)), key=score)
-    ways = [aim * cmath.rect(1, turn * pi / 12) * f for f in fan]
-    return sorted(ways, key=lambda w: round(w.real, 6))
 
 
 # -- the order of a plan ----------------------------------------------------------------------------------------------
@@ -197,7 +54,7 @@ def _pairs(plan: Plan) -> list[tuple[set[str], set[str]]]:
     return pairs
 
 
-def _numbered(pairs: Sequence[tuple[set[str], set[str]]], spots: Spots, routes: Sequence[_Route]) -> list[complex]:
+def _numbered(pairs: Sequence[tuple[set[str], set[str]]], spots: Spots, routes: Sequence[Route]) -> list[complex]:
     """Where each contraction's number goes: on an index that the pair shares, else between the two groups."""
     placed: list[complex] = []
     nodes = [at for at, _ in spots.values()]
@@ -268,7 +125,7 @@ def _draw_boxes(pen: _Pen, boxes: Sequence[Box]) -> None:
         pen.text(complex(right - 0.12, top), fn, 8, f"fn:{name}", color="#8a5a00", ha="right", zorder=7, bbox=tag)
 
 
-def _beside_line(route: _Route, busy: Sequence[complex], lines: Sequence[complex]) -> complex:
+def _beside_line(route: Route, busy: Sequence[complex], lines: Sequence[complex]) -> complex:
     """Where an edge's name stands: beside its middle, or further along if that is taken by names, nodes or lines."""
     along = route.stop - route.start
     side = along * 1j / abs(along)
@@ -287,7 +144,7 @@ def _beside_line(route: _Route, busy: Sequence[complex], lines: Sequence[complex
     return max(tries, key=lambda at: round(room(at), 3))
 
 
-def _draw_edges(pen: _Pen, spots: Spots, routes: Sequence[_Route]) -> None:
+def _draw_edges(pen: _Pen, spots: Spots, routes: Sequence[Route]) -> None:
     """Edges and the hyperedges' lines and dots; names where there are few enough."""
     named = pen.labels and len(routes) <= 25
     busy = [at for at, _ in spots.values()]
@@ -376,9 +233,9 @@ def draw(net_or_plan: Network | Plan, ax: Any = None, *, labels: bool = True) ->
     net = net_or_plan.network if isinstance(net_or_plan, Plan) else net_or_plan
     wires = wires_of(net)
     spots = spots_of(net, wires)
-    _add_dots(spots, wires)
-    routes = _routes(spots, wires)
-    legs = _legs(spots, wires, routes)
+    add_dots(spots, wires)
+    routes = routes_of(spots, wires)
+    legs = legs_of(spots, wires, routes)
     boxes = boxes_of(net, spots)
     points = [at for at, _ in spots.values()] + [route.at(t) for route in routes for t in (0.49, 0.5)]
     points += [spots[v][0] + 0.7 * way for v, way in legs.values()]
@@ -408,7 +265,7 @@ def _axes(ax: Any, points: Sequence[complex], title: float) -> tuple[Any, float]
     return ax, min(extent.width / size.real, extent.height / size.imag) * 72 / ax.figure.dpi
 
 
-def _draw_order(pen: _Pen, plan: Plan, spots: Spots, routes: Sequence[_Route]) -> None:
+def _draw_order(pen: _Pen, plan: Plan, spots: Spots, routes: Sequence[Route]) -> None:
     pairs = _pairs(plan)
     for k, at in enumerate(_numbered(pairs, spots, routes), 1):
         style = {"fc": "#fee391", "ec": "#cc4c02", "lw": 0.7, "boxstyle": "circle,pad=0.15"}
