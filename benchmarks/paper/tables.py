@@ -109,23 +109,45 @@ def deep(found: dict[str, Any]) -> str:
     records, task = found["records"], found["task"]
     parts = []
     for budget in sorted({r["budget"] for r in records if r["budget"]}):
-        mine = [r for r in records if r["budget"] in (budget, None)]
-        groups = {label: [r for r in mine if r["label"] == label] for label in dict.fromkeys(r["label"] for r in mine)}
-        cells = {r: _against_best(groups, r) for r in READINGS if any(x[f"accuracy_{r}"] is not None for x in mine)}
-        lines = [
-            [label, g[0]["num_params"], *chain(*(c[label] for c in cells.values()))] for label, g in groups.items()
-        ]
-        headers = ["the weight is", "numbers", *chain(*((READINGS[r], "difference") for r in cells))]
-        table = tabulate(lines, headers, tablefmt="pipe", disable_numparse=True)
-        parts.append(f"### Budget {budget}\n\n{table}")
+        parts.append(f"### Budget {budget}\n\n{_rows([r for r in records if r['budget'] in (budget, None)])}")
     size, seeds = records[0]["layer_params"], task["seeds"]
     text = f"""## Deep or shallow? `{task["layer"]}` of {task["model"]} on MNIST ({size:,} weights)
 
 {seeds} seeds (dense model, start, data order), {task["limit"]:,} training images, {task["tune_steps"]} steps of 128 images for every row. For each row three learning
 rates, from the fit of stage 1 and from a random start, all chosen on validation images. The **deep** network in bold is the one that validation
-prefers; *difference* is a row less the bold one, paired over seeds, and for its rivals at an equal count (shallow networks, hashed,
-subspace) the p-value, corrected for their number by Holm's method. "circuit depth d" is a TT-matrix under d - 1 columns of gates on single digits with sines between them (`tnkit.circuit`)."""
+prefers among those that keep the budget; *difference* is a row less the bold one, paired over seeds, and for its rivals at an equal count
+(shallow networks, hashed, subspace) the p-value, corrected for their number by Holm's method. "circuit depth d" is a TT-matrix under
+d - 1 columns of gates on single digits with sines between them (`tnkit.circuit`)."""
     return "\n\n".join([text, *parts])
+
+
+def searched(found: dict[str, Any]) -> str:
+    """The best deep and the best shallow network of a search, on fresh seeds."""
+    options = found["options"]
+    winners = "\n".join(
+        f"- {kind}: groups of digits {best[0]['groups']}, ranks {best[0]['ranks']}, gates {best[0]['columns'] or 'none'}"
+        for kind, best in found["best"].items()
+    )
+    return f"""## Searched with equal effort: `fc1` of LeNet-5, at most {options["budget"]} numbers, the rest frozen
+
+{options["tries"]} chains and rings of any groups of digits and ranks (*shallow*), and as many chains under one to five columns of gates with
+sines between (*deep*), each tried on three seeds with {options["steps"]} steps at one rate and chosen by its validation accuracy. Below the two winners
+beside the named families on {options["seeds"]} seeds that the search has not seen, {found["task"]["tune_steps"]} steps, rates and starts swept as everywhere. Marks as above.
+
+{_rows(found["records"])}
+
+{winners}"""
+
+
+def _rows(records: list[dict[str, Any]]) -> str:
+    """A table of rows in both readings, or the one that there is."""
+    groups = {
+        label: [r for r in records if r["label"] == label] for label in dict.fromkeys(r["label"] for r in records)
+    }
+    cells = {r: _against_best(groups, r) for r in READINGS if any(x[f"accuracy_{r}"] is not None for x in records)}
+    lines = [[label, g[0]["num_params"], *chain(*(c[label] for c in cells.values()))] for label, g in groups.items()]
+    headers = ["the weight is", "numbers", *chain(*((READINGS[r], "difference") for r in cells))]
+    return str(tabulate(lines, headers, tablefmt="pipe", disable_numparse=True))
 
 
 def _against_best(groups: dict[str, list[dict[str, Any]]], reading: str) -> dict[str, tuple[str, str]]:
@@ -147,7 +169,7 @@ def _against_best(groups: dict[str, list[dict[str, Any]]], reading: str) -> dict
     return out
 
 
-STUDIES = {"orders": orders, "vgg16-head": vgg16_head, "lenet5-fc1": deep, "fc2-fc1": deep}
+STUDIES = {"orders": orders, "vgg16-head": vgg16_head, "lenet5-fc1": deep, "search-150": searched, "fc2-fc1": deep}
 
 
 def page() -> str:
