@@ -163,13 +163,14 @@ def search(deep: bool, budget: int, tries: int, task: Task, dense: bytes, log: P
     """All networks that were tried, the best first; each is written to the log as soon as it is scored."""
     torch.set_num_threads(1)
     known: dict[Gene, float] = {}
-    kept = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    kept = dict(json.loads(line) for line in log.read_text().splitlines()) if log.exists() else {}
     draw = random.Random(int(deep))
     with log.open("a") as file:
-        for k, gene in zip(range(tries), proposals(deep, budget, known, draw), strict=False):
-            known[gene] = kept[k] if k < len(kept) else score(dense, task, gene)
-            if k >= len(kept):
-                file.write(json.dumps(known[gene]) + "\n")
+        for gene, _ in zip(proposals(deep, budget, known, draw), range(tries), strict=False):
+            key = json.dumps(asdict(gene))
+            known[gene] = kept[key] if key in kept else score(dense, task, gene)
+            if key not in kept:
+                file.write(json.dumps([key, known[gene]]) + "\n")
                 file.flush()
     return sorted(((v, g) for g, v in known.items()), key=lambda x: -x[0])
 
