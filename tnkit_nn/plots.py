@@ -16,7 +16,10 @@ __all__ = ["PLOTS", "png"]
 _COLOURS = {
     "adtn depth 1": "#9ecae1", "adtn depth 2": "#4292c6", "adtn depth 3": "#08519c", "mpo": "#d94801", "tt": "#fd8d3c",
     "tucker": "#238b45", "cp": "#74c476", "ring": "#a63603", "low_rank": "#7a5195", "hashed": "#636363", "subspace": "#bdbdbd",
+    "circuit depth 2": "#fa9fb5", "circuit depth 3": "#dd3497", "circuit depth 4": "#ae017e", "circuit depth 5": "#49006a",
 }  # fmt: skip
+#: Of further depths and of networks of one's own, in turn.
+_FURTHER = ("#17becf", "#bcbd22", "#8c6d31", "#000000", "#00ff7f", "#c5b0d5")
 _DASHED = ("hashed", "subspace")
 #: Of the controls' lines, in their order.
 _DASHES = ((8, 2), (4, 2), (1, 1), (1, 3), (6, 2, 1, 2), (6, 2, 1, 1, 1, 2), (2, 4))
@@ -42,12 +45,15 @@ def _figure(every: Sequence[Row], keys: Sequence[tuple[str, str]]) -> Any:
     figure = Figure(figsize=(6.0, 3.6 * len(keys) + 1.2), layout="constrained")
     for axis, (key, title) in zip(figure.subplots(len(keys), 1, squeeze=False)[:, 0], keys, strict=True):
         factor = 1 if key == "error" else 100
-        for label in dict.fromkeys(r.label for r in every if r.budget is not None):
+        labels = list(dict.fromkeys(r.label for r in every if r.budget is not None))
+        others = [label for label in labels if label not in _COLOURS]
+        colours = _COLOURS | {label: _FURTHER[k % len(_FURTHER)] for k, label in enumerate(others)}
+        for label in labels:
             points = sorted((r for r in every if r.label == label and r.budget is not None), key=lambda r: r.num_params)
             shown = [(r.num_params, *getattr(r, key)) for r in points if getattr(r, key) is not None]
             numbers, means, spreads = np.array(shown).reshape(-1, 3).T
             axis.errorbar(
-                numbers, factor * means, factor * spreads, label=label, color=_COLOURS.get(label), capsize=2, ms=4, lw=1.3,
+                numbers, factor * means, factor * spreads, label=label, color=colours[label], capsize=2, ms=4, lw=1.3,
                 marker="s" if label in _DASHED else "o", ls="--" if label in _DASHED else "-",
             )  # fmt: skip
         if key == "error":
@@ -56,8 +62,7 @@ def _figure(every: Sequence[Row], keys: Sequence[tuple[str, str]]) -> Any:
             _controls(axis, every, key)
         axis.set(xscale="log", xlabel="numbers stored for the layer", title=title)
         axis.grid(alpha=0.3)
-    handles, labels = axis.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=7, handlelength=4)
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=7, handlelength=4)
     return figure
 
 
