@@ -20,7 +20,7 @@ from tnkit.plan import plan
 from tnkit.shapes import detensorize, split_axes
 from tnkit_nn.ops import TORCH, to_tensor
 
-__all__ = ["NOTHING", "FitResult", "fit", "scalers"]
+__all__ = ["NOTHING", "FitResult", "fit"]
 
 #: An error from here on means that nothing was learned.
 NOTHING = 0.999
@@ -101,7 +101,7 @@ def fit(
     goal, size = _goal(net, target, dtype)
     if steps < 1 or restarts < 1:
         raise ValueError(f"steps and restarts are at least 1, not {steps} and {restarts}")
-    outer = scalers(net)
+    outer = _scalers(net)
     std = 1.0 if outer else float(size) / sqrt(goal.numel())  # lr is relative to entries near 1
     starts, frozen = _starts(net, arrays or {}, goal, std, seed, restarts)
     way, norm, unit = plan(net), std * sqrt(goal.numel()), goal / size
@@ -194,7 +194,7 @@ def _scale(w: Tensor, unit: Tensor) -> Tensor:
     return (w.conj() * unit).sum() / torch.where(norm > 0, norm, torch.ones_like(norm))
 
 
-def scalers(net: Network) -> list[str]:
+def _scalers(net: Network) -> list[str]:
     """Trained arrays that scale the whole tensor: each on one node, outermost, and nowhere else."""
     leaves = [leaf.array for leaf in net.leaves]
     return [n.array for n in net.nodes if isinstance(n, Node) and not n.fixed and leaves.count(n.array) == 1]

@@ -11,7 +11,7 @@ from typing import Any
 
 from tnkit_nn.baselines import BASELINES
 from tnkit_nn.files import replacing
-from tnkit_nn.stage1 import METHODS, SCALES
+from tnkit_nn.stage1 import METHODS
 from tnkit_nn.train import Recipe as Training
 
 __all__ = ["ORDERS", "RESTS", "Compression", "Layers", "Stage1"]
@@ -60,11 +60,8 @@ class Stage1:
     method: str = "auto"
     steps: int = 1000
     lr: float = 2e-2
-    scale: str = "even"
 
     def __post_init__(self) -> None:
-        if self.scale not in SCALES:
-            raise ValueError(f"stage 1 has no scale {self.scale!r}; there are {', '.join(SCALES)}")
         if self.method != "auto" and self.method not in METHODS:
             raise ValueError(f"stage 1 has no method {self.method!r}; there are auto, {', '.join(METHODS)}")
         if self.steps < 1 or not self.lr > 0:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
 from math import prod, sqrt
 
 import torch
@@ -12,13 +11,11 @@ from torch import Tensor
 
 import tnkit as tk
 from tnkit.decompose.structure import as_tree, check_multilinear
-from tnkit_nn.fit import NOTHING, FitResult, fit, scalers
+from tnkit_nn.fit import NOTHING, FitResult, fit
 from tnkit_nn.makers import network_maker, regauged, rms
 from tnkit_nn.ops import TORCH
 
-__all__ = ["METHODS", "SCALES", "approximate", "way"]
-
-SCALES = ("even", "best")
+__all__ = ["METHODS", "approximate", "way"]
 
 #: Nodes up to which alternating least squares is taken: beyond, its environments cost more than gradient steps.
 _NODES = 16
@@ -73,7 +70,6 @@ def approximate(
     steps: int = 1000,
     lr: float = 2e-2,
     seed: int = 0,
-    scale: str = "even",
 ) -> FitResult:
     """Stage 1: the arrays of a network near a trained weight, ready to be trained on.
 
@@ -91,16 +87,12 @@ def approximate(
         Of ``fit``.
     seed
         Of all starts.
-    scale
-        ``best``: the factor of the least error, which is the cosine between the two: at an error near 1 a layer's outputs nearly
-        vanish, and with them what stage 2 could train.  ``even``: the geometric mean of that one and of the one that gives the
-        weight its own size (fine-tuned from there it did as well as from the best one; from its own size it did worse).
 
     Returns
     -------
     FitResult
-        Arrays in a gauge in which one learning rate suits them all (:func:`tnkit_nn.makers.regauged`), the relative error of
-        the weight at the best factor, whatever the scale, and the chance level beside it.
+        Arrays in a gauge in which one learning rate suits them all (:func:`tnkit_nn.makers.regauged`), with the factor of the
+        least error (fine-tuning from the weight's own size did worse); that relative error, and the chance level beside it.
 
     Raises
     ------
@@ -109,8 +101,6 @@ def approximate(
     """
     if method != "auto" and method not in METHODS:
         raise ValueError(f"stage 1 has no method {method!r}; there are auto, {', '.join(METHODS)}")
-    if scale not in SCALES:
-        raise ValueError(f"stage 1 has no scale {scale!r}; there are {', '.join(SCALES)}")
     weight = weight.detach().float()
     chosen = way(net) if method == "auto" else method
     found = METHODS[chosen](net, weight, steps, lr, seed)
@@ -126,12 +116,7 @@ def approximate(
             stacklevel=2,
         )
         return _skip(net, weight, steps, lr, seed)
-    cosine = sqrt(max(1 - best.error**2, 0.0))
-    if scale == "best" or not cosine:
-        return best
-    outer = scalers(net)
-    share = cosine ** (-1 / (2 * len(outer))) if outer else 1.0
-    return replace(best, arrays={n: a * a.dtype.type(share) if n in outer else a for n, a in best.arrays.items()})
+    return best
 
 
 def _result(net: tk.Network, weight: Tensor, arrays: dict[str, Tensor]) -> FitResult:

@@ -103,7 +103,7 @@ def vgg16_head(cell: Cell, args: argparse.Namespace, out: Path) -> dict[str, Any
         way = {"adtn": "fit", "mpo": "svd"}[family] if what.endswith("fitted first") else "skip"
         layers = tuple(Layers(n, family, b, depth=1) for n, b in zip(names, (200, 224), strict=True))
         plan = Compression(
-            layers, order="together", stage1=Stage1(way, steps=300, scale="best"), stage2=recipe, rest="heads", rest_lr=REST,
+            layers, order="together", stage1=Stage1(way, steps=300), stage2=recipe, rest="heads", rest_lr=REST,
             seed=cell["seed"],
         )  # fmt: skip
         report = compress_(head, plan, split, out=out).report()
