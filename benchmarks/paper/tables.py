@@ -97,7 +97,7 @@ def vgg16_head(found: dict[str, Any]) -> str:
 The paper compresses the two large linear layers of VGG-16 (2^21 + 2^24 weights) into 424 numbers in all and reports 90.17 % -> 91.74 %. Here the
 convolutional part of a trained VGG-16 stays as it is (its features are computed once), the two layers are replaced, and they, the
 biases and the last layer are trained for {options["epochs"]} epochs on {train}. *Fitted first*: from stage 1, which finds
-next to nothing in so few numbers (errors 0.9996 and 0.9999), else from a random start. *Small dense*: Linear(512, 1), ReLU, Linear(1, 10).
+next to nothing in so few numbers (errors 0.9996 to 0.9999), else from a random start. *Small dense*: Linear(512, 1), ReLU, Linear(1, 10).
 
 {table}"""
 
