@@ -8,18 +8,21 @@ where it was interrupted; the page is in ``out/paper/<layer>/``, the records in 
 from __future__ import annotations
 
 import argparse
+import json
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
 
 from tnkit_nn.baselines import Family, adtn_near, families
 from tnkit_nn.compare import Task, compare, versions
-from tnkit_nn.files import write_json
+from tnkit_nn.files import replacing
 from tnkit_nn.report import write_report
 
 HERE = Path(__file__).parent
@@ -29,6 +32,13 @@ LAYERS = {
     "lenet5-fc1": (Task("lenet5", "mnist", "fc1", 5, 1500, 300, 600, limit=20000, rest="head"), (150, 400)),
     "fc2-fc1": (Task("fc2", "mnist", "fc1", 3, 1500, 200, 300, limit=20000, rest="none"), (400,)),
 }
+
+
+#: What is kept of a record.
+KEPT = (
+    "label", "family", "depth", "budget", "num_params", "layer_params", "seed", "error", "chance", "accuracy_fit", "accuracy_frozen",
+    "accuracy_trained", "val_frozen", "val_trained", "frozen_from", "trained_from", "chosen_frozen", "chosen_trained", "seconds",
+)  # fmt: skip
 
 
 def rows() -> list[Family]:
@@ -53,8 +63,15 @@ def main() -> None:
             progress=lambda jobs, total: tqdm(jobs, total=total, desc=args.layer, unit="row", mininterval=5),
         )  # fmt: skip
     write_report(records, out, f"Deep or shallow? {args.layer}")
-    kept = [{k: v for k, v in r.items() if k not in ("network", "versions")} for r in records]
-    write_json(HERE / f"{args.layer}.json", {"task": asdict(task), "versions": versions(), "records": kept})
+    save(args.layer, records, task=asdict(task))
+
+
+def save(name: str, records: Sequence[Mapping[str, Any]], **more: Any) -> None:
+    """Write what the tables need of a comparison, a record a line, whole or not at all."""
+    lines = ",\n".join(json.dumps({k: r[k] for k in KEPT}) for r in records)
+    head = json.dumps({**more, "versions": versions()})[:-1]
+    with replacing(HERE / f"{name}.json") as temporary:
+        temporary.write_text(f'{head},\n"records": [\n{lines}\n]}}\n')
 
 
 if __name__ == "__main__":

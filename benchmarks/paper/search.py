@@ -20,16 +20,15 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import torch
+from deep import save
 from tqdm import tqdm
 
 import tnkit as tk
 from tnkit_nn.baselines import Family, families
-from tnkit_nn.compare import Task, compare, versions
-from tnkit_nn.files import write_json
+from tnkit_nn.compare import Task, compare
 from tnkit_nn.makers import network_maker, rms
 from tnkit_nn.setting import opened, prepare, tune
 
-HERE = Path(__file__).parent
 #: Digits of the 120 outputs, then of the 400 inputs: 16 channels of 5 x 5 places.
 DIMS = (2, 2, 2, 3, 5, 2, 2, 2, 2, 5, 5)
 OUTPUTS = 5
@@ -203,13 +202,10 @@ def main() -> None:
             replace(task, seeds=SEEN + FRESH), [*winners, *named], [args.budget], executor=pool, out=out / "compare",
             progress=lambda jobs, total: tqdm(jobs, total=total, unit="row", mininterval=5),
         )  # fmt: skip
-    fresh = [{k: v for k, v in r.items() if k not in ("network", "versions")} for r in records if r["seed"] >= SEEN]
+    fresh = [r for r in records if r["seed"] >= SEEN]
     best = {kind: [{"val": v, **asdict(g)} for v, g in found[kind][:5]] for kind in found}
     options = {"budget": args.budget, "tries": args.tries, "steps": STEPS, "rate": RATE, "seeds": FRESH}
-    write_json(
-        HERE / f"search-{args.budget}.json",
-        {"options": options, "task": asdict(TASK), "versions": versions(), "best": best, "records": fresh},
-    )
+    save(f"search-{args.budget}", fresh, options=options, task=asdict(TASK), best=best)
 
 
 if __name__ == "__main__":
