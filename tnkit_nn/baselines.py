@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import count, islice
 from math import prod
-from typing import Any
 
 import tnkit as tk
 from tnkit.shapes import site_dims
 
-__all__ = ["BASELINES", "CONTROLS", "FREE", "SHARED", "Family", "families", "full_count"]
+__all__ = ["BASELINES", "CONTROLS", "FREE", "SHARED", "SLACK", "Family", "families", "full_count"]
 
 #: Controls that every comparison shows, with what each one is.
 CONTROLS: dict[str, str] = {
@@ -32,6 +31,8 @@ CONTROLS: dict[str, str] = {
     "subspace": "a fixed random projection of as many numbers as the budget (Li et al. 2018)",
 }
 
+#: Part of a budget by which a network may pass it and still be called equal to others.
+SLACK = 0.05
 #: Controls of a budget's own numbers: one row a budget.
 SHARED = ("hashed", "subspace")
 #: Controls without numbers of their own.
@@ -65,7 +66,7 @@ def _nearest(candidates: Iterable[tk.Network], budget: int) -> tk.Network:
     below: tk.Network | None = None
     above: tk.Network | None = None
     for net in candidates:
-        if abs(net.num_params - budget) <= 0.05 * budget:
+        if abs(net.num_params - budget) <= SLACK * budget:
             return net
         if net.num_params <= budget and (below is None or net.num_params > below.num_params):
             below = net
@@ -102,7 +103,7 @@ def _step_ranks(make: Callable[[list[int]], tk.Network], bonds: int, budget: int
         for raised in range(bonds):
             net = make([r + (k < raised) for k in range(bonds)])
             yield net
-            if net.num_params > 1.05 * budget and raised == 0:
+            if net.num_params > (1 + SLACK) * budget and raised == 0:
                 return
         if r > budget:
             return
@@ -238,17 +239,16 @@ def circuit_near(shape: Sequence[int], budget: int, depth: int, activation: str 
 
     def every() -> Iterator[tk.Network]:
         for out, in_ in _parts(shape, (4, 3, 5, 2)):
-            n = len(out)
-            gates = [[(k,) for k in range(n)], [(n + k,) for k in range(n)]]
-            columns = [gates[k % 2] for k in range(depth - 1)]
-
-            def make(rank: int | list[int], dim: Any = (*out, *in_), columns: Any = columns) -> tk.Network:
-                half = len(dim) // 2
-                return tk.circuit(dim, columns, activation, start=tk.mpo(dim[:half], dim[half:], rank))
-
-            yield from _step_ranks(make, n - 1, budget)
+            yield from _step_ranks(partial(_circuit, out, in_, depth, activation), len(out) - 1, budget)
 
     return _nearest(every(), budget)
+
+
+def _circuit(out: tuple[int, ...], in_: tuple[int, ...], depth: int, activation: str, rank: list[int]) -> tk.Network:
+    n = len(out)
+    gates = [[(k,) for k in range(n)], [(n + k,) for k in range(n)]]
+    columns = [gates[k % 2] for k in range(depth - 1)]
+    return tk.circuit((*out, *in_), columns, activation, start=tk.mpo(out, in_, rank))
 
 
 #: Family name -> ``(shape, budget) -> Network``; those that have a depth have 3 here.

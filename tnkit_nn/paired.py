@@ -13,7 +13,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from tnkit_nn.baselines import CONTROLS, FREE, SHARED
+from tnkit_nn.baselines import CONTROLS, FREE, SHARED, SLACK
 
 __all__ = [
     "PAIRED_HEADERS", "READINGS", "STARTS_HEADERS", "Difference", "against_controls", "best_free", "difference", "holm",
@@ -25,8 +25,6 @@ Records = Sequence[Mapping[str, Any]]
 #: Reading -> its name.
 READINGS = {"frozen": "rest frozen", "trained": "rest trained"}
 LEVEL = 0.95
-#: Numbers per number of a budget that a network may have to speak for its side in the verdict.
-SLACK = 1.05
 
 
 @dataclass(frozen=True)
@@ -97,7 +95,7 @@ class _Runs:
 
     def within(self, key: tuple[str, int | None]) -> bool:
         """Whether a row keeps its budget: the smallest network of a family may be past it."""
-        return key[1] is None or bool(self.first[key]["num_params"] <= SLACK * key[1])
+        return key[1] is None or bool(self.first[key]["num_params"] <= (1 + SLACK) * key[1])
 
     def less(self, one: tuple[str, int | None], other: tuple[str, int | None]) -> Difference:
         first = self.first[one]

@@ -63,13 +63,7 @@ METHODS: dict[str, Callable[[tk.Network, Tensor, int, float, int], FitResult]] =
 
 
 def approximate(
-    net: tk.Network,
-    weight: Tensor,
-    *,
-    method: str = "auto",
-    steps: int = 1000,
-    lr: float = 2e-2,
-    seed: int = 0,
+    net: tk.Network, weight: Tensor, *, method: str = "auto", steps: int = 1000, lr: float = 2e-2, seed: int = 0
 ) -> FitResult:
     """Stage 1: the arrays of a network near a trained weight, ready to be trained on.
 

@@ -26,6 +26,7 @@ from tqdm import tqdm
 import tnkit as tk
 from tnkit_nn.baselines import Family, families
 from tnkit_nn.compare import Task, compare
+from tnkit_nn.files import replacing
 from tnkit_nn.makers import network_maker, rms
 from tnkit_nn.setting import opened, prepare, tune
 
@@ -160,7 +161,6 @@ def score(dense: bytes, task: Task, gene: Gene) -> float:
 
 def search(deep: bool, budget: int, tries: int, task: Task, dense: bytes, log: Path) -> list[tuple[float, Gene]]:
     """All networks that were tried, the best first; each is written to the log as soon as it is scored."""
-    torch.set_num_threads(1)
     known: dict[Gene, float] = {}
     kept = dict(json.loads(line) for line in log.read_text().splitlines()) if log.exists() else {}
     draw = random.Random(int(deep))
@@ -185,7 +185,8 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     task, values = replace(TASK, data_dir=args.data_dir), out / "dense.safetensors"
     if not values.exists():
-        values.write_bytes(prepare(task))
+        with replacing(values) as temporary:
+            temporary.write_bytes(prepare(task))
     dense = values.read_bytes()
     with ProcessPoolExecutor(2, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
         jobs = {

@@ -11,6 +11,7 @@ from typing import Any
 
 from tabulate import tabulate
 
+from tnkit_nn.baselines import SLACK
 from tnkit_nn.paired import difference as paired
 from tnkit_nn.paired import holm
 
@@ -156,7 +157,7 @@ def _against_best(groups: dict[str, list[dict[str, Any]]], reading: str) -> dict
     key = f"accuracy_{reading}"
     read = {label: g for label, g in groups.items() if g[0][key] is not None}
     networks = [label for label, g in read.items() if (g[0]["depth"] or 0) > 1]
-    within = [label for label in networks if read[label][0]["num_params"] <= 1.05 * read[label][0]["budget"]]
+    within = [label for label in networks if read[label][0]["num_params"] <= (1 + SLACK) * read[label][0]["budget"]]
     best = max(within, key=lambda label: mean(r[f"val_{reading}"] for r in read[label]))
     base = [r[key] for r in read[best]]
     gaps = {label: paired([r[key] for r in g], base, IMAGES) for label, g in read.items() if label != best}

@@ -95,12 +95,13 @@ def brick_wall(
         odd.append((sites - 1, 0))
 
     def bricks(column: int) -> list[_Gate]:
-        pairs = odd if column % 2 else even
-        tied = [
-            "" if share is None else f"brick_{column}_shared{k % share}_{dims[a]}x{dims[b]}"
-            for k, (a, b) in enumerate(pairs)
-        ]
-        return [_Gate(f"brick_{column}_{p[0]}", p, array) for p, array in zip(pairs, tied, strict=True)]
+        return [
+            _Gate(
+                f"brick_{column}_{a}", (a, b),
+                "" if share is None else f"brick_{column}_shared{k % share}_{dims[a]}x{dims[b]}",
+            )
+            for k, (a, b) in enumerate(odd if column % 2 else even)
+        ]  # fmt: skip
 
     absorbs = start == "constant" and not full
     columns = [
