@@ -16,6 +16,7 @@ from tnkit.plan import _plan
 from tnkit.straight import source
 from tnkit.testing import oracle, random_network
 from tnkit_nn import TORCH
+from tnkit_nn.products import OVER
 
 WALLS = {
     "binary": dict(sites=10, dim=2, depth=3, activation="relu"),
@@ -174,6 +175,29 @@ def test_backward_twice_and_many_at_once(name, small):
         tk.run(plan, tensors, TORCH)
     doubled = tk.run(plan, tensors, TORCH).mul_(2)  # no view
     torch.testing.assert_close(torch.autograd.grad(doubled, wanted, seeds[0] / 2), once[0])
+
+
+@pytest.mark.parametrize("fn", OVER)
+def test_functions_written_over_their_argument(fn):
+    x = torch.linspace(-2, 2, 9, dtype=torch.float64)
+    want = tk.ACTIVATIONS[fn](torch, x)
+    assert OVER[fn](x) is x
+    torch.testing.assert_close(x, want)
+
+
+@pytest.mark.parametrize("name", WALLS)
+def test_forward_alone_leaves_earlier_results_and_operands(name, small):
+    """Its buffers are used again in the next call."""
+    net, arrays = wall(name)
+    plan, _ = grouped(net)
+    tensors = {n: torch.as_tensor(a).clone() for n, a in arrays.items()}
+    first = tk.run(plan, tensors, TORCH)
+    want = first.clone()
+    tk.run(plan, {n: 2 * t for n, t in tensors.items()}, TORCH)
+    assert torch.equal(first, want)
+    assert all(np.array_equal(tensors[n], a) for n, a in arrays.items())
+    with torch.no_grad():
+        assert torch.equal(tk.run(plan, {n: t.requires_grad_() for n, t in tensors.items()}, TORCH), want)
 
 
 def test_functions_that_hand_on_their_gradient(small):

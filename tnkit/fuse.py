@@ -19,7 +19,7 @@ __all__ = ["Made", "fused", "whole"]
 Inds = tuple[str, ...]
 
 #: Entries of a tensor worth slicing (below it, what a slice saves is lost to its overhead), and of a slice of it.
-LARGE, SLICE = 2**23, 2**18
+LARGE, SLICE = 2**23, 2**19
 #: Entries from which steps that follow one another share buffers: below it, memory costs nothing.
 KEPT = 2**17
 #: Neighbouring entries in memory that a slice has at least: fewer waste the cache lines that they are on.

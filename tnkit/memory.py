@@ -99,7 +99,8 @@ def _inside(step: Group, memory: Memory) -> tuple[int, int, int]:
     if step.kept:  # gradients are written over what is held, all but the first
         held = sum(saved(memory, step.body.steps)[0])
         largest = max(s.size for s in step.body.steps)
-        return forward - result, largest, held
+        rows = [s.size for s in step.body.steps[:-1] if isinstance(s, Contract)]  # two in turn, both there to the end
+        return max(forward - result, min(2, len(rows)) * max(rows)), largest, held
     backward = backward_peak(memory, step.body.steps, step.body.output, step.body.last_use) - given
     # where nothing is sliced, a slice's result and gradients are those of the step itself
     return (forward, backward, 0) if step.counts else (forward - result, backward - result - given, 0)

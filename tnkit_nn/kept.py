@@ -17,7 +17,7 @@ from torch import Tensor
 from tnkit.activations import ACTIVATIONS
 from tnkit.lower import Apply, Contract, Group
 from tnkit.views import View
-from tnkit_nn.products import IN_PLACE, empty, matrix, multiplied, restored, slopes
+from tnkit_nn.products import IN_PLACE, OVER, empty, matrix, multiplied, restored, slopes
 
 __all__ = ["Held", "backward", "forward"]
 
@@ -160,16 +160,56 @@ class _Chain:
             fn = ACTIVATIONS[step.fn] if isinstance(step.fn, str) else step.fn
             self.now = fn(torch, *saved)
         self.tape.append(_Saved(saved, self.row, tuple(self.now.shape)))
-        ours = self.row is not None and self.now.untyped_storage().data_ptr() == self.row.untyped_storage().data_ptr()
-        self.row = self.row if ours else None
+        self.row = self.row if self.row is not None and _shared(self.now, self.row) else None
 
 
-def forward(group: Group, operands: Sequence[Tensor], held: Held) -> Tensor:
-    """The group's result; what backward wants is left in ``held``."""
+def forward(group: Group, operands: Sequence[Tensor], held: Held | None) -> Tensor:
+    """The group's result; what backward wants is left in ``held``, if there is to be one."""
+    if held is None:
+        return _forward_alone(group, operands)
     chain = _Chain(group, operands)
     result = chain.run()
     held.rows, held.tape = chain.rows, chain.tape
     return result
+
+
+def _forward_alone(group: Group, operands: Sequence[Tensor]) -> Tensor:
+    """The group's result by way of two buffers in turn; what a function makes of an operand outside is its own memory."""
+    steps, n, now, row = group.body.steps, len(operands), operands[0], None
+    sizes = [s.size for s in steps[:-1] if isinstance(s, Contract)]
+    rows = _Rows(min(2, len(sizes)) * max(sizes), now)
+    for step in steps:
+        if isinstance(step, Apply):
+            if row is not None and step.fn in OVER:
+                now = OVER[step.fn](now)
+                continue
+            fn = ACTIVATIONS[step.fn] if isinstance(step.fn, str) else step.fn
+            now = fn(torch, *(operands[s] if s < n else now for s in step.operands))
+            if row is not None and not _shared(now, row):
+                rows.give(row)
+                row = None
+            continue
+        assert isinstance(step, Contract)
+        pair = []
+        for s, view in zip(step.operands, step.views, strict=True):
+            if s < n:
+                pair.append(matrix(operands[s], view))
+                continue
+            x, copied = rows.laid(now if view.permute is None else now.permute(view.permute), view.reshape)
+            if copied is not None:
+                rows.give(row)
+                row = copied
+            pair.append(x.mT if view.swap else x)
+        out = empty((step.size,), now) if step is steps[-1] else rows.take(step.size, now)
+        now = multiplied(step, *pair, out)
+        rows.give(row)
+        row = out
+    _returned(rows.arena)
+    return now.data
+
+
+def _shared(x: Tensor, row: Tensor) -> bool:
+    return x.untyped_storage().data_ptr() == row.untyped_storage().data_ptr()
 
 
 def backward(
@@ -266,7 +306,7 @@ class _Back:
 
     def inside(self, x: Tensor) -> bool:
         """Whether it lies in a row: some gradients are the one that they are made of."""
-        return self.row is not None and x.untyped_storage().data_ptr() == self.row.untyped_storage().data_ptr()
+        return self.row is not None and _shared(x, self.row)
 
     def add(self, s: int, grad: Tensor) -> None:
         self.found[s] = self.found[s] + grad if s in self.found else grad

@@ -32,10 +32,11 @@ class _Group(torch.autograd.Function):
     """A group's slices, one after another; backward keeps the operands alone and runs every slice again.
 
     What forward leaves to backward of a group that is kept is in ``held``: no output, for every transform would see it.
+    Without one, forward keeps nothing.
     """
 
     @staticmethod
-    def forward(step: Group, held: kept.Held, *operands: Tensor) -> Tensor:
+    def forward(step: Group, held: kept.Held | None, *operands: Tensor) -> Tensor:
         if step.kept:
             return kept.forward(step, operands, held)
         if step.chain:
@@ -82,9 +83,8 @@ class _Group(torch.autograd.Function):
 def _group(step: Group, operands: list[Tensor]) -> Tensor:
     if torch.compiler.is_compiling() or torch.is_autocast_enabled(operands[0].device.type):
         return execute(step.whole, operands, TORCH)
-    if step.kept and not (torch.is_grad_enabled() and any(x.requires_grad for x in operands)):
-        return execute(step.whole, operands, TORCH)  # the allocator gives two buffers out again by itself
-    return _Group.apply(step, kept.Held(), *operands)
+    back = torch.is_grad_enabled() and any(x.requires_grad for x in operands)
+    return _Group.apply(step, kept.Held() if back else None, *operands)
 
 
 def _own(x: Tensor) -> bool:

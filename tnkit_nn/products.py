@@ -14,7 +14,7 @@ from tnkit.lower import Contract
 from tnkit.views import View
 from tnkit_nn.spread import gram
 
-__all__ = ["IN_PLACE", "empty", "matrix", "multiplied", "restored", "slopes", "undone"]
+__all__ = ["IN_PLACE", "OVER", "empty", "matrix", "multiplied", "restored", "slopes", "undone"]
 
 Shape = tuple[int, ...]
 
@@ -51,6 +51,15 @@ def _tanh_slope(grad: Tensor, y: Tensor, out: Tensor | None) -> Tensor:
 IN_PLACE: dict[Any, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor, Tensor | None], Tensor]]] = {
     "relu": (torch.relu_, _relu_slope),
     "tanh": (torch.tanh_, _tanh_slope),
+}
+
+#: Activations written over their argument where no gradient is wanted.
+OVER: dict[Any, Callable[[Tensor], Tensor]] = {
+    "relu": torch.relu_,
+    "tanh": torch.tanh_,
+    "sin": torch.sin_,
+    "sigmoid": torch.sigmoid_,
+    "square": torch.square_,
 }
 
 
