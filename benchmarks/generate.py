@@ -2,7 +2,8 @@
 
 ``naive`` is one tensordot and one movedim a brick on the whole tensor; copies are times over one copy of a float32 buffer of
 the weight's size, taken in the same run.  ``python benchmarks/generate.py [--threads 2] [--only "Q=24"] [--quick]``;
-``--device cuda`` runs the same cases there, beside a normal fill of the same shape too.
+``--device cuda`` runs the same cases there, beside a normal fill of the same shape too, and once more with every way captured as
+a CUDA graph, without which the hundred small products of a plan wait for their launches.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import sys
 import warnings
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
+from itertools import product
 from math import prod
 from typing import Any
 
@@ -81,16 +84,17 @@ def peers(net: tk.Network, arrays: dict[str, Tensor]) -> dict[str, Callable[[], 
     if not net.multilinear:
         return {}
     import opt_einsum as oe
-    import quimb.tensor as qtn
 
     leaves = list(net.leaves)
     operands = [arrays[n.array] for n in leaves]
     expression = oe.contract_expression(net.to_einsum(), *[tuple(x.shape) for x in operands])
-    network = qtn.TensorNetwork([qtn.Tensor(x, n.inds) for x, n in zip(operands, leaves, strict=True)])
-    return {
-        "opt_einsum": lambda: expression(*operands),
-        "quimb": lambda: network.contract(output_inds=net.output).data,
-    }
+    found = {"opt_einsum": lambda: expression(*operands)}
+    if find_spec("quimb") is not None:
+        import quimb.tensor as qtn
+
+        network = qtn.TensorNetwork([qtn.Tensor(x, n.inds) for x, n in zip(operands, leaves, strict=True)])
+        found["quimb"] = lambda: network.contract(output_inds=net.output).data
+    return found
 
 
 def both(make: Callable[[], Tensor], params: list[Tensor], seed: Tensor) -> Callable[[], None]:
@@ -159,7 +163,15 @@ def peak_here(case: str) -> float:
     return float(found.stdout.split()[0])
 
 
-def measured(case: str, clock: dict[str, Any], device: str, quick: bool) -> tuple[list[str], dict[str, Any]]:
+def graphed(make: Callable[[], Tensor], params: list[Tensor]) -> Callable[[], Tensor]:
+    """Forward and backward captured as CUDA graphs."""
+    captured = torch.cuda.make_graphed_callables(lambda *_: make(), tuple(params))
+    return lambda: captured(*params)
+
+
+def measured(
+    case: str, clock: dict[str, Any], device: str, quick: bool, capture: bool = False
+) -> tuple[list[str], dict[str, Any]]:
     """A row of the table, and the record behind it."""
     net, plan, arrays, params = prepared(case, device)
     large, cuda = prod(net.shape) > 2**22, device != "cpu"
@@ -167,9 +179,13 @@ def measured(case: str, clock: dict[str, Any], device: str, quick: bool) -> tupl
     if not (quick and large):
         ways["naive"] = partial(naive(net), arrays)
     ways |= peers(net, arrays)
+    if capture:
+        ways.pop("quimb", None)  # its paths are looked for in every call
     want = ways["tnkit"]().detach()
-    for name, way in ways.items():
-        error = float((way() - want).norm() / want.norm())
+    for name, way in list(ways.items()):
+        if capture:
+            ways[name] = graphed(way, params)
+        error = float((ways[name]() - want).norm() / want.norm())
         assert error < 1e-4, f"{name} is wrong: {error}"
     seed, buffer, source = torch.randn_like(want), torch.empty_like(want).flatten(), torch.randn_like(want).flatten()
     bounds: dict[str, Callable[[], Any]] = {"copy": lambda: buffer.copy_(source)}
@@ -180,11 +196,13 @@ def measured(case: str, clock: dict[str, Any], device: str, quick: bool) -> tupl
     step = medians({n: both(w, params, seed) for n, w in ways.items()}, **clock)
     one, predicted = 4 * prod(net.shape) / 2**20, plan.peak_backward / 2**20
     peak = peak_there(both(ways["tnkit"], params, seed), device) if cuda else peak_here(case)
+    case += ", CUDA graph" if capture else ""
     cells = [case]
     for took in (forward, step):
         gains = [f"{took[n] / took['tnkit']:.1f}x {n}" for n in took if n not in ("tnkit", "copy")]
         cells += [spelled(took["tnkit"]), f"{took['tnkit'] / forward['copy']:.1f}", ", ".join(gains)]
-    cells.append(f"{peak / one:.1f} ({predicted / one:.1f})" if one >= 1 else "")  # below, the process's own noise
+    told = one >= 1 and not capture  # below, the process's own noise; a graph has its memory from before
+    cells.append(f"{peak / one:.1f} ({predicted / one:.1f})" if told else "")
     return cells, {"case": case, "forward": forward, "both": step, "peak MiB": peak, "predicted MiB": predicted}
 
 
@@ -212,12 +230,11 @@ def main() -> None:
     if cuda:
         clock["wait"] = partial(torch.cuda.synchronize, args.device)
     rows, records = [], []
-    for case in CASES:
-        if args.only in case:
-            cells, record = measured(case, clock, args.device, args.quick)
-            rows.append(cells)
-            records.append(record)
-            print(cells, flush=True)
+    for case, capture in product([c for c in CASES if args.only in c], (False, True) if cuda else (False,)):
+        cells, record = measured(case, clock, args.device, args.quick, capture)
+        rows.append(cells)
+        records.append(record)
+        print(cells, flush=True)
     name = f"generate-{'cuda' if cuda else args.threads}"
     device = torch.cuda.get_device_name(args.device) if cuda else ""
     report(name, HEADERS, rows, records, args.threads, device=device, whole=not args.only)

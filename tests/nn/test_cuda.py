@@ -1,0 +1,60 @@
+"""What runs on the CPU runs on a CUDA device: the same values and gradients, and capture as a graph."""
+
+import numpy as np
+import pytest
+import torch
+
+import tnkit as tk
+import tnkit_nn as tnn
+from tnkit import fuse, sweep
+from tnkit.execute import check_arrays
+from tnkit.plan import _plan
+from tnkit_nn import TORCH
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+WALLS = {
+    "binary": dict(sites=10, dim=2, depth=3, activation="relu"),
+    "linear": dict(sites=10, dim=2, depth=3, activation=None),
+    "periodic": dict(sites=10, dim=2, depth=2, activation="sin", periodic=True),
+    "mixed": dict(sites=6, dim=[2, 3, 4, 5, 2, 3], depth=3, activation="tanh"),
+}
+
+
+@pytest.mark.parametrize("large", [2**8, 2**40])
+@pytest.mark.parametrize("name", WALLS)
+def test_walls(name, large, monkeypatch):
+    monkeypatch.setattr(fuse, "LARGE", large)
+    monkeypatch.setattr(fuse, "SLICE", 2**7)
+    monkeypatch.setattr(fuse, "KEPT", 2**6)
+    monkeypatch.setattr(fuse, "_NEIGHBOURS", 2)
+    monkeypatch.setattr(sweep, "_STATE", 2**6)
+    net = tk.brick_wall(**WALLS[name])
+    arrays = check_arrays(net, tk.init.normal(net, seed=1))
+    plan = _plan(net, "greedy", 8, None)
+    seed = torch.as_tensor(np.random.default_rng(0).standard_normal(net.shape))
+    found = []
+    for device in ("cpu", "cuda"):
+        tensors = {n: torch.as_tensor(a, device=device).requires_grad_(n in net.parameters) for n, a in arrays.items()}
+        made = tk.run(plan, tensors, TORCH)
+        with torch.no_grad():
+            torch.testing.assert_close(tk.run(plan, tensors, TORCH), made)
+        made.backward(seed.to(device))
+        found.append({"made": made.detach().cpu(), **{n: tensors[n].grad.cpu() for n in net.parameters}})
+    for n, want in found[0].items():
+        assert (found[1][n] - want).norm() <= 1e-10 * want.norm(), n
+
+
+def test_layers_and_their_capture():
+    layer, there = (tnn.TNLinear(256, 256, tk.mpo((4, 8, 8), (4, 8, 8), 3), dtype=torch.float64) for _ in range(2))
+    there.cuda()
+    there.load_state_dict(layer.state_dict())
+    x = torch.randn(5, 256, dtype=torch.float64)
+    layer(x).sin().sum().backward()
+    there(x.cuda()).sin().sum().backward()
+    wanted = [p.grad for p in layer.parameters()]
+    torch.testing.assert_close([p.grad.cpu() for p in there.parameters()], wanted)
+    captured = torch.cuda.make_graphed_callables(there, (x.cuda(),))
+    there.zero_grad()
+    captured(x.cuda()).sin().sum().backward()
+    torch.testing.assert_close([p.grad.cpu() for p in there.parameters()], wanted)
