@@ -64,7 +64,7 @@ def naive(net: tk.Network) -> Callable[[dict[str, Tensor]], Tensor]:
             now = fn(bricks(inner[0].bodies[0], arrays))
         else:
             now = torch.zeros(dims, device=next(iter(arrays.values())).device)
-            now[(0,) * len(dims)] = 1.0
+            now.view(-1)[:1].fill_(1.0)
         for node in region.nodes:
             if not node.name.startswith("brick_"):
                 continue

@@ -12,7 +12,7 @@ from torch import Tensor
 from tnkit.lower import Group, Program
 from tnkit.ops import Ops
 from tnkit.straight import execute
-from tnkit_nn import groups, kept, slices
+from tnkit_nn import groups, kept, slices, windows
 from tnkit_nn.leading import left
 from tnkit_nn.spread import spread
 
@@ -36,7 +36,9 @@ class _Group(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(step: Group, held: kept.Held | None, *operands: Tensor) -> Tensor:
+    def forward(step: Group, held: kept.Held | windows.Graph | None, *operands: Tensor) -> Tensor:
+        if _whole(step, operands[0]):
+            return windows.forward(step, operands, held, TORCH)
         if step.kept:
             return kept.forward(step, operands, held)
         if step.chain:
@@ -62,6 +64,8 @@ class _Group(torch.autograd.Function):
             some = [x for x, w in zip(given, wanted, strict=True) if w]
             found = iter(torch.autograd.grad(result, some, grad, create_graph=again))
             return None, None, *(next(found) if w else None for w in wanted)
+        if _whole(step, grad):
+            return None, None, *windows.backward(step, operands, wanted, grad, ctx.held, TORCH)
         if step.kept:
             return None, None, *kept.backward(step, operands, wanted, grad, ctx.held)
         if step.chain:
@@ -84,7 +88,13 @@ def _group(step: Group, operands: list[Tensor]) -> Tensor:
     if torch.compiler.is_compiling() or torch.is_autocast_enabled(operands[0].device.type):
         return execute(step.whole, operands, TORCH)
     back = torch.is_grad_enabled() and any(x.requires_grad for x in operands)
-    return _Group.apply(step, kept.Held() if back else None, *operands)
+    held = windows.Graph if _whole(step, operands[0]) else kept.Held
+    return _Group.apply(step, held() if back else None, *operands)
+
+
+def _whole(step: Group, x: Tensor) -> bool:
+    """Whether a device runs it at once: a chain, sliced only for a CPU's cache."""
+    return (step.kept or step.chain) and windows.on_device(x)
 
 
 def _own(x: Tensor) -> bool:

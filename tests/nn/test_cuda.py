@@ -45,6 +45,28 @@ def test_walls(name, large, monkeypatch):
         assert (found[1][n] - want).norm() <= 1e-10 * want.norm(), n
 
 
+@pytest.mark.parametrize("activation", ["relu", "tanh", "sin", None])
+def test_windows_in_float32_and_their_capture(activation):
+    net = tk.brick_wall(18, 2, 3, activation)
+    plan = tk.plan(net, itemsize=4)
+    arrays = check_arrays(net, tk.init.normal(net, seed=1))
+    seed = torch.as_tensor(np.random.default_rng(0).standard_normal(net.shape))
+    found = []
+    for device, dtype in (("cpu", torch.float64), ("cuda", torch.float32)):
+        tensors = {n: torch.as_tensor(a, dtype=dtype, device=device) for n, a in arrays.items()}
+        params = [tensors[n].requires_grad_() for n in net.parameters]
+        ways = [lambda *_, t=tensors: tk.run(plan, t, TORCH)]
+        if device == "cuda":
+            ways.append(torch.cuda.make_graphed_callables(ways[0], tuple(params)))
+        for way in ways:
+            made = way(*params)
+            grads = torch.autograd.grad(made, params, seed.to(device, dtype))
+            found.append([made.detach().cpu().double(), *(g.cpu().double() for g in grads)])
+    for got in found[1:]:
+        for x, want in zip(got, found[0], strict=True):
+            assert (x - want).norm() <= 1e-4 * want.norm()
+
+
 def test_layers_and_their_capture():
     layer, there = (tnn.TNLinear(256, 256, tk.mpo((4, 8, 8), (4, 8, 8), 3), dtype=torch.float64) for _ in range(2))
     there.cuda()

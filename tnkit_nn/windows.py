@@ -1,0 +1,278 @@
+"""Chains on a CUDA device: windows several in one kernel (:mod:`tnkit_nn.windows_triton`), other steps one by one.
+
+A product with a small matrix that leaves a large state's axes in place moves the state once and hardly computes; two or three
+of them, with the functions between, move it once too where the tile that they share fits in registers.  Slices, which keep
+a state in a CPU's cache, would only be more launches here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.util import find_spec
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tnkit.lower import Apply, Contract, Group, Program, Step, last_use, renumbered
+from tnkit.ops import Ops
+from tnkit.straight import execute
+from tnkit.views import View
+from tnkit_nn.products import matrix
+
+__all__ = ["Graph", "Run", "backward", "forward", "on_device", "stages"]
+
+Shape = tuple[int, ...]
+
+#: Rows of a window in the kernels: fewer are filled up with an identity, more are left to the library.
+_LEAST, _MOST = 16, 64
+#: Entries of a tile at most, of them neighbours in memory at least (half a cache line), windows of a run at most.
+_TILE, _NEIGHBOURS, _WINDOWS = 2**13, 16, 3
+#: Functions that the kernels know.
+_NAMES = ("relu", "tanh", "sin")
+
+
+@dataclass(frozen=True)
+class Window:
+    """A matrix of ``rows`` on the digits of a state that begin at ``stride``; identities ``beside`` it fill it up."""
+
+    slot: int
+    view: View
+    transposed: bool
+    rows: int
+    stride: int
+    beside: tuple[int, int]
+
+    def matrix(self, x: Tensor) -> Tensor:
+        """Its entries in a row."""
+        w = matrix(x, self.view)
+        w = w.mT if self.transposed else w
+        before, after = (torch.eye(n, dtype=w.dtype, device=w.device) if n > 1 else None for n in self.beside)
+        w = w if before is None else torch.kron(before, w)
+        w = w if after is None else torch.kron(w, after)
+        return w.reshape(-1)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Windows with a function before each and one behind the last, on a state of ``entries``; its result has ``shape``."""
+
+    slot: int
+    target: int
+    entries: int
+    windows: tuple[Window, ...]
+    functions: tuple[str | None, ...]
+    shape: Shape
+
+    @property
+    def region(self) -> tuple[int, int]:
+        """Strides from the lowest window's to behind the highest's."""
+        return min(w.stride for w in self.windows), max(w.stride * w.rows for w in self.windows)
+
+    def fits(self) -> bool:
+        """Whether one kernel does it: no tile is too large, every product in it large enough."""
+        low, high = self.region
+        small = len(self.windows) <= _WINDOWS and high // low * min(low, _NEIGHBOURS) <= _TILE
+        rows, columns, _, _ = self.tiles() if small else (0, 0, 0, 0)
+        return all(rows * columns >= w.rows * _LEAST for w in self.windows) and small
+
+    def tiles(self) -> tuple[int, int, int, int]:
+        """Rows and columns of a tile, the stride between rows, the number of tiles."""
+        low, high = self.region
+        columns = min(low, max(_NEIGHBOURS, _TILE // 2 * low // high))
+        while high // low * columns < _TILE // 2 and high < self.entries:
+            high *= 2
+        return high // low, columns, low, self.entries // (high // low * columns)
+
+    def sizes(self) -> dict[str, Any]:
+        """The constants of its kernels."""
+        rows, columns, low, _ = self.tiles()
+        numbers = {None: 0, **{name: k + 1 for k, name in enumerate(_NAMES)}}
+        found: dict[str, Any] = {"R": rows, "C": columns, "FL": numbers[self.functions[-1]]}
+        for k in range(_WINDOWS):
+            there = k < len(self.windows)
+            found |= {
+                f"K{k}": self.windows[k].rows if there else 0,
+                f"B{k}": self.windows[k].stride // low * columns if there else 1,
+                f"F{k}": numbers[self.functions[k]] if there else 0,
+            }
+        return found
+
+
+@dataclass(frozen=True)
+class Plain:
+    """Steps that the library does."""
+
+    operands: tuple[int, ...]
+    target: int
+    program: Program
+
+
+# -- finding runs -------------------------------------------------------------------------------------------------------
+def _window(step: Step) -> tuple[int, Window, Shape] | None:
+    """The slot of the state, the window and the result's shape, if the step is a window's product in place."""
+    if not isinstance(step, Contract) or step.multiply or step.result.permute is not None or step.size & step.size - 1:
+        return None
+    for state in (1, 0):
+        shape, view = step.views[state].reshape, step.views[1 - state]
+        if shape is None or step.views[state] != View(reshape=shape) or prod(shape) != step.size:
+            continue
+        if step.spread:
+            rows, stride, made = shape[1], shape[2], shape
+        elif len(shape) == 2:
+            rows, stride, made = (shape[0], shape[1], shape) if state else (shape[1], 1, shape)
+        else:
+            continue
+        fill = max(1, _LEAST // rows)
+        if (step.spread and not state) or not 1 < rows <= _MOST or rows * fill > step.size // rows:
+            continue
+        beside = (1, fill) if stride % fill == 0 else (fill, 1)
+        window = Window(step.operands[1 - state], view, not state, rows * fill, stride // beside[1], beside)
+        return step.operands[state], window, step.result.reshape or made
+    return None
+
+
+def _named(step: Step) -> str | None:
+    return step.fn if isinstance(step, Apply) and len(step.operands) == 1 and step.fn in _NAMES else None  # type: ignore[return-value]
+
+
+def _found(steps: Sequence[Step]) -> Iterator[Run | Step]:
+    """The steps, with those that a kernel does in runs."""
+    run: Run | None = None
+    waiting: Step | None = None  # a function with no run before it
+    for step in steps:
+        window, name = _window(step), _named(step)
+        if window is not None:
+            slot, new, shape = window
+            alone = Run(slot, step.target, step.size, (new,), (None, None), shape)
+            if run is not None and run.target == slot:
+                more = replace(
+                    run, target=step.target, windows=(*run.windows, new), functions=(*run.functions, None), shape=shape
+                )
+                if more.fits():
+                    run = more
+                    continue
+            if waiting is not None and waiting.target == slot:
+                alone = replace(alone, slot=waiting.operands[0], functions=(_named(waiting), None))
+            if alone.fits():
+                if run is not None:
+                    yield run
+                run, waiting = alone, None
+                continue
+        if name is not None and run is not None and run.target == step.operands[0] and run.functions[-1] is None:
+            run = replace(run, target=step.target, functions=(*run.functions[:-1], name))
+            continue
+        yield from (s for s in (run, waiting) if s is not None)
+        run = waiting = None
+        if name is not None:
+            waiting = step
+        else:
+            yield step
+    yield from (s for s in (run, waiting) if s is not None)
+
+
+def stages(group: Group, kernels: bool) -> tuple[Run | Plain, ...]:
+    """What is run one after another on a group's slots; made once a group."""
+    key = "windows" if kernels else "plain"
+    if key not in group.whole.runners:
+        steps = group.whole.steps
+        made: list[Run | Plain] = []
+        for stage in _found(steps) if kernels else steps:
+            if isinstance(stage, Run):
+                made.append(stage)
+                continue
+            operands = tuple(dict.fromkeys(stage.operands))
+            one = (renumbered(stage, tuple(operands.index(s) for s in stage.operands), len(operands)),)
+            made.append(Plain(operands, stage.target, Program(one, len(operands), last_use(one, len(operands)))))
+        group.whole.runners[key] = tuple(made)
+    return group.whole.runners[key]
+
+
+# -- running them -------------------------------------------------------------------------------------------------------
+def on_device(x: Tensor) -> bool:
+    """Whether a chain is run here rather than slice by slice."""
+    return x.is_cuda
+
+
+@cache
+def _there() -> bool:
+    return find_spec("triton") is not None
+
+
+def _kernels(x: Tensor) -> bool:
+    return x.dtype == torch.float32 and _there()
+
+
+class _Run(torch.autograd.Function):
+    """A run on a state; backward keeps the state that it was given alone."""
+
+    @staticmethod
+    def forward(ctx: Any, run: Run, x: Tensor, matrices: Tensor) -> Tensor:
+        from tnkit_nn import windows_triton
+
+        rows, columns, low, count = run.tiles()
+        precision = "ieee" if torch.get_float32_matmul_precision() == "highest" else "tf32"
+        warps = 8 if rows * columns > _TILE // 2 else 4
+        ctx.run, ctx.how = run, ((low, count, warps), {**run.sizes(), "PREC": precision})
+        x = x.contiguous()
+        ctx.save_for_backward(x, matrices)
+        return windows_triton.forward(x, matrices, *ctx.how).view(run.shape)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        from tnkit_nn import windows_triton
+
+        x, matrices = ctx.saved_tensors
+        dx, dw = windows_triton.backward(x, matrices, grad.contiguous(), *ctx.how, ctx.needs_input_grad[1])
+        return None, dx, dw
+
+
+def _through(group: Group, operands: Sequence[Tensor], ops: Ops) -> Tensor:
+    """The group's result, under whatever gradient mode there is."""
+    slots: dict[int, Tensor] = dict(enumerate(operands))
+    for stage in stages(group, _kernels(operands[0])):
+        if isinstance(stage, Plain):
+            made = execute(stage.program, [slots[s] for s in stage.operands], ops)
+        else:
+            parts = [w.matrix(slots[w.slot]) for w in stage.windows]
+            made = _Run.apply(stage, slots[stage.slot], torch.cat(parts) if len(parts) > 1 else parts[0])
+        slots = {s: x for s, x in slots.items() if s < len(operands)}  # what is behind in the chain can go
+        slots[stage.target] = made
+    return made
+
+
+@dataclass
+class Graph:
+    """What forward leaves to the first backward of a group that is kept: its operands' leaves and the result."""
+
+    given: list[Tensor] | None = None
+    made: Tensor | None = None
+
+
+def forward(group: Group, operands: Sequence[Tensor], graph: Graph | None, ops: Ops) -> Tensor:
+    """The group's result; what backward wants of a group that is kept is left in ``graph``, if there is to be one."""
+    if graph is None or not group.kept:
+        return _through(group, operands, ops)
+    with torch.enable_grad():
+        given = [x.detach().requires_grad_(x.requires_grad) for x in operands]
+        graph.given, graph.made = given, _through(group, given, ops)
+    return graph.made.detach()
+
+
+def backward(
+    group: Group, operands: Sequence[Tensor], wanted: Sequence[bool], grad: Tensor, graph: Graph | None, ops: Ops
+) -> tuple[Tensor | None, ...]:
+    """Gradients of the wanted operands; what was not kept is run again."""
+    given, made = (None, None) if graph is None else (graph.given, graph.made)
+    if graph is not None:
+        graph.given = graph.made = None
+    if given is None or made is None:
+        with torch.enable_grad():
+            given = [x.detach().requires_grad_(w) for x, w in zip(operands, wanted, strict=True)]
+            made = _through(group, given, ops)
+    found = iter(torch.autograd.grad(made, [x for x, w in zip(given, wanted, strict=True) if w], grad))
+    return tuple(next(found) if w else None for w in wanted)
