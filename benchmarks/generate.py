@@ -199,7 +199,8 @@ def measured(
     case += ", CUDA graph" if capture else ""
     cells = [case]
     for took in (forward, step):
-        gains = [f"{took[n] / took['tnkit']:.1f}x {n}" for n in took if n not in ("tnkit", "copy")]
+        ratios = {n: took[n] / took["tnkit"] for n in took if n not in ("tnkit", "copy")}
+        gains = [f"{r:.1f}x {n}" if r > 0.1 else f"{r:.2f}x {n}" for n, r in ratios.items()]
         cells += [spelled(took["tnkit"]), f"{took['tnkit'] / forward['copy']:.1f}", ", ".join(gains)]
     told = one >= 1 and not capture  # below, the process's own noise; a graph has its memory from before
     cells.append(f"{peak / one:.1f} ({predicted / one:.1f})" if told else "")

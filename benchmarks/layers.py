@@ -33,7 +33,8 @@ def _cores(dims: tuple[int, ...], rank: int) -> list[Tensor]:
     n, k = prod(dims), len(dims)
     std = ((1 / (3 * n)) ** 0.5 / rank ** ((k - 1) / 2)) ** (1 / k)
     ranks = (1, *(rank,) * (k - 1), 1)
-    return [torch.randn(ranks[j], d, d, ranks[j + 1], generator=generator) * std for j, d in enumerate(dims)]
+    shapes = [(ranks[j], d, d, ranks[j + 1]) for j, d in enumerate(dims)]
+    return [torch.randn(shape, generator=generator, device="cpu") * std for shape in shapes]
 
 
 def ours(dims: tuple[int, ...], rank: int, batch: int, cores: list[Tensor]) -> Callable[[Tensor], Tensor]:

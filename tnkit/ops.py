@@ -90,8 +90,12 @@ class Ops:
 
     def beside(self, x: Any, p: int, q: int) -> Any:
         """``1_p (x) x (x) 1_q`` of a matrix."""
-        x = x if p == 1 else self.xp.kron(self.like(np.eye(p), x), x)
-        return x if q == 1 else self.xp.kron(x, self.like(np.eye(q), x))
+        x = x if p == 1 else self.xp.kron(self.eye(p, x), x)
+        return x if q == 1 else self.xp.kron(x, self.eye(q, x))
+
+    def eye(self, n: int, x: Any) -> Any:
+        """An identity, made where ``x`` is: nothing is copied there while a CUDA graph is captured."""
+        return np.eye(n, dtype=x.dtype) if self.xp is np else self.xp.eye(n, dtype=x.dtype, device=x.device)
 
 
 def _at_home(home: str) -> Ops:

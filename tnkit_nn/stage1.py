@@ -100,9 +100,9 @@ def approximate(
     found = METHODS[chosen](net, weight, steps, lr, seed)
     if chosen == "skip" or not float(weight.norm()):
         return found
-    maker = network_maker(net, tuple(weight.shape), 1, rms(weight[None]))
+    maker = network_maker(net, tuple(weight.shape), 1, rms(weight[None].cpu()))
     values = {n: torch.as_tensor(found.arrays[n], dtype=torch.float32)[None] for n in net.parameters}
-    even = regauged(maker, values, weight[None], net)
+    even = regauged(maker, values, weight[None].cpu(), net)
     best = _result(net, weight, {**found.arrays, **{n: v[0] for n, v in even.items()}})
     if method == "auto" and best.error >= NOTHING:
         warnings.warn(
@@ -114,7 +114,7 @@ def approximate(
 
 
 def _result(net: tk.Network, weight: Tensor, arrays: dict[str, Tensor]) -> FitResult:
-    tensors = {n: torch.as_tensor(a, dtype=weight.dtype) for n, a in arrays.items()}
+    tensors = {n: torch.as_tensor(a, dtype=weight.dtype, device=weight.device) for n, a in arrays.items()}
     made = tk.detensorize(tk.contract(net, tensors, ops=TORCH), weight.shape)
     size = float(weight.norm())
     error = float((made - weight).norm()) / size if size else 0.0

@@ -182,7 +182,7 @@ def forward(x: Tensor, matrices: Tensor, geometry: tuple[int, ...], sizes: dict[
     """The run on a contiguous state; ``matrices`` holds the windows' entries, one after another."""
     group, tiles, warps = geometry
     y = torch.empty_like(x)
-    _forward[(tiles,)](x, matrices, y, group, **sizes, num_warps=warps)
+    _forward[(tiles,)](x, matrices, y, group, **sizes, num_warps=warps, num_stages=1)
     return y
 
 
@@ -196,6 +196,6 @@ def backward(
     dx = torch.empty_like(x) if wanted else None
     _backward[(programs,)](
         x, matrices, grad, x if dx is None else dx, parts, group,
-        **sizes, DX_TOO=wanted, EACH=tiles // programs, num_warps=warps,
+        **sizes, DX_TOO=wanted, EACH=tiles // programs, num_warps=warps, num_stages=1,
     )  # fmt: skip
     return dx, parts.sum(0)

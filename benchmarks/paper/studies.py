@@ -1,7 +1,7 @@
 """The paper's systems on real data: each study one command that goes on where it was interrupted.
 
-``python benchmarks/paper/studies.py orders --data-dir DIR`` (MNIST) and ``vgg16-head --data-dir DIR --vgg16 FILE`` (CIFAR-10 and a trained
-VGG-16) write one JSON a cell under ``out/paper/<study>/``, then ``benchmarks/paper/<study>.json`` with all of them, from which
+``python benchmarks/paper/studies.py orders --data-dir DIR`` (MNIST), ``vgg16-head --data-dir DIR --vgg16 FILE`` (CIFAR-10 and a trained
+VGG-16) and ``vgg16-whole --data-dir DIR --device cuda --workers 0`` (the whole model trained on) write one JSON a cell under ``out/paper/<study>/``, then ``benchmarks/paper/<study>.json`` with all of them, from which
 ``benchmarks/paper/tables.py`` renders docs/paper.md.
 """
 
@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -94,35 +95,12 @@ HEAD_CELLS: list[Cell] = [
 def vgg16_head(cell: Cell, args: argparse.Namespace, out: Path) -> dict[str, Any]:
     """One head at one seed; what is not said to be trained is the last layer and the biases, in every row."""
     split = features(args, out.parent)
-    torch.manual_seed(cell["seed"])
-    head: nn.Module = zoo.load("vgg16", args.vgg16).classifier
+    head = zoo.load("vgg16", args.vgg16).classifier
     recipe = Recipe(epochs=args.epochs, lr=2e-2, batch=256, schedule="onecycle")
-    what, numbers, names = cell["head"], 0, ("0", "2")
+    what = cell["head"]
     if what.startswith(("adtn", "mpo")):
-        family = what.split()[0]
-        way = {"adtn": "fit", "mpo": "svd"}[family] if what.endswith("fitted first") else "skip"
-        layers = tuple(Layers(n, family, b, depth=1) for n, b in zip(names, (200, 224), strict=True))
-        plan = Compression(
-            layers, order="together", stage1=Stage1(way, steps=300), stage2=recipe, rest="heads", rest_lr=REST,
-            seed=cell["seed"],
-        )  # fmt: skip
-        report = compress_(head, plan, split, out=out).report()
-        return {"accuracy": report["accuracy_after"], "numbers": sum(r["num_params"] for r in report["layers"])}
-    if what == "left out":
-        head = zoo.without(head, *names)
-    elif what == "small dense":  # 512 -> 1 -> 10: as few numbers as a dense layer can have
-        head = nn.Sequential(nn.Linear(512, 1), nn.ReLU(), nn.Linear(1, 10))
-        numbers = 512
-    elif what == "frozen random":
-        for name in names:
-            weight = head.get_submodule(name).weight
-            weight.data = torch.randn_like(weight) * weight.std()
-    elif what == "hashed 424":
-        numbers = 424
-        for name, count in zip(names, (200, 224), strict=True):
-            parametrize.register_parametrization(
-                head.get_submodule(name), "weight", Hashed(head.get_submodule(name).weight, count)
-            )
+        return small_head(head, cell, split, recipe, ("0", "2"), "heads", REST, out)
+    head, numbers = controlled(head, cell, ("0", "2"))
     if what != "dense":
         trained = dict(head.named_parameters())
         own = [n for n in trained if n.endswith(".values")]
@@ -132,6 +110,124 @@ def vgg16_head(cell: Cell, args: argparse.Namespace, out: Path) -> dict[str, Any
         made = [Group({n: trained[n] for n in names}, lr=lr) for lr, names in rates.items() if names]
         train(head, split, recipe, seed=cell["seed"], groups=made)
     return {"accuracy": accuracy(head, split.test), "numbers": numbers}
+
+
+def small_head(
+    model: nn.Module, cell: Cell, split: Split, recipe: Recipe, names: tuple[str, ...], rest: str, rest_lr: float, out: Path
+) -> dict[str, Any]:  # fmt: skip
+    """Two networks of 424 numbers in all instead of the two layers."""
+    family = cell["head"].split()[0]
+    way = {"adtn": "fit", "mpo": "svd"}[family] if cell["head"].endswith("fitted first") else "skip"
+    layers = tuple(Layers(n, family, b, depth=1) for n, b in zip(names, (200, 224), strict=True))
+    plan = Compression(
+        layers,
+        order="together",
+        stage1=Stage1(way, steps=300),
+        stage2=recipe,
+        rest=rest,
+        rest_lr=rest_lr,
+        seed=cell["seed"],
+    )
+    report = compress_(model, plan, split, out=out).report()
+    return {"accuracy": report["accuracy_after"], "numbers": sum(r["num_params"] for r in report["layers"])}
+
+
+def controlled(model: nn.Module, cell: Cell, names: tuple[str, str]) -> tuple[nn.Module, int]:
+    """The model with a control instead of its two layers, and the control's count."""
+    torch.manual_seed(cell["seed"])
+    what, numbers = cell["head"], 0
+    weights = [model.get_submodule(n).weight for n in names]
+    if what == "left out":
+        found = zoo.without(model, *names)
+        assert found is not None
+        model = found
+    elif what == "small dense":  # 512 -> 1 -> 10: as few numbers as a dense layer can have
+        small = nn.Sequential(nn.Linear(512, 1), nn.ReLU(), nn.Linear(1, 10)).to(weights[0].device)
+        parent = names[0].rpartition(".")[0]
+        if parent:
+            model.set_submodule(parent, small)
+        else:
+            model = small
+        numbers = 512
+    elif what == "frozen random":
+        for weight in weights:
+            weight.data = torch.randn_like(weight) * weight.std()
+    elif what == "hashed 424":
+        numbers = 424
+        for name, weight, count in zip(names, weights, (200, 224), strict=True):
+            hashed = Hashed(weight, count).to(weight.device)
+            parametrize.register_parametrization(model.get_submodule(name), "weight", hashed)
+    return model, numbers
+
+
+# -- vgg16-whole: the same with the whole model trained on, for a machine with an accelerator --------------------------
+WHOLE_CELLS: list[Cell] = [
+    {"head": head, "seed": seed}
+    for seed in range(3)
+    for head in (
+        "dense",
+        "dense trained on",
+        "adtn 424",
+        "left out",
+        "hashed 424",
+        "mpo 424",
+        "frozen random",
+        "small dense",
+    )
+    if head != "dense" or seed == 0
+]
+
+
+def vgg16_whole(cell: Cell, args: argparse.Namespace, out: Path) -> dict[str, Any]:
+    """One head at one seed, then everything trained on: the paper's second stage."""
+    split = on_device(args)
+    model = zoo.load("vgg16", whole_model(args)).to(args.device)
+    recipe = Recipe(
+        epochs=args.epochs, lr=2e-2, batch=256, schedule="onecycle", augment="crop_flip", label_smoothing=0.05
+    )
+    names, what = ("classifier.0", "classifier.2"), cell["head"]
+    if what.startswith(("adtn", "mpo")):
+        return small_head(model, cell, split, recipe, names, "all", WHOLE_REST, out)
+    model, numbers = controlled(model, cell, names)
+    if what != "dense":
+        trained = dict(model.named_parameters())
+        if what == "frozen random":
+            trained = {n: p for n, p in trained.items() if n not in [f"{name}.weight" for name in names]}
+        own = [n for n in trained if n.endswith(".values")]
+        rates = {2e-2: own, WHOLE_REST: [n for n in trained if n not in own]}
+        made = [Group({n: trained[n] for n in some}, lr=lr) for lr, some in rates.items() if some]
+        train(model, split, recipe, seed=cell["seed"], groups=made)
+    return {"accuracy": accuracy(model, split.test), "numbers": numbers}
+
+
+#: Learning rate of all that is no network's number, in every row.
+WHOLE_REST = 3e-4
+
+
+@cache
+def _on_device(folder: str, limit: int | None, device: str) -> Split:
+    split = data.load("cifar10", folder, limit=limit)
+    parts = ((x.to(device), y.to(device)) for x, y in (split.train, split.val, split.test))
+    return Split(split.name, *parts, split.classes)
+
+
+def on_device(args: argparse.Namespace) -> Split:
+    """The images where the model is."""
+    return _on_device(args.data_dir, args.limit, args.device)
+
+
+def whole_model(args: argparse.Namespace) -> Path:
+    """The trained VGG-16: the one that is given, or one trained here once."""
+    if args.vgg16:
+        return Path(args.vgg16)
+    path = Path(args.out) / "vgg16-whole" / "vgg16.safetensors"
+    if not path.exists():
+        torch.manual_seed(0)
+        model = zoo.build("vgg16", 10).to(args.device)
+        train(model, on_device(args), replace(zoo.TRAIN["vgg16"], epochs=args.dense_epochs, batch=256))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        zoo.save(model, path)
+    return path
 
 
 class Hashed(nn.Module):
@@ -172,17 +268,19 @@ def features(args: argparse.Namespace, folder: Path) -> Split:
 
 # -- running ------------------------------------------------------------------------------------------------------------
 STUDIES: dict[str, tuple[list[Cell], Callable[[Cell, argparse.Namespace, Path], dict[str, Any]]]] = {
-    "orders": (ORDER_CELLS, orders), "vgg16-head": (HEAD_CELLS, vgg16_head),
+    "orders": (ORDER_CELLS, orders), "vgg16-head": (HEAD_CELLS, vgg16_head), "vgg16-whole": (WHOLE_CELLS, vgg16_whole),
 }  # fmt: skip
 
 
 def one(study: str, cell: Cell, args: argparse.Namespace) -> dict[str, Any]:
     """A cell's result: read where it is there, else found and written."""
-    torch.set_num_threads(1)
+    if args.workers:
+        torch.set_num_threads(1)
     name = "-".join(str(v).replace(" ", "_") for v in cell.values())
     out = Path(args.out) / study / name
     done = out.with_suffix(".json")
     if not done.exists():
+        done.parent.mkdir(parents=True, exist_ok=True)
         found = {**cell, "result": STUDIES[study][1](cell, args, out)}
         with replacing(done) as temporary:
             temporary.write_text(json.dumps(found))
@@ -197,7 +295,9 @@ def main() -> None:
     parser.add_argument("--vgg16", help="trained VGG-16 as safetensors")
     parser.add_argument("--epochs", type=int, default=6, help="of stage 2, in all")
     parser.add_argument("--limit", type=int, help="at most so many examples a part")
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--dense-epochs", type=int, default=40, help="of a VGG-16 trained here, where none is given")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (vgg16-whole, with --workers 0)")
+    parser.add_argument("--workers", type=int, default=2, help="processes; 0: this one")
     parser.add_argument("--out", default="out/paper")
     args = parser.parse_args()
     cells, _ = STUDIES[args.study]
@@ -207,12 +307,16 @@ def main() -> None:
         split = data.load("mnist", args.data_dir, limit=args.limit)
         for seed in sorted({c["seed"] for c in cells}):
             dense("lenet5", split, seed, Path(args.out) / args.study)
-    with ProcessPoolExecutor(args.workers, get_context("spawn")) as pool:
-        jobs = {pool.submit(one, args.study, cell, args): k for k, cell in enumerate(cells)}
-        found: dict[int, Any] = {}
-        for job in tqdm(as_completed(jobs), total=len(jobs), desc=args.study, unit="cell", mininterval=5):
-            found[jobs[job]] = job.result()
-    options = {"epochs": args.epochs, "limit": args.limit}
+    found: dict[int, Any] = {}
+    if args.workers == 0:
+        for k, cell in enumerate(tqdm(cells, desc=args.study, unit="cell")):
+            found[k] = one(args.study, cell, args)
+    else:
+        with ProcessPoolExecutor(args.workers, get_context("spawn")) as pool:
+            jobs = {pool.submit(one, args.study, cell, args): k for k, cell in enumerate(cells)}
+            for job in tqdm(as_completed(jobs), total=len(jobs), desc=args.study, unit="cell", mininterval=5):
+                found[jobs[job]] = job.result()
+    options = {"epochs": args.epochs, "limit": args.limit, "device": args.device}
     with replacing(HERE / f"{args.study}.json") as temporary:
         temporary.write_text(
             json.dumps({"options": options, "versions": versions(), "cells": [found[k] for k in sorted(found)]})

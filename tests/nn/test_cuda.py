@@ -1,5 +1,8 @@
 """What runs on the CPU runs on a CUDA device: the same values and gradients, and capture as a graph."""
 
+import copy
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +12,10 @@ import tnkit_nn as tnn
 from tnkit import fuse, sweep
 from tnkit.execute import check_arrays
 from tnkit.plan import _plan
-from tnkit_nn import TORCH
+from tnkit_nn import TORCH, data, zoo
+from tnkit_nn.compress import compress_
+from tnkit_nn.recipe import Compression, Layers, Stage1
+from tnkit_nn.train import train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
@@ -80,3 +86,15 @@ def test_layers_and_their_capture():
     there.zero_grad()
     captured(x.cuda()).sin().sum().backward()
     torch.testing.assert_close([p.grad.cpu() for p in there.parameters()], wanted)
+
+
+def test_compress_and_train():
+    split = data.load("digits")
+    torch.manual_seed(0)
+    model = zoo.build("mlp", 10).cuda()
+    train(model, split, replace(zoo.TRAIN["mlp"], epochs=3))
+    layers = (Layers("fc1", "mpo", 300), Layers("fc2", "adtn", 200, depth=2))
+    for stage1 in (Stage1("auto", steps=20), Stage1("skip")):
+        recipe = Compression(layers, stage1=stage1, stage2=replace(zoo.TRAIN["mlp"], epochs=3), rest="all")
+        report = compress_(copy.deepcopy(model), recipe, split).report()
+        assert report["accuracy_after"] > 0.3
