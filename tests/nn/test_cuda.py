@@ -95,6 +95,6 @@ def test_compress_and_train():
     train(model, split, replace(zoo.TRAIN["mlp"], epochs=3))
     layers = (Layers("fc1", "mpo", 300), Layers("fc2", "adtn", 200, depth=2))
     for stage1 in (Stage1("auto", steps=20), Stage1("skip")):
-        recipe = Compression(layers, stage1=stage1, stage2=replace(zoo.TRAIN["mlp"], epochs=3), rest="all")
+        recipe = Compression(layers, stage1=stage1, stage2=replace(zoo.TRAIN["mlp"], epochs=20), rest="all")
         report = compress_(copy.deepcopy(model), recipe, split).report()
         assert report["accuracy_after"] > 0.3
