@@ -1,13 +1,15 @@
 """docs/benchmarks.md out of ``out/bench/*.json``: one section a benchmark, its table as it was measured, and with what.
 
-``python benchmarks/docs.py`` writes it (``make bench`` does, at its end).  Its last line is a digest of all that stands above,
-which the tests check: a table is measured again, never edited.
+``python benchmarks/docs.py`` writes it (``make bench`` does, at its end).  What was not measured this time stays as it was: a device
+is not always at hand.  Its last line is a digest of all that stands above, which the tests check: a table is measured again, never
+edited.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -73,15 +75,29 @@ def conditions(environment: dict[str, Any]) -> str:
     return line
 
 
-def section(name: str, source: Path) -> str:
+#: Before each table: the run that it is of.
+_MARK = re.compile(r"<!-- ([a-z0-9-]+) -->\n")
+
+
+def tables(source: Path, before: str = "") -> dict[str, str]:
+    """Run -> its table and what it was measured with: from the files, else as they stand on the page of ``before``."""
+    found = {}
+    if before and intact(before):
+        body = before.rpartition("\n<!-- sha256")[0]
+        _, *pieces = _MARK.split(body)
+        found = {k: v.partition("\n## ")[0].strip() for k, v in zip(pieces[::2], pieces[1::2], strict=True)}
+    for path in source.glob("*.json"):
+        record = json.loads(path.read_text())
+        found[path.stem] = f"{record['table']}\n\n{conditions(record['environment'])}"
+    return found
+
+
+def section(name: str, found: dict[str, str]) -> str:
     """A benchmark's title and tables, or that it was not run."""
     title, text = SECTIONS[name]
-    parts = [f"## {title}", text]
-    files = sorted(p for p in source.glob(f"{name}*.json") if p.stem.rsplit("-", 1)[0] == name or p.stem == name)
-    for path in files:
-        found = json.loads(path.read_text())
-        parts += [found["table"], conditions(found["environment"])]
-    return "\n\n".join(parts if files else [*parts, "Not run."])
+    runs = sorted(run for run in found if name in (run, run.rpartition("-")[0]))
+    parts = [f"<!-- {run} -->\n{found[run]}" for run in runs] or ["Not run."]
+    return "\n\n".join([f"## {title}", text, *parts])
 
 
 def sealed(text: str) -> str:
@@ -94,15 +110,16 @@ def intact(text: str) -> bool:
     return sealed(text.rpartition("\n<!-- sha256")[0]) == text
 
 
-def render(source: Path = SOURCE) -> str:
-    """The whole page."""
-    return sealed("\n\n".join([INTRO.strip(), *(section(name, source) for name in SECTIONS)]) + "\n")
+def render(source: Path = SOURCE, before: str = "") -> str:
+    """The whole page; ``before`` is the one so far."""
+    found = tables(source, before)
+    return sealed("\n\n".join([INTRO.strip(), *(section(name, found) for name in SECTIONS)]) + "\n")
 
 
 def main() -> None:
     """Write the page, under a temporary name first."""
     temporary = TARGET.with_suffix(".md.tmp")
-    temporary.write_text(render())
+    temporary.write_text(render(before=TARGET.read_text() if TARGET.exists() else ""))
     temporary.replace(TARGET)
 
 

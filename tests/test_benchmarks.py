@@ -50,6 +50,22 @@ def test_what_was_not_run_says_so(docs, tmp_path):
     assert docs.render(tmp_path).count("Not run.") == len(docs.SECTIONS) - 1
 
 
+def test_what_is_not_measured_again_stays(docs, tmp_path):
+    measured(tmp_path, "layers-1")
+    measured(tmp_path, "layers-cuda", device="Some GPU")
+    measured(tmp_path, "memory")
+    page = docs.render(tmp_path)
+    for old in tmp_path.glob("*.json"):
+        old.unlink()
+    assert docs.render(tmp_path, page) == page
+    measured(tmp_path, "layers-1", note="Anew.")
+    again = docs.render(tmp_path, page)
+    assert again.count("Anew.") == 1 and again.count("| of layers-1 ") == 1
+    assert again.index("Anew.") < again.index("| of layers-cuda ") < again.index("| of memory ")
+    edited = page.replace("1.2x", "9.9x")
+    assert "9.9x" not in docs.render(tmp_path, edited)
+
+
 def test_a_busy_machine_and_a_note_are_named(docs, tmp_path):
     measured(tmp_path, "order", load=5.2, note="Half a run.")
     assert "Half a run. **Measured" in docs.render(tmp_path)

@@ -237,7 +237,7 @@ class Hashed(nn.Module):
         super().__init__()
         self.register_buffer("place", torch.randint(count, weight.shape))
         self.register_buffer("sign", torch.randint(2, weight.shape) * 2.0 - 1.0)
-        self.start = torch.randn(count) * weight.detach().std()
+        self.start = torch.randn(count) * weight.detach().std().cpu()
 
     def forward(self, values: Tensor) -> Tensor:
         """Values (count,) -> weight."""
@@ -316,7 +316,7 @@ def main() -> None:
             jobs = {pool.submit(one, args.study, cell, args): k for k, cell in enumerate(cells)}
             for job in tqdm(as_completed(jobs), total=len(jobs), desc=args.study, unit="cell", mininterval=5):
                 found[jobs[job]] = job.result()
-    options = {"epochs": args.epochs, "limit": args.limit, "device": args.device}
+    options = {"epochs": args.epochs, "dense_epochs": args.dense_epochs, "limit": args.limit, "device": args.device}
     with replacing(HERE / f"{args.study}.json") as temporary:
         temporary.write_text(
             json.dumps({"options": options, "versions": versions(), "cells": [found[k] for k in sorted(found)]})
