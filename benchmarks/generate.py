@@ -1,6 +1,7 @@
 """Weights generated from brick walls, beside the naive way and every peer: time, gradients and peak memory.
 
-``naive`` is one tensordot and one movedim a brick on the whole tensor; copies are times over one copy of a float32 buffer of
+``naive`` is one tensordot and one movedim a brick on the whole tensor.  Every way gives a matrix in memory, as a layer reads its
+weight: the peers' results are views with their axes permuted, and are copied.  Copies are times over one copy of a float32 buffer of
 the weight's size, taken in the same run.  ``python benchmarks/generate.py [--threads 2] [--only "Q=24"] [--quick]``;
 ``--device cuda`` runs the same cases there, beside a normal fill of the same shape too, and once more with every way captured as
 a CUDA graph, without which the hundred small products of a plan wait for their launches.
@@ -163,6 +164,12 @@ def peak_here(case: str) -> float:
     return float(found.stdout.split()[0])
 
 
+def as_matrix(make: Callable[[], Tensor]) -> Tensor:
+    """The weight with its digits in two groups, for rows and columns."""
+    made = make()
+    return made.reshape(prod(made.shape[: made.ndim // 2]), -1)
+
+
 def graphed(make: Callable[[], Tensor], params: list[Tensor]) -> Callable[[], Tensor]:
     """Forward and backward captured as CUDA graphs."""
     captured = torch.cuda.make_graphed_callables(lambda *_: make(), tuple(params))
@@ -181,6 +188,7 @@ def measured(
     ways |= peers(net, arrays)
     if capture:
         ways.pop("quimb", None)  # its paths are looked for in every call
+    ways = {name: partial(as_matrix, way) for name, way in ways.items()}
     want = ways["tnkit"]().detach()
     for name, way in list(ways.items()):
         if capture:
@@ -191,7 +199,7 @@ def measured(
     bounds: dict[str, Callable[[], Any]] = {"copy": lambda: buffer.copy_(source)}
     if cuda:
         bounds["normal fill"] = lambda: torch.randn_like(want)
-    clock = {**clock, "least": 3 if large else 7}
+    clock = {**clock, "least": 3 if large else 7, "settle": large}
     forward = medians({**{n: quiet(w) for n, w in ways.items()}, **bounds}, **clock)
     step = medians({n: both(w, params, seed) for n, w in ways.items()}, **clock)
     one, predicted = 4 * prod(net.shape) / 2**20, plan.peak_backward / 2**20

@@ -33,6 +33,7 @@ def medians(
     seconds: float = 1.0,
     least: int = 5,
     wait: Callable[[], Any] | None = None,
+    settle: bool = False,
 ) -> dict[str, float]:
     """Median seconds of a call, all taken in turn so that a slow moment of the machine meets every one of them.
 
@@ -48,6 +49,8 @@ def medians(
         Runs of each at least, after two to warm up.
     wait
         Waits until a device has done what it was given (``torch.cuda.synchronize``); the clock is then wall time.
+    settle
+        Each timed call follows one of its own: a way that frees gigabytes leaves the kernel work that the next call pays for.
     """
     now = clock(threads) if wait is None else lambda: (wait(), time.perf_counter())[1]
     repeats = {}
@@ -65,6 +68,8 @@ def medians(
                 if len(times[name]) >= least and spent[name] >= seconds:
                     continue
                 count = repeats[name]
+                if settle:
+                    call()
                 begin = now()
                 for _ in range(count):
                     call()

@@ -55,7 +55,7 @@ _FC2 = Task("fc2", "mnist", "fc1", 3, 1500, 200, 300, limit=20000, rest="none")
 STUDIES = {
     "lenet5-fc1": Study(Task("lenet5", "mnist", "fc1", 5, 1500, 300, 600, limit=20000, rest="head"), (150, 400), every),
     "fc2-fc1": Study(_FC2, (400,), every),
-    "fc2-fc1-fresh": Study(replace(_FC2, seeds=8), (200, 400), best, seen=3),
+    "fc2-fc1-fresh": Study(replace(_FC2, seeds=8), (400,), best, seen=3),
 }
 
 
