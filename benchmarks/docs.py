@@ -71,7 +71,7 @@ def conditions(environment: dict[str, Any]) -> str:
     if environment.get("note"):  # what else a reader has to know of this run
         line += f" {environment['note']}"
     load = environment.get("load", 0.0)
-    if load > threads + 0.5:
+    if load > (cores / 2 if environment.get("device") else threads + 0.5):  # beside a device one core is enough
         line += f" **Measured on a busy machine** (load {load} on {cores} cores): trust the ratios, not the times."
     return line
 

@@ -34,6 +34,8 @@ _LEAST, _MOST = 16, 64
 _TILE, _LARGEST, _NEIGHBOURS, _WINDOWS = 2**11, 2**12, 8, 3
 #: Entries of a run's matrices at most: backward holds as many sums beside the tiles.
 _MATRICES = 5120
+#: Bytes of shared memory a block that a device has to have: A100 and H100 do, consumers' cards stay with the library.
+_SHARED = 2**17
 #: Functions that the kernels know.
 _NAMES = ("relu", "tanh", "sin")
 
@@ -207,12 +209,15 @@ def _there() -> bool:
 
 
 def _kernels(x: Tensor) -> bool:
-    return x.dtype == torch.float32 and _there() and (not x.is_cuda or _tf32(x.device))
+    return x.dtype == torch.float32 and _there() and (not x.is_cuda or _able(x.device))
 
 
 @cache
-def _tf32(device: torch.device) -> bool:
-    return torch.version.hip is None and torch.cuda.get_device_capability(device) >= (8, 0)
+def _able(device: torch.device) -> bool:
+    """Whether it multiplies in tf32 and has the shared memory that the kernels take (96 KiB at most in what was compiled)."""
+    found = torch.cuda.get_device_properties(device)
+    shared = getattr(found, "shared_memory_per_block_optin", 0)
+    return torch.version.hip is None and found.major >= 8 and shared >= _SHARED
 
 
 class _Run(torch.autograd.Function):
