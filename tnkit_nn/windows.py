@@ -215,9 +215,10 @@ def _kernels(x: Tensor) -> bool:
 @cache
 def _able(device: torch.device) -> bool:
     """Whether it multiplies in tf32 and has the shared memory that the kernels take (96 KiB at most in what was compiled)."""
-    found = torch.cuda.get_device_properties(device)
-    shared = getattr(found, "shared_memory_per_block_optin", 0)
-    return torch.version.hip is None and found.major >= 8 and shared >= _SHARED
+    from tnkit_nn import windows_triton
+
+    newer = torch.version.hip is None and torch.cuda.get_device_capability(device) >= (8, 0)
+    return newer and windows_triton.shared_memory(device) >= _SHARED
 
 
 class _Run(torch.autograd.Function):

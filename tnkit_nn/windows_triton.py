@@ -16,7 +16,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-__all__ = ["backward", "forward"]
+__all__ = ["backward", "forward", "shared_memory"]
 
 #: Programs of a backward pass at most, a power of two as the number of tiles is: each adds up its own gradients of the windows, summed in the end (no atomics: the
 #: same bits in every run).
@@ -199,3 +199,10 @@ def backward(
         **sizes, DX_TOO=wanted, EACH=tiles // programs, num_warps=warps, num_stages=1,
     )  # fmt: skip
     return dx, parts.sum(0)
+
+
+def shared_memory(device: torch.device) -> int:
+    """Bytes of shared memory that a block can have on a device."""
+    index = torch.cuda.current_device() if device.index is None else device.index
+    found: int = triton.runtime.driver.active.utils.get_device_properties(index)["max_shared_mem"]
+    return found
