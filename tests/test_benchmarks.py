@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,14 @@ def test_calls_are_timed_in_turn_and_a_device_is_waited_for(device):
     timed = "".join(seen)[4:]  # after the two runs of each that warm up
     assert [part[0] for part in timed.replace("ab", "a b").replace("ba", "b a").split()] == list("ababab")
     assert len(waits) == (2 * (2 + 2 * 3) if device else 0)
+
+
+@pytest.mark.parametrize("settle", [False, True])
+def test_a_timed_call_can_follow_one_of_its_own(settle):
+    seen = []
+    calls = {n: lambda n=n: (seen.append(n), time.sleep(1e-3)) for n in "ab"}
+    script("timing").medians(calls, seconds=0.0, least=3, settle=settle)
+    assert "".join(seen) == "aabb" + (3 * "aabb" if settle else 3 * "ab")
 
 
 def test_some_cases_alone_are_not_written(tmp_path, monkeypatch, capsys):

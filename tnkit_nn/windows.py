@@ -151,7 +151,7 @@ def _found(steps: Sequence[Step]) -> Iterator[Run | Step]:
     waiting: Step | None = None  # a function with no run before it
     for step in steps:
         window, name = _window(step), _named(step)
-        if window is not None:
+        if window is not None and (waiting is None or waiting.target == window[0]):
             slot, new, shape = window
             alone = Run(slot, step.target, step.size, (new,), (None, None), shape)
             if run is not None and run.target == slot:
@@ -161,7 +161,7 @@ def _found(steps: Sequence[Step]) -> Iterator[Run | Step]:
                 if more.fits():
                     run = more
                     continue
-            if waiting is not None and waiting.target == slot:
+            if waiting is not None:
                 alone = replace(alone, slot=waiting.operands[0], functions=(_named(waiting), None))
             if alone.fits():
                 if run is not None:
