@@ -107,7 +107,7 @@ def test_calls_are_timed_in_turn_and_a_device_is_waited_for(device):
 def test_a_timed_call_can_follow_one_of_its_own(settle):
     seen = []
     calls = {n: lambda n=n: (seen.append(n), time.sleep(1e-3)) for n in "ab"}
-    script("timing").medians(calls, seconds=0.0, least=3, settle=settle)
+    script("timing").medians(calls, threads=2, seconds=0.0, least=3, settle=settle)
     assert "".join(seen) == "aabb" + (3 * "aabb" if settle else 3 * "ab")
 
 
