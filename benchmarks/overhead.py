@@ -17,10 +17,12 @@ import cotengra as ctg
 import numpy as np
 import opt_einsum as oe
 import torch
+from threadpoolctl import threadpool_limits
 from timing import medians, report
 
 import tnkit as tk
 from tnkit.rates import spelled
+from tnkit.straight import execute
 from tnkit_nn import TORCH
 
 Call = Callable[[], Any]
@@ -71,7 +73,9 @@ def floor(plan: tk.Plan, arrays: dict[str, Any], ops: tk.Ops) -> Call:
     """The plan's products as one straight-line function on operands that are ready."""
     seen: list[tuple[Any, Any]] = []
     recorder = _Recorder(ops.xp, seen)
-    tk.run(plan, arrays, replace(ops, xp=recorder, spread=recorder.matmul))
+    own = replace(ops, xp=recorder, spread=recorder.matmul)
+    own = replace(own, group=lambda step, operands: execute(step.whole, operands, own))
+    tk.run(plan, arrays, own)
     names = [f"a{k}, b{k}" for k in range(len(seen))]
     lines = "\n        ".join(f"matmul({pair})" for pair in names)
     space: dict[str, Any] = {}
@@ -126,6 +130,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="part of a case's name")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    threadpool_limits(1)  # numpy's products too: CPU time counts every thread
     warnings.filterwarnings("ignore")
     rows, records = [], []
     for name, net in CASES.items():
