@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from importlib.util import find_spec
 from math import prod
 from typing import Any
@@ -93,6 +93,13 @@ class Run:
             high *= 2
         return high // low, columns, low, self.entries // (high // low * columns)
 
+    @cached_property
+    def geometry(self) -> tuple[int, int, int]:
+        """The stride between a tile's rows, the number of tiles, the warps of a program."""
+        rows, columns, low, count = self.tiles()
+        return low, count, 8 if rows * columns > _TILE else 4
+
+    @cached_property
     def sizes(self) -> dict[str, Any]:
         """The constants of its kernels."""
         rows, columns, low, _ = self.tiles()
@@ -228,11 +235,9 @@ class _Run(torch.autograd.Function):
     def forward(ctx: Any, run: Run, x: Tensor, matrices: Tensor) -> Tensor:
         from tnkit_nn import windows_triton
 
-        rows, columns, low, count = run.tiles()
         # three products in tf32 are as exact as one in float32, and faster
         precision = "tf32x3" if torch.get_float32_matmul_precision() == "highest" else "tf32"
-        warps = 8 if rows * columns > _TILE else 4
-        ctx.run, ctx.how = run, ((low, count, warps), {**run.sizes(), "PREC": precision})
+        ctx.how = run.geometry, {**run.sizes, "PREC": precision}
         x = x.contiguous()
         ctx.save_for_backward(x, matrices)
         return windows_triton.forward(x, matrices, *ctx.how).view(run.shape)

@@ -18,8 +18,8 @@ from torch import Tensor
 
 __all__ = ["backward", "forward", "shared_memory"]
 
-#: Programs of a backward pass at most, a power of two as the number of tiles is: each adds up its own gradients of the windows, summed in the end (no atomics: the
-#: same bits in every run).
+#: Programs of a backward pass at most, a power of two as the number of tiles is: each adds up its own gradients of the
+#: windows, summed in the end (no atomics: the same bits in every run).
 _PROGRAMS = 1024
 
 
