@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["ACTIVATIONS", "Activation", "resolve"]
+__all__ = ["ACTIVATIONS", "Activation", "function", "resolve"]
 
 Activation = Callable[..., Any]
 
@@ -110,3 +110,8 @@ def resolve(fn: str | Activation) -> str | Activation:
     if not callable(fn):
         raise TypeError(f"an activation is a name or a function fn(xp, *x), not {type(fn).__name__}")
     return _NAMES.get(fn, fn)
+
+
+def function(fn: str | Activation) -> Activation:
+    """What :func:`resolve` gave, as the function itself."""
+    return ACTIVATIONS[fn] if isinstance(fn, str) else fn

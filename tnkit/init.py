@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tnkit.activations import ACTIVATIONS
+from tnkit.activations import function
 from tnkit.execute import constant, contract
 from tnkit.network import Elementwise, Network, Node
 
@@ -174,7 +174,7 @@ def _value(node: Elementwise, arrays: Arrays, exclusive: set[str]) -> np.ndarray
         plain = contract(body, {name: arrays[name] for name in body.array_shapes if name in arrays})
         order = [body.output.index(i) for i in node.inds]
         values.append(np.transpose(plain, order))
-    fn = ACTIVATIONS[node.fn] if isinstance(node.fn, str) else node.fn
+    fn = function(node.fn)
     value = np.asarray(fn(np, *values))
     if value.any() or len(node.bodies) > 1:
         return value

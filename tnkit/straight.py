@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tnkit.activations import ACTIVATIONS
+from tnkit.activations import function
 from tnkit.lower import Apply, Contract, Group, Program, Reduce, Step
 from tnkit.ops import Ops
 from tnkit.views import View
@@ -113,7 +113,7 @@ class _Writer:
     def apply(self, step: Apply, arguments: str) -> str:
         if isinstance(step.fn, str) and step.fn in self.ops.own:
             return f"{self.thing('own', self.ops.own[step.fn])}({arguments})"
-        fn = ACTIVATIONS[step.fn] if isinstance(step.fn, str) else step.fn
+        fn = function(step.fn)
         return f"{self.thing('fn', fn)}({self.thing('xp', self.ops.xp)}, {arguments})"
 
 

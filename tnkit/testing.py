@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from tnkit.activations import ACTIVATIONS
+from tnkit.activations import function
 from tnkit.execute import constant
 from tnkit.network import AnyNode, Elementwise, Network, Node
 from tnkit.node import CONSTANTS
@@ -110,7 +110,7 @@ def _tensor(node: AnyNode, net: Network, arrays: Mapping[str, np.ndarray], dtype
     for body in node.bodies:
         axes = [body.output.index(i) for i in node.inds]
         bodies.append(_oracle(body, arrays, dtype).transpose(axes))
-    fn = ACTIVATIONS[node.fn] if isinstance(node.fn, str) else node.fn
+    fn = function(node.fn)
     return np.asarray(fn(np, *bodies))
 
 

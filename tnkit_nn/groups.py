@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tnkit.activations import ACTIVATIONS
+from tnkit.activations import function
 from tnkit.lower import Apply, Contract, Group
 from tnkit.ops import by_slices, fronted, part
 from tnkit_nn.products import IN_PLACE, empty, matrix, multiplied, restored, slopes, undone
@@ -73,7 +73,7 @@ class _Body:
         if step.fn in IN_PLACE and inner >= 0 and isinstance(self.steps[inner], Contract):
             y = IN_PLACE[step.fn][0](given[0])
             return y, (y,)
-        fn = ACTIVATIONS[step.fn] if isinstance(step.fn, str) else step.fn
+        fn = function(step.fn)
         if not self.keep:
             return fn(torch, *given), ()
         # data, not detach(): a count of versions of its own, for other rows of the arena are written meanwhile

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tnkit.activations import ACTIVATIONS
+from tnkit.activations import function
 from tnkit.lower import Apply, Contract, Group
 from tnkit.views import View
 from tnkit_nn.products import IN_PLACE, OVER, empty, matrix, multiplied, restored, slopes
@@ -157,7 +157,7 @@ class _Chain:
             saved: Any = self.now
         else:
             saved = [self.operands[s] if s < self.n else self.now for s in step.operands]
-            fn = ACTIVATIONS[step.fn] if isinstance(step.fn, str) else step.fn
+            fn = function(step.fn)
             self.now = fn(torch, *saved)
         self.tape.append(_Saved(saved, self.row, tuple(self.now.shape)))
         self.row = self.row if self.row is not None and _shared(self.now, self.row) else None
@@ -183,7 +183,7 @@ def _forward_alone(group: Group, operands: Sequence[Tensor]) -> Tensor:
             if row is not None and step.fn in OVER:
                 now = OVER[step.fn](now)
                 continue
-            fn = ACTIVATIONS[step.fn] if isinstance(step.fn, str) else step.fn
+            fn = function(step.fn)
             now = fn(torch, *(operands[s] if s < n else now for s in step.operands))
             if row is not None and not _shared(now, row):
                 rows.give(row)
@@ -289,7 +289,7 @@ class _Back:
             return IN_PLACE[step.fn][1](grad, saved.given, grad if self.row is not None else None)
         leaves = [x.data.requires_grad_(self.needed[s]) for x, s in zip(saved.given, step.operands, strict=True)]
         with torch.enable_grad():
-            fn = ACTIVATIONS[step.fn] if isinstance(step.fn, str) else step.fn
+            fn = function(step.fn)
             y = fn(torch, *leaves)
         some = [(s, x) for s, x in zip(step.operands, leaves, strict=True) if x.requires_grad]
         grads = torch.autograd.grad(y, [x for _, x in some], grad, materialize_grads=True)
