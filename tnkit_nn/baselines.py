@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import count, islice
+from itertools import accumulate, count, islice, pairwise
 from math import prod
 
 import tnkit as tk
 from tnkit.shapes import site_dims
 
-__all__ = ["BASELINES", "CONTROLS", "FREE", "SHARED", "SLACK", "Family", "families", "full_count"]
+__all__ = ["BASELINES", "CONTROLS", "FREE", "SHARED", "SLACK", "Family", "families", "full_count", "shares"]
 
 #: Controls that every comparison shows, with what each one is.
 CONTROLS: dict[str, str] = {
@@ -107,6 +107,17 @@ def _step_ranks(make: Callable[[list[int]], tk.Network], bonds: int, budget: int
                 return
         if r > budget:
             return
+
+
+def shares(budget: int, sizes: Sequence[int]) -> list[int]:
+    """A budget shared out over weights of so many entries, by their square roots: what networks need grows far slower than weights.
+
+    Whole numbers, at least 1 each, that sum up to the budget (to the number of weights, where that is more).
+    """
+    roots = [n**0.5 for n in sizes]
+    spare = max(0, budget - len(sizes))
+    ends = [round(spare * part / sum(roots)) for part in accumulate(roots)]
+    return [1 + b - a for a, b in pairwise([0, *ends])]
 
 
 def matrix(shape: Sequence[int]) -> tuple[int, int]:

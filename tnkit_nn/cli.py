@@ -66,16 +66,23 @@ def _add_compare(commands: Any) -> None:
     parser = commands.add_parser(
         "compare",
         help="deep against shallow networks as a layer's weight, with controls",
-        description="Replace one layer's weight by tensor networks of about equal counts and compare them with controls. "
+        description="Replace a layer's weight, or those of several, by tensor networks of equal counts; compare them with controls. "
         "The defaults take about two minutes on one core and need no download. Run again with the same options it continues "
         "from where it was interrupted.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     _add_model_and_data(parser)
-    parser.add_argument("--layer", help="the layer whose weight is replaced; the largest, if not given")
+    parser.add_argument(
+        "--layer",
+        type=_names,
+        help="the layer whose weight is replaced, or several by commas; the largest, if not given",
+    )
     parser.add_argument("--shapes", type=_names, default=",".join(BASELINES), help="families, by commas")
     parser.add_argument(
-        "--budgets", type=_numbers, default="100,300,1000", help="numbers stored for the weight, by commas"
+        "--budgets",
+        type=_numbers,
+        default="100,300,1000",
+        help="numbers stored for the weight (of all layers together), by commas",
     )
     parser.add_argument("--depths", type=_numbers, default="1,2,3", help="depths of adtn and circuit, by commas")
     parser.add_argument("--seeds", type=_positive, default=3, help="number of seeds")
@@ -160,7 +167,7 @@ def _compare(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         return tqdm(jobs, total=total, desc="families x budgets", unit="job", file=sys.stderr, mininterval=0.5)
 
     task = Task(
-        args.model, args.data, args.layer, args.seeds, args.dense_steps, args.steps, args.steps, args.data_dir, args.limit,
+        args.model, args.data, args.layer and tuple(args.layer), args.seeds, args.dense_steps, args.steps, args.steps, args.data_dir, args.limit,
         args.rest,
     )  # fmt: skip
     torch.set_num_threads(1)  # one thread a process: the tensors are small, and the workers share the cores

@@ -12,7 +12,7 @@ import hashlib
 import os
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -27,7 +27,7 @@ from tnkit_nn.baselines import BASELINES, CONTROLS, SHARED, Family, families
 from tnkit_nn.files import replacing
 from tnkit_nn.jobs import Study, run
 from tnkit_nn.setting import REST_RATES, Task, checked, forget, opened, prepare
-from tnkit_nn.stages import RATES, Job, Record, row
+from tnkit_nn.stages import RATES, Job, Record, built, row
 
 __all__ = ["RATES", "REST_RATES", "Record", "Task", "compare", "versions"]
 
@@ -53,12 +53,12 @@ def compare(
     Parameters
     ----------
     task
-        Model, data, layer, seeds and training lengths.
+        Model, data, layer or layers, seeds and training lengths.
     shapes
         Families: keys of :data:`tnkit_nn.baselines.BASELINES`, or any network of one's own as a
         :class:`tnkit_nn.baselines.Family`, whose ``build`` other processes can import where an executor has them.
     budgets
-        Numbers that the layer's weight may be stored in.
+        Numbers that the layer's weight, or the weights of all layers together, may be stored in (:func:`tnkit_nn.baselines.shares`).
     depths
         Depths of the families that have one (``adtn``, ``circuit``).
     executor
@@ -110,22 +110,23 @@ def _run(task: Task, jobs: Sequence[Job], executor: Executor | None, progress: A
     study = None if out is None else Study(out, settings)
     with study.alone() if study else nullcontext():
         dense = _dense(task, study)
-        shape = opened(task, dense).shape
+        shapes = opened(task, dense).shapes
         # the longest jobs (deep networks) first, so that no worker is left alone with one at the end
         longest = sorted(jobs, key=lambda job: -(getattr(job.what, "depth", None) or 0))
-        keys = {j: _key(j, shape) for j in jobs}
+        keys = {j: _key(j, shapes) for j in jobs}
         arguments = {keys[j]: (task, dense, j) for j in longest}
         done = run(arguments, row, study=study, executor=executor, progress=progress)
     return [done[keys[j]] for j in jobs]
 
 
-def _key(job: Job, shape: Sequence[int]) -> str:
-    """What a row is kept under: a family by the network that it builds, so that no row of another one is taken for it."""
+def _key(job: Job, shapes: Mapping[str, Sequence[int]]) -> str:
+    """What a row is kept under: a family by the networks that it builds, so that no row of another one is taken for it."""
     if job.budget is None:
         return job.label
     key = f"{job.label} at {job.budget}"
     if isinstance(job.what, Family):
-        key += " " + hashlib.sha256(tk.to_json(job.what.build(shape, job.budget)).encode()).hexdigest()[:8]
+        nets = "".join(map(tk.to_json, built(job.what, shapes, job.budget).values()))
+        key += " " + hashlib.sha256(nets.encode()).hexdigest()[:8]
     return key
 
 

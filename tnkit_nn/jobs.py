@@ -20,7 +20,7 @@ from tnkit_nn.files import difference, write_json
 
 __all__ = ["Study", "run"]
 
-VERSION = 1
+VERSION = 2
 
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 

@@ -7,7 +7,7 @@ multiple of the seeds (see :mod:`tnkit_nn.ensemble`), and gives that many weight
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any, cast
@@ -20,7 +20,7 @@ import tnkit as tk
 from tnkit_nn.ops import TORCH
 
 __all__ = [
-    "Maker", "fixed_maker", "hashed_maker", "network_maker", "random_start", "regauged", "rms", "subspace_maker", "times",
+    "Maker", "Weights", "fixed_maker", "hashed_maker", "network_maker", "random_start", "regauged", "rms", "subspace_maker", "times",
 ]  # fmt: skip
 
 
@@ -38,6 +38,40 @@ class Maker:
     weight: Callable[[dict[str, Tensor]], Tensor]
     num_params: int
     flops: int = 0
+
+
+@dataclass
+class Weights:
+    """Several makers as one: weight name -> its maker; values are called ``weight name/value name``."""
+
+    makers: dict[str, Maker]
+
+    @property
+    def start(self) -> dict[str, Tensor]:
+        """Name -> start values (seeds, ...), of all makers."""
+        return self.gathered({name: maker.start for name, maker in self.makers.items()})
+
+    @property
+    def num_params(self) -> int:
+        """Numbers in all."""
+        return sum(maker.num_params for maker in self.makers.values())
+
+    @property
+    def flops(self) -> int:
+        """Of making every weight once."""
+        return sum(maker.flops for maker in self.makers.values())
+
+    @staticmethod
+    def gathered(values: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        """Weight name -> values by name, as one."""
+        return {f"{weight}/{name}": x for weight, each in values.items() for name, x in each.items()}
+
+    def __call__(self, params: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Values (replicas, ...) -> weight name -> weight (replicas, *shape)."""
+        own = {w: {n: params[f"{w}/{n}"] for n in maker.start} for w, maker in self.makers.items()}
+        return {
+            w: maker.weight(own[w] or dict(params)) for w, maker in self.makers.items()
+        }  # one without values counts replicas
 
 
 def network_maker(net: tk.Network, shape: tuple[int, ...], seeds: int, std: Tensor) -> Maker:

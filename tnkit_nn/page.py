@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from typing import Any
 
 import tnkit as tk
 from tnkit_nn.baselines import CONTROLS
@@ -19,9 +20,9 @@ def page(records: Records, title: str, plots: Mapping[str, bytes]) -> str:
 
     every = rows(records)
     drawings = [
-        {"label": r.label, "budget": r.budget, "numbers": r.num_params, "svg": _inline_svg(r.network)}
+        {"label": r.label if len(r.networks) == 1 else f"{r.label}, {layer}", "budget": r.budget, **_drawn(network)}
         for r in every
-        if r.network
+        for layer, network in r.networks.items()
     ]
     tables = {
         "Table": ([(h.strip(), what) for h, what in HEADERS.items()], [cells(r) for r in every]),
@@ -36,10 +37,11 @@ def page(records: Records, title: str, plots: Mapping[str, bytes]) -> str:
     )  # fmt: skip
 
 
-def _inline_svg(network: str) -> str:
-    """The drawing as a data URI, so that ids of several drawings cannot collide in one page."""
-    svg = tk.to_svg(tk.from_json(network))
-    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+def _drawn(network: str) -> dict[str, Any]:
+    """A network's count, and its drawing as a data URI, so that ids of several drawings cannot collide in one page."""
+    net = tk.from_json(network)
+    code = base64.b64encode(tk.to_svg(net).encode()).decode()
+    return {"numbers": net.num_params, "svg": f"data:image/svg+xml;base64,{code}"}
 
 
 PAGE = """<!doctype html>
@@ -64,10 +66,10 @@ PAGE = """<!doctype html>
  .nets img { width: 100%; height: 14rem; object-fit: contain; } dt { font-weight: 600; } dd { margin: 0 0 .3rem 1rem; }
 </style></head><body>
 <h1>{{ title }}</h1>
-<p class="text">The weight of layer <b>{{ first.layer }}</b> of {{ first.model }} ({{ first.layer_params }} of its {{ first.model_dense }}
-numbers), trained on {{ first.data }} for {{ first.dense_steps }} steps, is replaced by networks of about equal counts. Mean ± standard deviation over {{ seeds }} seed{{ "s" if seeds > 1 }}, each
+<p class="text">{% if ", " in first.layer %}The weights of layers <b>{{ first.layer }}</b>{% else %}The weight of layer <b>{{ first.layer }}</b>{% endif %} of {{ first.model }} ({{ first.layer_params }} of its {{ first.model_dense }}
+numbers), trained on {{ first.data }} for {{ first.dense_steps }} steps, replaced by networks of about equal counts. Mean ± standard deviation over {{ seeds }} seed{{ "s" if seeds > 1 }}, each
 with its own dense model, start and data order, the same for all rows. Accuracies are on {{ first.test_images }} test images.{% if first.rest != "none" %} "Rest
-trained" trains {% if first.rest == "head" %}the layer's bias and what stands after it{% else %}all other layers{% endif %} too, up to
+trained" trains {% if first.rest == "head" %}the {{ "first " if ", " in first.layer }}layer's bias and what stands after it{% else %}all else{% endif %} too, up to
 {{ elsewhere }} further numbers.{% endif %} The fit took {{ first.fit_steps }} steps, fine-tuning {{ first.tune_steps }}, for every row. Learning rates and starts (fitted or random) were swept alike for all rows and chosen on
 validation images.</p>
 <h2>In words</h2><ul class="text">{% for line in verdict %}<li>{{ line }}</li>{% endfor %}</ul>

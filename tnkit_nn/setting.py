@@ -61,7 +61,7 @@ class Task:
     model, data
         Names in :mod:`tnkit_nn.zoo` and :mod:`tnkit_nn.data`.
     layer
-        Module whose ``weight`` is replaced; None for the largest.
+        Module whose ``weight`` is replaced, or several that are replaced together, their budget shared out; None for the largest.
     seeds
         Number of seeds: each has its own dense model, start values and data order.
     dense_steps, fit_steps, tune_steps
@@ -71,13 +71,13 @@ class Task:
     limit
         At most so many examples of each part.
     rest
-        What "rest trained" trains beside the layer: ``"all"``, or ``"head"``, the layer's bias and what stands after it, or
+        What "rest trained" trains beside the layer: ``"all"``, or ``"head"``, the (first) layer's bias and what stands after it, or
         ``"none"``: that reading is left out, which more than halves the time.
     """
 
     model: str = "mlp"
     data: str = "digits"
-    layer: str | None = None
+    layer: str | tuple[str, ...] | None = None
     seeds: int = 3
     dense_steps: int = 400
     fit_steps: int = 200
@@ -146,28 +146,23 @@ class View:
 
 @dataclass(frozen=True)
 class Setting:
-    """The dense models (one a seed, stacked), the data and the layer: what every row of a comparison needs."""
+    """The dense models (one a seed, stacked), the data and the layers, in the model's order: what every row of a comparison needs."""
 
     task: Task
     split: datasets.Split
     model: nn.Module
-    layer: str
+    layers: tuple[str, ...]
     dense: Params
 
     @property
-    def key(self) -> str:
-        """Name of the weight."""
-        return f"{self.layer}.weight"
+    def targets(self) -> Params:
+        """Name of a weight -> (seeds, *weight shape): the trained weights."""
+        return {f"{n}.weight": self.dense[f"{n}.weight"] for n in self.layers}
 
     @property
-    def target(self) -> Tensor:
-        """(seeds, *weight shape): the trained weights."""
-        return self.dense[self.key]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of the weight."""
-        return tuple(self.target.shape[1:])
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name of a weight -> its shape."""
+        return {name: tuple(target.shape[1:]) for name, target in self.targets.items()}
 
     @property
     def model_params(self) -> int:
@@ -181,8 +176,8 @@ class Setting:
 
     @cached_property
     def features(self) -> View:
-        """The model from the layer on, and what stands before it, computed once; :attr:`images` where that is too large."""
-        before, after = cut(self.model, self.layer)
+        """The model from the first layer on, and what stands before it, computed once; :attr:`images` where that is too large."""
+        before, after = cut(self.model, self.layers[0])
         if not len(before):
             return self.images
         own = any(True for _ in before.parameters())
@@ -202,15 +197,15 @@ class Setting:
         return self.images
 
     def rest(self, trained: bool) -> Params:
-        """The dense values, weight apart, of the model of :meth:`view`."""
-        return {n: self.dense[n] for n, _ in self.view(trained).model.named_parameters() if n != self.key}
+        """The dense values, weights apart, of the model of :meth:`view`."""
+        return {n: self.dense[n] for n, _ in self.view(trained).model.named_parameters() if n not in self.targets}
 
     def movable(self, trained: bool) -> list[str]:
         """Which of :meth:`rest` are trained."""
         if not trained:
             return []
         before = (
-            {n for n, _ in cut(self.model, self.layer)[0].named_parameters()} if self.task.rest == "head" else set()
+            {n for n, _ in cut(self.model, self.layers[0])[0].named_parameters()} if self.task.rest == "head" else set()
         )
         return [n for n in self.rest(trained) if n not in before]
 
@@ -323,7 +318,7 @@ def opened(task: Task, dense: bytes) -> Setting:
     """The setting of a task with trained dense values."""
     split = _data(task)
     model = _checked(task, split)
-    return Setting(task, split, model, _layer(task, model), safetensors.torch.load(dense))
+    return Setting(task, split, model, _layers(task, model), safetensors.torch.load(dense))
 
 
 def forget() -> None:
@@ -344,11 +339,18 @@ def _data(task: Task) -> datasets.Split:
     return _read(task.data, task.data_dir, task.limit)
 
 
-def _layer(task: Task, model: nn.Module) -> str:
-    return task.layer or max(
-        (n for n, m in model.named_modules() if isinstance(m, (nn.Linear, nn.Conv2d))),
-        key=lambda n: cast(Tensor, model.get_submodule(n).weight).numel(),
-    )
+def _layers(task: Task, model: nn.Module) -> tuple[str, ...]:
+    """The task's layers in the model's order; ValueError for one that is not there or has no weight, and for one named twice."""
+    weights = {n.removesuffix(".weight"): p.numel() for n, p in model.named_parameters() if n.endswith(".weight")}
+    if task.layer is None:
+        return (max(weights, key=lambda n: weights[n]),)
+    chosen = (task.layer,) if isinstance(task.layer, str) else tuple(task.layer)
+    for name in chosen:
+        if name not in weights:
+            raise ValueError(f"model {task.model!r} has no layer {name!r} with a weight; it has {', '.join(weights)}")
+    if not chosen or len(set(chosen)) < len(chosen):
+        raise ValueError(f"layers are one or more, each named once, not {chosen}")
+    return tuple(n for n in weights if n in chosen)
 
 
 def _checked(task: Task, split: datasets.Split) -> nn.Module:
@@ -363,9 +365,6 @@ def _checked(task: Task, split: datasets.Split) -> nn.Module:
                 f"model {task.model!r} cannot be compared: {name} ({type(module).__name__}) keeps running statistics, and "
                 "the seeds and learning rates that are trained side by side would have to share them"
             )
-    layer, weights = _layer(task, model), [n for n, _ in model.named_parameters() if n.endswith(".weight")]
-    if f"{layer}.weight" not in weights:
-        known = ", ".join(n.removesuffix(".weight") for n in weights)
-        raise ValueError(f"model {task.model!r} has no layer {layer!r} with a weight; it has {known}")
+    _layers(task, model)
     zoo.check_takes(model, split.val[0], task.model, task.data)
     return model

@@ -1,9 +1,9 @@
-"""One row of a comparison: a way to make the weight at one budget, through both stages, all seeds at once."""
+"""One row of a comparison: a way to make the weight, or several, at one budget, through both stages, all seeds at once."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from math import prod, sqrt
@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 import tnkit as tk
 from tnkit_nn import zoo
-from tnkit_nn.baselines import SHARED, Family, full_count, matrix
+from tnkit_nn.baselines import SHARED, Family, full_count, matrix, shares
 from tnkit_nn.ensemble import minimise
 from tnkit_nn.makers import (
     Maker,
+    Weights,
     fixed_maker,
     hashed_maker,
     network_maker,
@@ -27,9 +28,9 @@ from tnkit_nn.makers import (
     subspace_maker,
     times,
 )
-from tnkit_nn.setting import REST_RATES, Setting, View, cut, drawn, opened, stacked, tune
+from tnkit_nn.setting import REST_RATES, Setting, Task, View, cut, drawn, opened, stacked, tune
 
-__all__ = ["RATES", "Job", "Record", "row"]
+__all__ = ["RATES", "Job", "Record", "built", "row"]
 
 #: Learning rates of a layer's numbers, side by side with those of the rest (REST_RATES): swept for every row, controls too.
 RATES = (1.5e-2, 6e-2, 2e-1)
@@ -59,13 +60,19 @@ class Record:
     model, data, rest, dense_steps, fit_steps, tune_steps
         Of the :class:`~tnkit_nn.setting.Task`; ``data`` says where it is limited.
     num_params, full_params
-        Numbers stored for the weight, and in whole bricks where it is an ADTN.
+        Numbers stored for the weights, and in whole bricks where they are ADTNs.
     model_params, model_dense
         Numbers of the whole model so, and of the dense one.
     trained_elsewhere
-        Numbers outside the weight that "rest trained" trains.
+        Numbers outside the weights that "rest trained" trains.
+    error, chance
+        Of all weights as one vector.
     flops
-        Of making the weight once.
+        Of making the weights once.
+    networks
+        Layer -> its network as JSON.
+    layer, layer_params
+        The layer's name, or the layers' with commas between, and the number of dense weights in all.
     val_frozen, val_trained
         Validation accuracies: what a choice between rows goes by.
     frozen_from, trained_from
@@ -95,7 +102,7 @@ class Record:
     chosen_trained: dict[str, Any]
     flops: int
     seconds: float
-    network: str | None
+    networks: dict[str, str]
     layer: str
     layer_params: int
     test_images: int
@@ -139,14 +146,14 @@ def _fit(maker: Maker, target: Tensor, steps: int) -> tuple[Params, Tensor]:
     return {n: p[rows] for n, p in swept.params.items()}, (1 - cos.square()).sqrt()
 
 
-def _stage2(setting: Setting, maker: Maker, starts: Mapping[str, Params], trained: bool, dense: bool) -> _Tuned:
+def _stage2(setting: Setting, weights: Weights, starts: Mapping[str, Params], trained: bool, dense: bool) -> _Tuned:
     """Accuracies at the learning rates and the start that are best on validation, over all seeds."""
     task, view = setting.task, setting.view(trained)
     rest, movable = setting.rest(trained), setting.movable(trained)
     first = next(iter(starts.values()))
     elsewhere = sum(rest[n][0].numel() for n in movable)
     if not first and not movable:  # nothing to train
-        params = {**rest, setting.key: maker.weight({})}
+        params = {**rest, **weights({})}
         return _Tuned(view.accuracy(params, "test"), view.accuracy(params, "val"), {}, 0)
     rates = REST_RATES if dense else RATES  # a dense layer's numbers are like those of the rest
     copies = len(rates) * len(starts)
@@ -155,7 +162,7 @@ def _stage2(setting: Setting, maker: Maker, starts: Mapping[str, Params], traine
     frozen = {n: times(p, copies) for n, p in rest.items() if n not in movable}
 
     def full(params: Params) -> Params:
-        return {**frozen, **{n: params[n] for n in movable}, setting.key: maker.weight(params)}
+        return {**frozen, **{n: params[n] for n in movable}, **weights(params)}
 
     swept = tune(view, task.seeds, start, slow, full, rates, task.tune_steps)
     scores = swept.score.view(len(rates), len(starts), task.seeds).mean(2)
@@ -177,19 +184,19 @@ def _stage2(setting: Setting, maker: Maker, starts: Mapping[str, Params], traine
 
 
 def _left_out(setting: Setting) -> _Tuned | None:
-    """The model without the layer, drawn anew (with ``rest="head"``, from the layer on) and trained as long as all others.
+    """The model without the layers, drawn anew (with ``rest="head"``, from the first on) and trained as long as all others.
 
-    None where the model cannot go without the layer (:func:`tnkit_nn.zoo.without`).
+    None where the model cannot go without them (:func:`tnkit_nn.zoo.without`).
     """
     task = setting.task
-    shorter = [zoo.without(m, setting.layer) for m in drawn(task, setting.split.num_classes, 500)]
+    shorter = [zoo.without(m, *setting.layers) for m in drawn(task, setting.split.num_classes, 500)]
     models = [m for m in shorter if m is not None]
     if not models:
         return None
     view, whole = setting.images, sum(p.numel() for p in models[0].parameters())
     if task.rest == "head" and setting.features is not setting.images:
         linear = [n for n, m in setting.model.named_modules() if isinstance(m, nn.Linear)]
-        heir = linear[linear.index(setting.layer) + 1]
+        heir = next(n for n in linear[linear.index(setting.layers[0]) :] if n not in setting.layers)
         models = [cut(m, heir)[1] for m in models]
         seen = setting.features
         view = View(models[0], seen.inputs, seen.labels, seen.own)
@@ -204,57 +211,99 @@ def _left_out(setting: Setting) -> _Tuned | None:
     return _Tuned(view.accuracy(params, "test"), view.accuracy(params, "val"), chosen, trained, {}, whole)
 
 
-def _made(setting: Setting, job: Job) -> tuple[Maker, dict[str, Params], Tensor | None, tk.Network | None]:
-    """The job's maker, its starts, the error of stage 1 where it is not that of the first start, and its network."""
-    target, shape, what = setting.target, setting.shape, job.what
+def built(what: Family, shapes: Mapping[str, Sequence[int]], budget: int) -> dict[str, tk.Network]:
+    """Weight name -> its network, the budget shared out."""
+    parts = shares(budget, [prod(shape) for shape in shapes.values()])
+    return {name: what.build(shape, part) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
+
+
+@dataclass
+class _Made:
+    """A row's weights, their starts, the errors of stage 1 by weight (seeds,) and the networks there are."""
+
+    weights: Weights
+    starts: dict[str, Params]
+    errors: dict[str, Tensor]
+    nets: dict[str, tk.Network]
+
+
+def _made(setting: Setting, job: Job) -> _Made:
+    """The job's weights, ready for stage 2."""
+    targets, what = setting.targets, job.what
     if what == "rank1":
         what = Family("rank1", "rank1", lambda s, _: tk.low_rank(matrix(s), 1))
     if isinstance(what, Family):
-        net = what.build(shape, job.budget or 0)
-        maker = network_maker(net, shape, len(target), rms(target))
-        values, errors = _fit(maker, target, setting.task.fit_steps)
-        return maker, {"fit": regauged(maker, values, target, net), "random": maker.start}, errors, net
+        return _networks(setting, built(what, setting.shapes, job.budget or 0))
     if what in SHARED:
         assert job.budget is not None
-        maker = {"hashed": hashed_maker, "subspace": subspace_maker}[what](job.budget, shape, target)
-        return maker, {"fit": maker.start, "random": random_start(maker, target)}, None, None
-    maker = fixed_maker(what, target)
-    return maker, {"fit": maker.start}, None, None
+        make = {"hashed": hashed_maker, "subspace": subspace_maker}[what]
+        parts = shares(job.budget, [prod(shape) for shape in setting.shapes.values()])
+        weights = Weights({n: make(k, setting.shapes[n], t) for (n, t), k in zip(targets.items(), parts, strict=True)})
+        drawn = {n: random_start(maker, targets[n]) for n, maker in weights.makers.items()}
+        starts = {"fit": weights.start, "random": weights.gathered(drawn)}
+    else:
+        weights = Weights({n: fixed_maker(what, t) for n, t in targets.items()})
+        starts = {"fit": weights.start}
+    with torch.no_grad():
+        values = weights(starts["fit"])
+    return _Made(weights, starts, {n: _norm(values[n] - t) / _norm(t) for n, t in targets.items()}, {})
 
 
-def row(task: Any, dense: bytes, job: Job) -> list[dict[str, Any]]:
+def _networks(setting: Setting, nets: Mapping[str, tk.Network]) -> _Made:
+    """Each network fitted to its weight, and as it was drawn."""
+    makers, fitted, errors = {}, {}, {}
+    for name, target in setting.targets.items():
+        makers[name] = network_maker(nets[name], setting.shapes[name], len(target), rms(target))
+        values, errors[name] = _fit(makers[name], target, setting.task.fit_steps)
+        fitted[name] = regauged(makers[name], values, target, nets[name])
+    weights = Weights(makers)
+    return _Made(weights, {"fit": weights.gathered(fitted), "random": weights.start}, errors, dict(nets))
+
+
+def _norm(x: Tensor) -> Tensor:
+    """(seeds, ...) -> (seeds,)."""
+    return x.flatten(1).norm(dim=1)
+
+
+def _error(setting: Setting, errors: Mapping[str, Tensor]) -> Tensor:
+    """The relative error of all weights as one vector, (seeds,)."""
+    norms = {name: _norm(target) for name, target in setting.targets.items()}
+    off = torch.stack([(errors[n] * norm).square() for n, norm in norms.items()]).sum(0)
+    return (off / torch.stack(list(norms.values())).square().sum(0)).sqrt()
+
+
+def row(task: Task, dense: bytes, job: Job) -> list[dict[str, Any]]:
     """The records of all seeds of one job, in a setting that is opened from the task and the dense values."""
     setting = opened(task, dense)
     begin = time.perf_counter()
-    target, size = setting.target, prod(setting.shape)
-    maker, starts, errors, net = _made(setting, job)
+    made = _made(setting, job)
+    numbers, size = made.weights.num_params, sum(map(prod, setting.shapes.values()))
     with torch.no_grad():
-        weight = maker.weight(starts["fit"])
-    if errors is None:
-        errors = (weight - target).flatten(1).norm(dim=1) / target.flatten(1).norm(dim=1)
-    fitted = setting.features.accuracy({**setting.rest(False), setting.key: weight}, "test")
-    stage2 = partial(_stage2, setting, maker, starts, dense=job.what == "dense_trained_on")
+        fitted = setting.features.accuracy({**setting.rest(False), **made.weights(made.starts["fit"])}, "test")
+    errors = _error(setting, made.errors)
+    stage2 = partial(_stage2, setting, made.weights, made.starts, dense=job.what == "dense_trained_on")
     frozen = stage2(False)
     trained = None
     if task.rest != "none":
         trained = _left_out(setting) if job.what == "removed" else stage2(True)
     seconds = (time.perf_counter() - begin) / task.seeds
-    adtn = isinstance(job.what, Family) and job.what.name == "adtn" and net is not None
-    whole = trained.model_params if trained and trained.model_params else setting.model_params - size + maker.num_params
+    adtn = isinstance(job.what, Family) and job.what.name == "adtn"
+    whole = trained.model_params if trained and trained.model_params else setting.model_params - size + numbers
     return [
         asdict(Record(
             family=job.what.name if isinstance(job.what, Family) else job.what, label=job.label,
             depth=job.what.depth if isinstance(job.what, Family) else None, budget=job.budget,
-            num_params=maker.num_params, full_params=full_count(net) if adtn and net else maker.num_params,
+            num_params=numbers, full_params=sum(map(full_count, made.nets.values())) if adtn else numbers,
             model_params=whole, model_dense=setting.model_params, trained_elsewhere=trained.elsewhere if trained else 0, seed=s,
-            error=float(errors[s]), chance=sqrt(max(0.0, 1 - maker.num_params / size)),
+            error=float(errors[s]), chance=sqrt(max(0.0, 1 - numbers / size)),
             accuracy_fit=float(fitted[s]), accuracy_frozen=float(frozen.test[s]),
             accuracy_trained=float(trained.test[s]) if trained else None,
             val_frozen=float(frozen.val[s]), val_trained=float(trained.val[s]) if trained else None,
             frozen_from={name: float(a[s]) for name, a in frozen.by_start.items()},
             trained_from={name: float(a[s]) for name, a in trained.by_start.items()} if trained else {},
-            chosen_frozen=frozen.chosen, chosen_trained=trained.chosen if trained else {}, flops=maker.flops, seconds=seconds,
-            network=None if net is None else tk.to_json(net), layer=setting.layer, layer_params=size,
+            chosen_frozen=frozen.chosen, chosen_trained=trained.chosen if trained else {}, flops=made.weights.flops, seconds=seconds,
+            networks={name.removesuffix(".weight"): tk.to_json(net) for name, net in made.nets.items()},
+            layer=", ".join(setting.layers), layer_params=size,
             test_images=len(setting.split.test[1]), model=task.model, data=setting.split.name, rest=task.rest,
             dense_steps=task.dense_steps, fit_steps=task.fit_steps, tune_steps=task.tune_steps,
         ))

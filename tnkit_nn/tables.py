@@ -57,7 +57,7 @@ class Row:
     gain_trained: tuple[float, float] | None
     flops: int
     seconds: float
-    network: str | None
+    networks: Mapping[str, str]
 
 
 def _spread(values: Sequence[float]) -> tuple[float, float]:
@@ -85,7 +85,7 @@ def rows(records: Records) -> list[Row]:
             _spread([r["error"] for r in g]), g[0]["chance"], _spread([r["accuracy_fit"] for r in g]),
             _spread([r["accuracy_frozen"] for r in g]), gain(g, "frozen"),
             None if g[0]["accuracy_trained"] is None else _spread([r["accuracy_trained"] for r in g]), gain(g, "trained"),
-            g[0]["flops"], mean([r["seconds"] for r in g]), g[0]["network"],
+            g[0]["flops"], mean([r["seconds"] for r in g]), g[0]["networks"],
         )
         for (label, budget), g in ((key, groups[key]) for key in order)
     ]  # fmt: skip

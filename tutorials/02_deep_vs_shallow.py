@@ -223,8 +223,8 @@ print(f"{len(records)} records in {time.perf_counter() - begin:.0f} s; rates {RA
 # A record is a plain dict: one family at one budget with one seed.
 
 # %%
-print({key: value for key, value in records[0].items() if key not in ("network", "versions")})
-assert tk.from_json(records[0]["network"]).num_params == records[0]["num_params"]
+print({key: value for key, value in records[0].items() if key not in ("networks", "versions")})
+assert tk.from_json(records[0]["networks"]["fc1"]).num_params == records[0]["num_params"]
 
 # %% [markdown]
 # ## 7. Read it

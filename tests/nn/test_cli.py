@@ -19,7 +19,7 @@ TINY = ["compare", "--shapes", "adtn,mpo", "--depths", "1,2", "--budgets", "100,
 def record(label, budget, seed, accuracy, **more):
     base = dict(
         family=label.split()[0], label=label, depth=None, budget=budget, num_params=budget or 0, seed=seed, error=0.9,
-        chance=0.95, accuracy_fit=0.1, accuracy_frozen=accuracy, accuracy_trained=accuracy, seconds=1.0, network=None,
+        chance=0.95, accuracy_fit=0.1, accuracy_frozen=accuracy, accuracy_trained=accuracy, seconds=1.0, networks={},
         layer="fc1", layer_params=4096, trained_elsewhere=10, versions={"tnkit": "x"}, test_images=500, rest="all",
         val_frozen=accuracy, val_trained=accuracy, full_params=budget or 0, model_params=714 + (budget or 0), model_dense=4810,
         flops=1000, model="mlp", data="digits", dense_steps=4, fit_steps=2, tune_steps=2,
@@ -39,8 +39,8 @@ def test_compare_writes_everything(tmp_path, capsys):
     assert {r["family"] for r in kept} == {"adtn", "mpo", *CONTROLS}
     assert {r["seed"] for r in kept} == {0, 1}
     for r in kept:
-        if r["network"]:
-            assert tk.from_json(r["network"]).num_params == r["num_params"]
+        if r["networks"]:
+            assert tk.from_json(r["networks"]["fc1"]).num_params == r["num_params"]
     page = (tmp_path / "index.html").read_text()
     assert page.count("<figure>") == 7 and "http://" not in page and 'src="http' not in page
     for name in ("accuracy.png", "error.png"):

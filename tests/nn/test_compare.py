@@ -197,7 +197,7 @@ def test_own_networks_beside_the_families(one_thread, tmp_path):
     records = compare(TINY, [own, "low_rank"], [300], out=tmp_path)
     found = [r for r in records if r["label"] == "mine"]
     assert [r["seed"] for r in found] == [0, 1] and {r["num_params"] for r in found} == {2 * 64 + 2 * 64}
-    assert {tk.from_json(r["network"]) for r in found} == {mine(None, 300)}
+    assert {tk.from_json(r["networks"]["fc1"]) for r in found} == {mine(None, 300)}
     assert any(line.startswith("Budget 300, rest frozen") and "mine" in line for line in verdict(records))
     other = replace(own, build=partial(mine, rank=2))  # kept rows of another network are no rows of this one
     again = compare(TINY, [other, "low_rank"], [300], out=tmp_path)

@@ -8,6 +8,7 @@ from torch.func import functional_call
 
 from tnkit_nn import setting as settings
 from tnkit_nn import zoo
+from tnkit_nn.baselines import families, shares
 from tnkit_nn.setting import Task, cut, opened, prepare, tune
 from tnkit_nn.stages import Job, row
 
@@ -55,7 +56,7 @@ def test_features_give_what_images_give(lenet, monkeypatch):
     assert fast.features.own and fast.features.inputs["test"].shape == (2, 60, 400)
     for part in ("val", "test"):
         for_all = full.images.logits(full.dense, part)
-        torch.testing.assert_close(fast.features.logits({**fast.rest(False), fast.key: fast.target}, part), for_all)
+        torch.testing.assert_close(fast.features.logits({**fast.rest(False), **fast.targets}, part), for_all)
         for s in range(2):
             values = {n: p[s] for n, p in full.dense.items()}
             with torch.no_grad():
@@ -64,8 +65,9 @@ def test_features_give_what_images_give(lenet, monkeypatch):
     trained = []
     for setting in (fast, full):
         rest = {n: p.repeat(2, *[1] * (p.dim() - 1)) for n, p in setting.rest(False).items()}
-        weight = {setting.key: setting.target}
-        trained.append(tune(setting.view(False), 2, weight, {}, lambda p, rest=rest: {**rest, **p}, (1e-3, 1e-2), 3))
+        trained.append(
+            tune(setting.view(False), 2, setting.targets, {}, lambda p, rest=rest: {**rest, **p}, (1e-3, 1e-2), 3)
+        )
     torch.testing.assert_close(trained[0].params, trained[1].params, rtol=1e-3, atol=1e-5)
 
 
@@ -108,3 +110,69 @@ def test_batches_are_the_same_for_every_copy_and_every_image_comes_once_an_epoch
     assert not torch.equal(y[0], y[1])
     rows = torch.cat([batch(k)[0][0] for k in (0, 1)]).flatten(1)
     assert len(rows.unique(dim=0)) == 256
+
+
+# -- several layers at once ---------------------------------------------------------------------------------------------
+BOTH = ("fc2", "conv2", "fc1")  # in any order: the model's counts
+
+
+def test_several_layers_are_replaced_together(lenet):
+    task, dense = lenet
+    setting = opened(replace(task, layer=BOTH), dense)
+    assert setting.layers == ("conv2", "fc1", "fc2") and list(setting.targets) == [
+        f"{n}.weight" for n in setting.layers
+    ]
+    assert setting.features.inputs["test"].shape == (2, 60, 6, 14, 14)  # cut before the first of them
+    assert set(setting.movable(True)) == set(setting.dense) - set(setting.targets)
+    (as_is, _) = row(setting.task, dense, Job("dense", None))
+    whole = setting.images.accuracy(setting.dense, "test")
+    assert as_is["accuracy_frozen"] == pytest.approx(float(whole[0])) and as_is["error"] == 0
+    assert (as_is["layer"], as_is["layer_params"]) == ("conv2, fc1, fc2", 2400 + 48000 + 10080)
+
+
+def test_a_row_of_several_layers_is_what_its_layers_are(lenet):
+    """Count, model, error and accuracy after stage 1 from the row's parts, made again one by one."""
+    task, dense = lenet
+    setting = opened(replace(task, layer=BOTH), dense)
+    (family,) = families(["cp"])
+    first, second = row(setting.task, dense, Job(family, 900))
+    parts = shares(900, [2400, 48000, 10080])
+    single = [row(replace(task, layer=n), dense, Job(family, b)) for n, b in zip(setting.layers, parts, strict=True)]
+    assert first["num_params"] == sum(r[0]["num_params"] for r in single)
+    assert list(first["networks"]) == list(setting.layers)
+    assert first["model_params"] == 61706 - 60480 + first["num_params"]
+    for s, mine in enumerate((first, second)):
+        norms = [float(t[s].norm()) for t in setting.targets.values()]
+        off = sum((r[s]["error"] * n) ** 2 for r, n in zip(single, norms, strict=True))
+        assert mine["error"] == pytest.approx((off / sum(n**2 for n in norms)) ** 0.5, rel=1e-5)
+    (hashed, _) = row(setting.task, dense, Job("hashed", 900))
+    assert hashed["num_params"] == 900 and not hashed["networks"]
+
+
+def test_all_that_several_layers_train_beside_them(lenet):
+    """Trained rest, zero numbers: every replica has its own rest, though the weights are the seeds' alone."""
+    task, dense = lenet
+    for rest, count in (("all", 61706 - 58080), ("head", 120 + 84 + 850)):
+        (picked, _) = row(replace(task, layer=("fc1", "fc2"), rest=rest), dense, Job("picked", None))
+        assert picked["trained_elsewhere"] == count and picked["num_params"] == 0
+        (gone, _) = row(replace(task, layer=("fc1", "fc2"), rest=rest), dense, Job("removed", None))
+        whole = sum(p.numel() for p in zoo.without(zoo.build("lenet5"), "fc1", "fc2").parameters())
+        assert gone["model_params"] == whole
+
+
+def test_a_budget_is_shared_out_whole():
+    assert shares(400, [48000]) == [400] and shares(2, [9, 9, 9]) == [1, 1, 1]
+    parts = shares(1000, [2400, 48000, 10080])
+    assert sum(parts) == 1000
+    assert parts == pytest.approx(
+        [1000 * n**0.5 / (2400**0.5 + 48000**0.5 + 10080**0.5) for n in (2400, 48000, 10080)], abs=2
+    )
+
+
+@pytest.mark.parametrize(
+    "layer, said", [(("fc1", "fc9"), "no layer 'fc9'"), (("fc1", "fc1"), "each named once"), ((), "one or more")]
+)
+def test_layers_that_cannot_be(lenet, layer, said):
+    task, _ = lenet
+    with pytest.raises(ValueError, match=said):
+        settings.checked(replace(task, layer=layer))
