@@ -117,6 +117,40 @@ def test_mera():
             agree(net)
 
 
+@pytest.mark.parametrize("activation", ["sin", lambda xp, x: x * x])
+def test_a_tree_with_activations_goes_from_the_root_down(activation):
+    fn = np.sin if activation == "sin" else np.square
+    net = tk.tree((2, 3, 4, 2, 3), 2, activation=activation)  # the fifth leaf waits for the root
+    a = tk.init.normal(net, seed=3)
+    root = fn(a["node_2_0"])
+    middle = fn(np.einsum("abx,xe->abe", a["node_1_0"], root))
+    want = np.einsum("ija,klb,abe->ijkle", a["node_0_0"], a["node_0_1"], middle)
+    np.testing.assert_allclose(tk.contract(net, a), want, rtol=1e-12)
+    plain = tk.tree((2, 3, 4, 2, 3), 2)
+    assert net.array_shapes == plain.array_shapes and not net.multilinear
+    linear = tk.tree((2, 3, 4, 2, 3), 2, activation=lambda xp, x: x)
+    np.testing.assert_allclose(tk.contract(linear, a), tk.contract(plain, a), rtol=1e-12)
+    assert [n.name for n in tk.tree((2, 3), 2, activation="sin").nodes] == ["node_0_0"]  # nothing below a root alone
+
+
+@pytest.mark.parametrize("periodic", [False, True])
+def test_a_mera_with_activations(periodic):
+    net = tk.mera((2,) * 4, 2, periodic, activation="sin")
+    a = tk.init.normal(net, seed=4)
+    top = np.sin(a["top_2_0"])
+    rows = np.einsum("xyp,zwq,pq->xyzw", a["w_1_0"], a["w_1_2"], top)
+    if periodic:  # u on (3, 0): the sites and what is above them
+        rows = np.einsum("dazx,xbcz->abcd", a["u_0_3"], rows)
+    want = np.einsum("bcyz,ayzd->abcd", a["u_0_1"], rows)
+    np.testing.assert_allclose(tk.contract(net, a), want, rtol=1e-12)
+    deep = tk.mera((3, 2, 2, 3, 2, 2, 2), 3, periodic, activation=lambda xp, x: x)
+    a = tk.init.normal(deep, seed=5)
+    np.testing.assert_allclose(
+        tk.contract(deep, a), tk.contract(tk.mera((3, 2, 2, 3, 2, 2, 2), 3, periodic), a), rtol=1e-11
+    )
+    assert sum(isinstance(n, tk.Elementwise) for n in deep.nodes) == 1  # each level is inside the next
+
+
 def test_peps():
     for rows, cols in [(1, 1), (1, 4), (3, 1), (2, 3), (3, 3)]:
         net = tk.peps(rows, cols, 2, 3)
@@ -384,6 +418,7 @@ BAD = [
     (lambda: tk.tree((2, 2), 0), ValueError, "tree: rank 0 is below 1"),
     (lambda: tk.mera((2,), 2), ValueError, "mera: shape (2,) has 1 axes, needs at least 2"),
     (lambda: tk.mera((2, 2), 0), ValueError, "mera: rank 0 is below 1"),
+    (lambda: tk.tree((2, 2, 2), 2, activation="sine"), ValueError, "unknown activation 'sine'"),
     (lambda: tk.peps(0, 3, 2, 2), ValueError, "peps (rows, cols, dim, rank): shape (0, 3, 2, 2) has a size below 1"),
     (lambda: tk.peps(2, 3, 2.5, 2), TypeError, "peps (rows, cols, dim, rank): shape (2, 3, 2.5, 2) is not"),
     (lambda: tk.brick_wall(1), ValueError, "brick_wall: shape (2,) has 1 axes, needs at least 2"),

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import accumulate, count, islice, pairwise
+from itertools import accumulate, count, islice, pairwise, product, zip_longest
 from math import prod
 
 import tnkit as tk
@@ -198,6 +198,47 @@ def _cp(shape: Sequence[int], budget: int) -> tk.Network:
     return _nearest(every(), budget)
 
 
+def tree_near(shape: Sequence[int], budget: int, activation: str | None = None) -> tk.Network:
+    """A tree over the digits of rows and columns in turn, near a budget; with activations between its levels where one is named."""
+
+    def every() -> Iterator[tk.Network]:
+        for (out, in_), arity in product(_digits(shape), (2, 3, 4)):
+            make = lambda r, out=out, in_=in_, arity=arity: _in_turn(  # noqa: E731
+                out, in_, lambda dims: tk.tree(dims, r, arity, activation)
+            )
+            yield from _grow(make, budget)
+
+    return _nearest(every(), budget)
+
+
+def mera_near(shape: Sequence[int], budget: int, activation: str | None = None) -> tk.Network:
+    """As :func:`tree_near`, a MERA; its disentanglers make the smallest one hundreds of numbers."""
+
+    def every() -> Iterator[tk.Network]:
+        for out, in_ in _digits(shape):
+            make = lambda r, out=out, in_=in_: _in_turn(  # noqa: E731
+                out, in_, lambda dims: tk.mera(dims, r, activation=activation)
+            )
+            yield from _grow(make, budget)
+
+    return _nearest(every(), budget)
+
+
+def _digits(shape: Sequence[int]) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Digits of the rows and of the columns, at last all prime factors."""
+    yield from _parts(shape, (4, 3, 2, 5, 6, 7, 8))
+    rows, cols = matrix(shape)
+    yield site_dims(rows), site_dims(cols)
+
+
+def _in_turn(out: Sequence[int], in_: Sequence[int], make: Callable[[Sequence[int]], tk.Network]) -> tk.Network:
+    """A network over digits of rows and columns in turn, its output the rows' digits and then the columns'."""
+    digits, rows, cols = (*out, *in_), range(len(out)), range(len(out), len(out) + len(in_))
+    sites = [s for pair in zip_longest(rows, cols) for s in pair if s is not None]
+    net = make([digits[s] for s in sites]).relabel(inds={f"i{k}": f"i{s}" for k, s in enumerate(sites)})
+    return tk.Network(net.nodes, tuple(f"i{s}" for s in range(len(digits))), net.sizes)
+
+
 def _low_rank(shape: Sequence[int], budget: int) -> tk.Network:
     return _nearest(_grow(lambda r: tk.low_rank(matrix(shape), r), budget), budget)
 
@@ -271,6 +312,7 @@ BASELINES: dict[str, Callable[[Sequence[int], int], tk.Network]] = {
     "tucker": _tucker,
     "cp": _cp,
     "ring": _ring,
+    "tree": tree_near,
     "low_rank": _low_rank,
 }
 

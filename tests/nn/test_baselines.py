@@ -33,6 +33,7 @@ NEAREST = {
     "tt": "one more bond costs tens of numbers",
     "circuit": "the least that a depth needs is past the smallest budgets",
     "adtn": "bricks are 16 numbers each; a shallow wall of merged sites ends",
+    "tree": "a rank more is one on every bond",
 }
 
 
@@ -120,6 +121,6 @@ def test_families():
     with pytest.raises(ValueError, match="circuit has depth 2 or more; depth 1 is mpo itself"):
         families(["circuit"], depths=(1,))
     with pytest.raises(
-        ValueError, match="unknown shape 'mps'; known: adtn, circuit, mpo, tt, tucker, cp, ring, low_rank"
+        ValueError, match="unknown shape 'mps'; known: adtn, circuit, mpo, tt, tucker, cp, ring, tree, low_rank"
     ):
         families(["mps"])

@@ -195,7 +195,7 @@ def test_fine_tuning_that_does_harm_is_undone(harmed, tmp_path, monkeypatch):
 
 # -- stage 1 ----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
-    "family", families(["adtn", "mpo", "tt", "tucker", "cp", "ring", "low_rank"]), ids=lambda f: f.label
+    "family", families(["adtn", "mpo", "tt", "tucker", "cp", "ring", "tree", "low_rank"]), ids=lambda f: f.label
 )
 def test_stage_1_finds_a_weight_that_is_in_the_family(family):
     net = family.build((16, 12), 120)

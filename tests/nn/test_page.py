@@ -60,7 +60,9 @@ def report(folder):
     ]
     nets = {"adtn depth 3": tk.adtn((8, 8), depth=3), "mpo": tk.mpo((4, 4), (4, 4), 2)}
     records = [
-        record(label, budget, s, 0.8 + 0.01 * s + 0.02 * k, network=tk.to_json(nets[label]) if label in nets else None)
+        record(
+            label, budget, s, 0.8 + 0.01 * s + 0.02 * k, networks={"fc1": tk.to_json(nets[label])} if label in nets else {}
+        )  # fmt: skip
         for k, (label, budget) in enumerate(labels)
         for s in range(3)
     ]
@@ -73,6 +75,14 @@ def test_the_page_is_one_file(tmp_path):
     assert sources and all(source.startswith("data:") for source in sources)
     assert not re.findall(r"@import|url\(", page) and "&lt;a test&gt;" in page
     assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in page
+    assert page.count("<figure>") == 4  # every network, at every budget
+
+
+def test_each_layer_of_a_row_is_drawn(tmp_path):
+    nets = {"fc1": tk.to_json(tk.mpo((4, 4), (4, 4), 2)), "fc2": tk.to_json(tk.mpo((2, 4), (4, 4), 2))}
+    records = [record("mpo", 200, 0, 0.8, networks=nets, layer="fc1, fc2")]
+    page = write_report(records, tmp_path, "both")["index.html"].read_text()
+    assert page.count("<figure>") == 2 and "mpo, fc1" in page and "mpo, fc2" in page and "layers <b>fc1, fc2</b>" in page
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium (apt-get install chromium)")

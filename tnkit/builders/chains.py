@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from operator import index, mul
 from typing import Any
 
-from tnkit.network import Network, Node
+from tnkit.network import AnyNode, Network, Node
 
 __all__ = ["mpo", "mps", "ring", "tt"]
 
@@ -20,6 +20,12 @@ def whole(x: Any, what: str) -> int:
         return index(x)
     except TypeError:
         raise TypeError(f"{what} is a whole number, not {x!r}") from None
+
+
+def assembled(nodes: Sequence[AnyNode], output: tuple[str, ...], sizes: Mapping[str, int]) -> Network:
+    """The network of some nodes, whose sizes may be given among others."""
+    used = {i for node in nodes for i in node.inds}
+    return Network(tuple(nodes), output, {i: n for i, n in sizes.items() if i in used})
 
 
 def check_shape(shape: Sequence[int], what: str, least: int = 1) -> tuple[int, ...]:

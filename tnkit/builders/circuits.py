@@ -12,7 +12,7 @@ from itertools import zip_longest
 from typing import NamedTuple
 
 from tnkit.activations import Activation, resolve
-from tnkit.builders.chains import check_shape, whole
+from tnkit.builders.chains import assembled, check_shape, whole
 from tnkit.network import AnyNode, Network, Node
 from tnkit.shapes import site_dims, split_axes
 
@@ -232,7 +232,7 @@ def _filled(
     sizes = {**sizes, **dict(zip(now, dims, strict=True))}
     for k, column in enumerate(columns):
         if column.activation is not None:
-            body = _network(nodes, (*now, *ins), sizes)
+            body = assembled(nodes, (*now, *ins), sizes)
             nodes = list(body.activate(column.activation, column.name).nodes)
         for gate in column.gates:
             outs = [f"s{s}_{k}" for s in gate.sites]
@@ -240,13 +240,8 @@ def _filled(
             nodes.append(Node(gate.name, (*outs, *(now[s] for s in gate.sites)), gate.array))
             for s, out in zip(gate.sites, outs, strict=True):
                 now[s] = out
-    net = _network(nodes, (*now, *ins), sizes)
+    net = assembled(nodes, (*now, *ins), sizes)
     return net.relabel(inds={i: f"i{s}" for s, i in enumerate(now)})
-
-
-def _network(nodes: Sequence[AnyNode], output: tuple[str, ...], sizes: dict[str, int]) -> Network:
-    used = {i for node in nodes for i in node.inds}
-    return Network(tuple(nodes), output, {i: n for i, n in sizes.items() if i in used})
 
 
 def adtn(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from math import prod
 
-from tnkit.builders.chains import Rank, check_rank, check_shape, whole
-from tnkit.network import Network, Node
+from tnkit.activations import Activation, resolve
+from tnkit.builders.chains import Rank, assembled, check_rank, check_shape, whole
+from tnkit.network import AnyNode, Network, Node
 
 __all__ = ["cp", "low_rank", "mera", "tree", "tucker"]
 
@@ -78,7 +81,7 @@ def low_rank(shape: Sequence[int], rank: int) -> Network:
     return Network((Node("left", (inds[0], "r")), Node("right", ("r", *inds[1:]))), inds, sizes)
 
 
-def tree(shape: Sequence[int], rank: int, arity: int = 2) -> Network:
+def tree(shape: Sequence[int], rank: int, arity: int = 2, activation: str | Activation | None = None) -> Network:
     r"""Tree tensor network (hierarchical Tucker): every node joins ``arity`` indices from below to one above.
 
     ::
@@ -96,6 +99,9 @@ def tree(shape: Sequence[int], rank: int, arity: int = 2) -> Network:
         Size of the bonds, cut to what the indices below and beside it can use.
     arity
         Indices below a node.
+    activation
+        On the tensor that each level hands to the level below it, from the root down: a key of :data:`tnkit.ACTIVATIONS`, a
+        function ``fn(xp, x)``, or None (one multilinear network).
 
     Returns
     -------
@@ -109,28 +115,46 @@ def tree(shape: Sequence[int], rank: int, arity: int = 2) -> Network:
         raise ValueError(f"tree: arity {arity} is below 2")
     sizes: dict[str, int] = {f"i{k}": n for k, n in enumerate(shape)}
     below = [(f"i{k}", n) for k, n in enumerate(shape)]  # index, product of the open sizes under it
-    nodes: list[Node] = []
-    level = 0
+    levels: list[list[Node]] = [[]]
     while True:
+        level = len(levels) - 1
         groups = [below[k : k + arity] for k in range(0, len(below), arity)]
         above = []
         for k, group in enumerate(groups):
             inds = tuple(i for i, _ in group)
             if len(groups) == 1:
-                return Network(
-                    (*nodes, Node(f"node_{level}_0", inds)), tuple(f"i{k}" for k in range(len(shape))), sizes
-                )
+                levels[-1].append(Node(f"node_{level}_0", inds))
+                return _stacked(levels, len(shape), sizes, activation)
             if len(group) == 1:
                 above.append(group[0])  # an odd one out waits for the next level
                 continue
             bond, under = f"b{level}_{k}", prod(n for _, n in group)
             sizes[bond] = min(rank, prod(sizes[i] for i in inds), prod(shape) // under)
-            nodes.append(Node(f"node_{level}_{k}", (*inds, bond)))
+            levels[-1].append(Node(f"node_{level}_{k}", (*inds, bond)))
             above.append((bond, under))
-        below, level = above, level + 1
+        below = above
+        levels.append([])
 
 
-def mera(shape: Sequence[int], rank: int, periodic: bool = False) -> Network:
+def _stacked(
+    levels: Sequence[Sequence[Node]], sites: int, sizes: Mapping[str, int], activation: str | Activation | None
+) -> Network:  # fmt: skip
+    """Levels of nodes, the lowest first, output ``i0, i1, ...``; with an activation on what each hands down."""
+    output = tuple(f"i{k}" for k in range(sites))
+    if activation is None:
+        return assembled(list(chain.from_iterable(levels)), output, sizes)
+    nodes: list[AnyNode] = list(levels[-1])
+    for k in reversed(range(len(levels) - 1)):
+        seen = Counter(i for node in nodes for i in node.inds)
+        legs = tuple(i for i, n in seen.items() if n == 1)
+        body = assembled(nodes, legs, sizes)
+        nodes = [*body.activate(resolve(activation), f"act_level_{k}").nodes, *levels[k]]
+    return assembled(nodes, output, sizes)
+
+
+def mera(
+    shape: Sequence[int], rank: int, periodic: bool = False, activation: str | Activation | None = None
+) -> Network:
     """Binary MERA (Vidal 2007): each level a row of disentanglers ``u`` on neighbours, then isometries ``w`` two to one.
 
     Parameters
@@ -141,6 +165,8 @@ def mera(shape: Sequence[int], rank: int, periodic: bool = False) -> Network:
         Size of the indices above each isometry, cut to the product below.
     periodic
         Whether a disentangler joins the last site to the first (where that row is free).
+    activation
+        On the tensor that each level (isometries, then disentanglers) hands to the level below it, as for :func:`tree`.
 
     Returns
     -------
@@ -152,9 +178,10 @@ def mera(shape: Sequence[int], rank: int, periodic: bool = False) -> Network:
     (rank,) = check_rank(whole(rank, "mera: rank"), 1, "mera")
     sizes: dict[str, int] = {f"i{k}": n for k, n in enumerate(shape)}
     now = [(f"i{k}", k) for k in range(len(shape))]  # index, leftmost physical site under it
-    nodes: list[Node] = []
-    level = 0
+    levels: list[list[Node]] = []
     while len(now) > 2:
+        level = len(levels)
+        levels.append([])
         pairs = [(k, k + 1) for k in range(1, len(now) - 1, 2)]
         if periodic and len(now) % 2 == 0:
             pairs.append((len(now) - 1, 0))
@@ -162,16 +189,15 @@ def mera(shape: Sequence[int], rank: int, periodic: bool = False) -> Network:
             (ia, sa), (ib, sb) = now[a], now[b]
             up = f"u{level}_{sa}", f"u{level}_{sb}"
             sizes[up[0]], sizes[up[1]] = sizes[ia], sizes[ib]
-            nodes.append(Node(f"u_{2 * level}_{sa}", (ia, ib, *up)))
+            levels[-1].append(Node(f"u_{2 * level}_{sa}", (ia, ib, *up)))
             now[a], now[b] = (up[0], sa), (up[1], sb)
         above = []
         for k in range(0, len(now) - 1, 2):
             (ia, sa), (ib, _) = now[k], now[k + 1]
             bond = f"w{level}_{sa}"
             sizes[bond] = min(rank, sizes[ia] * sizes[ib])
-            nodes.append(Node(f"w_{2 * level + 1}_{sa}", (ia, ib, bond)))
+            levels[-1].append(Node(f"w_{2 * level + 1}_{sa}", (ia, ib, bond)))
             above.append((bond, sa))
         now = above + ([now[-1]] if len(now) % 2 else [])
-        level += 1
-    nodes.append(Node(f"top_{2 * level}_0", tuple(i for i, _ in now)))
-    return Network(tuple(nodes), tuple(f"i{k}" for k in range(len(shape))), sizes)
+    levels.append([Node(f"top_{2 * len(levels)}_0", tuple(i for i, _ in now))])
+    return _stacked(levels, len(shape), sizes, activation)
