@@ -243,19 +243,24 @@ def _low_rank(shape: Sequence[int], budget: int) -> tk.Network:
     return _nearest(_grow(lambda r: tk.low_rank(matrix(shape), r), budget), budget)
 
 
-def adtn_near(shape: Sequence[int], budget: int, depth: int, activation: str = "relu") -> tk.Network:
+def adtn_near(
+    shape: Sequence[int], budget: int, depth: int, activation: str | None = "relu", order: str = "interleaved", periodic: bool = False,
+    merged: int = 0,
+) -> tk.Network:  # fmt: skip
     """An ADTN of the given depth near a budget.
 
     Below the count of the untied binary wall, bricks of a column are shared with a period, of that wall or of one with up to three
-    pairs of binary sites merged into sites of size 4; above it, pairs are merged until the budget is passed.
+    pairs of binary sites merged into sites of size 4; above it, pairs are merged until the budget is passed, up to sites of size
+    16.  With ``merged`` at least so many pairs are.
     """
-    make = partial(tk.adtn, shape, depth=depth, activation=activation, order="interleaved")
+    make = partial(tk.adtn, shape, depth=depth, activation=activation, order=order, periodic=periodic)
 
     def tied(dims: list[int]) -> Iterator[tk.Network]:
         yield from (make(dim=dims, share=share) for share in range(len(dims) // 2, 0, -1))
 
     def every() -> Iterator[tk.Network]:
-        walls = list(_merged(shape))
+        walls = [dims for dims in _merged(shape) if not (periodic and len(dims) % 2)]
+        walls = walls[min(merged, len(walls) - 1) :]
         plain = make(dim=walls[0])
         yield plain
         if plain.num_params > budget:
@@ -273,13 +278,20 @@ def adtn_near(shape: Sequence[int], budget: int, depth: int, activation: str = "
 
 
 def _merged(shape: Sequence[int]) -> Iterator[list[int]]:
-    """Sites of size 2, then with one more pair of them merged each time, on the axis that has most."""
+    """Sites of size 2, then with one more pair of them merged each time, on the axis that has most; then of 4s, up to size 16."""
     sites = [list(site_dims(n, dim=2)) for n in shape]
     yield [d for axis in sites for d in axis]
     for _ in range(sum(len(axis) // 2 for axis in sites)):
         axis = max(sites, key=lambda a: a.count(2))
         k = axis.index(2)
         axis[k : k + 2] = [4]
+        yield [d for a in sites for d in a]
+    while any(len(axis) > 1 for axis in sites):
+        axis = max(sites, key=len)
+        k = min(range(len(axis) - 1), key=lambda k: axis[k] * axis[k + 1])
+        if axis[k] * axis[k + 1] > 16:
+            return
+        axis[k : k + 2] = [axis[k] * axis[k + 1]]
         yield [d for a in sites for d in a]
 
 

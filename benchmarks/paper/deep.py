@@ -1,9 +1,8 @@
-"""Is there a deep network that beats every shallow one and every control at an equal count?  One command a layer.
+"""Is there a deep network that beats every shallow one and every control at an equal count?  One command a study.
 
-``python benchmarks/paper/deep.py lenet5-fc1 --data-dir DIR`` (or ``fc2-fc1``, then ``fc2-fc1-fresh``: its best families on seeds that it has
-not seen; MNIST) runs ``tnkit_nn.compare`` on the families below and goes on
-where it was interrupted; the page is in ``out/paper/<layer>/``, the records in ``benchmarks/paper/<layer>.json``, from which
-``benchmarks/paper/tables.py`` renders docs/paper.md.
+``python benchmarks/paper/deep.py STUDY --data-dir DIR`` (MNIST; studies are the keys of ``STUDIES``) runs ``tnkit_nn.compare`` on the
+study's families and goes on where it was interrupted; the page is in ``out/paper/STUDY/``, the records in
+``benchmarks/paper/STUDY.json``, from which ``benchmarks/paper/tables.py`` renders docs/paper.md.
 """
 
 from __future__ import annotations
@@ -19,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from small import small_dense
 from tqdm import tqdm
 
-from tnkit_nn.baselines import Family, adtn_near, families
+from tnkit_nn.baselines import SLACK, Family, adtn_near, families, mera_near, tree_near
 from tnkit_nn.compare import Task, compare, versions
 from tnkit_nn.files import replacing
 from tnkit_nn.report import write_report
@@ -31,19 +31,38 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Study:
-    """A layer, its budgets, the families, and the first seeds that are left out of what is published (an earlier study chose by them)."""
+    """A comparison.
+
+    Attributes
+    ----------
+    rows
+        The families.
+    seen
+        First seeds that are left out of what is published: an earlier study chose by them.
+    small
+        Whether small dense models are a control (of whole models).
+    """
 
     task: Task
     budgets: tuple[int, ...]
     rows: Callable[[], list[Family]]
     seen: int = 0
+    small: bool = False
+
+
+SHALLOW = ["mpo", "tt", "tucker", "cp", "ring", "tree"]
+
+
+def wall(depth: int, activation: str | None = "sin", name: str = "", **more: Any) -> Family:
+    """An ADTN of any kind."""
+    label = " ".join(["adtn", activation or "linear", *([name] if name else []), f"depth {depth}"])
+    return Family("adtn", label, partial(adtn_near, depth=depth, activation=activation, **more), depth)
 
 
 def every() -> list[Family]:
     """Shallow families, the paper's ADTN and the one with sines (the better recipe), circuits of four depths."""
-    walls = [Family("adtn", f"adtn sin depth {d}", partial(adtn_near, depth=d, activation="sin"), d) for d in (2, 3)]
     shallow = ["mpo", "tt", "tucker", "cp", "ring", "low_rank"]
-    return [*families(shallow), *families(["adtn"], (3,)), *walls, *families(["circuit"], (2, 3, 4, 5))]
+    return [*families(shallow), *families(["adtn"], (3,)), wall(2), wall(3), *families(["circuit"], (2, 3, 4, 5))]
 
 
 def best() -> list[Family]:
@@ -51,11 +70,55 @@ def best() -> list[Family]:
     return [*families(["mpo", "cp", "ring"]), *families(["circuit"], (3, 5))]
 
 
+def kinds() -> list[Family]:
+    """What could make a deep network win: activation and depth, periodic walls, the sites' order and size, trees, MERA, circuits."""
+    grid = [wall(d, fn) for d in range(2, 6) for fn in ("relu", "leaky_relu", "tanh", "sin")]
+    walls = [
+        wall(1, None), *grid, wall(3, None), wall(2, "sin", "periodic", periodic=True), wall(3, "sin", "periodic", periodic=True),
+        wall(3, "sin", "sequential", order="sequential"),
+    ]  # fmt: skip
+    deep = [
+        Family("tree", "tree sin", partial(tree_near, activation="sin"), 2),
+        Family("mera", "mera", mera_near),
+        Family("mera", "mera sin", partial(mera_near, activation="sin"), 2),
+    ]
+    return [*families(["mpo", "cp", "ring", "tree"]), *walls, *deep, *families(["circuit"], (2, 3, 4, 5))]
+
+
+def kinds_of_4() -> list[Family]:
+    """The same, and walls whose sites are all of size 4, which start at 984 numbers."""
+    return [*kinds(), wall(2, "sin", "sites of 4", merged=7)]
+
+
+def longer() -> list[Family]:
+    """The best of each kind, for a longer training."""
+    return [*families(["mpo", "cp", "ring", "tree"]), wall(2), wall(3), *families(["circuit"], (2, 3, 4, 5))]
+
+
+def large() -> list[Family]:
+    """Every shallow family, walls and circuits of two depths."""
+    return [*families([*SHALLOW, "low_rank"]), wall(2), wall(3), *families(["circuit"], (2, 3))]
+
+
+def few() -> list[Family]:
+    """For whole models: every shallow family, a wall and a circuit."""
+    return [*families(SHALLOW), wall(3), *families(["circuit"], (3,))]
+
+
+_LENET = Task("lenet5", "mnist", "fc1", 3, 1500, 300, 600, limit=20000, rest="none")
 _FC2 = Task("fc2", "mnist", "fc1", 3, 1500, 200, 300, limit=20000, rest="none")
 STUDIES = {
-    "lenet5-fc1": Study(Task("lenet5", "mnist", "fc1", 5, 1500, 300, 600, limit=20000, rest="head"), (150, 400), every),
+    "lenet5-fc1": Study(replace(_LENET, seeds=5, rest="head"), (150, 400), every),
+    "lenet5-fc1-kinds-400": Study(_LENET, (400,), kinds),
+    "lenet5-fc1-kinds-1000": Study(_LENET, (1000,), kinds_of_4),
+    "lenet5-fc1-long": Study(replace(_LENET, seeds=5, tune_steps=2000), (400,), longer),
+    "lenet5-fc1-large": Study(_LENET, (1000, 3000, 10000), large),
+    "lenet5-all": Study(
+        replace(_LENET, layer=("conv2", "fc1", "fc2", "fc3")), (400, 1000, 3000, 10000), few, small=True
+    ),
     "fc2-fc1": Study(_FC2, (400,), every),
     "fc2-fc1-fresh": Study(replace(_FC2, seeds=8), (400,), best, seen=3),
+    "fc2-all": Study(replace(_FC2, layer=("fc1", "fc2")), (400, 1000, 3000), few, small=True),
 }
 
 
@@ -68,27 +131,36 @@ KEPT = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("layer", choices=STUDIES)
+    parser.add_argument("study", choices=STUDIES)
     parser.add_argument("--data-dir", required=True, help="folder of MNIST's files")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", default="out/paper")
     args = parser.parse_args()
-    study = STUDIES[args.layer]
-    out = Path(args.out) / args.layer
+    study = STUDIES[args.study]
+    out = Path(args.out) / args.study
     torch.set_num_threads(1)
     with ProcessPoolExecutor(args.workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
         records = compare(
             replace(study.task, data_dir=args.data_dir), study.rows(), study.budgets, executor=pool, out=out,
-            progress=lambda jobs, total: tqdm(jobs, total=total, desc=args.layer, unit="row", mininterval=5),
+            progress=lambda jobs, total: tqdm(jobs, total=total, desc=args.study, unit="row", mininterval=5),
         )  # fmt: skip
-    write_report(records, out, f"Deep or shallow? {args.layer}")
+    write_report(records, out, f"Deep or shallow? {args.study}")
     fresh = [r for r in records if r["seed"] >= study.seen]
-    save(args.layer, fresh, task=asdict(study.task), seen=study.seen)
+    if study.small:
+        dense = (out / "dense.safetensors").read_bytes()
+        for budget in study.budgets:
+            total = max(
+                r["model_params"] for r in fresh if r["budget"] == budget and r["num_params"] <= (1 + SLACK) * budget
+            )
+            fresh += small_dense(
+                replace(study.task, data_dir=args.data_dir), dense, total, budget, out / f"small-{budget}.json"
+            )
+    save(args.study, fresh, task=asdict(study.task), seen=study.seen)
 
 
 def save(name: str, records: Sequence[Mapping[str, Any]], **more: Any) -> None:
     """Write what the tables need of a comparison, a record a line, whole or not at all."""
-    lines = ",\n".join(json.dumps({k: r[k] for k in KEPT}) for r in records)
+    lines = ",\n".join(json.dumps({k: r[k] for k in KEPT if k in r}) for r in records)
     head = json.dumps({**more, "versions": versions()})[:-1]
     with replacing(HERE / f"{name}.json") as temporary:
         temporary.write_text(f'{head},\n"records": [\n{lines}\n]}}\n')

@@ -61,8 +61,12 @@ def report(folder):
     nets = {"adtn depth 3": tk.adtn((8, 8), depth=3), "mpo": tk.mpo((4, 4), (4, 4), 2)}
     records = [
         record(
-            label, budget, s, 0.8 + 0.01 * s + 0.02 * k, networks={"fc1": tk.to_json(nets[label])} if label in nets else {}
-        )  # fmt: skip
+            label,
+            budget,
+            s,
+            0.8 + 0.01 * s + 0.02 * k,
+            networks={"fc1": tk.to_json(nets[label])} if label in nets else {},
+        )
         for k, (label, budget) in enumerate(labels)
         for s in range(3)
     ]
@@ -82,7 +86,9 @@ def test_each_layer_of_a_row_is_drawn(tmp_path):
     nets = {"fc1": tk.to_json(tk.mpo((4, 4), (4, 4), 2)), "fc2": tk.to_json(tk.mpo((2, 4), (4, 4), 2))}
     records = [record("mpo", 200, 0, 0.8, networks=nets, layer="fc1, fc2")]
     page = write_report(records, tmp_path, "both")["index.html"].read_text()
-    assert page.count("<figure>") == 2 and "mpo, fc1" in page and "mpo, fc2" in page and "layers <b>fc1, fc2</b>" in page
+    assert (
+        page.count("<figure>") == 2 and "mpo, fc1" in page and "mpo, fc2" in page and "layers <b>fc1, fc2</b>" in page
+    )
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium (apt-get install chromium)")

@@ -32,7 +32,7 @@ def fc2(num_classes: int = 10) -> MLP:
     return MLP((784, 512, num_classes))
 
 
-def lenet5(num_classes: int = 10) -> nn.Sequential:
+def lenet5(num_classes: int = 10, widths: tuple[int, int, int, int] = (6, 16, 120, 84)) -> nn.Sequential:
     """LeNet-5 for MNIST, images (batch, 1, 28, 28), with ReLU and max pooling.
 
     61,706 parameters; in weights::
@@ -42,12 +42,15 @@ def lenet5(num_classes: int = 10) -> nn.Sequential:
         fc1    400 -> 120                48,000
         fc2    120 -> 84                 10,080
         fc3     84 -> classes               840
+
+    ``widths``: channels and features of a narrower or wider one, which a compressed one has to beat at an equal count.
     """
+    one, two, *features = widths
     layers = {
-        "conv1": nn.Conv2d(1, 6, 5, padding=2), "relu_conv1": nn.ReLU(), "pool1": nn.MaxPool2d(2),
-        "conv2": nn.Conv2d(6, 16, 5), "relu_conv2": nn.ReLU(), "pool2": nn.MaxPool2d(2),
+        "conv1": nn.Conv2d(1, one, 5, padding=2), "relu_conv1": nn.ReLU(), "pool1": nn.MaxPool2d(2),
+        "conv2": nn.Conv2d(one, two, 5), "relu_conv2": nn.ReLU(), "pool2": nn.MaxPool2d(2),
     }  # fmt: skip
-    return nn.Sequential(OrderedDict(layers) | _dense((400, 120, 84, num_classes)))
+    return nn.Sequential(OrderedDict(layers) | _dense((25 * two, *features, num_classes)))
 
 
 def alexnet(num_classes: int = 10) -> nn.Sequential:
