@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and tensors in safetensors files (never a pickle)."""
+"""Files written whole or not at all, folders that one run has to itself, and tensors in safetensors files (never a pickle)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-__all__ = ["difference", "fill_", "read_tensors", "replacing", "write_json", "write_tensors"]
+__all__ = ["alone", "clear", "difference", "fill_", "read_tensors", "replacing", "write_json", "write_tensors"]
+
+
+PART = ".part"  # how the names of temporary files end
 
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary file beside ``path`` that takes its place at the end: an interrupted run leaves the old file as it was."""
     path = Path(path)
-    handle, name = tempfile.mkstemp(dir=path.parent)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PART)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -34,6 +38,37 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def clear(folder: Path, name: str = "*") -> None:
+    """Delete the temporary files that killed runs have left of a file in a folder, or of all files there and below."""
+    for left in folder.rglob(f".{name}.*{PART}") if name == "*" else folder.glob(f".{escape(name)}.*{PART}"):
+        left.unlink(missing_ok=True)
+
+
+@contextmanager
+def alone(folder: Path, what: str) -> Iterator[None]:
+    """A folder to oneself (where the system has file locks), cleared of what killed runs have left.
+
+    A killed run's lock is gone with it.
+
+    Raises
+    ------
+    ValueError
+        Another process has it; the message says that it runs ``what``.
+    """
+    try:
+        import fcntl
+    except ImportError:  # no such locks on this system
+        yield
+        return
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ValueError(f"{folder}: {what} is being run by another process") from None
+        clear(folder)
+        yield
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:

@@ -12,11 +12,11 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, as_completed
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from tnkit_nn.files import difference, write_json
+from tnkit_nn.files import alone, difference, write_json
 
 __all__ = ["Study", "run"]
 
@@ -70,20 +70,9 @@ class Study:
         """Keep a result, whole or not at all."""
         write_json(self.path(key), {"job": key, "result": result})
 
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Nobody else runs this study meanwhile (where the system has file locks); a killed run's lock is gone with it."""
-        try:
-            import fcntl
-        except ImportError:  # no such locks on this system
-            yield
-            return
-        with (self.folder / "lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise ValueError(f"{self.folder}: this study is being run by another process") from None
-            yield
+    def alone(self) -> AbstractContextManager[None]:
+        """Nobody else runs this study meanwhile."""
+        return alone(self.folder, "this study")
 
 
 def run(

@@ -13,31 +13,37 @@ from torch.optim import Optimizer
 
 from tnkit_nn.files import difference, fill_, read_tensors, write_tensors
 
-__all__ = ["capture", "keep", "restore", "resume"]
+__all__ = ["capture", "keep", "restore", "resume", "values"]
 
 KEY = "tnkit.train"
-VERSION = 1
+VERSION = 2
+BEST = "best."
 
 State = dict[str, Tensor]
 
 
+def values(model: nn.Module) -> State:
+    """Copies of all values of a model, by name."""
+    return {n: v.detach().clone() for n, v in model.state_dict().items()}
+
+
 def capture(model: nn.Module, optimizer: Optimizer) -> State:
     """Copies of all values of a model and its optimiser, by name."""
-    state = {f"model.{n}": v.detach().clone() for n, v in model.state_dict().items()}
-    for k, values in optimizer.state_dict()["state"].items():
-        state |= {f"optimizer.{k}.{key}": v.detach().clone() for key, v in values.items() if v is not None}
+    state = {f"model.{n}": v for n, v in values(model).items()}
+    for k, moments in optimizer.state_dict()["state"].items():
+        state |= {f"optimizer.{k}.{key}": v.detach().clone() for key, v in moments.items() if v is not None}
     return state
 
 
 def restore(model: nn.Module, optimizer: Optimizer, state: State, what: str = "state") -> None:
     """Put the values of :func:`capture` back; ValueError, beginning with ``what``, where they are another model's."""
     fill_(model, {n.removeprefix("model."): v for n, v in state.items() if n.startswith("model.")}, what)
-    values: dict[int, dict[str, Tensor]] = {}
+    moments: dict[int, dict[str, Tensor]] = {}
     for name, v in state.items():
         if name.startswith("optimizer."):
             _, k, key = name.split(".")
-            values.setdefault(int(k), {})[key] = v
-    optimizer.load_state_dict({"state": values, "param_groups": optimizer.state_dict()["param_groups"]})
+            moments.setdefault(int(k), {})[key] = v
+    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def keep(
@@ -46,16 +52,17 @@ def keep(
     optimizer: Optimizer,
     run: Mapping[str, Any],
     so_far: Mapping[str, Any],
+    best: State,
 ) -> None:
-    """Write the state, what run it belongs to and how far that is, whole or not at all."""
+    """Write the state, the model's best values where they are others, what run it belongs to and how far that is, whole or not at all."""
     text = json.dumps({"version": VERSION, "run": run, "so_far": so_far})
-    write_tensors(path, capture(model, optimizer), {KEY: text})
+    write_tensors(path, {**capture(model, optimizer), **{BEST + n: v for n, v in best.items()}}, {KEY: text})
 
 
 def resume(
     path: str | os.PathLike[str], model: nn.Module, optimizer: Optimizer, run: Mapping[str, Any]
-) -> dict[str, Any] | None:
-    """Put the state of a file back and return how far it is; None where there is no file.
+) -> tuple[dict[str, Any], State] | None:
+    """Put the state of a file back and return how far it is and the best values kept; None where there is no file.
 
     Raises
     ------
@@ -76,4 +83,5 @@ def resume(
     if differs:
         raise ValueError(f"{path}: belongs to another run: {differs}")
     restore(model, optimizer, state, f"{path}: belongs to another model")
-    return dict(so_far)
+    best = {n.removeprefix(BEST): v for n, v in state.items() if n.startswith(BEST)}
+    return dict(so_far), best

@@ -6,7 +6,6 @@ Everything is kept for all seeds together: values have a leading seeds axis, or 
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -298,10 +297,7 @@ def checked(task: Task) -> str:
     """
     split = _data(task)
     _checked(task, split)
-    digest = hashlib.sha256()
-    for x, y in _parts(split).values():
-        digest.update(y.numpy().tobytes() + x[:: max(1, len(x) // 100)].numpy().tobytes())
-    return digest.hexdigest()[:12]
+    return split.digest()
 
 
 def prepare(task: Task) -> bytes:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from math import cos, isfinite, pi
+from math import cos, isfinite, pi, sqrt
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,8 +20,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from tnkit_nn.data import AUGMENT, Part, Split
+from tnkit_nn.files import clear, fill_
 from tnkit_nn.journal import Journal
-from tnkit_nn.resume import capture, keep, restore, resume
+from tnkit_nn.resume import State, capture, keep, restore, resume, values
 
 __all__ = ["METHODS", "SCHEDULES", "Epoch", "Group", "Recipe", "accuracy", "evaluate", "train"]
 
@@ -174,7 +177,8 @@ def train(
 
     Order, augmentation and dropout of an epoch follow from ``seed`` and the epoch's number alone, so that a run continued from a
     checkpoint ends with exactly the numbers of one that was never interrupted.  An epoch that gives no finite number is rolled
-    back and done again at half the rate.
+    back and done again at half the rate, with a warning.  A training that ends far below its best epoch on the validation part
+    (by more than three standard errors: it has diverged, if to finite numbers) is put back to that epoch's values, with a warning.
 
     Parameters
     ----------
@@ -214,27 +218,51 @@ def train(
     trained = _grouped(model, recipe, groups)
     optimizer = METHODS[recipe.method]([{k: v for k, v in g.items() if k != "names"} for g in trained])
     run = {
-        "recipe": asdict(recipe), "seed": seed, "data": [split.name, len(split.train[1])],
+        "recipe": asdict(recipe), "seed": seed, "data": [split.name, len(split.train[1]), split.digest()],
         "groups": [{k: v for k, v in g.items() if k != "params"} for g in trained],
     }  # fmt: skip
     objective = loss or partial(F.cross_entropy, label_smoothing=recipe.label_smoothing)
     rates = [g["lr"] for g in trained]
     loop = _Loop(model, split, recipe, seed, optimizer, rates, objective, Journal(log))
     history: list[Epoch] = []
-    factor = 1.0
+    factor, best = 1.0, State()
+    if checkpoint:
+        clear(Path(checkpoint).absolute().parent, Path(checkpoint).name)
     with _training(model, [p for g in trained for p in g["params"]]):
-        so_far = resume(checkpoint, model, optimizer, run) if checkpoint else None
-        if checkpoint and so_far is None:  # before the first epoch too: a restart has the same start
-            keep(checkpoint, model, optimizer, run, {"history": [], "factor": factor})
-        elif so_far:
+        found = resume(checkpoint, model, optimizer, run) if checkpoint else None
+        if checkpoint and found is None:  # before the first epoch too: a restart has the same start
+            keep(checkpoint, model, optimizer, run, {"history": [], "factor": factor}, {})
+        elif found:
+            so_far, best = found
             history, factor = [Epoch(**e) for e in so_far["history"]], so_far["factor"]
         with _bar(recipe.epochs * loop.steps, progress) as bar:
             while len(history) < recipe.epochs:
+                before = values(model) if history and _best(history) == history[-1] else best
                 epoch, factor = loop.epoch(len(history) + 1, factor, bar)
                 history.append(epoch)
+                best = {} if _best(history) == epoch else before  # the model's own are not kept twice
                 if checkpoint:
-                    keep(checkpoint, model, optimizer, run, {"history": [asdict(e) for e in history], "factor": factor})
+                    done = {"history": [asdict(e) for e in history], "factor": factor}
+                    keep(checkpoint, model, optimizer, run, done, best)
+        _put_back(model, history, best, len(split.val[1]))
     return tuple(history)
+
+
+def _best(history: Sequence[Epoch]) -> Epoch:
+    """The epoch of the highest accuracy on the validation part, the last of several."""
+    return max(reversed(history), key=lambda e: e.val_accuracy)
+
+
+def _put_back(model: nn.Module, history: Sequence[Epoch], best: State, count: int) -> None:
+    """Give the model its best values where it has lost them, and say so."""
+    top, last = _best(history), history[-1]
+    if last.val_accuracy < top.val_accuracy - 3 * sqrt(top.val_accuracy * (1 - top.val_accuracy) / count):
+        fill_(model, best, "the best epoch")
+        warnings.warn(
+            f"training diverged: {last.val_accuracy:.3f} of the validation part right after the last epoch, {top.val_accuracy:.3f} "
+            f"after epoch {top.epoch}: put back to that one",
+            stacklevel=3,
+        )
 
 
 # -- the loop ----------------------------------------------------------------------------------------------------------
@@ -274,6 +302,10 @@ class _Loop:
             if factor <= 0.5**ROLLBACKS:
                 tried = max(self.rates) * factor
                 raise FloatingPointError(f"epoch {number} gives no finite loss, even at the rate {tried:.2g}")
+            warnings.warn(
+                f"epoch {number} gave no finite loss: put back to its beginning, and again at half the rate",
+                stacklevel=3,
+            )
             before, factor = capture(self.model, self.optimizer), factor / 2
         done = Epoch(number, mean, val_loss, right, factor, time.perf_counter() - begin)
         self.journal.append([asdict(done)], number * self.steps)

@@ -183,7 +183,10 @@ def test_an_epoch_without_finite_loss_is_done_again_at_half_the_rate(tmp_path, w
         return F.cross_entropy(logits, y) * (float("nan") if len(calls) == when else 1.0)
 
     model = convnet()
-    history = train(model, images(), RECIPE, loss=loss, log=tmp_path / "log")
+    with pytest.warns(
+        UserWarning, match="epoch 2 gave no finite loss: put back to its beginning, and again at half the rate"
+    ):
+        history = train(model, images(), RECIPE, loss=loss, log=tmp_path / "log")
     assert [e.rate_factor for e in history] == [1.0, 0.5, 0.5, 0.5]
     assert all(torch.isfinite(v).all() for v in model.state_dict().values())
     steps = [
@@ -195,7 +198,10 @@ def test_an_epoch_without_finite_loss_is_done_again_at_half_the_rate(tmp_path, w
 def test_no_rate_helps():
     model = convnet()
     before = {n: v.clone() for n, v in model.state_dict().items()}
-    with pytest.raises(FloatingPointError, match=r"epoch 1 gives no finite loss, even at the rate 9.4e-05"):
+    with (
+        pytest.warns(UserWarning, match="epoch 1"),
+        pytest.raises(FloatingPointError, match=r"epoch 1 gives no finite loss, even at the rate 9.4e-05"),
+    ):
         train(model, images(), RECIPE, loss=lambda logits, y: logits.sum() * float("inf"))
     assert all(torch.equal(v, before[n]) for n, v in model.state_dict().items())
 
@@ -239,15 +245,59 @@ def test_the_factor_of_a_diverged_epoch_survives_a_restart(tmp_path):
             raise KeyboardInterrupt
         return F.cross_entropy(logits, y) * (float("inf") if len(calls) == 2 else 1.0)
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.warns(UserWarning, match="epoch 1"), pytest.raises(KeyboardInterrupt):
         train(convnet(), images(), RECIPE, loss=loss, checkpoint=tmp_path / "c")
     history = train(convnet(), images(), RECIPE, checkpoint=tmp_path / "c")
     assert [e.rate_factor for e in history] == [0.5] * 4
 
 
+@pytest.mark.parametrize("stop", [None, 10, 14])
+def test_a_training_that_diverges_to_finite_numbers_ends_at_its_best_epoch(tmp_path, stop):
+    """Epoch 3 of 4 climbs the loss: the model ends as epoch 2 left it, interrupted in epoch 3, in epoch 4 or never."""
+
+    def climbing(first, stop=None):
+        calls = []
+
+        def loss(logits, y):
+            calls.append(1)
+            if len(calls) == stop:
+                raise KeyboardInterrupt
+            return F.cross_entropy(logits, y) * (-1000.0 if 0 <= len(calls) - first < 3 else 1.0)
+
+        return loss
+
+    recipe = dataclasses.replace(RECIPE, schedule="constant", lr=3e-2, method="sgd")
+    good = convnet()
+    seen = train(good, images(), dataclasses.replace(recipe, epochs=2))
+    model, options = convnet(), {"checkpoint": tmp_path / "c"}
+    if stop:
+        with pytest.raises(KeyboardInterrupt):
+            train(model, images(), recipe, loss=climbing(9, stop), **options)
+        model = convnet(seed=9)  # begins with epoch 3, or 4
+    with pytest.warns(UserWarning, match=r"training diverged: .* after epoch 2: put back to that one"):
+        history = train(model, images(), recipe, loss=climbing({None: 9, 10: 1, 14: 100}[stop]), **options)
+    assert [e.val_accuracy for e in history[:2]] == [e.val_accuracy for e in seen]
+    assert max(e.val_accuracy for e in history[2:]) < seen[-1].val_accuracy - 0.3
+    assert same(model, good)
+    again = convnet(seed=8)
+    with pytest.warns(UserWarning, match="put back"):  # nothing left to do: the same end
+        train(again, images(), recipe, **options)
+    assert same(again, good)
+
+
+def test_what_a_killed_run_left_is_cleared(tmp_path):
+    for name in (".c.abc.part", ".other.abc.part"):
+        (tmp_path / name).write_text("")
+    train(convnet(), images(), RECIPE, checkpoint=tmp_path / "c")
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".other.abc.part", "c"]
+
+
 def test_checkpoints_of_other_runs_are_refused(tmp_path):
     path, split = tmp_path / "c", images()
     train(convnet(), split, RECIPE, checkpoint=path)
+    other = data.Split("bright", (1 - split.train[0], split.train[1]), split.val, split.test)  # as many, but others
+    with pytest.raises(ValueError, match="belongs to another run: its data is"):
+        train(convnet(), other, RECIPE, checkpoint=path)
 
     def again(model=None, split=split, recipe=RECIPE, **options):
         train(model or convnet(), split, recipe, checkpoint=path, **options)
@@ -256,7 +306,7 @@ def test_checkpoints_of_other_runs_are_refused(tmp_path):
         again(recipe=dataclasses.replace(RECIPE, epochs=5))
     with pytest.raises(ValueError, match="its seed is 0, not 1"):
         again(seed=1)
-    with pytest.raises(ValueError, match=r"its data is \['bright', 96\], not \['bright', 60\]"):
+    with pytest.raises(ValueError, match=r"its data is \['bright', 96, .*\], not \['bright', 60, "):
         again(split=images(60))
     with pytest.raises(ValueError, match="its groups is"):
         again(model=nn.Sequential(nn.Flatten(), nn.Linear(192, 3)))
@@ -269,8 +319,8 @@ def test_checkpoints_of_other_runs_are_refused(tmp_path):
     write_tensors(path, read_tensors(path)[0])
     with pytest.raises(ValueError, match="c: not a checkpoint of a training"):
         again()
-    write_tensors(path, {"a": torch.zeros(1)}, {"tnkit.train": json.dumps({"version": 2, "run": {}, "so_far": {}})})
-    with pytest.raises(ValueError, match="c: version 2 of a checkpoint; this tnkit reads version 1"):
+    write_tensors(path, {"a": torch.zeros(1)}, {"tnkit.train": json.dumps({"version": 9, "run": {}, "so_far": {}})})
+    with pytest.raises(ValueError, match="c: version 9 of a checkpoint; this tnkit reads version 2"):
         again()
 
 
