@@ -100,6 +100,7 @@ def _add_compare(commands: Any) -> None:
         "--out", default="out/compare", help="folder for results.json, tables, plots, index.html and finished jobs"
     )
     parser.add_argument("--json", action="store_true", help="print the records as JSON instead of the table")
+    parser.set_defaults(run=_compare, parser=parser)
 
 
 def _add_train(commands: Any) -> None:
@@ -117,6 +118,7 @@ def _add_train(commands: Any) -> None:
         "--out", default="out/train", help="folder for model.safetensors, results.json, log.jsonl and the checkpoint"
     )
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
+    parser.set_defaults(run=_train, parser=parser)
 
 
 def _add_compress(commands: Any) -> None:
@@ -136,13 +138,18 @@ def _add_compress(commands: Any) -> None:
         "--out", default="out/compress", help="folder for model.safetensors, dense.safetensors, results.json, logs"
     )
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
+    parser.set_defaults(run=_compress, parser=parser)
 
 
 def _add_show(commands: Any) -> None:
-    parser = commands.add_parser("show", help="print, and draw, a network kept as JSON or by tnkit.save")
-    parser.add_argument("network", help="a .json file of tnkit.to_json, or a file of tnkit.save")
+    parser = commands.add_parser("show", help="print, and draw, networks kept in a file")
+    parser.add_argument(
+        "network",
+        help="a .json file of tnkit.to_json, a file of tnkit.save, or the model.safetensors of tnkit compress",
+    )
     parser.add_argument("--out", help="write the drawing to this .svg file")
     parser.add_argument("--json", action="store_true", help="print figures as JSON")
+    parser.set_defaults(run=_show, parser=parser)
 
 
 def _compare(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
@@ -181,7 +188,7 @@ def _compare(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         try:
             records = compare(task, args.shapes, args.budgets, args.depths, pool, progress, args.out)
         except (OSError, ValueError) as error:
-            parser.error(str(error))
+            parser.error(_said(error))
     files = write_report(records, args.out, f"Deep or shallow? {args.model} on {args.data}")
     if args.json:
         print(json.dumps(records))
@@ -218,7 +225,7 @@ def _train(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
             progress=True,
         )
     except (OSError, ValueError) as error:
-        parser.error(str(error))
+        parser.error(_said(error))
     except FloatingPointError as error:
         parser.exit(1, f"{parser.prog}: {error}\n")
     results = {
@@ -248,8 +255,10 @@ def _compress(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         split = data.load(args.data, args.data_dir, limit=args.limit)
         zoo.check_takes(model, split.val[0], args.model, args.data)
         done = compress_(model, args.recipe, split, out=args.out, progress=True, **changes)
-    except (OSError, ValueError, FloatingPointError) as error:
-        parser.error(str(error))
+    except (OSError, ValueError) as error:
+        parser.error(_said(error))
+    except FloatingPointError as error:
+        parser.exit(1, f"{parser.prog}: {error}\n")
     zoo.save(dense(done.model), Path(args.out) / "dense.safetensors")
     results = {"model": args.model, "data": split.name, **done.report(), "versions": versions()}
     _finish(args, results, str(done), "model.safetensors", "dense.safetensors")
@@ -280,26 +289,56 @@ def _show(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     import tnkit as tk
 
     try:
-        path = Path(args.network)
-        net = tk.from_json(path.read_text()) if path.suffix == ".json" else tk.load(path)[0]
+        nets = _networks(Path(args.network))
     except (OSError, ValueError) as error:
-        parser.error(f"{args.network}: {error}")
-    plan = tk.plan(net)
+        parser.error(_said(error))
+    plans = {name: tk.plan(net) for name, net in nets.items()}
     if args.json:
-        figures = {"shape": net.shape, "num_params": net.num_params, "flops": plan.flops, "largest": plan.largest}
-        print(json.dumps(figures))
+        figures = {
+            name: {
+                "shape": net.shape,
+                "num_params": net.num_params,
+                "flops": plans[name].flops,
+                "largest": plans[name].largest,
+            }
+            for name, net in nets.items()
+        }
+        print(json.dumps(figures if len(nets) > 1 else next(iter(figures.values()))))
     else:
-        print(net, plan, sep="\n\n")
+        for name, net in nets.items():
+            print(*([f"{name}:"] if name else []), net, plans[name], sep="\n\n", end="\n\n" if len(nets) > 1 else "\n")
     if args.out:
-        Path(args.out).write_text(tk.to_svg(net))
+        out = Path(args.out)
+        for name, net in nets.items():
+            (out if len(nets) == 1 else out.with_name(f"{out.stem}-{name}{out.suffix}")).write_text(tk.to_svg(net))
     return 0
+
+
+def _networks(path: Path) -> dict[str, Any]:
+    """The networks of a file by name; one that has no name is called nothing."""
+    import tnkit as tk
+    from tnkit_nn.compressed import networks
+
+    if path.suffix == ".safetensors":
+        return networks(path)
+    try:
+        return {"": tk.from_json(path.read_text()) if path.suffix == ".json" else tk.load(path)[0]}
+    except ValueError as error:
+        raise ValueError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
+
+
+def _said(error: OSError | ValueError) -> str:
+    """An error in words: a missing file's by its name, without the number of the system's message."""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status (bad use exits with 2)."""
-    parser = _parser()
-    args = parser.parse_args(argv)
-    return {"compare": _compare, "train": _train, "compress": _compress, "show": _show}[args.command](args, parser)
+    args = _parser().parse_args(argv)
+    status: int = args.run(args, args.parser)
+    return status
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from fnmatch import fnmatchcase
-from math import sqrt
+from math import prod, sqrt
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -26,12 +26,12 @@ import torch
 from torch import Tensor, nn
 
 import tnkit as tk
-from tnkit_nn.baselines import families
-from tnkit_nn.compressed import Compressed, LayerReport, save_compressed
+from tnkit_nn.baselines import SLACK, families
+from tnkit_nn.compressed import Compressed, LayerReport, packed, save_compressed
 from tnkit_nn.data import Split
-from tnkit_nn.files import write_json, write_tensors
+from tnkit_nn.files import alone, write_json, write_tensors
 from tnkit_nn.fit import FitResult
-from tnkit_nn.recipe import Compression, Layers
+from tnkit_nn.recipe import ORDERS, Compression, Layers
 from tnkit_nn.stage1 import approximate
 from tnkit_nn.train import Epoch, Group, accuracy, train
 from tnkit_nn.weight import parametrize_
@@ -77,7 +77,8 @@ def compress_(
     Raises
     ------
     ValueError
-        A layer that is not there, fewer epochs than steps, a folder of another model or recipe.
+        A layer that is not there, a network larger than its weight, fewer epochs than steps, a folder of another model, recipe or
+        data, or one that another process is at work in.
     FloatingPointError
         Stage 2 found no finite numbers at any rate tried; what was done before is kept.
     """
@@ -85,24 +86,27 @@ def compress_(
     chosen = substitutes(model, recipe)
     schedule = _schedule(list(chosen), recipe)
     begin = time.perf_counter()
-    with TemporaryDirectory() if out is None else nullcontext(out) as folder:
+    if out is not None:
+        Path(out).mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory() if out is None else nullcontext(out) as folder, alone(Path(folder), "this compression"):
         files = _Folder(Path(folder), model, recipe, data, begin)
         before = files.once("before", lambda: {"accuracy": accuracy(model, data.test), **_size(model, files.path)})
         reports: list[LayerReport] = []
         steps, epochs = [], _epochs(recipe, len(schedule))
-        alone = copy.deepcopy(model)  # all weights approximated, nothing trained
+        untuned = copy.deepcopy(model)  # every weight as stage 1 made it
         for k, layers in enumerate(schedule):
             for layer in layers:
-                reports.append(_stage1(model, alone, layer, chosen[layer], recipe, files))
+                reports.append(_stage1(model, untuned, layer, chosen[layer], recipe, files))
             fitted = files.once(f"step-{k}-fitted", lambda: {"accuracy": accuracy(model, data.test)})
             done = [r.layer for r in reports]
             history, factor = _stage2(model, done, recipe, epochs[k], k, data, files, progress)
             tuned = files.once(f"step-{k}-tuned", lambda: {"accuracy": accuracy(model, data.test)})
             steps.append({
                 "layers": list(layers), "epochs": epochs[k], "accuracy_stage1": fitted["accuracy"],
-                "accuracy_stage2": tuned["accuracy"], "rate_factor": factor, "history": [asdict(e) for e in history],
+                "accuracy_stage2": tuned["accuracy"], "rate_factor": factor, "seconds": sum(e.seconds for e in history),
+                "history": [asdict(e) for e in history],
             })  # fmt: skip
-        stage1 = files.once("stage1", lambda: {"accuracy": accuracy(alone, data.test)})
+        stage1 = files.once("stage1", lambda: {"accuracy": accuracy(untuned, data.test)})
         save_compressed(model, files.path / "model.safetensors")
         result = Compressed(
             model, tuple(reports), before["accuracy"], stage1["accuracy"], steps[-1]["accuracy_stage2"], tuple(steps),
@@ -116,10 +120,12 @@ def compress_(
 def substitutes(model: nn.Module, recipe: Compression) -> dict[str, tuple[str, tk.Network]]:
     """Layer -> (family, network) for every layer that a recipe selects, in the model's order.
 
+    Warns where the smallest network of a family is past the budget.
+
     Raises
     ------
     ValueError
-        A name that selects nothing, or nothing with a weight; what there is, is named.
+        A name that selects nothing, or nothing with a weight (what there is, is named); a network of more numbers than the weight.
     """
     known = {
         n: m
@@ -134,13 +140,24 @@ def substitutes(model: nn.Module, recipe: Compression) -> dict[str, tuple[str, t
     for name, module in known.items():
         entry = next((e for e in recipe.layers if any(fnmatchcase(name, p) for p in e.select)), None)
         if entry is not None:
-            found[name] = _network(entry, tuple(module.weight.shape))
+            found[name] = _network(entry, name, tuple(module.weight.shape))
     return found
 
 
-def _network(entry: Layers, shape: Sequence[int]) -> tuple[str, tk.Network]:
+def _network(entry: Layers, layer: str, shape: Sequence[int]) -> tuple[str, tk.Network]:
     (family,) = families([entry.family], [entry.depth], entry.activation)
-    return family.label, family.build(shape, entry.budget)
+    net = family.build(shape, entry.budget)
+    if net.num_params > prod(shape):
+        raise ValueError(
+            f"layer {layer!r}: {family.label} for a budget of {entry.budget} has {net.num_params:,} numbers, its weight of shape "
+            f"{tuple(shape)} only {prod(shape):,}"
+        )
+    if net.num_params > (1 + SLACK) * entry.budget:
+        warnings.warn(
+            f"layer {layer!r}: the smallest {family.label} has {net.num_params:,} numbers, past its budget of {entry.budget:,}",
+            stacklevel=4,
+        )
+    return family.label, net
 
 
 def groups(model: nn.Module, layers: Sequence[str], rest: str, rest_lr: float) -> list[Group]:
@@ -189,7 +206,9 @@ def _schedule(layers: list[str], recipe: Compression) -> list[tuple[str, ...]]:
     if recipe.order == "forward":
         return [(n,) for n in layers]
     if sorted(recipe.order) != sorted(layers):
-        raise ValueError(f"order names {', '.join(recipe.order)}; the layers selected are {', '.join(layers)}")
+        raise ValueError(
+            f"order is {', '.join(ORDERS)}, or the layers selected, {', '.join(layers)}, in any order; not {', '.join(recipe.order)}"
+        )
     return [(n,) for n in recipe.order]
 
 
@@ -204,15 +223,24 @@ def _epochs(recipe: Compression, steps: int) -> list[int]:
 
 
 def _stage1(
-    model: nn.Module, alone: nn.Module, layer: str, chosen: tuple[str, tk.Network], recipe: Compression, files: _Folder
+    model: nn.Module,
+    untuned: nn.Module,
+    layer: str,
+    chosen: tuple[str, tk.Network],
+    recipe: Compression,
+    files: _Folder,
 ) -> LayerReport:
     family, net = chosen
     weight = model.get_submodule(layer).weight.detach()
     options = asdict(recipe.stage1)
-    found = files.arrays(layer, net, lambda: approximate(net, weight.cpu(), seed=recipe.seed, **options))
-    for owner in (model, alone):
+    found, seconds = files.arrays(layer, net, lambda: approximate(net, weight.cpu(), seed=recipe.seed, **options))
+    for owner in (model, untuned):
         parametrize_(owner.get_submodule(layer), "weight", net, found.arrays)
-    return LayerReport(layer, tuple(weight.shape), family, weight.numel(), net.num_params, found.error, found.chance)
+    size = weight.element_size()
+    return LayerReport(
+        layer, tuple(weight.shape), family, weight.numel(), net.num_params, found.error, found.chance, float(weight.detach().norm()),
+        seconds, size * weight.numel(), size * net.num_params + len(packed({layer: net})),
+    )  # fmt: skip
 
 
 def _stage2(
@@ -243,7 +271,7 @@ def _stage2(
             model, data, stage2, seed=1000 * recipe.seed + k, groups=groups(model, layers, recipe.rest, factor * recipe.rest_lr),
             checkpoint=files.path / f"{name}.safetensors", log=files.path / f"{name}.jsonl", progress=progress,
         )  # fmt: skip
-        end = history[-1].val_accuracy
+        end = accuracy(model, data.val)
         if end >= begin - 3 * sqrt(begin * (1 - begin) / count):
             return history, factor
         model.load_state_dict(before)
@@ -282,7 +310,7 @@ class _Folder:
         path.mkdir(parents=True, exist_ok=True)
         mine = {
             "recipe": json.loads(json.dumps(asdict(recipe))), "model": _digest(model.state_dict()),
-            "data": [data.name, len(data.train[1]), len(data.test[1])],
+            "data": [data.name, data.digest()],
         }  # fmt: skip
         self.before = self._read("spent").get("seconds", 0.0)
         run = self.once("run", lambda: mine)
@@ -315,13 +343,16 @@ class _Folder:
         self.write("spent", {"seconds": seconds})
         return seconds
 
-    def arrays(self, layer: str, net: tk.Network, make: Any) -> FitResult:
-        """The arrays of stage 1, found before or now."""
+    def arrays(self, layer: str, net: tk.Network, make: Any) -> tuple[FitResult, float]:
+        """The arrays of stage 1, found before or now, and the seconds that it took."""
         name = f"stage1-{layer}"
         figures = self._read(name)  # written last: where they are, the arrays are
         if figures:
-            return FitResult(tk.load(self.path / f"{name}.tn")[1], (), figures["error"], figures["chance"])
-        found: FitResult = make()
+            found = FitResult(tk.load(self.path / f"{name}.tn")[1], (), figures["error"], figures["chance"])
+            return found, figures["seconds"]
+        begin = time.perf_counter()
+        found = make()
+        seconds = time.perf_counter() - begin
         tk.save(self.path / f"{name}.tn", net, found.arrays)
-        self.write(name, {"error": found.error, "chance": found.chance})
-        return found
+        self.write(name, {"error": found.error, "chance": found.chance, "seconds": seconds})
+        return found, seconds

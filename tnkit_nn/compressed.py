@@ -7,8 +7,9 @@ import copy
 import json
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from math import sqrt
 from typing import Any
 
 from torch import nn
@@ -17,7 +18,7 @@ import tnkit as tk
 from tnkit_nn.files import fill_, read_tensors, write_tensors
 from tnkit_nn.weight import merge_, parametrize_
 
-__all__ = ["Compressed", "LayerReport", "dense", "load_compressed_", "save_compressed"]
+__all__ = ["Compressed", "LayerReport", "dense", "load_compressed_", "networks", "packed", "save_compressed"]
 
 KEY = "tnkit.networks"
 
@@ -34,6 +35,12 @@ class LayerReport:
         Numbers stored before and after.
     error, chance
         Relative error after stage 1, and what a random family of as many numbers reaches.
+    norm
+        Frobenius norm of the weight that stage 1 was given.
+    seconds
+        Of stage 1.
+    bytes_before, bytes_after
+        Of the weight, and of the network's numbers with what says which network it is.
     """
 
     layer: str
@@ -43,6 +50,10 @@ class LayerReport:
     num_params: int
     error: float
     chance: float
+    norm: float
+    seconds: float
+    bytes_before: int
+    bytes_after: int
 
     @property
     def ratio(self) -> float:
@@ -61,10 +72,12 @@ class Compressed:
     layers
         A report a weight, in the order of compression.
     accuracy_before, accuracy_stage1, accuracy_after
-        Of the dense model, with all weights approximated and nothing trained, at the end.
+        Of the dense model, with every weight as stage 1 made it and nothing else changed, at the end.  Where a sequence trains
+        more than its networks, stage 1 of a later layer is given a weight that was trained on meanwhile.
     steps
-        For each step of the schedule: its layers, its epochs, the accuracy right after its stage 1 and after its stage 2, and the
-        factor of the rates that stage 2 took (below 1 where it was undone and done again, 0 where it was given up).
+        For each step of the schedule: its layers, its epochs, the accuracy right after its stage 1 and after its stage 2, the
+        seconds of stage 2, and the factor of the rates that it took (below 1 where it was undone and done again, 0 where it was
+        given up).
     params_before, params_after
         Numbers in the whole model.
     bytes_before, bytes_after
@@ -85,10 +98,28 @@ class Compressed:
     bytes_after: int
     seconds: float
 
+    @property
+    def ratio(self) -> float:
+        """Numbers of the whole model before, a number after."""
+        return self.params_before / self.params_after
+
+    @property
+    def error(self) -> float:
+        """Relative error after stage 1 of all compressed weights as one vector."""
+        return sqrt(sum((r.error * r.norm) ** 2 for r in self.layers) / (sum(r.norm**2 for r in self.layers) or 1.0))
+
+    @property
+    def chance(self) -> float:
+        """What a random family of as many numbers reaches for them."""
+        return sqrt(max(0.0, 1 - sum(r.num_params for r in self.layers) / sum(r.dense_params for r in self.layers)))
+
     def report(self) -> dict[str, Any]:
         """All figures, as JSON would hold them."""
         plain = {k: v for k, v in self.__dict__.items() if k != "model"}
-        return {**plain, "layers": [{**asdict(r), "ratio": r.ratio} for r in self.layers], "steps": list(self.steps)}
+        whole = {"ratio": self.ratio, "error": self.error, "chance": self.chance}
+        return {
+            **plain, **whole, "layers": [{**asdict(r), "ratio": r.ratio} for r in self.layers], "steps": list(self.steps),
+        }  # fmt: skip
 
     def __str__(self) -> str:
         from tabulate import tabulate
@@ -101,14 +132,19 @@ class Compressed:
                 r.num_params,
                 f"{r.ratio:,.0f}x",
                 f"{r.error:.3f} ({r.chance:.3f})",
+                f"{r.bytes_before:,} -> {r.bytes_after:,}",
+                f"{r.seconds:.1f}",
             ]
             for r in self.layers
         ]
-        table = tabulate(rows, ["layer", "shape", "network", "numbers", "compression", "error (chance)"])
-        whole = f"whole model: {self.params_before:,} -> {self.params_after:,} numbers, {self.bytes_before:,} -> {self.bytes_after:,} bytes"
-        accuracies = (
-            f"test accuracy: dense {self.accuracy_before:.4f}, after stage 1 {self.accuracy_stage1:.4f}, "
-            f"after stage 2 {self.accuracy_after:.4f}"
+        heads = ["layer", "shape", "network", "numbers", "compression", "error (chance)", "bytes", "s of stage 1"]
+        table = tabulate(rows, heads)
+        whole = (
+            f"whole model: {self.params_before:,} -> {self.params_after:,} numbers ({self.ratio:,.1f}x), {self.bytes_before:,} -> "
+            f"{self.bytes_after:,} bytes, error {self.error:.3f} ({self.chance:.3f}), {self.seconds:.0f} s"
+        )
+        accuracies = f"test accuracy: dense {self.accuracy_before:.4f}, after stage 1 {self.accuracy_stage1:.4f}, " + (
+            f"after stage 2 {self.accuracy_after:.4f}" if any(s["epochs"] for s in self.steps) else "no stage 2"
         )
         return "\n".join([table, whole, accuracies])
 
@@ -130,9 +166,13 @@ def save_compressed(model: nn.Module, path: str | os.PathLike[str]) -> None:
     ValueError
         A network with a function of its own, which is no text.
     """
-    networks = {f"{layer}.{name}": json.loads(tk.to_json(net)) for layer, name, net in _networks(model)}
-    text = json.dumps(networks, separators=(",", ":")).encode()  # many times the numbers' size, were it not packed
-    write_tensors(path, model.state_dict(), {KEY: base64.b85encode(zlib.compress(text, 9)).decode()})
+    write_tensors(path, model.state_dict(), {KEY: packed({f"{la}.{name}": net for la, name, net in _networks(model)})})
+
+
+def packed(nets: Mapping[str, tk.Network]) -> str:
+    """Networks by name as a short text: their JSON is many times the size of their numbers."""
+    plain = {name: json.loads(tk.to_json(net)) for name, net in nets.items()}
+    return base64.b85encode(zlib.compress(json.dumps(plain, separators=(",", ":")).encode(), 9)).decode()
 
 
 def load_compressed_(model: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
@@ -143,18 +183,30 @@ def load_compressed_(model: nn.Module, path: str | os.PathLike[str]) -> nn.Modul
     FileNotFoundError, ValueError
         No such file, or none of a compressed model, or of another one.
     """
-    values, metadata = read_tensors(path)
+    values, _ = read_tensors(path)
+    for key, network in networks(path).items():
+        layer, _, name = key.rpartition(".")
+        parametrize_(model.get_submodule(layer), name, network, std=1.0)
+    fill_(model, values, f"{path}: not of this model")
+    return model
+
+
+def networks(path: str | os.PathLike[str]) -> dict[str, tk.Network]:
+    """Name of a weight -> its network, of a compressed model's file.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        No such file, or none of a compressed model.
+    """
+    _, metadata = read_tensors(path)
     if KEY not in metadata:
         raise ValueError(f"{path}: no compressed model; it has no networks")
     try:
-        networks = json.loads(zlib.decompress(base64.b85decode(metadata[KEY])))
+        plain = json.loads(zlib.decompress(base64.b85decode(metadata[KEY])))
     except (ValueError, zlib.error):
         raise ValueError(f"{path}: its networks are damaged") from None
-    for key, network in networks.items():
-        layer, _, name = key.rpartition(".")
-        parametrize_(model.get_submodule(layer), name, tk.from_json(json.dumps(network)), std=1.0)
-    fill_(model, values, f"{path}: not of this model")
-    return model
+    return {name: tk.from_json(json.dumps(network)) for name, network in plain.items()}
 
 
 def _networks(model: nn.Module) -> Iterator[tuple[str, str, tk.Network]]:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from tnkit.activations import ACTIVATIONS
 from tnkit_nn.baselines import BASELINES
 from tnkit_nn.files import replacing
 from tnkit_nn.stage1 import METHODS
@@ -18,6 +19,7 @@ __all__ = ["ORDERS", "RESTS", "Compression", "Layers", "Stage1"]
 
 ORDERS = ("backward", "forward", "together")
 RESTS = ("frozen", "heads", "all")
+UNARY = tuple(name for name in ACTIVATIONS if name not in ("add", "multiply"))
 
 
 @dataclass(frozen=True)
@@ -31,9 +33,9 @@ class Layers:
     family
         A key of :data:`tnkit_nn.baselines.BASELINES`.
     budget
-        Numbers stored for each of the weights; the family's nearest count is taken, and told.
+        Numbers stored for each of the weights; the family's nearest count is taken, with a warning where that is past it.
     depth, activation
-        Of an ADTN.
+        Of an ADTN or a circuit; other families have none.
     """
 
     select: tuple[str, ...]
@@ -51,6 +53,8 @@ class Layers:
             raise ValueError(f"unknown family {self.family!r}; known: {', '.join(BASELINES)}")
         if self.budget < 1 or self.depth < 1:
             raise ValueError(f"budget and depth are at least 1, not {self.budget} and {self.depth}")
+        if self.activation not in UNARY:
+            raise ValueError(f"unknown activation {self.activation!r}; known: {', '.join(UNARY)}")
 
 
 @dataclass(frozen=True)

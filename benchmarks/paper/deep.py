@@ -72,7 +72,7 @@ def best() -> list[Family]:
 
 def kinds() -> list[Family]:
     """What could make a deep network win: activation and depth, periodic walls, the sites' order and size, trees, MERA, circuits."""
-    grid = [wall(d, fn) for d in range(2, 6) for fn in ("relu", "leaky_relu", "tanh", "sin")]
+    grid = [*(wall(d, fn) for d in range(2, 6) for fn in ("relu", "sin")), wall(3, "leaky_relu"), wall(3, "tanh")]
     walls = [
         wall(1, None), *grid, wall(3, None), wall(2, "sin", "periodic", periodic=True), wall(3, "sin", "periodic", periodic=True),
         wall(3, "sin", "sequential", order="sequential"),
@@ -96,8 +96,8 @@ def longer() -> list[Family]:
 
 
 def large() -> list[Family]:
-    """Every shallow family, walls and circuits of two depths."""
-    return [*families([*SHALLOW, "low_rank"]), wall(2), wall(3), *families(["circuit"], (2, 3))]
+    """Every shallow family, a wall and a circuit."""
+    return [*families([*SHALLOW, "low_rank"]), wall(3), *families(["circuit"], (3,))]
 
 
 def few() -> list[Family]:

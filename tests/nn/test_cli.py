@@ -93,13 +93,16 @@ def test_compare_a_convolutional_model_on_files(tmp_path, capsys):
         (["compare", "--nonsense"], "unrecognized arguments"),
         (
             ["compare", "--model", "lenet5", "--data", "mnist"],
-            "root= is needed: the folder with train-images-idx3-ubyte",
+            "no folder is given (root=, or --data-dir): the one with train-images-idx3-ubyte",
         ),
         (["compare", "--model", "vgg16"], "cannot be compared: features.1 (BatchNorm2d) keeps running statistics"),
         (["compare", "--rest", "some"], "invalid choice: 'some'"),
         (["train", "--model", "resnet"], "unknown name 'resnet'; known: mlp, fc2, lenet5"),
         (["train", "--data", "imagenet"], "unknown name 'imagenet'; known: digits, mnist"),
-        (["train", "--data", "mnist"], "root= is needed: the folder with train-images-idx3-ubyte"),
+        (
+            ["train", "--data", "mnist"],
+            "no folder is given (root=, or --data-dir): the one with train-images-idx3-ubyte",
+        ),
         (
             ["train", "--data", "cifar10", "--data-dir", "/nowhere"],
             "/nowhere: no such folder; it should hold data_batch_1.bin",
@@ -109,7 +112,9 @@ def test_compare_a_convolutional_model_on_files(tmp_path, capsys):
         (["train", "--epochs", "0"], "'0' is not"),
         (["train", "--limit", "0"], "'0' is not"),
         (["train", "--seed", "-1"], "'-1' is not a whole number in 0..2^63 - 1"),
-        (["show", "/nowhere.json"], "No such file"),
+        (["show", "/nowhere.json"], "tnkit show: /nowhere.json: No such file or directory (see tnkit show --help)"),
+        (["show", "pyproject.toml"], "'pyproject.toml' is not a whole file of tnkit.save"),
+        (["compress", "--weights", "/nowhere", "--recipe", "/nowhere"], "tnkit compress: /nowhere: no such file"),
     ],
 )
 def test_bad_use_exits_2_with_one_line(argv, message, capsys):
@@ -166,8 +171,13 @@ def test_compress_writes_both_models_and_goes_on(tmp_path, capsys):
     assert (out / "model.safetensors").stat().st_size < 0.5 * weights.stat().st_size
     assert main(run) == 0  # nothing is left to do
     assert "whole model: 4,810 -> " in capsys.readouterr().out
+    assert main(["show", str(out / "model.safetensors"), "--out", str(tmp_path / "net.svg")]) == 0
+    assert "fc1.weight:" in capsys.readouterr().out and (tmp_path / "net.svg").exists()
+    with pytest.raises(SystemExit):
+        main(["show", str(weights)])
+    assert "no compressed model; it has no networks" in capsys.readouterr().err
     for change, message in {
-        "--seed=4": "holds the compression of another recipe", "--order=up": "order names up", "--model=fc2": "not a fc2",
+        "--seed=4": "holds the compression of another recipe", "--order=up": "order is backward, forward", "--model=fc2": "not a fc2",
     }.items():  # fmt: skip
         with pytest.raises(SystemExit) as stop:
             main([*run, change])

@@ -23,6 +23,7 @@ from tnkit_nn.baselines import families
 from tnkit_nn.compress import compress_, substitutes
 from tnkit_nn.compressed import dense, load_compressed_
 from tnkit_nn.data import Split
+from tnkit_nn.files import alone
 from tnkit_nn.recipe import Compression, Layers, Stage1
 from tnkit_nn.stage1 import approximate, way
 from tnkit_nn.train import Recipe, accuracy, train
@@ -69,7 +70,10 @@ def plain(result):
     """A report without times."""
     report = json.loads(json.dumps(result.report()))
     report.pop("seconds")
+    for layer in report["layers"]:
+        layer.pop("seconds")
     for step in report["steps"]:
+        step.pop("seconds")
         for epoch in step["history"]:
             epoch.pop("seconds")
     return report
@@ -129,7 +133,14 @@ def test_report_and_the_way_back(tmp_path):
             r.dense_params == original.get_submodule(r.layer).weight.numel()
             and r.ratio == r.dense_params / r.num_params
         )
-        assert 0 < r.error < 1 and 0 < r.chance < 1
+        assert 0 < r.error < 1 and 0 < r.chance < 1 and r.seconds > 0
+        assert r.bytes_before == 4 * r.dense_params and 4 * r.num_params < r.bytes_after < result.bytes_after
+    weights = {r.layer: original.get_submodule(r.layer).weight.detach() for r in result.layers}
+    off = sum((r.error * float(weights[r.layer].norm())) ** 2 for r in result.layers)
+    assert result.error == pytest.approx((off / sum(float(w.norm()) ** 2 for w in weights.values())) ** 0.5, rel=1e-5)
+    assert result.chance == pytest.approx((1 - sum(r.num_params for r in result.layers) / (192 + 128)) ** 0.5)
+    assert result.report()["ratio"] == result.params_before / result.params_after
+    assert all(step["seconds"] == sum(e["seconds"] for e in step["history"]) > 0 for step in result.steps)
     assert result.accuracy_before == right and result.accuracy_after == accuracy(model, split.test)
     assert result.params_before - result.params_after == sum(r.dense_params - r.num_params for r in result.layers)
     assert result.bytes_after == (tmp_path / "model.safetensors").stat().st_size
@@ -154,9 +165,9 @@ def test_convolutions():
     model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.Flatten(), nn.Linear(8 * 16, 2))
     x = torch.randn(60, 1, 8, 8)
     part = (x, (x.mean((1, 2, 3)) > 0).long())
-    recipe = replace(RECIPE, layers=(Layers("2", "mpo", 200), Layers("*", "adtn", 100, depth=2)), order="together")
+    recipe = replace(RECIPE, layers=(Layers("2", "mpo", 200), Layers("*", "adtn", 60, depth=1)), order="together")
     result = compress_(model, recipe, Split("noise", part, part, part))
-    assert [r.family for r in result.layers] == ["adtn depth 2", "mpo", "adtn depth 2"]
+    assert [r.family for r in result.layers] == ["adtn depth 1", "mpo", "adtn depth 1"]
     assert dense(model)[2].weight.shape == (8, 8, 3, 3)
 
 
@@ -174,15 +185,14 @@ def test_fine_tuning_that_does_harm_is_undone(harmed, tmp_path, monkeypatch):
     def harmful(model, data, recipe, **options):
         rates.append(recipe.lr)
         history = train(model, data, recipe, **options)
-        if len(rates) <= harmed:  # as a dead network does it: finite, and no better than guessing
-            for p in model.fc2.parameters():
-                p.data.zero_()
-            return (*history[:-1], replace(history[-1], val_accuracy=0.0))
+        if len(rates) <= harmed:  # finite, and worse than guessing
+            for p in model.fc3.parameters():
+                p.data.neg_()
         return history
 
     monkeypatch.setattr(module, "train", harmful)
     with pytest.warns(
-        UserWarning, match=r"step 0 \(fc2\): 0.\d+ of the validation part right before stage 2, 0.000 after it"
+        UserWarning, match=r"step 0 \(fc2\): 0.\d+ of the validation part right before stage 2, 0.\d+ after it"
     ):
         result = compress_(model, RECIPE, split, select="fc2", out=tmp_path)
     (step,) = result.steps
@@ -322,6 +332,19 @@ def test_another_run_is_refused(tmp_path):
         compress_(copy.deepcopy(model), RECIPE, split, out=tmp_path, seed=1)
     with pytest.raises(ValueError, match="another model"):
         compress_(small(1)[0], RECIPE, split, out=tmp_path)
+    other = replace(split, test=(-split.test[0], split.test[1]))  # as many examples, but others
+    with pytest.raises(ValueError, match="another data"):
+        compress_(copy.deepcopy(model), RECIPE, other, out=tmp_path)
+    with alone(tmp_path, "a test"), pytest.raises(ValueError, match="this compression is being run by another process"):
+        compress_(copy.deepcopy(model), RECIPE, split, out=tmp_path)
+
+
+def test_what_a_killed_run_left_is_cleared(tmp_path):
+    model, split = small()
+    compress_(copy.deepcopy(model), RECIPE, split, out=tmp_path)
+    (tmp_path / ".model.safetensors.x1y2.part").write_bytes(b"half")
+    compress_(copy.deepcopy(model), RECIPE, split, out=tmp_path)
+    assert not list(tmp_path.rglob("*.part"))
 
 
 # -- recipes ------------------------------------------------------------------------------------------------------------
@@ -348,6 +371,7 @@ def test_toml_round_trip():
         ("[[layers]]\nselect='fc1'\nfamily='tensor'", "unknown family 'tensor'; known: adtn, circuit, mpo"),
         ("[[layers]]\nbudget=3", r"layers\[0\]: .*select"),
         ("order='sideways'\n[[layers]]\nselect='fc1'", "unknown order 'sideways'"),
+        ("[[layers]]\nselect='fc1'\nactivation='add'", "unknown activation 'add'; known: relu"),
         ("rest='some'\n[[layers]]\nselect='fc1'", "unknown rest 'some'"),
         ("[[layers]]\nselect='fc1'\n[stage1]\nmethod='guess'", "stage 1 has no method 'guess'"),
         ("[[layers]]\nselect='fc1'\n[stage2]\nepochs=2\nlr=0", "epochs, batch and lr are positive"),
@@ -364,8 +388,14 @@ def test_refusals():
         compress_(model, RECIPE, split, select="fc9")
     with pytest.raises(ValueError, match="1 epochs in all are too few for 2 layers"):
         compress_(model, RECIPE, split, stage2=Recipe(epochs=1, lr=1e-2))
-    with pytest.raises(ValueError, match="order names fc1; the layers selected are fc1, fc2"):
+    with pytest.raises(
+        ValueError, match=r"order is backward, forward, together, or the layers selected, fc1, fc2, .* not fc1"
+    ):
         compress_(model, RECIPE, split, order=["fc1"])
     with pytest.raises(ValueError, match="a recipe has no 'orders'; it has layers, order"):
         compress_(model, RECIPE, split, orders=1)
+    with pytest.raises(ValueError, match=r"layer 'fc2': tt for a budget of 1000 has \d+ numbers, .*\(8, 16\) only 128"):
+        compress_(model, replace(RECIPE, layers=(Layers("fc2", "tt", 1000),)), split)
+    with pytest.warns(UserWarning, match="layer 'fc1': the smallest low_rank has 28 numbers, past its budget of 5"):
+        substitutes(model, replace(RECIPE, layers=(Layers("fc1", "low_rank", 5),)))
     assert list(substitutes(model, RECIPE)) == ["fc1", "fc2"] and isinstance(model.fc1.weight, nn.Parameter)

@@ -120,7 +120,7 @@ def test_digits_are_as_ever_and_read_from_no_folder(tmp_path):
 
 # -- what is refused ------------------------------------------------------------------------------------------------------
 def test_no_root_no_folder_no_file(tmp_path):
-    with pytest.raises(ValueError, match=r"root= is needed: .*t10k-labels-idx1-ubyte .*to be had at https"):
+    with pytest.raises(ValueError, match=r"no folder is given .*t10k-labels-idx1-ubyte .*to be had at https"):
         data.load("mnist")
     with pytest.raises(FileNotFoundError, match=r"nowhere: no such folder; .*data_batch_1.bin.*cs.toronto.edu"):
         data.load("cifar10", tmp_path / "nowhere")

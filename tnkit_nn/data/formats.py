@@ -41,7 +41,7 @@ def find(
     """
     wanted = f"{', '.join(files)} (plain, .gz or .xz)"
     if root is None:
-        raise ValueError(f"root= is needed: the folder with {wanted}; to be had at {where}")
+        raise ValueError(f"no folder is given (root=, or --data-dir): the one with {wanted}; to be had at {where}")
     if not Path(root).is_dir():
         raise FileNotFoundError(f"{root}: no such folder; it should hold {wanted}; to be had at {where}")
     folders = [Path(root), *(Path(root) / s for s in subfolders)]
