@@ -63,8 +63,13 @@ class Difference:
 
     @property
     def unequal(self) -> bool:
-        """Whether the two counts differ by more than 10 %."""
-        return max(self.counts) > 1.1 * min(self.counts)
+        """Whether the two counts differ by more than 10 %, where neither is of a control without numbers."""
+        return min(self.counts) > 0 and max(self.counts) > 1.1 * min(self.counts)
+
+    @property
+    def careful(self) -> str:
+        """A warning of unequal counts, or nothing."""
+        return f" [careful: {self.counts[0]} numbers against {self.counts[1]}]" if self.unequal else ""
 
     @property
     def interval(self) -> str:
@@ -175,7 +180,8 @@ def paired_cells(records: Records) -> list[tuple[str, ...]]:
     return [
         (
             d.one, str(d.budget), READINGS[d.reading], d.other, f"{d.points:+.1f}",
-            f"{d.low:+.1f} to {d.high:+.1f}" if d.seeds > 1 else "–", f"{d.p:.3f}", d.words if d.seeds > 1 else "one seed",
+            f"{d.low:+.1f} to {d.high:+.1f}" if d.seeds > 1 else "–", f"{d.p:.3f}",
+            (d.words if d.seeds > 1 else "one seed") + d.careful,
         )
         for d in against_controls(records)
     ]  # fmt: skip
@@ -229,7 +235,7 @@ def _sentence(d: Difference) -> str:
         text = f"no difference: {d.one} is not told apart from {d.other} ({d.interval})"
     else:
         text = f"{d.one} is {d.words} than {d.other} ({d.interval})"
-    return text + (f" [careful: {d.counts[0]} numbers against {d.counts[1]}]" if d.unequal else "")
+    return text + d.careful
 
 
 def _about_controls(records: Records) -> list[str]:
@@ -278,4 +284,6 @@ def _summary(against: Sequence[Difference], reading: str) -> str:
         if near
         else ""
     )
-    return f"{text} (Holm's correction{hint})."
+    unequal = sum(d.unequal for d in against)
+    careful = f" [careful: {unequal} of them with over 10 % more or fewer numbers than {other}]" if unequal else ""
+    return f"{text} (Holm's correction{hint}).{careful}"

@@ -105,6 +105,12 @@ def test_unequal_counts_are_told():
     assert "careful" not in verdict(records)[0]
     records = [r | {"num_params": 84} if r["depth"] else r for r in records]
     assert "[careful: 84 numbers against 100]" in verdict(records)[0]
+    hashed = runs(mpo=(0.8, 0.82), hashed=(0.7, 0.72), picked=(0.5, 0.5))
+    assert "careful" not in "".join(verdict(hashed)) + paired_table(hashed)
+    past = [r | {"num_params": 300} if r["label"] == "mpo" else r for r in hashed]  # its smallest is past the budget
+    assert paired_table(past).count("[careful: 300 numbers against 100]") == 2  # in both readings, against hashed alone
+    told = [line for line in verdict(past) if "careful" in line]
+    assert len(told) == 2 and all("1 of them with over 10 % more or fewer numbers than hashed" in line for line in told)
 
 
 def test_every_network_stands_against_every_control_corrected():

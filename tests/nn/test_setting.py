@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.func import functional_call
 
+from tnkit_nn import data, zoo
 from tnkit_nn import setting as settings
-from tnkit_nn import zoo
 from tnkit_nn.baselines import families, shares
 from tnkit_nn.setting import Task, cut, opened, prepare, tune
 from tnkit_nn.stages import Job, row
@@ -176,3 +176,26 @@ def test_layers_that_cannot_be(lenet, layer, said):
     task, _ = lenet
     with pytest.raises(ValueError, match=said):
         settings.checked(replace(task, layer=layer))
+
+
+@pytest.mark.parametrize("job", [Job(families(["mpo"])[0], 200), Job("hashed", 200), Job("dense_trained_on", None)])
+def test_no_choice_is_made_on_the_test_part(monkeypatch, job):
+    """Rates, starts and the step that is kept are the same whatever the test part says; its accuracies are not."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    task = Task(seeds=2, dense_steps=60, fit_steps=20, tune_steps=30, rest="all")
+    found = []
+    for shift in (0, 1, 2):
+        plain = data.digits()
+
+        def digits(root=None, plain=plain, shift=shift):
+            return replace(plain, test=(plain.test[0], (plain.test[1] + shift) % 10))
+
+        monkeypatch.setitem(data.DATA, "digits", digits)
+        settings.forget()
+        found.append(row(task, prepare(task), job))
+    settings.forget()
+    torch.set_num_threads(threads)
+    for key in ("chosen_frozen", "chosen_trained", "val_frozen", "val_trained", "error"):
+        assert [r[key] for r in found[0]] == [r[key] for r in found[1]] == [r[key] for r in found[2]]
+    assert all(r["accuracy_trained"] > 0.5 for r in found[0]) and all(r["accuracy_trained"] < 0.3 for r in found[1])
