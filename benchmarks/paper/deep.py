@@ -41,6 +41,8 @@ class Study:
         First seeds that are left out of what is published: an earlier study chose by them.
     small
         Whether small dense models are a control (of whole models).
+    title
+        Of its part of docs/paper.md.
     """
 
     task: Task
@@ -48,6 +50,7 @@ class Study:
     rows: Callable[[], list[Family]]
     seen: int = 0
     small: bool = False
+    title: str = ""
 
 
 SHALLOW = ["mpo", "tt", "tucker", "cp", "ring", "tree"]
@@ -109,16 +112,20 @@ _LENET = Task("lenet5", "mnist", "fc1", 3, 1500, 300, 600, limit=20000, rest="no
 _FC2 = Task("fc2", "mnist", "fc1", 3, 1500, 200, 300, limit=20000, rest="none")
 STUDIES = {
     "lenet5-fc1": Study(replace(_LENET, seeds=5, rest="head"), (150, 400), every),
-    "lenet5-fc1-kinds-400": Study(_LENET, (400,), kinds),
-    "lenet5-fc1-kinds-1000": Study(_LENET, (1000,), kinds_of_4),
-    "lenet5-fc1-long": Study(replace(_LENET, seeds=5, tune_steps=2000), (400,), longer),
-    "lenet5-fc1-large": Study(_LENET, (1000, 3000, 10000), large),
+    "lenet5-fc1-kinds-400": Study(_LENET, (400,), kinds, title="Which deep networks?"),
+    "lenet5-fc1-kinds-1000": Study(_LENET, (1000,), kinds_of_4, title="Which deep networks?"),
+    "lenet5-fc1-long": Study(replace(_LENET, seeds=5, tune_steps=2000), (400,), longer, title="Trained for longer:"),
+    "lenet5-fc1-large": Study(_LENET, (1000, 3000, 10000), large, title="Larger budgets:"),
     "lenet5-all": Study(
-        replace(_LENET, layer=("conv2", "fc1", "fc2", "fc3")), (400, 1000, 3000, 10000), few, small=True
+        replace(_LENET, layer=("conv2", "fc1", "fc2", "fc3")),
+        (400, 1000, 3000, 10000),
+        few,
+        small=True,
+        title="All layers:",
     ),
     "fc2-fc1": Study(_FC2, (400,), every),
     "fc2-fc1-fresh": Study(replace(_FC2, seeds=8), (400,), best, seen=3),
-    "fc2-all": Study(replace(_FC2, layer=("fc1", "fc2")), (400, 1000, 3000), few, small=True),
+    "fc2-all": Study(replace(_FC2, layer=("fc1", "fc2")), (400, 1000, 3000), few, small=True, title="All layers:"),
 }
 
 
@@ -155,7 +162,7 @@ def main() -> None:
             fresh += small_dense(
                 replace(study.task, data_dir=args.data_dir), dense, total, budget, out / f"small-{budget}.json"
             )
-    save(args.study, fresh, task=asdict(study.task), seen=study.seen)
+    save(args.study, fresh, task=asdict(study.task), seen=study.seen, **({"title": study.title} if study.title else {}))
 
 
 def save(name: str, records: Sequence[Mapping[str, Any]], **more: Any) -> None:

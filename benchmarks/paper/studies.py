@@ -1,8 +1,9 @@
 """The paper's systems on real data: each study one command that goes on where it was interrupted.
 
 ``python benchmarks/paper/studies.py orders --data-dir DIR`` (MNIST), ``vgg16-head --data-dir DIR --vgg16 FILE`` (CIFAR-10 and a trained
-VGG-16) and ``vgg16-whole --data-dir DIR --device cuda --workers 0`` (the whole model trained on) write one JSON a cell under ``out/paper/<study>/``, then ``benchmarks/paper/<study>.json`` with all of them, from which
-``benchmarks/paper/tables.py`` renders docs/paper.md.
+VGG-16), ``vgg16-whole --data-dir DIR --device cuda --workers 0`` (the whole model trained on) and ``cifar-part --data-dir DIR --limit 2000
+--epochs 2 --dense-epochs 10`` (AlexNet and ZFNet) write one JSON a cell under ``out/paper/<study>/``, then
+``benchmarks/paper/<study>.json`` with all of them, from which ``benchmarks/paper/tables.py`` renders docs/paper.md.
 """
 
 from __future__ import annotations
@@ -185,7 +186,14 @@ def vgg16_whole(cell: Cell, args: argparse.Namespace, out: Path) -> dict[str, An
     recipe = Recipe(
         epochs=args.epochs, lr=2e-2, batch=256, schedule="onecycle", augment="crop_flip", label_smoothing=0.05
     )
-    names, what = ("classifier.0", "classifier.2"), cell["head"]
+    return headed(model, cell, split, recipe, ("classifier.0", "classifier.2"), out)
+
+
+def headed(
+    model: nn.Module, cell: Cell, split: Split, recipe: Recipe, names: tuple[str, str], out: Path
+) -> dict[str, Any]:  # fmt: skip
+    """The cell's head in the model, everything trained on."""
+    what = cell["head"]
     if what.startswith(("adtn", "mpo")):
         return small_head(model, cell, split, recipe, names, "all", WHOLE_REST, out)
     model, numbers = controlled(model, cell, names)
@@ -202,6 +210,24 @@ def vgg16_whole(cell: Cell, args: argparse.Namespace, out: Path) -> dict[str, An
 
 #: Learning rate of all that is no network's number, in every row.
 WHOLE_REST = 3e-4
+
+
+# -- cifar-part: AlexNet and ZFNet end to end on a part of CIFAR-10, for a machine without an accelerator ------------------
+PART_CELLS: list[Cell] = [
+    {"model": model, "head": head, "seed": seed}
+    for model in ("alexnet", "zfnet")
+    for head in ("dense", "dense trained on", "adtn 424", "mpo 424", "hashed 424", "frozen random", "left out")
+    for seed in range(3)
+    if head != "dense" or seed == 0
+]
+
+
+def cifar_part(cell: Cell, args: argparse.Namespace, out: Path) -> dict[str, Any]:
+    """One head of one model at one seed, everything trained on."""
+    split = data.load("cifar10", args.data_dir, limit=args.limit)
+    model = dense(cell["model"], split, 0, out.parent, args.dense_epochs)
+    recipe = Recipe(epochs=args.epochs, lr=2e-2, batch=128, schedule="onecycle", augment="crop_flip")
+    return headed(model, cell, split, recipe, ("fc1", "fc2"), out)
 
 
 @cache
@@ -269,6 +295,7 @@ def features(args: argparse.Namespace, folder: Path) -> Split:
 # -- running ------------------------------------------------------------------------------------------------------------
 STUDIES: dict[str, tuple[list[Cell], Callable[[Cell, argparse.Namespace, Path], dict[str, Any]]]] = {
     "orders": (ORDER_CELLS, orders), "vgg16-head": (HEAD_CELLS, vgg16_head), "vgg16-whole": (WHOLE_CELLS, vgg16_whole),
+    "cifar-part": (PART_CELLS, cifar_part),
 }  # fmt: skip
 
 
@@ -307,6 +334,10 @@ def main() -> None:
         split = data.load("mnist", args.data_dir, limit=args.limit)
         for seed in sorted({c["seed"] for c in cells}):
             dense("lenet5", split, seed, Path(args.out) / args.study)
+    elif args.study == "cifar-part":
+        split = data.load("cifar10", args.data_dir, limit=args.limit)
+        for name in dict.fromkeys(c["model"] for c in cells):
+            dense(name, split, 0, Path(args.out) / args.study, args.dense_epochs)
     found: dict[int, Any] = {}
     if args.workers == 0:
         for k, cell in enumerate(tqdm(cells, desc=args.study, unit="cell")):

@@ -21,9 +21,10 @@ TARGET = HERE.parents[1] / "docs" / "paper.md"
 
 INTRO = """# The paper's systems, measured
 
-Rendered by `python benchmarks/paper/tables.py` from the results beside it; each study is one command of `benchmarks/paper/studies.py`
-that goes on where it was interrupted. Accuracies are per cent of all 10,000 test images, which no choice was made on; every row has
-three seeds or more, the spread is from the smallest to the largest.
+Rendered by `python benchmarks/paper/tables.py` from the results beside it; each study is one command of `benchmarks/paper/studies.py`,
+`deep.py` or `search.py` that goes on where it was interrupted. Accuracies are per cent of all 10,000 test images where nothing else
+is said, and no choice was made on these; rows have three seeds or more where no spread is missing or a note says otherwise, and
+the spread is from the smallest to the largest.
 """
 
 
@@ -33,9 +34,9 @@ def row(values: Sequence[float]) -> str:
     return f"{100 * mean(values):.2f}" + (f" ({low:.2f} to {high:.2f})" if len(values) > 1 else "")
 
 
-def difference(one: Sequence[float], other: Sequence[float]) -> str:
+def difference(one: Sequence[float], other: Sequence[float], images: int = IMAGES) -> str:
     """Mean paired difference with its 95 % interval, in points, and what that says."""
-    points, low, high, _ = paired(one, other, IMAGES)
+    points, low, high, _ = paired(one, other, images)
     said = "no difference shown" if low <= 0 <= high else "more" if low > 0 else "less"
     return f"{points:+.2f} ({low:+.2f} to {high:+.2f}): {said}"
 
@@ -70,7 +71,7 @@ is trained. Last column: paired over seeds, 95 % interval of three seeds (wide: 
 {table}"""
 
 
-def _heads(found: dict[str, Any]) -> str:
+def _heads(found: dict[str, Any], weights: str = "18.9 million", images: int = IMAGES) -> str:
     """A row a head, beside the two layers left out."""
     kinds: dict[str, list[dict[str, Any]]] = {}
     for cell in found["cells"]:
@@ -78,9 +79,9 @@ def _heads(found: dict[str, Any]) -> str:
     lines = []
     for head, results in kinds.items():
         values = [r["accuracy"] for r in results]
-        numbers = {"dense": "18.9 million", "dense trained on": "18.9 million"}.get(head, results[0]["numbers"])
+        numbers = {"dense": weights, "dense trained on": weights}.get(head, results[0]["numbers"])
         against = (
-            difference(values, [r["accuracy"] for r in kinds["left out"]])
+            difference(values, [r["accuracy"] for r in kinds["left out"]], images)
             if len(values) == len(kinds["left out"]) and head != "left out"
             else ""
         )
@@ -119,7 +120,35 @@ accuracy as above.{" " + found["note"] if "note" in found else ""}
 {_heads(found)}"""
 
 
+def cifar_part(found: dict[str, Any]) -> str:
+    """AlexNet and ZFNet, end to end on few images."""
+    options, parts = found["options"], []
+    for model in dict.fromkeys(cell["model"] for cell in found["cells"]):
+        cells = [cell for cell in found["cells"] if cell["model"] == model]
+        parts.append(f"### {model}\n\n{_heads({'cells': cells}, '21.0 million', options['limit'])}")
+    return "\n\n".join(
+        [
+            f"""## AlexNet and ZFNet on a part of CIFAR-10
+
+Every step end to end without an accelerator, not a measurement of the models: each trained on {options["limit"]:,} images for
+{options["dense_epochs"]} epochs, `fc1` and `fc2` (2^22 + 2^24 weights) replaced by networks of 424 numbers in all (from a random start) or by a control, then
+everything trained on for {options["epochs"]} epochs with crops and flips. Accuracies are of {options["limit"]:,} test images; three seeds of the second stage.""",
+            *parts,
+        ]
+    )
+
+
 READINGS = {"frozen": "rest frozen", "trained": "bias and head trained too"}
+
+
+HOW = """For each row three learning
+rates, from the fit of stage 1 and from a random start, all chosen on validation images. The **deep** network in bold is the one that validation
+prefers among those that keep the budget; *difference* is a row less the bold one, paired over seeds, and for its rivals at an equal count
+(shallow networks, hashed, subspace) the p-value, corrected for their number by Holm's method. "circuit depth d" is a TT-matrix under
+d - 1 columns of gates on single digits with sines between them (`tnkit.circuit`)."""
+SHARED_OUT = """;
+the budget is shared out over the layers by the square roots of their sizes, and all else (biases, the first convolution) is frozen as it was
+trained. *Small dense*: the same model so narrow that it has as many numbers *in all*, trained from the start for as long as the others were in both trainings"""
 
 
 def deep(found: dict[str, Any]) -> str:
@@ -129,16 +158,13 @@ def deep(found: dict[str, Any]) -> str:
     for budget in sorted({r["budget"] for r in records if r["budget"]}):
         parts.append(f"### Budget {budget}\n\n{_rows([r for r in records if r['budget'] in (budget, None)])}")
     size, seen = records[0]["layer_params"], found.get("seen", 0)
+    names = [task["layer"]] if isinstance(task["layer"], str) else task["layer"]
     title, seeds = "Deep or shallow?", f"{task['seeds'] - seen} seeds"
     if seen:  # what chose the families must not judge them
         title, seeds = "The best of them on fresh seeds:", f"{seeds} that no choice was made on"
-    text = f"""## {title} `{task["layer"]}` of {task["model"]} on MNIST ({size:,} weights)
+    text = f"""## {found.get("title", title)} {", ".join(f"`{n}`" for n in names)} of {task["model"]} on MNIST ({size:,} weights)
 
-{seeds} (dense model, start, data order), {task["limit"]:,} training images, {task["tune_steps"]} steps of 128 images for every row. For each row three learning
-rates, from the fit of stage 1 and from a random start, all chosen on validation images. The **deep** network in bold is the one that validation
-prefers among those that keep the budget; *difference* is a row less the bold one, paired over seeds, and for its rivals at an equal count
-(shallow networks, hashed, subspace) the p-value, corrected for their number by Holm's method. "circuit depth d" is a TT-matrix under
-d - 1 columns of gates on single digits with sines between them (`tnkit.circuit`)."""
+{seeds} (dense model, start, data order), {task["limit"]:,} training images, {task["tune_steps"]} steps of 128 images for every row{SHARED_OUT if len(names) > 1 else ""}. {HOW}"""
     return "\n\n".join([text, *parts])
 
 
@@ -194,10 +220,17 @@ STUDIES = {
     "orders": orders,
     "vgg16-head": vgg16_head,
     "vgg16-whole": vgg16_whole,
+    "cifar-part": cifar_part,
     "lenet5-fc1": deep,
     "search-150": searched,
     "fc2-fc1": deep,
     "fc2-fc1-fresh": deep,
+    "lenet5-fc1-kinds-400": deep,
+    "lenet5-fc1-kinds-1000": deep,
+    "lenet5-fc1-long": deep,
+    "lenet5-fc1-large": deep,
+    "lenet5-all": deep,
+    "fc2-all": deep,
 }
 
 
