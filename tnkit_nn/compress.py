@@ -29,7 +29,7 @@ import tnkit as tk
 from tnkit_nn.baselines import SLACK, families
 from tnkit_nn.compressed import Compressed, LayerReport, packed, save_compressed
 from tnkit_nn.data import Split
-from tnkit_nn.files import alone, write_json, write_tensors
+from tnkit_nn.files import alone, replacing, write_json, write_tensors
 from tnkit_nn.fit import FitResult
 from tnkit_nn.recipe import ORDERS, Compression, Layers
 from tnkit_nn.stage1 import approximate
@@ -62,7 +62,7 @@ def compress_(
     data
         Trained on its training part; accuracies are of its test part.
     out
-        A folder for checkpoints, logs, the report and the compressed model.  Called again with the same model and recipe, the
+        A folder for checkpoints, logs (a line a step of either stage), the report and the compressed model.  Called again with the same model and recipe, the
         compression goes on where it was, and ends with the same numbers.
     progress
         Show bars.
@@ -96,7 +96,7 @@ def compress_(
         untuned = copy.deepcopy(model)  # every weight as stage 1 made it
         for k, layers in enumerate(schedule):
             for layer in layers:
-                reports.append(_stage1(model, untuned, layer, chosen[layer], recipe, files))
+                reports.append(_stage1(model, untuned, layer, chosen[layer], recipe, files, progress))
             fitted = files.once(f"step-{k}-fitted", lambda: {"accuracy": accuracy(model, data.test)})
             done = [r.layer for r in reports]
             history, factor = _stage2(model, done, recipe, epochs[k], k, data, files, progress)
@@ -229,11 +229,12 @@ def _stage1(
     chosen: tuple[str, tk.Network],
     recipe: Compression,
     files: _Folder,
+    progress: bool,
 ) -> LayerReport:
     family, net = chosen
     weight = model.get_submodule(layer).weight.detach()
-    options = asdict(recipe.stage1)
-    found, seconds = files.arrays(layer, net, lambda: approximate(net, weight.cpu(), seed=recipe.seed, **options))
+    options = {**asdict(recipe.stage1), "seed": recipe.seed, "progress": progress}
+    found, seconds = files.arrays(layer, net, lambda: approximate(net, weight.cpu(), **options))
     for owner in (model, untuned):
         parametrize_(owner.get_submodule(layer), "weight", net, found.arrays)
     size = weight.element_size()
@@ -353,6 +354,9 @@ class _Folder:
         begin = time.perf_counter()
         found = make()
         seconds = time.perf_counter() - begin
+        lines = (json.dumps({"step": k, "error": error}) + "\n" for k, error in enumerate(found.history, 1))
+        with replacing(self.path / f"{name}.jsonl") as temporary:
+            temporary.write_text("".join(lines))
         tk.save(self.path / f"{name}.tn", net, found.arrays)
         self.write(name, {"error": found.error, "chance": found.chance, "seconds": seconds})
         return found, seconds

@@ -71,7 +71,7 @@ numbers), trained on {{ first.data }} for {{ first.dense_steps }} steps, replace
 with its own dense model, start and data order, the same for all rows. Accuracies are on {{ first.test_images }} test images.{% if first.rest != "none" %} "Rest
 trained" trains {% if first.rest == "head" %}the {{ "first " if ", " in first.layer }}layer's bias and what stands after it{% else %}all else{% endif %} too, up to
 {{ elsewhere }} further numbers.{% endif %} The fit took {{ first.fit_steps }} steps, fine-tuning {{ first.tune_steps }}, for every row. Learning rates and starts (fitted or random) were swept alike for all rows and chosen on
-validation images.</p>
+validation images. What shrinks is storage, not arithmetic: the weight is made anew before it is used ("decode" tells at what cost).</p>
 <h2>In words</h2><ul class="text">{% for line in verdict %}<li>{{ line }}</li>{% endfor %}</ul>
 {% for name, (head, body) in tables.items() %}
 <h2>{{ name }}</h2>

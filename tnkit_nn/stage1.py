@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from math import prod, sqrt
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,36 +37,37 @@ def way(net: tk.Network) -> str:
     return "als" if len(nodes) <= _NODES else "fit"
 
 
-def _svd(net: tk.Network, weight: Tensor, steps: int, lr: float, seed: int) -> FitResult:
+def _svd(net: tk.Network, weight: Tensor, **_: Any) -> FitResult:
     found = tk.tree_svd(tk.tensorize(weight, net.shape), net, ops=TORCH)
     # the builder's own bonds, so that the count is the one asked for: what the weight cannot use is zero
     arrays = {n: _padded(a, net.array_shapes[n]) for n, a in found.arrays.items()}
     return _result(net, weight, arrays)
 
 
-def _als(net: tk.Network, weight: Tensor, steps: int, lr: float, seed: int) -> FitResult:
+def _als(net: tk.Network, weight: Tensor, *, seed: int, **_: Any) -> FitResult:
     found = tk.als(tk.tensorize(weight, net.shape), net, seed=seed, ops=TORCH)
     return _result(net, weight, {**found.arrays})
 
 
-def _fit(net: tk.Network, weight: Tensor, steps: int, lr: float, seed: int) -> FitResult:
-    return fit(net, weight, steps=steps, lr=lr, seed=seed)
+def _fit(net: tk.Network, weight: Tensor, **options: Any) -> FitResult:
+    return fit(net, weight, **options)
 
 
-def _skip(net: tk.Network, weight: Tensor, steps: int, lr: float, seed: int) -> FitResult:
+def _skip(net: tk.Network, weight: Tensor, *, seed: int, **_: Any) -> FitResult:
     arrays = tk.init.orthogonal(net, seed=seed, std=float(rms(weight[None])))
     return _result(net, weight, {n: torch.as_tensor(a, dtype=weight.dtype) for n, a in arrays.items()})
 
 
-#: Name -> ``(net, weight, steps, lr, seed)`` -> result; ``auto`` is :func:`way`'s choice.
-METHODS: dict[str, Callable[[tk.Network, Tensor, int, float, int], FitResult]] = {
+#: Name -> ``(net, weight, steps=, lr=, seed=, progress=)`` -> result; ``auto`` is :func:`way`'s choice.
+METHODS: dict[str, Callable[..., FitResult]] = {
     "svd": _svd, "als": _als, "fit": _fit, "skip": _skip,
 }  # fmt: skip
 
 
 def approximate(
-    net: tk.Network, weight: Tensor, *, method: str = "auto", steps: int = 1000, lr: float = 2e-2, seed: int = 0
-) -> FitResult:
+    net: tk.Network, weight: Tensor, *, method: str = "auto", steps: int = 1000, lr: float = 2e-2, seed: int = 0,
+    progress: bool = False,
+) -> FitResult:  # fmt: skip
     """Stage 1: the arrays of a network near a trained weight, ready to be trained on.
 
     Parameters
@@ -81,6 +84,8 @@ def approximate(
         Of ``fit``.
     seed
         Of all starts.
+    progress
+        Show a bar of ``fit``.
 
     Returns
     -------
@@ -97,7 +102,7 @@ def approximate(
         raise ValueError(f"stage 1 has no method {method!r}; there are auto, {', '.join(METHODS)}")
     weight = weight.detach().float()
     chosen = way(net) if method == "auto" else method
-    found = METHODS[chosen](net, weight, steps, lr, seed)
+    found = METHODS[chosen](net, weight, steps=steps, lr=lr, seed=seed, progress=progress)
     if chosen == "skip" or not float(weight.norm()):
         return found
     maker = network_maker(net, tuple(weight.shape), 1, rms(weight[None].cpu()))
@@ -109,8 +114,8 @@ def approximate(
             f"stage 1: relative error {best.error:.4f}, nothing of the weight is found; the network starts at random instead",
             stacklevel=2,
         )
-        return _skip(net, weight, steps, lr, seed)
-    return best
+        return _skip(net, weight, seed=seed)
+    return replace(best, history=found.history)
 
 
 def _result(net: tk.Network, weight: Tensor, arrays: dict[str, Tensor]) -> FitResult:

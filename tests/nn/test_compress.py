@@ -160,6 +160,20 @@ def test_report_and_the_way_back(tmp_path):
         load_compressed_(copy.deepcopy(original), tmp_path / "plain.safetensors")
 
 
+def test_bars_and_logs_of_both_stages(tmp_path, capsys):
+    model, split = small()
+    recipe = replace(RECIPE, layers=(Layers("fc1", "tt", 60),), stage1=Stage1("fit", steps=30))
+    compress_(model, recipe, split, out=tmp_path, progress=True)
+    shown = capsys.readouterr().err
+    assert "fit: 100%" in shown and "30/30" in shown and "training: 100%" in shown and "24/24" in shown
+    first, second = (
+        [json.loads(line) for line in (tmp_path / name).read_text().splitlines()]
+        for name in ("stage1-fc1.jsonl", "step-0.jsonl")
+    )
+    assert [line["step"] for line in first] == list(range(1, 31)) and all(0 < line["error"] <= 1 for line in first)
+    assert [line["step"] for line in second if "step" in line] == list(range(1, 25))
+
+
 def test_convolutions():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.Flatten(), nn.Linear(8 * 16, 2))

@@ -86,6 +86,20 @@ def test_mnist(tmp_path, gz, subfolder):
         assert (part[1] == chosen % 10).all()
 
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*records, .* in the whole set")  # the files written here are small
+
+
+def test_a_part_of_cifar_is_told(tmp_path):
+    write_cifar10(tmp_path)
+    write_cifar100(tmp_path)
+    with pytest.warns(
+        UserWarning, match=r"data_batch_1.bin.*: 40 records, 10,000 in the whole set: figures are of a part"
+    ):
+        data.load("cifar10", tmp_path)
+    with pytest.warns(UserWarning, match=r"train.bin.*: \d+ records, 50,000 in the whole set"):
+        data.load("cifar100", tmp_path)
+
+
 @pytest.mark.parametrize("xz", [True, False])
 @pytest.mark.parametrize("subfolder", ["", "cifar-10-batches-bin"])
 def test_cifar10(tmp_path, xz, subfolder):

@@ -158,7 +158,7 @@ def digits(root: Root = None) -> Split:
 
 
 def mnist(root: Root = None) -> Split:
-    """MNIST from its four IDX files, plain or ``.gz``: images (count, 1, 28, 28), 55,000 / 5,000 / 10,000."""
+    """MNIST from its four IDX files, plain, ``.gz`` or ``.xz``: images (count, 1, 28, 28), 55,000 / 5,000 / 10,000."""
     paths = formats.find(root, ("mnist", "MNIST/raw"), MNIST_FILES, MNIST_SITE)
     images = [formats.idx_images(path) for path in paths[::2]]
     labels = [formats.idx_labels(path, len(x), 10) for path, x in zip(paths[1::2], images, strict=True)]
@@ -167,20 +167,21 @@ def mnist(root: Root = None) -> Split:
 
 
 def cifar10(root: Root = None) -> Split:
-    """CIFAR-10 from the files of its binary version, plain or ``.xz``: images (count, 3, 32, 32), 45,000 / 5,000 / 10,000."""
+    """CIFAR-10 from the files of its binary version, plain, ``.gz`` or ``.xz``: images (count, 3, 32, 32), 45,000 / 5,000 / 10,000."""
     *batches, test, meta = formats.find(root, ("cifar-10-batches-bin",), CIFAR10_FILES, CIFAR_SITE)
-    parts = formats.cifar(batches, (10,)), formats.cifar([test], (10,))
+    parts = formats.cifar(batches, (10,), 10000), formats.cifar([test], (10,), 10000)
     return _parts("cifar10", *parts, CIFAR10_STATS, formats.names(meta, 10))
 
 
 def cifar100(root: Root = None, coarse: bool = False) -> Split:
-    """CIFAR-100 from the files of its binary version, plain or ``.xz``: images as :func:`cifar10`, 100 classes.
+    """CIFAR-100 from the files of its binary version, plain, ``.gz`` or ``.xz``: images as :func:`cifar10`, 100 classes.
 
     ``coarse`` takes the 20 coarse labels instead of the fine ones.
     """
     files = ("train.bin", "test.bin", "coarse_label_names.txt" if coarse else "fine_label_names.txt")
     train, test, meta = formats.find(root, ("cifar-100-binary",), files, CIFAR_SITE)
-    parts = (formats.cifar([path], (20, 100), 0 if coarse else 1) for path in (train, test))
+    files_of = ((train, 50000), (test, 10000))
+    parts = [formats.cifar([path], (20, 100), count, 0 if coarse else 1) for path, count in files_of]
     return _parts("cifar100", *parts, CIFAR100_STATS, formats.names(meta, 20 if coarse else 100))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import lzma
 import os
+import warnings
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -110,7 +111,9 @@ def idx_labels(path: Path, count: int, classes: int) -> np.ndarray:
     return labels
 
 
-def cifar(paths: Sequence[Path], label_sizes: Sequence[int], which: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def cifar(
+    paths: Sequence[Path], label_sizes: Sequence[int], count: int, which: int = 0
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Images (count, 3, 32, 32) and labels (count,) of CIFAR's binary files, one after another.
 
     Parameters
@@ -119,6 +122,8 @@ def cifar(paths: Sequence[Path], label_sizes: Sequence[int], which: int = 0) -> 
         Files of equally many records: label bytes, then red, green and blue row by row.
     label_sizes
         Number of classes of each label byte: ``(10,)``, or ``(20, 100)`` for coarse and fine.
+    count
+        Records that each file of the whole set has; files of others are read with a warning, being a part of it or cut short.
     which
         The label byte to return.
 
@@ -140,6 +145,11 @@ def cifar(paths: Sequence[Path], label_sizes: Sequence[int], which: int = 0) -> 
         for byte, classes in enumerate(label_sizes):
             _check_range(path, batch[:, byte], classes, "label" if len(label_sizes) == 1 else f"label byte {byte}")
         batches.append(batch)
+    if len(batches[0]) != count:
+        warnings.warn(
+            f"{paths[0]}: {len(batches[0]):,} records, {count:,} in the whole set: figures are of a part of it",
+            stacklevel=4,
+        )
     whole = batches[0] if len(batches) == 1 else np.concatenate(batches)
     return whole[:, len(label_sizes) :].reshape(-1, 3, 32, 32), whole[:, which]
 
