@@ -77,6 +77,9 @@ def _add_compare(commands: Any) -> None:
         type=_names,
         help="the layer whose weight is replaced, or several by commas; the largest, if not given",
     )
+    parser.add_argument(
+        "--weights", help="trained values, the model.safetensors of tnkit train, instead of --dense-steps"
+    )
     parser.add_argument("--shapes", type=_names, default=",".join(BASELINES), help="families, by commas")
     parser.add_argument(
         "--budgets",
@@ -175,7 +178,7 @@ def _compare(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 
     task = Task(
         args.model, args.data, args.layer and tuple(args.layer), args.seeds, args.dense_steps, args.steps, args.steps, args.data_dir, args.limit,
-        args.rest,
+        args.rest, args.weights,
     )  # fmt: skip
     torch.set_num_threads(1)  # one thread a process: the tensors are small, and the workers share the cores
     # spawned, not forked: torch's threads do not survive a fork

@@ -131,8 +131,9 @@ def _key(job: Job, shapes: Mapping[str, Sequence[int]]) -> str:
 
 
 def _named(task: Task) -> dict[str, Any]:
-    """What a task's results depend on; where the data's files lie is no part of it."""
-    return {name: value for name, value in asdict(task).items() if name != "data_dir"}
+    """What a task's results depend on; where files lie is no part of it, what the weights' holds is."""
+    named = {name: value for name, value in asdict(task).items() if name != "data_dir"}
+    return {**named, "weights": task.weights and hashlib.sha256(Path(task.weights).read_bytes()).hexdigest()[:12]}
 
 
 def _dense(task: Task, study: Study | None) -> bytes:

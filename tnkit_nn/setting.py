@@ -72,6 +72,9 @@ class Task:
     rest
         What "rest trained" trains beside the layer: ``"all"``, or ``"head"``, the (first) layer's bias and what stands after it, or
         ``"none"``: that reading is left out, which more than halves the time.
+    weights
+        A file of trained values (:func:`tnkit_nn.zoo.save`) instead of the dense training: all seeds share that dense model, and
+        differ in starts and data order.  Layers before the first one replaced may then keep running statistics.
     """
 
     model: str = "mlp"
@@ -84,6 +87,7 @@ class Task:
     data_dir: str | None = None
     limit: int | None = None
     rest: str = "all"
+    weights: str | None = None
 
 
 @dataclass(frozen=True)
@@ -301,9 +305,12 @@ def checked(task: Task) -> str:
 
 
 def prepare(task: Task) -> bytes:
-    """Train the dense models, one a seed, side by side: their values as the bytes of a safetensors file."""
+    """Train the dense models, one a seed, side by side, or read them: their values as the bytes of a safetensors file."""
     split = _data(task)
     model = _checked(task, split)
+    if task.weights:
+        values = stacked([model] * task.seeds)
+        return safetensors.torch.save({n: p.contiguous() for n, p in values.items()})
     start = stacked(list(drawn(task, split.num_classes, 0)))
     found = tune(_view(model, split), task.seeds, start, {}, lambda p: p, (3e-3,), task.dense_steps)
     return safetensors.torch.save({n: p.contiguous() for n, p in found.params.items()})
@@ -354,12 +361,15 @@ def _checked(task: Task, split: datasets.Split) -> nn.Module:
     if task.rest not in ("all", "head", "none"):
         raise ValueError(f"rest is 'all', 'head' or 'none', not {task.rest!r}")
     torch.manual_seed(0)
-    model = zoo.build(task.model, split.num_classes)
-    for name, module in model.named_modules():
+    model = zoo.load(task.model, task.weights) if task.weights else zoo.build(task.model, split.num_classes)
+    model.eval()
+    alike = model if not task.weights or task.rest == "all" else cut(model, _layers(task, model)[0])[1]
+    for name, module in alike.named_modules():
         if any(True for _ in module.buffers(recurse=False)):
             raise ValueError(
                 f"model {task.model!r} cannot be compared: {name} ({type(module).__name__}) keeps running statistics, and "
-                "the seeds and learning rates that are trained side by side would have to share them"
+                "the seeds and learning rates that are trained side by side would have to share them; trained weights "
+                "(weights=, --weights) and rest 'head' or 'none' allow them before the layer"
             )
     _layers(task, model)
     zoo.check_takes(model, split.val[0], task.model, task.data)

@@ -58,7 +58,7 @@ class Record:
     Attributes
     ----------
     model, data, rest, dense_steps, fit_steps, tune_steps
-        Of the :class:`~tnkit_nn.setting.Task`; ``data`` says where it is limited.
+        Of the :class:`~tnkit_nn.setting.Task`; ``data`` says where it is limited, ``dense_steps`` is 0 where weights are given.
     num_params, full_params
         Numbers stored for the weights, and in whole bricks where they are ADTNs.
     model_params, model_dense
@@ -305,7 +305,7 @@ def row(task: Task, dense: bytes, job: Job) -> list[dict[str, Any]]:
             networks={name.removesuffix(".weight"): tk.to_json(net) for name, net in made.nets.items()},
             layer=", ".join(setting.layers), layer_params=size,
             test_images=len(setting.split.test[1]), model=task.model, data=setting.split.name, rest=task.rest,
-            dense_steps=task.dense_steps, fit_steps=task.fit_steps, tune_steps=task.tune_steps,
+            dense_steps=0 if task.weights else task.dense_steps, fit_steps=task.fit_steps, tune_steps=task.tune_steps,
         ))
         for s in range(task.seeds)
     ]  # fmt: skip

@@ -11,7 +11,7 @@ from tnkit_nn.baselines import CONTROLS
 from tnkit_nn.cli import main
 from tnkit_nn.report import rows, table, write_report
 
-from .test_data import write_mnist
+from .test_data import write_cifar10, write_mnist
 
 TINY = ["compare", "--shapes", "adtn,mpo", "--depths", "1,2", "--budgets", "100,300", "--seeds", "2", "--steps", "3"]
 
@@ -182,6 +182,62 @@ def test_compress_writes_both_models_and_goes_on(tmp_path, capsys):
         with pytest.raises(SystemExit) as stop:
             main([*run, change])
         assert stop.value.code == 2 and message in capsys.readouterr().err
+
+
+WHOLE = """
+[[layers]]
+select = {select}
+family = "adtn"
+budget = 224
+depth = 1
+[stage1]
+method = "skip"
+[stage2]
+epochs = 2
+lr = 0.01
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*records, .* in the whole set")
+@pytest.mark.parametrize("model", ["fc2", "lenet5", "alexnet", "zfnet", "vgg16"])
+def test_the_papers_models_are_trained_compressed_and_compared(model, tmp_path, capsys):
+    """Each of its systems end to end by the commands, on a few small files of the true format; the two large layers as in the paper."""
+    name = "mnist" if model in ("fc2", "lenet5") else "cifar10"
+    write_mnist(tmp_path / "data", train=60, test=20) if name == "mnist" else write_cifar10(tmp_path / "data", count=8)
+    layers = {"fc2": ["fc1"], "vgg16": ["classifier.0", "classifier.2"]}.get(model, ["fc1", "fc2"])
+    common = ["--model", model, "--data", name, "--data-dir", str(tmp_path / "data"), "--limit", "16"]
+    weights, recipe = tmp_path / "train" / "model.safetensors", tmp_path / "recipe.toml"
+    assert main(["train", *common, "--epochs", "1", "--out", str(weights.parent)]) == 0
+    recipe.write_text(WHOLE.format(select=json.dumps(layers)))
+    capsys.readouterr()
+    given = ["--weights", str(weights)]
+    assert main(["compress", *common, *given, "--recipe", str(recipe), "--out", str(tmp_path / "small"), "--json"]) == 0
+    results = json.loads(capsys.readouterr().out)
+    assert [r["layer"] for r in results["layers"]] == layers[::-1] and len(results["steps"]) == len(layers)
+    if model in ("alexnet", "zfnet", "vgg16"):  # 2^24 weights in 224 numbers
+        assert results["layers"][0]["num_params"] == 224 and results["layers"][0]["dense_params"] == 2**24
+    split = data.load(name, tmp_path / "data", limit=16)
+    assert accuracy(zoo.load(model, tmp_path / "small" / "dense.safetensors"), split.test) == results["accuracy_after"]
+    if model != "alexnet" and model != "zfnet":
+        return
+    run = [
+        "compare",
+        *common,
+        *given,
+        "--layer",
+        "conv5",
+        "--shapes",
+        "mpo",
+        "--budgets",
+        "2000",
+        "--seeds",
+        "1",
+        "--steps",
+        "1",
+    ]
+    assert main([*run, "--rest", "none", "--workers", "1", "--out", str(tmp_path / "compare"), "--json"]) == 0
+    assert {r["label"] for r in json.loads(capsys.readouterr().out)} == {"mpo", *CONTROLS}
 
 
 def test_show(tmp_path, capsys):

@@ -9,10 +9,13 @@ from torch.func import functional_call
 from tnkit_nn import data, zoo
 from tnkit_nn import setting as settings
 from tnkit_nn.baselines import families, shares
+from tnkit_nn.compare import compare
 from tnkit_nn.setting import Task, cut, opened, prepare, tune
 from tnkit_nn.stages import Job, row
 
-from .test_data import write_mnist
+from .test_data import write_cifar10, write_mnist
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*records, .* in the whole set")  # the files written here are small
 
 
 @pytest.fixture(scope="module")
@@ -199,3 +202,46 @@ def test_no_choice_is_made_on_the_test_part(monkeypatch, job):
     for key in ("chosen_frozen", "chosen_trained", "val_frozen", "val_trained", "error"):
         assert [r[key] for r in found[0]] == [r[key] for r in found[1]] == [r[key] for r in found[2]]
     assert all(r["accuracy_trained"] > 0.5 for r in found[0]) and all(r["accuracy_trained"] < 0.3 for r in found[1])
+
+
+def test_a_trained_model_with_running_statistics(tmp_path):
+    """Its values are the file's in every seed, its features those of evaluation; only what comes after has to be plain."""
+    write_cifar10(tmp_path)
+    torch.manual_seed(3)
+    model = zoo.build("vgg16")
+    for module in model.modules():  # statistics that matter
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+    zoo.save(model, tmp_path / "vgg16.safetensors")
+    task = Task(
+        "vgg16", "cifar10", "classifier.4", 2, 1, 1, 1, str(tmp_path), limit=8, rest="head", weights=str(tmp_path / "vgg16.safetensors")
+    )  # fmt: skip
+    setting = opened(task, prepare(task))
+    x = setting.split.test[0]
+    with torch.no_grad():
+        want = model.eval()(x)
+    found = setting.features.logits({**setting.rest(False), **setting.targets}, "test")
+    torch.testing.assert_close(found, want.expand(2, *want.shape), rtol=1e-4, atol=1e-5)
+    (dense, _) = row(task, prepare(task), Job("dense", None))
+    assert dense["dense_steps"] == 0 and dense["accuracy_frozen"] == pytest.approx(
+        float((want.argmax(1) == setting.split.test[1]).float().mean())
+    )
+    for other in (replace(task, rest="all"), replace(task, layer="features.0"), replace(task, weights=None)):
+        with pytest.raises(ValueError, match=r"features\.?1? ?.*BatchNorm2d.* keeps running statistics"):
+            settings.checked(other)
+
+
+def test_the_file_of_weights_is_part_of_a_study(tmp_path):
+    files = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        files.append(tmp_path / f"{seed}.safetensors")
+        zoo.save(zoo.build("mlp"), files[-1])
+    task = Task(seeds=1, dense_steps=1, fit_steps=1, tune_steps=1, rest="none", weights=str(files[0]))
+    records = compare(task, ["low_rank"], [200], out=tmp_path / "out")
+    assert all(r["dense_steps"] == 0 for r in records)
+    files[0].rename(tmp_path / "moved")
+    assert compare(replace(task, weights=str(tmp_path / "moved")), ["low_rank"], [200], out=tmp_path / "out") == records
+    with pytest.raises(ValueError, match=r"holds another study: its task\.weights is"):
+        compare(replace(task, weights=str(files[1])), ["low_rank"], [200], out=tmp_path / "out")
