@@ -74,7 +74,7 @@ class Task:
         ``"none"``: that reading is left out, which more than halves the time.
     weights
         A file of trained values (:func:`tnkit_nn.zoo.save`) instead of the dense training: all seeds share that dense model, and
-        differ in starts and data order.  Layers before the first one replaced may then keep running statistics.
+        differ in starts and data order.  What is not trained then may keep running statistics, and is as in evaluation.
     """
 
     model: str = "mlp"
@@ -356,6 +356,13 @@ def _layers(task: Task, model: nn.Module) -> tuple[str, ...]:
     return tuple(n for n in weights if n in chosen)
 
 
+def _together(task: Task, model: nn.Module, first: str) -> nn.Module:
+    """What is trained side by side beside the layers: everything, what comes from the first on, or nothing."""
+    if not task.weights or task.rest == "all":
+        return model
+    return cut(model, first)[1] if task.rest == "head" else nn.Sequential()
+
+
 def _checked(task: Task, split: datasets.Split) -> nn.Module:
     """The model's structure, if it can be compared."""
     if task.rest not in ("all", "head", "none"):
@@ -363,14 +370,13 @@ def _checked(task: Task, split: datasets.Split) -> nn.Module:
     torch.manual_seed(0)
     model = zoo.load(task.model, task.weights) if task.weights else zoo.build(task.model, split.num_classes)
     model.eval()
-    alike = model if not task.weights or task.rest == "all" else cut(model, _layers(task, model)[0])[1]
-    for name, module in alike.named_modules():
+    layers = _layers(task, model)
+    for name, module in _together(task, model, layers[0]).named_modules():
         if any(True for _ in module.buffers(recurse=False)):
             raise ValueError(
                 f"model {task.model!r} cannot be compared: {name} ({type(module).__name__}) keeps running statistics, and "
-                "the seeds and learning rates that are trained side by side would have to share them; trained weights "
-                "(weights=, --weights) and rest 'head' or 'none' allow them before the layer"
+                "the seeds and learning rates that are trained side by side would have to share them; with trained weights "
+                "(weights=, --weights) rest 'none' allows them, and rest 'head' before the layer"
             )
-    _layers(task, model)
     zoo.check_takes(model, split.val[0], task.model, task.data)
     return model
