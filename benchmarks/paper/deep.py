@@ -118,7 +118,7 @@ STUDIES = {
     "lenet5-fc1-large": Study(_LENET, (1000, 3000, 10000), large, title="Larger budgets:"),
     "lenet5-all": Study(
         replace(_LENET, layer=("conv2", "fc1", "fc2", "fc3")),
-        (400, 1000, 3000, 10000),
+        (400, 1000, 2000, 3000),
         few,
         small=True,
         title="All layers:",
