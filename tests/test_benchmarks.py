@@ -125,3 +125,75 @@ def test_the_papers_systems_are_shown_as_they_were_measured():
     page = script("paper/tables").page()
     assert page == (ROOT / "docs/paper.md").read_text()
     assert "+" in page and "no difference shown" in page
+
+
+@pytest.fixture
+def paper(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks" / "paper"))
+    return lambda name: importlib.import_module(name)
+
+
+def test_the_families_of_the_papers_studies_keep_their_budgets(paper):
+    """Every family of a study has a network within its budgets, or past them only where it has no smaller one."""
+    from tnkit_nn.stages import built
+
+    shapes = {"conv2": (16, 6, 5, 5), "fc1": (120, 400), "fc2": (84, 120), "fc3": (10, 84)}
+    sizes = {"lenet5": shapes, "fc2": {"fc1": (512, 784), "fc2": (10, 512)}}
+    for study in paper("deep").STUDIES.values():
+        layers = [study.task.layer] if isinstance(study.task.layer, str) else study.task.layer
+        weights = {n: sizes[study.task.model][n] for n in layers}
+        rows = study.rows()
+        assert len({f.label for f in rows}) == len(rows)
+        for family in rows:
+            for budget in study.budgets:
+                count, least = (sum(n.num_params for n in built(family, weights, b).values()) for b in (budget, 1))
+                assert count <= max(1.05 * budget + len(layers), 1.05 * least + 0.3 * budget * (len(layers) > 1)), (
+                    family
+                )
+
+
+def test_small_dense_models_are_the_largest_within_a_count(paper):
+    small = paper("small")
+    for model in small.NARROW:
+        for total in (1000, 2500):
+            made = small.count(small.narrowed(model, total)())
+            assert made <= total or made == small.count(small.NARROW[model](1 / 1024))
+            assert made > 0.6 * total or model == "fc2"  # a hidden unit of FC-2 costs 795 numbers
+    assert small.count(small.narrowed("lenet5", 61706)()) == 61706
+
+
+@pytest.mark.slow
+def test_a_deep_or_shallow_study_is_one_command_that_goes_on(paper, tmp_path, monkeypatch, capsys):
+    from tests.nn.test_data import write_mnist
+    from tnkit_nn.baselines import families
+    from tnkit_nn.compare import Task
+
+    deep, tables = paper("deep"), paper("tables")
+    write_mnist(tmp_path / "data", train=200, test=40)
+    task = Task("lenet5", "mnist", ("fc2", "fc3"), 2, 2, 2, 2, limit=100, rest="none")
+    monkeypatch.setitem(
+        deep.STUDIES, "tiny", deep.Study(task, (300,), lambda: families(["mpo", "circuit"], (2,)), small=True)
+    )
+    monkeypatch.setattr(deep, "HERE", tmp_path)
+    run = ["deep.py", "tiny", "--data-dir", str(tmp_path / "data"), "--workers", "1", "--out", str(tmp_path / "out")]
+    monkeypatch.setattr("sys.argv", run)
+    deep.main()
+    found = json.loads((tmp_path / "tiny.json").read_text())
+    page = tables.deep(found)
+    assert "small dense" in page and "hashed" in page and "`fc2`, `fc3` of lenet5" in page
+    deep.main()  # nothing is left to do
+    assert json.loads((tmp_path / "tiny.json").read_text()) == found
+
+
+def test_the_hashed_control_of_a_whole_model(paper):
+    torch = pytest.importorskip("torch")
+    studies = paper("studies")
+    layer = torch.nn.Linear(30, 20)
+    made = studies.Hashed(layer.weight, 10, 3)
+    torch.nn.utils.parametrize.register_parametrization(layer, "weight", made)
+    assert len(layer.weight.abs().unique()) == 10 and [p.numel() for p in layer.parameters()] == [20, 10]
+    layer(torch.ones(1, 30)).sum().backward()
+    assert layer.parametrizations.weight.original.grad.abs().min() > 0
+    assert not torch.equal(
+        made(made.start), studies.Hashed(layer.weight, 10, 4)(made.start)
+    )  # another seed, another hash

@@ -33,7 +33,7 @@ from tnkit_nn.files import alone, replacing, write_json, write_tensors
 from tnkit_nn.fit import FitResult
 from tnkit_nn.recipe import ORDERS, Compression, Layers
 from tnkit_nn.stage1 import approximate
-from tnkit_nn.train import Epoch, Group, accuracy, train
+from tnkit_nn.train import Epoch, Group, accuracy, answers, train
 from tnkit_nn.weight import parametrize_
 
 __all__ = ["compress_", "groups", "substitutes"]
@@ -106,6 +106,12 @@ def compress_(
                 "accuracy_stage2": tuned["accuracy"], "rate_factor": factor, "seconds": sum(e.seconds for e in history),
                 "history": [asdict(e) for e in history],
             })  # fmt: skip
+        if int(answers(model, data.val).count_nonzero()) == 1:
+            warnings.warn(
+                "the compressed model gives every input one class: a network in it is dead; another seed, stage1 'skip' (a random "
+                "start) or more numbers may help",
+                stacklevel=2,
+            )
         stage1 = files.once("stage1", lambda: {"accuracy": accuracy(untuned, data.test)})
         save_compressed(model, files.path / "model.safetensors")
         result = Compressed(

@@ -85,23 +85,26 @@ def network_maker(net: tk.Network, shape: tuple[int, ...], seeds: int, std: Tens
     return Maker(start, lambda p: cast(Tensor, one({n: p[n] for n in names})), net.num_params, int(plan.flops))
 
 
-def hashed_maker(budget: int, shape: tuple[int, ...], target: Tensor) -> Maker:
-    """Each weight is one of ``budget`` shared numbers times a random sign; the start is the least-squares fit."""
+def hashed_maker(budget: int, shape: tuple[int, ...], target: Tensor, first: int = 0) -> Maker:
+    """Each weight is one of ``budget`` shared numbers times a random sign; the start is the least-squares fit.
+
+    ``first``: the seed of the first target, those of the others being the next ones.
+    """
     place, sign, start = [], [], []
-    for s, w in enumerate(target.flatten(1)):
+    for s, w in enumerate(target.flatten(1).cpu(), first):
         draw = torch.Generator().manual_seed(77 + s)
         place.append(torch.randint(budget, (w.numel(),), generator=draw))
         sign.append(torch.randint(2, (w.numel(),), generator=draw) * 2.0 - 1.0)
         total = torch.zeros(budget).index_add(0, place[-1], sign[-1] * w)
         start.append(total / torch.bincount(place[-1], minlength=budget).clamp(min=1))
-    places, signs = torch.stack(place), torch.stack(sign)
+    places, signs = torch.stack(place).to(target.device), torch.stack(sign).to(target.device)
 
     def weight(p: dict[str, Tensor]) -> Tensor:
         values = p["values"]
         k = len(values) // len(places)
         return (values.gather(1, times(places, k)) * times(signs, k)).view(-1, *shape)
 
-    return Maker({"values": torch.stack(start)}, weight, budget, prod(shape))
+    return Maker({"values": torch.stack(start).to(target.device)}, weight, budget, prod(shape))
 
 
 def subspace_maker(budget: int, shape: tuple[int, ...], target: Tensor) -> Maker:
@@ -170,6 +173,7 @@ def random_start(maker: Maker, target: Tensor) -> dict[str, Tensor]:
     values = torch.stack([
         torch.randn(v.shape, generator=torch.Generator().manual_seed(88 + s)) for s, v in enumerate(maker.start["values"])
     ])  # fmt: skip
+    values = values.to(target.device)
     made = rms(maker.weight({"values": values})).clamp(min=1e-30)
     return {"values": values * (rms(target) / made).view(-1, 1)}
 

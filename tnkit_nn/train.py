@@ -24,7 +24,7 @@ from tnkit_nn.files import clear, fill_
 from tnkit_nn.journal import Journal
 from tnkit_nn.resume import State, capture, keep, restore, resume, values
 
-__all__ = ["METHODS", "SCHEDULES", "Epoch", "Group", "Recipe", "accuracy", "evaluate", "train"]
+__all__ = ["METHODS", "SCHEDULES", "Epoch", "Group", "Recipe", "accuracy", "answers", "evaluate", "train"]
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -159,6 +159,18 @@ def evaluate(model: nn.Module, part: Part, loss: Loss = F.cross_entropy, batch: 
 def accuracy(model: nn.Module, part: Part, batch: int = 500) -> float:
     """Fraction of the inputs whose label has the largest logit."""
     return evaluate(model, part, batch=batch)[1]
+
+
+def answers(model: nn.Module, part: Part, batch: int = 500) -> Tensor:
+    """How often a model in evaluation gives each class to the inputs of a part, (classes,)."""
+    counts: list[Tensor] = []
+
+    def count(logits: Tensor, y: Tensor) -> Tensor:
+        counts.append(logits.argmax(-1).cpu().bincount(minlength=logits.shape[-1]))
+        return logits.new_zeros(())
+
+    evaluate(model, part, count, batch)
+    return torch.stack(counts).sum(0)
 
 
 def train(

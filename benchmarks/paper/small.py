@@ -59,7 +59,8 @@ def small_dense(task: Task, dense: bytes, total: int, budget: int, path: Path) -
     records = [
         {
             "label": "small dense", "family": "small dense", "depth": None, "budget": budget, "num_params": size, "model_params": size,
-            "seed": s, "val_frozen": float(val[s]), "accuracy_frozen": float(test[s]), "chosen_frozen": {"rest_rate": REST_RATES[k]},
+            "seed": s, "val_frozen": float(val[s]), "accuracy_frozen": float(test[s]), "val_trained": None, "accuracy_trained": None,
+            "chosen_frozen": {"rest_rate": REST_RATES[k]},
         }
         for s in range(task.seeds)
     ]  # fmt: skip

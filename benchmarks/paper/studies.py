@@ -28,6 +28,7 @@ from tnkit_nn.compare import versions
 from tnkit_nn.compress import compress_
 from tnkit_nn.data import Split
 from tnkit_nn.files import read_tensors, replacing, write_tensors
+from tnkit_nn.makers import hashed_maker, random_start
 from tnkit_nn.recipe import Compression, Layers, Stage1
 from tnkit_nn.train import Group, Recipe, accuracy, train
 
@@ -156,7 +157,7 @@ def controlled(model: nn.Module, cell: Cell, names: tuple[str, str]) -> tuple[nn
     elif what == "hashed 424":
         numbers = 424
         for name, weight, count in zip(names, weights, (200, 224), strict=True):
-            hashed = Hashed(weight, count).to(weight.device)
+            hashed = Hashed(weight, count, cell["seed"])
             parametrize.register_parametrization(model.get_submodule(name), "weight", hashed)
     return model, numbers
 
@@ -259,15 +260,14 @@ def whole_model(args: argparse.Namespace) -> Path:
 class Hashed(nn.Module):
     """The control: a weight of as many random-signed shared numbers, placed by a random hash (Chen et al. 2015)."""
 
-    def __init__(self, weight: Tensor, count: int) -> None:
+    def __init__(self, weight: Tensor, count: int, seed: int) -> None:
         super().__init__()
-        self.register_buffer("place", torch.randint(count, weight.shape))
-        self.register_buffer("sign", torch.randint(2, weight.shape) * 2.0 - 1.0)
-        self.start = torch.randn(count) * weight.detach().std().cpu()
+        self.maker = hashed_maker(count, tuple(weight.shape), weight.detach()[None], seed)
+        self.start = random_start(self.maker, weight.detach()[None])["values"][0]
 
     def forward(self, values: Tensor) -> Tensor:
         """Values (count,) -> weight."""
-        return values[self.place] * self.sign
+        return self.maker.weight({"values": values[None]})[0]
 
     def right_inverse(self, weight: Tensor) -> Tensor:
         """The start."""

@@ -66,7 +66,9 @@ def orders(found: dict[str, Any]) -> str:
 
 `conv2`, `fc1` and `fc2` (2,400 + 48,000 + 10,080 weights) into networks of 400 + 1,000 + 600 numbers, {options["epochs"]} epochs of fine-tuning *in all*,
 shared out over the layers where these go one after another; {count:,} training images at most. Dense models: {row(list(dense.values()))}. `rest`: what else
-is trained. Last column: paired over seeds, 95 % interval of three seeds (wide: with three seeds only large differences can be shown).
+is trained. *After stage 1*: every weight as stage 1 made it, all else as it was; where a sequence trains more than its networks, later
+weights had been trained on by then. Last column: paired over seeds, 95 % interval of three seeds (wide: with three seeds only large
+differences can be shown). The controls of these layers are in the tables of all layers below.
 
 {table}"""
 

@@ -26,7 +26,7 @@ from tnkit_nn.data import Split
 from tnkit_nn.files import alone
 from tnkit_nn.recipe import Compression, Layers, Stage1
 from tnkit_nn.stage1 import approximate, way
-from tnkit_nn.train import Recipe, accuracy, train
+from tnkit_nn.train import Recipe, accuracy, answers, train
 
 
 def blank(seed=0):
@@ -174,6 +174,7 @@ def test_bars_and_logs_of_both_stages(tmp_path, capsys):
     assert [line["step"] for line in second if "step" in line] == list(range(1, 25))
 
 
+@pytest.mark.filterwarnings("ignore:the compressed model gives")  # hardly trained
 def test_convolutions():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.Flatten(), nn.Linear(8 * 16, 2))
@@ -185,6 +186,7 @@ def test_convolutions():
     assert dense(model)[2].weight.shape == (8, 8, 3, 3)
 
 
+@pytest.mark.filterwarnings("ignore:the compressed model gives")  # hardly trained
 def test_stage_two_left_out():
     model, split = small()
     result = compress_(model, RECIPE, split, stage2=None)
@@ -215,6 +217,23 @@ def test_fine_tuning_that_does_harm_is_undone(harmed, tmp_path, monkeypatch):
     else:
         assert rates == [2e-2, 1e-2, 5e-3, 2.5e-3] and step["rate_factor"] == 0
         assert step["accuracy_stage2"] == step["accuracy_stage1"] == result.accuracy_after
+
+
+def test_a_dead_network_is_told(monkeypatch):
+    model, split = small()
+
+    def deadly(model, data, recipe, **options):
+        history = train(model, data, recipe, **options)
+        for p in model.fc1.parameters():
+            p.data.zero_()
+        return history
+
+    assert answers(model, split.val).sum() == 60 and answers(model, split.val).count_nonzero() > 1
+    right = sum(int((model(x[None]).argmax(1) == y).sum()) for x, y in zip(*split.val, strict=True))
+    assert right == round(60 * accuracy(model, split.val))
+    monkeypatch.setattr(module, "train", deadly)
+    with pytest.warns(UserWarning, match="gives every input one class: a network in it is dead"):
+        compress_(model, replace(RECIPE, order="together"), split)
 
 
 # -- stage 1 ----------------------------------------------------------------------------------------------------------

@@ -228,7 +228,9 @@ def test_a_trained_model_with_running_statistics(tmp_path):
         float((want.argmax(1) == setting.split.test[1]).float().mean())
     )
     last = [n for n, m in model.named_modules() if isinstance(m, torch.nn.Conv2d)][-1]
-    frozen = replace(task, layer=last, rest="none")  # nothing is trained beside it: the normalisation after it is a fixed function
+    frozen = replace(
+        task, layer=last, rest="none"
+    )  # nothing is trained beside it: the normalisation after it is a fixed function
     (as_is, _) = row(frozen, prepare(frozen), Job("dense", None))
     assert as_is["accuracy_frozen"] == dense["accuracy_frozen"]
     for other in (replace(task, rest="all"), replace(task, layer=last), replace(frozen, weights=None)):
