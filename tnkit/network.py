@@ -14,6 +14,7 @@ from math import prod
 from typing import Any
 
 from tnkit.activations import Activation, resolve
+from tnkit.checks import all_indices, check_names, check_summed, check_tied, checked_sizes
 from tnkit.node import Node, Sizes, indices
 
 __all__ = ["AnyNode", "Elementwise", "Network", "Node", "Sizes"]
@@ -94,11 +95,14 @@ class Network:
         if not isinstance(self.sizes, Mapping):
             raise TypeError(f"sizes map index names to sizes; they are not a {type(self.sizes).__name__}")
         object.__setattr__(self, "nodes", tuple(self.nodes))
+        for node in self.nodes:
+            if not isinstance(node, (Node, Elementwise)):
+                raise TypeError(f"a network's nodes are Node or Elementwise, not {type(node).__name__}")
         object.__setattr__(self, "output", indices(self.output, "output"))
-        object.__setattr__(self, "sizes", _checked_sizes(self.nodes, self.output, self.sizes))
-        _check_names(self)
-        _check_tied(self)
-        _check_summed(self)
+        object.__setattr__(self, "sizes", checked_sizes(self.nodes, self.output, self.sizes))
+        check_names(self)
+        check_tied(self)
+        check_summed(self)
         object.__setattr__(self, "_hash", hash((self.nodes, self.output, self.sizes)))
 
     def __hash__(self) -> int:
@@ -190,7 +194,7 @@ class Network:
             not in both outputs.
         """
         on = indices(on, "join")
-        mine, theirs = _all_indices(self), _all_indices(other)
+        mine, theirs = all_indices(self), all_indices(other)
         undeclared = sorted((mine & theirs) - set(on))
         if undeclared:
             raise ValueError(f"join: both networks have index {undeclared[0]!r}; declare it in on=, or relabel one")
@@ -221,7 +225,7 @@ class Network:
             Two indices given one name, which would connect what was not.
         """
         fi, fn, fa = _renamer(inds), _renamer(nodes), _renamer(arrays)
-        old = _all_indices(self)
+        old = all_indices(self)
         if len({fi(i) for i in old}) != len(old):
             raise ValueError("relabel: two indices would get the same name and become connected")
         return _relabel(self, fi, fn, fa)
@@ -265,117 +269,6 @@ class Network:
         from html import escape
 
         return f"<pre>{escape(str(self))}</pre>"
-
-
-# -- checks ---------------------------------------------------------------------------------------------------------
-def _checked_sizes(nodes: tuple[AnyNode, ...], output: tuple[str, ...], given: Mapping[str, int]) -> Sizes:
-    """Sizes of the indices at this level, each known, positive and agreed."""
-    if not nodes:
-        raise ValueError("a network has at least one node")
-    sizes: dict[str, int] = {}
-    known = dict(given)  # and what the Elementwise nodes know
-    for node in nodes:
-        if not isinstance(node, (Node, Elementwise)):
-            raise TypeError(f"a network's nodes are Node or Elementwise, not {type(node).__name__}")
-        if isinstance(node, Elementwise):
-            known = {i: node.bodies[0].sizes[i] for i in node.inds} | known
-    for node in nodes:
-        inner = node.bodies[0].sizes if isinstance(node, Elementwise) else known
-        for i in node.inds:
-            if i not in inner:
-                raise ValueError(f"node {node.name!r}: index {i!r} has no size")
-            if given.get(i, inner[i]) != inner[i] or sizes.get(i, inner[i]) != inner[i]:
-                raise ValueError(
-                    f"node {node.name!r}: index {i!r} has size {inner[i]} here and {given.get(i, sizes.get(i))} elsewhere"
-                )
-            sizes[i] = inner[i]
-        for body in node.bodies if isinstance(node, Elementwise) else ():
-            for i in node.inds:
-                if body.sizes[i] != sizes[i]:
-                    raise ValueError(
-                        f"node {node.name!r}: index {i!r} has size {sizes[i]} and {body.sizes[i]} in its bodies"
-                    )
-    for i, size in sizes.items():
-        if not hasattr(size, "__index__") or size.__index__() < 1:
-            raise ValueError(f"index {i!r} has size {size!r}; a size is a whole number from 1 up")
-    for i in output:
-        if i not in sizes:
-            raise ValueError(f"output index {i!r} is on no node")
-    if len(set(output)) != len(output):
-        raise ValueError(f"output {output} names an index twice; use a Node with fixed='delta' to repeat one")
-    unused = sorted(set(given) - set(sizes))
-    if unused:
-        raise ValueError(f"sizes: index {unused[0]!r} is on no node")
-    return Sizes({i: int(s) for i, s in sizes.items()})
-
-
-def _all_names(net: Network) -> Iterator[str]:
-    for node in net.nodes:
-        yield node.name
-        if isinstance(node, Elementwise):
-            for body in node.bodies:
-                yield from _all_names(body)
-
-
-def _elementwise_names(net: Network) -> Iterator[str]:
-    for node in net.nodes:
-        if isinstance(node, Elementwise):
-            yield node.name
-            for body in node.bodies:
-                yield from _elementwise_names(body)
-
-
-def _check_names(net: Network) -> None:
-    seen: set[str] = set()
-    for name in _all_names(net):
-        if name in seen:
-            raise ValueError(
-                f"two nodes are called {name!r}; node names are unique, tie arrays with Node(..., array=...)"
-            )
-        seen.add(name)
-
-
-def _check_tied(net: Network) -> None:
-    first: dict[str, tuple[Node, tuple[int, ...]]] = {}
-    for leaf, owner in net._walk():
-        shape = tuple(owner.sizes[i] for i in leaf.inds)
-        other, expected = first.setdefault(leaf.array, (leaf, shape))
-        if shape != expected:
-            raise ValueError(
-                f"nodes {other.name!r} and {leaf.name!r} share array {leaf.array!r} but have shapes {expected} and {shape}"
-            )
-        if other.fixed != leaf.fixed:
-            raise ValueError(
-                f"nodes {other.name!r} and {leaf.name!r} share array {leaf.array!r} but fixed={other.fixed!r} and {leaf.fixed!r}"
-            )
-    for name in _elementwise_names(net):
-        if name in first:
-            raise ValueError(f"elementwise node {name!r} has the name of node {first[name][0].name!r}'s array")
-
-
-def _all_indices(net: Network) -> set[str]:
-    inner: set[str] = set(net.sizes)
-    for node in net.nodes:
-        if isinstance(node, Elementwise):
-            for body in node.bodies:
-                inner |= _all_indices(body)
-    return inner
-
-
-def _check_summed(net: Network) -> None:
-    """An index summed inside one body is used nowhere else: names are global to a nested network."""
-    owner: dict[str, str] = {}
-    for node in net.nodes:
-        if isinstance(node, Elementwise):
-            for body in node.bodies:
-                for i in _all_indices(body) - set(body.output):
-                    if i in net.sizes or i in owner:
-                        where = f"inside {owner[i]!r}" if i in owner else f"on node {net.edges[i][0]!r}"
-                        where = "in another body of it" if owner.get(i) == node.name else where
-                        raise ValueError(
-                            f"index {i!r} is summed inside elementwise node {node.name!r} and used outside it, {where}"
-                        )
-                    owner[i] = node.name
 
 
 # -- names and text -------------------------------------------------------------------------------------------------
