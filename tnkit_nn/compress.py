@@ -29,11 +29,12 @@ import tnkit as tk
 from tnkit_nn.baselines import SLACK, families
 from tnkit_nn.compressed import Compressed, LayerReport, packed, save_compressed
 from tnkit_nn.data import Split
+from tnkit_nn.evaluate import accuracy, answers
 from tnkit_nn.files import alone, replacing, write_json, write_tensors
 from tnkit_nn.fit import FitResult
 from tnkit_nn.recipe import ORDERS, Compression, Layers
 from tnkit_nn.stage1 import approximate
-from tnkit_nn.train import Epoch, Group, accuracy, answers, train
+from tnkit_nn.train import Epoch, Group, train
 from tnkit_nn.weight import parametrize_
 
 __all__ = ["compress_", "groups", "substitutes"]

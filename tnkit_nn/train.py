@@ -19,14 +19,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from tnkit_nn.data import AUGMENT, Part, Split
+from tnkit_nn.data import AUGMENT, Split
+from tnkit_nn.evaluate import Loss, evaluate
 from tnkit_nn.files import clear, fill_
 from tnkit_nn.journal import Journal
 from tnkit_nn.resume import State, capture, keep, restore, resume, values
 
-__all__ = ["METHODS", "SCHEDULES", "Epoch", "Group", "Recipe", "accuracy", "answers", "evaluate", "train"]
-
-Loss = Callable[[Tensor, Tensor], Tensor]
+__all__ = ["METHODS", "SCHEDULES", "Epoch", "Group", "Recipe", "train"]
 
 EVERY = 25  # steps between looks at the loss: each waits for the device
 ROLLBACKS = 5  # halvings of the rate before a training counts as hopeless
@@ -136,41 +135,6 @@ class Epoch:
     val_accuracy: float
     rate_factor: float
     seconds: float = field(compare=False)
-
-
-def evaluate(model: nn.Module, part: Part, loss: Loss = F.cross_entropy, batch: int = 500) -> tuple[float, float]:
-    """Mean loss and accuracy of a model, as it is in evaluation, on inputs and labels."""
-    modes = {m: m.training for m in model.modules()}
-    device = next(model.parameters()).device
-    total, right = torch.zeros((), dtype=torch.float64), 0
-    model.eval()
-    try:
-        with torch.no_grad():
-            for x, y in zip(part[0].split(batch), part[1].split(batch), strict=True):
-                logits, y = model(x.to(device)), y.to(device)
-                total += len(y) * loss(logits, y).cpu().double()
-                right += int((logits.argmax(-1) == y).sum())
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
-    return float(total) / len(part[1]), right / len(part[1])
-
-
-def accuracy(model: nn.Module, part: Part, batch: int = 500) -> float:
-    """Fraction of the inputs whose label has the largest logit."""
-    return evaluate(model, part, batch=batch)[1]
-
-
-def answers(model: nn.Module, part: Part, batch: int = 500) -> Tensor:
-    """How often a model in evaluation gives each class to the inputs of a part, (classes,)."""
-    counts: list[Tensor] = []
-
-    def count(logits: Tensor, y: Tensor) -> Tensor:
-        counts.append(logits.argmax(-1).cpu().bincount(minlength=logits.shape[-1]))
-        return logits.new_zeros(())
-
-    evaluate(model, part, count, batch)
-    return torch.stack(counts).sum(0)
 
 
 def train(

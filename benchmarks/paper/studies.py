@@ -27,10 +27,11 @@ from tnkit_nn import data, zoo
 from tnkit_nn.compare import versions
 from tnkit_nn.compress import compress_
 from tnkit_nn.data import Split
+from tnkit_nn.evaluate import accuracy
 from tnkit_nn.files import read_tensors, replacing, write_tensors
 from tnkit_nn.makers import hashed_maker, random_start
 from tnkit_nn.recipe import Compression, Layers, Stage1
-from tnkit_nn.train import Group, Recipe, accuracy, train
+from tnkit_nn.train import Group, Recipe, train
 
 HERE = Path(__file__).parent
 Cell = dict[str, Any]

@@ -23,10 +23,11 @@ from tnkit_nn.baselines import families
 from tnkit_nn.compress import compress_, substitutes
 from tnkit_nn.compressed import dense, load_compressed_
 from tnkit_nn.data import Split
+from tnkit_nn.evaluate import accuracy, answers
 from tnkit_nn.files import alone
 from tnkit_nn.recipe import Compression, Layers, Stage1
 from tnkit_nn.stage1 import approximate, way
-from tnkit_nn.train import Recipe, accuracy, answers, train
+from tnkit_nn.train import Recipe, train
 
 
 def blank(seed=0):

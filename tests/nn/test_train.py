@@ -9,8 +9,9 @@ from torch import nn
 import tnkit as tk
 import tnkit_nn as tknn
 from tnkit_nn import data, zoo
+from tnkit_nn.evaluate import accuracy, evaluate
 from tnkit_nn.files import read_tensors, write_tensors
-from tnkit_nn.train import METHODS, SCHEDULES, Group, Recipe, accuracy, evaluate, train
+from tnkit_nn.train import METHODS, SCHEDULES, Group, Recipe, train
 
 RECIPE = Recipe(epochs=4, lr=3e-3, batch=32)
 
