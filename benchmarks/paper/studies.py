@@ -1,6 +1,6 @@
 """The paper's systems on real data: each study one command that goes on where it was interrupted.
 
-``python benchmarks/paper/studies.py orders --data-dir DIR`` (MNIST), ``vgg16-head --data-dir DIR --vgg16 FILE`` (CIFAR-10 and a trained
+``python benchmarks/paper/studies.py orders --data-dir DIR`` and ``figures --data-dir DIR`` (MNIST), ``vgg16-head --data-dir DIR --vgg16 FILE`` (CIFAR-10 and a trained
 VGG-16), ``vgg16-whole --data-dir DIR --device cuda --workers 0`` (the whole model trained on) and ``cifar-part --data-dir DIR --limit 2000
 --epochs 2 --dense-epochs 10`` (AlexNet and ZFNet) write one JSON a cell under ``out/paper/<study>/``, then
 ``benchmarks/paper/<study>.json`` with all of them, from which ``benchmarks/paper/tables.py`` renders docs/paper.md.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
@@ -58,6 +59,34 @@ def orders(cell: Cell, args: argparse.Namespace, out: Path) -> dict[str, Any]:
         tuple(Layers(name, cell["family"], budget, depth=3) for name, budget in LAYERS.items()),
         order=cell["order"], stage1=Stage1(cell["stage1"], steps=500),
         stage2=Recipe(epochs=args.epochs, lr=2e-2, batch=256, schedule="onecycle"), rest=cell["rest"], rest_lr=1e-3, seed=cell["seed"],
+    )  # fmt: skip
+    return compress_(model, recipe, split, out=out).report()
+
+
+# -- figures: how good one deep network is within minutes on one core, on all images --------------------------------------
+#: What is compressed -> model, its layers' budgets, epochs of fine-tuning, and what else is trained.
+FIGURES: dict[str, tuple[str, dict[str, int], int, str]] = {
+    **{f"LeNet-5, fc1, {n}": ("lenet5", {"fc1": n}, 6, "frozen") for n in (385, 640, 1800, 2650, 9500)},
+    "LeNet-5, conv2 to fc3": ("lenet5", {"conv2": 300, "fc1": 900, "fc2": 500, "fc3": 300}, 8, "all"),
+    "FC-2, fc1, 750": ("fc2", {"fc1": 750}, 8, "heads"),
+}
+FIGURE_CELLS: list[Cell] = [
+    {"what": what, "family": family, "seed": seed}
+    for what in FIGURES
+    for family in (("adtn", "mpo") if "to" in what or "FC-2" in what else ("adtn",))
+    for seed in range(3)
+]
+
+
+def figures(cell: Cell, args: argparse.Namespace, out: Path) -> dict[str, Any]:
+    """One compression from a random start, together; the ADTN has sines and depth 3."""
+    name, budgets, epochs, rest = FIGURES[cell["what"]]
+    split = data.load("mnist", args.data_dir, limit=args.limit)
+    model = dense(name, split, cell["seed"], out.parent)
+    recipe = Compression(
+        tuple(Layers(layer, cell["family"], budget, depth=3) for layer, budget in budgets.items()),
+        order="together", stage1=Stage1("skip"), stage2=Recipe(epochs=epochs, lr=3e-2, batch=256), rest=rest,
+        rest_lr=2e-3, seed=cell["seed"],
     )  # fmt: skip
     return compress_(model, recipe, split, out=out).report()
 
@@ -297,6 +326,7 @@ def features(args: argparse.Namespace, folder: Path) -> Split:
 STUDIES: dict[str, tuple[list[Cell], Callable[[Cell, argparse.Namespace, Path], dict[str, Any]]]] = {
     "orders": (ORDER_CELLS, orders), "vgg16-head": (HEAD_CELLS, vgg16_head), "vgg16-whole": (WHOLE_CELLS, vgg16_whole),
     "cifar-part": (PART_CELLS, cifar_part),
+    "figures": (FIGURE_CELLS, figures),
 }  # fmt: skip
 
 
@@ -304,7 +334,7 @@ def one(study: str, cell: Cell, args: argparse.Namespace) -> dict[str, Any]:
     """A cell's result: read where it is there, else found and written."""
     if args.workers:
         torch.set_num_threads(1)
-    name = "-".join(str(v).replace(" ", "_") for v in cell.values())
+    name = "-".join(re.sub("[^A-Za-z0-9.]+", "_", str(v)) for v in cell.values())
     out = Path(args.out) / study / name
     done = out.with_suffix(".json")
     if not done.exists():
@@ -335,6 +365,10 @@ def main() -> None:
         split = data.load("mnist", args.data_dir, limit=args.limit)
         for seed in sorted({c["seed"] for c in cells}):
             dense("lenet5", split, seed, Path(args.out) / args.study)
+    elif args.study == "figures":
+        split = data.load("mnist", args.data_dir, limit=args.limit)
+        for name, seed in dict.fromkeys((FIGURES[c["what"]][0], c["seed"]) for c in cells):
+            dense(name, split, seed, Path(args.out) / args.study)
     elif args.study == "cifar-part":
         split = data.load("cifar10", args.data_dir, limit=args.limit)
         for name in dict.fromkeys(c["model"] for c in cells):
