@@ -22,7 +22,7 @@ from small import small_dense
 from tqdm import tqdm
 
 from tnkit_nn.baselines import SLACK, Family, adtn_near, families, mera_near, tree_near
-from tnkit_nn.compare import Task, compare, versions
+from tnkit_nn.compare import RATES, Task, compare, versions
 from tnkit_nn.files import replacing
 from tnkit_nn.report import write_report
 
@@ -162,7 +162,14 @@ def main() -> None:
             fresh += small_dense(
                 replace(study.task, data_dir=args.data_dir), dense, total, budget, out / f"small-{budget}.json"
             )
-    save(args.study, fresh, task=asdict(study.task), seen=study.seen, **({"title": study.title} if study.title else {}))
+    save(
+        args.study,
+        fresh,
+        task=asdict(study.task),
+        rates=RATES,
+        seen=study.seen,
+        **({"title": study.title} if study.title else {}),
+    )
 
 
 def save(name: str, records: Sequence[Mapping[str, Any]], **more: Any) -> None:

@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -60,7 +60,7 @@ def orders(cell: Cell, args: argparse.Namespace, out: Path) -> dict[str, Any]:
         order=cell["order"], stage1=Stage1(cell["stage1"], steps=500),
         stage2=Recipe(epochs=args.epochs, lr=2e-2, batch=256, schedule="onecycle"), rest=cell["rest"], rest_lr=1e-3, seed=cell["seed"],
     )  # fmt: skip
-    return compress_(model, recipe, split, out=out).report()
+    return compressed(model, recipe, split, out)
 
 
 # -- figures: how good one deep network is within minutes on one core, on all images --------------------------------------
@@ -88,7 +88,12 @@ def figures(cell: Cell, args: argparse.Namespace, out: Path) -> dict[str, Any]:
         order="together", stage1=Stage1("skip"), stage2=Recipe(epochs=epochs, lr=3e-2, batch=256), rest=rest,
         rest_lr=2e-3, seed=cell["seed"],
     )  # fmt: skip
-    return compress_(model, recipe, split, out=out).report()
+    return compressed(model, recipe, split, out)
+
+
+def compressed(model: nn.Module, recipe: Compression, split: Split, out: Path) -> dict[str, Any]:
+    """What a compression reports, and its recipe."""
+    return {**compress_(model, recipe, split, out=out).report(), "recipe": asdict(recipe)}
 
 
 def dense(name: str, split: Split, seed: int, folder: Path, epochs: int = 4) -> nn.Module:
@@ -160,8 +165,9 @@ def small_head(
         rest_lr=rest_lr,
         seed=cell["seed"],
     )
-    report = compress_(model, plan, split, out=out).report()
-    return {"accuracy": report["accuracy_after"], "numbers": sum(r["num_params"] for r in report["layers"])}
+    report = compressed(model, plan, split, out)
+    numbers = sum(r["num_params"] for r in report["layers"])
+    return {"accuracy": report["accuracy_after"], "numbers": numbers, "recipe": report["recipe"]}
 
 
 def controlled(model: nn.Module, cell: Cell, names: tuple[str, str]) -> tuple[nn.Module, int]:
