@@ -10,7 +10,8 @@ import subprocess
 import pytest
 
 import tnkit as tk
-from tnkit_nn.report import write_report
+from tnkit_nn.plots import PLOTS, _figure
+from tnkit_nn.report import rows, write_report
 
 from .test_cli import record
 
@@ -124,3 +125,30 @@ def test_in_a_browser(tmp_path, width):
         "1000",
     ]
     assert found["sorted"].count("descending") == 1  # one column at a time
+
+
+def test_curves_are_the_tables_figures():
+    """Every family's curve: counts, means over seeds and their spread; the controls as lines at their means."""
+    records = [
+        record(label, budget, s, accuracy + 0.01 * s)
+        for label, budget, accuracy in (
+            ("mpo", 100, 0.7),
+            ("mpo", 1000, 0.9),
+            ("hashed", 100, 0.6),
+            ("picked", None, 0.5),
+        )
+        for s in range(3)
+    ]
+    (frozen, trained) = _figure(rows(records), PLOTS["accuracy.png"]).axes
+    for axis in (frozen, trained):
+        curves = {c.get_label(): c for c in axis.containers}
+        assert set(curves) == {"mpo", "hashed"}
+        line, _, (bars,) = curves["mpo"]
+        assert line.get_xdata().tolist() == [100, 1000] and line.get_ydata() == pytest.approx([71, 91])
+        assert [s[:, 1].tolist() for s in bars.get_segments()] == [pytest.approx([70, 72]), pytest.approx([90, 92])]
+        (control,) = [x for x in axis.lines if x.get_label() == "picked (control)"]
+        assert set(control.get_ydata()) == {51}
+        assert axis.get_xscale() == "log"
+    (errors,) = _figure(rows(records), PLOTS["error.png"]).axes
+    (chance,) = [x for x in errors.lines if x.get_label() == "chance"]
+    assert set(chance.get_ydata()) == {0.95}
