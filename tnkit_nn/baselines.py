@@ -112,12 +112,18 @@ def _step_ranks(make: Callable[[list[int]], tk.Network], bonds: int, budget: int
 def shares(budget: int, sizes: Sequence[int]) -> list[int]:
     """A budget shared out over weights of so many entries, by their square roots: what networks need grows far slower than weights.
 
-    Whole numbers, at least 1 each, that sum up to the budget (to the number of weights, where that is more).
+    Whole numbers, at least 1 each and at most the weight's size, that sum up to the budget where these bounds allow it.
     """
     roots = [n**0.5 for n in sizes]
     spare = max(0, budget - len(sizes))
     ends = [round(spare * part / sum(roots)) for part in accumulate(roots)]
-    return [1 + b - a for a, b in pairwise([0, *ends])]
+    parts = [1 + b - a for a, b in pairwise([0, *ends])]
+    full = [k for k, (part, size) in enumerate(zip(parts, sizes, strict=True)) if part >= size]
+    if not full or len(full) == len(sizes):
+        return [min(part, size) for part, size in zip(parts, sizes, strict=True)]
+    others = [k for k in range(len(sizes)) if k not in full]
+    rest = iter(shares(budget - sum(sizes[k] for k in full), [sizes[k] for k in others]))
+    return [sizes[k] if k in full else next(rest) for k in range(len(sizes))]
 
 
 def matrix(shape: Sequence[int]) -> tuple[int, int]:
@@ -260,6 +266,8 @@ def adtn_near(
 
     def every() -> Iterator[tk.Network]:
         walls = [dims for dims in _merged(shape) if not (periodic and len(dims) % 2)]
+        if not walls:
+            raise ValueError(f"no periodic wall for a weight of shape {tuple(shape)}: it needs an even number of sites")
         walls = walls[min(merged, len(walls) - 1) :]
         plain = make(dim=walls[0])
         yield plain

@@ -177,7 +177,7 @@ def _compare(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         return tqdm(jobs, total=total, desc="families x budgets", unit="job", file=sys.stderr, mininterval=0.5)
 
     task = Task(
-        args.model, args.data, args.layer and tuple(args.layer), args.seeds, args.dense_steps, args.steps, args.steps, args.data_dir, args.limit,
+        args.model, args.data, args.layer, args.seeds, args.dense_steps, args.steps, args.steps, args.data_dir, args.limit,
         args.rest, args.weights,
     )  # fmt: skip
     torch.set_num_threads(1)  # one thread a process: the tensors are small, and the workers share the cores
@@ -307,7 +307,7 @@ def _show(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
             }
             for name, net in nets.items()
         }
-        print(json.dumps(figures if len(nets) > 1 else next(iter(figures.values()))))
+        print(json.dumps(next(iter(figures.values())) if len(nets) == 1 else figures))
     else:
         for name, net in nets.items():
             print(*([f"{name}:"] if name else []), net, plans[name], sep="\n\n", end="\n\n" if len(nets) > 1 else "\n")

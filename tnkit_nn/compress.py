@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from fnmatch import fnmatchcase
-from math import prod, sqrt
+from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -29,8 +29,8 @@ import tnkit as tk
 from tnkit_nn.baselines import SLACK, families
 from tnkit_nn.compressed import Compressed, LayerReport, packed, save_compressed
 from tnkit_nn.data import Split
-from tnkit_nn.evaluate import accuracy, answers
-from tnkit_nn.files import alone, replacing, write_json, write_tensors
+from tnkit_nn.evaluate import accuracy, answers, worse
+from tnkit_nn.files import alone, read_json, replacing, write_json, write_tensors
 from tnkit_nn.fit import FitResult
 from tnkit_nn.recipe import ORDERS, Compression, Layers
 from tnkit_nn.stage1 import approximate
@@ -109,8 +109,8 @@ def compress_(
             })  # fmt: skip
         if int(answers(model, data.val).count_nonzero()) == 1:
             warnings.warn(
-                "the compressed model gives every input one class: a network in it is dead; another seed, stage1 'skip' (a random "
-                "start) or more numbers may help",
+                "the compressed model gives every input one class: a network in it may be dead; another seed, stage1 'skip' (a "
+                "random start) or more numbers may help",
                 stacklevel=2,
             )
         stage1 = files.once("stage1", lambda: {"accuracy": accuracy(untuned, data.test)})
@@ -279,8 +279,10 @@ def _stage2(
             model, data, stage2, seed=1000 * recipe.seed + k, groups=groups(model, layers, recipe.rest, factor * recipe.rest_lr),
             checkpoint=files.path / f"{name}.safetensors", log=files.path / f"{name}.jsonl", progress=progress,
         )  # fmt: skip
-        end = accuracy(model, data.val)
-        if end >= begin - 3 * sqrt(begin * (1 - begin) / count):
+        end = history[
+            -1
+        ].val_accuracy  # where train has put the model back to a better epoch, still a training gone wrong
+        if not worse(end, begin, count):
             return history, factor
         model.load_state_dict(before)
         told = f"step {k} ({', '.join(layers)}): {begin:.3f} of the validation part right before stage 2, {end:.3f} after it"
@@ -315,7 +317,6 @@ class _Folder:
 
     def __init__(self, path: Path, model: nn.Module, recipe: Compression, data: Split, begin: float) -> None:
         self.path, self.begin = path, begin
-        path.mkdir(parents=True, exist_ok=True)
         mine = {
             "recipe": json.loads(json.dumps(asdict(recipe))), "model": _digest(model.state_dict()),
             "data": [data.name, data.digest()],
@@ -329,7 +330,7 @@ class _Folder:
 
     def _read(self, name: str) -> dict[str, Any]:
         file = self.path / f"{name}.json"
-        found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+        found: dict[str, Any] = read_json(file) if file.exists() else {}
         return found
 
     def write(self, name: str, value: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import sqrt
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from tnkit_nn.data import Part
 
-__all__ = ["Loss", "accuracy", "answers", "evaluate"]
+__all__ = ["Loss", "accuracy", "answers", "evaluate", "worse"]
 
 #: ``(logits, labels) -> mean over the batch``.
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -37,6 +38,14 @@ def evaluate(model: nn.Module, part: Part, loss: Loss = F.cross_entropy, batch: 
 def accuracy(model: nn.Module, part: Part, batch: int = 500) -> float:
     """Fraction of the inputs whose label has the largest logit."""
     return evaluate(model, part, batch=batch)[1]
+
+
+def worse(now: float, then: float, count: int) -> bool:
+    """Whether an accuracy on ``count`` examples is below an earlier one by more than three of its standard errors.
+
+    The error is never taken to be below one example: at 100 % it would be none at all.
+    """
+    return now < then - 3 * sqrt(max(then * (1 - then), 1 / count) / count)
 
 
 def answers(model: nn.Module, part: Part, batch: int = 500) -> Tensor:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import platform
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,28 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-__all__ = ["alone", "clear", "difference", "fill_", "read_tensors", "replacing", "write_json", "write_tensors"]
+__all__ = [
+    "alone",
+    "clear",
+    "difference",
+    "fill_",
+    "read_json",
+    "read_tensors",
+    "replacing",
+    "write_json",
+    "write_tensors",
+]
 
 
 PART = ".part"  # how the names of temporary files end
+HOST = re.sub("[^A-Za-z0-9]+", "", platform.node())
 
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary file beside ``path`` that takes its place at the end: an interrupted run leaves the old file as it was."""
     path = Path(path)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PART)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{HOST}-{os.getpid()}.", suffix=PART)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -40,10 +52,24 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise
 
 
-def clear(folder: Path, name: str = "*") -> None:
-    """Delete the temporary files that killed runs have left of a file in a folder, or of all files there and below."""
-    for left in folder.rglob(f".{name}.*{PART}") if name == "*" else folder.glob(f".{escape(name)}.*{PART}"):
-        left.unlink(missing_ok=True)
+def clear(folder: Path) -> None:
+    """Delete the temporary files that killed processes of this machine have left in a folder and below."""
+    for left in folder.rglob(f".*{PART}"):
+        host, _, pid = left.name.removesuffix(PART).split(".")[-2].rpartition("-")
+        if host == HOST and pid.isdecimal() and not _alive(int(pid)):
+            left.unlink(missing_ok=True)
+
+
+def _alive(pid: int) -> bool:
+    if os.name == "nt":  # there the signal would be one
+        return True
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 @contextmanager
@@ -69,6 +95,14 @@ def alone(folder: Path, what: str) -> Iterator[None]:
             raise ValueError(f"{folder}: {what} is being run by another process") from None
         clear(folder)
         yield
+
+
+def read_json(path: Path) -> Any:
+    """Plain data of a JSON file; ValueError, with its name, where it is damaged."""
+    try:
+        return json.loads(path.read_text())
+    except ValueError:
+        raise ValueError(f"{path}: damaged, no JSON; delete it to have it made again") from None
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:

@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from tnkit_nn.files import alone, difference, write_json
+from tnkit_nn.files import alone, difference, read_json, write_json
 
 __all__ = ["Study", "run"]
 
@@ -51,7 +51,7 @@ class Study:
         path = self.folder / "study.json"
         if not path.exists():
             write_json(path, self.settings)
-        kept = _read(path)
+        kept = read_json(path)
         differs = difference(kept, self.settings)
         if differs:
             raise ValueError(f"{folder} holds another study: {differs}; choose another folder")
@@ -64,7 +64,7 @@ class Study:
     def get(self, key: str) -> Any:
         """A finished job's result; None where it is not finished."""
         path = self.path(key)
-        return _read(path)["result"] if path.exists() else None
+        return read_json(path)["result"] if path.exists() else None
 
     def put(self, key: str, result: Any) -> None:
         """Keep a result, whole or not at all."""
@@ -155,10 +155,3 @@ def _finished(executor: Executor, todo: Mapping[str, tuple[Any, ...]]) -> Iterat
     finally:
         for future in futures:
             future.cancel()
-
-
-def _read(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text())
-    except ValueError:
-        raise ValueError(f"{path}: damaged, no JSON; delete it to have it made again") from None

@@ -89,6 +89,11 @@ class Task:
     rest: str = "all"
     weights: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.layer is not None and not isinstance(self.layer, str):
+            layers = tuple(self.layer)
+            object.__setattr__(self, "layer", layers[0] if len(layers) == 1 else layers)
+
 
 @dataclass(frozen=True)
 class View:
@@ -183,7 +188,7 @@ class Setting:
         before, after = cut(self.model, self.layers[0])
         if not len(before):
             return self.images
-        own = any(True for _ in before.parameters())
+        own = any(True for _ in before.parameters()) and not self.task.weights  # one model given: one set of features
         parts = _parts(self.split)
         fixed = {n: self.dense[n] for n, _ in before.named_parameters()}
         probe = before(parts["val"][0][:1])
@@ -195,9 +200,10 @@ class Setting:
 
     def view(self, trained: bool) -> View:
         """Features where nothing before the layer is trained, else images."""
-        if not trained or self.task.rest == "head" or not self.features.own:
-            return self.features
-        return self.images
+        moves = (
+            trained and self.task.rest == "all" and any(True for _ in cut(self.model, self.layers[0])[0].parameters())
+        )
+        return self.images if moves else self.features
 
     def rest(self, trained: bool) -> Params:
         """The dense values, weights apart, of the model of :meth:`view`."""
@@ -379,4 +385,8 @@ def _checked(task: Task, split: datasets.Split) -> nn.Module:
                 "(weights=, --weights) rest 'none' allows them, and rest 'head' before the layer"
             )
     zoo.check_takes(model, split.val[0], task.model, task.data)
+    with torch.no_grad():
+        classes = model(split.val[0][:1]).shape[-1]
+    if classes < split.num_classes:
+        raise ValueError(f"{task.weights}: a model of {classes} classes; {task.data!r} has {split.num_classes}")
     return model

@@ -184,35 +184,48 @@ def _stage2(setting: Setting, weights: Weights, starts: Mapping[str, Params], tr
 
 
 def _left_out(setting: Setting) -> _Tuned | None:
-    """The model without the layers, drawn anew (with ``rest="head"``, from the first on) and trained as long as all others.
+    """The model without the layers, drawn anew (with ``rest="head"``, from the first on) and trained as long as all others in all.
 
-    None where the model cannot go without them (:func:`tnkit_nn.zoo.without`).
+    Where weights are given, what the two models have in common begins with them, and only the second training is left to do.
+    None where the model cannot go without the layers (:func:`tnkit_nn.zoo.without`).
     """
     task = setting.task
-    shorter = [zoo.without(m, *setting.layers) for m in drawn(task, setting.split.num_classes, 500)]
-    models = [m for m in shorter if m is not None]
+    models = _shorter(setting)
     if not models:
         return None
-    view, whole = setting.images, sum(p.numel() for p in models[0].parameters())
-    if task.rest == "head" and setting.features is not setting.images:
+    steps = task.tune_steps if task.weights else task.dense_steps + task.tune_steps
+    view = View(models[0], setting.images.inputs, setting.images.labels, setting.images.own)
+    start, held = stacked(models), Params()
+    if task.rest == "head":
         linear = [n for n, m in setting.model.named_modules() if isinstance(m, nn.Linear)]
         heir = next(n for n in linear[linear.index(setting.layers[0]) :] if n not in setting.layers)
-        models = [cut(m, heir)[1] for m in models]
-        seen = setting.features
-        view = View(models[0], seen.inputs, seen.labels, seen.own)
-    else:
-        view = View(models[0], view.inputs, view.labels, view.own)
-    start, copies = stacked(models), len(REST_RATES)
-    swept = tune(view, task.seeds, start, {}, lambda p: p, REST_RATES, task.dense_steps + task.tune_steps)
+        before, after = cut(models[0], heir)
+        if setting.features is not setting.images:
+            view = View(after, setting.features.inputs, setting.features.labels, setting.features.own)
+        else:
+            held = {n: setting.dense[n] for n, _ in before.named_parameters()}
+        start = {n: start[n] for n, _ in after.named_parameters()}
+    copies = len(REST_RATES)
+    frozen = {n: times(p, copies) for n, p in held.items()}
+    swept = tune(view, task.seeds, start, {}, lambda p: {**frozen, **p}, REST_RATES, steps)
     k = int(swept.score.view(copies, task.seeds).mean(1).argmin())
-    params = {n: p[k * task.seeds : (k + 1) * task.seeds] for n, p in swept.params.items()}
-    trained = sum(p[0].numel() for p in start.values())
+    params = {**held, **{n: p[k * task.seeds : (k + 1) * task.seeds] for n, p in swept.params.items()}}
+    trained, whole = sum(p[0].numel() for p in start.values()), sum(p.numel() for p in models[0].parameters())
     chosen = {"rest_rate": REST_RATES[k]}
     return _Tuned(view.accuracy(params, "test"), view.accuracy(params, "val"), chosen, trained, {}, whole)
 
 
+def _shorter(setting: Setting) -> list[nn.Module]:
+    """The model without the layers, one a seed; none where it cannot go without them."""
+    task, found = setting.task, []
+    for seed, model in enumerate(drawn(task, setting.split.num_classes, 500)):
+        torch.manual_seed(500 + seed)  # what is made anew in a model that is given
+        found.append(zoo.without(setting.model if task.weights else model, *setting.layers))
+    return [model for model in found if model is not None]
+
+
 def built(what: Family, shapes: Mapping[str, Sequence[int]], budget: int) -> dict[str, tk.Network]:
-    """Weight name -> its network, the budget shared out."""
+    """Weight name -> its network, the budget shared out (:func:`tnkit_nn.baselines.shares`)."""
     parts = shares(budget, [prod(shape) for shape in shapes.values()])
     return {name: what.build(shape, part) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
 

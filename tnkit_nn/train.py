@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from math import cos, isfinite, pi, sqrt
+from math import cos, isfinite, pi
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from tnkit_nn.data import AUGMENT, Split
-from tnkit_nn.evaluate import Loss, evaluate
+from tnkit_nn.evaluate import Loss, evaluate, worse
 from tnkit_nn.files import clear, fill_
 from tnkit_nn.journal import Journal
 from tnkit_nn.resume import State, capture, keep, restore, resume, values
@@ -161,7 +161,7 @@ def train(
     model
         Takes a batch of the split's inputs, gives logits.  Trained where its parameters lie.
     split
-        Trains on ``train``, reports on ``val``; ``test`` is not read.
+        Trains on ``train``, reports on ``val``; nothing is chosen by ``test``.
     recipe
         Optimiser, rates, length.
     seed
@@ -203,7 +203,7 @@ def train(
     history: list[Epoch] = []
     factor, best = 1.0, State()
     if checkpoint:
-        clear(Path(checkpoint).absolute().parent, Path(checkpoint).name)
+        clear(Path(checkpoint).absolute().parent)
     with _training(model, [p for g in trained for p in g["params"]]):
         found = resume(checkpoint, model, optimizer, run) if checkpoint else None
         if checkpoint and found is None:  # before the first epoch too: a restart has the same start
@@ -232,7 +232,7 @@ def _best(history: Sequence[Epoch]) -> Epoch:
 def _put_back(model: nn.Module, history: Sequence[Epoch], best: State, count: int) -> None:
     """Give the model its best values where it has lost them, and say so."""
     top, last = _best(history), history[-1]
-    if last.val_accuracy < top.val_accuracy - 3 * sqrt(top.val_accuracy * (1 - top.val_accuracy) / count):
+    if worse(last.val_accuracy, top.val_accuracy, count):
         fill_(model, best, "the best epoch")
         warnings.warn(
             f"training diverged: {last.val_accuracy:.3f} of the validation part right after the last epoch, {top.val_accuracy:.3f} "

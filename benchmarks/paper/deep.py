@@ -160,7 +160,7 @@ def main() -> None:
                 r["model_params"] for r in fresh if r["budget"] == budget and r["num_params"] <= (1 + SLACK) * budget
             )
             fresh += small_dense(
-                replace(study.task, data_dir=args.data_dir), dense, total, budget, out / f"small-{budget}.json"
+                replace(study.task, data_dir=args.data_dir), dense, total, budget, out / f"small-{budget}-{total}.json"
             )
     save(
         args.study,

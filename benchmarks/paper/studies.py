@@ -99,7 +99,8 @@ def compressed(model: nn.Module, recipe: Compression, split: Split, out: Path) -
 def dense(name: str, split: Split, seed: int, folder: Path, epochs: int = 4) -> nn.Module:
     """The trained model of a seed, trained once."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}-{seed}.safetensors"
+    known = f"{name}-{seed}-{epochs}-{len(split.train[1])}"  # another training is another file
+    path = folder / f"{known}.safetensors"
     if path.exists():
         return zoo.load(name, path)
     torch.manual_seed(seed)
@@ -109,7 +110,7 @@ def dense(name: str, split: Split, seed: int, folder: Path, epochs: int = 4) -> 
         split,
         replace(zoo.TRAIN[name], epochs=epochs),
         seed=seed,
-        checkpoint=folder / f"{name}-{seed}.checkpoint",
+        checkpoint=folder / f"{known}.checkpoint",
     )
     zoo.save(model, path)
     return model

@@ -147,17 +147,17 @@ accuracy as above.{" " + found["note"] if "note" in found else ""}
 
 def cifar_part(found: dict[str, Any]) -> str:
     """AlexNet and ZFNet, end to end on few images."""
-    options, parts = found["options"], []
+    options, parts, images = found["options"], [], found["options"]["limit"] or IMAGES
     for model in dict.fromkeys(cell["model"] for cell in found["cells"]):
         cells = [cell for cell in found["cells"] if cell["model"] == model]
-        parts.append(f"### {model}\n\n{_heads({'cells': cells}, '21.0 million', options['limit'])}")
+        parts.append(f"### {model}\n\n{_heads({'cells': cells}, '21.0 million', images)}")
     return "\n\n".join(
         [
             f"""## AlexNet and ZFNet on a part of CIFAR-10
 
-Every step end to end without an accelerator, not a measurement of the models: each trained on {options["limit"]:,} images for
+Every step end to end without an accelerator, not a measurement of the models: each trained on {images:,} images at most for
 {options["dense_epochs"]} epochs, `fc1` and `fc2` (2^22 + 2^24 weights) replaced by networks of 424 numbers in all (from a random start) or by a control, then
-everything trained on for {options["epochs"]} epochs with crops and flips. Accuracies are of {options["limit"]:,} test images; three seeds of the second stage.""",
+everything trained on for {options["epochs"]} epochs with crops and flips. Accuracies are of {images:,} test images; three seeds of the second stage.""",
             *parts,
         ]
     )

@@ -19,6 +19,7 @@ from torch import nn
 import tnkit as tk
 import tnkit_nn as tknn
 from tnkit_nn import compress as module
+from tnkit_nn import files
 from tnkit_nn.baselines import families
 from tnkit_nn.compress import compress_, substitutes
 from tnkit_nn.compressed import dense, load_compressed_
@@ -202,14 +203,15 @@ def test_fine_tuning_that_does_harm_is_undone(harmed, tmp_path, monkeypatch):
     def harmful(model, data, recipe, **options):
         rates.append(recipe.lr)
         history = train(model, data, recipe, **options)
-        if len(rates) <= harmed:  # finite, and worse than guessing
-            for p in model.fc3.parameters():
-                p.data.neg_()
+        if len(rates) <= harmed:  # as a dead network does it: finite, and no better than guessing
+            for p in model.fc2.parameters():
+                p.data.zero_()
+            return (*history[:-1], replace(history[-1], val_accuracy=0.0))
         return history
 
     monkeypatch.setattr(module, "train", harmful)
     with pytest.warns(
-        UserWarning, match=r"step 0 \(fc2\): 0.\d+ of the validation part right before stage 2, 0.\d+ after it"
+        UserWarning, match=r"step 0 \(fc2\): 0.\d+ of the validation part right before stage 2, 0.000 after it"
     ):
         result = compress_(model, RECIPE, split, select="fc2", out=tmp_path)
     (step,) = result.steps
@@ -233,8 +235,37 @@ def test_a_dead_network_is_told(monkeypatch):
     right = sum(int((model(x[None]).argmax(1) == y).sum()) for x, y in zip(*split.val, strict=True))
     assert right == round(60 * accuracy(model, split.val))
     monkeypatch.setattr(module, "train", deadly)
-    with pytest.warns(UserWarning, match="gives every input one class: a network in it is dead"):
+    with pytest.warns(UserWarning, match="gives every input one class: a network in it may be dead"):
         compress_(model, replace(RECIPE, order="together"), split)
+
+
+def test_a_stage_2_that_goes_wrong_is_tried_again_from_its_start(monkeypatch):
+    """Even where train has put the model back to an epoch before that: it has hardly been trained by then."""
+    model, split = blank()
+    easy = [(x, (x[:, 0] > 0).long()) for x, _ in (split.train, split.val, split.test)]
+    split = Split("easy", *easy, ("0", "1", "2"))
+    train(model, split, Recipe(epochs=8, lr=1e-2, batch=40))
+    rates = []
+
+    def climbing(model, data, recipe, **options):
+        rates.append(recipe.lr)
+        calls = []
+
+        def loss(logits, y):
+            calls.append(1)
+            return nn.functional.cross_entropy(logits, y) * (-1000.0 if len(rates) == 1 and len(calls) > 7 else 1.0)
+
+        return train(model, data, recipe, loss=loss, **options)
+
+    monkeypatch.setattr(module, "train", climbing)
+    with pytest.warns(UserWarning) as told:
+        recipe = replace(RECIPE, order="together", rest="all", rest_lr=5e-2, stage1=Stage1("svd"))
+        compress_(model, recipe, split, stage2=Recipe(epochs=6, lr=5e-2, batch=40))
+    said = [str(w.message) for w in told]
+    assert any("training diverged" in text for text in said) and any(
+        "again at 0.5 of the rates" in text for text in said
+    )
+    assert rates == [5e-2, 2.5e-2]
 
 
 # -- stage 1 ----------------------------------------------------------------------------------------------------------
@@ -376,9 +407,12 @@ def test_another_run_is_refused(tmp_path):
 def test_what_a_killed_run_left_is_cleared(tmp_path):
     model, split = small()
     compress_(copy.deepcopy(model), RECIPE, split, out=tmp_path)
-    (tmp_path / ".model.safetensors.x1y2.part").write_bytes(b"half")
+    (tmp_path / f".model.safetensors.{files.HOST}-{2**31 - 1}.x1y2.part").write_bytes(b"half")  # no such process
     compress_(copy.deepcopy(model), RECIPE, split, out=tmp_path)
     assert not list(tmp_path.rglob("*.part"))
+    (tmp_path / "stage1-fc1.json").write_text("{")
+    with pytest.raises(ValueError, match=r"stage1-fc1.json: damaged, no JSON; delete it to have it made again"):
+        compress_(copy.deepcopy(model), RECIPE, split, out=tmp_path)
 
 
 # -- recipes ------------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.func import functional_call
 
-from tnkit_nn import data, zoo
+from tnkit_nn import data, stages, zoo
 from tnkit_nn import setting as settings
 from tnkit_nn.baselines import families, shares
 from tnkit_nn.compare import compare
@@ -134,7 +134,7 @@ def test_several_layers_are_replaced_together(lenet):
 
 
 def test_a_row_of_several_layers_is_what_its_layers_are(lenet):
-    """Count, model, error and accuracy after stage 1 from the row's parts, made again one by one."""
+    """Counts and errors from the row's parts, made again one by one."""
     task, dense = lenet
     setting = opened(replace(task, layer=BOTH), dense)
     (family,) = families(["cp"])
@@ -165,6 +165,11 @@ def test_all_that_several_layers_train_beside_them(lenet):
 
 def test_a_budget_is_shared_out_whole():
     assert shares(400, [48000]) == [400] and shares(2, [9, 9, 9]) == [1, 1, 1]
+    assert shares(3000, [4096, 640]) == [2360, 640] and shares(9999, [30, 40]) == [
+        30,
+        40,
+    ]  # no weight gets more than it has
+    assert shares(3000, [4096, 640, 5]) == [2355, 640, 5]
     parts = shares(1000, [2400, 48000, 10080])
     assert sum(parts) == 1000
     assert parts == pytest.approx(
@@ -236,6 +241,50 @@ def test_a_trained_model_with_running_statistics(tmp_path):
     for other in (replace(task, rest="all"), replace(task, layer=last), replace(frozen, weights=None)):
         with pytest.raises(ValueError, match=r"features\.?1? ?.*BatchNorm2d.* keeps running statistics"):
             settings.checked(other)
+
+
+@pytest.mark.parametrize("rest, features", [("head", True), ("head", False), ("all", True)])
+def test_the_layer_left_out_of_a_trained_model(tmp_path, monkeypatch, rest, features):
+    """It begins with the trained values and goes through the second training alone; statistics before the layer stay as they are."""
+    write_cifar10(tmp_path, count=20)
+    name, layer = ("vgg16", "classifier.2") if rest == "head" else ("alexnet", "fc2")
+    torch.manual_seed(0)
+    zoo.save(zoo.build(name), tmp_path / "model.safetensors")
+    task = Task(
+        name, "cifar10", layer, 2, 99, 1, 1, str(tmp_path), limit=8, rest=rest, weights=str(tmp_path / "model.safetensors")
+    )  # fmt: skip
+    steps = []
+    original = stages.tune
+
+    def tune(view, seeds, start, slow, full, rates, count, **more):
+        steps.append(count)
+        return original(view, seeds, start, slow, full, [1e-9] * len(rates), 1, **more)  # what it begins with
+
+    monkeypatch.setattr(stages, "tune", tune)
+    monkeypatch.setattr(settings, "BATCH", 8)
+    if not features:
+        monkeypatch.setattr(settings, "FEATURES", 0)
+    (found, _) = row(task, prepare(task), Job("removed", None))
+    shorter = zoo.without(zoo.load(name, tmp_path / "model.safetensors"), layer)
+    torch.manual_seed(500)
+    shorter = zoo.without(zoo.load(name, tmp_path / "model.safetensors"), layer).eval()
+    part = opened(task, prepare(task)).split.test
+    with torch.no_grad():
+        right = float((shorter(part[0]).argmax(1) == part[1]).float().mean())
+    assert steps[-1] == 1 and found["accuracy_trained"] == pytest.approx(right)
+    head = [p for n, p in shorter.named_parameters() if rest == "all" or n.startswith("classifier.4")]
+    assert found["trained_elsewhere"] == sum(p.numel() for p in head)
+
+
+def test_weights_of_too_few_classes_are_refused(tmp_path):
+    zoo.save(zoo.build("mlp", 4), tmp_path / "m.safetensors")
+    with pytest.raises(ValueError, match="a model of 4 classes; 'digits' has 10"):
+        settings.checked(Task(weights=str(tmp_path / "m.safetensors")))
+
+
+def test_a_task_is_the_same_however_its_layers_are_given():
+    assert Task(layer=["fc1"]) == Task(layer=("fc1",)) == Task(layer="fc1")
+    assert Task(layer=["fc1", "fc2"]) == Task(layer=("fc1", "fc2")) and hash(Task(layer=["fc1", "fc2"]))
 
 
 def test_the_file_of_weights_is_part_of_a_study(tmp_path):

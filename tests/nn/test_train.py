@@ -1,5 +1,7 @@
 import dataclasses
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -9,8 +11,8 @@ from torch import nn
 import tnkit as tk
 import tnkit_nn as tknn
 from tnkit_nn import data, zoo
-from tnkit_nn.evaluate import accuracy, evaluate
-from tnkit_nn.files import read_tensors, write_tensors
+from tnkit_nn.evaluate import accuracy, evaluate, worse
+from tnkit_nn.files import read_tensors, replacing, write_tensors
 from tnkit_nn.train import METHODS, SCHEDULES, Group, Recipe, train
 
 RECIPE = Recipe(epochs=4, lr=3e-3, batch=32)
@@ -286,11 +288,19 @@ def test_a_training_that_diverges_to_finite_numbers_ends_at_its_best_epoch(tmp_p
     assert same(again, good)
 
 
-def test_what_a_killed_run_left_is_cleared(tmp_path):
-    for name in (".c.abc.part", ".other.abc.part"):
-        (tmp_path / name).write_text("")
-    train(convnet(), images(), RECIPE, checkpoint=tmp_path / "c")
-    assert sorted(p.name for p in tmp_path.iterdir()) == [".other.abc.part", "c"]
+def test_what_a_killed_process_left_is_cleared(tmp_path):
+    code = "import os, sys; from tnkit_nn.files import replacing\nwith replacing(sys.argv[1]): os.kill(os.getpid(), 9)"
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "c")])
+    assert len(list(tmp_path.glob(".c.*.part"))) == 1
+    with replacing(tmp_path / "other"):  # a process at work: this one
+        train(convnet(), images(), RECIPE, checkpoint=tmp_path / "c")
+        assert len(list(tmp_path.glob(".*.part"))) == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["c", "other"]
+
+
+def test_one_example_less_is_no_divergence():
+    assert not worse(0.975, 1.0, 40) and worse(0.9, 1.0, 40)
+    assert not worse(0.999, 1.0, 1000) and worse(0.8, 0.9, 1000) and not worse(0.88, 0.9, 100)
 
 
 def test_checkpoints_of_other_runs_are_refused(tmp_path):
