@@ -92,6 +92,7 @@ def compress_(
     with TemporaryDirectory() if out is None else nullcontext(out) as folder, alone(Path(folder), "this compression"):
         files = _Folder(Path(folder), model, recipe, data, begin)
         before = files.once("before", lambda: {"accuracy": accuracy(model, data.test), **_size(model, files.path)})
+        several = int(answers(model, data.val).count_nonzero()) > 1
         reports: list[LayerReport] = []
         steps, epochs = [], _epochs(recipe, len(schedule))
         untuned = copy.deepcopy(model)  # every weight as stage 1 made it
@@ -107,7 +108,7 @@ def compress_(
                 "accuracy_stage2": tuned["accuracy"], "rate_factor": factor, "seconds": sum(e.seconds for e in history),
                 "history": [asdict(e) for e in history],
             })  # fmt: skip
-        if int(answers(model, data.val).count_nonzero()) == 1:
+        if several and int(answers(model, data.val).count_nonzero()) == 1:
             warnings.warn(
                 "the compressed model gives every input one class: a network in it may be dead; another seed, stage1 'skip' (a "
                 "random start) or more numbers may help",

@@ -199,7 +199,7 @@ lr = 0.01
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:.*records, .* in the whole set")
+@pytest.mark.filterwarnings("ignore:.*records, .* in the whole set", "ignore:the compressed model gives")
 @pytest.mark.parametrize("model", ["fc2", "lenet5", "alexnet", "zfnet", "vgg16"])
 def test_the_papers_models_are_trained_compressed_and_compared(model, tmp_path, capsys):
     """Each of its systems end to end by the commands, on a few small files of the true format; the two large layers as in the paper."""
