@@ -94,8 +94,8 @@ def kinds_of_4() -> list[Family]:
 
 
 def longer() -> list[Family]:
-    """The best of each kind, for a longer training."""
-    return [*families(["mpo", "cp", "ring", "tree"]), wall(2), wall(3), *families(["circuit"], (2, 3, 4, 5))]
+    """Some of the best of each kind, for a longer training."""
+    return [*families(["mpo", "cp", "ring"]), wall(3), *families(["circuit"], (3, 5))]
 
 
 def large() -> list[Family]:
