@@ -1,8 +1,8 @@
 """The paper's systems on real data: each study one command that goes on where it was interrupted.
 
 ``python benchmarks/paper/studies.py orders --data-dir DIR`` and ``figures --data-dir DIR`` (MNIST), ``vgg16-head --data-dir DIR --vgg16 FILE`` (CIFAR-10 and a trained
-VGG-16), ``vgg16-whole --data-dir DIR --device cuda --workers 0`` (the whole model trained on) and ``cifar-part --data-dir DIR --limit 2000
---epochs 2 --dense-epochs 10`` (AlexNet and ZFNet) write one JSON a cell under ``out/paper/<study>/``, then
+VGG-16), ``vgg16-whole --data-dir DIR --device cuda --workers 0`` (the whole model trained on) and ``cifar-part --data-dir DIR --limit 1000
+--epochs 2 --dense-epochs 8`` (AlexNet and ZFNet) write one JSON a cell under ``out/paper/<study>/``, then
 ``benchmarks/paper/<study>.json`` with all of them, from which ``benchmarks/paper/tables.py`` renders docs/paper.md.
 """
 
