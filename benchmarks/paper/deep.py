@@ -115,7 +115,7 @@ STUDIES = {
     "lenet5-fc1-kinds-400": Study(_LENET, (400,), kinds, title="Which deep networks?"),
     "lenet5-fc1-kinds-1000": Study(_LENET, (1000,), kinds_of_4, title="Which deep networks?"),
     "lenet5-fc1-long": Study(replace(_LENET, seeds=5, tune_steps=2000), (400,), longer, title="Trained for longer:"),
-    "lenet5-fc1-1000": Study(_LENET, (1000,), large, title="A larger budget:"),
+    "lenet5-fc1-large": Study(_LENET, (1000, 3000, 10000), large, title="Larger budgets:"),
     "lenet5-all": Study(
         replace(_LENET, layer=("conv2", "fc1", "fc2", "fc3")),
         (400, 1000, 2000, 3000),
