@@ -206,26 +206,22 @@ def _cp(shape: Sequence[int], budget: int) -> tk.Network:
 
 def tree_near(shape: Sequence[int], budget: int, activation: str | None = None) -> tk.Network:
     """A tree over the digits of rows and columns in turn, near a budget; with activations between its levels where one is named."""
-
-    def every() -> Iterator[tk.Network]:
-        for (out, in_), arity in product(_digits(shape), (2, 3, 4)):
-            make = lambda r, out=out, in_=in_, arity=arity: _in_turn(  # noqa: E731
-                out, in_, lambda dims: tk.tree(dims, r, arity, activation)
-            )
-            yield from _grow(make, budget)
-
-    return _nearest(every(), budget)
+    return _levelled(shape, budget, [lambda dims, r, a=arity: tk.tree(dims, r, a, activation) for arity in (2, 3, 4)])  # type: ignore[misc]
 
 
 def mera_near(shape: Sequence[int], budget: int, activation: str | None = None) -> tk.Network:
     """As :func:`tree_near`, a MERA; its disentanglers make the smallest one hundreds of numbers."""
+    return _levelled(shape, budget, [lambda dims, r: tk.mera(dims, r, activation=activation)])
+
+
+def _levelled(
+    shape: Sequence[int], budget: int, makes: Sequence[Callable[[Sequence[int], int], tk.Network]]
+) -> tk.Network:  # fmt: skip
+    """The nearest of what makes a network of sites and a rank, over digits of rows and columns in turn."""
 
     def every() -> Iterator[tk.Network]:
-        for out, in_ in _digits(shape):
-            make = lambda r, out=out, in_=in_: _in_turn(  # noqa: E731
-                out, in_, lambda dims: tk.mera(dims, r, activation=activation)
-            )
-            yield from _grow(make, budget)
+        for (out, in_), make in product(_digits(shape), makes):
+            yield from _grow(partial(_in_turn, out, in_, make), budget)
 
     return _nearest(every(), budget)
 
@@ -237,11 +233,13 @@ def _digits(shape: Sequence[int]) -> Iterator[tuple[tuple[int, ...], tuple[int, 
     yield site_dims(rows), site_dims(cols)
 
 
-def _in_turn(out: Sequence[int], in_: Sequence[int], make: Callable[[Sequence[int]], tk.Network]) -> tk.Network:
+def _in_turn(
+    out: Sequence[int], in_: Sequence[int], make: Callable[[Sequence[int], int], tk.Network], rank: int
+) -> tk.Network:  # fmt: skip
     """A network over digits of rows and columns in turn, its output the rows' digits and then the columns'."""
     digits, rows, cols = (*out, *in_), range(len(out)), range(len(out), len(out) + len(in_))
     sites = [s for pair in zip_longest(rows, cols) for s in pair if s is not None]
-    net = make([digits[s] for s in sites]).relabel(inds={f"i{k}": f"i{s}" for k, s in enumerate(sites)})
+    net = make([digits[s] for s in sites], rank).relabel(inds={f"i{k}": f"i{s}" for k, s in enumerate(sites)})
     return tk.Network(net.nodes, tuple(f"i{s}" for s in range(len(digits))), net.sizes)
 
 

@@ -63,8 +63,8 @@ def compress_(
     data
         Trained on its training part; accuracies are of its test part.
     out
-        A folder for checkpoints, logs (a line a step of either stage), the report and the compressed model.  Called again with the same model and recipe, the
-        compression goes on where it was, and ends with the same numbers.
+        A folder for checkpoints, logs (a line a step of either stage), the report and the compressed model.  Called again with
+        the same model and recipe, the compression goes on where it was, and ends with the same numbers.
     progress
         Show bars.
     changes
@@ -91,8 +91,7 @@ def compress_(
         Path(out).mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory() if out is None else nullcontext(out) as folder, alone(Path(folder), "this compression"):
         files = _Folder(Path(folder), model, recipe, data, begin)
-        before = files.once("before", lambda: {"accuracy": accuracy(model, data.test), **_size(model, files.path)})
-        several = int(answers(model, data.val).count_nonzero()) > 1
+        before = files.once("before", lambda: _before(model, data, files.path))
         reports: list[LayerReport] = []
         steps, epochs = [], _epochs(recipe, len(schedule))
         untuned = copy.deepcopy(model)  # every weight as stage 1 made it
@@ -108,7 +107,7 @@ def compress_(
                 "accuracy_stage2": tuned["accuracy"], "rate_factor": factor, "seconds": sum(e.seconds for e in history),
                 "history": [asdict(e) for e in history],
             })  # fmt: skip
-        if several and int(answers(model, data.val).count_nonzero()) == 1:
+        if before["classes"] > 1 and int(answers(model, data.val).count_nonzero()) == 1:
             warnings.warn(
                 "the compressed model gives every input one class: a network in it may be dead; another seed, stage1 'skip' (a "
                 "random start) or more numbers may help",
@@ -280,9 +279,8 @@ def _stage2(
             model, data, stage2, seed=1000 * recipe.seed + k, groups=groups(model, layers, recipe.rest, factor * recipe.rest_lr),
             checkpoint=files.path / f"{name}.safetensors", log=files.path / f"{name}.jsonl", progress=progress,
         )  # fmt: skip
-        end = history[
-            -1
-        ].val_accuracy  # where train has put the model back to a better epoch, still a training gone wrong
+        # where train has put the model back to a better epoch, still a training gone wrong
+        end = history[-1].val_accuracy
         if not worse(end, begin, count):
             return history, factor
         model.load_state_dict(before)
@@ -292,6 +290,12 @@ def _stage2(
             return history, 0.0
         factor /= 2
         warnings.warn(f"{told}; undone, and again at {factor} of the rates", stacklevel=3)
+
+
+def _before(model: nn.Module, data: Split, folder: Path) -> dict[str, Any]:
+    """What a report needs of the dense model, and how many classes it gives."""
+    given = int(answers(model, data.val).count_nonzero())
+    return {"accuracy": accuracy(model, data.test), "classes": given, **_size(model, folder)}
 
 
 def _size(model: nn.Module, folder: Path) -> dict[str, int]:

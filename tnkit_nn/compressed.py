@@ -183,8 +183,8 @@ def load_compressed_(model: nn.Module, path: str | os.PathLike[str]) -> nn.Modul
     FileNotFoundError, ValueError
         No such file, or none of a compressed model, or of another one.
     """
-    values, _ = read_tensors(path)
-    for key, network in networks(path).items():
+    values, metadata = read_tensors(path)
+    for key, network in _unpacked(path, metadata).items():
         layer, _, name = key.rpartition(".")
         parametrize_(model.get_submodule(layer), name, network, std=1.0)
     fill_(model, values, f"{path}: not of this model")
@@ -199,7 +199,11 @@ def networks(path: str | os.PathLike[str]) -> dict[str, tk.Network]:
     FileNotFoundError, ValueError
         No such file, or none of a compressed model.
     """
-    _, metadata = read_tensors(path)
+    return _unpacked(path, read_tensors(path)[1])
+
+
+def _unpacked(path: str | os.PathLike[str], metadata: Mapping[str, str]) -> dict[str, tk.Network]:
+    """What :func:`packed` made, out of a file's texts."""
     if KEY not in metadata:
         raise ValueError(f"{path}: no compressed model; it has no networks")
     try:

@@ -33,6 +33,11 @@ class Swept:
     params: Params
     score: Tensor
 
+    def preferred(self, seeds: int) -> tuple[int, Params]:
+        """Which learning rate has the lowest mean score over the seeds, and the values at it, (seeds, ...)."""
+        k = int(self.score.view(-1, seeds).mean(1).argmin())
+        return k, {n: p[k * seeds : (k + 1) * seeds] for n, p in self.params.items()}
+
 
 def _tile(x: Tensor, rates: int) -> list[Tensor]:
     return [x.detach().clone().requires_grad_() for _ in range(rates)]

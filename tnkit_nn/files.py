@@ -52,9 +52,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise
 
 
-def clear(folder: Path) -> None:
-    """Delete the temporary files that killed processes of this machine have left in a folder and below."""
-    for left in folder.rglob(f".*{PART}"):
+def clear(folder: Path, below: bool = False) -> None:
+    """Delete the temporary files that killed processes of this machine have left in a folder, and in those below it."""
+    for left in folder.rglob(f".*{PART}") if below else folder.glob(f".*{PART}"):
         host, _, pid = left.name.removesuffix(PART).split(".")[-2].rpartition("-")
         if host == HOST and pid.isdecimal() and not _alive(int(pid)):
             left.unlink(missing_ok=True)
@@ -93,7 +93,7 @@ def alone(folder: Path, what: str) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise ValueError(f"{folder}: {what} is being run by another process") from None
-        clear(folder)
+        clear(folder, below=True)
         yield
 
 

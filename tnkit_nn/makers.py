@@ -69,9 +69,8 @@ class Weights:
     def __call__(self, params: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Values (replicas, ...) -> weight name -> weight (replicas, *shape)."""
         own = {w: {n: params[f"{w}/{n}"] for n in maker.start} for w, maker in self.makers.items()}
-        return {
-            w: maker.weight(own[w] or dict(params)) for w, maker in self.makers.items()
-        }  # one without values counts replicas
+        # one without values of its own counts replicas by the others'
+        return {w: maker.weight(own[w] or dict(params)) for w, maker in self.makers.items()}
 
 
 def network_maker(net: tk.Network, shape: tuple[int, ...], seeds: int, std: Tensor) -> Maker:

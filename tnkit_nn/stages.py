@@ -205,11 +205,10 @@ def _left_out(setting: Setting) -> _Tuned | None:
         else:
             held = {n: setting.dense[n] for n, _ in before.named_parameters()}
         start = {n: start[n] for n, _ in after.named_parameters()}
-    copies = len(REST_RATES)
-    frozen = {n: times(p, copies) for n, p in held.items()}
+    frozen = {n: times(p, len(REST_RATES)) for n, p in held.items()}
     swept = tune(view, task.seeds, start, {}, lambda p: {**frozen, **p}, REST_RATES, steps)
-    k = int(swept.score.view(copies, task.seeds).mean(1).argmin())
-    params = {**held, **{n: p[k * task.seeds : (k + 1) * task.seeds] for n, p in swept.params.items()}}
+    k, best = swept.preferred(task.seeds)
+    params = {**held, **best}
     trained, whole = sum(p[0].numel() for p in start.values()), sum(p.numel() for p in models[0].parameters())
     chosen = {"rest_rate": REST_RATES[k]}
     return _Tuned(view.accuracy(params, "test"), view.accuracy(params, "val"), chosen, trained, {}, whole)
@@ -225,9 +224,13 @@ def _shorter(setting: Setting) -> list[nn.Module]:
 
 
 def built(what: Family, shapes: Mapping[str, Sequence[int]], budget: int) -> dict[str, tk.Network]:
-    """Weight name -> its network, the budget shared out (:func:`tnkit_nn.baselines.shares`)."""
-    parts = shares(budget, [prod(shape) for shape in shapes.values()])
-    return {name: what.build(shape, part) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
+    """Weight name -> its network, the budget shared out."""
+    return {name: what.build(shapes[name], part) for name, part in _parts(shapes, budget).items()}
+
+
+def _parts(shapes: Mapping[str, Sequence[int]], budget: int) -> dict[str, int]:
+    """Weight name -> its part of a budget (:func:`tnkit_nn.baselines.shares`)."""
+    return dict(zip(shapes, shares(budget, [prod(shape) for shape in shapes.values()]), strict=True))
 
 
 @dataclass
@@ -250,8 +253,8 @@ def _made(setting: Setting, job: Job) -> _Made:
     if what in SHARED:
         assert job.budget is not None
         make = {"hashed": hashed_maker, "subspace": subspace_maker}[what]
-        parts = shares(job.budget, [prod(shape) for shape in setting.shapes.values()])
-        weights = Weights({n: make(k, setting.shapes[n], t) for (n, t), k in zip(targets.items(), parts, strict=True)})
+        parts, shapes = _parts(setting.shapes, job.budget), setting.shapes
+        weights = Weights({n: make(parts[n], shapes[n], t) for n, t in targets.items()})
         drawn = {n: random_start(maker, targets[n]) for n, maker in weights.makers.items()}
         starts = {"fit": weights.start, "random": weights.gathered(drawn)}
     else:

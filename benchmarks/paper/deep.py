@@ -168,7 +168,7 @@ def main() -> None:
         task=asdict(study.task),
         rates=RATES,
         seen=study.seen,
-        **({"title": study.title} if study.title else {}),
+        title=study.title,
     )
 
 

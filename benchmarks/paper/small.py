@@ -52,8 +52,7 @@ def small_dense(task: Task, dense: bytes, total: int, budget: int, path: Path) -
     images = setting.images
     view = View(models[0], images.inputs, images.labels, images.own)
     swept = tune(view, task.seeds, stacked(models), {}, lambda p: p, REST_RATES, task.dense_steps + task.tune_steps)
-    k = int(swept.score.view(len(REST_RATES), task.seeds).mean(1).argmin())
-    params = {n: p[k * task.seeds : (k + 1) * task.seeds] for n, p in swept.params.items()}
+    k, params = swept.preferred(task.seeds)
     val, test = (view.accuracy(params, part) for part in ("val", "test"))
     size = count(models[0])
     records = [
