@@ -115,17 +115,23 @@ STUDIES = {
     "lenet5-fc1-kinds-400": Study(_LENET, (400,), kinds, title="Which deep networks?"),
     "lenet5-fc1-kinds-1000": Study(_LENET, (1000,), kinds_of_4, title="Which deep networks?"),
     "lenet5-fc1-long": Study(replace(_LENET, seeds=5, tune_steps=2000), (400,), longer, title="Trained for longer:"),
+    "lenet5-fc1-decide": Study(
+        replace(_LENET, seeds=15, tune_steps=5000), (400,), longer, seen=5, title="Ten fresh seeds, 5,000 steps:"
+    ),
     "lenet5-fc1-large": Study(_LENET, (1000, 3000, 10000), large, title="Larger budgets:"),
     "lenet5-all": Study(
         replace(_LENET, layer=("conv2", "fc1", "fc2", "fc3")),
-        (400, 1000, 2000, 3000),
+        (150, 400, 1000, 2000, 3000, 10000),
         few,
         small=True,
         title="All layers:",
     ),
     "fc2-fc1": Study(_FC2, (400,), every),
     "fc2-fc1-fresh": Study(replace(_FC2, seeds=8), (400,), best, seen=3),
-    "fc2-all": Study(replace(_FC2, layer=("fc1", "fc2")), (400, 1000, 3000), few, small=True, title="All layers:"),
+    "fc2-fc1-large": Study(_FC2, (150, 1000, 3000, 10000), large, title="Other budgets:"),
+    "fc2-all": Study(
+        replace(_FC2, layer=("fc1", "fc2")), (150, 400, 1000, 3000, 10000), few, small=True, title="All layers:"
+    ),
 }
 
 
