@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import time
+from math import prod
 from pathlib import Path
 
 import pytest
@@ -183,6 +184,31 @@ def test_a_deep_or_shallow_study_is_one_command_that_goes_on(paper, tmp_path, mo
     assert "small dense" in page and "hashed" in page and "`fc2`, `fc3` of lenet5" in page
     deep.main()  # nothing is left to do
     assert json.loads((tmp_path / "tiny.json").read_text()) == found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_search_keeps_the_budget_and_goes_on(paper, tmp_path, deep, monkeypatch):
+    from dataclasses import replace
+
+    from tests.nn.test_data import write_mnist
+    from tnkit_nn.setting import prepare
+
+    search = paper("search")
+    write_mnist(tmp_path / "data", train=200, test=40)
+    task = replace(search.TASK, seeds=2, dense_steps=2, limit=100, data_dir=str(tmp_path / "data"))
+    dense = prepare(task)
+    found = search.search(deep, 150, 4, task, dense, tmp_path / "kept", steps=2)
+    values = [value for value, _ in found]
+    assert len({gene for _, gene in found}) == 4 and values == sorted(values, reverse=True)
+    for value, gene in found:
+        net = gene.build()
+        assert 0.7 * 150 <= net.num_params <= 150 and net.multilinear != deep and 0 <= value <= 1
+        assert prod(net.sizes[i] for i in net.output) == 120 * 400
+    more = search.search(deep, 150, 6, task, dense, tmp_path / "kept", steps=2)
+    assert {gene for _, gene in more} >= {gene for _, gene in found}
+    monkeypatch.setattr(search, "score", None)
+    assert search.search(deep, 150, 6, task, dense, tmp_path / "kept", steps=2) == more  # nothing is scored again
 
 
 def test_the_hashed_control_of_a_whole_model(paper):

@@ -89,6 +89,9 @@ def _add_compare(commands: Any) -> None:
     )
     parser.add_argument("--depths", type=_numbers, default="1,2,3", help="depths of adtn and circuit, by commas")
     parser.add_argument("--seeds", type=_positive, default=3, help="number of seeds")
+    parser.add_argument(
+        "--first-seed", type=_seed, default=0, help="the first of them: judge on others what was chosen on some"
+    )
     parser.add_argument("--steps", type=_positive, default=200, help="optimiser steps of each stage")
     parser.add_argument("--dense-steps", type=_positive, default=400, help="optimiser steps of the dense models")
     parser.add_argument(
@@ -178,7 +181,7 @@ def _compare(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 
     task = Task(
         args.model, args.data, args.layer, args.seeds, args.dense_steps, args.steps, args.steps, args.data_dir, args.limit,
-        args.rest, args.weights,
+        args.rest, args.weights, args.first_seed,
     )  # fmt: skip
     torch.set_num_threads(1)  # one thread a process: the tensors are small, and the workers share the cores
     # spawned, not forked: torch's threads do not survive a fork

@@ -133,6 +133,7 @@ def _key(job: Job, shapes: Mapping[str, Sequence[int]]) -> str:
 def _named(task: Task) -> dict[str, Any]:
     """What a task's results depend on; where files lie is no part of it, what the weights' holds is."""
     named = {name: value for name, value in asdict(task).items() if name != "data_dir"}
+    named["first_seed"] = task.first_seed or None  # as in studies from before there was one
     return {**named, "weights": task.weights and hashlib.sha256(Path(task.weights).read_bytes()).hexdigest()[:12]}
 
 

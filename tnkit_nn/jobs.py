@@ -55,6 +55,7 @@ class Study:
         differs = difference(kept, self.settings)
         if differs:
             raise ValueError(f"{folder} holds another study: {differs}; choose another folder")
+        self.settings = kept  # a setting that came later, and says as before, makes no other study
 
     def path(self, key: str) -> Path:
         """The file of a job: readable, and told apart by a digest of settings and job."""

@@ -73,9 +73,9 @@ class Weights:
         return {w: maker.weight(own[w] or dict(params)) for w, maker in self.makers.items()}
 
 
-def network_maker(net: tk.Network, shape: tuple[int, ...], seeds: int, std: Tensor) -> Maker:
-    """The weight is the contraction of ``net``; starts are orthogonal, of root mean square ``std`` (seeds,)."""
-    drawn = [tk.init.orthogonal(net, seed=s, std=float(std[s])) for s in range(seeds)]
+def network_maker(net: tk.Network, shape: tuple[int, ...], std: Tensor, first: int = 0) -> Maker:
+    """The weight is the contraction of ``net``; starts are orthogonal, of root mean square ``std`` (seeds,), seeds from ``first`` on."""
+    drawn = [tk.init.orthogonal(net, seed=s, std=float(size)) for s, size in enumerate(std, first)]
     names = net.parameters
     fixed = {n: torch.as_tensor(a, dtype=torch.float32) for n, a in drawn[0].items() if n not in names}
     plan = tk.plan(net, itemsize=4)
@@ -106,18 +106,18 @@ def hashed_maker(budget: int, shape: tuple[int, ...], target: Tensor, first: int
     return Maker({"values": torch.stack(start).to(target.device)}, weight, budget, prod(shape))
 
 
-def subspace_maker(budget: int, shape: tuple[int, ...], target: Tensor) -> Maker:
+def subspace_maker(budget: int, shape: tuple[int, ...], target: Tensor, first: int = 0) -> Maker:
     """The weight is a fixed random projection of ``budget`` numbers; the start is the least-squares fit.
 
     The projection has orthonormal columns, dense ones, up to a common factor: rows' random signs times randomly chosen columns
-    of a Hadamard matrix (stored as signs and positions alone), cut to the weight's length.
+    of a Hadamard matrix (stored as signs and positions alone), cut to the weight's length.  ``first`` as in :func:`hashed_maker`.
     """
     size = prod(shape)
     budget = min(budget, size)
     order = max(1, (size - 1).bit_length())
     factors = [_hadamard(k) for k in (order // 3, (order + 1) // 3, (order + 2) // 3)]
     places, signs = [], []
-    for s in range(len(target)):
+    for s in range(first, first + len(target)):
         draw = torch.Generator().manual_seed(55 + s)
         places.append(torch.randperm(2**order, generator=draw)[:budget])
         signs.append(torch.randint(2, (size,), generator=draw) * 2.0 - 1.0)
@@ -167,18 +167,18 @@ def _least_squares(normal: Callable[[Tensor], Tensor], b: Tensor, steps: int = 5
     return x
 
 
-def random_start(maker: Maker, target: Tensor) -> dict[str, Tensor]:
-    """Random values in place of the least-squares ones; the weight is as large as the target."""
+def random_start(maker: Maker, target: Tensor, first: int = 0) -> dict[str, Tensor]:
+    """Random values in place of the least-squares ones; the weight is as large as the target.  ``first`` as in :func:`hashed_maker`."""
     values = torch.stack([
-        torch.randn(v.shape, generator=torch.Generator().manual_seed(88 + s)) for s, v in enumerate(maker.start["values"])
+        torch.randn(v.shape, generator=torch.Generator().manual_seed(88 + s)) for s, v in enumerate(maker.start["values"], first)
     ])  # fmt: skip
     values = values.to(target.device)
     made = rms(maker.weight({"values": values})).clamp(min=1e-30)
     return {"values": values * (rms(target) / made).view(-1, 1)}
 
 
-def fixed_maker(name: str, target: Tensor) -> Maker:
-    """The controls that have no numbers, and the dense weight, as it is and to be trained on."""
+def fixed_maker(name: str, target: Tensor, first: int = 0) -> Maker:
+    """The controls that have no numbers, and the dense weight, as it is and to be trained on.  ``first`` as in :func:`hashed_maker`."""
     shape = tuple(target.shape[1:])
     if name == "dense_trained_on":
         return Maker({"weight": target}, lambda p: p["weight"], prod(shape))
@@ -190,7 +190,7 @@ def fixed_maker(name: str, target: Tensor) -> Maker:
         rows = nn.functional.adaptive_avg_pool1d(torch.eye(prod(shape[1:])), shape[0])  # (inputs, outputs)
         values = rows.T.reshape(1, *shape).repeat(len(target), *[1] * len(shape))
     else:
-        draws = [torch.Generator().manual_seed(99 + s) for s in range(len(target))]
+        draws = [torch.Generator().manual_seed(99 + s) for s in range(first, first + len(target))]
         if name == "frozen_random":
             values = torch.stack([torch.randn(shape, generator=g) for g in draws])
             values = values * along(rms(target), values)

@@ -75,6 +75,8 @@ class Task:
     weights
         A file of trained values (:func:`tnkit_nn.zoo.save`) instead of the dense training: all seeds share that dense model, and
         differ in starts and data order.  What is not trained then may keep running statistics, and is as in evaluation.
+    first_seed
+        The first of the seeds: what was chosen on some seeds is to be judged on others.
     """
 
     model: str = "mlp"
@@ -88,6 +90,12 @@ class Task:
     limit: int | None = None
     rest: str = "all"
     weights: str | None = None
+    first_seed: int = 0
+
+    @property
+    def each(self) -> range:
+        """The seeds."""
+        return range(self.first_seed, self.first_seed + self.seeds)
 
     def __post_init__(self) -> None:
         if self.layer is not None and not isinstance(self.layer, str):
@@ -116,15 +124,15 @@ class View:
     labels: Mapping[str, Tensor]
     own: bool
 
-    def batches(self, seeds: int, copies: int, steps: int) -> Callable[[int], tuple[Tensor, Tensor]]:
+    def batches(self, seeds: Sequence[int], copies: int, steps: int) -> Callable[[int], tuple[Tensor, Tensor]]:
         """Step -> inputs (replicas, batch, ...) and labels: each seed has its own order, the same for every row."""
         x, y = self.inputs["train"], self.labels["train"]
         rows = []
-        for seed in range(seeds):
+        for seed in seeds:
             draw = torch.Generator().manual_seed(1000 + seed)
             epochs = -(-steps * BATCH // len(y))
             rows.append(torch.cat([torch.randperm(len(y), generator=draw) for _ in range(epochs)])[: steps * BATCH])
-        order, each = torch.stack(rows).view(seeds, steps, BATCH), torch.arange(seeds)[:, None]
+        order, each = torch.stack(rows).view(len(seeds), steps, BATCH), torch.arange(len(seeds))[:, None]
 
         def batch(step: int) -> tuple[Tensor, Tensor]:
             now = order[:, min(step, steps - 1)]
@@ -257,12 +265,12 @@ def _through(before: nn.Module, values: Params, x: Tensor, seeds: int) -> Tensor
 
 
 def tune(
-    view: View, seeds: int, start: Mapping[str, Tensor], slow: Mapping[str, Tensor], full: Callable[[Params], Params],
+    view: View, seeds: Sequence[int], start: Mapping[str, Tensor], slow: Mapping[str, Tensor], full: Callable[[Params], Params],
     rates: Sequence[float], steps: int, slow_rates: Sequence[float] = REST_RATES,
 ) -> Swept:  # fmt: skip
     """Cross entropy on ``full(params)``, all rates and seeds side by side; the best validation score is kept."""
     several = next(iter({**start, **slow}.values()))
-    batch = view.batches(seeds, len(rates) * len(several) // seeds, steps)
+    batch = view.batches(seeds, len(rates) * len(several) // len(seeds), steps)
 
     def losses(params: Params, step: int) -> Tensor:
         x, y = batch(step)
@@ -289,8 +297,8 @@ def stacked(models: Sequence[nn.Module]) -> Params:
 
 
 def drawn(task: Task, classes: int, first: int) -> Iterator[nn.Sequential]:
-    """The task's model with new values, one a seed, from the seed ``first`` on."""
-    for seed in range(task.seeds):
+    """The task's model with new values, one a seed; ``first`` is added to each seed."""
+    for seed in task.each:
         torch.manual_seed(first + seed)
         yield zoo.build(task.model, classes)
 
@@ -318,7 +326,7 @@ def prepare(task: Task) -> bytes:
         values = stacked([model] * task.seeds)
         return safetensors.torch.save({n: p.contiguous() for n, p in values.items()})
     start = stacked(list(drawn(task, split.num_classes, 0)))
-    found = tune(_view(model, split), task.seeds, start, {}, lambda p: p, (3e-3,), task.dense_steps)
+    found = tune(_view(model, split), task.each, start, {}, lambda p: p, (3e-3,), task.dense_steps)
     return safetensors.torch.save({n: p.contiguous() for n, p in found.params.items()})
 
 

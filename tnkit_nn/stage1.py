@@ -105,7 +105,7 @@ def approximate(
     found = METHODS[chosen](net, weight, steps=steps, lr=lr, seed=seed, progress=progress)
     if chosen == "skip" or not float(weight.norm()):
         return found
-    maker = network_maker(net, tuple(weight.shape), 1, rms(weight[None].cpu()))
+    maker = network_maker(net, tuple(weight.shape), rms(weight[None].cpu()))
     values = {n: torch.as_tensor(found.arrays[n], dtype=torch.float32)[None] for n in net.parameters}
     even = regauged(maker, values, weight[None].cpu(), net)
     best = _result(net, weight, {**found.arrays, **{n: v[0] for n, v in even.items()}})

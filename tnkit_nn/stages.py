@@ -164,7 +164,7 @@ def _stage2(setting: Setting, weights: Weights, starts: Mapping[str, Params], tr
     def full(params: Params) -> Params:
         return {**frozen, **{n: params[n] for n in movable}, **weights(params)}
 
-    swept = tune(view, task.seeds, start, slow, full, rates, task.tune_steps)
+    swept = tune(view, task.each, start, slow, full, rates, task.tune_steps)
     scores = swept.score.view(len(rates), len(starts), task.seeds).mean(2)
 
     def at(k: int) -> Params:
@@ -206,7 +206,7 @@ def _left_out(setting: Setting) -> _Tuned | None:
             held = {n: setting.dense[n] for n, _ in before.named_parameters()}
         start = {n: start[n] for n, _ in after.named_parameters()}
     frozen = {n: times(p, len(REST_RATES)) for n, p in held.items()}
-    swept = tune(view, task.seeds, start, {}, lambda p: {**frozen, **p}, REST_RATES, steps)
+    swept = tune(view, task.each, start, {}, lambda p: {**frozen, **p}, REST_RATES, steps)
     k, best = swept.preferred(task.seeds)
     params = {**held, **best}
     trained, whole = sum(p[0].numel() for p in start.values()), sum(p.numel() for p in models[0].parameters())
@@ -217,7 +217,7 @@ def _left_out(setting: Setting) -> _Tuned | None:
 def _shorter(setting: Setting) -> list[nn.Module]:
     """The model without the layers, one a seed; none where it cannot go without them."""
     task, found = setting.task, []
-    for seed, model in enumerate(drawn(task, setting.split.num_classes, 500)):
+    for seed, model in zip(task.each, drawn(task, setting.split.num_classes, 500), strict=True):
         torch.manual_seed(500 + seed)  # what is made anew in a model that is given
         found.append(zoo.without(setting.model if task.weights else model, *setting.layers))
     return [model for model in found if model is not None]
@@ -245,7 +245,7 @@ class _Made:
 
 def _made(setting: Setting, job: Job) -> _Made:
     """The job's weights, ready for stage 2."""
-    targets, what = setting.targets, job.what
+    targets, what, first = setting.targets, job.what, setting.task.first_seed
     if what == "rank1":
         what = Family("rank1", "rank1", lambda s, _: tk.low_rank(matrix(s), 1))
     if isinstance(what, Family):
@@ -254,11 +254,11 @@ def _made(setting: Setting, job: Job) -> _Made:
         assert job.budget is not None
         make = {"hashed": hashed_maker, "subspace": subspace_maker}[what]
         parts, shapes = _parts(setting.shapes, job.budget), setting.shapes
-        weights = Weights({n: make(parts[n], shapes[n], t) for n, t in targets.items()})
-        drawn = {n: random_start(maker, targets[n]) for n, maker in weights.makers.items()}
+        weights = Weights({n: make(parts[n], shapes[n], t, first) for n, t in targets.items()})
+        drawn = {n: random_start(maker, targets[n], first) for n, maker in weights.makers.items()}
         starts = {"fit": weights.start, "random": weights.gathered(drawn)}
     else:
-        weights = Weights({n: fixed_maker(what, t) for n, t in targets.items()})
+        weights = Weights({n: fixed_maker(what, t, first) for n, t in targets.items()})
         starts = {"fit": weights.start}
     with torch.no_grad():
         values = weights(starts["fit"])
@@ -269,7 +269,7 @@ def _networks(setting: Setting, nets: Mapping[str, tk.Network]) -> _Made:
     """Each network fitted to its weight, and as it was drawn."""
     makers, fitted, errors = {}, {}, {}
     for name, target in setting.targets.items():
-        makers[name] = network_maker(nets[name], setting.shapes[name], len(target), rms(target))
+        makers[name] = network_maker(nets[name], setting.shapes[name], rms(target), setting.task.first_seed)
         values, errors[name] = _fit(makers[name], target, setting.task.fit_steps)
         fitted[name] = regauged(makers[name], values, target, nets[name])
     weights = Weights(makers)
@@ -310,7 +310,7 @@ def row(task: Task, dense: bytes, job: Job) -> list[dict[str, Any]]:
             family=job.what.name if isinstance(job.what, Family) else job.what, label=job.label,
             depth=job.what.depth if isinstance(job.what, Family) else None, budget=job.budget,
             num_params=numbers, full_params=sum(map(full_count, made.nets.values())) if adtn else numbers,
-            model_params=whole, model_dense=setting.model_params, trained_elsewhere=trained.elsewhere if trained else 0, seed=s,
+            model_params=whole, model_dense=setting.model_params, trained_elsewhere=trained.elsewhere if trained else 0, seed=seed,
             error=float(errors[s]), chance=sqrt(max(0.0, 1 - numbers / size)),
             accuracy_fit=float(fitted[s]), accuracy_frozen=float(frozen.test[s]),
             accuracy_trained=float(trained.test[s]) if trained else None,
@@ -323,5 +323,5 @@ def row(task: Task, dense: bytes, job: Job) -> list[dict[str, Any]]:
             test_images=len(setting.split.test[1]), model=task.model, data=setting.split.name, rest=task.rest,
             dense_steps=0 if task.weights else task.dense_steps, fit_steps=task.fit_steps, tune_steps=task.tune_steps,
         ))
-        for s in range(task.seeds)
+        for s, seed in enumerate(task.each)
     ]  # fmt: skip

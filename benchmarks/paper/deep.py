@@ -37,8 +37,6 @@ class Study:
     ----------
     rows
         The families.
-    seen
-        First seeds that are left out of what is published: an earlier study chose by them.
     small
         Whether small dense models are a control (of whole models).
     title
@@ -48,7 +46,6 @@ class Study:
     task: Task
     budgets: tuple[int, ...]
     rows: Callable[[], list[Family]]
-    seen: int = 0
     small: bool = False
     title: str = ""
 
@@ -116,7 +113,7 @@ STUDIES = {
     "lenet5-fc1-kinds-1000": Study(_LENET, (1000,), kinds_of_4, title="Which deep networks?"),
     "lenet5-fc1-long": Study(replace(_LENET, seeds=5, tune_steps=2000), (400,), longer, title="Trained for longer:"),
     "lenet5-fc1-decide": Study(
-        replace(_LENET, seeds=15, tune_steps=5000), (400,), longer, seen=5, title="Ten fresh seeds, 5,000 steps:"
+        replace(_LENET, seeds=10, first_seed=5, tune_steps=5000), (400,), longer, title="Ten fresh seeds, 5,000 steps:"
     ),
     "lenet5-fc1-large": Study(_LENET, (1000, 3000, 10000), large, title="Larger budgets:"),
     "lenet5-all": Study(
@@ -127,7 +124,9 @@ STUDIES = {
         title="All layers:",
     ),
     "fc2-fc1": Study(_FC2, (400,), every),
-    "fc2-fc1-fresh": Study(replace(_FC2, seeds=8), (400,), best, seen=3),
+    "fc2-fc1-fresh": Study(
+        replace(_FC2, seeds=5, first_seed=3), (400,), best, title="The best of them on fresh seeds:"
+    ),
     "fc2-fc1-large": Study(_FC2, (150, 1000, 3000, 10000), large, title="Other budgets:"),
     "fc2-all": Study(
         replace(_FC2, layer=("fc1", "fc2")), (150, 400, 1000, 3000, 10000), few, small=True, title="All layers:"
@@ -158,22 +157,20 @@ def main() -> None:
             progress=lambda jobs, total: tqdm(jobs, total=total, desc=args.study, unit="row", mininterval=5),
         )  # fmt: skip
     write_report(records, out, f"Deep or shallow? {args.study}")
-    fresh = [r for r in records if r["seed"] >= study.seen]
     if study.small:
         dense = (out / "dense.safetensors").read_bytes()
         for budget in study.budgets:
             total = max(
-                r["model_params"] for r in fresh if r["budget"] == budget and r["num_params"] <= (1 + SLACK) * budget
+                r["model_params"] for r in records if r["budget"] == budget and r["num_params"] <= (1 + SLACK) * budget
             )
-            fresh += small_dense(
+            records += small_dense(
                 replace(study.task, data_dir=args.data_dir), dense, total, budget, out / f"small-{budget}-{total}.json"
             )
     save(
         args.study,
-        fresh,
+        records,
         task=asdict(study.task),
         rates=RATES,
-        seen=study.seen,
         title=study.title,
     )
 

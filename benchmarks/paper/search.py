@@ -10,6 +10,7 @@ that the search has not seen.  A search that is started again goes on where it w
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import random
 from collections.abc import Iterator
@@ -25,15 +26,16 @@ from tqdm import tqdm
 
 import tnkit as tk
 from tnkit_nn.baselines import Family, families
-from tnkit_nn.compare import Task, compare
+from tnkit_nn.compare import Task, compare, versions
 from tnkit_nn.files import replacing
-from tnkit_nn.makers import network_maker, rms
-from tnkit_nn.setting import opened, prepare, tune
+from tnkit_nn.jobs import Study
+from tnkit_nn.makers import Weights, network_maker, rms
+from tnkit_nn.setting import checked, opened, prepare, tune
 
 #: Digits of the 120 outputs, then of the 400 inputs: 16 channels of 5 x 5 places.
 DIMS = (2, 2, 2, 3, 5, 2, 2, 2, 2, 5, 5)
 OUTPUTS = 5
-#: Seeds that the search sees; the comparison has as many more as are fresh.
+#: Seeds that the search sees, and those of the comparison, which it does not.
 SEEN, FRESH = 3, 6
 TASK = Task("lenet5", "mnist", "fc1", SEEN, 1500, 200, 600, limit=20000, rest="none")
 STEPS, RATE = 500, 7e-2
@@ -145,32 +147,41 @@ def proposals(deep: bool, budget: int, known: dict[Gene, float], draw: random.Ra
                 break
 
 
-def score(dense: bytes, task: Task, gene: Gene) -> float:
+def score(dense: bytes, task: Task, gene: Gene, steps: int = STEPS) -> float:
     """Mean validation accuracy over the seen seeds."""
     setting = opened(task, dense)
-    maker = network_maker(gene.build(), setting.shape, task.seeds, rms(setting.target))
+    ((name, target),) = setting.targets.items()
+    weights = Weights({name: network_maker(gene.build(), setting.shapes[name], rms(target), task.first_seed)})
     view, rest = setting.view(False), setting.rest(False)
 
     def full(params: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        return {**rest, setting.key: maker.weight(params)}
+        return {**rest, **weights(params)}
 
-    found = tune(view, task.seeds, maker.start, {}, full, (RATE,), STEPS)
+    found = tune(view, task.each, weights.start, {}, full, (RATE,), steps)
     with torch.no_grad():
         return float(view.accuracy(full(found.params), "val").mean())
 
 
-def search(deep: bool, budget: int, tries: int, task: Task, dense: bytes, log: Path) -> list[tuple[float, Gene]]:
-    """All networks that were tried, the best first; each is written to the log as soon as it is scored."""
-    known: dict[Gene, float] = {}
-    kept = dict(json.loads(line) for line in log.read_text().splitlines()) if log.exists() else {}
-    draw = random.Random(int(deep))
-    with log.open("a") as file:
+def search(
+    deep: bool, budget: int, tries: int, task: Task, dense: bytes, folder: Path, steps: int = STEPS
+) -> list[tuple[float, Gene]]:
+    """All networks that were tried, the best first; each score is kept as soon as it is known."""
+    settings = {
+        "task": asdict(replace(task, data_dir=None)),
+        "data": checked(task),
+        "rate": RATE,
+        "steps": steps,
+        "versions": versions(),
+    }
+    study, known, draw = Study(folder, settings), dict[Gene, float](), random.Random(int(deep))
+    with study.alone():
         for gene, _ in zip(proposals(deep, budget, known, draw), range(tries), strict=False):
-            key = json.dumps(asdict(gene))
-            known[gene] = kept[key] if key in kept else score(dense, task, gene)
-            if key not in kept:
-                file.write(json.dumps([key, known[gene]]) + "\n")
-                file.flush()
+            key = hashlib.sha256(json.dumps(asdict(gene)).encode()).hexdigest()[:16]
+            found = study.get(key)
+            if found is None:
+                found = score(dense, task, gene, steps)
+                study.put(key, found)
+            known[gene] = found
     return sorted(((v, g) for g, v in known.items()), key=lambda x: -x[0])
 
 
@@ -190,7 +201,7 @@ def main() -> None:
     dense = values.read_bytes()
     with ProcessPoolExecutor(2, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
         jobs = {
-            kind: pool.submit(search, kind == "deep", args.budget, args.tries, task, dense, out / f"{kind}.jsonl")
+            kind: pool.submit(search, kind == "deep", args.budget, args.tries, task, dense, out / kind)
             for kind in ("shallow", "deep")
         }
         found = {kind: job.result() for kind, job in jobs.items()}
@@ -200,13 +211,12 @@ def main() -> None:
         ]
         named: list[Family] = [*families(["mpo", "ring", "cp"]), *families(["circuit"], (2, 3))]
         records = compare(
-            replace(task, seeds=SEEN + FRESH), [*winners, *named], [args.budget], executor=pool, out=out / "compare",
+            replace(task, seeds=FRESH, first_seed=SEEN), [*winners, *named], [args.budget], executor=pool, out=out / "compare",
             progress=lambda jobs, total: tqdm(jobs, total=total, unit="row", mininterval=5),
         )  # fmt: skip
-    fresh = [r for r in records if r["seed"] >= SEEN]
     best = {kind: [{"val": v, **asdict(g)} for v, g in found[kind][:5]] for kind in found}
     options = {"budget": args.budget, "tries": args.tries, "steps": STEPS, "rate": RATE, "seeds": FRESH}
-    save(f"search-{args.budget}", fresh, options=options, task=asdict(TASK), best=best)
+    save(f"search-{args.budget}", records, options=options, task=asdict(TASK), best=best)
 
 
 if __name__ == "__main__":

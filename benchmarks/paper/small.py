@@ -46,22 +46,22 @@ def small_dense(task: Task, dense: bytes, total: int, budget: int, path: Path) -
         kept: list[dict[str, Any]] = json.loads(path.read_text())
         return kept
     setting, make, models = opened(task, dense), narrowed(task.model, total), []
-    for seed in range(task.seeds):
+    for seed in task.each:
         torch.manual_seed(700 + seed)
         models.append(make())
     images = setting.images
     view = View(models[0], images.inputs, images.labels, images.own)
-    swept = tune(view, task.seeds, stacked(models), {}, lambda p: p, REST_RATES, task.dense_steps + task.tune_steps)
+    swept = tune(view, task.each, stacked(models), {}, lambda p: p, REST_RATES, task.dense_steps + task.tune_steps)
     k, params = swept.preferred(task.seeds)
     val, test = (view.accuracy(params, part) for part in ("val", "test"))
     size = count(models[0])
     records = [
         {
             "label": "small dense", "family": "small dense", "depth": None, "budget": budget, "num_params": size, "model_params": size,
-            "seed": s, "val_frozen": float(val[s]), "accuracy_frozen": float(test[s]), "val_trained": None, "accuracy_trained": None,
+            "seed": seed, "val_frozen": float(val[s]), "accuracy_frozen": float(test[s]), "val_trained": None, "accuracy_trained": None,
             "chosen_frozen": {"rest_rate": REST_RATES[k]},
         }
-        for s in range(task.seeds)
+        for s, seed in enumerate(task.each)
     ]  # fmt: skip
     write_json(path, records)
     return records

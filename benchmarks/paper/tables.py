@@ -183,14 +183,12 @@ def deep(found: dict[str, Any]) -> str:
     parts = []
     for budget in sorted({r["budget"] for r in records if r["budget"]}):
         parts.append(f"### Budget {budget}\n\n{_rows([r for r in records if r['budget'] in (budget, None)])}")
-    size, seen = records[0]["layer_params"], found.get("seen", 0)
+    size = records[0]["layer_params"]
     names = [task["layer"]] if isinstance(task["layer"], str) else task["layer"]
-    title, seeds = "Deep or shallow?", f"{task['seeds'] - seen} seeds"
-    if seen:  # what chose the families must not judge them
-        title, seeds = "The best of them on fresh seeds:", f"{seeds} that no choice was made on"
-    text = f"""## {found.get("title") or title} {", ".join(f"`{n}`" for n in names)} of {task["model"]} on MNIST ({size:,} weights)
+    fresh = " that no choice was made on" if task.get("first_seed") else ""
+    text = f"""## {found.get("title") or "Deep or shallow?"} {", ".join(f"`{n}`" for n in names)} of {task["model"]} on MNIST ({size:,} weights)
 
-{seeds} (dense model, start, data order), {task["limit"]:,} training images, {task["tune_steps"]} steps of 128 images for every row{SHARED_OUT if len(names) > 1 else ""}. {HOW}"""
+{task["seeds"]} seeds{fresh} (dense model, start, data order), {task["limit"]:,} training images, {task["tune_steps"]} steps of 128 images for every row{SHARED_OUT if len(names) > 1 else ""}. {HOW}"""
     return "\n\n".join([text, *parts])
 
 

@@ -96,7 +96,7 @@ def test_hashed_start_is_the_least_squares_fit():
 
 def test_network_maker_makes_each_seeds_weight():
     net = tk.adtn((6, 8), depth=2)
-    maker = network_maker(net, (6, 8), 3, torch.tensor([0.5, 1.0, 2.0]))
+    maker = network_maker(net, (6, 8), torch.tensor([0.5, 1.0, 2.0]))
     weight = maker.weight(maker.start)
     assert rms(weight).tolist() == pytest.approx([0.5, 1.0, 2.0], rel=1e-4)
     one = {n: a[1].double().numpy() for n, a in maker.start.items()}
@@ -108,7 +108,7 @@ def test_network_maker_makes_each_seeds_weight():
 )
 def test_regauge_keeps_the_direction_and_sets_the_best_scale(net):
     target = torch.randn(2, 8, 8, generator=torch.Generator().manual_seed(2))
-    maker = network_maker(net, (8, 8), 2, rms(target))
+    maker = network_maker(net, (8, 8), rms(target))
     values = {
         n: a * (3.0 if net.multilinear or n in [m.name for m in net.nodes] else 1.0) for n, a in maker.start.items()
     }

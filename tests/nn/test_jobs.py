@@ -72,6 +72,13 @@ def test_an_interrupted_run_keeps_what_had_finished(tmp_path):
     assert counted(tmp_path / "log", "done") == {str(k): 1 for k in range(4)}
 
 
+def test_a_setting_that_came_later_makes_no_other_study(tmp_path):
+    Study(tmp_path, {"task": {"seeds": 1}}).put("a", [1])
+    assert Study(tmp_path, {"task": {"seeds": 1, "first": None}}).get("a") == [1]
+    with pytest.raises(ValueError, match=r"its task.first is None, not 2"):
+        Study(tmp_path, {"task": {"seeds": 1, "first": 2}})
+
+
 def test_other_settings_and_damaged_files_are_refused_by_name(tmp_path):
     study = Study(tmp_path, {"task": {"seeds": 1, "data": "digits"}})
     with pytest.raises(ValueError, match=r"holds another study: its task.seeds is 1, not 2; choose another folder"):

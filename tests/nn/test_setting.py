@@ -8,7 +8,7 @@ from torch.func import functional_call
 
 from tnkit_nn import data, stages, zoo
 from tnkit_nn import setting as settings
-from tnkit_nn.baselines import families, shares
+from tnkit_nn.baselines import CONTROLS, SHARED, families, shares
 from tnkit_nn.compare import compare
 from tnkit_nn.setting import Task, cut, opened, prepare, tune
 from tnkit_nn.stages import Job, row
@@ -69,7 +69,9 @@ def test_features_give_what_images_give(lenet, monkeypatch):
     for setting in (fast, full):
         rest = {n: p.repeat(2, *[1] * (p.dim() - 1)) for n, p in setting.rest(False).items()}
         trained.append(
-            tune(setting.view(False), 2, setting.targets, {}, lambda p, rest=rest: {**rest, **p}, (1e-3, 1e-2), 3)
+            tune(
+                setting.view(False), range(2), setting.targets, {}, lambda p, rest=rest: {**rest, **p}, (1e-3, 1e-2), 3
+            )
         )
     torch.testing.assert_close(trained[0].params, trained[1].params, rtol=1e-3, atol=1e-5)
 
@@ -107,12 +109,34 @@ def test_a_layer_that_cannot_be_left_out(lenet):
 def test_batches_are_the_same_for_every_copy_and_every_image_comes_once_an_epoch(lenet):
     task, dense = lenet
     view = opened(task, dense).features
-    batch = view.batches(2, 3, 2)
+    batch = view.batches(range(2), 3, 2)
     x, y = batch(0)
     assert x.shape == (6, 128, 400) and torch.equal(x[:2], x[4:]) and torch.equal(y[:2], y[2:4])
     assert not torch.equal(y[0], y[1])
     rows = torch.cat([batch(k)[0][0] for k in (0, 1)]).flatten(1)
     assert len(rows.unique(dim=0)) == 256
+
+
+@pytest.mark.slow
+def test_later_seeds_are_the_same_seeds(lenet, monkeypatch):
+    """A comparison from the seed 1 on has the rows that seed 1 has in one from 0 on, where there is one rate to choose from."""
+    monkeypatch.setattr(stages, "RATES", (0.02,))
+    monkeypatch.setattr(stages, "REST_RATES", (0.01,))
+    task, both = lenet
+    later = replace(task, seeds=1, first_seed=1)
+    dense, found = prepare(later), []
+    torch.testing.assert_close(opened(later, dense).dense, {n: p[1:] for n, p in opened(task, both).dense.items()})
+    jobs = [Job(families(["mpo"])[0], 300), *(Job(c, 300 if c in SHARED else None) for c in CONTROLS)]
+    for job in jobs:
+        (one,), (*_, other) = row(later, dense, job), row(task, both, job)
+        assert one["seed"] == other["seed"] == 1 and one["error"] == pytest.approx(other["error"], abs=1e-5)
+        for reading in ("accuracy_fit", "frozen_from", "trained_from"):
+            assert one[reading] == pytest.approx(other[reading], abs=0.02), (
+                job,
+                reading,
+            )  # an image of 60, for rounding
+        found.append(other)
+    assert len({round(r["error"], 4) for r in found}) > 5
 
 
 # -- several layers at once ---------------------------------------------------------------------------------------------
