@@ -30,7 +30,7 @@ from tnkit_nn.compress import compress_
 from tnkit_nn.data import Split
 from tnkit_nn.evaluate import accuracy
 from tnkit_nn.files import read_tensors, replacing, write_tensors
-from tnkit_nn.makers import hashed_maker, random_start
+from tnkit_nn.makers import fixed_maker, hashed_maker, random_start
 from tnkit_nn.recipe import Compression, Layers, Stage1
 from tnkit_nn.train import Group, Recipe, train
 
@@ -42,7 +42,7 @@ Cell = dict[str, Any]
 LAYERS = {"conv2": 400, "fc1": 1000, "fc2": 600}
 ORDER_CELLS: list[Cell] = [
     {"family": family, "order": order, "stage1": stage1, "rest": rest, "seed": seed}
-    for family in ("adtn", "mpo")
+    for family in ("adtn", "mpo", "circuit", "cp")
     for order, stage1, rest in (
         ("backward", "auto", "all"), ("forward", "auto", "all"), ("together", "auto", "all"), ("together", "skip", "all"),
         ("together", "auto", "frozen"),
@@ -123,7 +123,7 @@ HEAD_CELLS: list[Cell] = [
     {"head": head, "seed": seed}
     for head in (
         "dense", "dense trained on", "adtn 424", "adtn 424, fitted first", "mpo 424", "mpo 424, fitted first", "hashed 424",
-        "frozen random", "left out", "small dense",
+        "frozen random", "picked", "left out", "small dense",
     )
     for seed in range(3)
     if head != "dense" or seed == 0
@@ -191,6 +191,11 @@ def controlled(model: nn.Module, cell: Cell, names: tuple[str, str]) -> tuple[nn
     elif what == "frozen random":
         for weight in weights:
             weight.data = torch.randn_like(weight) * weight.std()
+    elif what == "picked":  # every output a copy of one input
+        for k, weight in enumerate(weights):
+            weight.data = (
+                fixed_maker("picked", weight.detach()[None].cpu(), 2 * cell["seed"] + k).weight({})[0].to(weight)
+            )
     elif what == "hashed 424":
         numbers = 424
         for name, weight, count in zip(names, weights, (200, 224), strict=True):
@@ -211,6 +216,7 @@ WHOLE_CELLS: list[Cell] = [
         "hashed 424",
         "mpo 424",
         "frozen random",
+        "picked",
         "small dense",
     )
     if head != "dense" or seed == 0
@@ -237,7 +243,7 @@ def headed(
     model, numbers = controlled(model, cell, names)
     if what != "dense":
         trained = dict(model.named_parameters())
-        if what == "frozen random":
+        if what in ("frozen random", "picked"):
             trained = {n: p for n, p in trained.items() if n not in [f"{name}.weight" for name in names]}
         own = [n for n in trained if n.endswith(".values")]
         rates = {2e-2: own, WHOLE_REST: [n for n in trained if n not in own]}
@@ -254,7 +260,16 @@ WHOLE_REST = 3e-4
 PART_CELLS: list[Cell] = [
     {"model": model, "head": head, "seed": seed}
     for model in ("alexnet", "zfnet")
-    for head in ("dense", "dense trained on", "adtn 424", "mpo 424", "hashed 424", "frozen random", "left out")
+    for head in (
+        "dense",
+        "dense trained on",
+        "adtn 424",
+        "mpo 424",
+        "hashed 424",
+        "frozen random",
+        "picked",
+        "left out",
+    )
     for seed in range(3)
     if head != "dense" or seed == 0
 ]
