@@ -301,14 +301,17 @@ def _merged(shape: Sequence[int]) -> Iterator[list[int]]:
         yield [d for a in sites for d in a]
 
 
-def circuit_near(shape: Sequence[int], budget: int, depth: int, activation: str = "sin") -> tk.Network:
+def circuit_near(
+    shape: Sequence[int], budget: int, depth: int, activation: str = "sin", digits: Sequence[int] = (4, 3, 5, 2)
+) -> tk.Network:
     """A TT-matrix, then depth - 1 columns of gates on single digits, of the rows and of the columns in turn, an activation before each.
 
-    Every column is a Kronecker product.  The TT-matrix takes what the columns leave of the budget.
+    Every column is a Kronecker product.  The TT-matrix takes what the columns leave of the budget.  Rows and columns are split into
+    as many digits as ``digits`` names first, of those that come near the budget.
     """
 
     def every() -> Iterator[tk.Network]:
-        for out, in_ in _parts(shape, (4, 3, 5, 2)):
+        for out, in_ in _parts(shape, digits):
             yield from _step_ranks(partial(_circuit, out, in_, depth, activation), len(out) - 1, budget)
 
     return _nearest(every(), budget)

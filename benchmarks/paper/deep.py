@@ -21,7 +21,7 @@ import torch
 from small import small_dense
 from tqdm import tqdm
 
-from tnkit_nn.baselines import SLACK, Family, adtn_near, families, mera_near, tree_near
+from tnkit_nn.baselines import SLACK, Family, adtn_near, circuit_near, families, mera_near, tree_near
 from tnkit_nn.compare import RATES, Task, compare, versions
 from tnkit_nn.files import replacing
 from tnkit_nn.report import write_report
@@ -95,6 +95,15 @@ def longer() -> list[Family]:
     return [*families(["mpo", "cp", "ring"]), wall(3), *families(["circuit"], (3, 5))]
 
 
+def decisive() -> list[Family]:
+    """Every shallow family, and the circuits that seeds 0 to 2 preferred after 2,500 steps, of four digits a side and of three."""
+    deep = [
+        Family("circuit", f"circuit of 3 digits depth {d}", partial(circuit_near, depth=d, digits=(3,)), d)
+        for d in (2, 3)
+    ]
+    return [*families(SHALLOW), *families(["circuit"], (3,)), *deep]
+
+
 def large() -> list[Family]:
     """Every shallow family, a wall and a circuit."""
     return [*families([*SHALLOW, "low_rank"]), wall(3), *families(["circuit"], (3,))]
@@ -113,7 +122,10 @@ STUDIES = {
     "lenet5-fc1-kinds-1000": Study(_LENET, (1000,), kinds_of_4, title="Which deep networks?"),
     "lenet5-fc1-long": Study(replace(_LENET, seeds=5, tune_steps=2000), (400,), longer, title="Trained for longer:"),
     "lenet5-fc1-decide": Study(
-        replace(_LENET, seeds=10, first_seed=5, tune_steps=5000), (400,), longer, title="Ten fresh seeds, 5,000 steps:"
+        replace(_LENET, seeds=10, first_seed=5, tune_steps=5000),
+        (400,),
+        decisive,
+        title="Ten fresh seeds, 5,000 steps:",
     ),
     "lenet5-fc1-large": Study(_LENET, (1000, 3000, 10000), large, title="Larger budgets:"),
     "lenet5-all": Study(
