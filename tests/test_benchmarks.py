@@ -213,13 +213,13 @@ def test_a_search_keeps_the_budget_and_goes_on(paper, tmp_path, deep, monkeypatc
 
 def test_the_hashed_control_of_a_whole_model(paper):
     torch = pytest.importorskip("torch")
-    studies = paper("studies")
+    heads = paper("heads")
     layer = torch.nn.Linear(30, 20)
-    made = studies.Hashed(layer.weight, 10, 3)
+    made = heads.Hashed(layer.weight, 10, 3)
     torch.nn.utils.parametrize.register_parametrization(layer, "weight", made)
     assert len(layer.weight.abs().unique()) == 10 and [p.numel() for p in layer.parameters()] == [20, 10]
     layer(torch.ones(1, 30)).sum().backward()
     assert layer.parametrizations.weight.original.grad.abs().min() > 0
     assert not torch.equal(
-        made(made.start), studies.Hashed(layer.weight, 10, 4)(made.start)
+        made(made.start), heads.Hashed(layer.weight, 10, 4)(made.start)
     )  # another seed, another hash

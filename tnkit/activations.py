@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["ACTIVATIONS", "Activation", "function", "resolve"]
+__all__ = ["ACTIVATIONS", "UNARY", "Activation", "function", "resolve"]
 
 Activation = Callable[..., Any]
 
@@ -89,6 +89,9 @@ ACTIVATIONS: dict[str, Activation] = {
     "add": add,
     "multiply": multiply,
 }
+
+#: Names of those that take one tensor.
+UNARY = tuple(name for name in ACTIVATIONS if name not in ("add", "multiply"))
 
 _NAMES = {fn: name for name, fn in ACTIVATIONS.items()}
 

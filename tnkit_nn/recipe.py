@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from tnkit.activations import ACTIVATIONS
+from tnkit.activations import UNARY
 from tnkit_nn.baselines import BASELINES
 from tnkit_nn.files import replacing
 from tnkit_nn.stage1 import METHODS
@@ -19,7 +19,6 @@ __all__ = ["ORDERS", "RESTS", "Compression", "Layers", "Stage1"]
 
 ORDERS = ("backward", "forward", "together")
 RESTS = ("frozen", "heads", "all")
-UNARY = tuple(name for name in ACTIVATIONS if name not in ("add", "multiply"))
 
 
 @dataclass(frozen=True)

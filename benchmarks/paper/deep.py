@@ -104,14 +104,14 @@ def decisive() -> list[Family]:
     return [*families(SHALLOW), *families(["circuit"], (3,)), *deep]
 
 
-def large() -> list[Family]:
-    """Every shallow family, a wall and a circuit."""
-    return [*families([*SHALLOW, "low_rank"]), wall(3), *families(["circuit"], (3,))]
-
-
 def few() -> list[Family]:
     """For whole models: every shallow family, a wall and a circuit."""
     return [*families(SHALLOW), wall(3), *families(["circuit"], (3,))]
+
+
+def large() -> list[Family]:
+    """And a low rank, which is a budget's only where this is large."""
+    return [*few(), *families(["low_rank"])]
 
 
 _LENET = Task("lenet5", "mnist", "fc1", 3, 1500, 300, 600, limit=20000, rest="none")

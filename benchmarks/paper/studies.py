@@ -11,31 +11,25 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, replace
-from functools import cache
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import heads
 import torch
-from torch import Tensor, nn
-from torch.nn.utils import parametrize
+from cells import Cell, compressed, dense
 from tqdm import tqdm
 
-from tnkit_nn import data, zoo
+from tnkit_nn import data
 from tnkit_nn.compare import versions
-from tnkit_nn.compress import compress_
-from tnkit_nn.data import Split
-from tnkit_nn.evaluate import accuracy
-from tnkit_nn.files import read_tensors, replacing, write_tensors
-from tnkit_nn.makers import fixed_maker, hashed_maker, random_start
+from tnkit_nn.files import replacing
 from tnkit_nn.recipe import Compression, Layers, Stage1
-from tnkit_nn.train import Group, Recipe, train
+from tnkit_nn.train import Recipe
 
 HERE = Path(__file__).parent
-Cell = dict[str, Any]
 
 
 # -- orders: LeNet-5 on MNIST, its three large layers at about 2,000 numbers ------------------------------------------
@@ -86,269 +80,37 @@ def figures(cell: Cell, args: argparse.Namespace, out: Path) -> dict[str, Any]:
     recipe = Compression(
         tuple(Layers(layer, cell["family"], budget, depth=3) for layer, budget in budgets.items()),
         order="together", stage1=Stage1("skip"), stage2=Recipe(epochs=epochs, lr=3e-2, batch=256), rest=rest,
-        rest_lr=REST if rest == "heads" else 2e-3, seed=cell["seed"],
+        rest_lr=heads.REST if rest == "heads" else 2e-3, seed=cell["seed"],
     )  # fmt: skip
     return compressed(model, recipe, split, out)
 
 
-def compressed(model: nn.Module, recipe: Compression, split: Split, out: Path) -> dict[str, Any]:
-    """What a compression reports, and its recipe."""
-    return {**compress_(model, recipe, split, out=out).report(), "recipe": asdict(recipe)}
-
-
-def dense(name: str, split: Split, seed: int, folder: Path, epochs: int = 4) -> nn.Module:
-    """The trained model of a seed, trained once."""
-    folder.mkdir(parents=True, exist_ok=True)
-    known = f"{name}-{seed}-{epochs}-{len(split.train[1])}"  # another training is another file
-    path = folder / f"{known}.safetensors"
-    if path.exists():
-        return zoo.load(name, path)
-    torch.manual_seed(seed)
-    model = zoo.build(name, split.num_classes)
-    train(
-        model,
-        split,
-        replace(zoo.TRAIN[name], epochs=epochs),
-        seed=seed,
-        checkpoint=folder / f"{known}.checkpoint",
-    )
-    zoo.save(model, path)
-    return model
-
-
-# -- vgg16-head: the two large linear layers of a trained VGG-16, on features computed once ----------------------------
-#: Learning rate of the last layer and the biases, in every row: at 1e-3 networks of few numbers take hundreds of steps to start.
-REST = 1e-2
-HEAD_CELLS: list[Cell] = [
-    {"head": head, "seed": seed}
-    for head in (
-        "dense", "dense trained on", "adtn 424", "adtn 424, fitted first", "mpo 424", "mpo 424, fitted first", "hashed 424",
-        "frozen random", "picked", "left out", "small dense",
-    )
-    for seed in range(3)
-    if head != "dense" or seed == 0
-]  # fmt: skip
-
-
-def vgg16_head(cell: Cell, args: argparse.Namespace, out: Path) -> dict[str, Any]:
-    """One head at one seed; what is not said to be trained is the last layer and the biases, in every row."""
-    split = features(args, out.parent)
-    head = zoo.load("vgg16", args.vgg16).classifier
-    recipe = Recipe(epochs=args.epochs, lr=2e-2, batch=256, schedule="onecycle")
-    what = cell["head"]
-    if what.startswith(("adtn", "mpo")):
-        return small_head(head, cell, split, recipe, ("0", "2"), "heads", REST, out)
-    head, numbers = controlled(head, cell, ("0", "2"))
-    if what != "dense":
-        trained = dict(head.named_parameters())
-        own = [n for n in trained if n.endswith(".values")]
-        if what not in ("left out", "small dense", "dense trained on"):
-            trained = {n: p for n, p in trained.items() if n in own or n.endswith("bias") or n.startswith("4.")}
-        rates = {2e-2: own, REST: [n for n in trained if n not in own]}
-        made = [Group({n: trained[n] for n in names}, lr=lr) for lr, names in rates.items() if names]
-        train(head, split, recipe, seed=cell["seed"], groups=made)
-    return {"accuracy": accuracy(head, split.test), "numbers": numbers}
-
-
-def small_head(
-    model: nn.Module, cell: Cell, split: Split, recipe: Recipe, names: tuple[str, ...], rest: str, rest_lr: float, out: Path
-) -> dict[str, Any]:  # fmt: skip
-    """Two networks of 424 numbers in all instead of the two layers."""
-    family = cell["head"].split()[0]
-    way = {"adtn": "fit", "mpo": "svd"}[family] if cell["head"].endswith("fitted first") else "skip"
-    layers = tuple(Layers(n, family, b, depth=1) for n, b in zip(names, (200, 224), strict=True))
-    plan = Compression(
-        layers,
-        order="together",
-        stage1=Stage1(way, steps=300),
-        stage2=recipe,
-        rest=rest,
-        rest_lr=rest_lr,
-        seed=cell["seed"],
-    )
-    report = compressed(model, plan, split, out)
-    numbers = sum(r["num_params"] for r in report["layers"])
-    return {"accuracy": report["accuracy_after"], "numbers": numbers, "recipe": report["recipe"]}
-
-
-def controlled(model: nn.Module, cell: Cell, names: tuple[str, str]) -> tuple[nn.Module, int]:
-    """The model with a control instead of its two layers, and the control's count."""
-    torch.manual_seed(cell["seed"])
-    what, numbers = cell["head"], 0
-    weights = [model.get_submodule(n).weight for n in names]
-    if what == "left out":
-        found = zoo.without(model, *names)
-        assert found is not None
-        model = found
-    elif what == "small dense":  # 512 -> 1 -> 10: as few numbers as a dense layer can have
-        small = nn.Sequential(nn.Linear(512, 1), nn.ReLU(), nn.Linear(1, 10)).to(weights[0].device)
-        parent = names[0].rpartition(".")[0]
-        if parent:
-            model.set_submodule(parent, small)
-        else:
-            model = small
-        numbers = 512
-    elif what == "frozen random":
-        for weight in weights:
-            weight.data = torch.randn_like(weight) * weight.std()
-    elif what == "picked":  # every output a copy of one input
-        for k, weight in enumerate(weights):
-            weight.data = (
-                fixed_maker("picked", weight.detach()[None].cpu(), 2 * cell["seed"] + k).weight({})[0].to(weight)
-            )
-    elif what == "hashed 424":
-        numbers = 424
-        for name, weight, count in zip(names, weights, (200, 224), strict=True):
-            hashed = Hashed(weight, count, cell["seed"])
-            parametrize.register_parametrization(model.get_submodule(name), "weight", hashed)
-    return model, numbers
-
-
-# -- vgg16-whole: the same with the whole model trained on, for a machine with an accelerator --------------------------
-WHOLE_CELLS: list[Cell] = [
-    {"head": head, "seed": seed}
-    for seed in range(3)
-    for head in (
-        "dense",
-        "dense trained on",
-        "adtn 424",
-        "left out",
-        "hashed 424",
-        "mpo 424",
-        "frozen random",
-        "picked",
-        "small dense",
-    )
-    if head != "dense" or seed == 0
-]
-
-
-def vgg16_whole(cell: Cell, args: argparse.Namespace, out: Path) -> dict[str, Any]:
-    """One head at one seed, then everything trained on: the paper's second stage."""
-    split = on_device(args)
-    model = zoo.load("vgg16", whole_model(args)).to(args.device)
-    recipe = Recipe(
-        epochs=args.epochs, lr=2e-2, batch=256, schedule="onecycle", augment="crop_flip", label_smoothing=0.05
-    )
-    return headed(model, cell, split, recipe, ("classifier.0", "classifier.2"), out)
-
-
-def headed(
-    model: nn.Module, cell: Cell, split: Split, recipe: Recipe, names: tuple[str, str], out: Path
-) -> dict[str, Any]:  # fmt: skip
-    """The cell's head in the model, everything trained on."""
-    what = cell["head"]
-    if what.startswith(("adtn", "mpo")):
-        return small_head(model, cell, split, recipe, names, "all", WHOLE_REST, out)
-    model, numbers = controlled(model, cell, names)
-    if what != "dense":
-        trained = dict(model.named_parameters())
-        if what in ("frozen random", "picked"):
-            trained = {n: p for n, p in trained.items() if n not in [f"{name}.weight" for name in names]}
-        own = [n for n in trained if n.endswith(".values")]
-        rates = {2e-2: own, WHOLE_REST: [n for n in trained if n not in own]}
-        made = [Group({n: trained[n] for n in some}, lr=lr) for lr, some in rates.items() if some]
-        train(model, split, recipe, seed=cell["seed"], groups=made)
-    return {"accuracy": accuracy(model, split.test), "numbers": numbers}
-
-
-#: Learning rate of all that is no network's number, in every row.
-WHOLE_REST = 3e-4
-
-
-# -- cifar-part: AlexNet and ZFNet end to end on a part of CIFAR-10, for a machine without an accelerator ------------------
-PART_CELLS: list[Cell] = [
-    {"model": model, "head": head, "seed": seed}
-    for model in ("alexnet", "zfnet")
-    for head in (
-        "dense",
-        "dense trained on",
-        "adtn 424",
-        "mpo 424",
-        "hashed 424",
-        "frozen random",
-        "picked",
-        "left out",
-    )
-    for seed in range(3)
-    if head != "dense" or seed == 0
-]
-
-
-def cifar_part(cell: Cell, args: argparse.Namespace, out: Path) -> dict[str, Any]:
-    """One head of one model at one seed, everything trained on."""
-    split = data.load("cifar10", args.data_dir, limit=args.limit)
-    model = dense(cell["model"], split, 0, out.parent, args.dense_epochs)
-    recipe = Recipe(epochs=args.epochs, lr=2e-2, batch=128, schedule="onecycle", augment="crop_flip")
-    return headed(model, cell, split, recipe, ("fc1", "fc2"), out)
-
-
-@cache
-def _on_device(folder: str, limit: int | None, device: str) -> Split:
-    split = data.load("cifar10", folder, limit=limit)
-    parts = ((x.to(device), y.to(device)) for x, y in (split.train, split.val, split.test))
-    return Split(split.name, *parts, split.classes)
-
-
-def on_device(args: argparse.Namespace) -> Split:
-    """The images where the model is."""
-    return _on_device(args.data_dir, args.limit, args.device)
-
-
-def whole_model(args: argparse.Namespace) -> Path:
-    """The trained VGG-16: the one that is given, or one trained here once."""
-    if args.vgg16:
-        return Path(args.vgg16)
-    path = Path(args.out) / "vgg16-whole" / "vgg16.safetensors"
-    if not path.exists():
-        torch.manual_seed(0)
-        model = zoo.build("vgg16", 10).to(args.device)
-        train(model, on_device(args), replace(zoo.TRAIN["vgg16"], epochs=args.dense_epochs, batch=256))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        zoo.save(model, path)
-    return path
-
-
-class Hashed(nn.Module):
-    """The control: a weight of as many random-signed shared numbers, placed by a random hash (Chen et al. 2015)."""
-
-    def __init__(self, weight: Tensor, count: int, seed: int) -> None:
-        super().__init__()
-        self.maker = hashed_maker(count, tuple(weight.shape), weight.detach()[None], seed)
-        self.start = random_start(self.maker, weight.detach()[None])["values"][0]
-
-    def forward(self, values: Tensor) -> Tensor:
-        """Values (count,) -> weight."""
-        return self.maker.weight({"values": values[None]})[0]
-
-    def right_inverse(self, weight: Tensor) -> Tensor:
-        """The start."""
-        return self.start
-
-
-def features(args: argparse.Namespace, folder: Path) -> Split:
-    """What the convolutional part of the trained VGG-16 makes of the images, computed once."""
-    path = folder / f"features-{args.limit}.safetensors"
-    if not path.exists():
-        split = data.load("cifar10", args.data_dir, limit=args.limit)
-        full = data.load("cifar10", args.data_dir) if args.limit else split
-        body = nn.Sequential(*list(zoo.load("vgg16", args.vgg16).children())[:-1]).eval()
-        tensors = {}
-        for name, (x, y) in {"train": split.train, "val": split.val, "test": full.test}.items():
-            with torch.no_grad():
-                made = [body(batch) for batch in tqdm(x.split(250), desc=f"features of {name}", mininterval=10)]
-            tensors |= {f"{name}.x": torch.cat(made), f"{name}.y": y}
-        folder.mkdir(parents=True, exist_ok=True)
-        write_tensors(path, tensors)
-    found, _ = read_tensors(path)
-    return Split("features", *((found[f"{n}.x"], found[f"{n}.y"]) for n in ("train", "val", "test")))
-
-
 # -- running ------------------------------------------------------------------------------------------------------------
-STUDIES: dict[str, tuple[list[Cell], Callable[[Cell, argparse.Namespace, Path], dict[str, Any]]]] = {
-    "orders": (ORDER_CELLS, orders), "vgg16-head": (HEAD_CELLS, vgg16_head), "vgg16-whole": (WHOLE_CELLS, vgg16_whole),
-    "cifar-part": (PART_CELLS, cifar_part),
-    "figures": (FIGURE_CELLS, figures),
+@dataclass(frozen=True)
+class Study:
+    """Cells, what runs one, and what is to be made once before the workers begin."""
+
+    cells: list[Cell]
+    run: Callable[[Cell, argparse.Namespace, Path], dict[str, Any]]
+    before: Callable[[argparse.Namespace, Path], object] = lambda args, folder: None
+
+
+def denses(args: argparse.Namespace, folder: Path, models: Iterable[tuple[str, int]]) -> None:
+    """Dense models, each trained once."""
+    split = data.load("mnist", args.data_dir, limit=args.limit)
+    for name, seed in dict.fromkeys(models):
+        dense(name, split, seed, folder)
+
+
+STUDIES = {
+    "orders": Study(ORDER_CELLS, orders, lambda args, to: denses(args, to, (("lenet5", c["seed"]) for c in ORDER_CELLS))),
+    "figures": Study(
+        FIGURE_CELLS, figures,
+        lambda args, to: denses(args, to, ((FIGURES[c["what"]][0], c["seed"]) for c in FIGURE_CELLS)),
+    ),
+    "vgg16-head": Study(heads.HEAD_CELLS, heads.vgg16_head, heads.features),
+    "vgg16-whole": Study(heads.WHOLE_CELLS, heads.vgg16_whole),
+    "cifar-part": Study(heads.PART_CELLS, heads.cifar_part, heads.part_models),
 }  # fmt: skip
 
 
@@ -361,7 +123,7 @@ def one(study: str, cell: Cell, args: argparse.Namespace) -> dict[str, Any]:
     done = out.with_suffix(".json")
     if not done.exists():
         done.parent.mkdir(parents=True, exist_ok=True)
-        found = {**cell, "result": STUDIES[study][1](cell, args, out)}
+        found = {**cell, "result": STUDIES[study].run(cell, args, out)}
         with replacing(done) as temporary:
             temporary.write_text(json.dumps(found))
     result: dict[str, Any] = json.loads(done.read_text())
@@ -380,21 +142,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2, help="processes; 0: this one")
     parser.add_argument("--out", default="out/paper")
     args = parser.parse_args()
-    cells, _ = STUDIES[args.study]
-    if args.study == "vgg16-head":
-        features(args, Path(args.out) / args.study)  # once, before the workers
-    elif args.study == "orders":
-        split = data.load("mnist", args.data_dir, limit=args.limit)
-        for seed in sorted({c["seed"] for c in cells}):
-            dense("lenet5", split, seed, Path(args.out) / args.study)
-    elif args.study == "figures":
-        split = data.load("mnist", args.data_dir, limit=args.limit)
-        for name, seed in dict.fromkeys((FIGURES[c["what"]][0], c["seed"]) for c in cells):
-            dense(name, split, seed, Path(args.out) / args.study)
-    elif args.study == "cifar-part":
-        split = data.load("cifar10", args.data_dir, limit=args.limit)
-        for name in dict.fromkeys(c["model"] for c in cells):
-            dense(name, split, 0, Path(args.out) / args.study, args.dense_epochs)
+    cells = STUDIES[args.study].cells
+    STUDIES[args.study].before(args, Path(args.out) / args.study)
     found: dict[int, Any] = {}
     if args.workers == 0:
         for k, cell in enumerate(tqdm(cells, desc=args.study, unit="cell")):

@@ -120,6 +120,11 @@ def _heads(found: dict[str, Any], weights: str = "18.9 million", images: int = I
     )
 
 
+def noted(found: dict[str, Any]) -> str:
+    """What a results file says of itself."""
+    return f" {found['note']}" if "note" in found else ""
+
+
 def vgg16_head(found: dict[str, Any]) -> str:
     """The headline and its controls."""
     options = found["options"]
@@ -141,7 +146,7 @@ def vgg16_whole(found: dict[str, Any]) -> str:
 
 A VGG-16 trained for {options["dense_epochs"]} epochs (batches of 256), the two layers replaced (the networks from a random start), then *everything* trained
 on for {options["epochs"]} epochs with crops and flips, at one rate for all that is no network's number. Numbers in the two layers and test
-accuracy as above.{" " + found["note"] if "note" in found else ""}
+accuracy as above.{noted(found)}
 
 {_heads(found)}"""
 
@@ -188,7 +193,7 @@ def deep(found: dict[str, Any]) -> str:
     fresh = " that no choice was made on" if task.get("first_seed") else ""
     text = f"""## {found.get("title") or "Deep or shallow?"} {", ".join(f"`{n}`" for n in names)} of {task["model"]} on MNIST ({size:,} weights)
 
-{task["seeds"]} seeds{fresh} (dense model, start, data order), {task["limit"]:,} training images, {task["tune_steps"]} steps of 128 images for every row{SHARED_OUT if len(names) > 1 else ""}. {HOW}"""
+{task["seeds"]} seeds{fresh} (dense model, start, data order), {task["limit"]:,} training images, {task["tune_steps"]} steps of 128 images for every row{SHARED_OUT if len(names) > 1 else ""}. {HOW}{noted(found)}"""
     return "\n\n".join([text, *parts])
 
 
