@@ -136,6 +136,7 @@ def paper(monkeypatch):
 
 def test_the_families_of_the_papers_studies_keep_their_budgets(paper):
     """Every family of a study has a network within its budgets, or past them only where it has no smaller one."""
+    from tnkit_nn.baselines import shares
     from tnkit_nn.stages import built
 
     shapes = {"conv2": (16, 6, 5, 5), "fc1": (120, 400), "fc2": (84, 120), "fc3": (10, 84)}
@@ -146,11 +147,11 @@ def test_the_families_of_the_papers_studies_keep_their_budgets(paper):
         rows = study.rows()
         assert len({f.label for f in rows}) == len(rows)
         for family in rows:
+            least = {n: family.build(shape, 1).num_params for n, shape in weights.items()}
             for budget in study.budgets:
-                count, least = (sum(n.num_params for n in built(family, weights, b).values()) for b in (budget, 1))
-                assert count <= max(1.05 * budget + len(layers), 1.05 * least + 0.3 * budget * (len(layers) > 1)), (
-                    family
-                )
+                parts = shares(budget, [prod(shape) for shape in weights.values()])
+                for (name, net), part in zip(built(family, weights, budget).items(), parts, strict=True):
+                    assert net.num_params <= max(1.05 * part + 1, 1.05 * least[name]), (family, name, budget)
 
 
 def test_small_dense_models_are_the_largest_within_a_count(paper):
