@@ -11,9 +11,9 @@ import pytest
 
 from tnkit.draw import draw, to_svg
 from tnkit.layout import layout
-from tnkit.lower import Contract
 from tnkit.network import Elementwise, Network, Node
 from tnkit.plan import plan
+from tnkit.steps import Contract
 
 pytest.importorskip("matplotlib")
 

@@ -11,8 +11,8 @@ import tnkit as tk
 from tnkit import fuse, sweep
 from tnkit.checkpoint import checkpointed
 from tnkit.execute import check_arrays
-from tnkit.lower import Contract, Group, last_use
 from tnkit.plan import _plan
+from tnkit.steps import Contract, Group, last_use
 from tnkit.straight import source
 from tnkit.testing import oracle, random_network
 from tnkit_nn import TORCH

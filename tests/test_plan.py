@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from tnkit.execute import NUMPY, check_arrays, run
-from tnkit.lower import Contract, Program
 from tnkit.network import Network, Node
 from tnkit.plan import plan
+from tnkit.steps import Contract, Program
 from tnkit.straight import execute, prepare
 from tnkit.testing import random_network
 from tnkit.views import dense, reshaped

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tnkit.fuse import whole
-from tnkit.lower import Group, Step, last_use, renumbered
 from tnkit.memory import Layout, Memory, backward_peak, layouts, saved
+from tnkit.steps import Group, Step, last_use, renumbered
 
 __all__ = ["checkpointed"]
 

@@ -13,8 +13,8 @@ from itertools import groupby, product
 from math import prod
 from typing import Any
 
-from tnkit.lower import Group, Program
 from tnkit.ops import Ops, fronted, part
+from tnkit.steps import Group, Program
 from tnkit.straight import execute
 
 __all__ = ["shared_out"]

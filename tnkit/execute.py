@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from tnkit.distribute import shared_out
-from tnkit.lower import Group
 from tnkit.network import Network
 from tnkit.ops import Ops, by_slices
 from tnkit.ordering import Optimizer
 from tnkit.plan import Plan, plan
+from tnkit.steps import Group
 from tnkit.straight import execute
 
 __all__ = ["NUMPY", "Ops", "check_arrays", "constant", "contract", "run"]

@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 
-from tnkit.lower import Apply, Contract, Group, Program, Reduce, Step, last_use, lower_pair, renumbered
+from tnkit.lower import lower_pair
+from tnkit.steps import Apply, Contract, Group, Program, Reduce, Step, last_use, renumbered
 
 __all__ = ["Made", "fused", "whole"]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-from tnkit.lower import Apply, Contract, Group, Reduce, Step
+from tnkit.steps import Apply, Contract, Group, Reduce, Step
 from tnkit.views import View, dense, viewed
 
 __all__ = ["Layout", "Memory", "backward_peak", "forward_peak", "layouts", "passes", "saved"]

@@ -16,13 +16,13 @@ from tabulate import tabulate
 
 from tnkit.checkpoint import checkpointed
 from tnkit.fuse import fused
-from tnkit.lower import Apply, Group, Program, Reduce, Step, last_use
 from tnkit.memory import Memory, backward_peak, forward_peak, layouts
 from tnkit.network import Network
 from tnkit.ordering import Optimizer, Path
 from tnkit.rates import DEFAULT, Rates, rates, spelled
 from tnkit.region import Builder
 from tnkit.slicing import candidates, choose, sliced_step
+from tnkit.steps import Apply, Group, Program, Reduce, Step, last_use
 from tnkit.views import dense
 
 __all__ = ["Plan", "plan"]
@@ -41,7 +41,7 @@ class Plan:
     inputs
         Array name of each input slot.
     steps
-        :class:`~tnkit.lower.Reduce`, :class:`~tnkit.lower.Contract` and :class:`~tnkit.lower.Apply`, in order.
+        :class:`~tnkit.steps.Reduce`, :class:`~tnkit.steps.Contract` and :class:`~tnkit.steps.Apply`, in order.
     output
         Slot of the result.
     paths

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 from math import prod
 
 from tnkit.fuse import Made
-from tnkit.lower import Apply, Step, lower_pair, lower_single
+from tnkit.lower import lower_pair, lower_single
 from tnkit.memory import layouts
 from tnkit.network import Elementwise, Network, Node
 from tnkit.ordering import Optimizer, Path, find_path
 from tnkit.rates import Rates
+from tnkit.steps import Apply, Step
 from tnkit.sweep import intervals, places, windows
 from tnkit.views import dense
 

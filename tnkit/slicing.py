@@ -13,8 +13,8 @@ from math import prod
 import numpy as np
 
 from tnkit.fuse import Made
-from tnkit.lower import Group, Program
 from tnkit.network import AnyNode, Elementwise, Network, Node
+from tnkit.steps import Group, Program
 
 __all__ = ["candidates", "choose", "cut", "sliced_step"]
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tnkit.activations import function
-from tnkit.lower import Apply, Contract, Group, Program, Reduce, Step
 from tnkit.ops import Ops
+from tnkit.steps import Apply, Contract, Group, Program, Reduce, Step
 from tnkit.views import View
 
 __all__ = ["execute", "prepare", "source"]

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from tnkit.activations import function
-from tnkit.lower import Apply, Contract, Group
 from tnkit.ops import by_slices, fronted, part
+from tnkit.steps import Apply, Contract, Group
 from tnkit_nn.products import IN_PLACE, empty, matrix, multiplied, restored, slopes, undone
 
 __all__ = ["backward", "forward"]

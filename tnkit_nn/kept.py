@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from tnkit.activations import function
-from tnkit.lower import Apply, Contract, Group
+from tnkit.steps import Apply, Contract, Group
 from tnkit.views import View
 from tnkit_nn.products import IN_PLACE, OVER, empty, matrix, multiplied, restored, slopes
 

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tnkit.lower import Group, Program
 from tnkit.ops import Ops
+from tnkit.steps import Group, Program
 from tnkit.straight import execute
 from tnkit_nn import groups, kept, slices, windows
 from tnkit_nn.leading import left

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tnkit.lower import Contract
+from tnkit.steps import Contract
 from tnkit.views import View
 from tnkit_nn.spread import gram
 

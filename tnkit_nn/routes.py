@@ -12,13 +12,13 @@ from functools import reduce
 from itertools import combinations
 from math import inf
 
-from tnkit.lower import Contract
 from tnkit.memory import layouts
 from tnkit.network import Network, Node
 from tnkit.ordering import Optimizer
 from tnkit.plan import Plan, plan
 from tnkit.rates import rates, spelled
 from tnkit.refine import linear
+from tnkit.steps import Contract
 from tnkit.straight import source
 from tnkit.views import dense
 from tnkit_nn.ops import TORCH

@@ -8,8 +8,8 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from tnkit.lower import Group, Program
 from tnkit.ops import by_slices, fronted, part
+from tnkit.steps import Group, Program
 from tnkit_nn.products import empty
 
 __all__ = ["backward", "forward"]

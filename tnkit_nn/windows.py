@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tnkit.lower import Apply, Contract, Group, Program, Step, last_use, renumbered
 from tnkit.ops import Ops
+from tnkit.steps import Apply, Contract, Group, Program, Step, last_use, renumbered
 from tnkit.straight import execute
 from tnkit.views import View
 from tnkit_nn.products import matrix

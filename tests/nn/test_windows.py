@@ -9,8 +9,8 @@ import torch
 import tnkit as tk
 from tnkit import fuse, sweep
 from tnkit.execute import check_arrays
-from tnkit.lower import Group
 from tnkit.plan import _plan
+from tnkit.steps import Group
 from tnkit_nn import TORCH, windows
 
 pytest.importorskip("triton")
