@@ -104,6 +104,12 @@ def decisive() -> list[Family]:
     return [*families(SHALLOW), *families(["circuit"], (3,)), *deep]
 
 
+def confirmed() -> list[Family]:
+    """The circuit that was best in the decisive study, once more on fresh seeds, beside the shallow families near it."""
+    deep = [f for f in decisive() if f.label == "circuit of 3 digits depth 2"]
+    return [*families(["mpo", "cp", "ring", "tree"]), *deep]
+
+
 def few() -> list[Family]:
     """For whole models: every shallow family, a wall and a circuit."""
     return [*families(SHALLOW), wall(3), *families(["circuit"], (3,))]
@@ -126,6 +132,12 @@ STUDIES = {
         (400,),
         decisive,
         title="Ten fresh seeds, 5,000 steps:",
+    ),
+    "lenet5-fc1-confirm": Study(
+        replace(_LENET, seeds=15, first_seed=15, tune_steps=5000),
+        (400,),
+        confirmed,
+        title="The best of these on fifteen more:",
     ),
     "lenet5-fc1-large": Study(_LENET, (1000, 3000, 10000), large, title="Larger budgets:"),
     "lenet5-all": Study(
