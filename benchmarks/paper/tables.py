@@ -258,8 +258,11 @@ STUDIES = {
     "lenet5-fc1-kinds-400": deep,
     "lenet5-fc1-kinds-1000": deep,
     "lenet5-fc1-long": deep,
+    "lenet5-fc1-decide": deep,
+    "lenet5-fc1-confirm": deep,
     "lenet5-fc1-large": deep,
     "lenet5-all": deep,
+    "fc2-fc1-large": deep,
     "fc2-all": deep,
 }
 
