@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import time
 from math import prod
 from pathlib import Path
@@ -126,6 +127,13 @@ def test_the_papers_systems_are_shown_as_they_were_measured():
     page = script("paper/tables").page()
     assert page == (ROOT / "docs/paper.md").read_text()
     assert "+" in page and "no difference shown" in page
+
+
+def test_the_papers_summary_has_figures_of_the_tables_alone():
+    text = (ROOT / "benchmarks/paper/summary.md").read_text()
+    tables = (ROOT / "docs/paper.md").read_text().replace(text.strip(), "")
+    figures = re.findall(r"\d+\.\d\d\b", text)
+    assert len(figures) > 20 and [x for x in figures if x not in tables] == []
 
 
 @pytest.fixture

@@ -267,15 +267,33 @@ STUDIES = {
 }
 
 
+def command(name: str, found: dict[str, Any]) -> str:
+    """What was run."""
+    options = found.get("options", {})
+    if "records" in found:
+        search = [f"--budget {options['budget']}", f"--tries {options['tries']}"] if options else []
+        parts = ["search.py" if search else f"deep.py {name}", "--data-dir DIR", *search]
+    else:
+        parts = [f"studies.py {name}", "--data-dir DIR", *(["--vgg16 FILE"] if name == "vgg16-head" else [])]
+        for option, plain in (("epochs", 6), ("dense_epochs", 40), ("limit", None)):
+            if options.get(option, plain) != plain:
+                parts.append(f"--{option.replace('_', '-')} {options[option]}")
+        parts += ["--device cuda", "--workers 0"] if options.get("device") == "cuda" else []
+    return f"`python benchmarks/paper/{' '.join(parts)}`"
+
+
+def section(name: str, found: dict[str, Any]) -> str:
+    """A study's part of the page: its title, its command, its tables, its versions."""
+    title, _, rest = STUDIES[name](found).partition("\n\n")
+    versions = ", ".join(f"{k} {v}" for k, v in found["versions"].items())
+    return "\n\n".join([title, command(name, found), rest, f"{versions}."])
+
+
 def page() -> str:
     """The page."""
-    parts = [INTRO]
-    for name, render in STUDIES.items():
-        path = HERE / f"{name}.json"
-        if path.exists():
-            found = json.loads(path.read_text())
-            parts.append(render(found) + "\n\n" + ", ".join(f"{k} {v}" for k, v in found["versions"].items()) + ".")
-    return "\n\n".join(part.strip() for part in parts) + "\n"
+    files = {name: HERE / f"{name}.json" for name in STUDIES}
+    parts = [section(name, json.loads(path.read_text())) for name, path in files.items() if path.exists()]
+    return "\n\n".join(part.strip() for part in [INTRO, (HERE / "summary.md").read_text(), *parts]) + "\n"
 
 
 if __name__ == "__main__":
