@@ -306,8 +306,8 @@ def circuit_near(
 ) -> tk.Network:
     """A TT-matrix, then depth - 1 columns of gates on single digits, of the rows and of the columns in turn, an activation before each.
 
-    Every column is a Kronecker product.  The TT-matrix takes what the columns leave of the budget.  Rows and columns are split into
-    as many digits as ``digits`` names first, of those that come near the budget.
+    Every column is a Kronecker product.  The TT-matrix takes what the columns leave of the budget.  The first number of digits a side,
+    of those in ``digits``, that gives a network within 5 % of the budget is taken.
     """
 
     def every() -> Iterator[tk.Network]:

@@ -80,12 +80,14 @@ def compare(
         The data's files are not there.
     ValueError
         An unknown model, data set, layer or shape; two rows of one label; a model that cannot be compared; a budget below 1; no
-        seed; a folder that holds a comparison of another task (what differs is named).
+        seed, or a negative one; a folder that holds a comparison of another task (what differs is named).
     """
     if task.seeds < 1 or not budgets or min(budgets) < 1:
         raise ValueError(
             f"compare needs seeds and budgets of at least 1, not seeds={task.seeds}, budgets={list(budgets)}"
         )
+    if task.first_seed < 0:
+        raise ValueError(f"compare: first_seed is 0 or more, not {task.first_seed}")
     budgets = list(dict.fromkeys(budgets))  # a repeated one would count its seeds twice
     depths = list(dict.fromkeys(depths))
     chosen = [f for s in dict.fromkeys(shapes) for f in ([s] if isinstance(s, Family) else families([s], depths))]

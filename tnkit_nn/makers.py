@@ -73,9 +73,9 @@ class Weights:
         return {w: maker.weight(own[w] or dict(params)) for w, maker in self.makers.items()}
 
 
-def network_maker(net: tk.Network, shape: tuple[int, ...], std: Tensor, first: int = 0) -> Maker:
-    """The weight is the contraction of ``net``; starts are orthogonal, of root mean square ``std`` (seeds,), seeds from ``first`` on."""
-    drawn = [tk.init.orthogonal(net, seed=s, std=float(size)) for s, size in enumerate(std, first)]
+def network_maker(net: tk.Network, shape: tuple[int, ...], std: Tensor, first_seed: int = 0) -> Maker:
+    """The weight is the contraction of ``net``; starts are orthogonal, of root mean square ``std`` (seeds,), seeds from ``first_seed`` on."""
+    drawn = [tk.init.orthogonal(net, seed=s, std=float(size)) for s, size in enumerate(std, first_seed)]
     names = net.parameters
     fixed = {n: torch.as_tensor(a, dtype=torch.float32) for n, a in drawn[0].items() if n not in names}
     plan = tk.plan(net, itemsize=4)
@@ -84,13 +84,13 @@ def network_maker(net: tk.Network, shape: tuple[int, ...], std: Tensor, first: i
     return Maker(start, lambda p: cast(Tensor, one({n: p[n] for n in names})), net.num_params, int(plan.flops))
 
 
-def hashed_maker(budget: int, shape: tuple[int, ...], target: Tensor, first: int = 0) -> Maker:
+def hashed_maker(budget: int, shape: tuple[int, ...], target: Tensor, first_seed: int = 0) -> Maker:
     """Each weight is one of ``budget`` shared numbers times a random sign; the start is the least-squares fit.
 
-    ``first``: the seed of the first target, those of the others being the next ones.
+    ``first_seed``: the first target's, those of the others being the next ones.
     """
     place, sign, start = [], [], []
-    for s, w in enumerate(target.flatten(1).cpu(), first):
+    for s, w in enumerate(target.flatten(1).cpu(), first_seed):
         draw = torch.Generator().manual_seed(77 + s)
         place.append(torch.randint(budget, (w.numel(),), generator=draw))
         sign.append(torch.randint(2, (w.numel(),), generator=draw) * 2.0 - 1.0)
@@ -106,18 +106,18 @@ def hashed_maker(budget: int, shape: tuple[int, ...], target: Tensor, first: int
     return Maker({"values": torch.stack(start).to(target.device)}, weight, budget, prod(shape))
 
 
-def subspace_maker(budget: int, shape: tuple[int, ...], target: Tensor, first: int = 0) -> Maker:
+def subspace_maker(budget: int, shape: tuple[int, ...], target: Tensor, first_seed: int = 0) -> Maker:
     """The weight is a fixed random projection of ``budget`` numbers; the start is the least-squares fit.
 
     The projection has orthonormal columns, dense ones, up to a common factor: rows' random signs times randomly chosen columns
-    of a Hadamard matrix (stored as signs and positions alone), cut to the weight's length.  ``first`` as in :func:`hashed_maker`.
+    of a Hadamard matrix (stored as signs and positions alone), cut to the weight's length.  ``first_seed`` as in :func:`hashed_maker`.
     """
     size = prod(shape)
     budget = min(budget, size)
     order = max(1, (size - 1).bit_length())
     factors = [_hadamard(k) for k in (order // 3, (order + 1) // 3, (order + 2) // 3)]
     places, signs = [], []
-    for s in range(first, first + len(target)):
+    for s in range(first_seed, first_seed + len(target)):
         draw = torch.Generator().manual_seed(55 + s)
         places.append(torch.randperm(2**order, generator=draw)[:budget])
         signs.append(torch.randint(2, (size,), generator=draw) * 2.0 - 1.0)
@@ -167,18 +167,18 @@ def _least_squares(normal: Callable[[Tensor], Tensor], b: Tensor, steps: int = 5
     return x
 
 
-def random_start(maker: Maker, target: Tensor, first: int = 0) -> dict[str, Tensor]:
-    """Random values in place of the least-squares ones; the weight is as large as the target.  ``first`` as in :func:`hashed_maker`."""
+def random_start(maker: Maker, target: Tensor, first_seed: int = 0) -> dict[str, Tensor]:
+    """Random values in place of the least-squares ones; the weight is as large as the target.  ``first_seed`` as in :func:`hashed_maker`."""
     values = torch.stack([
-        torch.randn(v.shape, generator=torch.Generator().manual_seed(88 + s)) for s, v in enumerate(maker.start["values"], first)
+        torch.randn(v.shape, generator=torch.Generator().manual_seed(88 + s)) for s, v in enumerate(maker.start["values"], first_seed)
     ])  # fmt: skip
     values = values.to(target.device)
     made = rms(maker.weight({"values": values})).clamp(min=1e-30)
     return {"values": values * (rms(target) / made).view(-1, 1)}
 
 
-def fixed_maker(name: str, target: Tensor, first: int = 0) -> Maker:
-    """The controls that have no numbers, and the dense weight, as it is and to be trained on.  ``first`` as in :func:`hashed_maker`."""
+def fixed_maker(name: str, target: Tensor, first_seed: int = 0) -> Maker:
+    """The controls that have no numbers, and the dense weight, as it is and to be trained on.  ``first_seed`` as in :func:`hashed_maker`."""
     shape = tuple(target.shape[1:])
     if name == "dense_trained_on":
         return Maker({"weight": target}, lambda p: p["weight"], prod(shape))
@@ -190,7 +190,7 @@ def fixed_maker(name: str, target: Tensor, first: int = 0) -> Maker:
         rows = nn.functional.adaptive_avg_pool1d(torch.eye(prod(shape[1:])), shape[0])  # (inputs, outputs)
         values = rows.T.reshape(1, *shape).repeat(len(target), *[1] * len(shape))
     else:
-        draws = [torch.Generator().manual_seed(99 + s) for s in range(first, first + len(target))]
+        draws = [torch.Generator().manual_seed(99 + s) for s in range(first_seed, first_seed + len(target))]
         if name == "frozen_random":
             values = torch.stack([torch.randn(shape, generator=g) for g in draws])
             values = values * along(rms(target), values)
@@ -200,8 +200,8 @@ def fixed_maker(name: str, target: Tensor, first: int = 0) -> Maker:
             values = torch.stack([nn.functional.one_hot(p, cols).float() for p in picks]).view(target.shape)
 
     def weight(p: dict[str, Tensor]) -> Tensor:
-        first = next(iter(p.values()), values)
-        return times(values, len(first) // len(values))
+        some = next(iter(p.values()), values)
+        return times(values, len(some) // len(values))
 
     return Maker({}, weight, prod(shape) if name == "dense" else 0)
 

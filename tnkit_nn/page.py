@@ -33,7 +33,7 @@ def page(records: Records, title: str, plots: Mapping[str, bytes]) -> str:
     return template.render(
         title=title, tables=tables, headers=HEADERS, verdict=verdict(records), drawings=drawings, controls=CONTROLS,
         plots=[{"name": n, "data": base64.b64encode(p).decode()} for n, p in plots.items()], first=records[0],
-        elsewhere=max(r["trained_elsewhere"] for r in records), seeds=len({r["seed"] for r in records}),
+        elsewhere=max(r["trained_elsewhere"] for r in records), seeds=sorted({r["seed"] for r in records}),
     )  # fmt: skip
 
 
@@ -67,7 +67,7 @@ PAGE = """<!doctype html>
 </style></head><body>
 <h1>{{ title }}</h1>
 <p class="text">{% if ", " in first.layer %}The weights of layers <b>{{ first.layer }}</b>{% else %}The weight of layer <b>{{ first.layer }}</b>{% endif %} of {{ first.model }} ({{ first.layer_params }} of its {{ first.model_dense }}
-numbers), trained on {{ first.data }}{% if first.dense_steps %} for {{ first.dense_steps }} steps{% else %} beforehand{% endif %}, {{ "are" if ", " in first.layer else "is" }} replaced by networks of about equal counts. Mean ± standard deviation over {{ seeds }} seed{{ "s" if seeds > 1 }}, each
+numbers), trained on {{ first.data }}{% if first.dense_steps %} for {{ first.dense_steps }} steps{% else %} beforehand{% endif %}, {{ "are" if ", " in first.layer else "is" }} replaced by networks of about equal counts. Mean ± standard deviation over {{ seeds|length }} seed{{ "s" if seeds|length > 1 }}{% if seeds[0] %} ({{ seeds[0] }}{% if seeds|length > 1 %} to {{ seeds[-1] }}{% endif %}){% endif %}, each
 with its own {{ "dense model, start" if first.dense_steps else "start" }} and data order, the same for all rows. Accuracies are on {{ first.test_images }} test images.{% if first.rest != "none" %} "Rest
 trained" trains {% if first.rest == "head" %}the {{ "first " if ", " in first.layer }}layer's bias and what stands after it{% else %}all else{% endif %} too, up to
 {{ elsewhere }} further numbers.{% endif %} The fit took {{ first.fit_steps }} steps, fine-tuning {{ first.tune_steps }}, for every row. Learning rates and starts (fitted or random) were swept alike for all rows and chosen on

@@ -296,10 +296,10 @@ def stacked(models: Sequence[nn.Module]) -> Params:
     return {n: torch.stack([v[n].detach() for v in values]) for n in values[0]}
 
 
-def drawn(task: Task, classes: int, first: int) -> Iterator[nn.Sequential]:
-    """The task's model with new values, one a seed; ``first`` is added to each seed."""
+def drawn(task: Task, classes: int, offset: int) -> Iterator[nn.Sequential]:
+    """The task's model with new values, one a seed; ``offset`` is added to each seed."""
     for seed in task.each:
-        torch.manual_seed(first + seed)
+        torch.manual_seed(offset + seed)
         yield zoo.build(task.model, classes)
 
 

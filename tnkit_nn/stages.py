@@ -255,8 +255,8 @@ def _made(setting: Setting, job: Job) -> _Made:
         make = {"hashed": hashed_maker, "subspace": subspace_maker}[what]
         parts, shapes = _parts(setting.shapes, job.budget), setting.shapes
         weights = Weights({n: make(parts[n], shapes[n], t, first) for n, t in targets.items()})
-        drawn = {n: random_start(maker, targets[n], first) for n, maker in weights.makers.items()}
-        starts = {"fit": weights.start, "random": weights.gathered(drawn)}
+        random = {n: random_start(maker, targets[n], first) for n, maker in weights.makers.items()}
+        starts = {"fit": weights.start, "random": weights.gathered(random)}
     else:
         weights = Weights({n: fixed_maker(what, t, first) for n, t in targets.items()})
         starts = {"fit": weights.start}

@@ -30,8 +30,8 @@ HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
-class Study:
-    """A comparison.
+class Comparison:
+    """What is compared, and how it is shown.
 
     Attributes
     ----------
@@ -39,8 +39,8 @@ class Study:
         The families.
     small
         Whether small dense models are a control (of whole models).
-    title
-        Of its part of docs/paper.md.
+    title, note
+        Of its part of docs/paper.md: what the families were chosen on, for one.
     """
 
     task: Task
@@ -48,6 +48,7 @@ class Study:
     rows: Callable[[], list[Family]]
     small: bool = False
     title: str = ""
+    note: str = ""
 
 
 SHALLOW = ["mpo", "tt", "tucker", "cp", "ring", "tree"]
@@ -116,43 +117,49 @@ def few() -> list[Family]:
 
 
 def large() -> list[Family]:
-    """And a low rank, which is a budget's only where this is large."""
+    """Those of :func:`few`, and a low rank, which has 1,296 numbers at least on FC-2."""
     return [*few(), *families(["low_rank"])]
 
 
 _LENET = Task("lenet5", "mnist", "fc1", 3, 1500, 300, 600, limit=20000, rest="none")
 _FC2 = Task("fc2", "mnist", "fc1", 3, 1500, 200, 300, limit=20000, rest="none")
 STUDIES = {
-    "lenet5-fc1": Study(replace(_LENET, seeds=5, rest="head"), (150, 400), every),
-    "lenet5-fc1-kinds-400": Study(_LENET, (400,), kinds, title="Which deep networks?"),
-    "lenet5-fc1-kinds-1000": Study(_LENET, (1000,), kinds_of_4, title="Which deep networks?"),
-    "lenet5-fc1-long": Study(replace(_LENET, seeds=5, tune_steps=2000), (400,), longer, title="Trained for longer:"),
-    "lenet5-fc1-decide": Study(
+    "lenet5-fc1": Comparison(replace(_LENET, seeds=5, rest="head"), (150, 400), every),
+    "lenet5-fc1-kinds-400": Comparison(_LENET, (400,), kinds, title="Which deep networks?"),
+    "lenet5-fc1-kinds-1000": Comparison(_LENET, (1000,), kinds_of_4, title="Which deep networks?"),
+    "lenet5-fc1-long": Comparison(
+        replace(_LENET, seeds=5, tune_steps=2000), (400,), longer, title="Trained for longer:"
+    ),
+    "lenet5-fc1-decide": Comparison(
         replace(_LENET, seeds=10, first_seed=5, tune_steps=5000),
         (400,),
         decisive,
         title="Ten fresh seeds, 5,000 steps:",
     ),
-    "lenet5-fc1-confirm": Study(
+    "lenet5-fc1-confirm": Comparison(
         replace(_LENET, seeds=15, first_seed=15, tune_steps=5000),
         (400,),
         confirmed,
         title="The best of these on fifteen more:",
     ),
-    "lenet5-fc1-large": Study(_LENET, (1000, 3000, 10000), large, title="Larger budgets:"),
-    "lenet5-all": Study(
+    "lenet5-fc1-large": Comparison(_LENET, (1000, 3000, 10000), large, title="Larger budgets:"),
+    "lenet5-all": Comparison(
         replace(_LENET, layer=("conv2", "fc1", "fc2", "fc3")),
         (150, 400, 1000, 2000, 3000, 10000),
         few,
         small=True,
         title="All layers:",
     ),
-    "fc2-fc1": Study(_FC2, (400,), every),
-    "fc2-fc1-fresh": Study(
-        replace(_FC2, seeds=5, first_seed=3), (400,), best, title="The best of them on fresh seeds:"
+    "fc2-fc1": Comparison(_FC2, (400,), every),
+    "fc2-fc1-fresh": Comparison(
+        replace(_FC2, seeds=5, first_seed=3),
+        (400,),
+        best,
+        title="The best of them on fresh seeds:",
+        note="The families are the best of the table above.",
     ),
-    "fc2-fc1-large": Study(_FC2, (150, 1000, 3000, 10000), large, title="Other budgets:"),
-    "fc2-all": Study(
+    "fc2-fc1-large": Comparison(_FC2, (150, 1000, 3000, 10000), large, title="Other budgets:"),
+    "fc2-all": Comparison(
         replace(_FC2, layer=("fc1", "fc2")), (150, 400, 1000, 3000, 10000), few, small=True, title="All layers:"
     ),
 }
@@ -196,6 +203,7 @@ def main() -> None:
         task=asdict(study.task),
         rates=RATES,
         title=study.title,
+        note=study.note,
     )
 
 

@@ -23,7 +23,7 @@ INTRO = """# The paper's systems, measured
 
 Rendered by `python benchmarks/paper/tables.py` from the results beside it; each study is one command of `benchmarks/paper/studies.py`,
 `deep.py` or `search.py` that goes on where it was interrupted. Accuracies are per cent of all 10,000 test images where nothing else
-is said, and no choice was made on these; rows have three seeds or more where no spread is missing or a note says otherwise, and
+is said, and no choice was made on these but where a note says so; rows have three seeds or more where no spread is missing or a note says otherwise, and
 the spread is from the smallest to the largest.
 """
 
@@ -122,7 +122,7 @@ def _heads(found: dict[str, Any], weights: str = "18.9 million", images: int = I
 
 def noted(found: dict[str, Any]) -> str:
     """What a results file says of itself."""
-    return f" {found['note']}" if "note" in found else ""
+    return f" {found['note']}" if found.get("note") else ""
 
 
 def vgg16_head(found: dict[str, Any]) -> str:
@@ -176,7 +176,8 @@ HOW = """For each row three learning
 rates, from the fit of stage 1 and from a random start, all chosen on validation images. The **deep** network in bold is the one that validation
 prefers among those that keep the budget; *difference* is a row less the bold one, paired over seeds, and for its rivals at an equal count
 (shallow networks, hashed, subspace) the p-value, corrected for their number by Holm's method. "circuit depth d" is a TT-matrix under
-d - 1 columns of gates on single digits with sines between them (`tnkit.circuit`)."""
+d - 1 columns of gates on single digits with sines between them (`tnkit.circuit`), rows and columns split into four digits each where
+nothing else is said."""
 SHARED_OUT = """;
 the budget is shared out over the layers by the square roots of their sizes, and all else (biases, the first convolution) is frozen as it was
 trained. *Small dense*: the same model so narrow that it has as many numbers *in all*, trained from the start for as long as the others were in both trainings"""
@@ -190,7 +191,7 @@ def deep(found: dict[str, Any]) -> str:
         parts.append(f"### Budget {budget}\n\n{_rows([r for r in records if r['budget'] in (budget, None)])}")
     size = records[0]["layer_params"]
     names = [task["layer"]] if isinstance(task["layer"], str) else task["layer"]
-    fresh = " that no choice was made on" if task.get("first_seed") else ""
+    fresh = " that the families were not chosen on" if task.get("first_seed") else ""
     text = f"""## {found.get("title") or "Deep or shallow?"} {", ".join(f"`{n}`" for n in names)} of {task["model"]} on MNIST ({size:,} weights)
 
 {task["seeds"]} seeds{fresh} (dense model, start, data order), {task["limit"]:,} training images, {task["tune_steps"]} steps of 128 images for every row{SHARED_OUT if len(names) > 1 else ""}. {HOW}{noted(found)}"""
@@ -208,7 +209,7 @@ def searched(found: dict[str, Any]) -> str:
 
 {options["tries"]} chains and rings of any groups of digits and ranks (*shallow*), and as many chains under one to five columns of gates with
 sines between (*deep*), each tried on three seeds with {options["steps"]} steps at one rate and chosen by its validation accuracy. Below the two winners
-beside the named families on {options["seeds"]} seeds that the search has not seen, {found["task"]["tune_steps"]} steps, rates and starts swept as everywhere. Marks as above.
+beside the named families on {options["seeds"]} seeds that the search has not seen, {found["task"]["tune_steps"]} steps, rates and starts swept as everywhere. Marks as above.{noted(found)}
 
 {_rows(found["records"])}
 
@@ -226,21 +227,30 @@ def _rows(records: list[dict[str, Any]]) -> str:
     return str(tabulate(lines, headers, tablefmt="pipe", disable_numparse=True))
 
 
+def _at_equal_count(record: dict[str, Any]) -> bool:
+    """Whether it has a budget and keeps it; a small dense model has the others' count in all."""
+    return record["label"] == "small dense" or (
+        bool(record["budget"]) and record["num_params"] <= (1 + SLACK) * record["budget"]
+    )
+
+
 def _against_best(groups: dict[str, list[dict[str, Any]]], reading: str) -> dict[str, tuple[str, str]]:
     """Label -> accuracies, and their difference to the deep network that validation prefers."""
     key = f"accuracy_{reading}"
     read = {label: g for label, g in groups.items() if g[0][key] is not None}
     networks = [label for label, g in read.items() if (g[0]["depth"] or 0) > 1]
-    within = [label for label in networks if read[label][0]["num_params"] <= (1 + SLACK) * read[label][0]["budget"]]
+    within = [label for label in networks if _at_equal_count(read[label][0])]
     best = max(within, key=lambda label: mean(r[f"val_{reading}"] for r in read[label]))
     base = [r[key] for r in read[best]]
     gaps = {label: paired([r[key] for r in g], base, IMAGES) for label, g in read.items() if label != best}
-    rivals = [label for label in gaps if read[label][0]["budget"] and label not in networks]
+    rivals = [label for label in gaps if label not in networks and _at_equal_count(read[label][0])]
     ps = dict(zip(rivals, holm([gaps[label][3] for label in rivals]), strict=True))
     out = {label: ("", "") for label in groups} | {best: (f"**{row(base)}**", "")}
     for label, gap in gaps.items():
         said = "no difference shown" if ps.get(label, 1) >= 0.05 else "less" if gap[0] < 0 else "more"
-        p = f" (p {ps[label]:.3f}: {said})" if label in ps else ""
+        p = ""
+        if label in ps:
+            p = f" (p {'< 0.001' if ps[label] < 0.001 else f'{ps[label]:.3f}'}: {said})"
         out[label] = row([r[key] for r in read[label]]), f"{gap[0]:+.2f}{p}"
     return out
 

@@ -60,12 +60,14 @@ def test_compare_a_convolutional_model_on_files(tmp_path, capsys):
     write_mnist(tmp_path / "data", train=300, test=40)
     run = [
         "compare", "--model", "lenet5", "--data", "mnist", "--data-dir", str(tmp_path / "data"), "--limit", "100", "--layer", "fc1",
-        "--shapes", "cp", "--budgets", "400", "--seeds", "2", "--dense-steps", "2", "--steps", "2", "--rest", "head",
+        "--shapes", "cp", "--budgets", "400", "--seeds", "2", "--first-seed", "3", "--dense-steps", "2", "--steps", "2", "--rest", "head",
         "--workers", "1", "--out", str(tmp_path / "out"), "--json",
     ]  # fmt: skip
     assert main(run) == 0
     records = json.loads(capsys.readouterr().out)
-    assert {r["label"] for r in records} == {"cp", *CONTROLS} and {r["test_images"] for r in records} == {40}
+    assert {r["label"] for r in records} == {"cp", *CONTROLS} and {r["seed"] for r in records} == {3, 4}
+    assert "over 2 seeds (3 to 4)" in (tmp_path / "out/index.html").read_text()
+    assert {r["test_images"] for r in records} == {40}
     assert {(r["data"], r["rest"], r["layer_params"]) for r in records} == {
         ("mnist (at most 100 a part)", "head", 48000)
     }
@@ -87,6 +89,7 @@ def test_compare_a_convolutional_model_on_files(tmp_path, capsys):
         (["compare", "--budgets", "ten"], "'ten' is not a list of whole numbers"),
         (["compare", "--budgets", "0"], "'0' is not a list of whole numbers"),
         (["compare", "--seeds", "0"], "'0' is not"),
+        (["compare", "--first-seed", "-1"], "'-1' is not"),
         (["compare", "--model", "resnet"], "unknown name 'resnet'; known: mlp"),
         (["compare", "--data", "imagenet"], "unknown name 'imagenet'; known: digits"),
         (["compare", "--layer", "conv9"], "no layer 'conv9'"),

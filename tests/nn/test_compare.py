@@ -162,6 +162,25 @@ def test_the_error_of_a_random_subspace_is_the_chance_level():
         assert float(error) == pytest.approx((1 - 300 / 1500) ** 0.5, abs=0.02)
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        partial(network_maker, tk.mpo((6,), (8,), 1), (6, 8)), partial(hashed_maker, 10, (6, 8)), partial(subspace_maker, 10, (6, 8)),
+        partial(fixed_maker, "frozen_random"), partial(fixed_maker, "picked"),
+    ],
+)  # fmt: skip
+def test_makers_follow_the_first_seed(make):
+    target = torch.randn(3, 6, 8, generator=torch.Generator().manual_seed(5))
+    given = rms(target) if make.func is network_maker else target
+    whole, later = make(given), make(given[1:], first_seed=1)
+    torch.testing.assert_close(later.weight(later.start), whole.weight(whole.start)[1:])
+    if make.func in (hashed_maker, subspace_maker):
+        drawn = random_start(whole, target)["values"]
+        torch.testing.assert_close(random_start(later, target[1:], first_seed=1)["values"], drawn[1:])
+        ones = torch.ones_like(drawn)
+        torch.testing.assert_close(later.weight({"values": ones[1:]}), whole.weight({"values": ones})[1:])
+
+
 # -- the whole --------------------------------------------------------------------------------------------------------
 @pytest.mark.slow
 def test_compare_is_complete_deterministic_and_the_same_in_processes(one_thread):
@@ -233,6 +252,7 @@ def test_with_the_rest_frozen_alone(one_thread, tmp_path):
         (TINY, {"shapes": ["x"]}, "unknown shape 'x'"),
         (TINY, {"budgets": [0]}, "budgets of at least 1"),
         (Task(seeds=0), {}, "seeds and budgets of at least 1"),
+        (Task(first_seed=-1), {}, "first_seed is 0 or more, not -1"),
         (Task(rest="some"), {}, "rest is 'all', 'head' or 'none', not 'some'"),
         (Task(model="vgg16"), {}, "'vgg16' cannot be compared: features.1 .BatchNorm2d. keeps running statistics"),
         (Task(model="lenet5"), {}, "'lenet5' does not take inputs of the shape .64,. of 'digits'"),
