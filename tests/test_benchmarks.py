@@ -216,8 +216,34 @@ def test_a_search_keeps_the_budget_and_goes_on(paper, tmp_path, deep, monkeypatc
         assert prod(net.sizes[i] for i in net.output) == 120 * 400
     more = search.search(deep, 150, 6, task, dense, tmp_path / "kept", steps=2)
     assert {gene for _, gene in more} >= {gene for _, gene in found}
+    with pytest.raises(ValueError, match="no further network of 4 to 5 numbers is found; 0 were tried"):
+        search.search(deep, 5, 1, task, dense, tmp_path / "none", steps=2)
     monkeypatch.setattr(search, "score", None)
     assert search.search(deep, 150, 6, task, dense, tmp_path / "kept", steps=2) == more  # nothing is scored again
+
+
+def test_a_study_of_cells_is_one_command_that_goes_on(paper, tmp_path, monkeypatch, capsys):
+    studies, ran = paper("studies"), []
+
+    def work(cell, args, out):
+        ran.append((cell["seed"], out.name))
+        if cell["seed"] == 2 and len(ran) < 4:
+            raise KeyboardInterrupt
+        return {"accuracy": cell["seed"] / 10 + args.epochs}
+
+    monkeypatch.setitem(studies.STUDIES, "tiny", studies.Cells([{"head": "a b", "seed": s} for s in range(3)], work))
+    monkeypatch.setattr(studies, "HERE", tmp_path)
+    run = ["studies.py", "tiny", "--data-dir", "", "--workers", "0", "--out", str(tmp_path / "out")]
+    monkeypatch.setattr("sys.argv", run)
+    with pytest.raises(KeyboardInterrupt):
+        studies.main()
+    studies.main()
+    assert ran == [(0, "a_b-0"), (1, "a_b-1"), (2, "a_b-2"), (2, "a_b-2")]
+    found = json.loads((tmp_path / "tiny.json").read_text())
+    assert found["cells"] == [{"head": "a b", "seed": s, "result": {"accuracy": s / 10 + 6}} for s in range(3)]
+    monkeypatch.setattr("sys.argv", [*run, "--epochs", "7"])  # no cell of another training is taken for one of this
+    with pytest.raises(ValueError, match=r"its options\.epochs is 6, not 7"):
+        studies.main()
 
 
 def test_the_hashed_control_of_a_whole_model(paper):
@@ -229,6 +255,5 @@ def test_the_hashed_control_of_a_whole_model(paper):
     assert len(layer.weight.abs().unique()) == 10 and [p.numel() for p in layer.parameters()] == [20, 10]
     layer(torch.ones(1, 30)).sum().backward()
     assert layer.parametrizations.weight.original.grad.abs().min() > 0
-    assert not torch.equal(
-        made(made.start), heads.Hashed(layer.weight, 10, 4)(made.start)
-    )  # another seed, another hash
+    other = heads.Hashed(layer.weight, 10, 4)  # another seed: another hash, another start
+    assert not torch.equal(made(made.start), other(made.start)) and not torch.equal(made.start, other.start)

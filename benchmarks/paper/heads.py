@@ -25,40 +25,15 @@ from tnkit_nn.makers import fixed_maker, hashed_maker, random_start
 from tnkit_nn.recipe import Compression, Layers, Stage1
 from tnkit_nn.train import Group, Recipe, train
 
-# -- vgg16-head: the two large linear layers of a trained VGG-16, on features computed once ----------------------------
-#: Learning rate of the last layer and the biases, in every row: at 1e-3 networks of few numbers take hundreds of steps to start.
+#: Learning rate of a network's numbers, and of a hash's.
+OWN = 2e-2
+#: Of the last layer and the biases behind frozen features: at 1e-3 networks of few numbers take hundreds of steps to start.
 REST = 1e-2
-HEAD_CELLS: list[Cell] = [
-    {"head": head, "seed": seed}
-    for head in (
-        "dense", "dense trained on", "adtn 424", "adtn 424, fitted first", "mpo 424", "mpo 424, fitted first", "hashed 424",
-        "frozen random", "picked", "left out", "small dense",
-    )
-    for seed in range(3)
-    if head != "dense" or seed == 0
-]  # fmt: skip
+#: Of all else where everything is trained on.
+WHOLE_REST = 3e-4
 
 
-def vgg16_head(cell: Cell, args: argparse.Namespace, out: Path) -> dict[str, Any]:
-    """One head at one seed; what is not said to be trained is the last layer and the biases, in every row."""
-    split = features(args, out.parent)
-    head = zoo.load("vgg16", args.vgg16).classifier
-    recipe = Recipe(epochs=args.epochs, lr=2e-2, batch=256, schedule="onecycle")
-    what = cell["head"]
-    if what.startswith(("adtn", "mpo")):
-        return small_head(head, cell, split, recipe, ("0", "2"), "heads", REST, out)
-    head, numbers = controlled(head, cell, ("0", "2"))
-    if what != "dense":
-        trained = dict(head.named_parameters())
-        own = [n for n in trained if n.endswith(".values")]
-        if what not in ("left out", "small dense", "dense trained on"):
-            trained = {n: p for n, p in trained.items() if n in own or n.endswith("bias") or n.startswith("4.")}
-        rates = {2e-2: own, REST: [n for n in trained if n not in own]}
-        made = [Group({n: trained[n] for n in names}, lr=lr) for lr, names in rates.items() if names]
-        train(head, split, recipe, seed=cell["seed"], groups=made)
-    return {"accuracy": accuracy(head, split.test), "numbers": numbers}
-
-
+# -- what stands in the place of the two layers -------------------------------------------------------------------------
 def small_head(
     model: nn.Module, cell: Cell, split: Split, recipe: Recipe, names: tuple[str, ...], rest: str, rest_lr: float, out: Path
 ) -> dict[str, Any]:  # fmt: skip
@@ -85,6 +60,7 @@ def controlled(model: nn.Module, cell: Cell, names: tuple[str, str]) -> tuple[nn
     torch.manual_seed(cell["seed"])
     what, numbers = cell["head"], 0
     weights = [model.get_submodule(n).weight for n in names]
+    seeds = [2 * cell["seed"], 2 * cell["seed"] + 1]  # the two layers' draws are not the same
     if what == "left out":
         found = zoo.without(model, *names)
         assert found is not None
@@ -97,23 +73,112 @@ def controlled(model: nn.Module, cell: Cell, names: tuple[str, str]) -> tuple[nn
         else:
             model = small
         numbers = 512
-    elif what == "frozen random":
-        for weight in weights:
-            weight.data = torch.randn_like(weight) * weight.std()
-    elif what == "picked":  # every output a copy of one input
-        for k, weight in enumerate(weights):
-            weight.data = (
-                fixed_maker("picked", weight.detach()[None].cpu(), 2 * cell["seed"] + k).weight({})[0].to(weight)
-            )
+    elif what in FREE:
+        for weight, seed in zip(weights, seeds, strict=True):
+            made = fixed_maker(FREE[what], weight.detach()[None].cpu(), seed).weight({})[0]
+            weight.data = made.to(weight)
     elif what == "hashed 424":
         numbers = 424
-        for name, weight, count in zip(names, weights, (200, 224), strict=True):
-            hashed = Hashed(weight, count, cell["seed"])
-            parametrize.register_parametrization(model.get_submodule(name), "weight", hashed)
+        for name, weight, count, seed in zip(names, weights, (200, 224), seeds, strict=True):
+            parametrize.register_parametrization(model.get_submodule(name), "weight", Hashed(weight, count, seed))
     return model, numbers
 
 
-# -- vgg16-whole: the same with the whole model trained on, for a machine with an accelerator --------------------------
+#: Controls of no numbers, as ``tnkit_nn.makers.fixed_maker`` calls them.
+FREE = {"frozen random": "frozen_random", "picked": "picked"}
+
+
+class Hashed(nn.Module):
+    """The control: a weight of as many random-signed shared numbers, placed by a random hash (Chen et al. 2015)."""
+
+    def __init__(self, weight: Tensor, count: int, seed: int) -> None:
+        super().__init__()
+        self.maker = hashed_maker(count, tuple(weight.shape), weight.detach()[None], seed)
+        self.start = random_start(self.maker, weight.detach()[None], seed)["values"][0]
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Values (count,) -> weight."""
+        return self.maker.weight({"values": values[None]})[0]
+
+    def right_inverse(self, weight: Tensor) -> Tensor:
+        """The start."""
+        return self.start
+
+
+def tuned(
+    model: nn.Module, trained: dict[str, nn.Parameter], rest_lr: float, split: Split, recipe: Recipe, seed: int
+) -> None:
+    """Train these: a hash's numbers at the networks' rate, all else at ``rest_lr``."""
+    own = [n for n in trained if n.endswith(".values")]
+    rates = {OWN: own, rest_lr: [n for n in trained if n not in own]}
+    groups = [Group({n: trained[n] for n in names}, lr=lr) for lr, names in rates.items() if names]
+    train(model, split, recipe, seed=seed, groups=groups)
+
+
+# -- vgg16-head: a trained VGG-16, on features computed once --------------------------------------------------------------
+HEAD_CELLS: list[Cell] = [
+    {"head": head, "seed": seed}
+    for head in (
+        "dense", "dense trained on", "adtn 424", "adtn 424, fitted first", "mpo 424", "mpo 424, fitted first", "hashed 424",
+        "frozen random", "picked", "left out", "small dense",
+    )
+    for seed in range(3)
+    if head != "dense" or seed == 0
+]  # fmt: skip
+
+
+def vgg16_head(cell: Cell, args: argparse.Namespace, out: Path) -> dict[str, Any]:
+    """One head at one seed; what is not said to be trained is the last layer and the biases, in every row."""
+    split = features(args, out.parent)
+    head = zoo.load("vgg16", args.vgg16).classifier
+    recipe = Recipe(epochs=args.epochs, lr=OWN, batch=256, schedule="onecycle")
+    what = cell["head"]
+    if what.startswith(("adtn", "mpo")):
+        return small_head(head, cell, split, recipe, ("0", "2"), "heads", REST, out)
+    head, numbers = controlled(head, cell, ("0", "2"))
+    if what != "dense":
+        trained = dict(head.named_parameters())
+        if what not in ("left out", "small dense", "dense trained on"):
+            trained = {n: p for n, p in trained.items() if n.endswith((".values", "bias")) or n.startswith("4.")}
+        tuned(head, trained, REST, split, recipe, cell["seed"])
+    return {"accuracy": accuracy(head, split.test), "numbers": numbers}
+
+
+def features(args: argparse.Namespace, folder: Path) -> Split:
+    """What the convolutional part of the trained VGG-16 makes of the images, computed once."""
+    path = folder / f"features-{args.limit}.safetensors"
+    if not path.exists():
+        split = data.load("cifar10", args.data_dir, limit=args.limit)
+        full = data.load("cifar10", args.data_dir) if args.limit else split
+        body = nn.Sequential(*list(zoo.load("vgg16", args.vgg16).children())[:-1]).eval()
+        tensors = {}
+        for name, (x, y) in {"train": split.train, "val": split.val, "test": full.test}.items():
+            with torch.no_grad():
+                made = [body(batch) for batch in tqdm(x.split(250), desc=f"features of {name}", mininterval=10)]
+            tensors |= {f"{name}.x": torch.cat(made), f"{name}.y": y}
+        folder.mkdir(parents=True, exist_ok=True)
+        write_tensors(path, tensors)
+    found, _ = read_tensors(path)
+    return Split("features", *((found[f"{n}.x"], found[f"{n}.y"]) for n in ("train", "val", "test")))
+
+
+# -- everything trained on ------------------------------------------------------------------------------------------------
+def headed(
+    model: nn.Module, cell: Cell, split: Split, recipe: Recipe, names: tuple[str, str], out: Path
+) -> dict[str, Any]:  # fmt: skip
+    """The cell's head in the model, everything trained on."""
+    what = cell["head"]
+    if what.startswith(("adtn", "mpo")):
+        return small_head(model, cell, split, recipe, names, "all", WHOLE_REST, out)
+    model, numbers = controlled(model, cell, names)
+    if what != "dense":
+        still = {f"{name}.weight" for name in names} if what in FREE else set()
+        trained = {n: p for n, p in model.named_parameters() if n not in still}
+        tuned(model, trained, WHOLE_REST, split, recipe, cell["seed"])
+    return {"accuracy": accuracy(model, split.test), "numbers": numbers}
+
+
+# -- vgg16-whole: a VGG-16 that is trained here, for a machine with an accelerator -----------------------------------------
 WHOLE_CELLS: list[Cell] = [
     {"head": head, "seed": seed}
     for seed in range(3)
@@ -137,66 +202,9 @@ def vgg16_whole(cell: Cell, args: argparse.Namespace, out: Path) -> dict[str, An
     split = on_device(args)
     model = zoo.load("vgg16", whole_model(args)).to(args.device)
     recipe = Recipe(
-        epochs=args.epochs, lr=2e-2, batch=256, schedule="onecycle", augment="crop_flip", label_smoothing=0.05
+        epochs=args.epochs, lr=OWN, batch=256, schedule="onecycle", augment="crop_flip", label_smoothing=0.05
     )
     return headed(model, cell, split, recipe, ("classifier.0", "classifier.2"), out)
-
-
-def headed(
-    model: nn.Module, cell: Cell, split: Split, recipe: Recipe, names: tuple[str, str], out: Path
-) -> dict[str, Any]:  # fmt: skip
-    """The cell's head in the model, everything trained on."""
-    what = cell["head"]
-    if what.startswith(("adtn", "mpo")):
-        return small_head(model, cell, split, recipe, names, "all", WHOLE_REST, out)
-    model, numbers = controlled(model, cell, names)
-    if what != "dense":
-        trained = dict(model.named_parameters())
-        if what in ("frozen random", "picked"):
-            trained = {n: p for n, p in trained.items() if n not in [f"{name}.weight" for name in names]}
-        own = [n for n in trained if n.endswith(".values")]
-        rates = {2e-2: own, WHOLE_REST: [n for n in trained if n not in own]}
-        made = [Group({n: trained[n] for n in some}, lr=lr) for lr, some in rates.items() if some]
-        train(model, split, recipe, seed=cell["seed"], groups=made)
-    return {"accuracy": accuracy(model, split.test), "numbers": numbers}
-
-
-#: Learning rate of all that is no network's number, in every row.
-WHOLE_REST = 3e-4
-
-
-# -- cifar-part: AlexNet and ZFNet end to end on a part of CIFAR-10, for a machine without an accelerator ------------------
-PART_CELLS: list[Cell] = [
-    {"model": model, "head": head, "seed": seed}
-    for model in ("alexnet", "zfnet")
-    for head in (
-        "dense",
-        "dense trained on",
-        "adtn 424",
-        "mpo 424",
-        "hashed 424",
-        "frozen random",
-        "picked",
-        "left out",
-    )
-    for seed in range(3)
-    if head != "dense" or seed == 0
-]
-
-
-def cifar_part(cell: Cell, args: argparse.Namespace, out: Path) -> dict[str, Any]:
-    """One head of one model at one seed, everything trained on."""
-    split = data.load("cifar10", args.data_dir, limit=args.limit)
-    model = dense(cell["model"], split, 0, out.parent, args.dense_epochs)
-    recipe = Recipe(epochs=args.epochs, lr=2e-2, batch=128, schedule="onecycle", augment="crop_flip")
-    return headed(model, cell, split, recipe, ("fc1", "fc2"), out)
-
-
-def part_models(args: argparse.Namespace, folder: Path) -> None:
-    """The dense models of :func:`cifar_part`, each trained once."""
-    split = data.load("cifar10", args.data_dir, limit=args.limit)
-    for name in dict.fromkeys(cell["model"] for cell in PART_CELLS):
-        dense(name, split, 0, folder, args.dense_epochs)
 
 
 @cache
@@ -225,36 +233,35 @@ def whole_model(args: argparse.Namespace) -> Path:
     return path
 
 
-class Hashed(nn.Module):
-    """The control: a weight of as many random-signed shared numbers, placed by a random hash (Chen et al. 2015)."""
+# -- cifar-part: AlexNet and ZFNet end to end on a part of CIFAR-10, for a machine without an accelerator ------------------
+PART_CELLS: list[Cell] = [
+    {"model": model, "head": head, "seed": seed}
+    for model in ("alexnet", "zfnet")
+    for head in (
+        "dense",
+        "dense trained on",
+        "adtn 424",
+        "mpo 424",
+        "hashed 424",
+        "frozen random",
+        "picked",
+        "left out",
+    )
+    for seed in range(3)
+    if head != "dense" or seed == 0
+]
 
-    def __init__(self, weight: Tensor, count: int, seed: int) -> None:
-        super().__init__()
-        self.maker = hashed_maker(count, tuple(weight.shape), weight.detach()[None], seed)
-        self.start = random_start(self.maker, weight.detach()[None])["values"][0]
 
-    def forward(self, values: Tensor) -> Tensor:
-        """Values (count,) -> weight."""
-        return self.maker.weight({"values": values[None]})[0]
-
-    def right_inverse(self, weight: Tensor) -> Tensor:
-        """The start."""
-        return self.start
+def cifar_part(cell: Cell, args: argparse.Namespace, out: Path) -> dict[str, Any]:
+    """One head of one model at one seed, everything trained on."""
+    split = data.load("cifar10", args.data_dir, limit=args.limit)
+    model = dense(cell["model"], split, 0, out.parent, args.dense_epochs)
+    recipe = Recipe(epochs=args.epochs, lr=OWN, batch=128, schedule="onecycle", augment="crop_flip")
+    return headed(model, cell, split, recipe, ("fc1", "fc2"), out)
 
 
-def features(args: argparse.Namespace, folder: Path) -> Split:
-    """What the convolutional part of the trained VGG-16 makes of the images, computed once."""
-    path = folder / f"features-{args.limit}.safetensors"
-    if not path.exists():
-        split = data.load("cifar10", args.data_dir, limit=args.limit)
-        full = data.load("cifar10", args.data_dir) if args.limit else split
-        body = nn.Sequential(*list(zoo.load("vgg16", args.vgg16).children())[:-1]).eval()
-        tensors = {}
-        for name, (x, y) in {"train": split.train, "val": split.val, "test": full.test}.items():
-            with torch.no_grad():
-                made = [body(batch) for batch in tqdm(x.split(250), desc=f"features of {name}", mininterval=10)]
-            tensors |= {f"{name}.x": torch.cat(made), f"{name}.y": y}
-        folder.mkdir(parents=True, exist_ok=True)
-        write_tensors(path, tensors)
-    found, _ = read_tensors(path)
-    return Split("features", *((found[f"{n}.x"], found[f"{n}.y"]) for n in ("train", "val", "test")))
+def part_models(args: argparse.Namespace, folder: Path) -> None:
+    """The dense models of :func:`cifar_part`, each trained once."""
+    split = data.load("cifar10", args.data_dir, limit=args.limit)
+    for name in dict.fromkeys(cell["model"] for cell in PART_CELLS):
+        dense(name, split, 0, folder, args.dense_epochs)

@@ -2,8 +2,7 @@
 
 ``python benchmarks/paper/search.py --data-dir DIR`` looks for networks of at most ``--budget`` numbers for ``fc1`` of LeNet-5 on MNIST
 with the rest frozen.  Shallow: chains and rings of any groups of digits, in any order, of any ranks.  Deep: such a chain under one to
-five columns of gates on any groups of digits, with sines between.  Both begin with their named families, change the best so far at
-random, and try as many networks; validation images choose.  The winners meet the named families in ``tnkit_nn.compare`` on seeds
+five columns of gates on any groups of digits, with sines between.  Both change the best so far at random, at first a TT-matrix, and try as many networks; validation images choose.  The winners meet the named families in ``tnkit_nn.compare`` on seeds
 that the search has not seen.  A search that is started again goes on where it was interrupted.
 """
 
@@ -16,6 +15,7 @@ import random
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from math import prod
 from multiprocessing import get_context
 from pathlib import Path
@@ -137,14 +137,18 @@ def _frozen(groups: list[list[int]]) -> Groups:
 
 def proposals(deep: bool, budget: int, known: dict[Gene, float], draw: random.Random) -> Iterator[Gene]:
     """New networks, fifteen beginnings and then changes of the ten best."""
-    while True:
+    barren = 0
+    while barren < 1000:
         top = sorted(known, key=lambda g: -known[g])[:10]
         gene = first(deep, draw) if len(known) < 15 else draw.choice(top)
         for _ in range(50):
             gene = changed(gene, deep, draw)
             if gene.fits(budget, deep) and gene not in known:
                 yield gene
+                barren = -1
                 break
+        barren += 1
+    raise ValueError(f"no further network of {0.7 * budget:.0f} to {budget} numbers is found; {len(known)} were tried")
 
 
 def score(dense: bytes, task: Task, gene: Gene, steps: int = STEPS) -> float:
@@ -175,7 +179,7 @@ def search(
     }
     study, known, draw = Study(folder, settings), dict[Gene, float](), random.Random(int(deep))
     with study.alone():
-        for gene, _ in zip(proposals(deep, budget, known, draw), range(tries), strict=False):
+        for gene in islice(proposals(deep, budget, known, draw), tries):
             key = hashlib.sha256(json.dumps(asdict(gene)).encode()).hexdigest()[:16]
             found = study.get(key)
             if found is None:

@@ -2,7 +2,7 @@
 
 ``python benchmarks/paper/studies.py orders --data-dir DIR`` and ``figures --data-dir DIR`` (MNIST), ``vgg16-head --data-dir DIR --vgg16 FILE`` (CIFAR-10 and a trained
 VGG-16), ``vgg16-whole --data-dir DIR --device cuda --workers 0`` (the whole model trained on) and ``cifar-part --data-dir DIR --limit 1000
---epochs 2 --dense-epochs 8`` (AlexNet and ZFNet) write one JSON a cell under ``out/paper/<study>/``, then
+--epochs 2 --dense-epochs 8`` (AlexNet and ZFNet) keep every finished cell under ``out/paper/<study>/``, then write
 ``benchmarks/paper/<study>.json`` with all of them, from which ``benchmarks/paper/tables.py`` renders docs/paper.md.
 """
 
@@ -12,7 +12,8 @@ import argparse
 import json
 import re
 from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -23,7 +24,7 @@ import torch
 from cells import Cell, compressed, dense
 from tqdm import tqdm
 
-from tnkit_nn import data
+from tnkit_nn import data, jobs
 from tnkit_nn.compare import versions
 from tnkit_nn.files import replacing
 from tnkit_nn.recipe import Compression, Layers, Stage1
@@ -87,7 +88,7 @@ def figures(cell: Cell, args: argparse.Namespace, out: Path) -> dict[str, Any]:
 
 # -- running ------------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
-class Study:
+class Cells:
     """Cells, what runs one, and what is to be made once before the workers begin."""
 
     cells: list[Cell]
@@ -103,31 +104,27 @@ def denses(args: argparse.Namespace, folder: Path, models: Iterable[tuple[str, i
 
 
 STUDIES = {
-    "orders": Study(ORDER_CELLS, orders, lambda args, to: denses(args, to, (("lenet5", c["seed"]) for c in ORDER_CELLS))),
-    "figures": Study(
+    "orders": Cells(ORDER_CELLS, orders, lambda args, to: denses(args, to, (("lenet5", c["seed"]) for c in ORDER_CELLS))),
+    "figures": Cells(
         FIGURE_CELLS, figures,
         lambda args, to: denses(args, to, ((FIGURES[c["what"]][0], c["seed"]) for c in FIGURE_CELLS)),
     ),
-    "vgg16-head": Study(heads.HEAD_CELLS, heads.vgg16_head, heads.features),
-    "vgg16-whole": Study(heads.WHOLE_CELLS, heads.vgg16_whole),
-    "cifar-part": Study(heads.PART_CELLS, heads.cifar_part, heads.part_models),
+    "vgg16-head": Cells(heads.HEAD_CELLS, heads.vgg16_head, heads.features),
+    "vgg16-whole": Cells(heads.WHOLE_CELLS, heads.vgg16_whole),
+    "cifar-part": Cells(heads.PART_CELLS, heads.cifar_part, heads.part_models),
 }  # fmt: skip
 
 
-def one(study: str, cell: Cell, args: argparse.Namespace) -> dict[str, Any]:
-    """A cell's result: read where it is there, else found and written."""
+def one(study: str, cell: Cell, args: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """A cell and its result."""
     if args.workers:
         torch.set_num_threads(1)
-    name = "-".join(re.sub("[^A-Za-z0-9.]+", "_", str(v)) for v in cell.values())
-    out = Path(args.out) / study / name
-    done = out.with_suffix(".json")
-    if not done.exists():
-        done.parent.mkdir(parents=True, exist_ok=True)
-        found = {**cell, "result": STUDIES[study].run(cell, args, out)}
-        with replacing(done) as temporary:
-            temporary.write_text(json.dumps(found))
-    result: dict[str, Any] = json.loads(done.read_text())
-    return result
+    return {**cell, "result": STUDIES[study].run(cell, args, folder / named(cell))}
+
+
+def named(cell: Cell) -> str:
+    """A cell in one word."""
+    return "-".join(re.sub("[^A-Za-z0-9.]+", "_", str(v)) for v in cell.values())
 
 
 def main() -> None:
@@ -142,22 +139,18 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2, help="processes; 0: this one")
     parser.add_argument("--out", default="out/paper")
     args = parser.parse_args()
-    cells = STUDIES[args.study].cells
-    STUDIES[args.study].before(args, Path(args.out) / args.study)
-    found: dict[int, Any] = {}
-    if args.workers == 0:
-        for k, cell in enumerate(tqdm(cells, desc=args.study, unit="cell")):
-            found[k] = one(args.study, cell, args)
-    else:
-        with ProcessPoolExecutor(args.workers, get_context("spawn")) as pool:
-            jobs = {pool.submit(one, args.study, cell, args): k for k, cell in enumerate(cells)}
-            for job in tqdm(as_completed(jobs), total=len(jobs), desc=args.study, unit="cell", mininterval=5):
-                found[jobs[job]] = job.result()
     options = {"epochs": args.epochs, "dense_epochs": args.dense_epochs, "limit": args.limit, "device": args.device}
+    kept = jobs.Study(Path(args.out) / args.study, {"options": options, "versions": versions()})
+    with kept.alone():
+        STUDIES[args.study].before(args, kept.folder)
+        todo = {named(cell): (args.study, cell, args, kept.folder) for cell in STUDIES[args.study].cells}
+        with ProcessPoolExecutor(args.workers, get_context("spawn")) if args.workers else nullcontext() as pool:
+            found = jobs.run(
+                todo, one, study=kept, executor=pool,
+                progress=lambda cells, total: tqdm(cells, total=total, desc=args.study, unit="cell", mininterval=5),
+            )  # fmt: skip
     with replacing(HERE / f"{args.study}.json") as temporary:
-        temporary.write_text(
-            json.dumps({"options": options, "versions": versions(), "cells": [found[k] for k in sorted(found)]})
-        )
+        temporary.write_text(json.dumps({"options": options, "versions": versions(), "cells": list(found.values())}))
 
 
 if __name__ == "__main__":
