@@ -182,7 +182,7 @@ def test_a_deep_or_shallow_study_is_one_command_that_goes_on(paper, tmp_path, mo
     write_mnist(tmp_path / "data", train=200, test=40)
     task = Task("lenet5", "mnist", ("fc2", "fc3"), 2, 2, 2, 2, limit=100, rest="none")
     monkeypatch.setitem(
-        deep.STUDIES, "tiny", deep.Study(task, (300,), lambda: families(["mpo", "circuit"], (2,)), small=True)
+        deep.STUDIES, "tiny", deep.Comparison(task, (300,), lambda: families(["mpo", "circuit"], (2,)), small=True)
     )
     monkeypatch.setattr(deep, "HERE", tmp_path)
     run = ["deep.py", "tiny", "--data-dir", str(tmp_path / "data"), "--workers", "1", "--out", str(tmp_path / "out")]
