@@ -162,6 +162,15 @@ def test_the_families_of_the_papers_studies_keep_their_budgets(paper):
                     assert net.num_params <= max(1.05 * part + 1, 1.05 * least[name]), (family, name, budget)
 
 
+def test_results_say_of_themselves_what_their_study_says(paper):
+    deep = paper("deep")
+    for name, study in deep.STUDIES.items():
+        path = ROOT / f"benchmarks/paper/{name}.json"
+        if path.exists():
+            found = json.loads(path.read_text())
+            assert found.get("title", "") == study.title and found.get("note", "").startswith(study.note), name
+
+
 def test_small_dense_models_are_the_largest_within_a_count(paper):
     small = paper("small")
     for model in small.NARROW:

@@ -16,7 +16,7 @@ from math import prod
 import tnkit as tk
 from tnkit.shapes import site_dims
 
-__all__ = ["BASELINES", "CONTROLS", "FREE", "SHARED", "SLACK", "Family", "families", "full_count", "shares"]
+__all__ = ["BASELINES", "CONTROLS", "FREE", "SHARED", "SLACK", "Family", "families", "full_count", "keeps", "shares"]
 
 #: Controls that every comparison shows, with what each one is.
 CONTROLS: dict[str, str] = {
@@ -61,6 +61,11 @@ class Family:
     depth: int | None = None
 
 
+def keeps(numbers: int, budget: int) -> bool:
+    """Whether so many numbers are within a budget, give or take :data:`SLACK`."""
+    return numbers <= (1 + SLACK) * budget
+
+
 def _nearest(candidates: Iterable[tk.Network], budget: int) -> tk.Network:
     """First candidate within 5 % of the budget, else the largest below it, else the smallest."""
     below: tk.Network | None = None
@@ -103,7 +108,7 @@ def _step_ranks(make: Callable[[list[int]], tk.Network], bonds: int, budget: int
         for raised in range(bonds):
             net = make([r + (k < raised) for k in range(bonds)])
             yield net
-            if net.num_params > (1 + SLACK) * budget and raised == 0:
+            if not keeps(net.num_params, budget) and raised == 0:
                 return
         if r > budget:
             return

@@ -106,10 +106,8 @@ def compare(
 
 def _run(task: Task, jobs: Sequence[Job], executor: Executor | None, progress: Any, out: Any) -> list[Any]:
     """The records of each job."""
-    settings = {
-        "task": _named(task), "data": checked(task), "rates": RATES, "rest_rates": REST_RATES, "versions": versions(),
-    }  # fmt: skip
-    study = None if out is None else Study(out, settings)
+    known = settings(task)  # refuses a bad task before anything is written
+    study = None if out is None else Study(out, known)
     with study.alone() if study else nullcontext():
         dense = _dense(task, study)
         shapes = opened(task, dense).shapes
@@ -132,11 +130,14 @@ def _key(job: Job, shapes: Mapping[str, Sequence[int]]) -> str:
     return key
 
 
-def _named(task: Task) -> dict[str, Any]:
-    """What a task's results depend on; where files lie is no part of it, what the weights' holds is."""
+def settings(task: Task) -> dict[str, Any]:
+    """What a task's results depend on; where files lie is no part of it, what they hold is."""
     named = {name: value for name, value in asdict(task).items() if name != "data_dir"}
     named["first_seed"] = task.first_seed or None  # as in studies from before there was one
-    return {**named, "weights": task.weights and hashlib.sha256(Path(task.weights).read_bytes()).hexdigest()[:12]}
+    named["weights"] = task.weights and hashlib.sha256(Path(task.weights).read_bytes()).hexdigest()[:12]
+    return {
+        "task": named, "data": checked(task), "rates": RATES, "rest_rates": REST_RATES, "versions": versions(),
+    }  # fmt: skip
 
 
 def _dense(task: Task, study: Study | None) -> bytes:

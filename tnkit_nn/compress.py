@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 import tnkit as tk
-from tnkit_nn.baselines import SLACK, families
+from tnkit_nn.baselines import families, keeps
 from tnkit_nn.compressed import Compressed, LayerReport, packed, save_compressed
 from tnkit_nn.data import Split
 from tnkit_nn.evaluate import accuracy, answers, worse
@@ -159,7 +159,7 @@ def _network(entry: Layers, layer: str, shape: Sequence[int]) -> tuple[str, tk.N
             f"layer {layer!r}: {family.label} for a budget of {entry.budget} has {net.num_params:,} numbers, its weight of shape "
             f"{tuple(shape)} only {prod(shape):,}"
         )
-    if net.num_params > (1 + SLACK) * entry.budget:
+    if not keeps(net.num_params, entry.budget):
         warnings.warn(
             f"layer {layer!r}: the smallest {family.label} has {net.num_params:,} numbers, past its budget of {entry.budget:,}",
             stacklevel=4,

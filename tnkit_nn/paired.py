@@ -13,7 +13,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from tnkit_nn.baselines import CONTROLS, FREE, SHARED, SLACK
+from tnkit_nn.baselines import CONTROLS, FREE, SHARED, keeps
 
 __all__ = [
     "PAIRED_HEADERS", "READINGS", "STARTS_HEADERS", "Difference", "against_controls", "best_free", "difference", "holm",
@@ -100,7 +100,7 @@ class _Runs:
 
     def within(self, key: tuple[str, int | None]) -> bool:
         """Whether a row keeps its budget: the smallest network of a family may be past it."""
-        return key[1] is None or bool(self.first[key]["num_params"] <= (1 + SLACK) * key[1])
+        return key[1] is None or keeps(self.first[key]["num_params"], key[1])
 
     def less(self, one: tuple[str, int | None], other: tuple[str, int | None]) -> Difference:
         first = self.first[one]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tnkit_nn import zoo
+from tnkit_nn import data, zoo
 from tnkit_nn.compress import compress_
 from tnkit_nn.data import Split
 from tnkit_nn.recipe import Compression
@@ -41,3 +43,12 @@ def dense(name: str, split: Split, seed: int, folder: Path, epochs: int = 4) -> 
     )
     zoo.save(model, path)
     return model
+
+
+def denses(
+    name: str, args: argparse.Namespace, folder: Path, models: Iterable[tuple[str, int]], epochs: int = 4
+) -> None:
+    """The dense models of a study, (model, seed), on a data set, each trained once."""
+    split = data.load(name, args.data_dir, limit=args.limit)
+    for model, seed in dict.fromkeys(models):
+        dense(model, split, seed, folder, epochs)

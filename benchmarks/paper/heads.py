@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cells import Cell, compressed, dense
+from cells import Cell, compressed, dense, denses
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from tqdm import tqdm
@@ -262,6 +262,4 @@ def cifar_part(cell: Cell, args: argparse.Namespace, out: Path) -> dict[str, Any
 
 def part_models(args: argparse.Namespace, folder: Path) -> None:
     """The dense models of :func:`cifar_part`, each trained once."""
-    split = data.load("cifar10", args.data_dir, limit=args.limit)
-    for name in dict.fromkeys(cell["model"] for cell in PART_CELLS):
-        dense(name, split, 0, folder, args.dense_epochs)
+    denses("cifar10", args, folder, ((cell["model"], 0) for cell in PART_CELLS), args.dense_epochs)

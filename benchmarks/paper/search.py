@@ -26,11 +26,11 @@ from tqdm import tqdm
 
 import tnkit as tk
 from tnkit_nn.baselines import Family, families
-from tnkit_nn.compare import Task, compare, versions
+from tnkit_nn.compare import Task, compare, settings
 from tnkit_nn.files import replacing
 from tnkit_nn.jobs import Study
 from tnkit_nn.makers import Weights, network_maker, rms
-from tnkit_nn.setting import checked, opened, prepare, tune
+from tnkit_nn.setting import opened, prepare, tune
 
 #: Digits of the 120 outputs, then of the 400 inputs: 16 channels of 5 x 5 places.
 DIMS = (2, 2, 2, 3, 5, 2, 2, 2, 2, 5, 5)
@@ -170,14 +170,8 @@ def search(
     deep: bool, budget: int, tries: int, task: Task, dense: bytes, folder: Path, steps: int = STEPS
 ) -> list[tuple[float, Gene]]:
     """All networks that were tried, the best first; each score is kept as soon as it is known."""
-    settings = {
-        "task": asdict(replace(task, data_dir=None)),
-        "data": checked(task),
-        "rate": RATE,
-        "steps": steps,
-        "versions": versions(),
-    }
-    study, known, draw = Study(folder, settings), dict[Gene, float](), random.Random(int(deep))
+    study = Study(folder, {**settings(task), "rate": RATE, "steps": steps})
+    known, draw = dict[Gene, float](), random.Random(int(deep))
     with study.alone():
         for gene in islice(proposals(deep, budget, known, draw), tries):
             key = hashlib.sha256(json.dumps(asdict(gene)).encode()).hexdigest()[:16]

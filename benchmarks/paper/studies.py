@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from typing import Any
 
 import heads
 import torch
-from cells import Cell, compressed, dense
+from cells import Cell, compressed, dense, denses
 from tqdm import tqdm
 
 from tnkit_nn import data, jobs
@@ -96,18 +96,11 @@ class Cells:
     before: Callable[[argparse.Namespace, Path], object] = lambda args, folder: None
 
 
-def denses(args: argparse.Namespace, folder: Path, models: Iterable[tuple[str, int]]) -> None:
-    """Dense models, each trained once."""
-    split = data.load("mnist", args.data_dir, limit=args.limit)
-    for name, seed in dict.fromkeys(models):
-        dense(name, split, seed, folder)
-
-
 STUDIES = {
-    "orders": Cells(ORDER_CELLS, orders, lambda args, to: denses(args, to, (("lenet5", c["seed"]) for c in ORDER_CELLS))),
+    "orders": Cells(ORDER_CELLS, orders, lambda args, to: denses("mnist", args, to, (("lenet5", c["seed"]) for c in ORDER_CELLS))),
     "figures": Cells(
         FIGURE_CELLS, figures,
-        lambda args, to: denses(args, to, ((FIGURES[c["what"]][0], c["seed"]) for c in FIGURE_CELLS)),
+        lambda args, to: denses("mnist", args, to, ((FIGURES[c["what"]][0], c["seed"]) for c in FIGURE_CELLS)),
     ),
     "vgg16-head": Cells(heads.HEAD_CELLS, heads.vgg16_head, heads.features),
     "vgg16-whole": Cells(heads.WHOLE_CELLS, heads.vgg16_whole),
@@ -140,7 +133,8 @@ def main() -> None:
     parser.add_argument("--out", default="out/paper")
     args = parser.parse_args()
     options = {"epochs": args.epochs, "dense_epochs": args.dense_epochs, "limit": args.limit, "device": args.device}
-    kept = jobs.Study(Path(args.out) / args.study, {"options": options, "versions": versions()})
+    settings = {"options": options, "versions": versions()}
+    kept = jobs.Study(Path(args.out) / args.study, settings)
     with kept.alone():
         STUDIES[args.study].before(args, kept.folder)
         todo = {named(cell): (args.study, cell, args, kept.folder) for cell in STUDIES[args.study].cells}
@@ -150,7 +144,7 @@ def main() -> None:
                 progress=lambda cells, total: tqdm(cells, total=total, desc=args.study, unit="cell", mininterval=5),
             )  # fmt: skip
     with replacing(HERE / f"{args.study}.json") as temporary:
-        temporary.write_text(json.dumps({"options": options, "versions": versions(), "cells": list(found.values())}))
+        temporary.write_text(json.dumps({**settings, "cells": list(found.values())}))
 
 
 if __name__ == "__main__":

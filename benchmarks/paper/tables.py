@@ -11,7 +11,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from tnkit_nn.baselines import SLACK
+from tnkit_nn.baselines import keeps
 from tnkit_nn.paired import difference as paired
 from tnkit_nn.paired import holm
 
@@ -230,7 +230,7 @@ def _rows(records: list[dict[str, Any]]) -> str:
 def _at_equal_count(record: dict[str, Any]) -> bool:
     """Whether it has a budget and keeps it; a small dense model has the others' count in all."""
     return record["label"] == "small dense" or (
-        bool(record["budget"]) and record["num_params"] <= (1 + SLACK) * record["budget"]
+        bool(record["budget"]) and keeps(record["num_params"], record["budget"])
     )
 
 
