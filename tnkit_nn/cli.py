@@ -177,7 +177,7 @@ def _compare(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         parser.error(f"argument --shapes: {error}")
 
     def progress(jobs: Iterable[Any], total: int) -> Iterable[Any]:
-        return tqdm(jobs, total=total, desc="families x budgets", unit="job", file=sys.stderr, mininterval=0.5)
+        return tqdm(jobs, total=total, desc="compare", unit="job", file=sys.stderr, mininterval=0.5)
 
     task = Task(
         args.model, args.data, args.layer, args.seeds, args.dense_steps, args.steps, args.steps, args.data_dir, args.limit,

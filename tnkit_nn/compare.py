@@ -12,24 +12,24 @@ import hashlib
 import os
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.torch
 import torch
 
 import tnkit as tk
 from tnkit_nn.baselines import BASELINES, CONTROLS, SHARED, Family, families
-from tnkit_nn.files import replacing
-from tnkit_nn.jobs import Study, run
+from tnkit_nn.jobs import Progress, Study, run
 from tnkit_nn.setting import REST_RATES, Task, checked, forget, opened, prepare
 from tnkit_nn.stages import RATES, Job, Record, built, row
 
-__all__ = ["RATES", "REST_RATES", "Record", "Task", "compare", "versions"]
+__all__ = ["RATES", "REST_RATES", "Record", "Task", "compare", "denses", "settings", "versions"]
 
 
 def versions() -> dict[str, str]:
@@ -45,7 +45,7 @@ def compare(
     budgets: Sequence[int] = (100, 300, 1000),
     depths: Sequence[int] = (1, 2, 3),
     executor: Executor | None = None,
-    progress: Callable[[Iterable[Any], int], Iterable[Any]] = lambda jobs, total: jobs,
+    progress: Progress = lambda jobs, total: jobs,
     out: str | os.PathLike[str] | None = None,
 ) -> list[dict[str, Any]]:
     """Run a comparison.
@@ -64,7 +64,7 @@ def compare(
     executor
         Any ``concurrent.futures.Executor``; jobs run here one after another without one.  A lost worker's job is run again.
     progress
-        Wraps the iterable of jobs to be done (a progress bar).
+        Wraps the iterable of jobs to be done (a progress bar): first the dense models', then the rows'.
     out
         A folder for finished jobs: a comparison that is started again there does only what is left, and may ask for further
         shapes and budgets.
@@ -104,12 +104,12 @@ def compare(
     return [{**record, "versions": stamp} for records in done for record in records]
 
 
-def _run(task: Task, jobs: Sequence[Job], executor: Executor | None, progress: Any, out: Any) -> list[Any]:
+def _run(task: Task, jobs: Sequence[Job], executor: Executor | None, progress: Progress, out: Any) -> list[Any]:
     """The records of each job."""
     known = settings(task)  # refuses a bad task before anything is written
     study = None if out is None else Study(out, known)
     with study.alone() if study else nullcontext():
-        dense = _dense(task, study)
+        dense = denses(task, study, executor, progress)
         shapes = opened(task, dense).shapes
         # the longest jobs (deep networks) first, so that no worker is left alone with one at the end
         longest = sorted(jobs, key=lambda job: -(getattr(job.what, "depth", None) or 0))
@@ -133,20 +133,19 @@ def _key(job: Job, shapes: Mapping[str, Sequence[int]]) -> str:
 def settings(task: Task) -> dict[str, Any]:
     """What a task's results depend on; where files lie is no part of it, what they hold is."""
     named = {name: value for name, value in asdict(task).items() if name != "data_dir"}
-    named["first_seed"] = task.first_seed or None  # as in studies from before there was one
     named["weights"] = task.weights and hashlib.sha256(Path(task.weights).read_bytes()).hexdigest()[:12]
     return {
         "task": named, "data": checked(task), "rates": RATES, "rest_rates": REST_RATES, "versions": versions(),
     }  # fmt: skip
 
 
-def _dense(task: Task, study: Study | None) -> bytes:
-    """The dense models' values, trained once a study."""
-    path: Path | None = study.folder / "dense.safetensors" if study else None
-    if path is not None and path.exists():
-        return path.read_bytes()
-    dense = prepare(task)
-    if path is not None:
-        with replacing(path) as temporary:
-            temporary.write_bytes(dense)
-    return dense
+def denses(
+    task: Task, study: Study | None = None, executor: Executor | None = None, progress: Progress = lambda jobs, total: jobs
+) -> bytes:  # fmt: skip
+    """The trained dense models' values as the bytes of a safetensors file, stacked: each model one job, trained once a study."""
+    if task.weights:
+        return prepare(task)
+    each = {f"dense model of seed {seed}": (replace(task, seeds=1, first_seed=seed),) for seed in task.each}
+    found = run(each, prepare, study=study, executor=executor, progress=progress).values()
+    models = [safetensors.torch.load(values) for values in found]
+    return safetensors.torch.save({name: torch.cat([m[name] for m in models]) for name in models[0]})

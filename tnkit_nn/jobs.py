@@ -1,6 +1,6 @@
 """Jobs that are done once: kept in files as they finish, run on any executor, run again where a worker is lost.
 
-A study is a folder: ``study.json`` says which, ``dense.safetensors`` is its start, ``jobs/`` has one JSON file a finished job.
+A study is a folder: ``study.json`` says which, ``jobs/`` has one file a finished job, JSON or bytes as they came.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from tnkit_nn.files import alone, difference, read_json, write_json
+from tnkit_nn.files import alone, difference, read_json, replacing, write_json
 
 __all__ = ["Study", "run"]
 
-VERSION = 2
+VERSION = 3
 
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 
@@ -57,19 +57,28 @@ class Study:
             raise ValueError(f"{folder} holds another study: {differs}; choose another folder")
         self.settings = kept  # a setting that came later, and says as before, makes no other study
 
-    def path(self, key: str) -> Path:
-        """The file of a job: readable, and told apart by a digest of settings and job."""
+    def path(self, key: str, ending: str = "json") -> Path:
+        """The file of a job: readable, and told apart by a digest of settings and job.  A result in bytes ends in ``bin``."""
         digest = hashlib.sha256(json.dumps([self.settings, key], sort_keys=True).encode()).hexdigest()[:12]
-        return self.folder / "jobs" / f"{re.sub('[^A-Za-z0-9]+', '-', key)}-{digest}.json"
+        return self.folder / "jobs" / f"{re.sub('[^A-Za-z0-9]+', '-', key)}-{digest}.{ending}"
+
+    def has(self, key: str) -> bool:
+        """Whether a job is finished."""
+        return self.path(key).exists() or self.path(key, "bin").exists()
 
     def get(self, key: str) -> Any:
         """A finished job's result; None where it is not finished."""
-        path = self.path(key)
-        return read_json(path)["result"] if path.exists() else None
+        if self.path(key, "bin").exists():
+            return self.path(key, "bin").read_bytes()
+        return read_json(self.path(key))["result"] if self.path(key).exists() else None
 
     def put(self, key: str, result: Any) -> None:
-        """Keep a result, whole or not at all."""
-        write_json(self.path(key), {"job": key, "result": result})
+        """Keep a result, plain data or bytes, whole or not at all."""
+        if not isinstance(result, bytes):
+            write_json(self.path(key), {"job": key, "result": result})
+            return
+        with replacing(self.path(key, "bin")) as temporary:
+            temporary.write_bytes(result)
 
     def alone(self) -> AbstractContextManager[None]:
         """Nobody else runs this study meanwhile."""
@@ -87,7 +96,7 @@ def run(
     jobs
         Key -> arguments, those that should begin first coming first.
     work
-        A function that workers can import; its result is plain data.
+        A function that workers can import; its result is plain data or bytes.
     study
         Where results are kept; None keeps them nowhere.
     executor
@@ -109,7 +118,9 @@ def run(
     """
     results = {key: found for key in jobs if study and (found := study.get(key)) is not None}
     todo = {key: (study, key, work, jobs[key]) for key in jobs if key not in results}
-    if executor is None:
+    if not todo:
+        pass  # no bar of nothing
+    elif executor is None:
         for key in progress(list(todo), len(todo)):
             results[key] = _done(*todo[key])
     else:
@@ -121,7 +132,7 @@ def run(
             except (BrokenExecutor, CancelledError) as lost:
                 warnings.warn(f"a worker was lost ({lost!r}): {key} is run here", RuntimeWarning, stacklevel=3)
                 results[key] = _done(*todo[key])
-            if study and not study.path(key).exists():  # its worker does not see the folder
+            if study and not study.has(key):  # its worker does not see the folder
                 study.put(key, results[key])
     return {key: results[key] for key in jobs}
 

@@ -1,4 +1,4 @@
-"""The setting of a comparison: data, dense models trained side by side, the layer, and what stands before it computed once.
+"""The setting of a comparison: data, dense models, the layer, and what stands before it computed once.
 
 Everything is kept for all seeds together: values have a leading seeds axis, or a replicas axis that is a multiple of it (see
 :mod:`tnkit_nn.ensemble`).  A worker opens the setting again from the task and the dense values, once a process.

@@ -1,4 +1,4 @@
-"""What one cell of a study is made of: a trained dense model, and a compression's report."""
+"""What one cell of a study is made of, a trained dense model and a compression's report, and the bar while cells are run."""
 
 from __future__ import annotations
 
@@ -10,14 +10,21 @@ from typing import Any
 
 import torch
 from torch import nn
+from tqdm import tqdm
 
 from tnkit_nn import data, zoo
 from tnkit_nn.compress import compress_
 from tnkit_nn.data import Split
+from tnkit_nn.jobs import Progress
 from tnkit_nn.recipe import Compression
 from tnkit_nn.train import train
 
 Cell = dict[str, Any]
+
+
+def bar(what: str) -> Progress:
+    """A progress bar with the time left."""
+    return lambda jobs, total: tqdm(jobs, total=total, desc=what, unit="job", mininterval=5)
 
 
 def compressed(model: nn.Module, recipe: Compression, split: Split, out: Path) -> dict[str, Any]:

@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from cells import bar
 from small import small_dense
-from tqdm import tqdm
 
 from tnkit_nn.baselines import Family, adtn_near, circuit_near, families, keeps, mera_near, tree_near
-from tnkit_nn.compare import RATES, Task, compare, versions
+from tnkit_nn.compare import RATES, Task, compare, denses, settings, versions
 from tnkit_nn.files import replacing
+from tnkit_nn.jobs import Study
 from tnkit_nn.report import write_report
 
 HERE = Path(__file__).parent
@@ -189,16 +190,15 @@ def main() -> None:
     with ProcessPoolExecutor(args.workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
         records = compare(
             replace(study.task, data_dir=args.data_dir), study.rows(), study.budgets, executor=pool, out=out,
-            progress=lambda jobs, total: tqdm(jobs, total=total, desc=args.study, unit="row", mininterval=5),
+            progress=bar(args.study),
         )  # fmt: skip
     write_report(records, out, f"Deep or shallow? {args.study}")
     if study.small:
-        dense = (out / "dense.safetensors").read_bytes()
+        task = replace(study.task, data_dir=args.data_dir)
+        dense = denses(task, Study(out, settings(task)))
         for budget in study.budgets:
             total = max(r["model_params"] for r in records if r["budget"] == budget and keeps(r["num_params"], budget))
-            records += small_dense(
-                replace(study.task, data_dir=args.data_dir), dense, total, budget, out / f"small-{budget}-{total}.json"
-            )
+            records += small_dense(task, dense, total, budget, out / f"small-{budget}-{total}.json")
     save(
         args.study,
         records,

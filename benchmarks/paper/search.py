@@ -21,16 +21,15 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import torch
+from cells import bar
 from deep import save
-from tqdm import tqdm
 
 import tnkit as tk
 from tnkit_nn.baselines import Family, families
-from tnkit_nn.compare import Task, compare, settings
-from tnkit_nn.files import replacing
+from tnkit_nn.compare import Task, compare, denses, settings
 from tnkit_nn.jobs import Study
 from tnkit_nn.makers import Weights, network_maker, rms
-from tnkit_nn.setting import opened, prepare, tune
+from tnkit_nn.setting import opened, tune
 
 #: Digits of the 120 outputs, then of the 400 inputs: 16 channels of 5 x 5 places.
 DIMS = (2, 2, 2, 3, 5, 2, 2, 2, 2, 5, 5)
@@ -191,13 +190,9 @@ def main() -> None:
     parser.add_argument("--out", default="out/paper/search")
     args = parser.parse_args()
     out = Path(args.out) / str(args.budget)
-    out.mkdir(parents=True, exist_ok=True)
-    task, values = replace(TASK, data_dir=args.data_dir), out / "dense.safetensors"
-    if not values.exists():
-        with replacing(values) as temporary:
-            temporary.write_bytes(prepare(task))
-    dense = values.read_bytes()
+    task = replace(TASK, data_dir=args.data_dir)
     with ProcessPoolExecutor(2, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        dense = denses(task, Study(out / "seen", settings(task)), pool, bar("dense"))
         jobs = {
             kind: pool.submit(search, kind == "deep", args.budget, args.tries, task, dense, out / kind)
             for kind in ("shallow", "deep")
@@ -210,7 +205,7 @@ def main() -> None:
         named: list[Family] = [*families(["mpo", "ring", "cp"]), *families(["circuit"], (2, 3))]
         records = compare(
             replace(task, seeds=FRESH, first_seed=SEEN), [*winners, *named], [args.budget], executor=pool, out=out / "compare",
-            progress=lambda jobs, total: tqdm(jobs, total=total, unit="row", mininterval=5),
+            progress=bar("compare"),
         )  # fmt: skip
     best = {kind: [{"val": v, **asdict(g)} for v, g in found[kind][:5]] for kind in found}
     options = {"budget": args.budget, "tries": args.tries, "steps": STEPS, "rate": RATE, "seeds": FRESH}

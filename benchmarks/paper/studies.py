@@ -21,8 +21,7 @@ from typing import Any
 
 import heads
 import torch
-from cells import Cell, compressed, dense, denses
-from tqdm import tqdm
+from cells import Cell, bar, compressed, dense, denses
 
 from tnkit_nn import data, jobs
 from tnkit_nn.compare import versions
@@ -141,7 +140,7 @@ def main() -> None:
         with ProcessPoolExecutor(args.workers, get_context("spawn")) if args.workers else nullcontext() as pool:
             found = jobs.run(
                 todo, one, study=kept, executor=pool,
-                progress=lambda cells, total: tqdm(cells, total=total, desc=args.study, unit="cell", mininterval=5),
+                progress=bar(args.study),
             )  # fmt: skip
     with replacing(HERE / f"{args.study}.json") as temporary:
         temporary.write_text(json.dumps({**settings, "cells": list(found.values())}))

@@ -1,4 +1,5 @@
 import json
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -7,12 +8,14 @@ from multiprocessing import get_context
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 import tnkit as tk
 from tnkit_nn.baselines import BASELINES, CONTROLS, Family, families
-from tnkit_nn.compare import Task, compare
+from tnkit_nn.compare import Task, compare, denses, settings
 from tnkit_nn.ensemble import minimise
+from tnkit_nn.jobs import Study
 from tnkit_nn.makers import fixed_maker, hashed_maker, network_maker, random_start, regauged, rms, subspace_maker
 from tnkit_nn.paired import verdict
 from tnkit_nn.report import write_report
@@ -225,6 +228,31 @@ def test_own_networks_beside_the_families(one_thread, tmp_path):
     for label in ("low_rank", "hashed"):
         with pytest.raises(ValueError, match=f"two rows of a comparison are called '{label}'"):
             compare(TINY, [replace(own, label=label), "low_rank"], [300])
+
+
+def test_each_dense_model_is_trained_once_a_study(tmp_path, monkeypatch):
+    """One by one they are those that are trained side by side; an interrupted study has those that were done."""
+    comparison = sys.modules["tnkit_nn.compare"]  # the name in the package is the function
+    trained, prepare = [], comparison.prepare
+
+    def interrupted(task):
+        if trained == [5, 6]:
+            raise KeyboardInterrupt
+        trained.extend(task.each)
+        return prepare(task)
+
+    monkeypatch.setattr(comparison, "prepare", interrupted)
+    task = replace(TINY, seeds=3, first_seed=5)
+    with pytest.raises(KeyboardInterrupt):
+        compare(task, ["cp"], [300], out=tmp_path)
+    monkeypatch.setattr(comparison, "prepare", lambda task: trained.extend(task.each) or prepare(task))
+    compare(task, ["cp"], [300], out=tmp_path)
+    assert trained == [5, 6, 7]
+    found = safetensors.torch.load(denses(task, Study(tmp_path, settings(task))))
+    assert trained == [5, 6, 7]
+    together = safetensors.torch.load(prepare(task))
+    torch.testing.assert_close(found, together, rtol=1e-3, atol=1e-4)
+    assert not torch.equal(found["fc1.weight"][0], found["fc1.weight"][1])
 
 
 def test_with_the_rest_frozen_alone(one_thread, tmp_path):

@@ -58,6 +58,17 @@ def test_finished_jobs_are_kept_and_not_run_again(tmp_path, threads):
     assert len(list((tmp_path / "out" / "jobs").glob("*.json"))) == 4
 
 
+@pytest.mark.parametrize("threads", [0, 2])
+def test_a_result_in_bytes_is_kept_as_it_is(tmp_path, threads):
+    study, given = Study(tmp_path, {}), {f"job {k}": (k,) for k in range(3)}
+    executor = ThreadPoolExecutor(threads) if threads else None
+    made = run(given, lambda k: bytes([255, 0, k]), study=study, executor=executor)
+    assert made == {f"job {k}": bytes([255, 0, k]) for k in range(3)}
+    assert study.path("job 1", "bin").read_bytes() == study.get("job 1") == made["job 1"]
+    assert study.has("job 1") and not study.has("job 3")
+    assert run(given, pytest.fail, study=study, executor=executor) == made
+
+
 def test_an_interrupted_run_keeps_what_had_finished(tmp_path):
     study = Study(tmp_path, {})
 
