@@ -26,8 +26,9 @@ import torch
 import tnkit as tk
 from tnkit_nn.baselines import BASELINES, CONTROLS, SHARED, Family, families
 from tnkit_nn.jobs import Progress, Study, run
-from tnkit_nn.setting import REST_RATES, Task, checked, forget, opened, prepare
+from tnkit_nn.setting import Task, checked, forget, opened, prepare
 from tnkit_nn.stages import RATES, Job, Record, built, row
+from tnkit_nn.view import REST_RATES
 
 __all__ = ["RATES", "REST_RATES", "Record", "Task", "compare", "denses", "settings", "versions"]
 

@@ -28,7 +28,8 @@ from tnkit_nn.makers import (
     subspace_maker,
     times,
 )
-from tnkit_nn.setting import REST_RATES, Setting, Task, View, cut, drawn, opened, stacked, tune
+from tnkit_nn.setting import Setting, Task, drawn, opened, stacked
+from tnkit_nn.view import REST_RATES, View, cut, tune
 
 __all__ = ["RATES", "Job", "Record", "built", "row"]
 

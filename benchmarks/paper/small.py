@@ -12,7 +12,8 @@ from torch import nn
 
 from tnkit_nn import zoo
 from tnkit_nn.files import write_json
-from tnkit_nn.setting import REST_RATES, Task, View, opened, stacked, tune
+from tnkit_nn.setting import Task, opened, stacked
+from tnkit_nn.view import REST_RATES, View, tune
 
 
 def _lenet5(scale: float) -> nn.Module:

@@ -4,14 +4,15 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch.func import functional_call
+from torch.func import functional_call, vmap
 
 from tnkit_nn import data, stages, zoo
 from tnkit_nn import setting as settings
 from tnkit_nn.baselines import CONTROLS, SHARED, families, shares
 from tnkit_nn.compare import compare
-from tnkit_nn.setting import Task, cut, opened, prepare, tune
+from tnkit_nn.setting import Task, opened, prepare
 from tnkit_nn.stages import Job, row
+from tnkit_nn.view import View, cut, tune
 
 from .test_data import write_cifar10, write_mnist
 
@@ -27,6 +28,25 @@ def lenet(tmp_path_factory):
     task = Task("lenet5", "mnist", "fc1", 2, 2, 2, 3, data_dir=str(folder))
     yield task, prepare(task)
     torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_replicas_of_convolutions_one_after_another_are_those_side_by_side(shared):
+    """In float64, values and gradients: a CPU is spared the groups that ``vmap`` makes of a convolution."""
+    model = zoo.build("lenet5", 10).double()
+    view = View(model, {}, {}, False)
+    assert view.convolves and not View(cut(model, "fc1")[1], {}, {}, False).convolves
+    draw = torch.Generator().manual_seed(0)
+    params = {
+        n: 0.1 * torch.randn(3, *p.shape, generator=draw, dtype=p.dtype).requires_grad_()
+        for n, p in model.named_parameters()
+    }
+    x = torch.randn(*([] if shared else [3]), 5, 1, 28, 28, generator=draw, dtype=torch.float64)
+    side = vmap(lambda p, z: functional_call(model, p, (z,)), in_dims=(0, None if shared else 0))(params, x)
+    mine = view(params, x, shared)
+    torch.testing.assert_close(mine, side, rtol=1e-10, atol=1e-12)
+    got, want = (torch.autograd.grad(y.sin().sum(), list(params.values())) for y in (mine, side))
+    torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-12)
 
 
 def slow(monkeypatch, setting):
@@ -286,7 +306,7 @@ def test_the_layer_left_out_of_a_trained_model(tmp_path, monkeypatch, rest, feat
         return original(view, seeds, start, slow, full, [1e-9] * len(rates), 1, **more)  # what it begins with
 
     monkeypatch.setattr(stages, "tune", tune)
-    monkeypatch.setattr(settings, "BATCH", 8)
+    monkeypatch.setattr("tnkit_nn.view.BATCH", 8)
     if not features:
         monkeypatch.setattr(settings, "FEATURES", 0)
     (found, _) = row(task, prepare(task), Job("removed", None))
