@@ -82,7 +82,7 @@ class Program:
     last_use: tuple[tuple[int, ...], ...]
 
     @cached_property
-    def runners(self) -> dict[int, Any]:
+    def runners(self) -> dict[int | str, Any]:
         """The code made of it, by the library's key (:mod:`tnkit.straight`)."""
         return {}
 

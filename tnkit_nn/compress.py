@@ -20,7 +20,7 @@ from fnmatch import fnmatchcase
 from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -145,9 +145,9 @@ def substitutes(model: nn.Module, recipe: Compression) -> dict[str, tuple[str, t
                 raise ValueError(f"no layer {pattern!r} with a weight to compress; there are {', '.join(known)}")
     found = {}
     for name, module in known.items():
-        entry = next((e for e in recipe.layers if any(fnmatchcase(name, p) for p in e.select)), None)
-        if entry is not None:
-            found[name] = _network(entry, name, tuple(module.weight.shape))
+        first = next((e for e in recipe.layers if any(fnmatchcase(name, p) for p in e.select)), None)
+        if first is not None:
+            found[name] = _network(first, name, tuple(module.weight.shape))
     return found
 
 
@@ -239,7 +239,7 @@ def _stage1(
     progress: bool,
 ) -> LayerReport:
     family, net = chosen
-    weight = model.get_submodule(layer).weight.detach()
+    weight = cast(Tensor, model.get_submodule(layer).weight).detach()
     options = {**asdict(recipe.stage1), "seed": recipe.seed, "progress": progress}
     found, seconds = files.arrays(layer, net, lambda: approximate(net, weight.cpu(), **options))
     for owner in (model, untuned):

@@ -217,7 +217,7 @@ def _adam(
     # the second moment forgets in 100 steps: with 1000 it lags behind a falling error, and fits stop at 1e-3, not 1e-15
     optimizer = torch.optim.Adam(trained.values(), lr=lr, betas=(0.9, 0.99), eps=1e-12)
     best = {name: value.detach().clone() for name, value in trained.items()}
-    lowest, scales = None, None
+    lowest = scales = torch.empty(0)  # from the first step on, of every restart
     history: list[list[float]] = [[] for _ in next(iter(starts.values()))]
     marked, since, damp = float("inf"), 0, 1.0
     for step in bar:
@@ -229,8 +229,9 @@ def _adam(
         now = loss.detach()
         bad = ~torch.isfinite(now)
         for value in trained.values():
+            assert value.grad is not None
             bad |= ~torch.isfinite(value.grad).flatten(1).all(1)
-        if lowest is None:
+        if not len(lowest):
             lowest, scales = torch.full_like(now, float("inf")), a.clone()
         better = (now < lowest) & ~bad
         lowest, scales = torch.where(better, now, lowest), torch.where(better, a, scales)

@@ -114,14 +114,14 @@ class _Chain:
         """The result, or what its product is made of where ``last`` is not wanted."""
         for k, step in enumerate(self.steps):
             if isinstance(step, Contract):
-                pair = self.pair(step)
+                a, b = self.pair(step)
                 if step is not self.steps[-1]:
                     out = self.rows.take(step.size, self.now)
                 elif last:
                     out = empty((step.size,), self.now)
                 else:
                     break
-                self.now = multiplied(step, *pair, out)
+                self.now = multiplied(step, a, b, out)
                 self.row = out
             else:
                 assert isinstance(step, Apply)
@@ -201,7 +201,8 @@ def _forward_alone(group: Group, operands: Sequence[Tensor]) -> Tensor:
                 row = copied
             pair.append(x.mT if view.swap else x)
         out = empty((step.size,), now) if step is steps[-1] else rows.take(step.size, now)
-        now = multiplied(step, *pair, out)
+        a, b = pair
+        now = multiplied(step, a, b, out)
         rows.give(row)
         row = out
     _returned(rows.arena)

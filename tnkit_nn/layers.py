@@ -78,7 +78,7 @@ class TNLinear(nn.Module):
         if bias:
             bound = 1 / sqrt(in_features)
             self.bias = nn.Parameter(torch.empty(out_features, dtype=like.dtype).uniform_(-bound, bound))
-        self._x, self._dims, ways = "", (), list[Way]()
+        self._x, self._dims, ways = "", tuple[int, ...](), list[Way]()
         outs = _exact(network, out_features, in_features)
         if network.multilinear and outs is not None:
             ins = network.output[outs:]
@@ -247,6 +247,7 @@ class TNEmbedding(nn.Module):
             flat = flat // size
         arrays = {}
         for node in self.tn.network.nodes:
+            assert isinstance(node, Node)  # a network with a plan is multilinear
             arrays[node.name] = _pick(getattr(self.tn, node.array), node.inds, where)
         y = run(self.plan, arrays, TORCH)
         return y.reshape(tokens.numel(), -1)[:, : self.dim].reshape(*tokens.shape, self.dim)

@@ -38,8 +38,10 @@ class _Group(torch.autograd.Function):
     @staticmethod
     def forward(step: Group, held: kept.Held | windows.Graph | None, *operands: Tensor) -> Tensor:
         if _whole(step, operands[0]):
+            assert not isinstance(held, kept.Held)
             return windows.forward(step, operands, held, TORCH)
         if step.kept:
+            assert not isinstance(held, windows.Graph)
             return kept.forward(step, operands, held)
         if step.chain:
             return groups.forward(step, operands)

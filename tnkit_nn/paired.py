@@ -192,7 +192,7 @@ STARTS_HEADERS = ("family", "budget", "reading", "from the fit, %", "at random, 
 
 def starts_cells(records: Records) -> list[tuple[str, ...]]:
     """Stage 1 on and off: what starting from the fitted weight gains over a random start, each at its own best rate."""
-    out = []
+    out: list[tuple[str, ...]] = []
     for reading, name in READINGS.items():
         groups: dict[tuple[str, int | None], list[Mapping[str, Any]]] = {}
         for r in records:

@@ -146,7 +146,11 @@ def _merger(steps: list[tuple[int, int]], n: int) -> Callable[[int, int], int]:
 
 def _fixed(order: Path) -> Optimizer:
     """An optimiser that gives this order, whatever the sizes."""
-    return lambda inputs, output, sizes, memory_limit=None: list(order)
+
+    def given(inputs: object, output: object, sizes: object, memory_limit: object = None) -> list[tuple[int, ...]]:
+        return list(order)
+
+    return given
 
 
 def _predicted(way: Plan, x: str) -> Way:

@@ -106,9 +106,9 @@ def approximate(
     if chosen == "skip" or not float(weight.norm()):
         return found
     maker = network_maker(net, tuple(weight.shape), rms(weight[None].cpu()))
-    values = {n: torch.as_tensor(found.arrays[n], dtype=torch.float32)[None] for n in net.parameters}
-    even = regauged(maker, values, weight[None].cpu(), net)
-    best = _result(net, weight, {**found.arrays, **{n: v[0] for n, v in even.items()}})
+    arrays = {n: torch.as_tensor(a, dtype=torch.float32) for n, a in found.arrays.items()}
+    even = regauged(maker, {n: arrays[n][None] for n in net.parameters}, weight[None].cpu(), net)
+    best = _result(net, weight, {**arrays, **{n: v[0] for n, v in even.items()}})
     if method == "auto" and best.error >= NOTHING:
         warnings.warn(
             f"stage 1: relative error {best.error:.4f}, nothing of the weight is found; the network starts at random instead",

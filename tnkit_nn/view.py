@@ -70,7 +70,7 @@ class View:
             return cast(Tensor, functional_call(self.model, p, (z,)))
 
         if not (x.device.type == "cpu" and self.convolves):
-            return cast(Tensor, vmap(call, in_dims=(0, None if shared else 0))(dict(params), x))
+            return vmap(call, in_dims=(0, None if shared else 0))(dict(params), x)
         # side by side a convolution has groups, which a CPU does at half the speed of one after another
         each = {n: p.unbind() for n, p in params.items()}
         replicas = len(next(iter(each.values())))

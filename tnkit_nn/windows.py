@@ -103,7 +103,7 @@ class Run:
     def sizes(self) -> dict[str, Any]:
         """The constants of its kernels."""
         rows, columns, low, _ = self.tiles()
-        numbers = {None: 0, **{name: k + 1 for k, name in enumerate(_NAMES)}}
+        numbers: dict[str | None, int] = {None: 0, **{name: k + 1 for k, name in enumerate(_NAMES)}}
         found: dict[str, Any] = {"R": rows, "C": columns, "FL": numbers[self.functions[-1]]}
         for k in range(_WINDOWS):
             there = k < len(self.windows)
@@ -149,7 +149,7 @@ def _window(step: Step) -> tuple[int, Window, Shape] | None:
 
 
 def _named(step: Step) -> str | None:
-    return step.fn if isinstance(step, Apply) and len(step.operands) == 1 and step.fn in _NAMES else None  # type: ignore[return-value]
+    return step.fn if isinstance(step, Apply) and len(step.operands) == 1 and step.fn in _NAMES else None
 
 
 def _found(steps: Sequence[Step]) -> Iterator[Run | Step]:
@@ -248,7 +248,8 @@ class _Run(torch.autograd.Function):
         from tnkit_nn import windows_triton
 
         x, matrices = ctx.saved_tensors
-        dx, dw = windows_triton.backward(x, matrices, grad.contiguous(), *ctx.how, ctx.needs_input_grad[1])
+        geometry, sizes = ctx.how
+        dx, dw = windows_triton.backward(x, matrices, grad.contiguous(), geometry, sizes, ctx.needs_input_grad[1])
         return None, dx, dw
 
 

@@ -181,8 +181,8 @@ def cifar100(root: Root = None, coarse: bool = False) -> Split:
     files = ("train.bin", "test.bin", "coarse_label_names.txt" if coarse else "fine_label_names.txt")
     train, test, meta = formats.find(root, ("cifar-100-binary",), files, CIFAR_SITE)
     files_of = ((train, 50000), (test, 10000))
-    parts = [formats.cifar([path], (20, 100), count, 0 if coarse else 1) for path, count in files_of]
-    return _parts("cifar100", *parts, CIFAR100_STATS, formats.names(meta, 20 if coarse else 100))
+    learn, check = (formats.cifar([path], (20, 100), count, 0 if coarse else 1) for path, count in files_of)
+    return _parts("cifar100", learn, check, CIFAR100_STATS, formats.names(meta, 20 if coarse else 100))
 
 
 DATA: dict[str, Callable[[Root], Split]] = {
