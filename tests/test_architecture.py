@@ -1,6 +1,6 @@
-"""What importing costs, and the total order of modules."""
+"""What importing costs, the total order of modules, types, lint and format."""
 
-import importlib.util
+import os
 import shutil
 import statistics
 import subprocess
@@ -41,8 +41,19 @@ def test_import_is_fast():
     assert median < 2
 
 
-@pytest.mark.skipif(importlib.util.find_spec("importlinter") is None, reason="import-linter is not installed")
-def test_one_total_order_of_modules():
-    lint = shutil.which("lint-imports", path=str(Path(sys.executable).parent)) or shutil.which("lint-imports")
-    done = subprocess.run([lint, "--no-cache"], capture_output=True, text=True, cwd=ROOT)
+@pytest.mark.parametrize(
+    "command",
+    [
+        "lint-imports --no-cache",  # one total order of modules
+        "ruff check --no-cache",
+        "ruff format --check --no-cache",
+        pytest.param(f"mypy --cache-dir={os.devnull}", marks=pytest.mark.slow),
+    ],
+)
+def test_the_code_is_as_make_check_wants_it(command):
+    name, *options = command.split()
+    tool = shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
+    if tool is None:
+        pytest.skip(f"{name} is not installed")
+    done = subprocess.run([tool, *options], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
