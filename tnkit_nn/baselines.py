@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate, count, islice, pairwise, product, zip_longest
 from math import prod
+from typing import Any
 
 import tnkit as tk
 from tnkit.shapes import site_dims
@@ -226,7 +227,7 @@ def _levelled(
 
     def every() -> Iterator[tk.Network]:
         for (out, in_), make in product(_digits(shape), makes):
-            yield from _grow(partial(_in_turn, out, in_, make), budget)
+            yield from _grow(partial(in_turn, out, in_, make), budget)
 
     return _nearest(every(), budget)
 
@@ -238,8 +239,8 @@ def _digits(shape: Sequence[int]) -> Iterator[tuple[tuple[int, ...], tuple[int, 
     yield site_dims(rows), site_dims(cols)
 
 
-def _in_turn(
-    out: Sequence[int], in_: Sequence[int], make: Callable[[Sequence[int], int], tk.Network], rank: int
+def in_turn(
+    out: Sequence[int], in_: Sequence[int], make: Callable[[Sequence[int], Any], tk.Network], rank: Any
 ) -> tk.Network:  # fmt: skip
     """A network over digits of rows and columns in turn, its output the rows' digits and then the columns'."""
     digits, rows, cols = (*out, *in_), range(len(out)), range(len(out), len(out) + len(in_))
@@ -307,7 +308,7 @@ def _merged(shape: Sequence[int]) -> Iterator[list[int]]:
 
 
 def circuit_near(
-    shape: Sequence[int], budget: int, depth: int, activation: str = "sin", digits: Sequence[int] = (4, 3, 5, 2)
+    shape: Sequence[int], budget: int, depth: int, activation: str | None = "sin", digits: Sequence[int] = (4, 3, 5, 2)
 ) -> tk.Network:
     """A TT-matrix, then depth - 1 columns of gates on single digits, of the rows and of the columns in turn, an activation before each.
 
@@ -322,7 +323,9 @@ def circuit_near(
     return _nearest(every(), budget)
 
 
-def _circuit(out: tuple[int, ...], in_: tuple[int, ...], depth: int, activation: str, rank: list[int]) -> tk.Network:
+def _circuit(
+    out: tuple[int, ...], in_: tuple[int, ...], depth: int, activation: str | None, rank: list[int]
+) -> tk.Network:
     n = len(out)
     gates = [[(k,) for k in range(n)], [(n + k,) for k in range(n)]]
     columns = [gates[k % 2] for k in range(depth - 1)]

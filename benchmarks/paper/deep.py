@@ -21,7 +21,18 @@ import torch
 from cells import bar
 from small import small_dense
 
-from tnkit_nn.baselines import Family, adtn_near, circuit_near, families, keeps, mera_near, tree_near
+import tnkit as tk
+from tnkit_nn.baselines import (
+    Family,
+    adtn_near,
+    balanced,
+    circuit_near,
+    families,
+    in_turn,
+    keeps,
+    mera_near,
+    tree_near,
+)
 from tnkit_nn.compare import RATES, Task, compare, denses, settings, versions
 from tnkit_nn.files import replacing
 from tnkit_nn.jobs import Study
@@ -104,14 +115,34 @@ def of_3_digits(depth: int) -> Family:
     )
 
 
+#: Builders and ranks of shallow networks that have the same digits as a circuit of three a side, and about 400 numbers on fc1 of LeNet-5.
+SAME_DIGITS: dict[str, tuple[Callable[..., tk.Network], Any]] = {
+    "ring": (tk.ring, (3, 3, 3, 3, 4, 4)), "tree": (tk.tree, 3),
+}  # fmt: skip
+
+
+def on_the_same_digits(shape: Sequence[int], budget: int, name: str) -> tk.Network:
+    """A shallow network over three digits of the rows and three of the columns, in turn."""
+    out, in_ = balanced(shape[0], 3), balanced(shape[1], 3)
+    return tk.mpo(out, in_, (2, 3)) if name == "mpo" else in_turn(out, in_, *SAME_DIGITS[name])
+
+
 def decisive() -> list[Family]:
     """Every shallow family, and the circuits that seeds 0 to 2 preferred after 2,500 steps, of four digits a side and of three."""
     return [*families(SHALLOW), *families(["circuit"], (3,)), of_3_digits(2), of_3_digits(3)]
 
 
 def confirmed() -> list[Family]:
-    """The circuit that was best in the decisive study, once more on fresh seeds, beside the shallow families near it."""
-    return [*families(["mpo", "cp", "ring", "tree"]), of_3_digits(2)]
+    """The circuit that was best in the decisive study, once more on fresh seeds, beside the shallow families near it, others on its own
+    digits, itself without its sine, and the best of the paper's walls."""
+    same = [
+        Family(name, f"{name} on its digits", partial(on_the_same_digits, name=name))
+        for name in ("mpo", "ring", "tree")
+    ]
+    linear = Family(
+        "circuit", "the circuit without a sine", partial(circuit_near, depth=2, digits=(3,), activation=None)
+    )
+    return [*families(["mpo", "cp", "ring", "tree"]), *same, linear, wall(3), of_3_digits(2)]
 
 
 def few() -> list[Family]:

@@ -11,7 +11,8 @@ from typing import Any
 
 from tabulate import tabulate
 
-from tnkit_nn.baselines import keeps
+from tnkit_nn.baselines import SHARED, keeps
+from tnkit_nn.compare import RATES, REST_RATES
 from tnkit_nn.paired import difference as paired
 from tnkit_nn.paired import holm
 
@@ -23,8 +24,38 @@ INTRO = """# The paper's systems, measured
 
 Rendered by `python benchmarks/paper/tables.py` from the results beside it; each study is one command of `benchmarks/paper/studies.py`,
 `deep.py` or `search.py` that goes on where it was interrupted. Accuracies are per cent of all 10,000 test images where nothing else
-is said, and no choice was made on these but where a note says so; rows have three seeds or more where no spread is missing or a note says otherwise, and
-the spread is from the smallest to the largest.
+is said, and no choice was made on these but where a note says so; after a mean stands the range over the seeds, from the smallest to the
+largest. *Numbers* are trained parameters as they are stored.
+"""
+
+SETUP = f"""## How it was measured, and what the labels mean
+
+Data: MNIST's four IDX files and CIFAR-10's binary version, each in the folder that `--data-dir` names; a tenth of the training images,
+5,000 at most, is the validation part, by class, of which comparisons read 2,000. A trained VGG-16 (`--vgg16
+FILE`) is what `tnkit train --model vgg16` writes. Two cores of a server without an accelerator, but for VGG-16 as a whole (an H100).
+
+Comparisons (`deep.py`, `search.py`): Adam (0.9, 0.99), warm-up and cosine, batches of 128, for the dense models too (1,500 steps, a
+rate of 3e-3; a seed is a dense model, a data order and a start of its own). Learning rates {", ".join(f"{r:g}" for r in RATES)} of the weight's numbers, with
+{", ".join(f"{r:g}" for r in REST_RATES)} of what else is trained, from the fit of stage 1 and from a random start: all six are trained, and validation images choose
+one of them and its best moment. Compressions (`studies.py`) have one rate, and dense models of 4 epochs on the same images.
+
+A weight is a tensor whose indices are the *digits* of its row and of its column, in mixed radix (120 x 400 as 6 5 4 x 10 8 5).
+
+- `mpo`: TT-matrix, each core has a digit of the row and one of the column (Novikov et al. 2015); `tt`: tensor train on prime factors
+  (quantised); `ring`: tensor ring; `tree`: hierarchical Tucker over the digits of row and column in turn; `low_rank`: one matrix product; `rank1`: of rank one
+- `adtn depth d`: the paper's brick wall with ReLU, or what is named; *periodic*: bricks over the ends; *sequential*: rows' digits before
+  columns', else in turn; *sites of 4*: two binary digits each
+- `circuit depth d`: a TT-matrix, then d - 1 times: a sine of every entry, and a Kronecker product of one small matrix a digit (a column
+  of single-site gates) on the row's digits, then the column's, in turn; with 4, 3, 5 or 2 digits a side, whichever is the first within
+  5 % of the budget
+- `hashed`: numbers shared by a random hash (Chen et al. 2015); `subspace`: a random subspace (Li et al. 2018)
+- `frozen_random`: a random weight; `picked`: every output is one input; `pooled`: a mean of neighbouring inputs; none has numbers
+- `removed`: the layer left out; what follows takes its inputs, and so has more numbers than before (`fc2` of LeNet-5 33,600 instead of
+  10,080), is drawn anew and trained as long as all others in both trainings; with the rest frozen, a weight of zeros
+- `dense`: the trained weight as it is; `dense_trained_on`: trained as long as the networks
+
+One row alone: `compare(replace(study.task, data_dir=DIR), [f for f in study.rows() if f.label == "mpo"], study.budgets)` of `tnkit_nn`
+with `study = deep.STUDIES["lenet5-fc1"]`; `f.build((120, 400), 400)` is its network.
 """
 
 
@@ -172,12 +203,11 @@ everything trained on for {options["epochs"]} epochs with crops and flips. Accur
 READINGS = {"frozen": "rest frozen", "trained": "bias and head trained too"}
 
 
-HOW = """For each row three learning
-rates, from the fit of stage 1 and from a random start, all chosen on validation images. The **deep** network in bold is the one that validation
-prefers among those that keep the budget; *difference* is a row less the bold one, paired over seeds, and for its rivals at an equal count
-(shallow networks, hashed, subspace) the p-value, corrected for their number by Holm's method. "circuit depth d" is a TT-matrix under
-d - 1 columns of gates on single digits with sines between them (`tnkit.circuit`), rows and columns split into four digits each where
-nothing else is said."""
+HOW = """Bold is the deep network (of depth 2 or more), italic the shallow one,
+that validation images prefer among those that keep the budget (5 % over it at most). *Difference*: of a deep network to the shallow one in italics, of all
+other rows to the deep one in bold, in points, paired over seeds, ± half of the 95 % interval; p (Holm) for the deep networks among each
+other, and among the rivals at an equal count (shallow networks, hashed, subspace). Where no word follows p no difference is shown, which
+with three seeds says little: see the interval. †: one of the two has over a tenth more numbers."""
 SHARED_OUT = """;
 the budget is shared out over the layers by the square roots of their sizes, and all else (biases, the first convolution) is frozen as it was
 trained. *Small dense*: the same model so narrow that it has as many numbers *in all*, trained from the start for as long as the others were in both trainings"""
@@ -194,7 +224,7 @@ def deep(found: dict[str, Any]) -> str:
     fresh = " that the families were not chosen on" if task.get("first_seed") else ""
     text = f"""## {found.get("title") or "Deep or shallow?"} {", ".join(f"`{n}`" for n in names)} of {task["model"]} on MNIST ({size:,} weights)
 
-{task["seeds"]} seeds{fresh} (dense model, start, data order), {task["limit"]:,} training images, {task["tune_steps"]} steps of 128 images for every row{SHARED_OUT if len(names) > 1 else ""}. {HOW}{noted(found)}"""
+{task["seeds"]} seeds{fresh}, {task["limit"]:,} training images, {task["tune_steps"]} steps of 128 images for every row{SHARED_OUT if len(names) > 1 else ""}. {HOW}{noted(found)}"""
     return "\n\n".join([text, *parts])
 
 
@@ -235,24 +265,37 @@ def _at_equal_count(record: dict[str, Any]) -> bool:
 
 
 def _against_best(groups: dict[str, list[dict[str, Any]]], reading: str) -> dict[str, tuple[str, str]]:
-    """Label -> accuracies, and their difference to the deep network that validation prefers."""
+    """Label -> accuracies, and the difference: of deep networks to the best shallow one, of all others to the best deep one."""
     key = f"accuracy_{reading}"
     read = {label: g for label, g in groups.items() if g[0][key] is not None}
-    networks = [label for label, g in read.items() if (g[0]["depth"] or 0) > 1]
-    within = [label for label in networks if _at_equal_count(read[label][0])]
-    best = max(within, key=lambda label: mean(r[f"val_{reading}"] for r in read[label]))
-    base = [r[key] for r in read[best]]
-    gaps = {label: paired([r[key] for r in g], base, IMAGES) for label, g in read.items() if label != best}
-    rivals = [label for label in gaps if label not in networks and _at_equal_count(read[label][0])]
-    ps = dict(zip(rivals, holm([gaps[label][3] for label in rivals]), strict=True))
-    out = {label: ("", "") for label in groups} | {best: (f"**{row(base)}**", "")}
-    for label, gap in gaps.items():
-        said = "no difference shown" if ps.get(label, 1) >= 0.05 else "less" if gap[0] < 0 else "more"
-        p = ""
-        if label in ps:
-            p = f" (p {'< 0.001' if ps[label] < 0.001 else f'{ps[label]:.3f}'}: {said})"
-        out[label] = row([r[key] for r in read[label]]), f"{gap[0]:+.2f}{p}"
+    deep = [label for label, g in read.items() if (g[0]["depth"] or 0) > 1]
+    equal = [label for label, g in read.items() if _at_equal_count(g[0])]
+    networks = [label for label in equal if label not in (*SHARED, "small dense")]
+
+    def preferred(labels: list[str]) -> str:
+        return max(labels, key=lambda label: mean(r[f"val_{reading}"] for r in read[label]))
+
+    bold = preferred([label for label in networks if label in deep])
+    italic = preferred([label for label in networks if label not in deep])
+    against = {label: italic if label in deep else bold for label in read}
+    gaps = {label: paired(*([r[key] for r in read[x]] for x in (label, to)), IMAGES) for label, to in against.items()}
+    ps = {}
+    for tested in ([x for x in equal if x in deep], [x for x in equal if x not in deep]):
+        ps |= dict(zip(tested, holm([gaps[label][3] for label in tested]), strict=True))
+    out = {label: ("", "") for label in groups}
+    for label, (points, _, high, _) in gaps.items():
+        mark = {bold: "**", italic: "*"}.get(label, "")
+        counts = sorted(read[x][0]["num_params"] for x in (label, against[label]))
+        apart = "†" if label in ps and label != "small dense" and counts[1] > 1.1 * counts[0] else ""
+        text = f"{points:+.2f} ± {high - points:.2f}" + (f" ({_p(ps[label], points)})" if label in ps else "") + apart
+        out[label] = f"{mark}{row([r[key] for r in read[label]])}{mark}", text
     return out
+
+
+def _p(p: float, points: float) -> str:
+    """A p-value, and what it shows."""
+    said = "" if p >= 0.05 else ": less" if points < 0 else ": more"
+    return f"p {'< 0.001' if p < 0.001 else f'{p:.3f}'}{said}"
 
 
 STUDIES = {
@@ -296,14 +339,16 @@ def section(name: str, found: dict[str, Any]) -> str:
     """A study's part of the page: its title, its command, its tables, its versions."""
     title, _, rest = STUDIES[name](found).partition("\n\n")
     versions = ", ".join(f"{k} {v}" for k, v in found["versions"].items())
-    return "\n\n".join([title, command(name, found), rest, f"{versions}."])
+    hours = sum(r.get("seconds", 0) for r in found.get("records", ())) / 3600
+    took = f"{hours:.1f} core-hours for the rows, dense models apart; " if hours else ""
+    return "\n\n".join([title, command(name, found), rest, f"{took}{versions}."])
 
 
 def page() -> str:
     """The page."""
     files = {name: HERE / f"{name}.json" for name in STUDIES}
     parts = [section(name, json.loads(path.read_text())) for name, path in files.items() if path.exists()]
-    return "\n\n".join(part.strip() for part in [INTRO, (HERE / "summary.md").read_text(), *parts]) + "\n"
+    return "\n\n".join(part.strip() for part in [INTRO, (HERE / "summary.md").read_text(), SETUP, *parts]) + "\n"
 
 
 if __name__ == "__main__":
