@@ -272,17 +272,19 @@ def _against_best(groups: dict[str, list[dict[str, Any]]], reading: str) -> dict
     equal = [label for label, g in read.items() if _at_equal_count(g[0])]
     networks = [label for label in equal if label not in (*SHARED, "small dense")]
 
-    def preferred(labels: list[str]) -> str:
-        return max(labels, key=lambda label: mean(r[f"val_{reading}"] for r in read[label]))
+    def preferred(labels: list[str]) -> str | None:
+        return max(labels, key=lambda label: mean(r[f"val_{reading}"] for r in read[label]), default=None)
 
     bold = preferred([label for label in networks if label in deep])
     italic = preferred([label for label in networks if label not in deep])
-    against = {label: italic if label in deep else bold for label in read}
+    to_best = {label: italic if label in deep else bold for label in read}
+    against = {label: best for label, best in to_best.items() if best is not None}
     gaps = {label: paired(*([r[key] for r in read[x]] for x in (label, to)), IMAGES) for label, to in against.items()}
     ps = {}
-    for tested in ([x for x in equal if x in deep], [x for x in equal if x not in deep]):
+    for rivals in ([x for x in equal if x in deep], [x for x in equal if x not in deep]):
+        tested = [x for x in rivals if x in gaps]
         ps |= dict(zip(tested, holm([gaps[label][3] for label in tested]), strict=True))
-    out = {label: ("", "") for label in groups}
+    out = {label: (row([r[key] for r in read[label]]) if label in read else "", "") for label in groups}
     for label, (points, _, high, _) in gaps.items():
         mark = {bold: "**", italic: "*"}.get(label, "")
         counts = sorted(read[x][0]["num_params"] for x in (label, against[label]))
