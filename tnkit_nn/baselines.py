@@ -105,14 +105,16 @@ def _grow(make: Callable[[int], tk.Network], budget: int) -> Iterator[tk.Network
 
 def _step_ranks(make: Callable[[list[int]], tk.Network], bonds: int, budget: int) -> Iterator[tk.Network]:
     """Networks whose bonds all have rank r, then r with r + 1 on more and more of the bonds."""
-    for r in count(1):
+    last = -1
+    for r in count(1) if bonds else ():
         for raised in range(bonds):
             net = make([r + (k < raised) for k in range(bonds)])
             yield net
             if not keeps(net.num_params, budget) and raised == 0:
                 return
-        if r > budget:
+        if net.num_params == last:  # every bond is as large as it can be
             return
+        last = net.num_params
 
 
 def shares(budget: int, sizes: Sequence[int]) -> list[int]:
@@ -362,6 +364,8 @@ def families(names: Sequence[str], depths: Sequence[int] = (1, 2, 3), activation
     ValueError
         A name that is not in :data:`BASELINES`; a family that none of the depths gives a network.
     """
+    if not depths or min(depths) < 1:
+        raise ValueError(f"depths are whole numbers of at least 1, not {list(depths)}")
     out = []
     for name in names:
         if name not in BASELINES:

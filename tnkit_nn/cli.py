@@ -220,7 +220,7 @@ def _train(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         split = data.load(args.data, args.data_dir, limit=args.limit)
         torch.manual_seed(args.seed)
         model = zoo.build(args.model, split.num_classes)
-        zoo.check_takes(model, split.val[0], args.model, args.data)
+        zoo.check_takes(model, split.val[0], args.model, args.data, split.num_classes)
         out.mkdir(parents=True, exist_ok=True)
         history = train(
             model,
@@ -260,7 +260,7 @@ def _compress(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     try:
         model = zoo.load(args.model, args.weights)
         split = data.load(args.data, args.data_dir, limit=args.limit)
-        zoo.check_takes(model, split.val[0], args.model, args.data)
+        zoo.check_takes(model, split.val[0], args.weights, args.data, split.num_classes)
         done = compress_(model, args.recipe, split, out=args.out, progress=True, **changes)
     except (OSError, ValueError) as error:
         parser.error(_said(error))
@@ -316,8 +316,11 @@ def _show(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
             print(*([f"{name}:"] if name else []), net, plans[name], sep="\n\n", end="\n\n" if len(nets) > 1 else "\n")
     if args.out:
         out = Path(args.out)
-        for name, net in nets.items():
-            (out if len(nets) == 1 else out.with_name(f"{out.stem}-{name}{out.suffix}")).write_text(tk.to_svg(net))
+        try:
+            for name, net in nets.items():
+                (out if len(nets) == 1 else out.with_name(f"{out.stem}-{name}{out.suffix}")).write_text(tk.to_svg(net))
+        except OSError as error:
+            parser.error(_said(error))
     return 0
 
 

@@ -25,6 +25,7 @@ import torch
 
 import tnkit as tk
 from tnkit_nn.baselines import BASELINES, CONTROLS, SHARED, Family, families
+from tnkit_nn.checks import whole
 from tnkit_nn.jobs import Progress, Study, run
 from tnkit_nn.setting import Task, checked, forget, opened, prepare
 from tnkit_nn.stages import RATES, Job, Record, built, row
@@ -80,16 +81,17 @@ def compare(
     FileNotFoundError
         The data's files are not there.
     ValueError
-        An unknown model, data set, layer or shape; two rows of one label; a model that cannot be compared; a budget below 1; no
-        seed, or a negative one; a folder that holds a comparison of another task (what differs is named).
+        An unknown model, data set, layer or shape; two rows of one label; a model that cannot be compared; a number of steps or
+        seeds, a budget or a depth that is no whole number of at least 1; a folder that holds a comparison of another task (what differs is named).
     """
-    if task.seeds < 1 or not budgets or min(budgets) < 1:
-        raise ValueError(
-            f"compare needs seeds and budgets of at least 1, not seeds={task.seeds}, budgets={list(budgets)}"
-        )
-    if task.first_seed < 0:
-        raise ValueError(f"compare: first_seed is 0 or more, not {task.first_seed}")
-    budgets = list(dict.fromkeys(budgets))  # a repeated one would count its seeds twice
+    for name in ("seeds", "dense_steps", "fit_steps", "tune_steps"):
+        whole(getattr(task, name), name)
+    whole(task.first_seed, "first_seed", 0)
+    if isinstance(shapes, (str, Family)):
+        shapes = [shapes]
+    if not shapes or not budgets:
+        raise ValueError(f"compare needs shapes and budgets, not shapes={list(shapes)}, budgets={list(budgets)}")
+    budgets = list(dict.fromkeys(whole(b, "a budget") for b in budgets))  # a repeated one would count its seeds twice
     depths = list(dict.fromkeys(depths))
     chosen = [f for s in dict.fromkeys(shapes) for f in ([s] if isinstance(s, Family) else families([s], depths))]
     twice = [name for name, n in Counter([*(f.label for f in chosen), *CONTROLS]).items() if n > 1]
@@ -98,7 +100,8 @@ def compare(
     jobs = [Job(f, b) for b in budgets for f in chosen] + [Job(c, b) for b in budgets for c in SHARED]
     jobs += [Job(c, None) for c in CONTROLS if c not in SHARED]
     try:
-        done = _run(task, jobs, executor, progress, out)
+        with torch.random.fork_rng(devices=[]):  # models are drawn by seeds; the caller's draws go on as they were
+            done = _run(task, jobs, executor, progress, out)
     finally:
         forget()
     stamp = versions()

@@ -8,33 +8,29 @@ thing begins, so that a compression killed at any moment goes on where it was an
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
 import os
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
-from fnmatch import fnmatchcase
-from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
 
-import torch
+import safetensors.torch
 from torch import Tensor, nn
 
 import tnkit as tk
-from tnkit_nn.baselines import families, keeps
 from tnkit_nn.compressed import Compressed, LayerReport, packed, save_compressed
 from tnkit_nn.data import Split
 from tnkit_nn.evaluate import accuracy, answers, worse
-from tnkit_nn.files import alone, read_json, replacing, write_json, write_tensors
-from tnkit_nn.fit import FitResult
-from tnkit_nn.recipe import ORDERS, Compression, Layers
+from tnkit_nn.files import alone, own_tensors
+from tnkit_nn.folder import Folder
+from tnkit_nn.recipe import ORDERS, Compression
+from tnkit_nn.selection import groups, substitutes
 from tnkit_nn.stage1 import approximate
-from tnkit_nn.train import Epoch, Group, train
+from tnkit_nn.train import Epoch, train
 from tnkit_nn.weight import parametrize_
 
 __all__ = ["compress_", "groups", "substitutes"]
@@ -78,33 +74,35 @@ def compress_(
     Raises
     ------
     ValueError
-        A layer that is not there, a network larger than its weight, fewer epochs than steps, a folder of another model, recipe or
-        data, or one that another process is at work in.
+        A layer that is not there, a network larger than its weight or that stage 1 cannot fit, a weight that layers share, fewer
+        epochs than steps, a folder of another model, recipe or data, or of something else, or one that another process is at work
+        in.  The model is as it was.
     FloatingPointError
         Stage 2 found no finite numbers at any rate tried; what was done before is kept.
     """
     recipe = _changed(recipe if isinstance(recipe, Compression) else Compression.load(recipe), changes)
     chosen = substitutes(model, recipe)
     schedule = _schedule(list(chosen), recipe)
+    epochs = _epochs(recipe, len(schedule))
     begin = time.perf_counter()
     if out is not None:
         Path(out).mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory() if out is None else nullcontext(out) as folder, alone(Path(folder), "this compression"):
-        files = _Folder(Path(folder), model, recipe, data, begin)
-        before = files.once("before", lambda: _before(model, data, files.path))
+        files = Folder(Path(folder), model, recipe, data, begin)
+        before = files.once("before", lambda: _before(model, data))
         reports: list[LayerReport] = []
-        steps, epochs = [], _epochs(recipe, len(schedule))
+        steps = []
         untuned = copy.deepcopy(model)  # every weight as stage 1 made it
         for k, layers in enumerate(schedule):
             for layer in layers:
                 reports.append(_stage1(model, untuned, layer, chosen[layer], recipe, files, progress))
             fitted = files.once(f"step-{k}-fitted", lambda: {"accuracy": accuracy(model, data.test)})
             done = [r.layer for r in reports]
-            history, factor = _stage2(model, done, recipe, epochs[k], k, data, files, progress)
+            history, factor, seconds = _stage2(model, done, recipe, epochs[k], k, data, files, progress)
             tuned = files.once(f"step-{k}-tuned", lambda: {"accuracy": accuracy(model, data.test)})
             steps.append({
                 "layers": list(layers), "epochs": epochs[k], "accuracy_stage1": fitted["accuracy"],
-                "accuracy_stage2": tuned["accuracy"], "rate_factor": factor, "seconds": sum(e.seconds for e in history),
+                "accuracy_stage2": tuned["accuracy"], "rate_factor": factor, "seconds": seconds,
                 "history": [asdict(e) for e in history],
             })  # fmt: skip
         if before["classes"] > 1 and int(answers(model, data.val).count_nonzero()) == 1:
@@ -124,85 +122,19 @@ def compress_(
     return result
 
 
-def substitutes(model: nn.Module, recipe: Compression) -> dict[str, tuple[str, tk.Network]]:
-    """Layer -> (family, network) for every layer that a recipe selects, in the model's order.
-
-    Warns where the smallest network of a family is past the budget.
-
-    Raises
-    ------
-    ValueError
-        A name that selects nothing, or nothing with a weight (what there is, is named); a network of more numbers than the weight.
-    """
-    known = {
-        n: m
-        for n, m in model.named_modules()
-        if isinstance(getattr(m, "weight", None), nn.Parameter) and m.weight.dim() > 1
-    }
-    for entry in recipe.layers:
-        for pattern in entry.select:
-            if not any(fnmatchcase(n, pattern) for n in known):
-                raise ValueError(f"no layer {pattern!r} with a weight to compress; there are {', '.join(known)}")
-    found = {}
-    for name, module in known.items():
-        first = next((e for e in recipe.layers if any(fnmatchcase(name, p) for p in e.select)), None)
-        if first is not None:
-            found[name] = _network(first, name, tuple(module.weight.shape))
-    return found
-
-
-def _network(entry: Layers, layer: str, shape: Sequence[int]) -> tuple[str, tk.Network]:
-    (family,) = families([entry.family], [entry.depth], entry.activation)
-    net = family.build(shape, entry.budget)
-    if net.num_params > prod(shape):
-        raise ValueError(
-            f"layer {layer!r}: {family.label} for a budget of {entry.budget} has {net.num_params:,} numbers, its weight of shape "
-            f"{tuple(shape)} only {prod(shape):,}"
-        )
-    if not keeps(net.num_params, entry.budget):
-        warnings.warn(
-            f"layer {layer!r}: the smallest {family.label} has {net.num_params:,} numbers, past its budget of {entry.budget:,}",
-            stacklevel=4,
-        )
-    return family.label, net
-
-
-def groups(model: nn.Module, layers: Sequence[str], rest: str, rest_lr: float) -> list[Group]:
-    """What stage 2 trains: the networks of these layers, and the rest as the recipe says, as groups for :func:`train`.
-
-    Parameters
-    ----------
-    model
-        A model whose ``layers`` have networks as weights.
-    layers
-        Names of layers.
-    rest
-        ``frozen``, ``heads`` or ``all``.
-    rest_lr
-        Learning rate of the rest.
-    """
-    named = dict(model.named_parameters())
-    own = {n: p for n, p in named.items() if any(n.startswith(f"{la}.parametrizations.weight.") for la in layers)}
-    if rest == "frozen":
-        return [Group(own)]
-    names = list(named)
-    first = min(k for k, n in enumerate(names) if n in own or any(n == f"{la}.bias" for la in layers))
-    others = {n: p for k, (n, p) in enumerate(named.items()) if n not in own and (rest == "all" or k >= first)}
-    return [Group(own), *([Group(others, lr=rest_lr)] if others else [])]
-
-
 # -- the schedule ---------------------------------------------------------------------------------------------------
 def _changed(recipe: Compression, changes: dict[str, Any]) -> Compression:
     if "select" in changes:
+        if "layers" in changes:
+            raise ValueError("select or layers is changed, not both")
         if len(recipe.layers) != 1:
             raise ValueError(f"select stands for the layers of one entry; the recipe has {len(recipe.layers)}")
         changes = {**changes, "layers": (replace(recipe.layers[0], select=changes["select"]),)}
         del changes["select"]
-    try:
-        return replace(recipe, **changes)
-    except TypeError:
-        unknown = next(k for k in changes if k not in Compression.__dataclass_fields__)
-        raise ValueError(f"a recipe has no {unknown!r}; it has {', '.join(Compression.__dataclass_fields__)}") from None
+    for name in changes:
+        if name not in Compression.__dataclass_fields__:
+            raise ValueError(f"a recipe has no {name!r}; it has {', '.join(Compression.__dataclass_fields__)}")
+    return replace(recipe, **changes)
 
 
 def _schedule(layers: list[str], recipe: Compression) -> list[tuple[str, ...]]:
@@ -235,7 +167,7 @@ def _stage1(
     layer: str,
     chosen: tuple[str, tk.Network],
     recipe: Compression,
-    files: _Folder,
+    files: Folder,
     progress: bool,
 ) -> LayerReport:
     family, net = chosen
@@ -258,118 +190,46 @@ def _stage2(
     epochs: int,
     k: int,
     data: Split,
-    files: _Folder,
+    files: Folder,
     progress: bool,
-) -> tuple[tuple[Epoch, ...], float]:
-    """The epochs of a step's fine-tuning, and the factor of the rates it took.
+) -> tuple[tuple[Epoch, ...], float, float]:
+    """The epochs of a step's fine-tuning, the factor of the rates it took, and its seconds, those of what was undone too.
 
     A network that is trained too fast dies: its loss goes to that of guessing, finite all the time.  So a fine-tuning after which
     the model classifies worse than before (by more than three standard errors) is undone, and done again at half the rates.
     """
     if recipe.stage2 is None:
-        return (), 1.0
+        return (), 1.0, 0.0
     count = len(data.val[1])
     begin = files.once(f"step-{k}-val", lambda: {"accuracy": accuracy(model, data.val)})["accuracy"]
     before = {n: v.clone() for n, v in model.state_dict().items()}
-    factor = 1.0
+    factor, seconds = 1.0, 0.0
     while True:
         stage2 = replace(recipe.stage2, epochs=epochs, lr=factor * recipe.stage2.lr)
         name = f"step-{k}" if factor == 1 else f"step-{k}-rate-{factor}"
         history = train(
             model, data, stage2, seed=1000 * recipe.seed + k, groups=groups(model, layers, recipe.rest, factor * recipe.rest_lr),
             checkpoint=files.path / f"{name}.safetensors", log=files.path / f"{name}.jsonl", progress=progress,
+            after=lambda epoch: files.spent(),
         )  # fmt: skip
+        seconds += sum(e.seconds for e in history)
         # where train has put the model back to a better epoch, still a training gone wrong
         end = history[-1].val_accuracy
         if not worse(end, begin, count):
-            return history, factor
+            return history, factor, seconds
         model.load_state_dict(before)
         told = f"step {k} ({', '.join(layers)}): {begin:.3f} of the validation part right before stage 2, {end:.3f} after it"
         if factor <= _LEAST_RATE:
             warnings.warn(f"{told}; left as stage 1 made it", stacklevel=3)
-            return history, 0.0
+            return history, 0.0, seconds
         factor /= 2
         warnings.warn(f"{told}; undone, and again at {factor} of the rates", stacklevel=3)
 
 
-def _before(model: nn.Module, data: Split, folder: Path) -> dict[str, Any]:
-    """What a report needs of the dense model, and how many classes it gives."""
-    given = int(answers(model, data.val).count_nonzero())
-    return {"accuracy": accuracy(model, data.test), "classes": given, **_size(model, folder)}
-
-
-def _size(model: nn.Module, folder: Path) -> dict[str, int]:
-    """Numbers in a model, and bytes of its file."""
-    path = folder / "dense.safetensors"
-    write_tensors(path, model.state_dict())
-    size = path.stat().st_size
-    path.unlink()
-    return {"params": sum(p.numel() for p in model.parameters()), "bytes": size}
-
-
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    made = hashlib.sha256()
-    for name, t in tensors.items():
-        made.update(name.encode())
-        made.update(
-            t.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if t.dim() else repr(t.item()).encode()
-        )
-    return made.hexdigest()
-
-
-class _Folder:
-    """What a compression has written, so that nothing is done twice."""
-
-    def __init__(self, path: Path, model: nn.Module, recipe: Compression, data: Split, begin: float) -> None:
-        self.path, self.begin = path, begin
-        mine = {
-            "recipe": json.loads(json.dumps(asdict(recipe))), "model": _digest(model.state_dict()),
-            "data": [data.name, data.digest()],
-        }  # fmt: skip
-        self.before = self._read("spent").get("seconds", 0.0)
-        run = self.once("run", lambda: mine)
-        for key, value in mine.items():
-            if run.get(key) != value:
-                raise ValueError(f"{path} holds the compression of another {key}; give an empty folder")
-        recipe.save(path / "recipe.toml")
-
-    def _read(self, name: str) -> dict[str, Any]:
-        file = self.path / f"{name}.json"
-        found: dict[str, Any] = read_json(file) if file.exists() else {}
-        return found
-
-    def write(self, name: str, value: Mapping[str, Any]) -> None:
-        """Write one result."""
-        write_json(self.path / f"{name}.json", value)
-
-    def once(self, name: str, make: Any) -> dict[str, Any]:
-        """What was found before, or is found now and written."""
-        found = self._read(name)
-        if not found:
-            found = make()
-            self.write(name, found)
-            self.spent()
-        return found
-
-    def spent(self) -> float:
-        """Seconds so far, those before a restart included."""
-        seconds = self.before + time.perf_counter() - self.begin
-        self.write("spent", {"seconds": seconds})
-        return seconds
-
-    def arrays(self, layer: str, net: tk.Network, make: Any) -> tuple[FitResult, float]:
-        """The arrays of stage 1, found before or now, and the seconds that it took."""
-        name = f"stage1-{layer}"
-        figures = self._read(name)  # written last: where they are, the arrays are
-        if figures:
-            found = FitResult(tk.load(self.path / f"{name}.tn")[1], (), figures["error"], figures["chance"])
-            return found, figures["seconds"]
-        begin = time.perf_counter()
-        found = make()
-        seconds = time.perf_counter() - begin
-        lines = (json.dumps({"step": k, "error": error}) + "\n" for k, error in enumerate(found.history, 1))
-        with replacing(self.path / f"{name}.jsonl") as temporary:
-            temporary.write_text("".join(lines))
-        tk.save(self.path / f"{name}.tn", net, found.arrays)
-        self.write(name, {"error": found.error, "chance": found.chance, "seconds": seconds})
-        return found, seconds
+def _before(model: nn.Module, data: Split) -> dict[str, Any]:
+    """What a report needs of the dense model: accuracy, how many classes it gives, numbers, and bytes of its file."""
+    given, state = int(answers(model, data.val).count_nonzero()), own_tensors(model.state_dict())
+    return {
+        "accuracy": accuracy(model, data.test), "classes": given, "params": sum(p.numel() for p in model.parameters()),
+        "bytes": len(safetensors.torch.save(state)),
+    }  # fmt: skip

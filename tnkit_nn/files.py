@@ -22,6 +22,7 @@ __all__ = [
     "clear",
     "difference",
     "fill_",
+    "own_tensors",
     "read_json",
     "read_tensors",
     "replacing",
@@ -123,9 +124,13 @@ def write_tensors(
     path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
     """Write named tensors and texts to one safetensors file; tensors that share memory are written each in full."""
-    own = {name: t.detach().cpu().clone().contiguous() for name, t in tensors.items()}
     with replacing(path) as temporary:
-        save_file(own, temporary, dict(metadata or {}))
+        save_file(own_tensors(tensors), temporary, dict(metadata or {}))
+
+
+def own_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies that share no memory, as a safetensors file wants them."""
+    return {name: t.detach().cpu().clone().contiguous() for name, t in tensors.items()}
 
 
 def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -42,19 +42,24 @@ class Journal:
                     self.board.add_scalar(name if "step" in line else f"epoch/{name}", value, line.get("step", step))
 
     def trim(self, epoch: int, step: int) -> None:
-        """Drop what was written of epochs from this one on, which begins behind ``step``, and a line that was cut short."""
+        """Drop what was written of epochs from this one on, which begins behind ``step``, and a line that was cut short.
+
+        ValueError where the file is no log of a training: it would be lost.
+        """
         if not self.path:
             return
         if self.board is None or step < self.last:  # at the start, and where an epoch is done again
             self.flush(close=True)
             self.board = _board(self.path.with_name(self.path.name + ".events"), step + 1)
         kept = []
-        for line in self.path.read_text().splitlines() if self.path.exists() else ():
+        lines = self.path.read_text(errors="replace").splitlines() if self.path.exists() else []
+        for k, line in enumerate(lines, 1):
             try:
                 if json.loads(line)["epoch"] < epoch:
                     kept.append(line + "\n")
             except (ValueError, LookupError, TypeError):
-                continue
+                if k < len(lines) or not line.startswith("{"):  # the last one may have been cut short
+                    raise ValueError(f"{self.path}: line {k} is of no training's log; choose another file") from None
         with replacing(self.path) as temporary:
             temporary.write_text("".join(kept))
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from tnkit.activations import UNARY
 from tnkit_nn.baselines import BASELINES
+from tnkit_nn.checks import real, whole
 from tnkit_nn.files import replacing
 from tnkit_nn.stage1 import METHODS
 from tnkit_nn.train import Recipe as Training
@@ -44,14 +45,15 @@ class Layers:
     activation: str = "sin"
 
     def __post_init__(self) -> None:
-        select = (self.select,) if isinstance(self.select, str) else tuple(self.select)
+        given = self.select
+        select = tuple(self.select) if isinstance(self.select, (tuple, list)) else (self.select,)
         object.__setattr__(self, "select", select)
         if not select or not all(isinstance(s, str) and s for s in select):
-            raise ValueError(f"select is one or more names of layers, not {self.select!r}")
+            raise ValueError(f"select is one or more names of layers, not {given!r}")
         if self.family not in BASELINES:
             raise ValueError(f"unknown family {self.family!r}; known: {', '.join(BASELINES)}")
-        if self.budget < 1 or self.depth < 1:
-            raise ValueError(f"budget and depth are at least 1, not {self.budget} and {self.depth}")
+        for name in ("budget", "depth"):
+            object.__setattr__(self, name, whole(getattr(self, name), name))
         if self.activation not in UNARY:
             raise ValueError(f"unknown activation {self.activation!r}; known: {', '.join(UNARY)}")
 
@@ -67,8 +69,8 @@ class Stage1:
     def __post_init__(self) -> None:
         if self.method != "auto" and self.method not in METHODS:
             raise ValueError(f"stage 1 has no method {self.method!r}; there are auto, {', '.join(METHODS)}")
-        if self.steps < 1 or not self.lr > 0:
-            raise ValueError(f"steps and lr of stage 1 are positive, not {self.steps} and {self.lr}")
+        object.__setattr__(self, "steps", whole(self.steps, "steps of stage 1"))
+        real(self.lr, "lr of stage 1")
 
 
 @dataclass(frozen=True)
@@ -105,16 +107,19 @@ class Compression:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        layers = (self.layers,) if isinstance(self.layers, Layers) else tuple(self.layers)
+        given = self.layers
+        layers = tuple(self.layers) if isinstance(self.layers, (tuple, list)) else (self.layers,)
         object.__setattr__(self, "layers", layers)
-        if not isinstance(self.order, str):
+        if isinstance(self.order, (tuple, list)) and all(isinstance(name, str) for name in self.order):
             object.__setattr__(self, "order", tuple(self.order))
         elif self.order not in ORDERS:
             raise ValueError(f"unknown order {self.order!r}; known: {', '.join(ORDERS)}, or a list of layers")
         if self.rest not in RESTS:
             raise ValueError(f"unknown rest {self.rest!r}; known: {', '.join(RESTS)}")
-        if not layers or not self.rest_lr > 0:
-            raise ValueError("a compression has layers, and a positive rest_lr")
+        if not layers or not all(isinstance(entry, Layers) for entry in layers):
+            raise ValueError(f"layers are one or more Layers, not {given!r}")
+        real(self.rest_lr, "rest_lr")
+        object.__setattr__(self, "seed", whole(self.seed, "seed", 0))
 
     # -- TOML -------------------------------------------------------------------------------------------------------
     def to_toml(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,18 @@ from torch.optim import Optimizer
 
 from tnkit_nn.files import difference, fill_, read_tensors, write_tensors
 
-__all__ = ["capture", "keep", "restore", "resume", "values"]
+__all__ = ["capture", "keep", "restore", "resume", "structure", "values"]
 
 KEY = "tnkit.train"
 VERSION = 2
 BEST = "best."
 
 State = dict[str, Tensor]
+
+
+def structure(model: nn.Module) -> dict[str, str]:
+    """What a model is made of, beside its values: name of a module -> its class and options."""
+    return {n: f"{type(m).__name__}({re.sub('0x[0-9a-f]+', '', m.extra_repr())})" for n, m in model.named_modules()}
 
 
 def values(model: nn.Module) -> State:

@@ -257,9 +257,5 @@ def _checked(task: Task, split: datasets.Split) -> nn.Module:
                 "the seeds and learning rates that are trained side by side would have to share them; with trained weights "
                 "(weights=, --weights) rest 'none' allows them, and rest 'head' before the layer"
             )
-    zoo.check_takes(model, split.val[0], task.model, task.data)
-    with torch.no_grad():
-        classes = model(split.val[0][:1]).shape[-1]
-    if classes < split.num_classes:
-        raise ValueError(f"{task.weights}: a model of {classes} classes; {task.data!r} has {split.num_classes}")
+    zoo.check_takes(model, split.val[0], task.weights or task.model, task.data, split.num_classes)
     return model

@@ -17,7 +17,7 @@ from tnkit_nn.fit import NOTHING, FitResult, fit
 from tnkit_nn.makers import network_maker, regauged, rms
 from tnkit_nn.ops import TORCH
 
-__all__ = ["METHODS", "approximate", "way"]
+__all__ = ["METHODS", "approximate", "check_method", "way"]
 
 #: Nodes up to which alternating least squares is taken: beyond, its environments cost more than gradient steps.
 _NODES = 16
@@ -35,6 +35,17 @@ def way(net: tk.Network) -> str:
     except ValueError:
         return "fit"
     return "als" if len(nodes) <= _NODES else "fit"
+
+
+def check_method(method: str, net: tk.Network, layer: str) -> None:
+    """ValueError, with the layer's name, where a method cannot fit a network."""
+    try:
+        if method == "svd":
+            as_tree(net, "stage 1 by svd")
+        elif method == "als":
+            check_multilinear(net, "stage 1 by als")
+    except ValueError as error:
+        raise ValueError(f"layer {layer!r}: {error}") from None
 
 
 def _svd(net: tk.Network, weight: Tensor, **_: Any) -> FitResult:

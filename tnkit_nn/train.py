@@ -19,11 +19,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from tnkit_nn.checks import real, whole
 from tnkit_nn.data import AUGMENT, Split
 from tnkit_nn.evaluate import Loss, evaluate, worse
 from tnkit_nn.files import clear, fill_
 from tnkit_nn.journal import Journal
-from tnkit_nn.resume import State, capture, keep, restore, resume, values
+from tnkit_nn.resume import State, capture, keep, restore, resume, structure, values
 
 __all__ = ["METHODS", "SCHEDULES", "Epoch", "Group", "Recipe", "train"]
 
@@ -87,11 +88,11 @@ class Recipe:
         for what, known in (("method", METHODS), ("schedule", SCHEDULES), ("augment", AUGMENT)):
             if getattr(self, what) not in known:
                 raise ValueError(f"unknown {what} {getattr(self, what)!r}; known: {', '.join(known)}")
-        if self.epochs < 1 or self.batch < 1 or not self.lr > 0:
-            raise ValueError(f"epochs, batch and lr are positive, not {self.epochs}, {self.batch} and {self.lr}")
-        if not (self.weight_decay >= 0 and 0 <= self.label_smoothing < 1):
-            found = f"{self.weight_decay} and {self.label_smoothing}"
-            raise ValueError(f"weight_decay is at least 0 and label_smoothing in [0, 1), not {found}")
+        for name in ("epochs", "batch"):
+            object.__setattr__(self, name, whole(getattr(self, name), name))
+        real(self.lr, "lr")
+        real(self.weight_decay, "weight_decay", positive=False)
+        real(self.label_smoothing, "label_smoothing", positive=False, below=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,6 +149,7 @@ def train(
     checkpoint: str | os.PathLike[str] | None = None,
     log: str | os.PathLike[str] | None = None,
     progress: bool = False,
+    after: Callable[[Epoch], object] | None = None,
 ) -> tuple[Epoch, ...]:
     """Train a model in place.
 
@@ -178,6 +180,8 @@ def train(
         installed.
     progress
         Show a bar.
+    after
+        Called with every epoch that is done and kept.
 
     Returns
     -------
@@ -195,7 +199,8 @@ def train(
     optimizer = METHODS[recipe.method]([{k: v for k, v in g.items() if k != "names"} for g in trained])
     run = {
         "recipe": asdict(recipe), "seed": seed, "data": [split.name, len(split.train[1]), split.digest()],
-        "groups": [{k: v for k, v in g.items() if k != "params"} for g in trained],
+        "groups": [{k: v for k, v in g.items() if k != "params"} for g in trained], "structure": structure(model),
+        "loss": getattr(loss or F.cross_entropy, "__qualname__", type(loss).__qualname__),
     }  # fmt: skip
     objective = loss or partial(F.cross_entropy, label_smoothing=recipe.label_smoothing)
     rates = [g["lr"] for g in trained]
@@ -220,6 +225,8 @@ def train(
                 if checkpoint:
                     done = {"history": [asdict(e) for e in history], "factor": factor}
                     keep(checkpoint, model, optimizer, run, done, best)
+                if after:
+                    after(epoch)
         _put_back(model, history, best, len(split.val[1]))
     return tuple(history)
 

@@ -243,6 +243,22 @@ def test_the_papers_models_are_trained_compressed_and_compared(model, tmp_path, 
     assert {r["label"] for r in json.loads(capsys.readouterr().out)} == {"mpo", *CONTROLS}
 
 
+def test_compress_refuses_in_one_line_and_loses_nothing(tmp_path, capsys):
+    weights, recipe = tmp_path / "model.safetensors", tmp_path / "r.toml"
+    zoo.save(zoo.build("mlp"), weights)
+    recipe.write_text(RECIPE)
+    given = weights.read_bytes()
+    zoo.save(zoo.build("mlp", 5), tmp_path / "five.safetensors")
+    for file, out, message in (
+        (weights, tmp_path, "holds model.safetensors, which no compression wrote there; give an empty folder"),
+        (tmp_path / "five.safetensors", tmp_path / "out", "a model of 5 classes; 'digits' has 10"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            main(["compress", "--weights", str(file), "--recipe", str(recipe), "--limit", "100", "--out", str(out)])
+        assert stop.value.code == 2 and message in capsys.readouterr().err
+    assert weights.read_bytes() == given and not (tmp_path / "out").exists()
+
+
 def test_show(tmp_path, capsys):
     net = tk.tt((4, 4, 4), rank=2)
     (tmp_path / "net.json").write_text(tk.to_json(net))
@@ -250,6 +266,9 @@ def test_show(tmp_path, capsys):
     assert main(["show", str(tmp_path / "net.json"), "--out", str(tmp_path / "net.svg")]) == 0
     assert "core_1" in capsys.readouterr().out
     ElementTree.parse(tmp_path / "net.svg")
+    with pytest.raises(SystemExit):
+        main(["show", str(tmp_path / "net.tn"), "--out", str(tmp_path / "none" / "net.svg")])
+    assert "net.svg: No such file or directory" in capsys.readouterr().err
     assert main(["show", str(tmp_path / "net.tn"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["num_params"] == net.num_params == 32
 

@@ -230,6 +230,14 @@ def test_own_networks_beside_the_families(one_thread, tmp_path):
             compare(TINY, [replace(own, label=label), "low_rank"], [300])
 
 
+def test_the_callers_draws_go_on_as_they_were(one_thread):
+    torch.manual_seed(7)
+    want = torch.rand(3)
+    torch.manual_seed(7)
+    compare(replace(TINY, rest="none"), ["low_rank"], [300])
+    assert torch.equal(torch.rand(3), want)
+
+
 def test_each_dense_model_is_trained_once_a_study(tmp_path, monkeypatch):
     """One by one they are those that are trained side by side; an interrupted study has those that were done."""
     comparison = sys.modules["tnkit_nn.compare"]  # the name in the package is the function
@@ -278,9 +286,16 @@ def test_with_the_rest_frozen_alone(one_thread, tmp_path):
         (Task(data="imagenet"), {}, "unknown data 'imagenet'"),
         (Task(layer="conv9", dense_steps=1), {}, "no layer 'conv9' with a weight; it has fc1, fc2"),
         (TINY, {"shapes": ["x"]}, "unknown shape 'x'"),
-        (TINY, {"budgets": [0]}, "budgets of at least 1"),
-        (Task(seeds=0), {}, "seeds and budgets of at least 1"),
-        (Task(first_seed=-1), {}, "first_seed is 0 or more, not -1"),
+        (TINY, {"budgets": [float("nan")]}, "a budget is a whole number of at least 1, not nan"),
+        (TINY, {"depths": ()}, r"depths are whole numbers of at least 1, not \[\]"),
+        (TINY, {"depths": (0, 2)}, r"depths are whole numbers of at least 1, not \[0, 2\]"),
+        (TINY, {"shapes": "mps"}, "unknown shape 'mps'; known: adtn"),
+        (TINY, {"shapes": ()}, "compare needs shapes and budgets"),
+        (replace(TINY, tune_steps=0), {}, "tune_steps is a whole number of at least 1, not 0"),
+        (replace(TINY, fit_steps=-3), {}, "fit_steps is a whole number of at least 1, not -3"),
+        (TINY, {"budgets": [0]}, "a budget is a whole number of at least 1, not 0"),
+        (Task(seeds=0), {}, "seeds is a whole number of at least 1, not 0"),
+        (Task(first_seed=-1), {}, "first_seed is a whole number of at least 0, not -1"),
         (Task(rest="some"), {}, "rest is 'all', 'head' or 'none', not 'some'"),
         (Task(model="vgg16"), {}, "'vgg16' cannot be compared: features.1 .BatchNorm2d. keeps running statistics"),
         (Task(model="lenet5"), {}, "'lenet5' does not take inputs of the shape .64,. of 'digits'"),

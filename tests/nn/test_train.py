@@ -165,10 +165,10 @@ def test_groups_that_cannot_be():
         ({"method": "lion"}, "unknown method 'lion'; known: sgd, adamw"),
         ({"schedule": "step"}, "unknown schedule 'step'; known: constant, cosine, onecycle"),
         ({"augment": "mixup"}, "unknown augment 'mixup'; known: none, crop_flip"),
-        ({"epochs": 0}, "epochs, batch and lr are positive, not 0, 128 and 0.1"),
+        ({"epochs": 0}, "epochs is a whole number of at least 1, not 0"),
         ({"lr": float("nan")}, "positive"),
-        ({"weight_decay": -1.0}, "weight_decay is at least 0"),
-        ({"label_smoothing": 1.0}, r"label_smoothing in \[0, 1\)"),
+        ({"weight_decay": -1.0}, "weight_decay is a number of at least 0, not -1.0"),
+        ({"label_smoothing": 1.0}, "label_smoothing is a number of at least 0 and less than 1, not 1.0"),
     ],
 )
 def test_recipes_that_cannot_be(wrong, message):
@@ -224,6 +224,7 @@ def test_a_restarted_run_ends_bit_by_bit_the_same(tmp_path, method, stop):
             raise KeyboardInterrupt
         return F.cross_entropy(logits, y, label_smoothing=0.1)
 
+    interrupted.__qualname__ = "cross_entropy"  # what it is, the interruption apart
     options = {"seed": 3, "checkpoint": tmp_path / "c", "log": tmp_path / "log"}
     with pytest.raises(KeyboardInterrupt):
         train(convnet(), images(), recipe, loss=interrupted, **options)
@@ -248,6 +249,7 @@ def test_the_factor_of_a_diverged_epoch_survives_a_restart(tmp_path):
             raise KeyboardInterrupt
         return F.cross_entropy(logits, y) * (float("inf") if len(calls) == 2 else 1.0)
 
+    loss.__qualname__ = "cross_entropy"
     with pytest.warns(UserWarning, match="epoch 1"), pytest.raises(KeyboardInterrupt):
         train(convnet(), images(), RECIPE, loss=loss, checkpoint=tmp_path / "c")
     history = train(convnet(), images(), RECIPE, checkpoint=tmp_path / "c")
@@ -267,6 +269,7 @@ def test_a_training_that_diverges_to_finite_numbers_ends_at_its_best_epoch(tmp_p
                 raise KeyboardInterrupt
             return F.cross_entropy(logits, y) * (-1000.0 if 0 <= len(calls) - first < 3 else 1.0)
 
+        loss.__qualname__ = "cross_entropy"
         return loss
 
     recipe = dataclasses.replace(RECIPE, schedule="constant", lr=3e-2, method="sgd")
@@ -321,10 +324,13 @@ def test_checkpoints_of_other_runs_are_refused(tmp_path):
         again(split=images(60))
     with pytest.raises(ValueError, match="its groups is"):
         again(model=nn.Sequential(nn.Flatten(), nn.Linear(192, 3)))
+    with pytest.raises(ValueError, match="its loss is 'cross_entropy', not 'multi_margin_loss'"):
+        again(loss=F.multi_margin_loss)
     wide = convnet()
     wide[5] = nn.Linear(256, 4)
     with pytest.raises(
-        ValueError, match=r"belongs to another model: model.5.bias|5.weight is \(3, 256\), not \(4, 256\)"
+        ValueError,
+        match=r"its structure.5 is 'Linear\(in_features=256, out_features=3, .*\)', not 'Linear\(.*out_features=4,",
     ):
         again(model=wide)
     write_tensors(path, read_tensors(path)[0])
@@ -333,6 +339,23 @@ def test_checkpoints_of_other_runs_are_refused(tmp_path):
     write_tensors(path, {"a": torch.zeros(1)}, {"tnkit.train": json.dumps({"version": 9, "run": {}, "so_far": {}})})
     with pytest.raises(ValueError, match="c: version 9 of a checkpoint; this tnkit reads version 2"):
         again()
+
+
+def test_a_file_that_is_no_log_is_left_alone(tmp_path):
+    log = tmp_path / "notes.txt"
+    log.write_text("my own notes\n1,2,3\n")
+    with pytest.raises(ValueError, match=r"notes.txt: line 1 is of no training's log; choose another file"):
+        train(convnet(), images(), RECIPE, log=log)
+    assert log.read_text() == "my own notes\n1,2,3\n"
+
+
+def test_what_is_called_after_an_epoch_sees_it_kept(tmp_path):
+    seen = []
+    history = train(
+        convnet(), images(), RECIPE, checkpoint=tmp_path / "c",
+        after=lambda epoch: seen.append((epoch, len(json.loads(read_tensors(tmp_path / "c")[1]["tnkit.train"])["so_far"]["history"]))),
+    )  # fmt: skip
+    assert seen == [(epoch, epoch.epoch) for epoch in history]
 
 
 def test_evaluate_is_the_plain_loop_and_leaves_the_mode():

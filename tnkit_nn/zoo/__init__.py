@@ -34,17 +34,19 @@ def build(name: str, num_classes: int = 10) -> nn.Sequential:
     return ZOO[name](num_classes)
 
 
-def check_takes(model: nn.Module, images: torch.Tensor, name: str, data: str) -> None:
-    """ValueError, with both names and the images' shape, where a model cannot be called with images (count, ...)."""
+def check_takes(model: nn.Module, images: torch.Tensor, name: str, data: str, classes: int) -> None:
+    """ValueError, with both names, where a model cannot be called with images (count, ...), or gives fewer than ``classes`` classes."""
     training = model.training
     try:
         with torch.no_grad():
-            model.eval()(images[:1])
+            given = model.eval()(images[:1]).shape[-1]
     except RuntimeError:
         shape = tuple(images.shape[1:])
         raise ValueError(f"model {name!r} does not take inputs of the shape {shape} of {data!r}") from None
     finally:
         model.train(training)
+    if given < classes:
+        raise ValueError(f"{name}: a model of {given} classes; {data!r} has {classes}")
 
 
 def without(model: nn.Module, *layers: str) -> nn.Module | None:
