@@ -23,6 +23,7 @@ __all__ = [
     "difference",
     "fill_",
     "own_tensors",
+    "raw",
     "read_json",
     "read_tensors",
     "replacing",
@@ -133,6 +134,11 @@ def own_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: t.detach().cpu().clone().contiguous() for name, t in tensors.items()}
 
 
+def raw(t: Tensor) -> bytes:
+    """The bytes of a tensor of any dtype, numpy's or not."""
+    return t.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes()
+
+
 def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read the tensors and texts of a safetensors file.
 
@@ -144,7 +150,7 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
         It is no safetensors file, or a damaged one.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: no such file")
+        raise FileNotFoundError(f"{path}: {'a folder, not a file' if Path(path).is_dir() else 'no such file'}")
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118

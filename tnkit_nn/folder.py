@@ -10,12 +10,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 import tnkit as tk
 from tnkit_nn.data import Split
-from tnkit_nn.files import read_json, replacing, write_json
+from tnkit_nn.files import raw, read_json, replacing, write_json
 from tnkit_nn.fit import FitResult
 from tnkit_nn.recipe import Compression
 from tnkit_nn.resume import structure
@@ -29,10 +28,7 @@ WRITTEN = ("model.safetensors", "dense.safetensors", "results.json", "report.jso
 def _digest(tensors: Mapping[str, Tensor]) -> str:
     made = hashlib.sha256()
     for name, t in tensors.items():
-        made.update(name.encode())
-        made.update(
-            t.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if t.dim() else repr(t.item()).encode()
-        )
+        made.update(name.encode() + raw(t))
     return made.hexdigest()
 
 

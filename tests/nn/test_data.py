@@ -309,3 +309,11 @@ def test_real_cifar10_small():
     split = data.load("cifar10", REAL / "cifar-10-small")
     assert [len(y) for _, y in (split.train, split.val, split.test)] == [4500, 500, 1000]
     assert (split.val[1].bincount() == 50).all() and split.classes[3] == "cat"
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_digest_of_inputs_of_any_dtype(dtype):
+    x, y = torch.arange(12).view(6, 2).to(dtype), torch.tensor([0, 1, 0, 1, 0, 1])
+    part = x, y
+    made = [data.Split("mine", (z, y), part, part).digest() for z in (x, x + 1, x.clone())]
+    assert made[0] == made[2] != made[1]

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from tnkit_nn.data import formats
 from tnkit_nn.data.augment import AUGMENT, crop_flip
+from tnkit_nn.files import raw
 
 __all__ = [
     "AUGMENT", "DATA", "Part", "Split", "cifar10", "cifar100", "crop_flip", "digits", "load", "mnist", "split_off",
@@ -75,7 +76,7 @@ class Split:
         """Tells data sets apart: from all labels, and a hundred examples or so of each part."""
         made = hashlib.sha256()
         for x, y in (self.train, self.val, self.test):
-            made.update(y.cpu().numpy().tobytes() + x[:: max(1, len(x) // 100)].cpu().numpy().tobytes())
+            made.update(raw(y) + raw(x[:: max(1, len(x) // 100)]))
         return made.hexdigest()[:12]
 
     @property
