@@ -212,9 +212,10 @@ def verdict(records: Records) -> list[str]:
     """For every budget and reading: deep against shallow, and against hash-shared numbers; then what the controls say.
 
     Deep is the network of depth 2 and more, shallow the other network, that is best on validation images among those that keep
-    the budget.
+    the budget.  P-values are corrected by Holm's method for all of these comparisons together.
     """
-    out = []
+    lines: list[tuple[str, int]] = []
+    found: list[Difference] = []
     for budget in sorted({r["budget"] for r in records if r["budget"] is not None}):
         for reading, name in READINGS.items():
             runs = _Runs(records, reading)
@@ -224,17 +225,21 @@ def verdict(records: Records) -> list[str]:
             if best is None or rival is None:
                 continue
             rivals = [rival, *((c, budget) for c in SHARED if (c, budget) in runs.test)]
-            out.append(f"Budget {budget}, {name}: " + "; ".join(_sentence(runs.less(best, k)) for k in rivals) + ".")
+            lines.append((f"Budget {budget}, {name}", len(rivals)))
+            found += [runs.less(best, k) for k in rivals]
+    corrected = iter([replace(d, p=p) for d, p in zip(found, holm([d.p for d in found]), strict=True)])
+    out = [f"{head}: " + "; ".join(_sentence(next(corrected)) for _ in range(count)) + "." for head, count in lines]
     return out + _about_controls(records)
 
 
 def _sentence(d: Difference) -> str:
+    said = f"{d.interval}, p {d.p:.3f} (Holm)"
     if d.seeds < 2:
         text = f"{d.one} {d.points:+.1f} points against {d.other} (one seed: no spread, no verdict)"
     elif d.words == "no difference":
-        text = f"no difference: {d.one} is not told apart from {d.other} ({d.interval})"
+        text = f"no difference: {d.one} is not told apart from {d.other} ({said})"
     else:
-        text = f"{d.one} is {d.words} than {d.other} ({d.interval})"
+        text = f"{d.one} is {d.words} than {d.other} ({said})"
     return text + d.careful
 
 

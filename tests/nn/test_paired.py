@@ -58,6 +58,22 @@ def test_a_network_past_its_budget_speaks_for_nobody():
     assert "adtn depth 2 is worse than mpo" in verdict(past + small)[0]
 
 
+def test_a_verdict_of_many_sentences_is_corrected_for_their_number():
+    one, other = (0.912, 0.922, 0.933), (0.9, 0.91, 0.92)
+    p = difference(one, other, 500)[3]
+    records = runs(adtn3=one, mpo=other)
+    assert (
+        f"adtn depth 3 is better than mpo (+1.2 points, 95 % interval +0.7 to +1.7, p {2 * p:.3f} (Holm))"
+        in verdict(records)[0]
+    )
+    many = [r | {"budget": budget} for budget in (100, 200, 300) for r in records]  # two readings each
+    said = verdict(many)[:6]
+    assert 2 * p < 0.05 < 6 * p
+    assert all(
+        "no difference: adtn depth 3 is not told apart" in line and f"p {6 * p:.3f} (Holm)" in line for line in said
+    )
+
+
 def test_verdict_says_no_difference_better_and_worse():
     def first(deep):
         return verdict(runs(adtn3=deep, mpo=(0.90, 0.91, 0.92), hashed=(0.90, 0.91, 0.92)))[0]
