@@ -228,19 +228,25 @@ def verdict(records: Records) -> list[str]:
             lines.append((f"Budget {budget}, {name}", len(rivals)))
             found += [runs.less(best, k) for k in rivals]
     corrected = iter([replace(d, p=p) for d, p in zip(found, holm([d.p for d in found]), strict=True)])
-    out = [f"{head}: " + "; ".join(_sentence(next(corrected)) for _ in range(count)) + "." for head, count in lines]
+    out = [f"{head}: {_said([next(corrected) for _ in range(count)])}." for head, count in lines]
+    if any(d.seeds > 1 for d in found):
+        out.append("P-values of the lines above are corrected for the number of comparisons in them (Holm).")
     return out + _about_controls(records)
 
 
-def _sentence(d: Difference) -> str:
-    said = f"{d.interval}, p {d.p:.3f} (Holm)"
-    if d.seeds < 2:
-        text = f"{d.one} {d.points:+.1f} points against {d.other} (one seed: no spread, no verdict)"
-    elif d.words == "no difference":
-        text = f"no difference: {d.one} is not told apart from {d.other} ({said})"
-    else:
-        text = f"{d.one} is {d.words} than {d.other} ({said})"
-    return text + d.careful
+def _said(differences: Sequence[Difference]) -> str:
+    """Differences of one network to several, those of one outcome in one sentence."""
+    one = differences[0].one
+    if differences[0].seeds < 2:
+        rivals = ", ".join(f"{d.points:+.1f} points against {d.other}{d.careful}" for d in differences)
+        return f"{one} {rivals} (one seed: no spread, no verdict)"
+    begins = {"better": f"{one} is better than", "worse": f"{one} is worse than", "no difference": f"no difference: {one} is not told apart from"}  # fmt: skip
+    parts = []
+    for words, begin in begins.items():
+        rivals = ", ".join(f"{d.other} ({d.interval}, p {d.p:.3f}){d.careful}" for d in differences if d.words == words)
+        if rivals:
+            parts.append(f"{begin} {rivals}")
+    return "; ".join(parts)
 
 
 def _about_controls(records: Records) -> list[str]:

@@ -1,5 +1,7 @@
 """Paired differences, their correction, and the words for them."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -63,15 +65,13 @@ def test_a_verdict_of_many_sentences_is_corrected_for_their_number():
     p = difference(one, other, 500)[3]
     records = runs(adtn3=one, mpo=other)
     assert (
-        f"adtn depth 3 is better than mpo (+1.2 points, 95 % interval +0.7 to +1.7, p {2 * p:.3f} (Holm))"
+        f"adtn depth 3 is better than mpo (+1.2 points, 95 % interval +0.7 to +1.7, p {2 * p:.3f})"
         in verdict(records)[0]
     )
     many = [r | {"budget": budget} for budget in (100, 200, 300) for r in records]  # two readings each
     said = verdict(many)[:6]
     assert 2 * p < 0.05 < 6 * p
-    assert all(
-        "no difference: adtn depth 3 is not told apart" in line and f"p {6 * p:.3f} (Holm)" in line for line in said
-    )
+    assert all("no difference: adtn depth 3 is not told apart" in line and f"p {6 * p:.3f})" in line for line in said)
 
 
 def test_verdict_says_no_difference_better_and_worse():
@@ -80,7 +80,10 @@ def test_verdict_says_no_difference_better_and_worse():
 
     assert "adtn depth 3 is better than mpo (+5.0 points, 95 % interval" in first((0.95, 0.961, 0.969))
     assert "no difference: adtn depth 3 is not told apart from mpo" in first((0.80, 0.99, 0.95))
-    assert "no difference: adtn depth 3 is not told apart from hashed" in first((0.90, 0.91, 0.92))
+    (same,) = re.findall(
+        r"no difference: adtn depth 3 is not told apart from mpo \(.*?\), hashed \(.*?\)", first((0.90, 0.91, 0.92))
+    )
+    assert same.count("+0.0 points") == 2
     assert "adtn depth 3 is worse than mpo" in first((0.85, 0.861, 0.869))
     assert "one seed: no spread, no verdict" in verdict([r for r in runs(adtn3=[0.9], mpo=[0.5])])[0]
 
