@@ -33,7 +33,7 @@ from tnkit_nn.stage1 import approximate
 from tnkit_nn.train import Epoch, train
 from tnkit_nn.weight import parametrize_
 
-__all__ = ["compress_", "groups", "substitutes"]
+__all__ = ["compress_"]
 
 #: Factor of the rates below which a fine-tuning that only does harm is given up.
 _LEAST_RATE = 1 / 8

@@ -118,9 +118,9 @@ def run(
     """
     results = {key: found for key in jobs if study and (found := study.get(key)) is not None}
     todo = {key: (study, key, work, jobs[key]) for key in jobs if key not in results}
-    if not todo:
-        pass  # no bar of nothing
-    elif executor is None:
+    if not todo:  # no bar of nothing
+        return results
+    if executor is None:
         for key in progress(list(todo), len(todo)):
             results[key] = _done(*todo[key])
     else:

@@ -57,7 +57,7 @@ def substitutes(model: nn.Module, recipe: Compression) -> dict[str, tuple[str, t
 
 def _network(entry: Layers, layer: str, shape: Sequence[int]) -> tuple[str, tk.Network]:
     (family,) = families([entry.family], [entry.depth], entry.activation)
-    net = family.build(shape, min(entry.budget, prod(shape)))  # no search for networks that would be refused
+    net = family.build(shape, min(entry.budget, prod(shape)))  # a budget past the weight is the weight's
     if net.num_params > prod(shape):
         raise ValueError(
             f"layer {layer!r}: {family.label} for a budget of {entry.budget} has {net.num_params:,} numbers, its weight of shape "

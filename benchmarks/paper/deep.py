@@ -115,16 +115,17 @@ def of_3_digits(depth: int) -> Family:
     )
 
 
-#: Builders and ranks of shallow networks that have the same digits as a circuit of three a side, and about 400 numbers on fc1 of LeNet-5.
-SAME_DIGITS: dict[str, tuple[Callable[..., tk.Network], Any]] = {
-    "ring": (tk.ring, (3, 3, 3, 3, 4, 4)), "tree": (tk.tree, 3),
-}  # fmt: skip
+#: Shallow networks on given digits of rows and columns, of ranks that make about 400 numbers on a circuit's three a side of LeNet-5's fc1.
+SAME_DIGITS: dict[str, Callable[[Sequence[int], Sequence[int]], tk.Network]] = {
+    "mpo": lambda out, in_: tk.mpo(out, in_, (2, 3)),
+    "ring": lambda out, in_: in_turn(out, in_, tk.ring, (3, 3, 3, 3, 4, 4)),
+    "tree": lambda out, in_: in_turn(out, in_, tk.tree, 3),
+}
 
 
 def on_the_same_digits(shape: Sequence[int], budget: int, name: str) -> tk.Network:
-    """A shallow network over three digits of the rows and three of the columns, in turn."""
-    out, in_ = balanced(shape[0], 3), balanced(shape[1], 3)
-    return tk.mpo(out, in_, (2, 3)) if name == "mpo" else in_turn(out, in_, *SAME_DIGITS[name])
+    """A network of :data:`SAME_DIGITS`, whatever the budget."""
+    return SAME_DIGITS[name](balanced(shape[0], 3), balanced(shape[1], 3))
 
 
 def decisive() -> list[Family]:
@@ -135,10 +136,7 @@ def decisive() -> list[Family]:
 def confirmed() -> list[Family]:
     """The circuit that was best in the decisive study, once more on fresh seeds, beside the shallow families near it, others on its own
     digits, itself without its sine, and the best of the paper's walls."""
-    same = [
-        Family(name, f"{name} on its digits", partial(on_the_same_digits, name=name))
-        for name in ("mpo", "ring", "tree")
-    ]
+    same = [Family(name, f"{name} on its digits", partial(on_the_same_digits, name=name)) for name in SAME_DIGITS]
     linear = Family(
         "circuit", "the circuit without a sine", partial(circuit_near, depth=2, digits=(3,), activation=None)
     )
@@ -217,16 +215,13 @@ def main() -> None:
     parser.add_argument("--out", default="out/paper")
     args = parser.parse_args()
     study = STUDIES[args.study]
+    task = replace(study.task, data_dir=args.data_dir)
     out = Path(args.out) / args.study
     torch.set_num_threads(1)
     with ProcessPoolExecutor(args.workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        records = compare(
-            replace(study.task, data_dir=args.data_dir), study.rows(), study.budgets, executor=pool, out=out,
-            progress=bar(args.study),
-        )  # fmt: skip
+        records = compare(task, study.rows(), study.budgets, executor=pool, out=out, progress=bar(args.study))
     write_report(records, out, f"Deep or shallow? {args.study}")
     if study.small:
-        task = replace(study.task, data_dir=args.data_dir)
         dense = denses(task, Study(out, settings(task)))
         for budget in study.budgets:
             total = max(r["model_params"] for r in records if r["budget"] == budget and keeps(r["num_params"], budget))
