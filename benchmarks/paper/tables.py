@@ -315,6 +315,7 @@ STUDIES = {
     "lenet5-fc1-long": deep,
     "lenet5-fc1-decide": deep,
     "lenet5-fc1-confirm": deep,
+    "lenet5-fc1-smallest": deep,
     "lenet5-fc1-large": deep,
     "lenet5-all": deep,
     "fc2-fc1-large": deep,
