@@ -6,6 +6,7 @@ task is a few slices that go to one place of the result; it sends its operands' 
 
 from __future__ import annotations
 
+import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor
@@ -17,7 +18,7 @@ from tnkit.ops import Ops, fronted, part
 from tnkit.steps import Group, Program
 from tnkit.straight import execute
 
-__all__ = ["shared_out"]
+__all__ = ["lost", "shared_out"]
 
 #: Tasks that a plan is cut into, where there are as many slices.
 _TASKS = 64
@@ -25,11 +26,23 @@ _TASKS = 64
 Place = tuple[int, ...]
 
 
+def lost(error: BaseException | None) -> bool:
+    """Whether a future's error says that its worker was lost, not that the task failed.
+
+    ``BrokenExecutor`` and ``CancelledError`` say so.  So does whatever error dask.distributed (2026.8.0) makes in passing a result on:
+    where a worker is lost after a task has ended, ``cfexecutor._cascade_future`` takes the result apart as if it were an exception.
+    """
+    if error is None or isinstance(error, (BrokenExecutor, CancelledError)):
+        return error is not None
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and frames[-1].name == "_cascade_future"
+
+
 def shared_out(step: Group, operands: Sequence[Any], ops: Ops, executor: Executor) -> Any:
     """Run a group's slices on an executor, and put them together in the order of their indices, whoever comes first.
 
-    A task whose worker is lost (``BrokenExecutor``, a cancelled future) is done here, with a warning; an error inside a task
-    is raised, and the tasks that have not begun are cancelled.
+    A task whose worker is :func:`lost` is done here, with a warning; an error inside a task is raised, and the tasks that have not
+    begun are cancelled.
     """
     views = [fronted(x, axes, ops.permute) for x, axes in zip(operands, step.axes, strict=True)]
     tasks = list(_tasks(step))
@@ -41,9 +54,11 @@ def shared_out(step: Group, operands: Sequence[Any], ops: Ops, executor: Executo
                 if (future := futures[k]) is None:
                     raise BrokenExecutor("the executor takes no more tasks")
                 made = future.result()
-            except (BrokenExecutor, CancelledError) as lost:
+            except Exception as error:
+                if not lost(error):
+                    raise
                 warnings.warn(
-                    f"a worker was lost ({lost!r}): its slices are contracted here", RuntimeWarning, stacklevel=4
+                    f"a worker was lost ({error!r}): its slices are contracted here", RuntimeWarning, stacklevel=4
                 )
                 made = _work(step.body, ops, _pieces(step, views, ats))
             futures[k] = None

@@ -11,11 +11,12 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, as_completed
+from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from tnkit.distribute import lost
 from tnkit_nn.files import alone, difference, read_json, replacing, write_json
 
 __all__ = ["Study", "run"]
@@ -102,7 +103,7 @@ def run(
     executor
         Any ``concurrent.futures.Executor``; jobs run here, one after another, without one.  Workers that see the study's folder
         keep results themselves, so that one that is lost after a job loses nothing.  A job whose worker is lost and that the
-        executor does not run again (``BrokenExecutor``, a cancelled future) is run here, with a warning.
+        executor does not run again (:func:`tnkit.distribute.lost`) is run here, with a warning.
     progress
         Wraps the iterable of the jobs still to be done.
 
@@ -129,8 +130,10 @@ def run(
                 if future is None:
                     raise BrokenExecutor("the executor takes no more jobs")
                 results[key] = future.result()
-            except (BrokenExecutor, CancelledError) as lost:
-                warnings.warn(f"a worker was lost ({lost!r}): {key} is run here", RuntimeWarning, stacklevel=3)
+            except Exception as error:
+                if not lost(error):
+                    raise
+                warnings.warn(f"a worker was lost ({error!r}): {key} is run here", RuntimeWarning, stacklevel=3)
                 results[key] = _done(*todo[key])
             if study and not study.has(key):  # its worker does not see the folder
                 study.put(key, results[key])
@@ -159,7 +162,7 @@ def _finished(executor: Executor, todo: Mapping[str, tuple[Any, ...]]) -> Iterat
             late.append((key, None))
     try:
         for future in as_completed(futures):
-            if future.cancelled() or isinstance(future.exception(), BrokenExecutor):
+            if future.cancelled() or lost(future.exception()):
                 late.append((futures[future], future))
             else:
                 yield futures[future], future
