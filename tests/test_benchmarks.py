@@ -255,6 +255,25 @@ def test_a_study_of_cells_is_one_command_that_goes_on(paper, tmp_path, monkeypat
         studies.main()
 
 
+def test_a_heads_control_trains_what_it_says(paper):
+    torch = pytest.importorskip("torch")
+    from tnkit_nn import zoo
+    from tnkit_nn.data import Split
+    from tnkit_nn.train import Recipe
+
+    heads, draw = paper("heads"), torch.Generator().manual_seed(0)
+    x, y = torch.randn(32, 20, generator=draw), torch.randint(3, (32,), generator=draw)
+    split = Split("x", (x, y), (x, y), (x, y))
+    for what, moved in (("hashed 424", {"fc1", "fc2"}), ("frozen random", set())):
+        model, numbers = heads.controlled(zoo.MLP((20, 30, 30, 3)), {"head": what, "seed": 0}, ("fc1", "fc2"))
+        assert numbers == (424 if moved else 0)
+        before = {n: model.get_submodule(n).weight.detach().clone() for n in ("fc1", "fc2", "fc3")}
+        trained = heads.learned(model, what, ("fc1", "fc2"))
+        heads.tuned(model, trained, 1e-3, split, Recipe(epochs=2, lr=1e-2, batch=16), 0)
+        after = {n: model.get_submodule(n).weight for n in before}
+        assert {n for n in before if not torch.equal(before[n], after[n])} == moved | {"fc3"}
+
+
 def test_the_hashed_control_of_a_whole_model(paper):
     torch = pytest.importorskip("torch")
     heads = paper("heads")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
+from concurrent.futures import Executor
 from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from tnkit_nn import data, zoo
+from tnkit_nn import data, jobs, zoo
 from tnkit_nn.compress import compress_
 from tnkit_nn.data import Split
 from tnkit_nn.jobs import Progress
@@ -32,30 +34,45 @@ def compressed(model: nn.Module, recipe: Compression, split: Split, out: Path) -
     return {**compress_(model, recipe, split, out=out).report(), "recipe": asdict(recipe)}
 
 
-def dense(name: str, split: Split, seed: int, folder: Path, epochs: int = 4) -> nn.Module:
-    """The trained model of a seed, trained once."""
+def loaded(name: str, args: argparse.Namespace) -> Split:
+    """A data set where the models are."""
+    return _loaded(name, args.data_dir, args.limit, args.device)
+
+
+@cache
+def _loaded(name: str, folder: str, limit: int | None, device: str) -> Split:
+    split = data.load(name, folder, limit=limit)
+    parts = ((x.to(device), y.to(device)) for x, y in (split.train, split.val, split.test))
+    return Split(split.name, *parts, split.classes)
+
+
+def dense(name: str, split: Split, seed: int, folder: Path, epochs: int = 4, batch: int | None = None) -> nn.Module:
+    """The trained model of a seed, trained once where the data are."""
     folder.mkdir(parents=True, exist_ok=True)
-    known = f"{name}-{seed}-{epochs}-{len(split.train[1])}"  # another training is another file
+    recipe = replace(zoo.TRAIN[name], epochs=epochs)
+    recipe = replace(recipe, batch=batch or recipe.batch)
+    known = f"{name}-{seed}-{epochs}-{recipe.batch}-{len(split.train[1])}"  # another training is another file
     path = folder / f"{known}.safetensors"
     if path.exists():
         return zoo.load(name, path)
     torch.manual_seed(seed)
-    model = zoo.build(name, split.num_classes)
-    train(
-        model,
-        split,
-        replace(zoo.TRAIN[name], epochs=epochs),
-        seed=seed,
-        checkpoint=folder / f"{known}.checkpoint",
-    )
+    model = zoo.build(name, split.num_classes).to(split.train[0].device)
+    train(model, split, recipe, seed=seed, checkpoint=folder / f"{known}.checkpoint")
     zoo.save(model, path)
     return model
 
 
 def denses(
-    name: str, args: argparse.Namespace, folder: Path, models: Iterable[tuple[str, int]], epochs: int = 4
-) -> None:
+    name: str, args: argparse.Namespace, folder: Path, models: Iterable[tuple[str, int]], pool: Executor | None,
+    epochs: int = 4, batch: int | None = None,
+) -> None:  # fmt: skip
     """The dense models of a study, (model, seed), on a data set, each trained once."""
-    split = data.load(name, args.data_dir, limit=args.limit)
-    for model, seed in dict.fromkeys(models):
-        dense(model, split, seed, folder, epochs)
+    todo = {f"{model}, {seed}": (name, args, model, seed, folder, epochs, batch) for model, seed in models}
+    jobs.run(todo, _one_dense, executor=pool, progress=bar("dense models"))
+
+
+def _one_dense(
+    name: str, args: argparse.Namespace, model: str, seed: int, folder: Path, epochs: int, batch: int | None
+) -> str:
+    dense(model, loaded(name, args), seed, folder, epochs, batch)
+    return "done"

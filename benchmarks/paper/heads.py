@@ -1,18 +1,18 @@
 """The two large linear layers of VGG-16, AlexNet and ZFNet: networks of 424 numbers in all, or a control, instead of them.
 
-The cells of the studies ``vgg16-head``, ``vgg16-whole`` and ``cifar-part`` of ``benchmarks/paper/studies.py``.
+The cells of the studies ``vgg16-head`` and ``cifar-whole`` of ``benchmarks/paper/studies.py``.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
-from functools import cache
+from collections.abc import Sequence
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
 import torch
-from cells import Cell, compressed, dense, denses
+from cells import Cell, compressed, dense, denses, loaded
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from tqdm import tqdm
@@ -31,6 +31,8 @@ OWN = 2e-2
 REST = 1e-2
 #: Of all else where everything is trained on.
 WHOLE_REST = 3e-4
+#: Images a step of whole models.
+BATCH = 256
 
 
 # -- what stands in the place of the two layers -------------------------------------------------------------------------
@@ -84,6 +86,8 @@ def controlled(model: nn.Module, cell: Cell, names: tuple[str, str]) -> tuple[nn
     return model, numbers
 
 
+#: How torch calls a hash's numbers.
+NUMBERS = "parametrizations.weight.original"
 #: Controls of no numbers, as ``tnkit_nn.makers.fixed_maker`` calls them.
 FREE = {"frozen random": "frozen_random", "picked": "picked"}
 
@@ -105,12 +109,24 @@ class Hashed(nn.Module):
         return self.start
 
 
+def learned(model: nn.Module, what: str, names: Sequence[str]) -> dict[str, nn.Parameter]:
+    """All that is trained: everything but the weights of a control that has no numbers."""
+    still = {f"{name}.weight" for name in names} if what in FREE else set()
+    return {n: p for n, p in model.named_parameters() if n not in still}
+
+
 def tuned(
-    model: nn.Module, trained: dict[str, nn.Parameter], rest_lr: float, split: Split, recipe: Recipe, seed: int
+    model: nn.Module,
+    trained: dict[str, nn.Parameter],
+    rest_lr: float,
+    split: Split,
+    recipe: Recipe,
+    seed: int,
+    lr: float = OWN,
 ) -> None:
-    """Train these: a hash's numbers at the networks' rate, all else at ``rest_lr``."""
-    own = [n for n in trained if n.endswith(".values")]
-    rates = {OWN: own, rest_lr: [n for n in trained if n not in own]}
+    """Train these: a hash's numbers at ``lr``, as a network's, all else at ``rest_lr``."""
+    own = [n for n in trained if n.endswith(NUMBERS)]
+    rates = {lr: own, rest_lr: [n for n in trained if n not in own]}
     groups = [Group({n: trained[n] for n in names}, lr=lr) for lr, names in rates.items() if names]
     train(model, split, recipe, seed=seed, groups=groups)
 
@@ -137,14 +153,11 @@ def vgg16_head(cell: Cell, args: argparse.Namespace, out: Path) -> dict[str, Any
         return small_head(head, cell, split, recipe, ("0", "2"), "heads", REST, out)
     head, numbers = controlled(head, cell, ("0", "2"))
     if what != "dense":
-        trained = dict(head.named_parameters())
-        if what not in ("left out", "small dense", "dense trained on"):
-            trained = {n: p for n, p in trained.items() if n.endswith((".values", "bias")) or n.startswith("4.")}
-        tuned(head, trained, REST, split, recipe, cell["seed"])
+        tuned(head, learned(head, what, ("0", "2")), REST, split, recipe, cell["seed"])
     return {"accuracy": accuracy(head, split.test), "numbers": numbers}
 
 
-def features(args: argparse.Namespace, folder: Path) -> Split:
+def features(args: argparse.Namespace, folder: Path, pool: Executor | None = None) -> Split:
     """What the convolutional part of the trained VGG-16 makes of the images, computed once."""
     path = folder / f"features-{args.limit}.safetensors"
     if not path.exists():
@@ -162,104 +175,41 @@ def features(args: argparse.Namespace, folder: Path) -> Split:
     return Split("features", *((found[f"{n}.x"], found[f"{n}.y"]) for n in ("train", "val", "test")))
 
 
-# -- everything trained on ------------------------------------------------------------------------------------------------
-def headed(
-    model: nn.Module, cell: Cell, split: Split, recipe: Recipe, names: tuple[str, str], out: Path
-) -> dict[str, Any]:  # fmt: skip
-    """The cell's head in the model, everything trained on."""
+# -- cifar-whole: models that are trained here, and then trained on with another head -----------------------------------
+#: Model -> the two layers.
+TWO = {"vgg16": ("classifier.0", "classifier.2"), "alexnet": ("fc1", "fc2"), "zfnet": ("fc1", "fc2")}
+WHOLE_CELLS: list[Cell] = [
+    {"model": model, "head": head, "seed": seed}
+    for seed in range(3)
+    for model in TWO
+    for head in (
+        "dense", "dense trained on", "adtn 424", "mpo 424", "hashed 424", "frozen random", "picked", "left out",
+    )
+    if head != "dense" or seed == 0
+]  # fmt: skip
+
+
+def cifar_whole(cell: Cell, args: argparse.Namespace, out: Path) -> dict[str, Any]:
+    """One head of one model at one seed, then everything trained on: the paper's second stage."""
+    split, names = loaded("cifar10", args), TWO[cell["model"]]
+    model = dense(cell["model"], split, 0, out.parent, args.dense_epochs, BATCH).to(args.device)
+    recipe = tuning(args)
     what = cell["head"]
     if what.startswith(("adtn", "mpo")):
         return small_head(model, cell, split, recipe, names, "all", WHOLE_REST, out)
     model, numbers = controlled(model, cell, names)
     if what != "dense":
-        still = {f"{name}.weight" for name in names} if what in FREE else set()
-        trained = {n: p for n, p in model.named_parameters() if n not in still}
-        tuned(model, trained, WHOLE_REST, split, recipe, cell["seed"])
+        tuned(model, learned(model, what, names), WHOLE_REST, split, recipe, cell["seed"])
     return {"accuracy": accuracy(model, split.test), "numbers": numbers}
 
 
-# -- vgg16-whole: a VGG-16 that is trained here, for a machine with an accelerator -----------------------------------------
-WHOLE_CELLS: list[Cell] = [
-    {"head": head, "seed": seed}
-    for seed in range(3)
-    for head in (
-        "dense",
-        "dense trained on",
-        "adtn 424",
-        "left out",
-        "hashed 424",
-        "mpo 424",
-        "frozen random",
-        "picked",
-        "small dense",
+def tuning(args: argparse.Namespace, lr: float = OWN) -> Recipe:
+    """The second stage on images."""
+    return Recipe(
+        epochs=args.epochs, lr=lr, batch=BATCH, schedule="onecycle", augment="crop_flip", label_smoothing=0.05
     )
-    if head != "dense" or seed == 0
-]
 
 
-def vgg16_whole(cell: Cell, args: argparse.Namespace, out: Path) -> dict[str, Any]:
-    """One head at one seed, then everything trained on: the paper's second stage."""
-    split = on_device(args)
-    model = zoo.load("vgg16", whole_model(args)).to(args.device)
-    recipe = Recipe(
-        epochs=args.epochs, lr=OWN, batch=256, schedule="onecycle", augment="crop_flip", label_smoothing=0.05
-    )
-    return headed(model, cell, split, recipe, ("classifier.0", "classifier.2"), out)
-
-
-@cache
-def _on_device(folder: str, limit: int | None, device: str) -> Split:
-    split = data.load("cifar10", folder, limit=limit)
-    parts = ((x.to(device), y.to(device)) for x, y in (split.train, split.val, split.test))
-    return Split(split.name, *parts, split.classes)
-
-
-def on_device(args: argparse.Namespace) -> Split:
-    """The images where the model is."""
-    return _on_device(args.data_dir, args.limit, args.device)
-
-
-def whole_model(args: argparse.Namespace) -> Path:
-    """The trained VGG-16: the one that is given, or one trained here once."""
-    if args.vgg16:
-        return Path(args.vgg16)
-    path = Path(args.out) / "vgg16-whole" / "vgg16.safetensors"
-    if not path.exists():
-        torch.manual_seed(0)
-        model = zoo.build("vgg16", 10).to(args.device)
-        train(model, on_device(args), replace(zoo.TRAIN["vgg16"], epochs=args.dense_epochs, batch=256))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        zoo.save(model, path)
-    return path
-
-
-# -- cifar-part: AlexNet and ZFNet end to end on a part of CIFAR-10, for a machine without an accelerator ------------------
-PART_CELLS: list[Cell] = [
-    {"model": model, "head": head, "seed": seed}
-    for model in ("alexnet", "zfnet")
-    for head in (
-        "dense",
-        "dense trained on",
-        "adtn 424",
-        "mpo 424",
-        "hashed 424",
-        "frozen random",
-        "picked",
-        "left out",
-    )
-    for seed in range(3)
-    if head != "dense" or seed == 0
-]
-
-
-def cifar_part(cell: Cell, args: argparse.Namespace, out: Path) -> dict[str, Any]:
-    """One head of one model at one seed, everything trained on."""
-    split = data.load("cifar10", args.data_dir, limit=args.limit)
-    model = dense(cell["model"], split, 0, out.parent, args.dense_epochs)
-    recipe = Recipe(epochs=args.epochs, lr=OWN, batch=128, schedule="onecycle", augment="crop_flip")
-    return headed(model, cell, split, recipe, ("fc1", "fc2"), out)
-
-
-def part_models(args: argparse.Namespace, folder: Path) -> None:
-    """The dense models of :func:`cifar_part`, each trained once."""
-    denses("cifar10", args, folder, ((cell["model"], 0) for cell in PART_CELLS), args.dense_epochs)
+def whole_models(args: argparse.Namespace, folder: Path, pool: Executor | None) -> None:
+    """The dense models of :func:`cifar_whole`, each trained once."""
+    denses("cifar10", args, folder, ((model, 0) for model in TWO), pool, args.dense_epochs, BATCH)

@@ -1,8 +1,8 @@
 """The paper's systems on real data: each study one command that goes on where it was interrupted.
 
 ``python benchmarks/paper/studies.py orders --data-dir DIR`` and ``figures --data-dir DIR`` (MNIST), ``vgg16-head --data-dir DIR --vgg16 FILE`` (CIFAR-10 and a trained
-VGG-16), ``vgg16-whole --data-dir DIR --device cuda --workers 0`` (the whole model trained on) and ``cifar-part --data-dir DIR --limit 1000
---epochs 2 --dense-epochs 8`` (AlexNet and ZFNet) keep every finished cell under ``out/paper/<study>/``, then write
+VGG-16), ``cifar-whole --data-dir DIR --epochs 3 --dense-epochs 16 --device cuda --workers 8`` (VGG-16, AlexNet and ZFNet, everything trained on)
+and ``vgg16-convs`` likewise (VGG-16's convolutions) keep every finished cell under ``out/paper/<study>/``, then write
 ``benchmarks/paper/<study>.json`` with all of them, from which ``benchmarks/paper/tables.py`` renders docs/paper.md.
 """
 
@@ -12,13 +12,15 @@ import argparse
 import json
 import re
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import nullcontext
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import convs
 import heads
 import torch
 from cells import Cell, bar, compressed, dense, denses
@@ -92,31 +94,40 @@ class Cells:
 
     cells: list[Cell]
     run: Callable[[Cell, argparse.Namespace, Path], dict[str, Any]]
-    before: Callable[[argparse.Namespace, Path], object] = lambda args, folder: None
+    before: Callable[[argparse.Namespace, Path, Executor | None], object] = lambda args, folder, pool: None
+
+
+def mnist_models(args: argparse.Namespace, folder: Path, pool: Executor | None, models: list[tuple[str, int]]) -> None:
+    """Dense models, each trained once."""
+    denses("mnist", args, folder, models, pool)
 
 
 STUDIES = {
-    "orders": Cells(ORDER_CELLS, orders, lambda args, to: denses("mnist", args, to, (("lenet5", c["seed"]) for c in ORDER_CELLS))),
+    "orders": Cells(ORDER_CELLS, orders, partial(mnist_models, models=[("lenet5", c["seed"]) for c in ORDER_CELLS])),
     "figures": Cells(
-        FIGURE_CELLS, figures,
-        lambda args, to: denses("mnist", args, to, ((FIGURES[c["what"]][0], c["seed"]) for c in FIGURE_CELLS)),
+        FIGURE_CELLS, figures, partial(mnist_models, models=[(FIGURES[c["what"]][0], c["seed"]) for c in FIGURE_CELLS])
     ),
     "vgg16-head": Cells(heads.HEAD_CELLS, heads.vgg16_head, heads.features),
-    "vgg16-whole": Cells(heads.WHOLE_CELLS, heads.vgg16_whole),
-    "cifar-part": Cells(heads.PART_CELLS, heads.cifar_part, heads.part_models),
+    "cifar-whole": Cells(heads.WHOLE_CELLS, heads.cifar_whole, heads.whole_models),
+    "vgg16-convs": Cells(convs.CELLS, convs.vgg16_convs, convs.model),
 }  # fmt: skip
 
 
 def one(study: str, cell: Cell, args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """A cell and its result."""
-    if args.workers:
-        torch.set_num_threads(1)
     return {**cell, "result": STUDIES[study].run(cell, args, folder / named(cell))}
 
 
 def named(cell: Cell) -> str:
     """A cell in one word."""
     return "-".join(re.sub("[^A-Za-z0-9.]+", "_", str(v)) for v in cell.values())
+
+
+def pool_of(workers: int) -> AbstractContextManager[Executor | None]:
+    """So many processes of one thread each; none, this one."""
+    if not workers:
+        return nullcontext()
+    return ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,))
 
 
 def main() -> None:
@@ -126,8 +137,8 @@ def main() -> None:
     parser.add_argument("--vgg16", help="trained VGG-16 as safetensors")
     parser.add_argument("--epochs", type=int, default=6, help="of stage 2, in all")
     parser.add_argument("--limit", type=int, help="at most so many examples a part")
-    parser.add_argument("--dense-epochs", type=int, default=40, help="of a VGG-16 trained here, where none is given")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (vgg16-whole, with --workers 0)")
+    parser.add_argument("--dense-epochs", type=int, default=40, help="of the models on CIFAR-10, trained here")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda, of the studies of whole models; workers share it")
     parser.add_argument("--workers", type=int, default=2, help="processes; 0: this one")
     parser.add_argument("--out", default="out/paper")
     args = parser.parse_args()
@@ -135,9 +146,9 @@ def main() -> None:
     settings = {"options": options, "versions": versions()}
     kept = jobs.Study(Path(args.out) / args.study, settings)
     with kept.alone():
-        STUDIES[args.study].before(args, kept.folder)
         todo = {named(cell): (args.study, cell, args, kept.folder) for cell in STUDIES[args.study].cells}
-        with ProcessPoolExecutor(args.workers, get_context("spawn")) if args.workers else nullcontext() as pool:
+        with pool_of(args.workers) as pool:
+            STUDIES[args.study].before(args, kept.folder, pool)
             found = jobs.run(
                 todo, one, study=kept, executor=pool,
                 progress=bar(args.study),

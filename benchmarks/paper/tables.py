@@ -32,7 +32,8 @@ SETUP = f"""## How it was measured, and what the labels mean
 
 Data: MNIST's four IDX files and CIFAR-10's binary version, each in the folder that `--data-dir` names; a tenth of the training images,
 5,000 at most, is the validation part, by class, of which comparisons read 2,000. A trained VGG-16 (`--vgg16
-FILE`) is what `tnkit train --model vgg16` writes. Two cores of a server without an accelerator, but for VGG-16 as a whole (an H100).
+FILE`) is what `tnkit train --model vgg16` writes. Two cores of a server without an accelerator, but for whole models on CIFAR-10 (an
+H200, shared by a dozen processes).
 
 Comparisons (`deep.py`, `search.py`): Adam (0.9, 0.99), warm-up and cosine, batches of 128, for the dense models too (1,500 steps, a
 rate of 3e-3; a seed is a dense model, a data order and a start of its own). Learning rates {", ".join(f"{r:g}" for r in RATES)} of the weight's numbers, with
@@ -170,34 +171,59 @@ next to nothing in so few numbers (errors 0.9996 to 0.9999), else from a random 
 {_heads(found)}"""
 
 
-def vgg16_whole(found: dict[str, Any]) -> str:
-    """The same with everything trained on."""
-    options = found["options"]
-    return f"""## The headline with the whole model trained on: VGG-16 on CIFAR-10
-
-A VGG-16 trained for {options["dense_epochs"]} epochs (batches of 256), the two layers replaced (the networks from a random start), then *everything* trained
-on for {options["epochs"]} epochs with crops and flips, at one rate for all that is no network's number. Numbers in the two layers and test
-accuracy as above.{noted(found)}
-
-{_heads(found)}"""
-
-
-def cifar_part(found: dict[str, Any]) -> str:
-    """AlexNet and ZFNet, end to end on few images."""
-    options, parts, images = found["options"], [], found["options"]["limit"] or IMAGES
-    for model in dict.fromkeys(cell["model"] for cell in found["cells"]):
+def cifar_whole(found: dict[str, Any]) -> str:
+    """The same with everything trained on, and on two more models."""
+    options, parts = found["options"], []
+    for model, weights in (("vgg16", "18.9 million"), ("alexnet", "21.0 million"), ("zfnet", "21.0 million")):
         cells = [cell for cell in found["cells"] if cell["model"] == model]
-        parts.append(f"### {model}\n\n{_heads({'cells': cells}, '21.0 million', images)}")
-    return "\n\n".join(
-        [
-            f"""## AlexNet and ZFNet on a part of CIFAR-10
+        parts.append(f"### {model}\n\n{_heads({'cells': cells}, weights)}")
+    title = f"""## The headline with the whole model trained on: VGG-16, AlexNet and ZFNet on CIFAR-10
 
-Every step end to end without an accelerator, not a measurement of the models: each trained on {images:,} images at most for
-{options["dense_epochs"]} epochs, `fc1` and `fc2` (2^22 + 2^24 weights) replaced by networks of 424 numbers in all (from a random start) or by a control, then
-everything trained on for {options["epochs"]} epochs with crops and flips. Accuracies are of {images:,} test images; three seeds of the second stage.""",
-            *parts,
-        ]
-    )
+Each trained for {options["dense_epochs"]} epochs (batches of 256), its two large linear layers (2^21 + 2^24 weights, of AlexNet and ZFNet 2^22 + 2^24) replaced
+by networks of 424 numbers in all, from a random start, or by a control; then *everything* trained on for {options["epochs"]} epochs with crops and
+flips, at one rate for all that is no network's number. One dense model each; the seeds are of the second stage.{noted(found)}"""
+    return "\n\n".join([title, *parts])
+
+
+def vgg16_convs(found: dict[str, Any]) -> str:
+    """VGG-16's convolutions in few numbers, each kind at the rate that validation prefers."""
+    kinds: dict[str, dict[float, list[dict[str, Any]]]] = {}
+    for cell in found["cells"]:
+        kinds.setdefault(cell["convs"], {}).setdefault(cell["rate"], []).append(
+            {**cell["result"], "seed": cell["seed"]}
+        )
+    chosen: dict[str, tuple[float, dict[int, dict[str, Any]]]] = {}
+    for what, rates in kinds.items():
+        rate = max(rates, key=lambda r: mean(result["val"] for result in rates[r]))
+        chosen[what] = rate, {result["seed"]: result for result in rates[rate]}
+    best = max(chosen, key=lambda what: mean(r["val"] for r in chosen[what][1].values()))
+    lines = []
+    for what, (rate, results) in chosen.items():
+        both = sorted(results.keys() & chosen[best][1].keys())
+        pairs = [[chosen[w][1][seed]["accuracy"] for seed in both] for w in (what, best)]
+        against = "" if what == best else difference(*pairs)
+        other = [f"{r:g}: {row([x['accuracy'] for x in results])}" for r, results in kinds[what].items() if r != rate]
+        accuracies = row([r["accuracy"] for r in results.values()])
+        whole = next(iter(results.values()))["numbers"]
+        lines.append([what, f"{whole:,}", f"{rate:g}", len(results), accuracies, against, *other])
+    heads = [
+        "convolutions",
+        "whole model",
+        "rate",
+        "seeds",
+        "test accuracy",
+        f"difference to *{best}*",
+        "at the other rate",
+    ]
+    options = found["options"]
+    return f"""## Layers that a model cannot go without: VGG-16's convolutions
+
+Twelve of its thirteen convolutions, 14.7 million weights, in about 1,000 numbers each (12,000 in all), from a random start; the first one, all
+normalisations and a last linear layer of 512 features are trained with them for {options["epochs"]} epochs with crops and flips; the two large linear
+layers are left out. Numbers at one of two rates, all else at a fifth of it; validation images choose the rate, over all seeds.
+*Small dense*: a VGG-16 so narrow that it has as many numbers as the others in all. *Whole model*: trained numbers.{noted(found)}
+
+{tabulate(lines, heads, tablefmt="pipe", disable_numparse=True)}"""
 
 
 READINGS = {"frozen": "rest frozen", "trained": "bias and head trained too"}
@@ -304,8 +330,8 @@ STUDIES = {
     "orders": orders,
     "figures": figures,
     "vgg16-head": vgg16_head,
-    "vgg16-whole": vgg16_whole,
-    "cifar-part": cifar_part,
+    "cifar-whole": cifar_whole,
+    "vgg16-convs": vgg16_convs,
     "lenet5-fc1": deep,
     "search-150": searched,
     "fc2-fc1": deep,
@@ -334,7 +360,7 @@ def command(name: str, found: dict[str, Any]) -> str:
         for option, plain in (("epochs", 6), ("dense_epochs", 40), ("limit", None)):
             if options.get(option, plain) != plain:
                 parts.append(f"--{option.replace('_', '-')} {options[option]}")
-        parts += ["--device cuda", "--workers 0"] if options.get("device") == "cuda" else []
+        parts += ["--device cuda", "--workers 6"] if options.get("device") == "cuda" else []
     return f"`python benchmarks/paper/{' '.join(parts)}`"
 
 
