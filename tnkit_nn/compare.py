@@ -26,7 +26,7 @@ import torch
 import tnkit as tk
 from tnkit_nn.baselines import BASELINES, CONTROLS, SHARED, Family, families
 from tnkit_nn.checks import whole
-from tnkit_nn.jobs import Progress, Study, run
+from tnkit_nn.jobs import Progress, Study, run, silent
 from tnkit_nn.setting import Task, checked, forget, opened, prepare
 from tnkit_nn.stages import RATES, Job, Record, built, row
 from tnkit_nn.view import REST_RATES
@@ -47,7 +47,7 @@ def compare(
     budgets: Sequence[int] = (100, 300, 1000),
     depths: Sequence[int] = (1, 2, 3),
     executor: Executor | None = None,
-    progress: Progress = lambda jobs, total: jobs,
+    progress: Progress = silent,
     out: str | os.PathLike[str] | None = None,
 ) -> list[dict[str, Any]]:
     """Run a comparison.
@@ -144,7 +144,7 @@ def settings(task: Task) -> dict[str, Any]:
 
 
 def denses(
-    task: Task, study: Study | None = None, executor: Executor | None = None, progress: Progress = lambda jobs, total: jobs
+    task: Task, study: Study | None = None, executor: Executor | None = None, progress: Progress = silent
 ) -> bytes:  # fmt: skip
     """The trained dense models' values as the bytes of a safetensors file, stacked: each model one job, trained once a study."""
     if task.weights:

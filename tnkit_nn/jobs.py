@@ -19,11 +19,17 @@ from typing import Any
 from tnkit.distribute import lost
 from tnkit_nn.files import alone, difference, read_json, replacing, write_json
 
-__all__ = ["Study", "run"]
+__all__ = ["Progress", "Study", "run", "silent"]
 
 VERSION = 3
 
+#: What shows how far jobs are: (jobs, their number) -> the same jobs.
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
+
+
+def silent(jobs: Iterable[Any], total: int) -> Iterable[Any]:
+    """Shows nothing."""
+    return jobs
 
 
 class Study:
@@ -88,7 +94,7 @@ class Study:
 
 def run(
     jobs: Mapping[str, tuple[Any, ...]], work: Callable[..., Any], *, study: Study | None = None,
-    executor: Executor | None = None, progress: Progress = lambda jobs, total: jobs,
+    executor: Executor | None = None, progress: Progress = silent,
 ) -> dict[str, Any]:  # fmt: skip
     """``work(*arguments)`` for every job, each once: those that a study has are not run, those that finish are kept.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from math import prod
+from math import inf, prod
 
 import safetensors.torch
 import torch
@@ -250,6 +250,10 @@ def _checked(task: Task, split: datasets.Split) -> nn.Module:
     model = zoo.load(task.model, task.weights) if task.weights else zoo.build(task.model, split.num_classes)
     model.eval()
     layers = _layers(task, model)
+    for name in layers if task.weights else ():
+        size = float(model.get_parameter(f"{name}.weight").detach().double().norm())
+        if not 0 < size < inf:
+            raise ValueError(f"{task.weights}: the weight of {name} has the norm {size}: nothing to compare to")
     for name, module in _together(task, model, layers[0]).named_modules():
         if any(True for _ in module.buffers(recurse=False)):
             raise ValueError(

@@ -327,6 +327,17 @@ def test_weights_of_too_few_classes_are_refused(tmp_path):
         settings.checked(Task(weights=str(tmp_path / "m.safetensors")))
 
 
+@pytest.mark.parametrize("value", [0.0, float("nan")])
+def test_a_trained_weight_without_a_direction_is_refused(tmp_path, value):
+    model = zoo.build("mlp", 10)
+    model.fc1.weight.data.fill_(value)
+    zoo.save(model, tmp_path / "m.safetensors")
+    with pytest.raises(
+        ValueError, match=f"m.safetensors: the weight of fc1 has the norm {value}: nothing to compare to"
+    ):
+        settings.checked(Task(weights=str(tmp_path / "m.safetensors")))
+
+
 def test_a_task_is_the_same_however_its_layers_are_given():
     assert Task(layer=["fc1"]) == Task(layer=("fc1",)) == Task(layer="fc1")
     assert Task(layer=["fc1", "fc2"]) == Task(layer=("fc1", "fc2")) and hash(Task(layer=["fc1", "fc2"]))
