@@ -166,6 +166,11 @@ def few() -> list[Family]:
     return [*families(SHALLOW), wall(3), *families(["circuit"], (3,))]
 
 
+def kernels() -> list[Family]:
+    """For a convolution: every shallow family, walls and circuits that have 150 or 400 numbers."""
+    return [*families([*SHALLOW, "low_rank"]), wall(2), wall(3), *families(["circuit"], (2, 3))]
+
+
 def large() -> list[Family]:
     """Those of :func:`few`, and a low rank, which has 1,296 numbers at least on FC-2."""
     return [*few(), *families(["low_rank"])]
@@ -203,6 +208,9 @@ STUDIES = {
         note="Nothing was chosen on other seeds: these are the kinds of depth 2 that have about 150 numbers.",
     ),
     "lenet5-fc1-large": Comparison(_LENET, (1000, 3000, 10000), large, title="Larger budgets:"),
+    "lenet5-conv2": Comparison(
+        replace(_LENET, layer="conv2", seeds=5, tune_steps=1500), (150, 400), kernels, title="A convolution:"
+    ),
     "lenet5-all": Comparison(
         replace(_LENET, layer=("conv2", "fc1", "fc2", "fc3")),
         (150, 400, 1000, 2000, 3000, 10000),
