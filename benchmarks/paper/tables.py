@@ -25,7 +25,8 @@ INTRO = """# The paper's systems, measured
 Rendered by `python benchmarks/paper/tables.py` from the results beside it; each study is one command of `benchmarks/paper/studies.py`,
 `deep.py` or `search.py` that goes on where it was interrupted. Accuracies are per cent of all 10,000 test images where nothing else
 is said, and no choice was made on these but where a note says so; after a mean stands the range over the seeds, from the smallest to the
-largest. *Numbers* are trained parameters as they are stored.
+largest. *Numbers* are trained parameters as they are stored. Intervals are of each difference by itself, at 95 %; p-values are corrected
+for their number (Holm).
 """
 
 SETUP = f"""## How it was measured, and what the labels mean
