@@ -255,6 +255,23 @@ def test_a_study_of_cells_is_one_command_that_goes_on(paper, tmp_path, monkeypat
         studies.main()
 
 
+def test_the_convolutions_of_vgg16_and_their_small_dense_rival_keep_the_budget(paper):
+    torch = pytest.importorskip("torch")
+    from tnkit_nn import zoo
+    from tnkit_nn.baselines import BASELINES, keeps
+
+    convs = paper("convs")
+    with torch.device("meta"):
+        model = convs.headless(zoo.vgg16())
+    weights = [m.weight for m in model.modules() if isinstance(m, torch.nn.Conv2d)][1:]
+    for family in convs.NETWORKS:
+        counts = [BASELINES[family](tuple(w.shape), convs.BUDGET).num_params for w in weights]
+        assert all(map(keeps, counts, [convs.BUDGET] * 12)) and min(counts) > 0.9 * convs.BUDGET
+    total = convs.BUDGET * 12 + convs.count(model) - sum(w.numel() for w in weights)
+    small = convs.narrow(total)
+    assert 0.85 * total < convs.count(small) <= total and small(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
+
+
 def test_a_heads_control_trains_what_it_says(paper):
     torch = pytest.importorskip("torch")
     from tnkit_nn import zoo

@@ -7,6 +7,7 @@ The cells of the study ``vgg16-convs`` of ``benchmarks/paper/studies.py``.  The 
 from __future__ import annotations
 
 import argparse
+from bisect import bisect_right
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,6 @@ from tnkit_nn import zoo
 from tnkit_nn.evaluate import accuracy
 from tnkit_nn.makers import fixed_maker
 from tnkit_nn.recipe import Compression, Layers, Stage1
-from tnkit_nn.zoo.models import VGG16
 
 #: Numbers of each convolution.
 BUDGET = 1000
@@ -81,27 +81,11 @@ def headless(model: nn.Module) -> nn.Module:
 
 def narrow(total: int) -> nn.Module:
     """The widest VGG-16 without the two layers that has at most ``total`` numbers."""
-    return max(
-        (m for m in (_scaled(k / 512) for k in range(4, 128)) if count(m) <= total),
-        key=count,
-    )
 
+    def made(channels: int) -> nn.Module:
+        return headless(zoo.vgg16(scale=channels / 512))
 
-def _scaled(scale: float) -> nn.Module:
-    layers: list[nn.Module] = []
-    channels = 3
-    for out in VGG16:
-        if isinstance(out, str):
-            layers.append(nn.MaxPool2d(2))
-        else:
-            width = max(1, round(scale * out))
-            layers += [
-                nn.Conv2d(channels, width, 3, padding=1, bias=False),
-                nn.BatchNorm2d(width),
-                nn.ReLU(inplace=True),
-            ]
-            channels = width
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels, 10))
+    return made(bisect_right(range(512), total, key=lambda channels: count(made(channels))) - 1)
 
 
 def model(args: argparse.Namespace, folder: Path, pool: Executor | None) -> None:

@@ -90,7 +90,7 @@ def zfnet(num_classes: int = 10) -> nn.Sequential:
     return _scaled(nn.Sequential(_convs((*convs, (384, 256, 3, 1, True))) | _dense((1024, 4096, 4096, num_classes))))
 
 
-def vgg16(num_classes: int = 10) -> nn.Sequential:
+def vgg16(num_classes: int = 10, scale: float = 1.0) -> nn.Sequential:
     """VGG-16 with batch normalisation for 32x32 images (batch, 3, 32, 32).
 
     ``features`` are thirteen 3x3 convolutions (padding 1, no bias), each with batch normalisation and ReLU, and five pools:
@@ -100,6 +100,8 @@ def vgg16(num_classes: int = 10) -> nn.Sequential:
         classifier.0    512 -> 4096        2,097,152
         classifier.2   4096 -> 4096       16,777,216
         classifier.4   4096 -> classes        40,960
+
+    ``scale``: of the convolutions' channels, for a narrower or wider one (at least one channel each).
     """
     features: list[nn.Module] = []
     channels = 3
@@ -107,10 +109,11 @@ def vgg16(num_classes: int = 10) -> nn.Sequential:
         if isinstance(out, str):
             features.append(nn.MaxPool2d(2))
         else:
-            conv = nn.Conv2d(channels, out, 3, padding=1, bias=False)
-            features += [conv, nn.BatchNorm2d(out), nn.ReLU(inplace=True)]
-            channels = out
-    head = (nn.Linear(512, 4096), nn.ReLU(), nn.Linear(4096, 4096), nn.ReLU(), nn.Linear(4096, num_classes))
+            width = max(1, round(scale * out))
+            conv = nn.Conv2d(channels, width, 3, padding=1, bias=False)
+            features += [conv, nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+            channels = width
+    head = (nn.Linear(channels, 4096), nn.ReLU(), nn.Linear(4096, 4096), nn.ReLU(), nn.Linear(4096, num_classes))
     parts = {"features": nn.Sequential(*features), "flatten": nn.Flatten(), "classifier": nn.Sequential(*head)}
     return nn.Sequential(OrderedDict(parts))
 
