@@ -208,9 +208,7 @@ STUDIES = {
         note="Nothing was chosen on other seeds: these are the kinds of depth 2 that have about 150 numbers.",
     ),
     "lenet5-fc1-large": Comparison(_LENET, (1000, 3000, 10000), large, title="Larger budgets:"),
-    "lenet5-conv2": Comparison(
-        replace(_LENET, layer="conv2", seeds=5, tune_steps=1500), (150, 400), kernels, title="A convolution:"
-    ),
+    "lenet5-conv2": Comparison(replace(_LENET, layer="conv2", seeds=5), (150, 400), kernels, title="A convolution:"),
     "lenet5-all": Comparison(
         replace(_LENET, layer=("conv2", "fc1", "fc2", "fc3")),
         (150, 400, 1000, 2000, 3000, 10000),
