@@ -308,8 +308,8 @@ def test_what_is_no_tree(net, message):
         (np.ones((2, 2)), {"budget": 9, "rank": 2}, "give it alone"),
         (np.ones((2, 2)), {"method": "magic"}, "no method 'magic'; there are auto, exact"),
         (np.ones((2, 2)), {"center": "core_9"}, "no node 'core_9' to be the centre; there are core_0, core_1"),
-        (np.array([1.0, np.nan]), {}, "some that are not finite"),
-        (np.array([1e200, 1e200]), {}, "norm overflows"),
+        (np.array([1.0, np.nan]), {}, "some entries that are not finite"),
+        (np.array([1.5e308, 1.5e308]), {}, "norm overflows"),
         (np.ones((2, 0)), {}, "has no entries"),
         ("text", {}, "x is a str, which is no array of numpy"),
     ],
@@ -387,3 +387,63 @@ def test_gradgradcheck():
         return tk.contract(net, arrays, ops=tknn.TORCH)
 
     assert torch.autograd.gradgradcheck(product, x, atol=1e-4)
+
+
+# -- any scale ------------------------------------------------------------------------------------------------------------
+AT_ANY_SCALE = {
+    "tt_svd": lambda x, ops: tk.tt_svd(x, rank=3, ops=ops),
+    "tt_svd within a tolerance": lambda x, ops: tk.tt_svd(x, tol=0.6, ops=ops),
+    "tt_svd within a budget": lambda x, ops: tk.tt_svd(x, budget=60, ops=ops),
+    "tucker_svd": lambda x, ops: tk.tucker_svd(x, rank=3, ops=ops),
+    "ring_svd": lambda x, ops: tk.ring_svd(x, budget=80, ops=ops),
+    "round": lambda x, ops: tk.round(*tk.tt_svd(x, ops=ops), rank=3, ops=ops),
+    "als": lambda x, ops: tk.als(x, tk.tt(x.shape, 2), restarts=2, ops=ops),
+    "als from a start": lambda x, ops: tk.als(x, *tk.tt_svd(x, rank=2, ops=ops), ops=ops),
+    "cp_als": lambda x, ops: tk.cp_als(x, rank=2, restarts=2, ops=ops),
+}
+
+
+@pytest.mark.parametrize("what", AT_ANY_SCALE)
+@pytest.mark.parametrize("ops", [tk.NUMPY, tknn.TORCH], ids=lambda o: o.name)
+@pytest.mark.parametrize(("dtype", "scales"), [("float32", (1e-30, 1e30)), ("float64", (1e-250, 1e250))])
+def test_a_decomposition_is_as_good_at_any_scale(what, ops, dtype, scales):
+    """Squares of small entries vanish, of large ones overflow: neither is zeros, nor without an error."""
+    base = np.random.default_rng(5).standard_normal((5, 6, 4))
+    as_it_is = AT_ANY_SCALE[what](ops.like(base, ops_like(ops, dtype)), ops).error
+    for scale in scales:
+        x = (base * scale).astype(dtype)
+        found = AT_ANY_SCALE[what](ops.like(x, ops_like(ops, dtype)), ops)
+        made = tk.contract(found.network, {n: np.asarray(a, np.float64) for n, a in found.arrays.items()})
+        true = np.linalg.norm(made / scale - x.astype(np.float64) / scale) / np.linalg.norm(base)
+        assert found.error == pytest.approx(true, rel=1e-4) and found.error == pytest.approx(as_it_is, rel=1e-2)
+        assert 0.1 < found.error < 1
+
+
+def ops_like(ops, dtype):
+    return np.zeros(1, dtype) if ops is tk.NUMPY else torch.zeros(1, dtype=getattr(torch, dtype))
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_norms_and_distances_at_any_scale(scale):
+    net = tk.tt((4,) * 9, 3)  # more entries than are formed
+    arrays = tk.init.normal(net, seed=0)
+    small = {**arrays, "core_0": arrays["core_0"] * scale}
+    want = float(tk.norm(net, arrays))
+    assert float(tk.norm(net, small)) == pytest.approx(want * scale, rel=1e-12)
+    other = {**small, "core_0": 2 * small["core_0"]}
+    assert float(tk.distance(net, small, net, other)) == pytest.approx(want * scale, rel=1e-9)
+    one = tk.tt((3, 4), 2)
+    few = {n: a * scale**0.5 for n, a in tk.init.normal(one, seed=0).items()}
+    assert float(tk.norm(one, few)) == pytest.approx(scale * np.linalg.norm(tk.contract(one, few) / scale), rel=1e-12)
+
+
+def test_the_error_of_a_ring_is_the_true_one():
+    """Where its first core is padded, what the chain has in those rows is no error of the ring."""
+    padded = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        x = rng.standard_normal(tuple(rng.integers(2, 6, 3)))
+        d = tk.ring_svd(x, rank=int(rng.integers(1, 4)))
+        assert d.error == pytest.approx(np.linalg.norm(x - tk.contract(*d)) / np.linalg.norm(x), abs=1e-12)
+        padded += any((np.abs(a).sum(1) == 0).any() for a in d.arrays.values())
+    assert padded > 0

@@ -12,6 +12,7 @@ import numpy as np
 from tnkit.decompose.dtypes import dtype_name, is_complex
 from tnkit.decompose.gauge import canonicalize
 from tnkit.decompose.structure import as_tree, check_multilinear, resized
+from tnkit.decompose.truncate import frobenius
 from tnkit.execute import NUMPY, check_arrays, contract, run
 from tnkit.network import AnyNode, Elementwise, Network, Node
 from tnkit.ops import Ops
@@ -120,10 +121,10 @@ def norm(net: Network, arrays: Arrays, *, ops: Ops = NUMPY) -> Any:
     """
     net, arrays = _untied(net, arrays, ops)
     if prod(net.shape) <= _FORM:
-        return ops.xp.linalg.norm(contract(net, arrays, ops=ops).reshape(-1))
+        return frobenius(contract(net, arrays, ops=ops), ops)
     if _is_tree(net):
         center = as_tree(net, "norm").middle()
-        return ops.xp.linalg.norm(canonicalize(net, arrays, center, ops=ops)[1][center].reshape(-1))
+        return frobenius(canonicalize(net, arrays, center, ops=ops)[1][center], ops)
     return _root(inner(net, arrays, net, arrays, ops=ops), ops)
 
 
@@ -200,7 +201,7 @@ def distance(a: Network, a_arrays: Arrays, b: Network, b_arrays: Arrays, *, ops:
     _check_shapes(a, b, "distance")
     (a, left), (b, right) = _untied(a, a_arrays, ops), _untied(b, b_arrays, ops)
     if prod(a.shape) <= _FORM:
-        return ops.xp.linalg.norm((contract(a, left, ops=ops) - contract(b, right, ops=ops)).reshape(-1))
+        return frobenius(contract(a, left, ops=ops) - contract(b, right, ops=ops), ops)
     if _is_tree(a) and not _differs(a, b):
         return norm(*add(a, left, b, right, weights=(1, -1), ops=ops), ops=ops)
     square = inner(a, left, a, left, ops=ops) + inner(b, right, b, right, ops=ops)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import prod, sqrt
+from math import exp, log, prod, sqrt
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,8 @@ from tnkit.decompose.fitting import Problem, alternate, gauss_newton, stalled
 from tnkit.decompose.ranks import check_tol
 from tnkit.decompose.result import Decomposition
 from tnkit.decompose.structure import check_multilinear
-from tnkit.decompose.svd import check_target, size2
+from tnkit.decompose.svd import check_target
+from tnkit.decompose.truncate import in_range, power
 from tnkit.execute import NUMPY, check_arrays, run
 from tnkit.network import Network, Node
 from tnkit.ops import Ops
@@ -85,14 +86,23 @@ def als(
         A nonlinear or tied node; another shape than the network's (the index is named); no entries, or some not finite; a
         negative ``tol`` or ``ridge``, fewer than one sweep or start; an array that requires a gradient.
     """
-    x = checked(x, "als", ops)
+    x, scale = checked(x, "als", ops)
     check_options(net, "als", sweeps, tol, ridge, restarts)
     for i, n in zip(net.output, x.shape, strict=False):
         if n != net.sizes[i]:
             raise ValueError(f"als: x has size {n} along index {i!r} (shape {tuple(x.shape)}), the network {net.shape}")
     if len(x.shape) != len(net.output):
         raise ValueError(f"als: x has shape {tuple(x.shape)}, the network {net.shape} (indices {net.output})")
-    return _fit("als", net, arrays, dense(x, net, ops), sweeps, tol, ridge, restarts, seed, ops)
+    start, count = dict(arrays or {}), len(net.parameters)
+    if not count:
+        x, scale = x * scale, 1.0
+    each = scale ** (1 / max(1, count))  # what every array takes of the target's scale
+    if scale != 1:
+        start = _rescaled(start, net.parameters, scale, ops)
+    found = _fit("als", net, start, dense(x, net, ops), sweeps, tol, ridge, restarts, seed, ops)
+    for n in net.parameters:
+        found = found.scaled(n, each)
+    return found
 
 
 def project(
@@ -143,6 +153,15 @@ def project(
     dtype = str(np.result_type(*(n if n.startswith(("float", "complex")) else "float32" for n in names), "float32"))
     goal = Goal(target, full, size, error, dtype)
     return _fit("project", net, arrays, goal, sweeps, tol, ridge, restarts, seed, ops)
+
+
+def _rescaled(start: dict[str, Any], names: Sequence[str], scale: float, ops: Ops) -> dict[str, Any]:
+    """A start of a target over ``scale``: every array as large as every other, for the scale may be in one of them."""
+    sizes = {n: power(start[n], ops)[1] for n in names if n in start and isinstance(start[n], ops.array)}
+    if len(sizes) < len(names):
+        return start  # no start, or one that is refused by name
+    each = exp((sum(log(s) for s in sizes.values()) - log(scale)) / len(sizes))
+    return {n: a / sizes[n] * each if n in sizes else a for n, a in start.items()}
 
 
 @dataclass(frozen=True)
@@ -303,13 +322,13 @@ def check_options(net: Network, what: str, sweeps: int, tol: float, ridge: float
         raise ValueError(f"{what}: sweeps {sweeps} and restarts {restarts} are whole numbers from 1 up")
 
 
-def checked(x: Any, what: str, ops: Ops) -> Any:
-    """A target in floating point; see :func:`als` for what is refused."""
+def checked(x: Any, what: str, ops: Ops) -> tuple[Any, float]:
+    """A target in floating point, in the range of its squares, and what it was divided by; see :func:`als` for what is refused."""
     x = check_target(x, what, ops)
-    size2(x, what, ops)  # refuses what is not finite
     if ops.tracked(x):
         raise ValueError(f"{what}: x requires a gradient, which does not pass through iterations; detach it")
-    return x
+    x, _, scale = in_range(x, what, ops)
+    return x, scale
 
 
 def _check_array(name: str, a: Any, what: str, ops: Ops) -> None:

@@ -70,14 +70,14 @@ def cp_als(
         None of rank, tol and budget, or a budget below one term; a scalar, no entries, or some not finite; a negative
         ``tol``, fewer than one sweep or start; an array that requires a gradient.
     """
-    x = checked(x, "cp_als", ops)
+    x, scale = checked(x, "cp_als", ops)
     shape = tuple(x.shape)
     most = _most(shape, rank, tol, budget)
     check_options(cp(shape, most), "cp_als", sweeps, tol, 0.0, restarts)
     if float(ops.xp.linalg.norm(x.reshape(-1))) == 0:
-        return _finished(x, [ops.zeros((n, 1 if tol else most), x) for n in shape], 0.0, ops)
+        return _finished(x, [ops.zeros((n, 1 if tol else most), x) for n in shape], 0.0, scale, ops)
     if not tol:
-        return _finished(x, *_of_rank(x, most, None, tol, sweeps, restarts, seed, ops), ops)
+        return _finished(x, *_of_rank(x, most, None, tol, sweeps, restarts, seed, ops), scale, ops)
     below, step, found = _least(x, tol, ops) - 1, 1, None
     tried: list[Any] | None = None
     while found is None:  # ranks rise by 1, 2, 4, ... until one keeps the tolerance
@@ -95,7 +95,7 @@ def cp_als(
             above, factors, error = now, other, its
         else:
             below = now
-    return _finished(x, factors, error, ops)
+    return _finished(x, factors, error, scale, ops)
 
 
 def _most(shape: tuple[int, ...], rank: int | None, tol: float, budget: int | None) -> int:
@@ -192,9 +192,10 @@ def _even(factors: list[Any], ops: Ops) -> list[Any]:
     return [f[:, order.tolist()] * ops.like(s[order], f) for f, s in zip(factors, scales, strict=True)]
 
 
-def _finished(x: Any, factors: list[Any], error: float, ops: Ops) -> Decomposition:
-    net = cp(tuple(x.shape), factors[0].shape[1])
-    arrays = {f"factor_{k}": ops.cast(f, dtype_name(x)) for k, f in enumerate(factors)}
+def _finished(x: Any, factors: list[Any], error: float, scale: float, ops: Ops) -> Decomposition:
+    """Of ``x`` times ``scale``, which all factors share."""
+    net, each = cp(tuple(x.shape), factors[0].shape[1]), scale ** (1 / len(factors))
+    arrays = {f"factor_{k}": ops.cast(f * each, dtype_name(x)) for k, f in enumerate(factors)}
     return Decomposition(net, arrays, error, dict.fromkeys(arrays, "als"))
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from tnkit.decompose.ranks import Limits, Rank, limits, ranks_within
 from tnkit.decompose.result import Decomposition
 from tnkit.decompose.structure import Tree, as_tree, resized
-from tnkit.decompose.truncate import METHODS, adjoint, cut, norm2, orthogonal
+from tnkit.decompose.truncate import METHODS, adjoint, cut, in_range, orthogonal
 from tnkit.execute import NUMPY, check_arrays
 from tnkit.network import Network
 from tnkit.ops import Ops
@@ -183,7 +183,11 @@ def within(found: Decomposition, budget: int, ops: Ops) -> Limits:
     if not tree.bonds:
         return Limits({}, 0.0, None)
     spectra = bond_spectrum(*found, ops=ops)
-    squares = {b: np.asarray(ops.numpy(s), np.float64) ** 2 for b, s in spectra.items()}
+    values = {b: np.asarray(ops.numpy(s), np.float64) for b, s in spectra.items()}
+    largest = (
+        max(s.max() for s in values.values()) or 1.0
+    )  # ranks do not depend on the scale, whose square may overflow
+    squares = {b: (s / largest) ** 2 for b, s in values.items()}
     arrays, center = check_arrays(*found, ops), tree.middle()
 
     def lost(ranks: Mapping[str, int]) -> float:
@@ -305,7 +309,9 @@ def _rounded(
     first = next((k for k, move in enumerate(tour) if move[3]), len(tour))
     start = tour[first][0] if tour else root
     gathered(tree, arrays, start, ops)
-    total, lost, left = norm2(arrays[tree.array[start]], ops), 0.0, len(tree.links) - 1
+    holder = tree.array[start]
+    arrays[holder], total, scale = in_range(arrays[holder], "round", ops)
+    lost, left = 0.0, len(tree.links) - 1
     if not total:
         bounds = Limits(dict.fromkeys(tree.bonds, 1), 0.0, None)
     methods = {}
@@ -324,4 +330,5 @@ def _rounded(
         else:  # square, or wide: an orthonormal basis of all rows
             push(tree, arrays, here, to, bond, ops)
     moved(tree, arrays, root, center, ops)
-    return Decomposition(*measured(tree.net, arrays), sqrt(lost / total) if total else 0.0, methods)
+    made = Decomposition(*measured(tree.net, arrays), sqrt(lost / total) if total else 0.0, methods)
+    return made.scaled(tree.array[center], scale)

@@ -52,6 +52,12 @@ class Decomposition(tuple[Network, dict[str, Any]]):
         arrays: dict[str, Any] = self[1]
         return arrays
 
+    def scaled(self, array: str, by: float) -> Decomposition:
+        """The decomposition of ``by`` times as much: this array takes the factor."""
+        if by == 1:
+            return self
+        return Decomposition(self.network, {**self.arrays, array: self.arrays[array] * by}, self.error, self.methods)
+
     def __repr__(self) -> str:
         counts = {m: list(self.methods.values()).count(m) for m in dict.fromkeys(self.methods.values())}
         ran = ", ".join(f"{m} x{n}" if n > 1 else m for m, n in counts.items())

@@ -13,9 +13,9 @@ from tnkit.decompose.algebra import padded
 from tnkit.decompose.gauge import check_method
 from tnkit.decompose.ranks import check_alone, check_budget, check_tol
 from tnkit.decompose.result import Decomposition
-from tnkit.decompose.svd import check_target, size2, sweep
-from tnkit.decompose.truncate import adjoint, cut
-from tnkit.execute import NUMPY
+from tnkit.decompose.svd import check_target, sweep
+from tnkit.decompose.truncate import adjoint, cut, in_range, norm2
+from tnkit.execute import NUMPY, contract
 from tnkit.network import Network
 from tnkit.ops import Ops
 
@@ -46,7 +46,7 @@ def ring_svd(
     tol
         Relative Frobenius error that the result keeps.
     budget
-        Most numbers stored: the largest equal ranks, then single ones raised while they fit and help.
+        Most numbers stored: the equal ranks, then single ones raised while they fit and help, from the largest, half and a quarter of it.
     method, ops
         As for :func:`tnkit.tree_svd`.
 
@@ -76,7 +76,14 @@ def _within(x: Any, net: Network, budget: int, method: str, ops: Ops) -> Decompo
     total = sum(net.shape)
     if budget < total:
         raise ValueError(f"ring_svd: not even ranks of 1 fit a budget of {budget}: they take {total} numbers")
-    best = _cut_open(x, net, (isqrt(budget // total),) * len(net.shape), 0.0, method, ops)
+    most = isqrt(budget // total)
+    starts = {r for r in (most, most // 2, most // 4) if r}  # from more, single ranks may rise to no better ring
+    return min((_raised(x, net, r, budget, method, ops) for r in sorted(starts)), key=lambda d: d.error)
+
+
+def _raised(x: Any, net: Network, rank: int, budget: int, method: str, ops: Ops) -> Decomposition:
+    """From equal ranks on, the one that helps most raised while there is one."""
+    best = _cut_open(x, net, (rank,) * len(net.shape), 0.0, method, ops)
     while True:
         # ranks that the array could not use are not stored, so that the others may grow
         ranks = [best.network.sizes[f"b{k}"] for k in range(len(net.shape))]
@@ -91,7 +98,7 @@ def _within(x: Any, net: Network, budget: int, method: str, ops: Ops) -> Decompo
 
 def _cut_open(x: Any, net: Network, caps: Sequence[int] | None, tol: float, method: str, ops: Ops) -> Decomposition:
     shape, n = net.shape, len(net.shape)
-    total = size2(x, "ring_svd", ops)
+    x, total, scale = in_range(x, "ring_svd", ops)
     if not total:
         caps, tol = (1,) * n, 0.0
     first = _opening(shape, caps)
@@ -101,22 +108,27 @@ def _cut_open(x: Any, net: Network, caps: Sequence[int] | None, tol: float, meth
     found = cut(flat, None if ends is None else prod(ends), tol**2 * total / (n - 1), total, method, ops)
     u = ops.like(np.eye(len(flat)), flat) if found.u is None else found.u
     rest = flat if found.u is None else adjoint(u, ops) @ flat if found.rest is None else found.rest
-    r0, r1 = _shared(u.shape[1], ends or u.shape[1:] * 2)
-    core = ops.permute(padded(u, 1, r0 * r1 - u.shape[1], ops).reshape(shape[first], r0, r1), (1, 0, 2))
-    rest = padded(rest, 0, r0 * r1 - rest.shape[0], ops).reshape(r0, r1, *(shape[k] for k in order[1:]))
+    rows = u.shape[1]
+    r0, r1 = _shared(rows, ends or (rows, rows))
+    core = ops.permute(padded(u, 1, r0 * r1 - rows, ops).reshape(shape[first], r0, r1), (1, 0, 2))
+    whole = padded(rest, 0, r0 * r1 - rows, ops).reshape(r0, r1, *(shape[k] for k in order[1:]))
     chain = _chain(net, order, r0, r1)
     inner = None if caps is None else {f"b{k}": caps[k] for k in order[2:]}
     kept = total - found.lost
     share = sqrt(max(tol**2 * total - found.lost, 0.0) / kept) if tol else 0.0
-    parts = sweep(ops.permute(rest, (*range(1, n + 1), 0)), chain, inner, share, None, None, method, ops, "ring_svd")
+    parts = sweep(ops.permute(whole, (*range(1, n + 1), 0)), chain, inner, share, None, None, method, ops, "ring_svd")
+    lost = parts.error**2 * kept
+    if r0 * r1 > rows:  # what the chain makes of the padded rows meets the zeros of the core: no error of the ring
+        made = ops.permute(contract(*parts, ops=ops), (n, *range(n))).reshape(r0 * r1, -1)[:rows]
+        lost = norm2(rest - made, ops)
     arrays = {f"core_{first}": core, **parts.arrays}
     methods = dict.fromkeys((f"b{first}", f"b{order[1]}"), found.method) | dict(parts.methods)
     return Decomposition(
         chains.ring(shape, [int(arrays[f"core_{k}"].shape[0]) for k in range(n)]),
         {f"core_{k}": arrays[f"core_{k}"] for k in range(n)},
-        sqrt((found.lost + parts.error**2 * kept) / total) if total else 0.0,
+        sqrt((found.lost + lost) / total) if total else 0.0,
         {f"b{k}": methods[f"b{k}"] for k in range(n)},
-    )
+    ).scaled(f"core_{first}", scale)
 
 
 def _opening(shape: Sequence[int], caps: Sequence[int] | None) -> int:

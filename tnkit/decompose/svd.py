@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite, prod, sqrt
+from math import prod, sqrt
 from typing import Any
 
 import numpy as np
@@ -21,12 +21,12 @@ from tnkit.decompose.gauge import check_center, check_method, measured, moved, w
 from tnkit.decompose.ranks import Limits, Rank, limits
 from tnkit.decompose.result import Decomposition
 from tnkit.decompose.structure import Tree, as_tree
-from tnkit.decompose.truncate import Cut, adjoint, cut, norm2
+from tnkit.decompose.truncate import Cut, adjoint, cut, in_range
 from tnkit.execute import NUMPY
 from tnkit.network import Network
 from tnkit.ops import Ops
 
-__all__ = ["check_target", "low_rank_svd", "mpo_svd", "size2", "sweep", "tree_svd", "tt_svd"]
+__all__ = ["check_target", "low_rank_svd", "mpo_svd", "sweep", "tree_svd", "tt_svd"]
 
 
 def tree_svd(
@@ -220,16 +220,6 @@ def check_target(x: Any, what: str, ops: Ops) -> Any:
     return x
 
 
-def size2(x: Any, what: str, ops: Ops) -> float:
-    """Square of the norm; ValueError where that is not finite."""
-    total = norm2(x, ops)
-    if not isfinite(total):
-        finite = bool(ops.numpy(ops.xp.all(ops.xp.isfinite(x))))
-        why = "entries so large that its norm overflows; divide it first" if finite else "some that are not finite"
-        raise ValueError(f"{what}: x of shape {tuple(x.shape)} has {why}")
-    return total
-
-
 def sweep(
     x: Any,
     net: Network,
@@ -264,7 +254,8 @@ def _swept(x: Any, tree: Tree, bounds: Limits, center: str | None, method: str, 
     if center is not None:
         moved(tree, state.arrays, last, center, ops)
     error = sqrt(state.lost / state.total) if state.total else 0.0
-    return Decomposition(*measured(tree.net, state.arrays), error, {b: state.methods[b] for b in tree.bonds})
+    found = Decomposition(*measured(tree.net, state.arrays), error, {b: state.methods[b] for b in tree.bonds})
+    return found.scaled(tree.array[center or last], state.scale)
 
 
 @dataclass
@@ -283,7 +274,8 @@ class _State:
         self.near = {node: dict(links) for node, links in self.tree.links.items()}
         self.arrays: dict[str, Any] = {}
         self.methods: dict[str, str] = {}
-        self.total, self.lost = size2(self.rest, self.what, self.ops), 0.0
+        self.rest, self.total, self.scale = in_range(self.rest, self.what, self.ops)
+        self.lost = 0.0
         if not self.total:
             self.bounds = Limits(dict.fromkeys(self.tree.bonds, 1), 0.0, None)
 

@@ -20,7 +20,7 @@ accurately (in double precision, ``..64``, or by ``svd``) where that error is to
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import sqrt
+from math import frexp, isfinite, sqrt
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ import numpy as np
 from tnkit.decompose.dtypes import double_name, dtype_name, is_complex, is_single
 from tnkit.ops import Ops
 
-__all__ = ["METHODS", "Cut", "adjoint", "cut", "norm2", "orthogonal", "resolution"]
+__all__ = ["METHODS", "Cut", "adjoint", "cut", "frobenius", "in_range", "norm2", "orthogonal", "power", "resolution"]
 
 METHODS = ("auto", "exact", "gram", "svd", "randomised")
 
@@ -76,6 +76,51 @@ def norm2(x: Any, ops: Ops, piece: int = 1 << 16) -> float:
         some = flat[k : k + piece]  # torch's complex or strided dot sums in a row: off by 1e-6
         total += float(ops.numpy(ops.xp.sum(ops.xp.abs(some) ** 2) if complex_ else some @ some))
     return total
+
+
+def _safe(total: float, x: Any) -> bool:
+    """Whether squares of entries that count have not left the dtype's range, where this is their sum."""
+    return 1e-16 < total < 1e30 if is_single(x) else 1e-260 < total < 1e260
+
+
+def power(x: Any, ops: Ops) -> tuple[float, float]:
+    """The largest entry's size, and the power of two just below it; 1 for zeros and what is not finite."""
+    largest = float(ops.numpy(ops.xp.max(ops.xp.abs(x))))
+    return largest, 2.0 ** (frexp(largest)[1] - 1) if largest and isfinite(largest) else 1.0
+
+
+def frobenius(x: Any, ops: Ops) -> Any:
+    """The norm as a scalar of the library, whose squares neither vanish nor overflow; no value is looked at, so that torch can trace it."""
+    x = x.reshape(-1)
+    if not x.shape[0]:
+        return ops.xp.linalg.norm(x)
+    largest = ops.xp.max(ops.xp.abs(x))
+    scale = ops.xp.where((largest > 0) & ops.xp.isfinite(largest), largest, ops.xp.ones_like(largest))
+    return ops.xp.linalg.norm(x / scale) * scale
+
+
+def in_range(x: Any, what: str, ops: Ops) -> tuple[Any, float, float]:
+    """An array whose squares neither vanish nor overflow: ``x`` over a power of two, the square of its norm, and that power.
+
+    Raises
+    ------
+    ValueError
+        Entries that are not finite, or a norm beyond the dtype's range.
+    """
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        total = norm2(x, ops)
+    if _safe(total, x):
+        return x, total, 1.0
+    largest, scale = power(x, ops)
+    if not isfinite(largest):
+        raise ValueError(f"{what}: x of shape {tuple(x.shape)} has some entries that are not finite")
+    x = x / scale
+    total = norm2(x, ops)
+    if not scale * sqrt(total) <= np.finfo(np.float32 if is_single(x) else np.float64).max:
+        raise ValueError(
+            f"{what}: x of shape {tuple(x.shape)} has entries so large that its norm overflows; divide it first"
+        )
+    return x, total, scale
 
 
 def resolution(x: Any) -> float:

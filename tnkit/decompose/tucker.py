@@ -11,7 +11,7 @@ from tnkit.decompose.gauge import measured
 from tnkit.decompose.ranks import Rank
 from tnkit.decompose.result import Decomposition
 from tnkit.decompose.svd import check_target, sweep
-from tnkit.decompose.truncate import adjoint, cut, norm2, resolution
+from tnkit.decompose.truncate import adjoint, cut, in_range, norm2, resolution
 from tnkit.execute import NUMPY
 from tnkit.ops import Ops
 
@@ -57,7 +57,7 @@ def tucker_svd(
     what = "tucker_svd"
     if sweeps < 0:
         raise ValueError(f"{what}: sweeps {sweeps} is negative")
-    x = check_target(x, what, ops)
+    x, _, scale = in_range(check_target(x, what, ops), what, ops)
     shape = tuple(x.shape)
     found = sweep(x, trees.tucker(shape, (1,) * len(shape)), rank, tol, budget, "core", method, ops, what)
     for _ in range(sweeps if found.error**2 > resolution(x) else 0):
@@ -65,7 +65,7 @@ def tucker_svd(
         if better.error >= found.error:
             break
         found = better
-    return found
+    return found.scaled("core", scale)
 
 
 def _iterated(x: Any, found: Decomposition, method: str, ops: Ops) -> Decomposition:
