@@ -205,3 +205,34 @@ def test_measured_memory_and_work_of_checkpoints():
     plain, less = found
     assert less["measured"] < 0.8 * plain["measured"]
     assert 0.75 < (less["counted"] - plain["counted"]) / (less["recomputed"] - plain["recomputed"]) < 1.25
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        lambda: tk.plan(tk.brick_wall(8, 2, 3, "tanh"), slices=4),
+        lambda: tk.plan(tk.brick_wall(8, 2, 3, "tanh"), checkpoint=True),
+        lambda: tk.plan(tk.tt((3, 4, 5), 2), slices=3),
+    ],
+)
+def test_gradients_whose_level_is_left_when_they_are_asked_for(plan):
+    """``torch.func.vjp`` gives a function that is called later; ``jacrev`` and ``hessian`` call it inside of other levels."""
+    plan = plan()
+    params = {n: torch.as_tensor(a) for n, a in tk.init.normal(plan.network, seed=0).items()}
+
+    def make(values, plan=plan):
+        return tk.run(plan, values, TORCH)
+
+    made, pull = torch.func.vjp(make, params)
+    grad = torch.randn(made.shape, dtype=made.dtype, generator=torch.Generator().manual_seed(0))
+    start = {n: p.clone().requires_grad_() for n, p in params.items()}
+    want = torch.autograd.grad(make(start), list(start.values()), grad)
+    torch.testing.assert_close(list(pull(grad)[0].values()), list(want))
+    torch.testing.assert_close(torch.func.jacrev(make)(params), torch.func.jacfwd(make)(params))
+    one = dict(list(params.items())[:1])
+
+    def loss(some, plan=plan):
+        return tk.run(plan, {**params, **some}, TORCH).square().sum()
+
+    whole = tk.plan(plan.network)
+    torch.testing.assert_close(torch.func.hessian(loss)(one), torch.func.hessian(lambda p: loss(p, whole))(one))

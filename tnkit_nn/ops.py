@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -56,15 +56,9 @@ class _Group(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         step, operands, wanted = ctx.step, ctx.saved_tensors, ctx.needs_input_grad[2:]
-        again = torch.is_grad_enabled()  # a gradient of this gradient may be asked for
-        if again or not all(map(_own, (grad, *operands))):
-            with torch.enable_grad():
-                given = (
-                    operands if again else [x.detach().requires_grad_(w) for x, w in zip(operands, wanted, strict=True)]
-                )
-                result = execute(step.whole, given, TORCH)
-            some = [x for x, w in zip(given, wanted, strict=True) if w]
-            found = iter(torch.autograd.grad(result, some, grad, create_graph=again))
+        # a gradient of this gradient may be asked for, or there is a batch, whose memory cannot be written to
+        if torch.is_grad_enabled() or not all(map(_own, (grad, *operands))):
+            found = iter(_pulled(step, operands, wanted, grad))
             return None, None, *(next(found) if w else None for w in wanted)
         if _whole(step, grad):
             return None, None, *windows.backward(step, operands, wanted, grad, ctx.held, TORCH)
@@ -84,6 +78,17 @@ class _Group(torch.autograd.Function):
     def vmap(info: Any, in_dims: tuple[int | None, ...], step: Group, _: Any, *operands: Tensor) -> tuple[Tensor, int]:
         whole = torch.vmap(lambda *x: execute(step.whole, x, TORCH), in_dims[2:], randomness=info.randomness)
         return whole(*operands), 0
+
+
+def _pulled(step: Group, operands: Sequence[Tensor], wanted: Sequence[bool], grad: Tensor) -> Sequence[Tensor]:
+    """The gradients wanted, the whole contraction done again; by ``torch.func``, whose levels may be left by now."""
+
+    def whole(*some: Tensor) -> Tensor:
+        given = iter(some)
+        return execute(step.whole, [next(given) if w else x for x, w in zip(operands, wanted, strict=True)], TORCH)
+
+    pull = torch.func.vjp(whole, *(x for x, w in zip(operands, wanted, strict=True) if w))[1]
+    return cast(Sequence[Tensor], pull(grad))
 
 
 def _group(step: Group, operands: list[Tensor]) -> Tensor:
