@@ -343,6 +343,7 @@ STUDIES = {
     "lenet5-fc1-decide": deep,
     "lenet5-fc1-confirm": deep,
     "lenet5-fc1-smallest": deep,
+    "lenet5-fc1-smallest-confirm": deep,
     "lenet5-fc1-large": deep,
     "lenet5-conv2": deep,
     "lenet5-all": deep,
