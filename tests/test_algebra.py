@@ -203,3 +203,14 @@ def test_a_difference_of_trees_keeps_its_digits():
         y = {**x, "node_0_0": x["node_0_0"] * (1 + off)}
         assert float(tk.distance(net, x, net, y)) == pytest.approx(off * np.linalg.norm(oracle(net, x)), rel=1e-4)
     assert float(tk.distance(net, x, net, x)) <= 1e-14 * float(tk.norm(net, x))
+
+
+def test_inner_of_a_complex_network_whose_names_look_like_conjugates():
+    body = tk.Network([tk.Node("x", "i", "A"), tk.Node("y", "i", "conj.A")], "i", {"i": 4})
+    net = tk.Network(
+        [tk.Elementwise("f", "sin", (body,)), tk.Node("z", "ij", "B"), tk.Node("w", "i", "A")], "j", {"i": 4, "j": 3}
+    )
+    rng = np.random.default_rng(0)
+    arrays = {n: rng.standard_normal(s) + 1j * rng.standard_normal(s) for n, s in net.array_shapes.items()}
+    made = tk.contract(net, arrays)
+    assert complex(tk.inner(net, arrays, net, arrays)) == pytest.approx(np.vdot(made, made))

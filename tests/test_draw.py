@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import networkx as nx
 import pytest
 
+import tnkit as tk
 from tnkit.draw import draw, to_svg
 from tnkit.layout import layout
 from tnkit.network import Elementwise, Network, Node
@@ -346,3 +347,10 @@ def test_without_matplotlib(monkeypatch):
     with pytest.raises(ImportError, match=r"pip install tnkit\[plot\]"):
         draw(chain(2))
     assert layout(chain(2))  # needs none
+
+
+def test_names_that_xml_cannot_hold():
+    net = tk.Network([tk.Node("\n", ("a\x1b", "b")), tk.Node("x\x00y", ("b",))], ("a\x1b",), {"a\x1b": 2, "b": 3})
+    drawn = tk.to_svg(net)
+    ElementTree.fromstring(drawn)
+    assert "x\N{REPLACEMENT CHARACTER}y" in drawn

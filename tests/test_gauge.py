@@ -201,3 +201,30 @@ def test_refusals():
         tk.round(net, arrays, budget=3)
     with pytest.raises(ValueError, match="index 'b1' has size 2, but its array has 3"):
         tk.round(net, {**arrays, "core_0": np.ones((2, 3))}, rank=1)
+
+
+def test_entropies_of_every_order_are_continuous():
+    net = tk.tt((3, 4, 3), 2)
+    arrays = tk.init.normal(net, seed=0)
+    for bond, s in tk.bond_spectrum(net, arrays).items():
+        p = s**2 / np.sum(s**2)
+
+        def entropy(order, bond=bond):
+            return float(tk.bond_entropy(net, arrays, order=order)[bond])
+
+        assert entropy(np.inf) == pytest.approx(-np.log(p.max()))
+        assert entropy(1) == pytest.approx(-np.sum(p * np.log(p)))
+        for order in (1 - 1e-15, 1 + 1e-15, 1 - 1e-9, 1 + 1e-9):
+            assert entropy(order) == pytest.approx(entropy(1), rel=1e-7)
+        for order in (0.5, 0.95, 1.05, 2, 3.5):
+            assert entropy(order) == pytest.approx(np.log(np.sum(p**order)) / (1 - order), rel=1e-9)
+        assert entropy(1e4) == pytest.approx(entropy(np.inf), rel=1e-3)
+
+
+def test_half_precision_is_rounded_in_single():
+    net = tk.tt((4, 4, 4), 3)
+    arrays = {n: a.astype(np.float16) for n, a in tk.init.normal(net, seed=0).items()}
+    wide = {n: a.astype(np.float64) for n, a in arrays.items()}
+    found = tk.round(net, arrays, rank=2)
+    assert {a.dtype for a in found.arrays.values()} == {np.dtype(np.float32)}
+    assert found.error == pytest.approx(tk.round(net, wide, rank=2).error, rel=1e-4)

@@ -165,3 +165,12 @@ def test_expected_variance_is_the_product_of_variances_and_summed_sizes(make, mo
 def test_a_std_that_makes_no_sense_is_refused(std):
     with pytest.raises(ValueError, match="is not a finite number from 0 up"):
         tk.init.normal(tk.tt((2, 2), 1), std=std)
+
+
+def test_the_scale_of_a_large_network_whatever_its_names():
+    """Networks too large to be formed are measured beside a conjugate one, whose names must be new."""
+    for name in ("m", "k*", "*k"):
+        nodes = [tk.Node("A", ("i", "k")), tk.Node("A*", ("k", name)), tk.Node("C", (name, "j"))]
+        net = tk.Network(nodes, ("i", "j"), {"i": 4096, "k": 3, name: 3, "j": 2048})
+        made = tk.contract(net, tk.init.normal(net, seed=0))
+        assert np.sqrt(np.mean(made**2)) == pytest.approx(1, rel=1e-9)

@@ -273,3 +273,12 @@ def test_importing_loads_neither_tensornetwork_nor_torch():
     code = "import tnkit.interop, tnkit.graphs, tnkit.io, sys; print({'torch', 'tensornetwork'} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "set()"
+
+
+def test_an_equation_of_thousands_of_indices_reads_back():
+    net = tk.tt((1,) * 6000, 1)
+    equation = net.to_einsum()
+    assert not any(c.isspace() for c in equation)
+    symbols = {c for c in equation if c not in ",->"}
+    back = tk.from_einsum(equation, dict.fromkeys(symbols, 1))
+    assert len(back.nodes) == 6000 and len(symbols) == len(net.sizes)

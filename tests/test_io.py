@@ -300,3 +300,17 @@ def test_torch(chain, tmp_path):
     same(load(tmp_path / "x")[1], {"a": a.detach().numpy(), "b": np.full((3, 2), -1j, np.complex64)})
     with pytest.raises(ValueError, match=r"array 'a' is torch.bfloat16, which numpy lacks"):
         save(tmp_path / "x", net, {"a": a.to(torch.bfloat16)})
+
+
+def test_any_damaged_byte_is_named_as_damage(tmp_path):
+    net = tk.tt((3, 4), 2)
+    tk.save(tmp_path / "a", net, tk.init.normal(net, seed=0))
+    whole = (tmp_path / "a").read_bytes()
+    refused = 0
+    for at in range(0, len(whole)):
+        (tmp_path / "b").write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+        try:
+            tk.load(tmp_path / "b")
+        except ValueError:  # nothing else
+            refused += 1
+    assert refused > len(whole) / 2

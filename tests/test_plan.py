@@ -9,6 +9,7 @@ import opt_einsum as oe
 import pytest
 import torch
 
+import tnkit as tk
 from tnkit.execute import NUMPY, check_arrays, run
 from tnkit.network import Network, Node
 from tnkit.plan import plan
@@ -203,3 +204,53 @@ def test_planning_time_grows_about_linearly():
 
     seconds(100)
     assert min(seconds(3200) for _ in range(2)) < 32 * min(seconds(400) for _ in range(3))  # quadratic would be 64
+
+
+def test_a_limit_of_one_byte_is_not_true():
+    """0 and 1 are equal to False and True, and must not be found in their place in the cache."""
+    net = tk.brick_wall(6, 2, 3, "tanh")
+    assert tk.plan(net).peak_backward > tk.plan(net, checkpoint=True).peak_backward
+    for limit in (0, 1, 0.0, 1.0):
+        with pytest.raises(ValueError, match=f"at least, not {int(limit)}B"):
+            tk.plan(net, checkpoint=limit)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"memory_limit": float("nan")}, ValueError, "memory_limit is nan"),
+        ({"memory_limit": -1}, ValueError, "memory_limit is -1"),
+        ({"memory_limit": "1GB"}, TypeError, "memory_limit is a number of bytes, not '1GB'"),
+        ({"memory_limit": True}, TypeError, "memory_limit is a number of bytes, not True"),
+        ({"slices": 0}, ValueError, "slices is 0, but at least 1"),
+        ({"slices": 2.5}, TypeError, "slices is a whole number, not 2.5"),
+        ({"itemsize": -1}, ValueError, "itemsize is -1, but at least 1"),
+        ({"itemsize": "2"}, TypeError, "itemsize is a whole number, not '2'"),
+        ({"checkpoint": float("nan")}, ValueError, "checkpoint is nan"),
+        ({"checkpoint": "yes"}, TypeError, "checkpoint is a number of bytes, not 'yes'"),
+    ],
+)
+def test_numbers_of_a_plan_are_checked_by_name(options, error, message):
+    with pytest.raises(error, match=f"plan: {message}"):
+        tk.plan(tk.tt((3, 4), 2), **options)
+
+
+def test_numbers_of_a_plan_may_be_numpys():
+    net = tk.tt((8, 8, 8), 4)
+    assert (
+        tk.plan(net, slices=np.int64(2), memory_limit=np.float64(1e9), itemsize=np.int32(4)).peak
+        == tk.plan(net, slices=2, memory_limit=1e9, itemsize=4).peak
+    )
+
+
+@pytest.mark.parametrize("count", [28, 29, 30, 31, 32, 33, 40, 50, 60, 63, 64])
+def test_many_axes_of_size_1(count):
+    net = tk.tt((1,) * count, 1)
+    arrays = {n: np.full(shape, 1.5) for n, shape in net.array_shapes.items()}
+    made = tk.contract(net, arrays)
+    assert made.shape == (1,) * count and made.item() == pytest.approx(1.5**count)
+    assert float(tk.inner(net, arrays, net, arrays)) == pytest.approx(1.5 ** (2 * count))
+
+
+def test_more_axes_than_an_array_has_can_be_planned():
+    assert tk.plan(tk.tt((1,) * 70, 1)).flops > 0 and tk.plan(tk.tt((2,) * 60, 1)).flops > 2**60

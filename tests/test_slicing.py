@@ -236,3 +236,25 @@ def test_gradients_whose_level_is_left_when_they_are_asked_for(plan):
 
     whole = tk.plan(plan.network)
     torch.testing.assert_close(torch.func.hessian(loss)(one), torch.func.hessian(lambda p: loss(p, whole))(one))
+
+
+@pytest.mark.parametrize("output", ["ji", "i", ""])
+def test_slices_that_need_no_step(output):
+    """A slice of one node is an operand's, as it is or summed."""
+    net = tk.Network([tk.Node("A", "ij")], output, {"i": 3, "j": 4})
+    a = torch.randn(3, 4, dtype=torch.float64, requires_grad=True, generator=torch.Generator().manual_seed(0))
+    want = torch.einsum(f"ij->{output}", a)
+    grad = torch.randn(want.shape, dtype=want.dtype, generator=torch.Generator().manual_seed(1))
+    (expected,) = torch.autograd.grad(want, a, grad, retain_graph=True)
+    for options in ({"slices": 3}, {"slices": 3, "checkpoint": True}):
+        plan = tk.plan(net, **options)
+        assert "slices" in str(plan) and plan.recomputed >= 0
+        made = tk.run(plan, {"A": a}, TORCH)
+        torch.testing.assert_close(made, want)
+        torch.testing.assert_close(torch.autograd.grad(made, a, grad)[0], expected)
+
+
+def test_slices_beside_a_function_that_is_called_like_one_of_them():
+    net = tk.tt((4, 4, 4), 3).activate("relu", "1").activate("tanh", "#0")
+    arrays = tk.init.normal(net, seed=0)
+    np.testing.assert_allclose(tk.run(tk.plan(net, slices=2), arrays), oracle(net, arrays), atol=1e-12)

@@ -6,6 +6,7 @@ matplotlib is imported only here and only when something is drawn.
 from __future__ import annotations
 
 import cmath
+import re
 from collections.abc import Sequence
 from io import StringIO
 from math import log2, pi
@@ -86,6 +87,11 @@ def _matplotlib() -> Any:
     return matplotlib
 
 
+def _shown(name: str) -> str:
+    """A name without the characters that XML, and so an SVG, cannot hold."""
+    return re.sub("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]", "\N{REPLACEMENT CHARACTER}", name)
+
+
 class _Pen:
     """An Axes, the points that one unit of length has on it, and whether names are written."""
 
@@ -97,7 +103,7 @@ class _Pen:
         """Text whose size follows the drawing's scale, within what can be read."""
         size = max(3.5, min(11.0, size * self.unit / 72))
         style = {"ha": "center", "va": "center", "zorder": 8, **style}
-        self.ax.text(at.real, at.imag, text, fontsize=size, gid=gid, parse_math=False, **style)
+        self.ax.text(at.real, at.imag, _shown(text), fontsize=size, gid=_shown(gid), parse_math=False, **style)
 
     def curve(self, points: Sequence[complex], size: int, gid: str) -> None:
         """A line, or a Bezier curve of second or third order; its width grows with the logarithm of the bond."""
@@ -106,18 +112,20 @@ class _Pen:
         width = min(6.0, 0.7 + 0.65 * log2(size)) * max(0.4, min(1.3, self.unit / 72))
         shape = path([(z.real, z.imag) for z in points], codes)
         style = {"fill": False, "ec": "#444444", "lw": width, "capstyle": "round"}
-        self.ax.add_patch(self.mpl.patches.PathPatch(shape, gid=gid, zorder=3, **style))
+        self.ax.add_patch(self.mpl.patches.PathPatch(shape, gid=_shown(gid), zorder=3, **style))
 
     def circle(self, at: complex, radius: float, color: str, gid: str, zorder: float) -> None:
         """A filled circle."""
         edge = {"ec": "#333333", "lw": 0.9 * min(1.3, self.unit / 72)}
-        self.ax.add_patch(self.mpl.patches.Circle((at.real, at.imag), radius, fc=color, gid=gid, zorder=zorder, **edge))
+        self.ax.add_patch(
+            self.mpl.patches.Circle((at.real, at.imag), radius, fc=color, gid=_shown(gid), zorder=zorder, **edge)
+        )
 
 
 def _draw_boxes(pen: _Pen, boxes: Sequence[Box]) -> None:
     for name, fn, (left, bottom, right, top), height in boxes:
         shape = pen.mpl.patches.FancyBboxPatch(
-            (left, bottom), right - left, top - bottom, boxstyle="round,pad=0,rounding_size=0.2", gid=f"box:{name}",
+            (left, bottom), right - left, top - bottom, boxstyle="round,pad=0,rounding_size=0.2", gid=_shown(f"box:{name}"),
             fc="#fff7e6" if height % 2 else "#fdebc8", ec="#d08700", lw=0.8, zorder=1 - 0.5 * height / (height + 1),
         )  # fmt: skip
         pen.ax.add_patch(shape)
@@ -199,7 +207,7 @@ def _draw_nodes(pen: _Pen, net: Network, spots: Spots) -> None:
         if pen.labels and len(net.leaves) <= 40:
             head, _, tail = leaf.name.partition("_")
             text = f"{head}\n{tail.replace('_', ',')}" if tail and len(leaf.name) > 4 else leaf.name
-            longest = max(map(len, text.split("\n")))
+            longest = max(1, *map(len, text.split("\n")))
             pen.text(at, text, max(5.5, min(9.0, 52 / longest)), f"name:{leaf.name}", linespacing=0.95)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from tnkit.activations import function
 from tnkit.execute import constant, contract
-from tnkit.network import Elementwise, Network, Node
+from tnkit.network import Elementwise, Network, Node, unused
 
 __all__ = ["calibrate", "normal", "orthogonal", "rms"]
 
@@ -198,15 +198,15 @@ def rms(net: Network, arrays: Mapping[str, Any]) -> float:
     # every kept index is averaged over where it is summed, so that no product of sizes can overflow
     nodes: list[Node] = []
     twins: dict[str, Any] = {}
-    open_ = set(net.output)
+    open_, mark = set(net.output), unused("*", net)
     for node in net.nodes:
         assert isinstance(node, Node)
         a = arrays[node.array] if node.array in arrays else constant(str(node.fixed), _shape(node, net))
         mean = prod(net.sizes[i] for i in open_.intersection(node.inds))
         open_ -= set(node.inds)
-        nodes.append(Node(node.name + "*", tuple(i if i in net.output else i + "*" for i in node.inds)))
-        twins[node.name + "*"] = np.conj(a) / mean
-    sizes = {**net.sizes} | {i + "*": n for i, n in net.sizes.items() if i not in net.output}
+        nodes.append(Node(node.name + mark, tuple(i if i in net.output else i + mark for i in node.inds)))
+        twins[node.name + mark] = np.conj(a) / mean
+    sizes = {**net.sizes} | {i + mark: n for i, n in net.sizes.items() if i not in net.output}
     value = contract(Network((*net.nodes, *nodes), (), sizes), {**arrays, **twins})
     return sqrt(max(float(np.real(value)), 0.0))
 

@@ -112,7 +112,7 @@ def to_einsum(net: Network) -> str:
     if all(len(i) == 1 and _is_letter(i) for i in net.sizes):
         letter = {i: i for i in net.sizes}
     else:
-        letter = {i: get_symbol(k) for k, i in enumerate(net.sizes)}
+        letter = dict(zip(net.sizes, filter(_is_letter, map(get_symbol, count())), strict=False))
     terms = ",".join("".join(letter[i] for i in node.inds) for node in nodes)
     return f"{terms}->{''.join(letter[i] for i in net.output)}"
 

@@ -178,10 +178,12 @@ def lower_pair(
     (small, s), (large, b) = sorted(
         zip((left, right), operands, strict=True), key=lambda t: prod(sizes[i] for i in t[0])
     )
-    wide = _widened(large, small, kept, sizes, (s, b), target, order, rank) if dynamic is None else None
+    # an axis of size 1 that an operand alone has and nobody wants is dropped below; the two ways beside would keep it
+    loose = any(i not in kept or (order is not None and i not in order) for i in {*left} ^ {*right})
+    wide = _widened(large, small, kept, sizes, (s, b), target, order, rank) if dynamic is None and not loose else None
     if wide is not None:
         return wide
-    inside = _middle(large, small, kept, sizes, dynamic)
+    inside = () if loose else _middle(large, small, kept, sizes, dynamic)
     if inside and len({*small, *large}) <= _MANY_AXES:
         return _spread(large, small, inside, sizes, (s, b), target, dynamic, order, rank)
     common = [i for i in left if i in right]

@@ -10,8 +10,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from math import prod
+from operator import index
 from typing import Any
 
+import numpy as np
 from tabulate import tabulate
 
 from tnkit.checkpoint import checkpointed
@@ -305,7 +307,27 @@ def _checkpointed(whole: Plan, limit: float | None) -> Plan:
     return replace(whole, steps=tuple(steps), output=output, last_use=last_use(steps, output))
 
 
-_cached_plan = lru_cache(maxsize=1024)(_plan)
+def _count(x: Any, what: str) -> int:
+    """A whole number from 1 up."""
+    try:
+        found = index(x)
+    except TypeError:
+        raise TypeError(f"plan: {what} is a whole number, not {x!r}") from None
+    if found < 1:
+        raise ValueError(f"plan: {what} is {found}, but at least 1")
+    return found
+
+
+def _bytes(x: Any, what: str) -> float:
+    """A number of bytes from 0 up."""
+    if isinstance(x, bool) or not isinstance(x, (int, float, np.integer, np.floating)):
+        raise TypeError(f"plan: {what} is a number of bytes, not {x!r}")
+    if not x >= 0:
+        raise ValueError(f"plan: {what} is {x}, which is no number of bytes")
+    return float(x)
+
+
+_cached_plan = lru_cache(maxsize=1024, typed=True)(_plan)  # checkpoint=True is no limit of 1 byte
 
 
 def plan(
@@ -345,10 +367,16 @@ def plan(
     Raises
     ------
     ValueError
-        An unknown optimizer, a path that is none, a dynamic index that is not in the output, or a limit that cannot be kept.
+        An unknown optimizer, a path that is none, a dynamic index that is not in the output, a limit that cannot be kept, or a
+        number out of range.
+    TypeError
+        No Network, or an argument that is no number.
     """
     if not isinstance(net, Network):
         raise TypeError(f"plan: expected a Network, not {type(net).__name__}")
+    itemsize, slices = _count(itemsize, "itemsize"), _count(slices, "slices")
+    memory_limit = None if memory_limit is None else _bytes(memory_limit, "memory_limit")
+    checkpoint = checkpoint if isinstance(checkpoint, bool) else _bytes(checkpoint, "checkpoint")
     if isinstance(optimizer, str):
         return _cached_plan(net, optimizer, itemsize, dynamic, memory_limit, slices, checkpoint, rates())
     return _plan(net, optimizer, itemsize, dynamic, memory_limit, slices, checkpoint, rates())

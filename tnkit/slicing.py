@@ -13,7 +13,7 @@ from math import prod
 import numpy as np
 
 from tnkit.fuse import Made
-from tnkit.network import AnyNode, Elementwise, Network, Node
+from tnkit.network import AnyNode, Elementwise, Network, Node, unused
 from tnkit.steps import Group, Program
 
 __all__ = ["candidates", "choose", "cut", "sliced_step"]
@@ -34,20 +34,20 @@ def candidates(net: Network, dynamic: str | None = None) -> Inds:
     return tuple(i for i, n in net.sizes.items() if i not in traced and i != dynamic and n > 1)
 
 
-def cut(net: Network, gone: Sequence[str], names: dict[tuple[str, Inds], str]) -> Network:
+def cut(net: Network, gone: Sequence[str], names: dict[tuple[str, Inds], str], mark: str) -> Network:
     """The network of one slice: without the indices in ``gone``.
 
-    ``names`` collects (array, its indices) -> the name of the slice's array: tied nodes are cut apart where their indices
-    differ.
+    ``names`` collects (array, its indices) -> the name of the slice's array, ``mark`` and a number: tied nodes are cut apart where
+    their indices differ.
     """
     nodes: list[AnyNode] = []
     for node in net.nodes:
         if isinstance(node, Elementwise):
-            nodes.append(Elementwise(node.name, node.fn, tuple(cut(body, gone, names) for body in node.bodies)))
+            nodes.append(Elementwise(node.name, node.fn, tuple(cut(body, gone, names, mark) for body in node.bodies)))
             continue
         at = tuple(i if i in gone else "" for i in node.inds)
         rest = tuple(i for i in node.inds if i not in gone)
-        nodes.append(Node(node.name, rest, names.setdefault((node.array, at), str(len(names))), fixed=True))
+        nodes.append(Node(node.name, rest, names.setdefault((node.array, at), f"{mark}{len(names)}"), fixed=True))
     left = {i for node in nodes for i in node.inds}
     return Network(
         tuple(nodes), tuple(i for i in net.output if i not in gone), {i: n for i, n in net.sizes.items() if i in left}
@@ -127,7 +127,7 @@ def sliced_step(
     ``build`` plans the network of one slice and gives the names of its inputs and its program.
     """
     names: dict[tuple[str, Inds], str] = {}
-    inputs, body = build(cut(net, sliced, names))
+    inputs, body = build(cut(net, sliced, names, unused("#", net)))
     array = {name: key for key, name in names.items()}
     axes = tuple(tuple(at.index(i) if i in at else None for i in sliced) for _, at in (array[n] for n in inputs))
     counts = tuple(net.sizes[i] for i in sliced)

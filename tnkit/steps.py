@@ -143,7 +143,8 @@ class Group:
         """Operations that backward does again, those of groups inside included; no gradient wants a chain's last product."""
         if self.kept:
             return 0
-        last, inside = self.body.steps[-1], (s.again for s in self.body.steps if isinstance(s, Group))
+        inside = (s.again for s in self.body.steps if isinstance(s, Group))
+        last = self.body.steps[-1] if self.body.steps else None  # a slice may be an operand's, as it is
         spared = last.flops if self.chain and isinstance(last, Contract) else 0
         return self.flops + prod(self.counts) * (sum(inside) - spared)
 
@@ -152,7 +153,7 @@ class Group:
         """Whether it is sliced, not summed, and each of its products and functions acts on the result of the one before."""
         steps = self.body.steps
         return (
-            bool(self.counts)
+            bool(self.counts and steps)
             and not self.summed
             and all(isinstance(step, (Contract, Apply)) for step in steps)
             and all(a.target in b.operands for a, b in pairwise(steps))

@@ -18,7 +18,7 @@ from tnkit.execute import constant, run
 from tnkit.network import Network, Node
 from tnkit.plan import plan
 from tnkit.shapes import detensorize, split_axes
-from tnkit_nn.ops import TORCH, to_tensor
+from tnkit_nn.ops import TORCH, native, to_tensor
 
 __all__ = ["NOTHING", "FitResult", "fit"]
 
@@ -95,8 +95,8 @@ def fit(
     Raises
     ------
     ValueError
-        A target that is zero, not finite, or that the network does not fill; ``steps`` or ``restarts`` below 1; a missing
-        or misshapen array.
+        A target that is zero, not finite, or that the network does not fill; ``steps`` or ``restarts`` below 1; a missing,
+        misshapen or unknown array.
     """
     goal, size = _goal(net, target, dtype)
     if steps < 1 or restarts < 1:
@@ -136,7 +136,7 @@ def fit(
 
 def _goal(net: Network, target: Any, dtype: torch.dtype | None) -> tuple[Tensor, Tensor]:
     """Target in the dtype to compute in, and its norm."""
-    goal = to_tensor(target, target.dtype if isinstance(target, Tensor) else torch.as_tensor(np.asarray(target)).dtype)
+    goal = to_tensor(target, target.dtype if isinstance(target, Tensor) else torch.as_tensor(native(target)).dtype)
     if dtype is None:
         dtype = torch.promote_types(goal.dtype, torch.float32)
     goal = to_tensor(goal, dtype)
@@ -156,6 +156,9 @@ def _starts(
     def tensor(a: Any) -> Tensor:
         return to_tensor(a, goal.dtype).to(goal.device)
 
+    unknown = [name for name in given if name not in net.array_shapes]
+    if unknown:
+        raise ValueError(f"array {unknown[0]!r} belongs to no node; the network has {', '.join(net.array_shapes)}")
     frozen = {}
     for leaf in net.leaves:
         if leaf.fixed and leaf.array not in given and leaf.fixed is True:
@@ -209,6 +212,7 @@ def _rescaled(arrays: dict[str, Tensor], outer: list[str], factor: Tensor) -> di
     return {**arrays, **scaled}
 
 
+@torch.enable_grad()
 def _adam(
     many: Any, starts: dict[str, Tensor], bar: Iterable[int], steps: int, lr: float, patience: int | None
 ) -> tuple[dict[str, Tensor], Tensor, list[list[float]]]:

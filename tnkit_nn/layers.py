@@ -216,7 +216,7 @@ class TNEmbedding(nn.Module):
     ) -> None:
         super().__init__()
         self.num, self.dim = num, dim
-        aligned = _exact(network, num, dim) is not None
+        aligned = bool(_exact(network, num, dim))  # one row has no digits: the table is built
         if prod(network.shape) != num * dim:
             digits, aligned = len(split_axes(network.shape, (num, dim))[0]), True
         else:
@@ -236,6 +236,9 @@ class TNEmbedding(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Rows of the table: ``(..., dim)`` for whole numbers of shape ``(...)``."""
+        if tokens.is_floating_point() or tokens.is_complex() or tokens.dtype == torch.bool:
+            raise TypeError(f"TNEmbedding: tokens are whole numbers, not {tokens.dtype}")
+        tokens = tokens.long()  # digits of a narrower kind would overflow, and uint8 picks as a mask does
         if self.plan is None or tokens.numel() == 0:
             return F.embedding(tokens, self.weight)
         flat, where = tokens.reshape(-1), {}

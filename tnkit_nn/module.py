@@ -148,7 +148,8 @@ def _tensors(
         raise ValueError("one dtype is needed: " + ", ".join(f"{n!r} is {d}" for d, n in dtypes.items()))
     dtype = next(iter(dtypes), dtype)
     if missing:
-        drawn = init.normal(net, seed=seed, std=std)
+        kind = "complex128" if dtype is not None and dtype.is_complex else "float64"
+        drawn = init.normal(net, seed=seed, std=std, dtype=kind)
         held |= {name: to_tensor(drawn[name], dtype) for name in net.parameters}
     for leaf in net.leaves:
         if isinstance(leaf.fixed, str) and leaf.array not in held:

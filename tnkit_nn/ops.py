@@ -16,7 +16,7 @@ from tnkit_nn import groups, kept, slices, windows
 from tnkit_nn.leading import left
 from tnkit_nn.spread import spread
 
-__all__ = ["TORCH", "to_tensor"]
+__all__ = ["TORCH", "native", "to_tensor"]
 
 
 def _like(a: np.ndarray, x: Tensor) -> Tensor:
@@ -134,13 +134,19 @@ TORCH = Ops(
 )
 
 
+def native(array: object) -> np.ndarray:
+    """What torch takes: this machine's byte order, strides that are not negative."""
+    found = np.asarray(array)
+    return np.asarray(found, found.dtype.newbyteorder("="), order="C")
+
+
 def to_tensor(array: object, dtype: torch.dtype | None = None) -> Tensor:
     """A detached copy of a numpy array or tensor.
 
     ``dtype`` is the precision: a complex array stays complex.  By default a tensor keeps its dtype and a numpy array takes
     torch's default one.
     """
-    tensor = array.detach() if isinstance(array, Tensor) else torch.as_tensor(np.asarray(array))
+    tensor = array.detach() if isinstance(array, Tensor) else torch.as_tensor(native(array))
     if dtype is None:
         dtype = tensor.dtype if isinstance(array, Tensor) else torch.get_default_dtype()
     if tensor.is_complex() and not dtype.is_complex:

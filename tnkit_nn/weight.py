@@ -94,7 +94,7 @@ def parametrize_(
     if net.shape and weight.numel() != torch.Size(net.shape).numel():
         split_axes(net.shape, weight.shape)
     if std == "match":
-        std = 1.0 if arrays is not None else float(weight.detach().double().square().mean().sqrt())
+        std = 1.0 if arrays is not None else float(weight.detach().abs().double().square().mean().sqrt())
     if not isinstance(std, (int, float)) or not 0 < std < float("inf"):
         raise ValueError(f"the root mean square of {name!r} is {std}: give std=")
     new = _Weight(net, arrays, weight.shape, optimizer=optimizer, dtype=weight.dtype, seed=seed, std=std)

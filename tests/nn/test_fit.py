@@ -138,3 +138,17 @@ def test_clear_errors():
         fit(Network((Node("A", "ij", fixed=True), Node("B", "ij")), "ij", dict(i=6, j=4)), target)
     with pytest.raises(ValueError, match="no start gives a finite"):
         fit(net.activate(lambda xp, x: x * float("nan"), "act"), target, steps=3, arrays=tk.init.normal(net))
+
+
+def test_targets_and_arrays_as_numpy_may_hold_them():
+    net, rng = tk.tt((4, 5), 2), np.random.default_rng(0)
+    w = rng.standard_normal((4, 5))
+    for same in (np.asfortranarray(w), w[::-1][::-1], w.astype(">f8"), np.repeat(w, 2, 1)[:, ::2]):
+        assert fit(net, same, steps=20).error == fit(net, w, steps=20).error
+    arrays = {n: rng.standard_normal(s) for n, s in net.array_shapes.items()}
+    turned = TNModule(net, {n: np.ascontiguousarray(a[::-1])[::-1] for n, a in arrays.items()})
+    torch.testing.assert_close(turned(), TNModule(net, {n: a.astype(">f8") for n, a in arrays.items()})())
+    with torch.no_grad():
+        assert fit(net, w, steps=20).error == fit(net, w, steps=20).error < 1
+    with pytest.raises(ValueError, match="array 'core0' belongs to no node; the network has core_0, core_1"):
+        fit(net, w, arrays={"core0": arrays["core_0"]})

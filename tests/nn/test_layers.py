@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+import tnkit as tk
 from tnkit import Network, Node, plan
 from tnkit.ordering import find_path
 from tnkit.straight import source
@@ -234,3 +235,20 @@ def test_embedding(net, num, dim, factorised):
     for bad in (-1, num):
         with pytest.raises((IndexError, RuntimeError)):
             layer(torch.tensor([bad]))
+
+
+def test_tokens_of_every_whole_kind():
+    table = TNEmbedding(300, 4, tk.tt((15, 20, 2, 2), 3))
+    tokens = torch.tensor([4, 4, 4, 0, 100, 127])
+    for kind in (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64):
+        torch.testing.assert_close(table(tokens.to(kind)), table.weight[tokens])
+    torch.testing.assert_close(table(torch.tensor([200, 255], dtype=torch.uint8)), table.weight[[200, 255]])
+    for wrong in (torch.tensor([1.0]), torch.tensor([True])):
+        with pytest.raises(TypeError, match="tokens are whole numbers, not torch"):
+            table(wrong)
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 2), (2, 2)])
+def test_a_table_of_one_row(shape):
+    table = TNEmbedding(1, 4, tk.tt(shape, 2))
+    torch.testing.assert_close(table(torch.tensor([[0, 0]])), table.weight[torch.tensor([[0, 0]])])

@@ -178,3 +178,13 @@ def test_clear_errors():
         parametrize_(layer, "weight", pair(3, 4))
     with pytest.raises(RuntimeError, match="cannot be assigned"):
         layer.weight = torch.zeros(3, 4)
+
+
+def test_a_complex_weight_is_matched_as_a_whole():
+    layer = nn.Linear(6, 6, dtype=torch.complex64)
+    layer.weight.data = torch.complex(1e-3 * torch.randn(6, 6), torch.randn(6, 6))
+    before = layer.weight.detach().abs().square().mean().sqrt()
+    parametrize_(layer, "weight", tk.tt((6, 6), 3))
+    after = layer.weight.detach()
+    assert float(after.abs().square().mean().sqrt()) == pytest.approx(float(before), rel=1e-5)
+    assert after.imag.abs().max() > 0.1 * before and after.real.abs().max() > 0.1 * before

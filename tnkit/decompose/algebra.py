@@ -14,7 +14,7 @@ from tnkit.decompose.gauge import canonicalize
 from tnkit.decompose.structure import as_tree, check_multilinear, resized
 from tnkit.decompose.truncate import frobenius
 from tnkit.execute import NUMPY, check_arrays, contract, run
-from tnkit.network import AnyNode, Elementwise, Network, Node
+from tnkit.network import AnyNode, Elementwise, Network, Node, unused
 from tnkit.ops import Ops
 from tnkit.plan import plan
 
@@ -253,14 +253,14 @@ def _conjugated(net: Network, arrays: dict[str, Any], ops: Ops) -> tuple[Network
     if not any(map(is_complex, arrays.values())):
         return net, arrays
     nodes: list[AnyNode] = []
-    made = dict(arrays)
+    made, conj = dict(arrays), unused("conj.", net)
     for node in net.nodes:
         if isinstance(node, Node):
-            nodes.append(replace(node, array=f"conj.{node.array}"))
-            made[f"conj.{node.array}"] = ops.xp.conj(arrays[node.array])
+            nodes.append(replace(node, array=f"{conj}{node.array}"))
+            made[f"{conj}{node.array}"] = ops.xp.conj(arrays[node.array])
         else:
             value = Network((node,), node.inds, {i: net.sizes[i] for i in node.inds})
-            nodes.append(Elementwise(f"conj.{node.name}", _conj, (value,)))
+            nodes.append(Elementwise(f"{conj}{node.name}", _conj, (value,)))
     twin = replace(net, nodes=tuple(nodes))
     return twin, {name: made[name] for name in twin.array_shapes}
 

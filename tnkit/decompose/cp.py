@@ -108,7 +108,7 @@ def _most(shape: tuple[int, ...], rank: int | None, tol: float, budget: int | No
         if bounds[0] < 1:
             raise ValueError(f"cp_als: rank {rank} is below 1")
     if budget is not None:
-        bounds.append(check_budget(budget, "cp_als") // sum(shape))
+        bounds.append(min(check_budget(budget, "cp_als") // sum(shape), prod(shape) // max(shape)))
         if bounds[-1] < 1:
             raise ValueError(
                 f"cp_als: budget {budget} is below the {sum(shape)} parameters of one term of shape {shape}"

@@ -8,11 +8,12 @@ tensor are those of the centre's array, and truncating it is optimal for its bon
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from math import sqrt
+from math import inf, sqrt
 from typing import Any
 
 import numpy as np
 
+from tnkit.decompose.dtypes import dtype_name
 from tnkit.decompose.ranks import Limits, Rank, limits, ranks_within
 from tnkit.decompose.result import Decomposition
 from tnkit.decompose.structure import Tree, as_tree, resized
@@ -96,7 +97,7 @@ def bond_entropy(net: Network, arrays: Mapping[str, Any], *, order: float = 1.0,
     net, arrays
         A tree-shaped network and its arrays; the tensor need not be normalised.
     order
-        Of the Renyi entropy log(sum p^order) / (1 - order), with p the normalised squares of :func:`bond_spectrum`; 1 is von
+        Of the Renyi entropy log(sum p^order) / (1 - order), with p the normalised squares of :func:`bond_spectrum`, inf: -log max p; 1 is von
         Neumann's, -sum p log p.
     ops
         Array library.
@@ -117,10 +118,18 @@ def bond_entropy(net: Network, arrays: Mapping[str, Any], *, order: float = 1.0,
     for bond, s in bond_spectrum(net, arrays, ops=ops).items():
         p = s * s / xp.sum(s * s)
         p = xp.where(p > 0, p, xp.ones_like(p))  # a value of zero counts nothing, and has no gradient
+        logs = xp.log(p)
+        top = xp.max(xp.where(s > 0, logs, -inf * xp.ones_like(p)))
         if order == 1:
-            found[bond] = -xp.sum(p * xp.log(p))
+            found[bond] = -xp.sum(p * logs)
+        elif order == inf:
+            found[bond] = -top
+        elif abs(order - 1) < 0.1:  # sum p = 1, so nothing cancels near Neumann's
+            some = xp.where(s > 0, p * xp.expm1((order - 1) * logs), xp.zeros_like(p))
+            found[bond] = -xp.log1p(xp.sum(some)) / (order - 1)
         else:
-            found[bond] = xp.log(xp.sum(xp.where(s > 0, p**order, xp.zeros_like(p)))) / (1 - order)
+            powers = xp.where(s > 0, xp.exp(order * (logs - top)), xp.zeros_like(p))  # of the largest 1: none overflows
+            found[bond] = (order * top + xp.log(xp.sum(powers))) / (1 - order)
     return found
 
 
@@ -268,8 +277,9 @@ def measured(net: Network, arrays: dict[str, Any]) -> tuple[Network, dict[str, A
 def _held(
     net: Network, arrays: Mapping[str, Any], center: str | None, what: str, ops: Ops
 ) -> tuple[Tree, dict[str, Any], str]:
-    tree = as_tree(net, what)
-    return tree, check_arrays(net, arrays, ops), check_center(tree, center, what)
+    tree, held = as_tree(net, what), check_arrays(net, arrays, ops)
+    held = {n: ops.cast(a, "float32") if dtype_name(a) in ("float16", "bfloat16") else a for n, a in held.items()}
+    return tree, held, check_center(tree, center, what)
 
 
 def check_center(tree: Tree, center: str | None, what: str) -> str:

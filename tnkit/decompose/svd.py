@@ -61,7 +61,7 @@ def tree_svd(
         ``auto``, ``exact`` (never randomised), or ``gram``, ``svd``, ``randomised`` at every bond: see
         :mod:`tnkit.decompose.truncate`.  The randomised way is seeded: equal calls give equal results.
     ops
-        Array library; the result is on the device of ``x``, in its dtype, and differentiable in it where the library is.
+        Array library; the result is on the device of ``x``, in its dtype (half precision: float32), and differentiable in it where the library is.
 
     Returns
     -------
