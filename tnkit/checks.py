@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from operator import index
+from typing import TYPE_CHECKING, Any
 
 from tnkit.node import Node, Sizes
 
 if TYPE_CHECKING:
     from tnkit.network import AnyNode, Network
 
-__all__ = ["all_indices", "check_names", "check_summed", "check_tied", "checked_sizes"]
+__all__ = ["all_indices", "check_names", "check_summed", "check_tied", "checked_sizes", "whole"]
+
+
+def whole(x: Any, what: str) -> int:
+    """``x`` as an int; TypeError where it is no whole number (2.5 is not cut to 2)."""
+    try:
+        return index(x)
+    except TypeError:
+        raise TypeError(f"{what} is a whole number, not {x!r}") from None
 
 
 def checked_sizes(nodes: tuple[AnyNode, ...], output: tuple[str, ...], given: Mapping[str, int]) -> Sizes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
 from typing import Any
 
@@ -16,7 +16,7 @@ from tnkit.plan import Plan, plan
 from tnkit.steps import Group
 from tnkit.straight import execute
 
-__all__ = ["NUMPY", "Ops", "check_arrays", "constant", "contract", "run"]
+__all__ = ["NUMPY", "Ops", "check_arrays", "check_known", "constant", "contract", "run"]
 
 
 def _numpy_group(step: Group, operands: list[Any]) -> np.ndarray:
@@ -104,6 +104,13 @@ def run(plan: Plan, arrays: Mapping[str, Any], ops: Ops = NUMPY, *, executor: Ex
     return shared_out(plan.sliced, [given[s] for s in plan.sliced.operands], ops, executor)
 
 
+def check_known(net: Network, arrays: Iterable[str]) -> None:
+    """ValueError for the name of an array that is no node's."""
+    for name in arrays:
+        if name not in net.array_shapes:
+            raise ValueError(f"array {name!r} belongs to no node; the network has {', '.join(net.array_shapes)}")
+
+
 def check_arrays(
     net: Network, arrays: Mapping[str, Any], ops: Ops = NUMPY, dynamic: str | None = None
 ) -> dict[str, Any]:
@@ -152,9 +159,7 @@ def check_arrays(
                     f"node {node.name!r}: index {i!r} has size {want}, but its array has {have} there (shape {got})"
                 )
         full[node.array] = array
-    extra = [name for name in arrays if name not in net.array_shapes]
-    if extra:
-        raise ValueError(f"array {extra[0]!r} belongs to no node; the network has {', '.join(net.array_shapes)}")
+    check_known(net, arrays)
     dtypes = {str(a.dtype): name for name, a in full.items()}
     if len(dtypes) > 1 and not ops.mixes:
         raise ValueError(

@@ -195,10 +195,10 @@ def load(path: str | os.PathLike[str]) -> tuple[Network, dict[str, np.ndarray]]:
             names = _strings(_expect(json.loads(file.read("arrays.json")), list, "arrays.json"), "arrays.json")
             arrays = {name: _read_array(file, k) for k, name in enumerate(names)}
         _check(net, arrays)
-    except (zipfile.BadZipFile, EOFError, KeyError, RuntimeError, ValueError, MemoryError) as error:
-        raise ValueError(f"load: {os.fspath(path)!r} is not a whole file of tnkit.save: {error}") from error
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # a place to read from that there cannot be
+    except (zipfile.BadZipFile, EOFError, KeyError, RuntimeError, ValueError, MemoryError, OSError) as error:
+        if (
+            isinstance(error, OSError) and error.errno != errno.EINVAL
+        ):  # that one: a place to read from that there cannot be
             raise
         raise ValueError(f"load: {os.fspath(path)!r} is not a whole file of tnkit.save: {error}") from error
     return net, arrays

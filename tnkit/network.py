@@ -17,7 +17,7 @@ from tnkit.activations import Activation, resolve
 from tnkit.checks import all_indices, check_names, check_summed, check_tied, checked_sizes
 from tnkit.node import Node, Sizes, indices
 
-__all__ = ["AnyNode", "Elementwise", "Network", "Node", "Sizes", "unused"]
+__all__ = ["AnyNode", "Elementwise", "Network", "Node", "Sizes", "names_in", "unused"]
 
 
 @dataclass(frozen=True)
@@ -309,14 +309,15 @@ def _lines(net: Network, indent: str) -> Iterator[str]:
                 yield from _lines(body, indent + "  | ")
 
 
+def names_in(net: Network) -> set[str]:
+    """Names of the nodes, indices and arrays, those in bodies too."""
+    bodies = (body for node in net.nodes if isinstance(node, Elementwise) for body in node.bodies)
+    return {*net.sizes, *net.array_shapes, *(node.name for node in net.nodes)}.union(*map(names_in, bodies))
+
+
 def unused(mark: str, net: Network) -> str:
-    """``mark``, as often as it takes for no name of the network, of its bodies too, to begin or end with it."""
-    names, nets = set[str](), [net]
-    while nets:
-        one = nets.pop()
-        names |= {*one.sizes, *one.array_shapes, *(node.name for node in one.nodes)}
-        nets += [body for node in one.nodes if isinstance(node, Elementwise) for body in node.bodies]
-    made = mark
+    """``mark``, as often as it takes for no name of the network to begin or end with it."""
+    made, names = mark, names_in(net)
     while any(name.startswith(made) or name.endswith(made) for name in names):
         made += mark
     return made

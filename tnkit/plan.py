@@ -10,13 +10,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from math import prod
-from operator import index
 from typing import Any
 
 import numpy as np
 from tabulate import tabulate
 
 from tnkit.checkpoint import checkpointed
+from tnkit.checks import whole
 from tnkit.fuse import fused
 from tnkit.memory import Memory, backward_peak, forward_peak, layouts
 from tnkit.network import Network
@@ -309,10 +309,7 @@ def _checkpointed(whole: Plan, limit: float | None) -> Plan:
 
 def _count(x: Any, what: str) -> int:
     """A whole number from 1 up."""
-    try:
-        found = index(x)
-    except TypeError:
-        raise TypeError(f"plan: {what} is a whole number, not {x!r}") from None
+    found = whole(x, f"plan: {what}")
     if found < 1:
         raise ValueError(f"plan: {what} is {found}, but at least 1")
     return found

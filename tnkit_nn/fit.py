@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from tnkit import init
-from tnkit.execute import constant, run
+from tnkit.execute import check_known, constant, run
 from tnkit.network import Network, Node
 from tnkit.plan import plan
 from tnkit.shapes import detensorize, split_axes
@@ -156,9 +156,7 @@ def _starts(
     def tensor(a: Any) -> Tensor:
         return to_tensor(a, goal.dtype).to(goal.device)
 
-    unknown = [name for name in given if name not in net.array_shapes]
-    if unknown:
-        raise ValueError(f"array {unknown[0]!r} belongs to no node; the network has {', '.join(net.array_shapes)}")
+    check_known(net, given)
     frozen = {}
     for leaf in net.leaves:
         if leaf.fixed and leaf.array not in given and leaf.fixed is True:

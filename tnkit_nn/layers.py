@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tnkit.execute import run
-from tnkit.network import Network, Node
+from tnkit.network import Network, Node, names_in
 from tnkit.ordering import Optimizer
 from tnkit.plan import Plan, plan
 from tnkit.shapes import detensorize, split_axes
@@ -284,7 +284,7 @@ def _exact(net: Network, rows: int, cols: int) -> int | None:
 
 def _fresh(name: str, net: Network) -> str:
     """``name``, with as many underscores as it takes to be new as index, node and array."""
-    taken = {*net.sizes, *(n.name for n in net.nodes), *net.array_shapes}
+    taken = names_in(net)
     while name in taken:
         name += "_"
     return name

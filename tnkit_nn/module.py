@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tnkit import init
-from tnkit.execute import constant, run
+from tnkit.execute import check_known, constant, run
 from tnkit.network import Network
 from tnkit.ordering import Optimizer
 from tnkit.plan import plan
@@ -136,9 +136,7 @@ def _tensors(
     net: Network, arrays: Mapping[str, Any], dtype: torch.dtype | None, seed: int, std: float
 ) -> dict[str, Tensor]:
     """What the module holds: given, drawn and constant arrays, of one dtype."""
-    unknown = [name for name in arrays if name not in net.array_shapes]
-    if unknown:
-        raise ValueError(f"array {unknown[0]!r} belongs to no node; the network has {', '.join(net.array_shapes)}")
+    check_known(net, arrays)
     held = {name: to_tensor(a, dtype) for name, a in arrays.items()}
     missing = [name for name in net.parameters if name not in held]
     if missing and len(missing) < len(net.parameters):

@@ -49,8 +49,7 @@ def _loaded(name: str, folder: str, limit: int | None, device: str) -> Split:
 def dense(name: str, split: Split, seed: int, folder: Path, epochs: int = 4, batch: int | None = None) -> nn.Module:
     """The trained model of a seed, trained once where the data are."""
     folder.mkdir(parents=True, exist_ok=True)
-    recipe = replace(zoo.TRAIN[name], epochs=epochs)
-    recipe = replace(recipe, batch=batch or recipe.batch)
+    recipe = replace(zoo.TRAIN[name], epochs=epochs, batch=batch or zoo.TRAIN[name].batch)
     known = f"{name}-{seed}-{epochs}-{recipe.batch}-{len(split.train[1])}"  # another training is another file
     path = folder / f"{known}.safetensors"
     if path.exists():

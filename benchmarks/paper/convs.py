@@ -14,14 +14,12 @@ from typing import Any
 
 import torch
 from cells import Cell, compressed, dense, denses, loaded
-from heads import BATCH, TWO, Hashed, learned, tuned, tuning
+from heads import BATCH, FREE, TWO, control, learned, tuned, tuning
 from small import count
 from torch import nn
-from torch.nn.utils import parametrize
 
 from tnkit_nn import zoo
 from tnkit_nn.evaluate import accuracy
-from tnkit_nn.makers import fixed_maker
 from tnkit_nn.recipe import Compression, Layers, Stage1
 
 #: Numbers of each convolution.
@@ -45,6 +43,7 @@ def vgg16_convs(cell: Cell, args: argparse.Namespace, out: Path) -> dict[str, An
     torch.manual_seed(seed)
     model = headless(dense("vgg16", split, 0, out.parent, args.dense_epochs, BATCH)).to(args.device)
     names = [n for n, m in model.named_modules() if isinstance(m, nn.Conv2d)][1:]
+    weights = sum(model.get_submodule(n).weight.numel() for n in names)
     if what in NETWORKS:
         plan = Compression(
             tuple(Layers(name, what, BUDGET, depth=3) for name in names),
@@ -52,24 +51,14 @@ def vgg16_convs(cell: Cell, args: argparse.Namespace, out: Path) -> dict[str, An
         )  # fmt: skip
         compressed(model, plan, split, out)
     elif what == "small dense":
-        model = narrow(BUDGET * len(names) + count(model) - sum(model.get_submodule(n).weight.numel() for n in names))
-        model = model.to(args.device)
+        model = narrow(BUDGET * len(names) + count(model) - weights).to(args.device)
         tuned(model, dict(model.named_parameters()), cell["rate"], split, recipe, seed)
     else:
         for k, name in enumerate(names):
-            layer, draw = model.get_submodule(name), len(names) * seed + k  # no two draws are the same
-            if what == "hashed":
-                parametrize.register_parametrization(layer, "weight", Hashed(layer.weight, BUDGET, draw))
-            else:
-                layer.weight.data = (
-                    fixed_maker("frozen_random", layer.weight.detach()[None].cpu(), draw).weight({})[0].to(args.device)
-                )
+            control(model.get_submodule(name), what, BUDGET, len(names) * seed + k)  # no two draws are the same
         tuned(model, learned(model, what, names), rest, split, recipe, seed, cell["rate"])
     val, test = (accuracy(model, part) for part in (split.val, split.test))
-    numbers = count(model) - (
-        sum(model.get_submodule(n).weight.numel() for n in names) if what == "frozen random" else 0
-    )
-    return {"accuracy": test, "val": val, "numbers": numbers}
+    return {"accuracy": test, "val": val, "numbers": count(model) - (weights if what in FREE else 0)}
 
 
 def headless(model: nn.Module) -> nn.Module:

@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from cells import Cell, compressed, dense, denses, loaded
@@ -61,29 +61,35 @@ def controlled(model: nn.Module, cell: Cell, names: tuple[str, str]) -> tuple[nn
     """The model with a control instead of its two layers, and the control's count."""
     torch.manual_seed(cell["seed"])
     what, numbers = cell["head"], 0
-    weights = [model.get_submodule(n).weight for n in names]
     seeds = [2 * cell["seed"], 2 * cell["seed"] + 1]  # the two layers' draws are not the same
     if what == "left out":
         found = zoo.without(model, *names)
         assert found is not None
         model = found
     elif what == "small dense":  # 512 -> 1 -> 10: as few numbers as a dense layer can have
-        small = nn.Sequential(nn.Linear(512, 1), nn.ReLU(), nn.Linear(1, 10)).to(weights[0].device)
+        small = nn.Sequential(nn.Linear(512, 1), nn.ReLU(), nn.Linear(1, 10)).to(next(model.parameters()).device)
         parent = names[0].rpartition(".")[0]
         if parent:
             model.set_submodule(parent, small)
         else:
             model = small
         numbers = 512
-    elif what in FREE:
-        for weight, seed in zip(weights, seeds, strict=True):
-            made = fixed_maker(FREE[what], weight.detach()[None].cpu(), seed).weight({})[0]
-            weight.data = made.to(weight)
-    elif what == "hashed 424":
-        numbers = 424
-        for name, weight, count, seed in zip(names, weights, (200, 224), seeds, strict=True):
-            parametrize.register_parametrization(model.get_submodule(name), "weight", Hashed(weight, count, seed))
+    elif what in FREE or what == "hashed 424":
+        counts = (0, 0) if what in FREE else (200, 224)
+        numbers = sum(counts)
+        for name, count, seed in zip(names, counts, seeds, strict=True):
+            control(model.get_submodule(name), what, count, seed)
     return model, numbers
+
+
+def control(layer: nn.Module, what: str, count: int, seed: int) -> None:
+    """A layer's weight becomes one of :data:`FREE`, or a hash of so many numbers."""
+    weight = cast(Tensor, layer.weight)
+    if what in FREE:
+        made = fixed_maker(FREE[what], weight.detach()[None].cpu(), seed).weight({})[0]
+        weight.data = made.to(weight)
+    else:
+        parametrize.register_parametrization(layer, "weight", Hashed(weight, count, seed))
 
 
 #: How torch calls a hash's numbers.

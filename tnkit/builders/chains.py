@@ -14,14 +14,6 @@ __all__ = ["mpo", "mps", "ring", "tt"]
 Rank = int | Sequence[int]
 
 
-def whole(x: Any, what: str) -> int:
-    """``x`` as an int; TypeError where it is no whole number (2.5 is not cut to 2)."""
-    try:
-        return index(x)
-    except TypeError:
-        raise TypeError(f"{what} is a whole number, not {x!r}") from None
-
-
 def assembled(nodes: Sequence[AnyNode], output: tuple[str, ...], sizes: Mapping[str, int]) -> Network:
     """The network of some nodes, whose sizes may be given among others."""
     used = {i for node in nodes for i in node.inds}

@@ -12,7 +12,8 @@ from itertools import zip_longest
 from typing import NamedTuple
 
 from tnkit.activations import Activation, resolve
-from tnkit.builders.chains import assembled, check_shape, whole
+from tnkit.builders.chains import assembled, check_shape
+from tnkit.checks import whole
 from tnkit.network import AnyNode, Network, Node
 from tnkit.shapes import site_dims, split_axes
 

@@ -8,7 +8,8 @@ from itertools import chain
 from math import prod
 
 from tnkit.activations import Activation, resolve
-from tnkit.builders.chains import Rank, assembled, check_rank, check_shape, whole
+from tnkit.builders.chains import Rank, assembled, check_rank, check_shape
+from tnkit.checks import whole
 from tnkit.network import AnyNode, Network, Node
 
 __all__ = ["cp", "low_rank", "mera", "tree", "tucker"]

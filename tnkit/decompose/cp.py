@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tnkit.builders.chains import whole
 from tnkit.builders.trees import cp
+from tnkit.checks import whole
 from tnkit.decompose.als import Goal, check_options, checked, dense, improve, search
 from tnkit.decompose.dtypes import double_name, dtype_name, is_complex
 from tnkit.decompose.fitting import Problem

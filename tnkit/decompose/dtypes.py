@@ -5,7 +5,9 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-__all__ = ["double_name", "dtype_name", "is_complex", "is_single"]
+from tnkit.ops import Ops
+
+__all__ = ["double_name", "dtype_name", "is_complex", "is_single", "widened"]
 
 
 def dtype_name(x: Any) -> str:
@@ -26,6 +28,11 @@ def is_complex(x: Any) -> bool:
 def is_single(x: Any) -> bool:
     """Whether the entries have single precision, real or complex."""
     return dtype_name(x) in ("float32", "complex64")
+
+
+def widened(x: Any, ops: Ops) -> Any:
+    """An array of half precision in single precision, in which there is linear algebra; any other as it is."""
+    return ops.cast(x, "float32") if dtype_name(x) in ("float16", "bfloat16") else x
 
 
 @cache

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tnkit.decompose.dtypes import dtype_name
+from tnkit.decompose.dtypes import widened
 from tnkit.decompose.ranks import Limits, Rank, limits, ranks_within
 from tnkit.decompose.result import Decomposition
 from tnkit.decompose.structure import Tree, as_tree, resized
@@ -97,8 +97,8 @@ def bond_entropy(net: Network, arrays: Mapping[str, Any], *, order: float = 1.0,
     net, arrays
         A tree-shaped network and its arrays; the tensor need not be normalised.
     order
-        Of the Renyi entropy log(sum p^order) / (1 - order), with p the normalised squares of :func:`bond_spectrum`, inf: -log max p; 1 is von
-        Neumann's, -sum p log p.
+        Of the Renyi entropy log(sum p^order) / (1 - order), with p the normalised squares of :func:`bond_spectrum`; 1 is von
+        Neumann's, -sum p log p, and infinity -log max p.
     ops
         Array library.
 
@@ -193,9 +193,8 @@ def within(found: Decomposition, budget: int, ops: Ops) -> Limits:
         return Limits({}, 0.0, None)
     spectra = bond_spectrum(*found, ops=ops)
     values = {b: np.asarray(ops.numpy(s), np.float64) for b, s in spectra.items()}
-    largest = (
-        max(s.max() for s in values.values()) or 1.0
-    )  # ranks do not depend on the scale, whose square may overflow
+    # ranks do not depend on the scale, whose square may overflow
+    largest = max(s.max() for s in values.values()) or 1.0
     squares = {b: (s / largest) ** 2 for b, s in values.items()}
     arrays, center = check_arrays(*found, ops), tree.middle()
 
@@ -278,8 +277,7 @@ def _held(
     net: Network, arrays: Mapping[str, Any], center: str | None, what: str, ops: Ops
 ) -> tuple[Tree, dict[str, Any], str]:
     tree, held = as_tree(net, what), check_arrays(net, arrays, ops)
-    held = {n: ops.cast(a, "float32") if dtype_name(a) in ("float16", "bfloat16") else a for n, a in held.items()}
-    return tree, held, check_center(tree, center, what)
+    return tree, {n: widened(a, ops) for n, a in held.items()}, check_center(tree, center, what)
 
 
 def check_center(tree: Tree, center: str | None, what: str) -> str:

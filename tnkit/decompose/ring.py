@@ -46,7 +46,8 @@ def ring_svd(
     tol
         Relative Frobenius error that the result keeps.
     budget
-        Most numbers stored: the equal ranks, then single ones raised while they fit and help, from the largest, half and a quarter of it.
+        Most numbers stored: equal ranks (the largest that fit, half of them, a quarter), each then raised one at a time while
+        that fits and helps; the best of the three.
     method, ops
         As for :func:`tnkit.tree_svd`.
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tnkit.builders import chains, trees
-from tnkit.decompose.dtypes import dtype_name
+from tnkit.decompose.dtypes import dtype_name, widened
 from tnkit.decompose.gauge import check_center, check_method, measured, moved, within
 from tnkit.decompose.ranks import Limits, Rank, limits
 from tnkit.decompose.result import Decomposition
@@ -61,7 +61,8 @@ def tree_svd(
         ``auto``, ``exact`` (never randomised), or ``gram``, ``svd``, ``randomised`` at every bond: see
         :mod:`tnkit.decompose.truncate`.  The randomised way is seeded: equal calls give equal results.
     ops
-        Array library; the result is on the device of ``x``, in its dtype (half precision: float32), and differentiable in it where the library is.
+        Array library; the result is on the device of ``x``, in its dtype (half precision: float32), and differentiable in it
+        where the library is.
 
     Returns
     -------
@@ -215,9 +216,7 @@ def check_target(x: Any, what: str, ops: Ops) -> Any:
     name = dtype_name(x)
     if not name.startswith(("float", "complex", "bfloat")):
         x = ops.cast(x, "float64")
-    elif name in ("float16", "bfloat16"):
-        x = ops.cast(x, "float32")
-    return x
+    return widened(x, ops)
 
 
 def sweep(

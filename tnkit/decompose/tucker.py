@@ -57,7 +57,7 @@ def tucker_svd(
     what = "tucker_svd"
     if sweeps < 0:
         raise ValueError(f"{what}: sweeps {sweeps} is negative")
-    x, _, scale = in_range(check_target(x, what, ops), what, ops)
+    x = check_target(x, what, ops)
     shape = tuple(x.shape)
     found = sweep(x, trees.tucker(shape, (1,) * len(shape)), rank, tol, budget, "core", method, ops, what)
     for _ in range(sweeps if found.error**2 > resolution(x) else 0):
@@ -65,13 +65,13 @@ def tucker_svd(
         if better.error >= found.error:
             break
         found = better
-    return found.scaled("core", scale)
+    return found
 
 
 def _iterated(x: Any, found: Decomposition, method: str, ops: Ops) -> Decomposition:
     """One orthogonal iteration."""
     factors = [found.arrays[f"factor_{k}"] for k in range(len(x.shape))]
-    total = norm2(x, ops)
+    x, total, scale = in_range(x, "tucker_svd", ops)
 
     def renew(modes: Sequence[int], y: Any) -> Any:
         """Renew these factors, ``y`` being ``x`` projected on all others: halves share the projection on the other half."""
@@ -88,7 +88,7 @@ def _iterated(x: Any, found: Decomposition, method: str, ops: Ops) -> Decomposit
     core = renew(range(len(factors)), x)
     error = sqrt(max(1 - norm2(core, ops) / total, 0.0))
     arrays = {"core": core, **{f"factor_{k}": u for k, u in enumerate(factors)}}
-    return Decomposition(*measured(found.network, arrays), error, found.methods)
+    return Decomposition(*measured(found.network, arrays), error, found.methods).scaled("core", scale)
 
 
 def _projected(y: Any, modes: Sequence[int], factors: Sequence[Any], ops: Ops) -> Any:
