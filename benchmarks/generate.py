@@ -88,7 +88,7 @@ def peers(net: tk.Network, arrays: dict[str, Tensor]) -> dict[str, Callable[[], 
 
     leaves = list(net.leaves)
     operands = [arrays[n.array] for n in leaves]
-    expression = oe.contract_expression(net.to_einsum(), *[tuple(x.shape) for x in operands])
+    expression = oe.contract_expression(tk.to_einsum(net), *[tuple(x.shape) for x in operands])
     found = {"opt_einsum": lambda: expression(*operands)}
     if find_spec("quimb") is not None:
         import quimb.tensor as qtn

@@ -86,7 +86,7 @@ def floor(plan: tk.Plan, arrays: dict[str, Any], ops: tk.Ops) -> Call:
 def peers(net: tk.Network, operands: Sequence[Any], path: Any) -> dict[str, Call]:
     """Expressions of the peers, with the plan's path."""
     shapes = [a.shape for a in operands]
-    expression = oe.contract_expression(net.to_einsum(), *shapes, optimize=path)
+    expression = oe.contract_expression(tk.to_einsum(net), *shapes, optimize=path)
     inputs, output = [leaf.inds for leaf in net.leaves], net.output
     other = ctg.array_contract_expression(inputs, output, dict(net.sizes), optimize=path)
     return {"opt_einsum": lambda: expression(*operands), "cotengra": lambda: other(*operands)}
@@ -98,7 +98,7 @@ def more_peers(net: tk.Network, operands: Sequence[Any], path: Any) -> dict[str,
     import tensornetwork as google
 
     backend = "numpy" if isinstance(operands[0], np.ndarray) else "pytorch"
-    equation = net.to_einsum()
+    equation = tk.to_einsum(net)
     network = qtn.TensorNetwork([qtn.Tensor(x, n.inds) for x, n in zip(operands, net.leaves, strict=True)])
     chain = [i for k in range(SITES) for i in net.leaves[k].inds]
     label = {i: k for k, i in enumerate(sorted(set(chain), key=chain.index), 1)}  # along the chain, as ncon contracts

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from tnkit.activations import ACTIVATIONS, resolve
+from tnkit.core.activations import ACTIVATIONS, resolve
+from tnkit.core.network import Elementwise, Network, Node
 from tnkit.execute import contract
-from tnkit.network import Elementwise, Network, Node
 
 X = np.concatenate([np.linspace(-6, 6, 61), [-0.0, 1e-8, -1e-8]])
 REFERENCE = {

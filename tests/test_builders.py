@@ -8,7 +8,7 @@ import torch
 
 import tnkit as tk
 from tnkit.builders.circuits import STARTS
-from tnkit.shapes import detensorize
+from tnkit.core.shapes import detensorize
 from tnkit.testing import oracle
 from tnkit_nn import TORCH
 
@@ -362,7 +362,7 @@ def test_interleaved_is_only_a_permutation():
     for shape, dim in [((8, 8), None), ((30, 4), None), ((16, 4, 6), 2)]:
         mixed = tk.adtn(shape, 2, dim=dim, order="interleaved")
         dims = mixed.shape
-        groups = tk.shapes.split_axes(dims, shape)
+        groups = tk.core.shapes.split_axes(dims, shape)
         labels, start = [], 0
         for g in groups:
             labels.append(list(range(start, start + len(g))))

@@ -10,9 +10,9 @@ import networkx as nx
 import pytest
 
 import tnkit as tk
+from tnkit.core.network import Elementwise, Network, Node
 from tnkit.draw import draw, to_svg
 from tnkit.layout import layout
-from tnkit.network import Elementwise, Network, Node
 from tnkit.plan import plan
 from tnkit.steps import Contract
 

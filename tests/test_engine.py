@@ -265,7 +265,7 @@ def test_windows_never_permute_the_state(leftwards):
         large = int(plan.slot_sizes[step.operands[1]] > plan.slot_sizes[step.operands[0]])
         assert step.views[large].permute is None and step.result.permute is None
     arrays = tk.init.normal(whole, seed=0)
-    want = np.einsum(whole.to_einsum(), *[arrays[n.array] for n in whole.leaves], optimize="greedy")
+    want = np.einsum(tk.to_einsum(whole), *[arrays[n.array] for n in whole.leaves], optimize="greedy")
     np.testing.assert_allclose(tk.run(plan, arrays), want, atol=1e-12)
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from tnkit.core.network import Elementwise, Network, Node
 from tnkit.execute import check_arrays, constant, contract
-from tnkit.network import Elementwise, Network, Node
 from tnkit.ordering import find_path
 from tnkit.plan import plan
 from tnkit_nn.ops import TORCH

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from tnkit.core.network import Network, Node
 from tnkit.execute import check_arrays, constant, contract, run
-from tnkit.network import Network, Node
 from tnkit.plan import plan
 from tnkit_nn.ops import TORCH
 

@@ -277,7 +277,7 @@ def test_importing_loads_neither_tensornetwork_nor_torch():
 
 def test_an_equation_of_thousands_of_indices_reads_back():
     net = tk.tt((1,) * 6000, 1)
-    equation = net.to_einsum()
+    equation = tk.to_einsum(net)
     assert not any(c.isspace() for c in equation)
     symbols = {c for c in equation if c not in ",->"}
     back = tk.from_einsum(equation, dict.fromkeys(symbols, 1))

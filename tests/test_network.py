@@ -6,8 +6,8 @@ import pickle
 import numpy as np
 import pytest
 
+from tnkit.core.network import Elementwise, Network, Node
 from tnkit.execute import contract
-from tnkit.network import Elementwise, Network, Node
 from tnkit.testing import oracle, random_network
 
 SIZES = dict(i=2, j=3, r=4)

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import tnkit as tk
+from tnkit.core.network import Network, Node
 from tnkit.execute import NUMPY, check_arrays, run
-from tnkit.network import Network, Node
 from tnkit.plan import plan
 from tnkit.steps import Contract, Program
 from tnkit.straight import execute, prepare
@@ -222,10 +222,10 @@ def test_a_limit_of_one_byte_is_not_true():
         ({"memory_limit": -1}, ValueError, "memory_limit is -1"),
         ({"memory_limit": "1GB"}, TypeError, "memory_limit is a number of bytes, not '1GB'"),
         ({"memory_limit": True}, TypeError, "memory_limit is a number of bytes, not True"),
-        ({"slices": 0}, ValueError, "slices is 0, but at least 1"),
-        ({"slices": 2.5}, TypeError, "slices is a whole number, not 2.5"),
-        ({"itemsize": -1}, ValueError, "itemsize is -1, but at least 1"),
-        ({"itemsize": "2"}, TypeError, "itemsize is a whole number, not '2'"),
+        ({"slices": 0}, ValueError, "slices is a whole number of at least 1, not 0"),
+        ({"slices": 2.5}, TypeError, "slices is a whole number of at least 1, not 2.5"),
+        ({"itemsize": -1}, ValueError, "itemsize is a whole number of at least 1, not -1"),
+        ({"itemsize": "2"}, TypeError, "itemsize is a whole number of at least 1, not '2'"),
         ({"checkpoint": float("nan")}, ValueError, "checkpoint is nan"),
         ({"checkpoint": "yes"}, TypeError, "checkpoint is a number of bytes, not 'yes'"),
     ],

@@ -6,9 +6,9 @@ import opt_einsum as oe
 import pytest
 import torch
 
-from tnkit.activations import ACTIVATIONS
+from tnkit.core.activations import ACTIVATIONS
+from tnkit.core.network import Network, Node
 from tnkit.execute import NUMPY, check_arrays, constant, contract, run
-from tnkit.network import Network, Node
 from tnkit.ordering import OPTIMIZERS
 from tnkit.plan import plan
 from tnkit.testing import oracle, random_network

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import tnkit as tk
-from tnkit.shapes import factorize, site_dims, split_axes
+from tnkit.core.shapes import factorize, site_dims, split_axes
 
 
 @pytest.mark.parametrize("seed", range(100))

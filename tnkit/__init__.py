@@ -7,7 +7,6 @@ Build a :class:`Network` (by hand, or with a builder such as :func:`tt` or :func
 
 from tnkit import init as init
 from tnkit import testing as testing
-from tnkit.activations import ACTIVATIONS
 from tnkit.builders import (
     BUILDERS,
     EXAMPLES,
@@ -25,6 +24,9 @@ from tnkit.builders import (
     tt,
     tucker,
 )  # fmt: skip
+from tnkit.core.activations import ACTIVATIONS
+from tnkit.core.network import Elementwise, Network, Node
+from tnkit.core.shapes import detensorize, tensorize
 from tnkit.decompose import (
     DECOMPOSITIONS,
     Decomposition,
@@ -52,11 +54,9 @@ from tnkit.execute import NUMPY, Ops, check_arrays, contract, run
 from tnkit.graphs import from_graph, to_graph
 from tnkit.interop import from_arrays, from_einsum, from_tensornetwork, to_einsum, to_tensornetwork
 from tnkit.io import from_json, load, save, to_json
-from tnkit.network import Elementwise, Network, Node
 from tnkit.ordering import OPTIMIZERS
 from tnkit.plan import Plan, plan
 from tnkit.rates import Rates, calibrate
-from tnkit.shapes import detensorize, tensorize
 
 __version__ = "0.1.0"
 

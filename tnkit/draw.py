@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from tnkit.core.network import Network, Node
 from tnkit.layout import (
     LEG,
     RADIUS,
@@ -25,7 +26,6 @@ from tnkit.layout import (
     spots_of,
     wires_of,
 )
-from tnkit.network import Network, Node
 from tnkit.plan import Plan
 from tnkit.wires import Route, add_dots, legs_of, routes_of
 

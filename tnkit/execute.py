@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from tnkit.core.network import Network
 from tnkit.distribute import shared_out
-from tnkit.network import Network
 from tnkit.ops import Ops, by_slices
 from tnkit.ordering import Optimizer
 from tnkit.plan import Plan, plan
@@ -51,7 +51,7 @@ NUMPY = Ops(
 
 
 def constant(kind: str, shape: tuple[int, ...]) -> np.ndarray:
-    """The array of a node with ``fixed=kind`` (see :data:`tnkit.node.CONSTANTS`), float64."""
+    """The array of a node with ``fixed=kind`` (see :data:`tnkit.core.network.CONSTANTS`), float64."""
     if kind == "ones":
         return np.ones(shape)
     out = np.zeros(shape)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
-from tnkit.network import AnyNode, Elementwise, Network, Node
+from tnkit.core.network import AnyNode, Elementwise, Network, Node
 
 __all__ = ["from_graph", "to_graph"]
 

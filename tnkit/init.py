@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from tnkit.activations import function
+from tnkit.core.activations import function
+from tnkit.core.network import Elementwise, Network, Node, unused
 from tnkit.execute import constant, contract
-from tnkit.network import Elementwise, Network, Node, unused
 
 __all__ = ["calibrate", "normal", "orthogonal", "rms"]
 

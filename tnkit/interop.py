@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from tnkit.core.network import Network, Node, Sizes
 from tnkit.execute import NUMPY, check_arrays, constant
-from tnkit.network import Network, Node, Sizes
 
 __all__ = ["from_arrays", "from_einsum", "from_tensornetwork", "to_einsum", "to_tensornetwork"]
 

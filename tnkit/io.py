@@ -18,12 +18,12 @@ from typing import IO, Any
 
 import numpy as np
 
+from tnkit.core.network import AnyNode, Elementwise, Network, Node
 from tnkit.execute import check_arrays
-from tnkit.network import AnyNode, Elementwise, Network, Node
 
 __all__ = ["from_json", "load", "save", "to_json"]
 
-FORMAT = "tnkit.network"
+FORMAT = "tnkit.core.network"
 VERSION = 1
 
 

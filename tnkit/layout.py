@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tnkit.network import Elementwise, Network, Node
+from tnkit.core.network import Elementwise, Network, Node
 
 __all__ = [
     "BOTH",

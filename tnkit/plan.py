@@ -16,10 +16,10 @@ import numpy as np
 from tabulate import tabulate
 
 from tnkit.checkpoint import checkpointed
-from tnkit.checks import whole
+from tnkit.core.network import Network
+from tnkit.core.numbers import whole_number
 from tnkit.fuse import fused
 from tnkit.memory import Memory, backward_peak, forward_peak, layouts
-from tnkit.network import Network
 from tnkit.ordering import Optimizer, Path
 from tnkit.rates import DEFAULT, Rates, rates, spelled
 from tnkit.region import Builder
@@ -307,14 +307,6 @@ def _checkpointed(whole: Plan, limit: float | None) -> Plan:
     return replace(whole, steps=tuple(steps), output=output, last_use=last_use(steps, output))
 
 
-def _count(x: Any, what: str) -> int:
-    """A whole number from 1 up."""
-    found = whole(x, f"plan: {what}")
-    if found < 1:
-        raise ValueError(f"plan: {what} is {found}, but at least 1")
-    return found
-
-
 def _bytes(x: Any, what: str) -> float:
     """A number of bytes from 0 up."""
     if isinstance(x, bool) or not isinstance(x, (int, float, np.integer, np.floating)):
@@ -371,7 +363,7 @@ def plan(
     """
     if not isinstance(net, Network):
         raise TypeError(f"plan: expected a Network, not {type(net).__name__}")
-    itemsize, slices = _count(itemsize, "itemsize"), _count(slices, "slices")
+    itemsize, slices = whole_number(itemsize, "plan: itemsize", 1), whole_number(slices, "plan: slices", 1)
     memory_limit = None if memory_limit is None else _bytes(memory_limit, "memory_limit")
     checkpoint = checkpoint if isinstance(checkpoint, bool) else _bytes(checkpoint, "checkpoint")
     if isinstance(optimizer, str):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from math import prod
 
+from tnkit.core.network import Elementwise, Network, Node
 from tnkit.fuse import Made
 from tnkit.lower import lower_pair, lower_single
 from tnkit.memory import layouts
-from tnkit.network import Elementwise, Network, Node
 from tnkit.ordering import Optimizer, Path, find_path
 from tnkit.rates import Rates
 from tnkit.steps import Apply, Step

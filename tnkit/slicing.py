@@ -12,8 +12,8 @@ from math import prod
 
 import numpy as np
 
+from tnkit.core.network import AnyNode, Elementwise, Network, Node, unused
 from tnkit.fuse import Made
-from tnkit.network import AnyNode, Elementwise, Network, Node, unused
 from tnkit.steps import Group, Program
 
 __all__ = ["candidates", "choose", "cut", "sliced_step"]

@@ -14,7 +14,7 @@ from itertools import pairwise
 from math import prod
 from typing import Any
 
-from tnkit.activations import Activation
+from tnkit.core.activations import Activation
 from tnkit.views import View
 
 __all__ = ["Apply", "Contract", "Group", "Program", "Reduce", "Step", "last_use", "renumbered"]

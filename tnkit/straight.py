@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tnkit.activations import function
+from tnkit.core.activations import function
 from tnkit.ops import Ops
 from tnkit.steps import Apply, Contract, Group, Program, Reduce, Step
 from tnkit.views import View

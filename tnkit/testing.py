@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from tnkit.activations import function
+from tnkit.core.activations import function
+from tnkit.core.network import CONSTANTS, AnyNode, Elementwise, Network, Node
 from tnkit.execute import constant
-from tnkit.network import AnyNode, Elementwise, Network, Node
-from tnkit.node import CONSTANTS
 
 __all__ = ["oracle", "random_network"]
 

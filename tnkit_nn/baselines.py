@@ -15,7 +15,7 @@ from math import prod
 from typing import Any
 
 import tnkit as tk
-from tnkit.shapes import site_dims
+from tnkit.core.shapes import site_dims
 
 __all__ = ["BASELINES", "CONTROLS", "FREE", "SHARED", "SLACK", "Family", "families", "full_count", "keeps", "shares"]
 

@@ -193,7 +193,7 @@ def _compare(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     ):
         try:
             records = compare(task, args.shapes, args.budgets, args.depths, pool, progress, args.out)
-        except (OSError, ValueError) as error:
+        except (OSError, TypeError, ValueError) as error:
             parser.error(_said(error))
     files = write_report(records, args.out, f"Deep or shallow? {args.model} on {args.data}")
     if args.json:
@@ -231,7 +231,7 @@ def _train(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
             log=out / "log.jsonl",
             progress=True,
         )
-    except (OSError, ValueError) as error:
+    except (OSError, TypeError, ValueError) as error:
         parser.error(_said(error))
     except FloatingPointError as error:
         parser.exit(1, f"{parser.prog}: {error}\n")
@@ -262,7 +262,7 @@ def _compress(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         split = data.load(args.data, args.data_dir, limit=args.limit)
         zoo.check_takes(model, split.val[0], args.weights, args.data, split.num_classes)
         done = compress_(model, args.recipe, split, out=args.out, progress=True, **changes)
-    except (OSError, ValueError) as error:
+    except (OSError, TypeError, ValueError) as error:
         parser.error(_said(error))
     except FloatingPointError as error:
         parser.exit(1, f"{parser.prog}: {error}\n")
@@ -297,7 +297,7 @@ def _show(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 
     try:
         nets = _networks(Path(args.network))
-    except (OSError, ValueError) as error:
+    except (OSError, TypeError, ValueError) as error:
         parser.error(_said(error))
     plans = {name: tk.plan(net) for name, net in nets.items()}
     if args.json:

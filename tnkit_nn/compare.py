@@ -24,8 +24,8 @@ import safetensors.torch
 import torch
 
 import tnkit as tk
+from tnkit.core.numbers import whole_number
 from tnkit_nn.baselines import BASELINES, CONTROLS, SHARED, Family, families
-from tnkit_nn.checks import whole
 from tnkit_nn.jobs import Progress, Study, run, silent
 from tnkit_nn.setting import Task, checked, forget, opened, prepare
 from tnkit_nn.stages import RATES, Job, Record, built, row
@@ -85,13 +85,15 @@ def compare(
         seeds, a budget or a depth that is no whole number of at least 1; a folder that holds a comparison of another task (what differs is named).
     """
     for name in ("seeds", "dense_steps", "fit_steps", "tune_steps"):
-        whole(getattr(task, name), name)
-    whole(task.first_seed, "first_seed", 0)
+        whole_number(getattr(task, name), name, 1)
+    whole_number(task.first_seed, "first_seed", 0)
     if isinstance(shapes, (str, Family)):
         shapes = [shapes]
     if not shapes or not budgets:
         raise ValueError(f"compare needs shapes and budgets, not shapes={list(shapes)}, budgets={list(budgets)}")
-    budgets = list(dict.fromkeys(whole(b, "a budget") for b in budgets))  # a repeated one would count its seeds twice
+    budgets = list(
+        dict.fromkeys(whole_number(b, "a budget", 1) for b in budgets)
+    )  # a repeated one would count its seeds twice
     depths = list(dict.fromkeys(depths))
     chosen = [f for s in dict.fromkeys(shapes) for f in ([s] if isinstance(s, Family) else families([s], depths))]
     twice = [name for name, n in Counter([*(f.label for f in chosen), *CONTROLS]).items() if n > 1]

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from tnkit import init
+from tnkit.core.network import Network, Node
+from tnkit.core.shapes import detensorize, split_axes
 from tnkit.execute import check_known, constant, run
-from tnkit.network import Network, Node
 from tnkit.plan import plan
-from tnkit.shapes import detensorize, split_axes
 from tnkit_nn.ops import TORCH, native, to_tensor
 
 __all__ = ["NOTHING", "FitResult", "fit"]
@@ -72,7 +72,7 @@ def fit(
     net
         Any network; nonlinear ones too.
     target
-        Numpy array or tensor that the network's tensor reads as (:func:`tnkit.shapes.detensorize`).
+        Numpy array or tensor that the network's tensor reads as (:func:`tnkit.core.shapes.detensorize`).
     steps, lr
         Adam steps and first learning rate.
     seed

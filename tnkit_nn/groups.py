@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tnkit.activations import function
+from tnkit.core.activations import function
 from tnkit.ops import by_slices, fronted, part
 from tnkit.steps import Apply, Contract, Group
 from tnkit_nn.products import IN_PLACE, empty, matrix, multiplied, restored, slopes, undone

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tnkit.activations import function
+from tnkit.core.activations import function
 from tnkit.steps import Apply, Contract, Group
 from tnkit.views import View
 from tnkit_nn.products import IN_PLACE, OVER, empty, matrix, multiplied, restored, slopes

@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tnkit.core.network import Network, Node, names_in
+from tnkit.core.shapes import detensorize, split_axes
 from tnkit.execute import run
-from tnkit.network import Network, Node, names_in
 from tnkit.ordering import Optimizer
 from tnkit.plan import Plan, plan
-from tnkit.shapes import detensorize, split_axes
 from tnkit.straight import prepare
 from tnkit_nn.fit import fit as fit_arrays
 from tnkit_nn.module import TNModule

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from tnkit import init
+from tnkit.core.network import Network
 from tnkit.execute import check_known, constant, run
-from tnkit.network import Network
 from tnkit.ordering import Optimizer
 from tnkit.plan import plan
 from tnkit.straight import prepare

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from tnkit.activations import UNARY
+from tnkit.core.activations import UNARY
+from tnkit.core.numbers import real_number, whole_number
 from tnkit_nn.baselines import BASELINES
-from tnkit_nn.checks import real, whole
 from tnkit_nn.files import replacing
 from tnkit_nn.stage1 import METHODS
 from tnkit_nn.train import Recipe as Training
@@ -53,7 +53,7 @@ class Layers:
         if self.family not in BASELINES:
             raise ValueError(f"unknown family {self.family!r}; known: {', '.join(BASELINES)}")
         for name in ("budget", "depth"):
-            object.__setattr__(self, name, whole(getattr(self, name), name))
+            object.__setattr__(self, name, whole_number(getattr(self, name), name, 1))
         if self.activation not in UNARY:
             raise ValueError(f"unknown activation {self.activation!r}; known: {', '.join(UNARY)}")
 
@@ -69,8 +69,8 @@ class Stage1:
     def __post_init__(self) -> None:
         if self.method != "auto" and self.method not in METHODS:
             raise ValueError(f"stage 1 has no method {self.method!r}; there are auto, {', '.join(METHODS)}")
-        object.__setattr__(self, "steps", whole(self.steps, "steps of stage 1"))
-        real(self.lr, "lr of stage 1")
+        object.__setattr__(self, "steps", whole_number(self.steps, "steps of stage 1", 1))
+        real_number(self.lr, "lr of stage 1")
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,8 @@ class Compression:
             raise ValueError(f"unknown rest {self.rest!r}; known: {', '.join(RESTS)}")
         if not layers or not all(isinstance(entry, Layers) for entry in layers):
             raise ValueError(f"layers are one or more Layers, not {given!r}")
-        real(self.rest_lr, "rest_lr")
-        object.__setattr__(self, "seed", whole(self.seed, "seed", 0))
+        real_number(self.rest_lr, "rest_lr")
+        object.__setattr__(self, "seed", whole_number(self.seed, "seed", 0))
 
     # -- TOML -------------------------------------------------------------------------------------------------------
     def to_toml(self) -> str:
@@ -163,7 +163,7 @@ class Compression:
         """Read a recipe from a TOML file."""
         try:
             return cls.from_toml(Path(path).read_text())
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: {error}") from None
 
 

@@ -12,8 +12,8 @@ from functools import reduce
 from itertools import combinations
 from math import inf
 
+from tnkit.core.network import Network, Node
 from tnkit.memory import layouts
-from tnkit.network import Network, Node
 from tnkit.ordering import Optimizer
 from tnkit.plan import Plan, plan
 from tnkit.rates import rates, spelled

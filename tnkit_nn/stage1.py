@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 import tnkit as tk
-from tnkit.decompose.structure import as_tree, check_multilinear
+from tnkit.core.structure import as_tree, check_multilinear
 from tnkit_nn.fit import NOTHING, FitResult, fit
 from tnkit_nn.makers import network_maker, regauged, rms
 from tnkit_nn.ops import TORCH

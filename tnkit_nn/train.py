@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from tnkit_nn.checks import real, whole
+from tnkit.core.numbers import real_number, whole_number
 from tnkit_nn.data import AUGMENT, Split
 from tnkit_nn.evaluate import Loss, evaluate, worse
 from tnkit_nn.files import clear, fill_
@@ -89,10 +89,10 @@ class Recipe:
             if getattr(self, what) not in known:
                 raise ValueError(f"unknown {what} {getattr(self, what)!r}; known: {', '.join(known)}")
         for name in ("epochs", "batch"):
-            object.__setattr__(self, name, whole(getattr(self, name), name))
-        real(self.lr, "lr")
-        real(self.weight_decay, "weight_decay", positive=False)
-        real(self.label_smoothing, "label_smoothing", positive=False, below=1)
+            object.__setattr__(self, name, whole_number(getattr(self, name), name, 1))
+        real_number(self.lr, "lr")
+        real_number(self.weight_decay, "weight_decay", positive=False)
+        real_number(self.label_smoothing, "label_smoothing", positive=False, below=1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from tnkit.network import Network
+from tnkit.core.network import Network
+from tnkit.core.shapes import detensorize, split_axes
 from tnkit.ordering import Optimizer
-from tnkit.shapes import detensorize, split_axes
 from tnkit_nn.module import TNModule
 
 __all__ = ["merge_", "parametrize_"]
@@ -55,7 +55,7 @@ def parametrize_(
     """Replace a weight by a network, in place.
 
     Reading ``module.<name>`` contracts the network and reads it as the weight's shape (see
-    :func:`tnkit.shapes.detensorize`).  The old weight is dropped: ``state_dict`` has the network's arrays, as
+    :func:`tnkit.core.shapes.detensorize`).  The old weight is dropped: ``state_dict`` has the network's arrays, as
     ``parametrizations.<name>.0.<array>``.  Inside ``torch.nn.utils.parametrize.cached()`` it is contracted once.
 
     Parameters

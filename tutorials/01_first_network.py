@@ -293,7 +293,7 @@ assert tk.from_json(tk.to_json(mlp)) == mlp  # structure alone is text
 # Einsum equations, both ways:
 
 # %%
-assert net.to_einsum() == "ir,rsj,sk->ijk"
+assert tk.to_einsum(net) == "ir,rsj,sk->ijk"
 assert tk.from_einsum("ir,rsj,sk->ijk", net.sizes).shape == net.shape
 
 # %% [markdown]
@@ -303,7 +303,7 @@ assert tk.from_einsum("ir,rsj,sk->ijk", net.sizes).shape == net.shape
 # %%
 petersen = tk.from_graph(nx.petersen_graph(), bond=2, open={0: 4, 5: 4})
 assert petersen.shape == (4, 4) and len(petersen.nodes) == 10
-assert tk.from_graph(petersen.to_graph()) == petersen
+assert tk.from_graph(tk.to_graph(petersen)) == petersen
 picture(petersen, "08_petersen")
 
 # %% [markdown]

@@ -17,7 +17,7 @@ from torch import nn
 
 import tnkit as tk
 import tnkit_nn as tknn
-from tnkit.shapes import detensorize
+from tnkit.core.shapes import detensorize
 from tnkit_nn import data, zoo
 from tnkit_nn.baselines import CONTROLS, families
 from tnkit_nn.compare import RATES, Task, compare

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tnkit as tk
-from tnkit.shapes import detensorize, split_axes
+from tnkit.core.shapes import detensorize, split_axes
 from tnkit_nn.baselines import (
     BASELINES,
     CONTROLS,

@@ -302,6 +302,6 @@ def test_with_the_rest_frozen_alone(one_thread, tmp_path):
     ],
 )
 def test_bad_input(task, options, message, tmp_path):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         compare(task, **options, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()  # refused before anything is written

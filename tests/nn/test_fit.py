@@ -8,7 +8,7 @@ import torch
 
 import tnkit as tk
 from tnkit import Network, Node
-from tnkit.shapes import detensorize
+from tnkit.core.shapes import detensorize
 from tnkit_nn import TNModule, fit
 
 from .test_weight import deep, pair, train

@@ -13,7 +13,7 @@ from tnkit.builders.chains import mpo, mps, ring, tt
 from tnkit.builders.circuits import adtn, brick_wall, circuit
 from tnkit.builders.lattices import peps
 from tnkit.builders.trees import cp, low_rank, mera, tree, tucker
-from tnkit.network import Network
+from tnkit.core.network import Network
 
 __all__ = [
     "BUILDERS", "EXAMPLES", "adtn", "brick_wall", "circuit", "cp", "low_rank", "mera", "mpo", "mps", "peps", "ring", "tree", "tt",

@@ -7,7 +7,7 @@ from itertools import accumulate
 from operator import index, mul
 from typing import Any
 
-from tnkit.network import AnyNode, Network, Node
+from tnkit.core.network import AnyNode, Network, Node
 
 __all__ = ["mpo", "mps", "ring", "tt"]
 

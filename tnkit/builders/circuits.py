@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 from typing import NamedTuple
 
-from tnkit.activations import Activation, resolve
 from tnkit.builders.chains import assembled, check_shape
-from tnkit.checks import whole
-from tnkit.network import AnyNode, Network, Node
-from tnkit.shapes import site_dims, split_axes
+from tnkit.core.activations import Activation, resolve
+from tnkit.core.network import AnyNode, Network, Node
+from tnkit.core.numbers import whole_number
+from tnkit.core.shapes import site_dims, split_axes
 
 __all__ = ["adtn", "brick_wall", "circuit"]
 
@@ -76,7 +76,7 @@ def brick_wall(
     ValueError
         Fewer than 2 sites, depth below 1, an unknown start, an odd number of sites with periodic ends.
     """
-    sites, depth = whole(sites, "brick_wall: sites"), whole(depth, "brick_wall: depth")
+    sites, depth = whole_number(sites, "brick_wall: sites"), whole_number(depth, "brick_wall: depth")
     dims = check_shape(dim if isinstance(dim, Iterable) else [dim] * sites, "brick_wall", least=2)
     if len(dims) != sites:
         raise ValueError(f"brick_wall: {len(dims)} local dimensions for {sites} sites")
@@ -86,7 +86,7 @@ def brick_wall(
         raise ValueError(f"brick_wall: start {start!r} is not one of {STARTS}")
     if periodic and sites % 2:
         raise ValueError(f"brick_wall: periodic ends need an even number of sites, not {sites}")
-    if share is not None and whole(share, "brick_wall: share") < 1:
+    if share is not None and whole_number(share, "brick_wall: share") < 1:
         raise ValueError(f"brick_wall: share {share} is below 1")
     if activation is not None:
         activation = resolve(activation)
@@ -194,7 +194,7 @@ def circuit(
 
 def _checked(groups: Sequence[Sequence[int]], sites: int, what: str) -> list[tuple[int, ...]]:
     """Groups of sites, each site at most once."""
-    out = [tuple(whole(s, f"circuit: a site of {what}") for s in g) for g in groups]
+    out = [tuple(whole_number(s, f"circuit: a site of {what}") for s in g) for g in groups]
     seen: set[int] = set()
     for group in out:
         if not group:
@@ -283,7 +283,7 @@ def adtn(
     Returns
     -------
     Network
-        Output ``i0, i1, ...`` axis by axis, to be read as the weight by :func:`tnkit.shapes.detensorize` (a reshape where
+        Output ``i0, i1, ...`` axis by axis, to be read as the weight by :func:`tnkit.core.shapes.detensorize` (a reshape where
         nothing is padded).  Parameters as for :func:`brick_wall`, plus 1 with ``scale``.
 
     Raises
@@ -310,7 +310,7 @@ def _groups(shape: tuple[int, ...], dim: int | Sequence[int] | None) -> list[tup
     if isinstance(dim, Iterable):
         groups = split_axes(check_shape(dim, "adtn dim"), shape)
     else:
-        groups = [site_dims(n, None if dim is None else whole(dim, "adtn: dim")) for n in shape]
+        groups = [site_dims(n, None if dim is None else whole_number(dim, "adtn: dim")) for n in shape]
     if sum(map(len, groups)) < 2:
         raise ValueError(f"adtn: shape {shape} has fewer than two sites")
     return groups

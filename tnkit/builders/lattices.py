@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tnkit.builders.chains import check_shape
-from tnkit.network import Network, Node
+from tnkit.core.network import Network, Node
 
 __all__ = ["peps"]
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from math import prod
 
-from tnkit.activations import Activation, resolve
 from tnkit.builders.chains import Rank, assembled, check_rank, check_shape
-from tnkit.checks import whole
-from tnkit.network import AnyNode, Network, Node
+from tnkit.core.activations import Activation, resolve
+from tnkit.core.network import AnyNode, Network, Node
+from tnkit.core.numbers import whole_number
 
 __all__ = ["cp", "low_rank", "mera", "tree", "tucker"]
 
@@ -54,7 +54,7 @@ def cp(shape: Sequence[int], rank: int) -> Network:
         ``factor_k``; parameters: r sum n(k).
     """
     shape = check_shape(shape, "cp")
-    (r,) = check_rank(whole(rank, "cp: rank"), 1, "cp")
+    (r,) = check_rank(whole_number(rank, "cp: rank"), 1, "cp")
     nodes = tuple(Node(f"factor_{k}", (f"i{k}", "r")) for k in range(len(shape)))
     sizes = {f"i{k}": n for k, n in enumerate(shape)} | {"r": r}
     return Network(nodes, tuple(f"i{k}" for k in range(len(shape))), sizes)
@@ -76,7 +76,7 @@ def low_rank(shape: Sequence[int], rank: int) -> Network:
         ``left`` (i0, r) and ``right`` (r, i1, ...); parameters: r (n(0) + n(1) n(2) ...).
     """
     shape = check_shape(shape, "low_rank", least=2)
-    (r,) = check_rank(whole(rank, "low_rank: rank"), 1, "low_rank")
+    (r,) = check_rank(whole_number(rank, "low_rank: rank"), 1, "low_rank")
     inds = tuple(f"i{k}" for k in range(len(shape)))
     sizes = dict(zip(inds, shape, strict=True)) | {"r": r}
     return Network((Node("left", (inds[0], "r")), Node("right", ("r", *inds[1:]))), inds, sizes)
@@ -111,8 +111,8 @@ def tree(shape: Sequence[int], rank: int, arity: int = 2, activation: str | Acti
         none at the root).
     """
     shape = check_shape(shape, "tree")
-    (rank,) = check_rank(whole(rank, "tree: rank"), 1, "tree")
-    if whole(arity, "tree: arity") < 2:
+    (rank,) = check_rank(whole_number(rank, "tree: rank"), 1, "tree")
+    if whole_number(arity, "tree: arity") < 2:
         raise ValueError(f"tree: arity {arity} is below 2")
     sizes: dict[str, int] = {f"i{k}": n for k, n in enumerate(shape)}
     below = [(f"i{k}", n) for k, n in enumerate(shape)]  # index, product of the open sizes under it
@@ -176,7 +176,7 @@ def mera(
         n(a) n(b) m over isometries, n(a) n(b) at the top.
     """
     shape = check_shape(shape, "mera", least=2)
-    (rank,) = check_rank(whole(rank, "mera: rank"), 1, "mera")
+    (rank,) = check_rank(whole_number(rank, "mera: rank"), 1, "mera")
     sizes: dict[str, int] = {f"i{k}": n for k, n in enumerate(shape)}
     now = [(f"i{k}", k) for k in range(len(shape))]  # index, leftmost physical site under it
     levels: list[list[Node]] = []

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from tnkit.core.network import AnyNode, Elementwise, Network, Node, unused
+from tnkit.core.structure import as_tree, check_multilinear, resized
 from tnkit.decompose.dtypes import dtype_name, is_complex
 from tnkit.decompose.gauge import canonicalize
-from tnkit.decompose.structure import as_tree, check_multilinear, resized
 from tnkit.decompose.truncate import frobenius
 from tnkit.execute import NUMPY, check_arrays, contract, run
-from tnkit.network import AnyNode, Elementwise, Network, Node, unused
 from tnkit.ops import Ops
 from tnkit.plan import plan
 

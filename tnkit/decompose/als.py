@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 
 from tnkit import init
+from tnkit.core.network import Network, Node
+from tnkit.core.structure import check_multilinear
 from tnkit.decompose.algebra import distance, norm, resolves
 from tnkit.decompose.dtypes import double_name, dtype_name, is_complex
 from tnkit.decompose.fitting import Problem, alternate, gauss_newton, stalled
 from tnkit.decompose.ranks import check_tol
 from tnkit.decompose.result import Decomposition
-from tnkit.decompose.structure import check_multilinear
 from tnkit.decompose.svd import check_target
 from tnkit.decompose.truncate import in_range, power
 from tnkit.execute import NUMPY, check_arrays, run
-from tnkit.network import Network, Node
 from tnkit.ops import Ops
 from tnkit.plan import plan
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tnkit.builders.trees import cp
-from tnkit.checks import whole
+from tnkit.core.numbers import whole_number
 from tnkit.decompose.als import Goal, check_options, checked, dense, improve, search
 from tnkit.decompose.dtypes import double_name, dtype_name, is_complex
 from tnkit.decompose.fitting import Problem
@@ -104,7 +104,7 @@ def _most(shape: tuple[int, ...], rank: int | None, tol: float, budget: int | No
         raise ValueError("cp_als: give a rank, a tol or a budget")
     bounds = []
     if rank is not None:
-        bounds.append(whole(rank, "cp_als: rank"))
+        bounds.append(whole_number(rank, "cp_als: rank"))
         if bounds[0] < 1:
             raise ValueError(f"cp_als: rank {rank} is below 1")
     if budget is not None:

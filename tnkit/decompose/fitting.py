@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from tnkit.core.network import Network, Node
 from tnkit.decompose.algebra import renamed
 from tnkit.decompose.dtypes import dtype_name, is_complex
 from tnkit.decompose.messages import Messages
-from tnkit.network import Network, Node
 from tnkit.ops import Ops
 
 __all__ = ["Problem", "alternate", "gauss_newton", "stalled"]

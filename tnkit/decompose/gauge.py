@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from tnkit.core.network import Network
+from tnkit.core.structure import Tree, as_tree, resized
 from tnkit.decompose.dtypes import widened
 from tnkit.decompose.ranks import Limits, Rank, limits, ranks_within
 from tnkit.decompose.result import Decomposition
-from tnkit.decompose.structure import Tree, as_tree, resized
 from tnkit.decompose.truncate import METHODS, adjoint, cut, in_range, orthogonal
 from tnkit.execute import NUMPY, check_arrays
-from tnkit.network import Network
 from tnkit.ops import Ops
 
 __all__ = ["bond_entropy", "bond_spectrum", "canonicalize", "round"]

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from tnkit.core.network import Network, Node
 from tnkit.execute import run
-from tnkit.network import Network, Node
 from tnkit.ops import Ops
 from tnkit.plan import Plan, plan
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tnkit.network import Network
+from tnkit.core.network import Network
 
 __all__ = ["Decomposition"]
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tnkit.builders import chains
+from tnkit.core.network import Network
 from tnkit.decompose.algebra import padded
 from tnkit.decompose.gauge import check_method
 from tnkit.decompose.ranks import check_alone, check_budget, check_tol
@@ -16,7 +17,6 @@ from tnkit.decompose.result import Decomposition
 from tnkit.decompose.svd import check_target, sweep
 from tnkit.decompose.truncate import adjoint, cut, in_range, norm2
 from tnkit.execute import NUMPY, contract
-from tnkit.network import Network
 from tnkit.ops import Ops
 
 __all__ = ["ring_svd"]

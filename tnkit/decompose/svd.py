@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 
 from tnkit.builders import chains, trees
+from tnkit.core.network import Network
+from tnkit.core.structure import Tree, as_tree
 from tnkit.decompose.dtypes import dtype_name, widened
 from tnkit.decompose.gauge import check_center, check_method, measured, moved, within
 from tnkit.decompose.ranks import Limits, Rank, limits
 from tnkit.decompose.result import Decomposition
-from tnkit.decompose.structure import Tree, as_tree
 from tnkit.decompose.truncate import Cut, adjoint, cut, in_range
 from tnkit.execute import NUMPY
-from tnkit.network import Network
 from tnkit.ops import Ops
 
 __all__ = ["check_target", "low_rank_svd", "mpo_svd", "sweep", "tree_svd", "tt_svd"]

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from tnkit.network import Network, Node
+from tnkit.core.network import Network, Node
 
 __all__ = ["Tree", "as_tree", "check_multilinear", "resized"]
 

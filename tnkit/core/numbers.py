@@ -6,21 +6,35 @@ import operator
 from math import isfinite
 from typing import Any
 
-__all__ = ["real", "whole"]
+__all__ = ["real_number", "whole_number"]
 
 
-def whole(value: Any, what: str, least: int = 1) -> int:
-    """A whole number of at least ``least`` (numpy's too) as an int; ValueError, by the name ``what``, for anything else."""
+def whole_number(value: Any, what: str, least: int | None = None) -> int:
+    """A whole number (numpy's too), of at least ``least``, as an int.
+
+    >>> whole_number(np.int64(3), "depth", 1)
+    3
+
+    Raises
+    ------
+    TypeError
+        No whole number, by the name ``what``: 2.5 is not cut to 2, and True is not 1.
+    ValueError
+        One below ``least``.
+    """
+    rule = f"{what} is a whole number" + ("" if least is None else f" of at least {least}")
     try:
         found = None if isinstance(value, bool) else operator.index(value)
     except TypeError:
         found = None
-    if found is None or found < least:
-        raise ValueError(f"{what} is a whole number of at least {least}, not {value!r}")
+    if found is None:
+        raise TypeError(f"{rule}, not {value!r}")
+    if least is not None and found < least:
+        raise ValueError(f"{rule}, not {value!r}")
     return found
 
 
-def real(value: Any, what: str, positive: bool = True, below: float = float("inf")) -> float:
+def real_number(value: Any, what: str, positive: bool = True, below: float = float("inf")) -> float:
     """A finite number, positive or at least 0, and less than ``below``; ValueError, by the name ``what``, for anything else."""
     try:
         found = None if isinstance(value, (bool, str)) else float(value)

@@ -11,13 +11,85 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
-from typing import Any
 
-from tnkit.activations import Activation, resolve
-from tnkit.checks import all_indices, check_names, check_summed, check_tied, checked_sizes
-from tnkit.node import Node, Sizes, indices
+from tnkit.core.activations import Activation, resolve
 
-__all__ = ["AnyNode", "Elementwise", "Network", "Node", "Sizes", "names_in", "unused"]
+__all__ = [
+    "CONSTANTS",
+    "AnyNode",
+    "Elementwise",
+    "Network",
+    "Node",
+    "Sizes",
+    "all_indices",
+    "indices",
+    "names_in",
+    "unused",
+]
+
+
+#: What ``Node.fixed`` may name: constants that the structure itself knows (see :func:`tnkit.init.constant`).
+CONSTANTS = ("e0", "ones", "delta")
+
+
+class Sizes(dict[str, int]):
+    """A dict that does not change and can be hashed, so that a network can be a key."""
+
+    def _refuse(self, *args: object, **kwargs: object) -> None:
+        raise TypeError("the sizes of a network do not change; build a new network")
+
+    __setitem__ = __delitem__ = clear = pop = popitem = setdefault = update = __ior__ = _refuse  # type: ignore[assignment]
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(frozenset(self.items()))
+
+    def __reduce__(self) -> tuple[type, tuple[dict[str, int]]]:
+        return Sizes, (dict(self),)
+
+
+def indices(inds: Iterable[str], where: str) -> tuple[str, ...]:
+    """The names as a tuple; TypeError, naming ``where``, for what is no sequence of strings."""
+    if not isinstance(inds, Iterable):
+        raise TypeError(f"{where}: indices are a string or a sequence of names, not {inds!r}")
+    inds = tuple(inds)
+    for i in inds:
+        if not isinstance(i, str):
+            raise TypeError(f"{where}: index {i!r} is not a string")
+    return inds
+
+
+@dataclass(frozen=True)
+class Node:
+    """A leaf: a slot that the array called ``array`` fills.
+
+    Parameters
+    ----------
+    name
+        Unique in its network.
+    inds
+        One index name an axis; ``"ij"`` is ``("i", "j")``.  A name twice is a trace.
+    array
+        Key of the array, the node's name by default.  Nodes with equal ``array`` are tied: one array fills them all.
+    fixed
+        False: trained, counted in ``num_params``.  True: data or a frozen weight, given by the caller.
+        One of :data:`CONSTANTS`: an array that follows from the shape: ``"e0"`` (1 at the origin, 0 elsewhere),
+        ``"ones"``, ``"delta"`` (1 where all indices are equal).
+    """
+
+    name: str
+    inds: tuple[str, ...]
+    array: str = ""
+    fixed: bool | str = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise TypeError(f"a node's name is a non-empty string, not {self.name!r}")
+        object.__setattr__(self, "inds", indices(self.inds, f"node {self.name!r}"))
+        if not isinstance(self.array, str):
+            raise TypeError(f"node {self.name!r}: array is the name of an array, not a {type(self.array).__name__}")
+        object.__setattr__(self, "array", self.array or self.name)
+        if not isinstance(self.fixed, (bool, str)) or (isinstance(self.fixed, str) and self.fixed not in CONSTANTS):
+            raise ValueError(f"node {self.name!r}: fixed={self.fixed!r} is not True, False or one of {CONSTANTS}")
 
 
 @dataclass(frozen=True)
@@ -99,10 +171,10 @@ class Network:
             if not isinstance(node, (Node, Elementwise)):
                 raise TypeError(f"a network's nodes are Node or Elementwise, not {type(node).__name__}")
         object.__setattr__(self, "output", indices(self.output, "output"))
-        object.__setattr__(self, "sizes", checked_sizes(self.nodes, self.output, self.sizes))
-        check_names(self)
-        check_tied(self)
-        check_summed(self)
+        object.__setattr__(self, "sizes", _checked_sizes(self.nodes, self.output, self.sizes))
+        _check_names(self)
+        _check_tied(self)
+        _check_summed(self)
         object.__setattr__(self, "_hash", hash((self.nodes, self.output, self.sizes)))
 
     def __hash__(self) -> int:
@@ -243,18 +315,6 @@ class Network:
                 for body in node.bodies:
                     yield from body.regions()
 
-    def to_einsum(self) -> str:
-        """The einsum equation of a multilinear network (see :func:`tnkit.to_einsum`)."""
-        from tnkit.interop import to_einsum
-
-        return to_einsum(self)
-
-    def to_graph(self) -> Any:
-        """A networkx MultiGraph that holds everything (see :func:`tnkit.to_graph`)."""
-        from tnkit.graphs import to_graph
-
-        return to_graph(self)
-
     # -- how it reads ---------------------------------------------------------------------------------------------
     def __repr__(self) -> str:
         shape = "x".join(map(str, self.shape[:12])) or "scalar"
@@ -269,6 +329,118 @@ class Network:
         from html import escape
 
         return f"<pre>{escape(str(self))}</pre>"
+
+
+# -- what is refused: contradictions of sizes, names, tied arrays, summed indices -----------------------------------
+def _checked_sizes(nodes: tuple[AnyNode, ...], output: tuple[str, ...], given: Mapping[str, int]) -> Sizes:
+    """Sizes of the indices at this level, each known, positive and agreed."""
+    if not nodes:
+        raise ValueError("a network has at least one node")
+    sizes: dict[str, int] = {}
+    known = dict(given)  # and what the Elementwise nodes know
+    for node in nodes:
+        if not isinstance(node, Node):
+            known = {i: node.bodies[0].sizes[i] for i in node.inds} | known
+    for node in nodes:
+        inner = known if isinstance(node, Node) else node.bodies[0].sizes
+        for i in node.inds:
+            if i not in inner:
+                raise ValueError(f"node {node.name!r}: index {i!r} has no size")
+            if given.get(i, inner[i]) != inner[i] or sizes.get(i, inner[i]) != inner[i]:
+                raise ValueError(
+                    f"node {node.name!r}: index {i!r} has size {inner[i]} here and {given.get(i, sizes.get(i))} elsewhere"
+                )
+            sizes[i] = inner[i]
+        for body in () if isinstance(node, Node) else node.bodies:
+            for i in node.inds:
+                if body.sizes[i] != sizes[i]:
+                    raise ValueError(
+                        f"node {node.name!r}: index {i!r} has size {sizes[i]} and {body.sizes[i]} in its bodies"
+                    )
+    for i, size in sizes.items():
+        if not hasattr(size, "__index__") or size.__index__() < 1:
+            raise ValueError(f"index {i!r} has size {size!r}; a size is a whole number from 1 up")
+    for i in output:
+        if i not in sizes:
+            raise ValueError(f"output index {i!r} is on no node")
+    if len(set(output)) != len(output):
+        raise ValueError(f"output {output} names an index twice; use a Node with fixed='delta' to repeat one")
+    unused = sorted(set(given) - set(sizes))
+    if unused:
+        raise ValueError(f"sizes: index {unused[0]!r} is on no node")
+    return Sizes({i: int(s) for i, s in sizes.items()})
+
+
+def _all_names(net: Network) -> Iterator[str]:
+    for node in net.nodes:
+        yield node.name
+        if not isinstance(node, Node):
+            for body in node.bodies:
+                yield from _all_names(body)
+
+
+def _elementwise_names(net: Network) -> Iterator[str]:
+    for node in net.nodes:
+        if not isinstance(node, Node):
+            yield node.name
+            for body in node.bodies:
+                yield from _elementwise_names(body)
+
+
+def _check_names(net: Network) -> None:
+    """No two nodes of one name, at any depth."""
+    seen: set[str] = set()
+    for name in _all_names(net):
+        if name in seen:
+            raise ValueError(
+                f"two nodes are called {name!r}; node names are unique, tie arrays with Node(..., array=...)"
+            )
+        seen.add(name)
+
+
+def _check_tied(net: Network) -> None:
+    """Nodes that share an array have one shape, and are fixed alike."""
+    first: dict[str, tuple[Node, tuple[int, ...]]] = {}
+    for leaf, owner in net._walk():
+        shape = tuple(owner.sizes[i] for i in leaf.inds)
+        other, expected = first.setdefault(leaf.array, (leaf, shape))
+        if shape != expected:
+            raise ValueError(
+                f"nodes {other.name!r} and {leaf.name!r} share array {leaf.array!r} but have shapes {expected} and {shape}"
+            )
+        if other.fixed != leaf.fixed:
+            raise ValueError(
+                f"nodes {other.name!r} and {leaf.name!r} share array {leaf.array!r} but fixed={other.fixed!r} and {leaf.fixed!r}"
+            )
+    for name in _elementwise_names(net):
+        if name in first:
+            raise ValueError(f"elementwise node {name!r} has the name of node {first[name][0].name!r}'s array")
+
+
+def all_indices(net: Network) -> set[str]:
+    """Indices at every depth."""
+    inner: set[str] = set(net.sizes)
+    for node in net.nodes:
+        if not isinstance(node, Node):
+            for body in node.bodies:
+                inner |= all_indices(body)
+    return inner
+
+
+def _check_summed(net: Network) -> None:
+    """An index summed inside one body is used nowhere else: names are global to a nested network."""
+    owner: dict[str, str] = {}
+    for node in net.nodes:
+        if not isinstance(node, Node):
+            for body in node.bodies:
+                for i in all_indices(body) - set(body.output):
+                    if i in net.sizes or i in owner:
+                        where = f"inside {owner[i]!r}" if i in owner else f"on node {net.edges[i][0]!r}"
+                        where = "in another body of it" if owner.get(i) == node.name else where
+                        raise ValueError(
+                            f"index {i!r} is summed inside elementwise node {node.name!r} and used outside it, {where}"
+                        )
+                    owner[i] = node.name
 
 
 # -- names and text -------------------------------------------------------------------------------------------------
