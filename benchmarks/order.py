@@ -4,7 +4,7 @@
 multiply-adds over the best path that any of them found (a long search of cotengra for multiply-adds alone among them) and
 the CPU milliseconds, and writes ``out/bench/order.json``.  tnkit's ``auto`` and ``hyper`` count what is written beside the
 multiply-adds, so an excess of up to 0.2 is their choice; ``cost`` in the records is both (of writing: 84 multiply-adds an
-entry, as in :mod:`tnkit.ordering`).
+entry, as in :mod:`tnkit.paths.optimizers`).
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ import opt_einsum as oe
 from timing import report
 
 import tnkit as tk
-from tnkit.ordering import WRITE, find_path, path_flops
-from tnkit.refine import Tree, numbered
+from tnkit.paths.contraction_tree import Tree, numbered
+from tnkit.paths.optimizers import WRITE, find_path, path_flops
 
 
 def norm(net: tk.Network) -> tk.Network:

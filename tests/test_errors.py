@@ -6,7 +6,7 @@ import torch
 
 from tnkit.core.network import Elementwise, Network, Node
 from tnkit.execute import check_arrays, constant, contract
-from tnkit.ordering import find_path
+from tnkit.paths.optimizers import find_path
 from tnkit.plan import plan
 from tnkit_nn.ops import TORCH
 

@@ -8,9 +8,9 @@ import opt_einsum as oe
 import pytest
 
 import tnkit as tk
-from tnkit.halves import halved
-from tnkit.ordering import OPTIMIZERS, WRITE, find_path, path_flops
-from tnkit.refine import Tree, linear, numbered, refine_
+from tnkit.paths.bisection import halved
+from tnkit.paths.contraction_tree import Tree, linear, numbered, refine_
+from tnkit.paths.optimizers import OPTIMIZERS, WRITE, find_path, path_flops
 from tnkit.testing import oracle, random_network
 
 

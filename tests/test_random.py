@@ -9,7 +9,7 @@ import torch
 from tnkit.core.activations import ACTIVATIONS
 from tnkit.core.network import Network, Node
 from tnkit.execute import NUMPY, check_arrays, constant, contract, run
-from tnkit.ordering import OPTIMIZERS
+from tnkit.paths.optimizers import OPTIMIZERS
 from tnkit.plan import plan
 from tnkit.testing import oracle, random_network
 from tnkit_nn.ops import TORCH

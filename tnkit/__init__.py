@@ -54,7 +54,7 @@ from tnkit.execute import NUMPY, Ops, check_arrays, contract, run
 from tnkit.graphs import from_graph, to_graph
 from tnkit.interop import from_arrays, from_einsum, from_tensornetwork, to_einsum, to_tensornetwork
 from tnkit.io import from_json, load, save, to_json
-from tnkit.ordering import OPTIMIZERS
+from tnkit.paths.optimizers import OPTIMIZERS
 from tnkit.plan import Plan, plan
 from tnkit.rates import Rates, calibrate
 

@@ -11,7 +11,7 @@ import numpy as np
 from tnkit.core.network import Network
 from tnkit.distribute import shared_out
 from tnkit.ops import Ops, by_slices
-from tnkit.ordering import Optimizer
+from tnkit.paths.optimizers import Optimizer
 from tnkit.plan import Plan, plan
 from tnkit.steps import Group
 from tnkit.straight import execute

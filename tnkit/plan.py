@@ -20,7 +20,7 @@ from tnkit.core.network import Network
 from tnkit.core.numbers import whole_number
 from tnkit.fuse import fused
 from tnkit.memory import Memory, backward_peak, forward_peak, layouts
-from tnkit.ordering import Optimizer, Path
+from tnkit.paths.optimizers import Optimizer, Path
 from tnkit.rates import DEFAULT, Rates, rates, spelled
 from tnkit.region import Builder
 from tnkit.slicing import candidates, choose, sliced_step

@@ -9,7 +9,7 @@ from tnkit.core.network import Elementwise, Network, Node
 from tnkit.fuse import Made
 from tnkit.lower import lower_pair, lower_single
 from tnkit.memory import layouts
-from tnkit.ordering import Optimizer, Path, find_path
+from tnkit.paths.optimizers import Optimizer, Path, find_path
 from tnkit.rates import Rates
 from tnkit.steps import Apply, Step
 from tnkit.sweep import intervals, places, windows

@@ -16,7 +16,7 @@ from math import prod
 
 import numpy as np
 
-from tnkit.refine import linear
+from tnkit.paths.contraction_tree import linear
 from tnkit.views import LEAST_COLUMNS, WIDENED, WIDEST
 
 __all__ = ["intervals", "places", "windows"]

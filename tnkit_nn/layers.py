@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tnkit.core.network import Network, Node, names_in
 from tnkit.core.shapes import detensorize, split_axes
 from tnkit.execute import run
-from tnkit.ordering import Optimizer
+from tnkit.paths.optimizers import Optimizer
 from tnkit.plan import Plan, plan
 from tnkit.straight import prepare
 from tnkit_nn.fit import fit as fit_arrays

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tnkit import init
 from tnkit.core.network import Network
 from tnkit.execute import check_known, constant, run
-from tnkit.ordering import Optimizer
+from tnkit.paths.optimizers import Optimizer
 from tnkit.plan import plan
 from tnkit.straight import prepare
 from tnkit_nn.ops import TORCH, to_tensor

@@ -14,10 +14,10 @@ from math import inf
 
 from tnkit.core.network import Network, Node
 from tnkit.memory import layouts
-from tnkit.ordering import Optimizer
+from tnkit.paths.contraction_tree import linear
+from tnkit.paths.optimizers import Optimizer
 from tnkit.plan import Plan, plan
 from tnkit.rates import rates, spelled
-from tnkit.refine import linear
 from tnkit.steps import Contract
 from tnkit.straight import source
 from tnkit.views import dense

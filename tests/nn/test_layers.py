@@ -11,7 +11,7 @@ from torch import nn
 
 import tnkit as tk
 from tnkit import Network, Node, plan
-from tnkit.ordering import find_path
+from tnkit.paths.optimizers import find_path
 from tnkit.straight import source
 from tnkit_nn import TNEmbedding, TNLinear
 from tnkit_nn.ops import TORCH

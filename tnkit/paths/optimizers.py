@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import opt_einsum as oe
 
-from tnkit.halves import halved
-from tnkit.refine import Tree, linear, numbered, pairs, refine_
+from tnkit.paths.bisection import halved
+from tnkit.paths.contraction_tree import Tree, linear, numbered, pairs, refine_
 
 __all__ = ["OPTIMIZERS", "Optimizer", "find_path", "path_flops"]
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tnkit.refine import Steps
+from tnkit.paths.contraction_tree import Steps
 
 __all__ = ["halved"]
 

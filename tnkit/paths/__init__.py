@@ -1,0 +1,1 @@
+"""Orders of contraction: searched for, improved, cut from above."""
