@@ -21,7 +21,7 @@ import torch
 from timing import medians, report
 
 import tnkit as tk
-from tnkit.rates import spelled
+from tnkit.planning.calibration import spelled
 from tnkit_nn import TORCH
 
 SHAPE, RANK, NOISE, CLOSE = (32, 64, 64, 32), 16, 0.1, 1.002

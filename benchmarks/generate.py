@@ -27,7 +27,7 @@ from torch import Tensor
 
 import tnkit as tk
 from tnkit.execute import check_arrays
-from tnkit.rates import spelled
+from tnkit.planning.calibration import spelled
 from tnkit_nn import TORCH
 
 #: name -> (local dimensions, blocks, activation, periodic)

@@ -22,7 +22,7 @@ from torch import Tensor
 
 import tnkit as tk
 import tnkit_nn as tknn
-from tnkit.rates import spelled
+from tnkit.planning.calibration import spelled
 
 DIMS = {1024: (4, 8, 8, 4), 4096: (8, 8, 8, 8)}
 

@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import tnkit as tk
 from tnkit.execute import check_arrays
-from tnkit.rates import spelled
+from tnkit.planning.calibration import spelled
 from tnkit_nn import TORCH
 
 #: name -> (network, optimizer, limits as shares of the plain plan's peak, with backward)

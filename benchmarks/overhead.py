@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 from timing import medians, report
 
 import tnkit as tk
-from tnkit.rates import spelled
+from tnkit.planning.calibration import spelled
 from tnkit.straight import execute
 from tnkit_nn import TORCH
 

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from tnkit.rates import DEFAULT, rates_file
+from tnkit.planning.calibration import DEFAULT, rates_file
 
 if shutil.which("nvidia-smi") is None:  # read when triton is imported, by whichever test comes first
     os.environ.setdefault("TRITON_INTERPRET", "1")
@@ -14,4 +14,4 @@ if shutil.which("nvidia-smi") is None:  # read when triton is imported, by which
 @pytest.fixture(autouse=True)
 def machine(monkeypatch):
     """The same plans on every machine, calibrated or not."""
-    monkeypatch.setattr("tnkit.rates._known", {rates_file(): DEFAULT})
+    monkeypatch.setattr("tnkit.planning.calibration._known", {rates_file(): DEFAULT})

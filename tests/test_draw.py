@@ -13,8 +13,8 @@ import tnkit as tk
 from tnkit.core.network import Elementwise, Network, Node
 from tnkit.draw import draw, to_svg
 from tnkit.layout import layout
-from tnkit.plan import plan
-from tnkit.steps import Contract
+from tnkit.planning.plan import plan
+from tnkit.planning.steps import Contract
 
 pytest.importorskip("matplotlib")
 

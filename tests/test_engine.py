@@ -8,11 +8,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import tnkit as tk
-from tnkit import fuse, sweep
-from tnkit.checkpoint import checkpointed
 from tnkit.execute import check_arrays
-from tnkit.plan import _plan
-from tnkit.steps import Contract, Group, last_use
+from tnkit.planning import fusion, windows
+from tnkit.planning.checkpointing import checkpointed
+from tnkit.planning.plan import _plan
+from tnkit.planning.steps import Contract, Group, last_use
 from tnkit.straight import source
 from tnkit.testing import oracle, random_network
 from tnkit_nn import TORCH
@@ -35,11 +35,11 @@ WALLS = {
 @pytest.fixture(params=["sliced", "kept"])
 def small(request, monkeypatch):
     """Thresholds at which test-sized tensors are swept and sliced, or run as a chain."""
-    monkeypatch.setattr(fuse, "LARGE", 2**8 if request.param == "sliced" else 2**40)
-    monkeypatch.setattr(fuse, "SLICE", 2**7)
-    monkeypatch.setattr(fuse, "KEPT", 2**6)
-    monkeypatch.setattr(fuse, "_NEIGHBOURS", 2)
-    monkeypatch.setattr(sweep, "_STATE", 2**6)
+    monkeypatch.setattr(fusion, "LARGE", 2**8 if request.param == "sliced" else 2**40)
+    monkeypatch.setattr(fusion, "SLICE", 2**7)
+    monkeypatch.setattr(fusion, "KEPT", 2**6)
+    monkeypatch.setattr(fusion, "_NEIGHBOURS", 2)
+    monkeypatch.setattr(windows, "_STATE", 2**6)
 
 
 def wall(name, walls=WALLS):
@@ -91,8 +91,8 @@ def test_sliced_walls_are_the_plain_ones(name, small):
 def test_gradients_are_those_of_the_unsliced_plan(name, small, monkeypatch):
     net, arrays = wall(name)
     plan, _ = grouped(net)
-    monkeypatch.setattr(fuse, "LARGE", 2**40)
-    monkeypatch.setattr(fuse, "KEPT", 2**40)
+    monkeypatch.setattr(fusion, "LARGE", 2**40)
+    monkeypatch.setattr(fusion, "KEPT", 2**40)
     whole = _plan(net, "greedy", 8, None)
     assert not any(isinstance(s, Group) for s in whole.steps)
     seed = torch.as_tensor(np.random.default_rng(0).standard_normal(net.shape))
@@ -115,9 +115,9 @@ FEW = {
 
 @pytest.mark.parametrize("name", FEW)
 def test_groups_under_every_transform(name, small, monkeypatch):
-    if fuse.LARGE < 2**40:
-        monkeypatch.setattr(fuse, "LARGE", 2**7)
-        monkeypatch.setattr(fuse, "SLICE", 2**6)
+    if fusion.LARGE < 2**40:
+        monkeypatch.setattr(fusion, "LARGE", 2**7)
+        monkeypatch.setattr(fusion, "SLICE", 2**6)
     net, arrays = wall(name, FEW)
     plan, groups = grouped(net)
     assert groups
@@ -253,7 +253,7 @@ def test_windows_never_permute_the_state(leftwards):
     state = tk.Node("x", tuple(f"x{s}" for s in range(12)))
     whole = tk.Network((*net.nodes, state), net.output[:12], net.sizes)
     terms = [n.inds for n in whole.nodes]
-    found = sweep.windows(terms, whole.output, whole.sizes, leftwards)
+    found = windows.windows(terms, whole.output, whole.sizes, leftwards)
     assert found is not None
     path, orders = found
     assert not orders
@@ -301,11 +301,11 @@ def test_a_periodic_wall_closes_without_copies():
 
 def test_sweeps_are_asked_for_only_where_they_apply():
     small = [("a", "b"), ("b", "c")]
-    assert sweep.windows(small, ("a", "c"), dict(a=2, b=2, c=2)) is None  # no state
+    assert windows.windows(small, ("a", "c"), dict(a=2, b=2, c=2)) is None  # no state
     sizes = {**{f"x{k}": 2 for k in range(12)}, "y": 2, "z": 64}
     state = tuple(f"x{k}" for k in range(12))
-    assert sweep.windows([state, ("x0", "z")], (*state[1:], "z"), sizes) is None  # the state would grow
-    assert sweep.windows([state, ("x0", "y"), ("x0",)], (*state[1:], "y"), sizes) is None  # a hyperedge
+    assert windows.windows([state, ("x0", "z")], (*state[1:], "z"), sizes) is None  # the state would grow
+    assert windows.windows([state, ("x0", "y"), ("x0",)], (*state[1:], "y"), sizes) is None  # a hyperedge
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -322,7 +322,7 @@ def test_interval_order_is_the_best_of_its_kind():
         dims = rng.integers(2, 30, size=7)
         terms = [(f"i{k}", f"i{k + 1}") for k in range(6)]
         sizes = {f"i{k}": int(d) for k, d in enumerate(dims)}
-        path = sweep.intervals(terms, ("i0", "i6"), sizes, bytes_weight=0.0)
+        path = windows.intervals(terms, ("i0", "i6"), sizes, bytes_weight=0.0)
         best = np.zeros((7, 7))
         for length in range(2, 7):  # the textbook's matrix-chain recursion
             for a in range(7 - length):

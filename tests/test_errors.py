@@ -7,7 +7,7 @@ import torch
 from tnkit.core.network import Elementwise, Network, Node
 from tnkit.execute import check_arrays, constant, contract
 from tnkit.paths.optimizers import find_path
-from tnkit.plan import plan
+from tnkit.planning.plan import plan
 from tnkit_nn.ops import TORCH
 
 A, B = Node("A", "ir"), Node("B", "rj")

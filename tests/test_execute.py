@@ -6,7 +6,7 @@ import torch
 
 from tnkit.core.network import Network, Node
 from tnkit.execute import check_arrays, constant, contract, run
-from tnkit.plan import plan
+from tnkit.planning.plan import plan
 from tnkit_nn.ops import TORCH
 
 

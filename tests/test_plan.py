@@ -12,11 +12,11 @@ import torch
 import tnkit as tk
 from tnkit.core.network import Network, Node
 from tnkit.execute import NUMPY, check_arrays, run
-from tnkit.plan import plan
-from tnkit.steps import Contract, Program
+from tnkit.planning.plan import plan
+from tnkit.planning.steps import Contract, Program
+from tnkit.planning.strides import dense, reshaped
 from tnkit.straight import execute, prepare
 from tnkit.testing import random_network
-from tnkit.views import dense, reshaped
 from tnkit_nn.ops import TORCH
 
 

@@ -10,7 +10,7 @@ from tnkit.core.activations import ACTIVATIONS
 from tnkit.core.network import Network, Node
 from tnkit.execute import NUMPY, check_arrays, constant, contract, run
 from tnkit.paths.optimizers import OPTIMIZERS
-from tnkit.plan import plan
+from tnkit.planning.plan import plan
 from tnkit.testing import oracle, random_network
 from tnkit_nn.ops import TORCH
 

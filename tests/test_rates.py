@@ -9,8 +9,8 @@ import time
 import pytest
 
 import tnkit as tk
-from tnkit.plan import plan
-from tnkit.rates import Rates, calibrate, rates, rates_file, spelled
+from tnkit.planning.calibration import Rates, calibrate, rates, rates_file, spelled
+from tnkit.planning.plan import plan
 
 NET = tk.mpo((4, 4), (4, 4), 3)
 
@@ -19,13 +19,13 @@ NET = tk.mpo((4, 4), (4, 4), 3)
 def cache(tmp_path, monkeypatch):
     """A cache of its own, and nothing remembered of others."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr("tnkit.rates._known", {})
+    monkeypatch.setattr("tnkit.planning.calibration._known", {})
     return tmp_path
 
 
 def fresh(monkeypatch):
     """As in a new process."""
-    monkeypatch.setattr("tnkit.rates._known", {})
+    monkeypatch.setattr("tnkit.planning.calibration._known", {})
 
 
 def test_defaults_until_calibrated(cache, monkeypatch):
@@ -99,6 +99,6 @@ def test_rates_are_positive_numbers(bad):
 
 
 def test_import_measures_and_reads_nothing(tmp_path):
-    code = "import tnkit, tnkit.rates as r; assert not r._known"
+    code = "import tnkit, tnkit.planning.calibration as r; assert not r._known"
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)})
     assert not list(tmp_path.iterdir())

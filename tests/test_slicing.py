@@ -13,7 +13,7 @@ import torch
 
 import tnkit as tk
 from tnkit.execute import check_arrays
-from tnkit.steps import Group
+from tnkit.planning.steps import Group
 from tnkit.testing import oracle, random_network
 from tnkit_nn import TORCH
 

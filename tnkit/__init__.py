@@ -55,8 +55,8 @@ from tnkit.graphs import from_graph, to_graph
 from tnkit.interop import from_arrays, from_einsum, from_tensornetwork, to_einsum, to_tensornetwork
 from tnkit.io import from_json, load, save, to_json
 from tnkit.paths.optimizers import OPTIMIZERS
-from tnkit.plan import Plan, plan
-from tnkit.rates import Rates, calibrate
+from tnkit.planning.calibration import Rates, calibrate
+from tnkit.planning.plan import Plan, plan
 
 __version__ = "0.1.0"
 

@@ -15,7 +15,7 @@ from math import prod
 from typing import Any
 
 from tnkit.ops import Ops, fronted, part
-from tnkit.steps import Group, Program
+from tnkit.planning.steps import Group, Program
 from tnkit.straight import execute
 
 __all__ = ["lost", "shared_out"]

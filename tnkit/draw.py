@@ -26,7 +26,7 @@ from tnkit.layout import (
     spots_of,
     wires_of,
 )
-from tnkit.plan import Plan
+from tnkit.planning.plan import Plan
 from tnkit.wires import Route, add_dots, legs_of, routes_of
 
 __all__ = ["draw", "to_svg"]

@@ -12,8 +12,8 @@ from tnkit.core.network import Network
 from tnkit.distribute import shared_out
 from tnkit.ops import Ops, by_slices
 from tnkit.paths.optimizers import Optimizer
-from tnkit.plan import Plan, plan
-from tnkit.steps import Group
+from tnkit.planning.plan import Plan, plan
+from tnkit.planning.steps import Group
 from tnkit.straight import execute
 
 __all__ = ["NUMPY", "Ops", "check_arrays", "check_known", "constant", "contract", "run"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from tnkit.steps import Group
+    from tnkit.planning.steps import Group
 
 __all__ = ["Ops", "by_slices", "fronted", "part"]
 
@@ -37,7 +37,7 @@ class Ops:
     spread
         ``spread(a, b)``: a matrix ``(n, k)`` times each of a batch ``(f, k, g)``.
     group
-        ``group(step, operands)``: run a :class:`~tnkit.steps.Group`.
+        ``group(step, operands)``: run a :class:`~tnkit.planning.steps.Group`.
     left
         ``left(m)``: left singular vectors and singular values of a matrix, thin and falling, with finite gradients.
     cast

@@ -11,8 +11,8 @@ from typing import Any
 
 from tnkit.core.activations import function
 from tnkit.ops import Ops
-from tnkit.steps import Apply, Contract, Group, Program, Reduce, Step
-from tnkit.views import View
+from tnkit.planning.steps import Apply, Contract, Group, Program, Reduce, Step
+from tnkit.planning.strides import View
 
 __all__ = ["execute", "prepare", "source"]
 

@@ -337,7 +337,7 @@ def _networks(path: Path) -> dict[str, Any]:
         raise ValueError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
 
 
-def _said(error: OSError | ValueError) -> str:
+def _said(error: OSError | TypeError | ValueError) -> str:
     """An error in words: a missing file's by its name, without the number of the system's message."""
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}"

@@ -17,7 +17,7 @@ from tnkit import init
 from tnkit.core.network import Network, Node
 from tnkit.core.shapes import detensorize, split_axes
 from tnkit.execute import check_known, constant, run
-from tnkit.plan import plan
+from tnkit.planning.plan import plan
 from tnkit_nn.ops import TORCH, native, to_tensor
 
 __all__ = ["NOTHING", "FitResult", "fit"]

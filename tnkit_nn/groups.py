@@ -17,7 +17,7 @@ from torch import Tensor
 
 from tnkit.core.activations import function
 from tnkit.ops import by_slices, fronted, part
-from tnkit.steps import Apply, Contract, Group
+from tnkit.planning.steps import Apply, Contract, Group
 from tnkit_nn.products import IN_PLACE, empty, matrix, multiplied, restored, slopes, undone
 
 __all__ = ["backward", "forward"]

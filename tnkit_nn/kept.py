@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from tnkit.core.activations import function
-from tnkit.steps import Apply, Contract, Group
-from tnkit.views import View
+from tnkit.planning.steps import Apply, Contract, Group
+from tnkit.planning.strides import View
 from tnkit_nn.products import IN_PLACE, OVER, empty, matrix, multiplied, restored, slopes
 
 __all__ = ["Held", "backward", "forward"]

@@ -14,7 +14,7 @@ from tnkit.core.network import Network, Node, names_in
 from tnkit.core.shapes import detensorize, split_axes
 from tnkit.execute import run
 from tnkit.paths.optimizers import Optimizer
-from tnkit.plan import Plan, plan
+from tnkit.planning.plan import Plan, plan
 from tnkit.straight import prepare
 from tnkit_nn.fit import fit as fit_arrays
 from tnkit_nn.module import TNModule

@@ -12,7 +12,7 @@ from tnkit import init
 from tnkit.core.network import Network
 from tnkit.execute import check_known, constant, run
 from tnkit.paths.optimizers import Optimizer
-from tnkit.plan import plan
+from tnkit.planning.plan import plan
 from tnkit.straight import prepare
 from tnkit_nn.ops import TORCH, to_tensor
 

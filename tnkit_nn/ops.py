@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tnkit.ops import Ops
-from tnkit.steps import Group, Program
+from tnkit.planning.steps import Group, Program
 from tnkit.straight import execute
 from tnkit_nn import groups, kept, slices, windows
 from tnkit_nn.leading import left

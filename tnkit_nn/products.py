@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tnkit.steps import Contract
-from tnkit.views import View
+from tnkit.planning.steps import Contract
+from tnkit.planning.strides import View
 from tnkit_nn.spread import gram
 
 __all__ = ["IN_PLACE", "OVER", "empty", "matrix", "multiplied", "restored", "slopes", "undone"]

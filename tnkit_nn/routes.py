@@ -1,6 +1,6 @@
 """Which way to multiply by a weight that is a network, for how many rows: contracted with the input, or built first.
 
-Every way is lowered, and its time predicted by the machine's rates (:mod:`tnkit.rates`), copies included.  All is decided
+Every way is lowered, and its time predicted by the machine's rates (:mod:`tnkit.planning.calibration`), copies included.  All is decided
 when a layer is made: a call only compares its number of rows with the crossovers.
 """
 
@@ -13,14 +13,14 @@ from itertools import combinations
 from math import inf
 
 from tnkit.core.network import Network, Node
-from tnkit.memory import layouts
 from tnkit.paths.contraction_tree import linear
 from tnkit.paths.optimizers import Optimizer
-from tnkit.plan import Plan, plan
-from tnkit.rates import rates, spelled
-from tnkit.steps import Contract
+from tnkit.planning.calibration import rates, spelled
+from tnkit.planning.memory import layouts
+from tnkit.planning.plan import Plan, plan
+from tnkit.planning.steps import Contract
+from tnkit.planning.strides import dense
 from tnkit.straight import source
-from tnkit.views import dense
 from tnkit_nn.ops import TORCH
 
 __all__ = ["Way", "built", "crossovers", "described", "joined"]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tnkit.ops import by_slices, fronted, part
-from tnkit.steps import Group, Program
+from tnkit.planning.steps import Group, Program
 from tnkit_nn.products import empty
 
 __all__ = ["backward", "forward"]

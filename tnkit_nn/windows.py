@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from tnkit.ops import Ops
-from tnkit.steps import Apply, Contract, Group, Program, Step, last_use, renumbered
+from tnkit.planning.steps import Apply, Contract, Group, Program, Step, last_use, renumbered
+from tnkit.planning.strides import View
 from tnkit.straight import execute
-from tnkit.views import View
 from tnkit_nn.products import matrix
 
 __all__ = ["Graph", "Run", "backward", "forward", "on_device", "stages"]

@@ -9,9 +9,9 @@ import torch
 
 import tnkit as tk
 import tnkit_nn as tnn
-from tnkit import fuse, sweep
 from tnkit.execute import check_arrays
-from tnkit.plan import _plan
+from tnkit.planning import fusion, windows
+from tnkit.planning.plan import _plan
 from tnkit_nn import TORCH, data, zoo
 from tnkit_nn.compress import compress_
 from tnkit_nn.recipe import Compression, Layers, Stage1
@@ -30,11 +30,11 @@ WALLS = {
 @pytest.mark.parametrize("large", [2**8, 2**40])
 @pytest.mark.parametrize("name", WALLS)
 def test_walls(name, large, monkeypatch):
-    monkeypatch.setattr(fuse, "LARGE", large)
-    monkeypatch.setattr(fuse, "SLICE", 2**7)
-    monkeypatch.setattr(fuse, "KEPT", 2**6)
-    monkeypatch.setattr(fuse, "_NEIGHBOURS", 2)
-    monkeypatch.setattr(sweep, "_STATE", 2**6)
+    monkeypatch.setattr(fusion, "LARGE", large)
+    monkeypatch.setattr(fusion, "SLICE", 2**7)
+    monkeypatch.setattr(fusion, "KEPT", 2**6)
+    monkeypatch.setattr(fusion, "_NEIGHBOURS", 2)
+    monkeypatch.setattr(windows, "_STATE", 2**6)
     net = tk.brick_wall(**WALLS[name])
     arrays = check_arrays(net, tk.init.normal(net, seed=1))
     plan = _plan(net, "greedy", 8, None)

@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import nn
 
 import tnkit as tk
-from tnkit import Network, Node, plan
+from tnkit import Network, Node
 from tnkit.paths.optimizers import find_path
+from tnkit.planning import plan
 from tnkit.straight import source
 from tnkit_nn import TNEmbedding, TNLinear
 from tnkit_nn.ops import TORCH
@@ -90,7 +91,9 @@ def test_a_weight_that_is_always_built_says_why(name, m, n, why):
 
 def test_a_call_never_searches(monkeypatch):
     searches = []
-    monkeypatch.setattr(sys.modules["tnkit.region"], "find_path", lambda *a: searches.append(a[-1]) or find_path(*a))
+    monkeypatch.setattr(
+        sys.modules["tnkit.planning.builder"], "find_path", lambda *a: searches.append(a[-1]) or find_path(*a)
+    )
     layer = TNLinear(
         60, 64, MPO, batch=11, optimizer="greedy"
     )  # one for the weight, one for 11 rows, one for a single row

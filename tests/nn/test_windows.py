@@ -7,10 +7,11 @@ import pytest
 import torch
 
 import tnkit as tk
-from tnkit import fuse, sweep
 from tnkit.execute import check_arrays
-from tnkit.plan import _plan
-from tnkit.steps import Group
+from tnkit.planning import fusion
+from tnkit.planning import windows as orders
+from tnkit.planning.plan import _plan
+from tnkit.planning.steps import Group
 from tnkit_nn import TORCH, windows
 
 pytest.importorskip("triton")
@@ -33,8 +34,8 @@ def device(monkeypatch):
     """Chains run as on a device, kernels in the interpreter, on test-sized states."""
     monkeypatch.setattr(windows, "on_device", lambda x: True)
     for name, value in dict(LARGE=2**40, KEPT=2**9, _NEIGHBOURS=2).items():
-        monkeypatch.setattr(fuse, name, value)
-    monkeypatch.setattr(sweep, "_STATE", 2**9)
+        monkeypatch.setattr(fusion, name, value)
+    monkeypatch.setattr(orders, "_STATE", 2**9)
 
 
 def made(plan, net, arrays, dtype):
@@ -55,8 +56,8 @@ def made(plan, net, arrays, dtype):
 @pytest.mark.parametrize("name", WALLS)
 def test_walls(name, sliced, device, monkeypatch):
     if sliced:
-        monkeypatch.setattr(fuse, "LARGE", 2**10)
-        monkeypatch.setattr(fuse, "SLICE", 2**9)
+        monkeypatch.setattr(fusion, "LARGE", 2**10)
+        monkeypatch.setattr(fusion, "SLICE", 2**9)
     net = tk.brick_wall(**WALLS[name])
     arrays = check_arrays(net, tk.init.normal(net, seed=1))
     plan = _plan(net, "auto", 4, None)

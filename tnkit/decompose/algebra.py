@@ -16,7 +16,7 @@ from tnkit.decompose.gauge import canonicalize
 from tnkit.decompose.truncate import frobenius
 from tnkit.execute import NUMPY, check_arrays, contract, run
 from tnkit.ops import Ops
-from tnkit.plan import plan
+from tnkit.planning.plan import plan
 
 __all__ = ["add", "distance", "environment", "inner", "norm", "padded", "renamed", "resolves"]
 

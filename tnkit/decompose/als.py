@@ -21,7 +21,7 @@ from tnkit.decompose.svd import check_target
 from tnkit.decompose.truncate import in_range, power
 from tnkit.execute import NUMPY, check_arrays, run
 from tnkit.ops import Ops
-from tnkit.plan import plan
+from tnkit.planning.plan import plan
 
 __all__ = ["als", "project"]
 

@@ -13,7 +13,7 @@ from typing import Any
 from tnkit.core.network import Network, Node
 from tnkit.execute import run
 from tnkit.ops import Ops
-from tnkit.plan import Plan, plan
+from tnkit.planning.plan import Plan, plan
 
 __all__ = ["Messages"]
 

@@ -27,7 +27,7 @@ Inds = tuple[str, ...]
 Path = list[tuple[int, ...]]
 Optimizer = Callable[[Sequence[Any], Any, Mapping[str, int], Any], Any]
 
-#: Multiply-adds in the time of writing one entry and reading it again (the default ``tnkit.rates``, 4 bytes an entry; twice
+#: Multiply-adds in the time of writing one entry and reading it again (the default ``tnkit.planning.calibration``, 4 bytes an entry; twice
 #: that for float64): a tree of a few more operations is faster if it writes less.
 WRITE = 84
 #: The same while trees are sought: the best for operations are near the best for both, and easier to find.

@@ -17,7 +17,7 @@ from math import prod
 import numpy as np
 
 from tnkit.paths.contraction_tree import linear
-from tnkit.views import LEAST_COLUMNS, WIDENED, WIDEST
+from tnkit.planning.strides import LEAST_COLUMNS, WIDENED, WIDEST
 
 __all__ = ["intervals", "places", "windows"]
 

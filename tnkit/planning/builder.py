@@ -6,14 +6,14 @@ from collections.abc import Iterable, Sequence
 from math import prod
 
 from tnkit.core.network import Elementwise, Network, Node
-from tnkit.fuse import Made
-from tnkit.lower import lower_pair, lower_single
-from tnkit.memory import layouts
 from tnkit.paths.optimizers import Optimizer, Path, find_path
-from tnkit.rates import Rates
-from tnkit.steps import Apply, Step
-from tnkit.sweep import intervals, places, windows
-from tnkit.views import dense
+from tnkit.planning.calibration import Rates
+from tnkit.planning.fusion import Made
+from tnkit.planning.lowering import lower_pair, lower_single
+from tnkit.planning.memory import layouts
+from tnkit.planning.steps import Apply, Step
+from tnkit.planning.strides import dense
+from tnkit.planning.windows import intervals, places, windows
 
 __all__ = ["Builder"]
 

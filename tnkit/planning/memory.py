@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-from tnkit.steps import Apply, Contract, Group, Reduce, Step
-from tnkit.views import View, dense, viewed
+from tnkit.planning.steps import Apply, Contract, Group, Reduce, Step
+from tnkit.planning.strides import View, dense, viewed
 
 __all__ = ["Layout", "Memory", "backward_peak", "forward_peak", "layouts", "passes", "saved"]
 

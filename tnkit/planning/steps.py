@@ -15,7 +15,7 @@ from math import prod
 from typing import Any
 
 from tnkit.core.activations import Activation
-from tnkit.views import View
+from tnkit.planning.strides import View
 
 __all__ = ["Apply", "Contract", "Group", "Program", "Reduce", "Step", "last_use", "renumbered"]
 

@@ -15,17 +15,17 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
-from tnkit.checkpoint import checkpointed
 from tnkit.core.network import Network
 from tnkit.core.numbers import whole_number
-from tnkit.fuse import fused
-from tnkit.memory import Memory, backward_peak, forward_peak, layouts
 from tnkit.paths.optimizers import Optimizer, Path
-from tnkit.rates import DEFAULT, Rates, rates, spelled
-from tnkit.region import Builder
-from tnkit.slicing import candidates, choose, sliced_step
-from tnkit.steps import Apply, Group, Program, Reduce, Step, last_use
-from tnkit.views import dense
+from tnkit.planning.builder import Builder
+from tnkit.planning.calibration import DEFAULT, Rates, rates, spelled
+from tnkit.planning.checkpointing import checkpointed
+from tnkit.planning.fusion import fused
+from tnkit.planning.memory import Memory, backward_peak, forward_peak, layouts
+from tnkit.planning.slicing import candidates, choose, sliced_step
+from tnkit.planning.steps import Apply, Group, Program, Reduce, Step, last_use
+from tnkit.planning.strides import dense
 
 __all__ = ["Plan", "plan"]
 
@@ -43,7 +43,7 @@ class Plan:
     inputs
         Array name of each input slot.
     steps
-        :class:`~tnkit.steps.Reduce`, :class:`~tnkit.steps.Contract` and :class:`~tnkit.steps.Apply`, in order.
+        :class:`~tnkit.planning.steps.Reduce`, :class:`~tnkit.planning.steps.Contract` and :class:`~tnkit.planning.steps.Apply`, in order.
     output
         Slot of the result.
     paths

@@ -13,8 +13,8 @@ from math import prod
 import numpy as np
 
 from tnkit.core.network import AnyNode, Elementwise, Network, Node, unused
-from tnkit.fuse import Made
-from tnkit.steps import Group, Program
+from tnkit.planning.fusion import Made
+from tnkit.planning.steps import Group, Program
 
 __all__ = ["candidates", "choose", "cut", "sliced_step"]
 

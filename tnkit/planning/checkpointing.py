@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tnkit.fuse import whole
-from tnkit.memory import Layout, Memory, backward_peak, layouts, saved
-from tnkit.steps import Group, Step, last_use, renumbered
+from tnkit.planning.fusion import whole
+from tnkit.planning.memory import Layout, Memory, backward_peak, layouts, saved
+from tnkit.planning.steps import Group, Step, last_use, renumbered
 
 __all__ = ["checkpointed"]
 

@@ -1,4 +1,4 @@
-"""How one contraction becomes permute, reshape and matmul: a step (:mod:`tnkit.steps`) of numbers alone."""
+"""How one contraction becomes permute, reshape and matmul: a step (:mod:`tnkit.planning.steps`) of numbers alone."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from math import prod
 
 import opt_einsum as oe
 
-from tnkit.steps import Contract, Reduce
-from tnkit.views import LEAST_COLUMNS, WIDENED, WIDEST, View
+from tnkit.planning.steps import Contract, Reduce
+from tnkit.planning.strides import LEAST_COLUMNS, WIDENED, WIDEST, View
 
 __all__ = ["lower_pair", "lower_single"]
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 
-from tnkit.lower import lower_pair
-from tnkit.steps import Apply, Contract, Group, Program, Reduce, Step, last_use, renumbered
+from tnkit.planning.lowering import lower_pair
+from tnkit.planning.steps import Apply, Contract, Group, Program, Reduce, Step, last_use, renumbered
 
 __all__ = ["Made", "fused", "whole"]
 
