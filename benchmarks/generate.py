@@ -26,7 +26,7 @@ from timing import medians, report
 from torch import Tensor
 
 import tnkit as tk
-from tnkit.execute import check_arrays
+from tnkit.execution.run import check_arrays
 from tnkit.planning.calibration import spelled
 from tnkit_nn import TORCH
 

@@ -21,7 +21,7 @@ from timing import report
 from torch.utils.flop_counter import FlopCounterMode
 
 import tnkit as tk
-from tnkit.execute import check_arrays
+from tnkit.execution.run import check_arrays
 from tnkit.planning.calibration import spelled
 from tnkit_nn import TORCH
 

@@ -21,8 +21,8 @@ from threadpoolctl import threadpool_limits
 from timing import medians, report
 
 import tnkit as tk
+from tnkit.execution.codegen import execute
 from tnkit.planning.calibration import spelled
-from tnkit.straight import execute
 from tnkit_nn import TORCH
 
 Call = Callable[[], Any]

@@ -6,7 +6,7 @@ import torch
 
 from tnkit.core.activations import ACTIVATIONS, resolve
 from tnkit.core.network import Elementwise, Network, Node
-from tnkit.execute import contract
+from tnkit.execution.run import contract
 
 X = np.concatenate([np.linspace(-6, 6, 61), [-0.0, 1e-8, -1e-8]])
 REFERENCE = {

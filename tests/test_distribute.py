@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import tnkit as tk
-from tnkit.distribute import lost
+from tnkit.execution.distributed import lost
 from tnkit_nn import TORCH
 
 

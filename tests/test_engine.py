@@ -8,12 +8,12 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import tnkit as tk
-from tnkit.execute import check_arrays
+from tnkit.execution.codegen import source
+from tnkit.execution.run import check_arrays
 from tnkit.planning import fusion, windows
 from tnkit.planning.checkpointing import checkpointed
 from tnkit.planning.plan import _plan
 from tnkit.planning.steps import Contract, Group, last_use
-from tnkit.straight import source
 from tnkit.testing import oracle, random_network
 from tnkit_nn import TORCH
 from tnkit_nn.products import OVER

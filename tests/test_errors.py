@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tnkit.core.network import Elementwise, Network, Node
-from tnkit.execute import check_arrays, constant, contract
+from tnkit.execution.run import check_arrays, constant, contract
 from tnkit.paths.optimizers import find_path
 from tnkit.planning.plan import plan
 from tnkit_nn.ops import TORCH

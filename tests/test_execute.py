@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tnkit.core.network import Network, Node
-from tnkit.execute import check_arrays, constant, contract, run
+from tnkit.execution.run import check_arrays, constant, contract, run
 from tnkit.planning.plan import plan
 from tnkit_nn.ops import TORCH
 

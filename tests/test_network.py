@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tnkit.core.network import Elementwise, Network, Node
-from tnkit.execute import contract
+from tnkit.execution.run import contract
 from tnkit.testing import oracle, random_network
 
 SIZES = dict(i=2, j=3, r=4)

@@ -11,11 +11,11 @@ import torch
 
 import tnkit as tk
 from tnkit.core.network import Network, Node
-from tnkit.execute import NUMPY, check_arrays, run
+from tnkit.execution.codegen import execute, prepare
+from tnkit.execution.run import NUMPY, check_arrays, run
 from tnkit.planning.plan import plan
 from tnkit.planning.steps import Contract, Program
 from tnkit.planning.strides import dense, reshaped
-from tnkit.straight import execute, prepare
 from tnkit.testing import random_network
 from tnkit_nn.ops import TORCH
 

@@ -8,7 +8,7 @@ import torch
 
 from tnkit.core.activations import ACTIVATIONS
 from tnkit.core.network import Network, Node
-from tnkit.execute import NUMPY, check_arrays, constant, contract, run
+from tnkit.execution.run import NUMPY, check_arrays, constant, contract, run
 from tnkit.paths.optimizers import OPTIMIZERS
 from tnkit.planning.plan import plan
 from tnkit.testing import oracle, random_network

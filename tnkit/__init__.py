@@ -50,7 +50,7 @@ from tnkit.decompose import (
     tucker_svd,
 )  # fmt: skip
 from tnkit.draw import draw, to_svg
-from tnkit.execute import NUMPY, Ops, check_arrays, contract, run
+from tnkit.execution.run import NUMPY, Ops, check_arrays, contract, run
 from tnkit.graphs import from_graph, to_graph
 from tnkit.interop import from_arrays, from_einsum, from_tensornetwork, to_einsum, to_tensornetwork
 from tnkit.io import from_json, load, save, to_json

@@ -16,7 +16,7 @@ import numpy as np
 
 from tnkit.core.activations import function
 from tnkit.core.network import Elementwise, Network, Node, unused
-from tnkit.execute import constant, contract
+from tnkit.execution.run import constant, contract
 
 __all__ = ["calibrate", "normal", "orthogonal", "rms"]
 

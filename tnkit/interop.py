@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tnkit.core.network import Network, Node, Sizes
-from tnkit.execute import NUMPY, check_arrays, constant
+from tnkit.execution.run import NUMPY, check_arrays, constant
 
 __all__ = ["from_arrays", "from_einsum", "from_tensornetwork", "to_einsum", "to_tensornetwork"]
 
@@ -280,7 +280,7 @@ def to_tensornetwork(net: Network, arrays: Mapping[str, Any]) -> tuple[list[Any]
     Raises
     ------
     KeyError, ValueError
-        As :func:`tnkit.execute.check_arrays`; an Elementwise node; arrays of several libraries, or of others than numpy
+        As :func:`tnkit.execution.run.check_arrays`; an Elementwise node; arrays of several libraries, or of others than numpy
         and torch.
     """
     import tensornetwork as tn

@@ -19,7 +19,7 @@ from typing import IO, Any
 import numpy as np
 
 from tnkit.core.network import AnyNode, Elementwise, Network, Node
-from tnkit.execute import check_arrays
+from tnkit.execution.run import check_arrays
 
 __all__ = ["from_json", "load", "save", "to_json"]
 

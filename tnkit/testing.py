@@ -16,7 +16,7 @@ from numpy.typing import DTypeLike
 
 from tnkit.core.activations import function
 from tnkit.core.network import CONSTANTS, AnyNode, Elementwise, Network, Node
-from tnkit.execute import constant
+from tnkit.execution.run import constant
 
 __all__ = ["oracle", "random_network"]
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from tnkit import init
 from tnkit.core.network import Network, Node
 from tnkit.core.shapes import detensorize, split_axes
-from tnkit.execute import check_known, constant, run
+from tnkit.execution.run import check_known, constant, run
 from tnkit.planning.plan import plan
 from tnkit_nn.ops import TORCH, native, to_tensor
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from tnkit.core.activations import function
-from tnkit.ops import by_slices, fronted, part
+from tnkit.execution.backend import by_slices, fronted, part
 from tnkit.planning.steps import Apply, Contract, Group
 from tnkit_nn.products import IN_PLACE, empty, matrix, multiplied, restored, slopes, undone
 

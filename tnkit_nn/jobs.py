@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from tnkit.distribute import lost
+from tnkit.execution.distributed import lost
 from tnkit_nn.files import alone, difference, read_json, replacing, write_json
 
 __all__ = ["Progress", "Study", "run", "silent"]
@@ -109,7 +109,7 @@ def run(
     executor
         Any ``concurrent.futures.Executor``; jobs run here, one after another, without one.  Workers that see the study's folder
         keep results themselves, so that one that is lost after a job loses nothing.  A job whose worker is lost and that the
-        executor does not run again (:func:`tnkit.distribute.lost`) is run here, with a warning.
+        executor does not run again (:func:`tnkit.execution.distributed.lost`) is run here, with a warning.
     progress
         Wraps the iterable of the jobs still to be done.
 

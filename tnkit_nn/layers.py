@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from tnkit.core.network import Network, Node, names_in
 from tnkit.core.shapes import detensorize, split_axes
-from tnkit.execute import run
+from tnkit.execution.codegen import prepare
+from tnkit.execution.run import run
 from tnkit.paths.optimizers import Optimizer
 from tnkit.planning.plan import Plan, plan
-from tnkit.straight import prepare
 from tnkit_nn.fit import fit as fit_arrays
 from tnkit_nn.module import TNModule
 from tnkit_nn.ops import TORCH

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from tnkit import init
 from tnkit.core.network import Network
-from tnkit.execute import check_known, constant, run
+from tnkit.execution.codegen import prepare
+from tnkit.execution.run import check_known, constant, run
 from tnkit.paths.optimizers import Optimizer
 from tnkit.planning.plan import plan
-from tnkit.straight import prepare
 from tnkit_nn.ops import TORCH, to_tensor
 
 __all__ = ["TNModule"]

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tnkit.ops import Ops
+from tnkit.execution.backend import Ops
+from tnkit.execution.codegen import execute
 from tnkit.planning.steps import Group, Program
-from tnkit.straight import execute
 from tnkit_nn import groups, kept, slices, windows
 from tnkit_nn.leading import left
 from tnkit_nn.spread import spread

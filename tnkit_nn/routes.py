@@ -13,6 +13,7 @@ from itertools import combinations
 from math import inf
 
 from tnkit.core.network import Network, Node
+from tnkit.execution.codegen import source
 from tnkit.paths.contraction_tree import linear
 from tnkit.paths.optimizers import Optimizer
 from tnkit.planning.calibration import rates, spelled
@@ -20,7 +21,6 @@ from tnkit.planning.memory import layouts
 from tnkit.planning.plan import Plan, plan
 from tnkit.planning.steps import Contract
 from tnkit.planning.strides import dense
-from tnkit.straight import source
 from tnkit_nn.ops import TORCH
 
 __all__ = ["Way", "built", "crossovers", "described", "joined"]

@@ -17,10 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tnkit.ops import Ops
+from tnkit.execution.backend import Ops
+from tnkit.execution.codegen import execute
 from tnkit.planning.steps import Apply, Contract, Group, Program, Step, last_use, renumbered
 from tnkit.planning.strides import View
-from tnkit.straight import execute
 from tnkit_nn.products import matrix
 
 __all__ = ["Graph", "Run", "backward", "forward", "on_device", "stages"]

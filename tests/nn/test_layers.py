@@ -11,9 +11,9 @@ from torch import nn
 
 import tnkit as tk
 from tnkit import Network, Node
+from tnkit.execution.codegen import source
 from tnkit.paths.optimizers import find_path
 from tnkit.planning import plan
-from tnkit.straight import source
 from tnkit_nn import TNEmbedding, TNLinear
 from tnkit_nn.ops import TORCH
 from tnkit_nn.routes import joined

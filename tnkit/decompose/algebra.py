@@ -14,8 +14,8 @@ from tnkit.core.structure import as_tree, check_multilinear, resized
 from tnkit.decompose.dtypes import dtype_name, is_complex
 from tnkit.decompose.gauge import canonicalize
 from tnkit.decompose.truncate import frobenius
-from tnkit.execute import NUMPY, check_arrays, contract, run
-from tnkit.ops import Ops
+from tnkit.execution.backend import Ops
+from tnkit.execution.run import NUMPY, check_arrays, contract, run
 from tnkit.planning.plan import plan
 
 __all__ = ["add", "distance", "environment", "inner", "norm", "padded", "renamed", "resolves"]

@@ -19,8 +19,8 @@ from tnkit.decompose.ranks import check_tol
 from tnkit.decompose.result import Decomposition
 from tnkit.decompose.svd import check_target
 from tnkit.decompose.truncate import in_range, power
-from tnkit.execute import NUMPY, check_arrays, run
-from tnkit.ops import Ops
+from tnkit.execution.backend import Ops
+from tnkit.execution.run import NUMPY, check_arrays, run
 from tnkit.planning.plan import plan
 
 __all__ = ["als", "project"]

@@ -17,8 +17,8 @@ from tnkit.decompose.ranks import check_budget
 from tnkit.decompose.result import Decomposition
 from tnkit.decompose.truncate import adjoint
 from tnkit.decompose.tucker import tucker_svd
-from tnkit.execute import NUMPY
-from tnkit.ops import Ops
+from tnkit.execution.backend import Ops
+from tnkit.execution.run import NUMPY
 
 __all__ = ["cp_als"]
 

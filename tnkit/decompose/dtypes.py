@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from tnkit.ops import Ops
+from tnkit.execution.backend import Ops
 
 __all__ = ["double_name", "dtype_name", "is_complex", "is_single", "widened"]
 

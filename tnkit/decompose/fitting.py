@@ -21,7 +21,7 @@ from tnkit.core.network import Network, Node
 from tnkit.decompose.algebra import renamed
 from tnkit.decompose.dtypes import dtype_name, is_complex
 from tnkit.decompose.messages import Messages
-from tnkit.ops import Ops
+from tnkit.execution.backend import Ops
 
 __all__ = ["Problem", "alternate", "gauss_newton", "stalled"]
 

@@ -19,8 +19,8 @@ from tnkit.decompose.dtypes import widened
 from tnkit.decompose.ranks import Limits, Rank, limits, ranks_within
 from tnkit.decompose.result import Decomposition
 from tnkit.decompose.truncate import METHODS, adjoint, cut, in_range, orthogonal
-from tnkit.execute import NUMPY, check_arrays
-from tnkit.ops import Ops
+from tnkit.execution.backend import Ops
+from tnkit.execution.run import NUMPY, check_arrays
 
 __all__ = ["bond_entropy", "bond_spectrum", "canonicalize", "round"]
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tnkit.core.network import Network, Node
-from tnkit.execute import run
-from tnkit.ops import Ops
+from tnkit.execution.backend import Ops
+from tnkit.execution.run import run
 from tnkit.planning.plan import Plan, plan
 
 __all__ = ["Messages"]

@@ -16,8 +16,8 @@ from tnkit.decompose.ranks import check_alone, check_budget, check_tol
 from tnkit.decompose.result import Decomposition
 from tnkit.decompose.svd import check_target, sweep
 from tnkit.decompose.truncate import adjoint, cut, in_range, norm2
-from tnkit.execute import NUMPY, contract
-from tnkit.ops import Ops
+from tnkit.execution.backend import Ops
+from tnkit.execution.run import NUMPY, contract
 
 __all__ = ["ring_svd"]
 

@@ -23,8 +23,8 @@ from tnkit.decompose.gauge import check_center, check_method, measured, moved, w
 from tnkit.decompose.ranks import Limits, Rank, limits
 from tnkit.decompose.result import Decomposition
 from tnkit.decompose.truncate import Cut, adjoint, cut, in_range
-from tnkit.execute import NUMPY
-from tnkit.ops import Ops
+from tnkit.execution.backend import Ops
+from tnkit.execution.run import NUMPY
 
 __all__ = ["check_target", "low_rank_svd", "mpo_svd", "sweep", "tree_svd", "tt_svd"]
 

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from tnkit.decompose.dtypes import double_name, dtype_name, is_complex, is_single
-from tnkit.ops import Ops
+from tnkit.execution.backend import Ops
 
 __all__ = ["METHODS", "Cut", "adjoint", "cut", "frobenius", "in_range", "norm2", "orthogonal", "power", "resolution"]
 

@@ -12,8 +12,8 @@ from tnkit.decompose.ranks import Rank
 from tnkit.decompose.result import Decomposition
 from tnkit.decompose.svd import check_target, sweep
 from tnkit.decompose.truncate import adjoint, cut, in_range, norm2, resolution
-from tnkit.execute import NUMPY
-from tnkit.ops import Ops
+from tnkit.execution.backend import Ops
+from tnkit.execution.run import NUMPY
 
 __all__ = ["tucker_svd"]
 

@@ -68,7 +68,7 @@ class Plan:
 
     @cached_property
     def program(self) -> Program:
-        """The steps, as what :func:`tnkit.straight.execute` runs."""
+        """The steps, as what :func:`tnkit.execution.codegen.execute` runs."""
         return Program(self.steps, self.output, self.last_use)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Plan:

@@ -83,7 +83,7 @@ class Program:
 
     @cached_property
     def runners(self) -> dict[int | str, Any]:
-        """The code made of it, by the library's key (:mod:`tnkit.straight`)."""
+        """The code made of it, by the library's key (:mod:`tnkit.execution.codegen`)."""
         return {}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Program:

@@ -55,7 +55,7 @@ class Ops:
     methods
         ``"permute"`` and ``"swap"`` as methods, ``"{x}.transpose({axes})"``, where those are faster than the functions.
     home
-        Where it is found, ``"tnkit.execute:NUMPY"``, so that other processes use theirs.
+        Where it is found, ``"tnkit.execution.run:NUMPY"``, so that other processes use theirs.
     folds
         Whether ``matmul`` reads a tensor times a matrix or a vector as one product, not as a batch of them.
     key

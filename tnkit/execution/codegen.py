@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tnkit.core.activations import function
-from tnkit.ops import Ops
+from tnkit.execution.backend import Ops
 from tnkit.planning.steps import Apply, Contract, Group, Program, Reduce, Step
 from tnkit.planning.strides import View
 

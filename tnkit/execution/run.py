@@ -1,4 +1,4 @@
-"""Running a plan on arrays: numpy here, any library by its :class:`~tnkit.ops.Ops` (``tnkit_nn.TORCH`` for torch)."""
+"""Running a plan on arrays: numpy here, any library by its :class:`~tnkit.execution.backend.Ops` (``tnkit_nn.TORCH`` for torch)."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from tnkit.core.network import Network
-from tnkit.distribute import shared_out
-from tnkit.ops import Ops, by_slices
+from tnkit.execution.backend import Ops, by_slices
+from tnkit.execution.codegen import execute
+from tnkit.execution.distributed import shared_out
 from tnkit.paths.optimizers import Optimizer
 from tnkit.planning.plan import Plan, plan
 from tnkit.planning.steps import Group
-from tnkit.straight import execute
 
 __all__ = ["NUMPY", "Ops", "check_arrays", "check_known", "constant", "contract", "run"]
 
@@ -46,7 +46,7 @@ NUMPY = Ops(
     mixes=True,
     array=(np.ndarray, np.generic),
     methods={"permute": "{x}.transpose({axes})", "swap": "{x}.swapaxes(-1, -2)"},
-    home="tnkit.execute:NUMPY",
+    home="tnkit.execution.run:NUMPY",
 )
 
 

@@ -14,9 +14,9 @@ from itertools import groupby, product
 from math import prod
 from typing import Any
 
-from tnkit.ops import Ops, fronted, part
+from tnkit.execution.backend import Ops, fronted, part
+from tnkit.execution.codegen import execute
 from tnkit.planning.steps import Group, Program
-from tnkit.straight import execute
 
 __all__ = ["lost", "shared_out"]
 
