@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 import tnkit as tk
-from tnkit.graphs import from_graph, to_graph
+from tnkit.interop.networkx import from_graph, to_graph
 from tnkit.testing import oracle, random_network
 
 

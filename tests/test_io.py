@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tnkit as tk
-from tnkit.io import from_json, load, save, to_json
+from tnkit.interop.files import from_json, load, save, to_json
 from tnkit.testing import random_network
 
 

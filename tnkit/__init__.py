@@ -51,9 +51,10 @@ from tnkit.decompose import (
 )  # fmt: skip
 from tnkit.draw import draw, to_svg
 from tnkit.execution.run import NUMPY, Ops, check_arrays, contract, run
-from tnkit.graphs import from_graph, to_graph
-from tnkit.interop import from_arrays, from_einsum, from_tensornetwork, to_einsum, to_tensornetwork
-from tnkit.io import from_json, load, save, to_json
+from tnkit.interop.einsum import from_arrays, from_einsum, to_einsum
+from tnkit.interop.files import from_json, load, save, to_json
+from tnkit.interop.networkx import from_graph, to_graph
+from tnkit.interop.tensornetwork import from_tensornetwork, to_tensornetwork
 from tnkit.paths.optimizers import OPTIMIZERS
 from tnkit.planning.calibration import Rates, calibrate
 from tnkit.planning.plan import Plan, plan

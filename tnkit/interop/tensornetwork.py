@@ -1,7 +1,7 @@
-"""Networks from arrays, and from and to einsum equations and Google's tensornetwork.
+"""Networks from and to Google's tensornetwork.
 
-Both ways, arrays are passed on as they are: never copied, and of whatever library they came from.  tensornetwork has
-edges with two ends, so a hyperedge (or an index summed on one node) is a ``CopyNode`` there and a plain index here.
+Arrays are passed on as they are: never copied, and of whatever library they came from.  tensornetwork has edges with two
+ends, so a hyperedge (or an index summed on one node) is a ``CopyNode`` there and a plain index here.
 """
 
 from __future__ import annotations
@@ -9,125 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
-from string import ascii_letters, ascii_uppercase
 from typing import Any
 
 import numpy as np
 
-from tnkit.core.network import Network, Node, Sizes
+from tnkit.core.network import Network, Node
 from tnkit.execution.run import NUMPY, check_arrays, constant
+from tnkit.interop.einsum import multilinear_nodes
 
-__all__ = ["from_arrays", "from_einsum", "from_tensornetwork", "to_einsum", "to_tensornetwork"]
-
-
-# -- arrays and einsum ----------------------------------------------------------------------------------------------
-def from_arrays(
-    arrays: Mapping[str, tuple[Any, Iterable[str]]], output: Iterable[str]
-) -> tuple[Network, dict[str, Any]]:
-    """A network of given arrays, the sizes read from them.
-
-    Parameters
-    ----------
-    arrays
-        Node name -> (array, its indices): ``{"A": (a, "ir"), "B": (b, "rj")}``.
-    output
-        Indices kept.
-
-    Returns
-    -------
-    Network, dict
-        The network, and node name -> array (shared, not copied).
-
-    Raises
-    ------
-    ValueError
-        An array with another number of axes than indices, or a size that disagrees; node, index and sizes are named.
-    """
-    sizes: dict[str, int] = {}
-    first: dict[str, str] = {}
-    nodes = []
-    for name, (array, inds) in arrays.items():
-        node = Node(name, tuple(inds))
-        shape = tuple(array.shape)
-        if len(shape) != len(node.inds):
-            raise ValueError(f"node {name!r} has indices {node.inds}, but its array has {len(shape)} axes {shape}")
-        for i, n in zip(node.inds, shape, strict=True):
-            if sizes.setdefault(i, n) != n:
-                raise ValueError(f"index {i!r} has size {sizes[i]} on node {first[i]!r} and {n} on node {name!r}")
-            first.setdefault(i, name)
-        nodes.append(node)
-    return Network(tuple(nodes), tuple(output), Sizes(sizes)), {name: array for name, (array, _) in arrays.items()}
-
-
-def from_einsum(equation: str, sizes: Mapping[str, int]) -> Network:
-    """Read an einsum equation: operands become nodes "A", "B", ..., "Z", "T26", ..., letters become indices.
-
-    Parameters
-    ----------
-    equation
-        As ``"ab,bc->ac"``; blanks are skipped.  Letters are ASCII letters or any other non-ASCII symbol, as
-        ``opt_einsum.get_symbol`` gives them.  Without ``->`` the output is, as in numpy, the letters that occur once,
-        sorted.  A letter twice in an operand is a trace.
-    sizes
-        Letter -> size.
-
-    Raises
-    ------
-    ValueError
-        An ellipsis, a character that is no letter, letters without a size, and what :class:`Network` refuses (an
-        output letter of no operand or given twice).
-    """
-    if "." in equation:
-        raise ValueError(f"from_einsum: {equation!r} has an ellipsis; write its indices as letters")
-    left, *right = "".join(equation.split()).split("->")
-    if len(right) > 1:
-        raise ValueError(f"from_einsum: {equation!r} has more than one '->'")
-    terms = left.split(",")
-    bad = [c for c in "".join(terms + right) if not _is_letter(c)]
-    if bad:
-        raise ValueError(f"from_einsum: {equation!r}: {bad[0]!r} is no letter")
-    letters = "".join(terms)
-    missing = sorted(set(letters) - set(sizes))
-    if missing:
-        raise ValueError(f"from_einsum: {equation!r}: no size for {', '.join(map(repr, missing))}")
-    output = right[0] if right else sorted(c for c in set(letters) if letters.count(c) == 1)
-    names = [ascii_uppercase[k] if k < 26 else f"T{k}" for k in range(len(terms))]
-    return Network(tuple(Node(n, tuple(t)) for n, t in zip(names, terms, strict=True)), tuple(output), sizes)
-
-
-def to_einsum(net: Network) -> str:
-    """Equation of a multilinear network, with one operand for each node in order.
-
-    Indices keep their names where all are single letters; otherwise they are lettered as they occur, with
-    ``opt_einsum.get_symbol`` (which goes on beyond the 52 letters that numpy knows).
-
-    Raises
-    ------
-    ValueError
-        A network with an Elementwise node, which no equation says.
-    """
-    from opt_einsum import get_symbol
-
-    nodes = _linear(net, "to_einsum")
-    if all(len(i) == 1 and _is_letter(i) for i in net.sizes):
-        letter = {i: i for i in net.sizes}
-    else:
-        letter = dict(zip(net.sizes, filter(_is_letter, map(get_symbol, count())), strict=False))
-    terms = ",".join("".join(letter[i] for i in node.inds) for node in nodes)
-    return f"{terms}->{''.join(letter[i] for i in net.output)}"
-
-
-def _is_letter(c: str) -> bool:
-    # Beyond ASCII anything goes: get_symbol counts through code points such as the multiplication sign.
-    return c in ascii_letters or (ord(c) > 127 and not c.isspace())
-
-
-def _linear(net: Network, where: str) -> tuple[Node, ...]:
-    nodes = tuple(node for node in net.nodes if isinstance(node, Node))
-    if len(nodes) < len(net.nodes):
-        name = next(node.name for node in net.nodes if not isinstance(node, Node))
-        raise ValueError(f"{where}: elementwise node {name!r} is not multilinear; see net.regions()")
-    return nodes
+__all__ = ["from_tensornetwork", "to_tensornetwork"]
 
 
 # -- from tensornetwork ---------------------------------------------------------------------------------------------
@@ -285,7 +175,7 @@ def to_tensornetwork(net: Network, arrays: Mapping[str, Any]) -> tuple[list[Any]
     """
     import tensornetwork as tn
 
-    leaves = _linear(net, "to_tensornetwork")
+    leaves = multilinear_nodes(net, "to_tensornetwork")
     backend = _backend(arrays)
     full = check_arrays(net, arrays, replace(NUMPY, like=_like, array=object))
     if backend == "numpy":
