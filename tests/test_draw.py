@@ -11,8 +11,8 @@ import pytest
 
 import tnkit as tk
 from tnkit.core.network import Elementwise, Network, Node
-from tnkit.draw import draw, to_svg
-from tnkit.layout import layout
+from tnkit.drawing.draw import draw, to_svg
+from tnkit.drawing.placement import layout
 from tnkit.planning.plan import plan
 from tnkit.planning.steps import Contract
 
@@ -334,9 +334,7 @@ def test_draws_on_a_given_axes():
 
 
 def test_pyplot_is_not_loaded():
-    code = (
-        "import sys, tnkit as tk; from tnkit.draw import to_svg; n = tk.Network((tk.Node('A', 'i'),), 'i', {'i': 2}); "
-    )
+    code = "import sys, tnkit as tk; from tnkit.drawing.draw import to_svg; n = tk.Network((tk.Node('A', 'i'),), 'i', {'i': 2}); "
     code += "assert 'matplotlib' not in sys.modules; to_svg(n); assert 'matplotlib.pyplot' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 

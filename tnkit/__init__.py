@@ -49,7 +49,7 @@ from tnkit.decompose import (
     tt_svd,
     tucker_svd,
 )  # fmt: skip
-from tnkit.draw import draw, to_svg
+from tnkit.drawing.draw import draw, to_svg
 from tnkit.execution.run import NUMPY, Ops, check_arrays, contract, run
 from tnkit.interop.einsum import from_arrays, from_einsum, to_einsum
 from tnkit.interop.files import from_json, load, save, to_json

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tnkit.layout import BOTH, DOWN, LEG, RADIUS, UP, Spots, Vertex, Wire, _numbers
+from tnkit.drawing.placement import BOTH, DOWN, LEG, RADIUS, UP, Spots, Vertex, Wire, _numbers
 
 __all__ = ["Route", "add_dots", "legs_of", "routes_of"]
 

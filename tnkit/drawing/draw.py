@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from tnkit.core.network import Network, Node
-from tnkit.layout import (
+from tnkit.drawing.edges import Route, add_dots, legs_of, routes_of
+from tnkit.drawing.placement import (
     LEG,
     RADIUS,
     Box,
@@ -27,7 +28,6 @@ from tnkit.layout import (
     wires_of,
 )
 from tnkit.planning.plan import Plan
-from tnkit.wires import Route, add_dots, legs_of, routes_of
 
 __all__ = ["draw", "to_svg"]
 
