@@ -185,7 +185,7 @@ def test_small_dense_models_are_the_largest_within_a_count(paper):
 def test_a_deep_or_shallow_study_is_one_command_that_goes_on(paper, tmp_path, monkeypatch, capsys):
     from tests.nn.test_data import write_mnist
     from tnkit_nn.baselines import families
-    from tnkit_nn.compare import Task
+    from tnkit_nn.setting import Task
 
     deep, tables = paper("deep"), paper("tables")
     write_mnist(tmp_path / "data", train=200, test=40)

@@ -89,9 +89,9 @@ def test_bad_equations(equation, message):
 
 def test_nonlinear_networks_are_refused_by_name():
     net = from_einsum("ab->ab", {"a": 2, "b": 2}).activate("relu", "act")
-    with pytest.raises(ValueError, match=r"to_einsum: elementwise node 'act'"):
+    with pytest.raises(ValueError, match=r"to_einsum: node 'act' is an Elementwise"):
         to_einsum(net)
-    with pytest.raises(ValueError, match=r"to_tensornetwork: elementwise node 'act'"):
+    with pytest.raises(ValueError, match=r"to_tensornetwork: node 'act' is an Elementwise"):
         to_tensornetwork(net, {"A": np.ones((2, 2))})
 
 

@@ -7,6 +7,11 @@ Build a :class:`Network` (by hand, or with a builder such as :func:`tt` or :func
 
 from tnkit import init as init
 from tnkit import testing as testing
+from tnkit.algebra.canonical import bond_entropy, bond_spectrum, canonicalize, round
+from tnkit.algebra.environments import environment
+from tnkit.algebra.inner import distance, inner, norm
+from tnkit.algebra.projection import project
+from tnkit.algebra.sums import add
 from tnkit.builders import (
     BUILDERS,
     EXAMPLES,
@@ -27,28 +32,13 @@ from tnkit.builders import (
 from tnkit.core.activations import ACTIVATIONS
 from tnkit.core.network import Elementwise, Network, Node
 from tnkit.core.shapes import detensorize, tensorize
-from tnkit.decompose import (
-    DECOMPOSITIONS,
-    Decomposition,
-    add,
-    als,
-    bond_entropy,
-    bond_spectrum,
-    canonicalize,
-    cp_als,
-    distance,
-    environment,
-    inner,
-    low_rank_svd,
-    mpo_svd,
-    norm,
-    project,
-    ring_svd,
-    round,
-    tree_svd,
-    tt_svd,
-    tucker_svd,
-)  # fmt: skip
+from tnkit.decompose.als import als
+from tnkit.decompose.cp import cp_als
+from tnkit.decompose.registry import DECOMPOSITIONS
+from tnkit.decompose.result import Decomposition
+from tnkit.decompose.ring import ring_svd
+from tnkit.decompose.svd import low_rank_svd, mpo_svd, tree_svd, tt_svd
+from tnkit.decompose.tucker import tucker_svd
 from tnkit.drawing.draw import draw, to_svg
 from tnkit.execution.run import NUMPY, Ops, check_arrays, contract, run
 from tnkit.interop.einsum import from_arrays, from_einsum, to_einsum

@@ -167,8 +167,11 @@ def _compare(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     from tqdm import tqdm
 
     from tnkit_nn.baselines import families
-    from tnkit_nn.compare import Task, compare
-    from tnkit_nn.report import table, verdict, write_report
+    from tnkit_nn.compare import compare
+    from tnkit_nn.paired import verdict
+    from tnkit_nn.report import write_report
+    from tnkit_nn.setting import Task
+    from tnkit_nn.tables import table
 
     _check_names(args, parser)
     try:

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from tnkit.core.numbers import real_number, whole_number
-from tnkit_nn.data import AUGMENT, Split
+from tnkit_nn.data import Split
+from tnkit_nn.data.augment import AUGMENT
 from tnkit_nn.evaluate import Loss, evaluate, worse
 from tnkit_nn.files import clear, fill_
 from tnkit_nn.journal import Journal

@@ -20,7 +20,9 @@ import tnkit_nn as tknn
 from tnkit.core.shapes import detensorize
 from tnkit_nn import data, zoo
 from tnkit_nn.baselines import CONTROLS, families
-from tnkit_nn.compare import RATES, Task, compare
+from tnkit_nn.compare import compare
+from tnkit_nn.setting import Task
+from tnkit_nn.stages import RATES
 
 torch.set_num_threads(1)  # everything here is small
 OUT = Path("out/tutorials")

@@ -34,10 +34,12 @@ from tnkit_nn.baselines import (
     mera_near,
     tree_near,
 )
-from tnkit_nn.compare import RATES, Task, compare, denses, settings, versions
+from tnkit_nn.compare import compare, denses, settings, versions
 from tnkit_nn.files import replacing
 from tnkit_nn.jobs import Study
 from tnkit_nn.report import write_report
+from tnkit_nn.setting import Task
+from tnkit_nn.stages import RATES
 
 HERE = Path(__file__).parent
 

@@ -26,10 +26,10 @@ from deep import save
 
 import tnkit as tk
 from tnkit_nn.baselines import Family, families
-from tnkit_nn.compare import Task, compare, denses, settings
+from tnkit_nn.compare import compare, denses, settings
 from tnkit_nn.jobs import Study
 from tnkit_nn.makers import Weights, network_maker, rms
-from tnkit_nn.setting import opened
+from tnkit_nn.setting import Task, opened
 from tnkit_nn.view import tune
 
 #: Digits of the 120 outputs, then of the 400 inputs: 16 channels of 5 x 5 places.

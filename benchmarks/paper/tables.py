@@ -12,9 +12,10 @@ from typing import Any
 from tabulate import tabulate
 
 from tnkit_nn.baselines import SHARED, keeps
-from tnkit_nn.compare import RATES, REST_RATES
 from tnkit_nn.paired import difference as paired
 from tnkit_nn.paired import holm
+from tnkit_nn.stages import RATES
+from tnkit_nn.view import REST_RATES
 
 HERE = Path(__file__).parent
 IMAGES = 10_000  # of every test set

@@ -9,7 +9,8 @@ import tnkit_nn as tknn
 from tnkit_nn import accuracy, data, zoo
 from tnkit_nn.baselines import CONTROLS
 from tnkit_nn.cli import main
-from tnkit_nn.report import rows, table, write_report
+from tnkit_nn.report import write_report
+from tnkit_nn.tables import rows, table
 
 from .test_data import write_cifar10, write_mnist
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from tnkit_nn import data
-from tnkit_nn.data import Split, crop_flip, split_off, stratified
+from tnkit_nn.data import Split, split_off, stratified
+from tnkit_nn.data.augment import crop_flip
 
 REAL = Path(os.environ.get("TNKIT_DATA", "/nowhere"))
 TEN = [f"name {k}" for k in range(10)]

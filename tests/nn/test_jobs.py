@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from tnkit_nn.compare import Task, compare
+from tnkit_nn.compare import compare
 from tnkit_nn.jobs import Study, run
+from tnkit_nn.setting import Task
 from tnkit_nn.stages import row
 
 TINY = Task(seeds=2, dense_steps=3, fit_steps=2, tune_steps=2)

@@ -11,7 +11,8 @@ import pytest
 
 import tnkit as tk
 from tnkit_nn.plots import PLOTS, _figure
-from tnkit_nn.report import rows, write_report
+from tnkit_nn.report import write_report
+from tnkit_nn.tables import rows
 
 from .test_cli import record
 

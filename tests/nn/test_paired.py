@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tnkit_nn.paired import against_controls, best_free, difference, holm, paired_table, starts_cells, verdict
-from tnkit_nn.report import rows
+from tnkit_nn.tables import rows
 
 from .test_cli import record
 

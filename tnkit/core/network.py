@@ -493,3 +493,9 @@ def unused(mark: str, net: Network) -> str:
     while any(name.startswith(made) or name.endswith(made) for name in names):
         made += mark
     return made
+
+
+def renamed(net: Network, mark: str) -> Network:
+    """The same network with names that only it has: output index k is ``o.k``, all else begins with the mark."""
+    place = {i: f"o.{k}" for k, i in enumerate(net.output)}
+    return net.relabel(lambda i: place.get(i, f"{mark}.{i}"), lambda n: f"{mark}.{n}", lambda n: f"{mark}.{n}")

@@ -12,18 +12,17 @@ import numpy as np
 from tnkit import init
 from tnkit.core.network import Network, Node
 from tnkit.core.structure import check_multilinear
-from tnkit.decompose.algebra import distance, norm, resolves
-from tnkit.decompose.dtypes import double_name, dtype_name, is_complex
 from tnkit.decompose.fitting import Problem, alternate, gauss_newton, stalled
 from tnkit.decompose.ranks import check_tol
 from tnkit.decompose.result import Decomposition
 from tnkit.decompose.svd import check_target
 from tnkit.decompose.truncate import in_range, power
+from tnkit.execution.arrays import double_name, dtype_name, is_complex
 from tnkit.execution.backend import Ops
 from tnkit.execution.run import NUMPY, check_arrays, run
 from tnkit.planning.plan import plan
 
-__all__ = ["als", "project"]
+__all__ = ["Goal", "als", "check_array", "check_options", "checked", "dense", "fitted", "improve", "search"]
 
 #: Multiply-adds that Gauss-Newton steps may take: all of one start among others, all of the last run (some ten seconds).
 _WORK_START, _WORK = 2e9, 4e10
@@ -99,60 +98,10 @@ def als(
     each = scale ** (1 / max(1, count))  # what every array takes of the target's scale
     if scale != 1:
         start = _rescaled(start, net.parameters, scale, ops)
-    found = _fit("als", net, start, dense(x, net, ops), sweeps, tol, ridge, restarts, seed, ops)
+    found = fitted("als", net, start, dense(x, net, ops), sweeps, tol, ridge, restarts, seed, ops)
     for n in net.parameters:
         found = found.scaled(n, each)
     return found
-
-
-def project(
-    target: Network, target_arrays: Mapping[str, Any], net: Network, arrays: Mapping[str, Any] | None = None, *,
-    sweeps: int = 300, tol: float = 0.0, ridge: float = 1e-3, restarts: int = 8, seed: int = 0, ops: Ops = NUMPY,
-) -> Decomposition:  # fmt: skip
-    """Fit a network to another one, neither tensor being formed: :func:`als` with a target that has nodes.
-
-    Parameters
-    ----------
-    target, target_arrays
-        A multilinear network (ties are no matter) and its arrays; output indices are matched by position.
-    net, arrays, sweeps, tol, ridge, restarts, seed, ops
-        As for :func:`als`.
-
-    Returns
-    -------
-    Decomposition
-        As of :func:`als`, in the dtype of the target's arrays.  The error is :func:`distance`'s: right to rounding for two
-        trees of one structure and for small shapes; for others never below 1.5e-8, what inner products resolve.
-
-    Raises
-    ------
-    KeyError, TypeError, ValueError
-        As :func:`als`; a target of another shape, a nonlinear target.
-    """
-    check_options(net, "project", sweeps, tol, ridge, restarts)
-    check_multilinear(target, "project (target)", tied=True)
-    if len(target.output) != len(net.output):
-        raise ValueError(f"project: the target has shape {target.shape}, the network {net.shape}")
-    for i, j in zip(target.output, net.output, strict=True):
-        if target.sizes[i] != net.sizes[j]:
-            raise ValueError(
-                f"project: the target's index {i!r} has size {target.sizes[i]}, the network's {j!r} {net.sizes[j]}"
-            )
-    full = check_arrays(target, target_arrays, ops)
-    for n, a in full.items():
-        _check_array(n, a, "project", ops)
-    names = [dtype_name(a) for a in full.values()]
-    wide = "complex128" if any("complex" in n for n in names) else "float64"
-    full = {n: ops.cast(a, wide) for n, a in full.items()}
-    size = float(norm(target, full, ops=ops))
-    hidden = 0.0 if resolves(target, net) else 1.5e-8  # what inner products in double precision do not show
-
-    def error(arrays: dict[str, Any]) -> float:
-        return max(float(distance(target, full, net, arrays, ops=ops)) / size, hidden)
-
-    dtype = str(np.result_type(*(n if n.startswith(("float", "complex")) else "float32" for n in names), "float32"))
-    goal = Goal(target, full, size, error, dtype)
-    return _fit("project", net, arrays, goal, sweeps, tol, ridge, restarts, seed, ops)
 
 
 def _rescaled(start: dict[str, Any], names: Sequence[str], scale: float, ops: Ops) -> dict[str, Any]:
@@ -187,10 +136,11 @@ def dense(x: Any, net: Network, ops: Ops) -> Goal:
     return Goal(one, {"x": x}, size, error, narrow)
 
 
-def _fit(
+def fitted(
     what: str, net: Network, given: Mapping[str, Any] | None, goal: Goal,
     sweeps: int, tol: float, ridge: float, restarts: int, seed: int, ops: Ops,
 ) -> Decomposition:  # fmt: skip
+    """Arrays of ``net`` that come nearest to a goal, from a start that is given or from several that are drawn."""
     like = next(iter(goal.arrays.values()))
     like = ops.cast(ops.zeros((1,), like), double_name(like))
     given = dict(given or {})
@@ -225,7 +175,7 @@ def _start(what: str, net: Network, given: Mapping[str, Any], like: Any, ops: Op
     wide = dict(given)
     for name, a in given.items():
         if isinstance(a, ops.array) and hasattr(a, "dtype"):  # what is not is named below
-            _check_array(name, a, what, ops)
+            check_array(name, a, what, ops)
             if is_complex(a) and not is_complex(like):
                 raise ValueError(f"{what}: array {name!r} is {dtype_name(a)}, but the target is real")
             wide[name] = ops.cast(a, dtype_name(like))
@@ -314,6 +264,7 @@ def _resolved(dtype: str) -> float:
 
 
 def check_options(net: Network, what: str, sweeps: int, tol: float, ridge: float, restarts: int) -> None:
+    """What a search is told, or an error that names it."""
     check_multilinear(net, what)
     check_tol(tol, what)
     if not 0 <= ridge < np.inf:
@@ -331,7 +282,8 @@ def checked(x: Any, what: str, ops: Ops) -> tuple[Any, float]:
     return x, scale
 
 
-def _check_array(name: str, a: Any, what: str, ops: Ops) -> None:
+def check_array(name: str, a: Any, what: str, ops: Ops) -> None:
+    """A given array: without a gradient, and finite."""
     if ops.tracked(a):
         raise ValueError(
             f"{what}: array {name!r} requires a gradient, which does not pass through iterations; detach it"

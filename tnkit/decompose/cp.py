@@ -11,12 +11,11 @@ import numpy as np
 from tnkit.builders.trees import cp
 from tnkit.core.numbers import whole_number
 from tnkit.decompose.als import Goal, check_options, checked, dense, improve, search
-from tnkit.decompose.dtypes import double_name, dtype_name, is_complex
 from tnkit.decompose.fitting import Problem
 from tnkit.decompose.ranks import check_budget
 from tnkit.decompose.result import Decomposition
-from tnkit.decompose.truncate import adjoint
 from tnkit.decompose.tucker import tucker_svd
+from tnkit.execution.arrays import adjoint, double_name, dtype_name, is_complex
 from tnkit.execution.backend import Ops
 from tnkit.execution.run import NUMPY
 

@@ -17,10 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from tnkit.core.network import Network, Node
-from tnkit.decompose.algebra import renamed
-from tnkit.decompose.dtypes import dtype_name, is_complex
+from tnkit.core.network import Network, Node, renamed
 from tnkit.decompose.messages import Messages
+from tnkit.execution.arrays import dtype_name, is_complex
 from tnkit.execution.backend import Ops
 
 __all__ = ["Problem", "alternate", "gauss_newton", "stalled"]

@@ -10,12 +10,12 @@ import numpy as np
 
 from tnkit.builders import chains
 from tnkit.core.network import Network
-from tnkit.decompose.algebra import padded
-from tnkit.decompose.gauge import check_method
 from tnkit.decompose.ranks import check_alone, check_budget, check_tol
 from tnkit.decompose.result import Decomposition
+from tnkit.decompose.rounding import check_method
 from tnkit.decompose.svd import check_target, sweep
-from tnkit.decompose.truncate import adjoint, cut, in_range, norm2
+from tnkit.decompose.truncate import cut, in_range, norm2
+from tnkit.execution.arrays import adjoint, padded
 from tnkit.execution.backend import Ops
 from tnkit.execution.run import NUMPY, contract
 

@@ -18,11 +18,12 @@ import numpy as np
 from tnkit.builders import chains, trees
 from tnkit.core.network import Network
 from tnkit.core.structure import Tree, as_tree
-from tnkit.decompose.dtypes import dtype_name, widened
-from tnkit.decompose.gauge import check_center, check_method, measured, moved, within
+from tnkit.decompose.gauge import check_center, measured, moved
 from tnkit.decompose.ranks import Limits, Rank, limits
 from tnkit.decompose.result import Decomposition
-from tnkit.decompose.truncate import Cut, adjoint, cut, in_range
+from tnkit.decompose.rounding import check_method, within
+from tnkit.decompose.truncate import Cut, cut, in_range
+from tnkit.execution.arrays import adjoint, dtype_name, widened
 from tnkit.execution.backend import Ops
 from tnkit.execution.run import NUMPY
 

@@ -25,10 +25,10 @@ from typing import Any
 
 import numpy as np
 
-from tnkit.decompose.dtypes import double_name, dtype_name, is_complex, is_single
+from tnkit.execution.arrays import adjoint, double_name, dtype_name, is_complex, is_single
 from tnkit.execution.backend import Ops
 
-__all__ = ["METHODS", "Cut", "adjoint", "cut", "frobenius", "in_range", "norm2", "orthogonal", "power", "resolution"]
+__all__ = ["METHODS", "Cut", "cut", "frobenius", "in_range", "norm2", "orthogonal", "power", "resolution"]
 
 METHODS = ("auto", "exact", "gram", "svd", "randomised")
 
@@ -62,11 +62,6 @@ class Cut:
     rest: Any
     lost: float
     method: str
-
-
-def adjoint(m: Any, ops: Ops) -> Any:
-    """Conjugate transpose, a view for real dtypes: numpy's ``conj`` copies those, and BLAS then sees two matrices, not one."""
-    return ops.swap(ops.xp.conj(m) if is_complex(m) else m)
 
 
 def norm2(x: Any, ops: Ops, piece: int = 1 << 16) -> float:

@@ -11,7 +11,8 @@ from tnkit.decompose.gauge import measured
 from tnkit.decompose.ranks import Rank
 from tnkit.decompose.result import Decomposition
 from tnkit.decompose.svd import check_target, sweep
-from tnkit.decompose.truncate import adjoint, cut, in_range, norm2, resolution
+from tnkit.decompose.truncate import cut, in_range, norm2, resolution
+from tnkit.execution.arrays import adjoint
 from tnkit.execution.backend import Ops
 from tnkit.execution.run import NUMPY
 

@@ -8,8 +8,9 @@ from string import ascii_letters, ascii_uppercase
 from typing import Any
 
 from tnkit.core.network import Network, Node, Sizes
+from tnkit.core.structure import check_multilinear
 
-__all__ = ["from_arrays", "from_einsum", "multilinear_nodes", "to_einsum"]
+__all__ = ["from_arrays", "from_einsum", "to_einsum"]
 
 
 # -- arrays and einsum ----------------------------------------------------------------------------------------------
@@ -100,7 +101,7 @@ def to_einsum(net: Network) -> str:
     """
     from opt_einsum import get_symbol
 
-    nodes = multilinear_nodes(net, "to_einsum")
+    nodes = check_multilinear(net, "to_einsum", tied=True)
     if all(len(i) == 1 and _is_letter(i) for i in net.sizes):
         letter = {i: i for i in net.sizes}
     else:
@@ -112,11 +113,3 @@ def to_einsum(net: Network) -> str:
 def _is_letter(c: str) -> bool:
     # Beyond ASCII anything goes: get_symbol counts through code points such as the multiplication sign.
     return c in ascii_letters or (ord(c) > 127 and not c.isspace())
-
-
-def multilinear_nodes(net: Network, where: str) -> tuple[Node, ...]:
-    nodes = tuple(node for node in net.nodes if isinstance(node, Node))
-    if len(nodes) < len(net.nodes):
-        name = next(node.name for node in net.nodes if not isinstance(node, Node))
-        raise ValueError(f"{where}: elementwise node {name!r} is not multilinear; see net.regions()")
-    return nodes

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from tnkit.core.network import Network, Node
+from tnkit.core.structure import check_multilinear
 from tnkit.execution.run import NUMPY, check_arrays, constant
-from tnkit.interop.einsum import multilinear_nodes
 
 __all__ = ["from_tensornetwork", "to_tensornetwork"]
 
@@ -175,7 +175,7 @@ def to_tensornetwork(net: Network, arrays: Mapping[str, Any]) -> tuple[list[Any]
     """
     import tensornetwork as tn
 
-    leaves = multilinear_nodes(net, "to_tensornetwork")
+    leaves = check_multilinear(net, "to_tensornetwork", tied=True)
     backend = _backend(arrays)
     full = check_arrays(net, arrays, replace(NUMPY, like=_like, array=object))
     if backend == "numpy":

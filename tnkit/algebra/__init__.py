@@ -1,0 +1,1 @@
+"""Networks held as arrays: inner products, sums, canonical forms, projections, environments."""

@@ -1,0 +1,69 @@
+"""One network fitted to another, neither tensor being formed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tnkit.algebra.inner import distance, norm, resolves
+from tnkit.core.network import Network
+from tnkit.core.structure import check_multilinear
+from tnkit.decompose.als import Goal, check_array, check_options, fitted
+from tnkit.decompose.result import Decomposition
+from tnkit.execution.arrays import dtype_name
+from tnkit.execution.backend import Ops
+from tnkit.execution.run import NUMPY, check_arrays
+
+__all__ = ["project"]
+
+
+def project(
+    target: Network, target_arrays: Mapping[str, Any], net: Network, arrays: Mapping[str, Any] | None = None, *,
+    sweeps: int = 300, tol: float = 0.0, ridge: float = 1e-3, restarts: int = 8, seed: int = 0, ops: Ops = NUMPY,
+) -> Decomposition:  # fmt: skip
+    """Fit a network to another one, neither tensor being formed: :func:`als` with a target that has nodes.
+
+    Parameters
+    ----------
+    target, target_arrays
+        A multilinear network (ties are no matter) and its arrays; output indices are matched by position.
+    net, arrays, sweeps, tol, ridge, restarts, seed, ops
+        As for :func:`als`.
+
+    Returns
+    -------
+    Decomposition
+        As of :func:`als`, in the dtype of the target's arrays.  The error is :func:`distance`'s: right to rounding for two
+        trees of one structure and for small shapes; for others never below 1.5e-8, what inner products resolve.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        As :func:`als`; a target of another shape, a nonlinear target.
+    """
+    check_options(net, "project", sweeps, tol, ridge, restarts)
+    check_multilinear(target, "project (target)", tied=True)
+    if len(target.output) != len(net.output):
+        raise ValueError(f"project: the target has shape {target.shape}, the network {net.shape}")
+    for i, j in zip(target.output, net.output, strict=True):
+        if target.sizes[i] != net.sizes[j]:
+            raise ValueError(
+                f"project: the target's index {i!r} has size {target.sizes[i]}, the network's {j!r} {net.sizes[j]}"
+            )
+    full = check_arrays(target, target_arrays, ops)
+    for n, a in full.items():
+        check_array(n, a, "project", ops)
+    names = [dtype_name(a) for a in full.values()]
+    wide = "complex128" if any("complex" in n for n in names) else "float64"
+    full = {n: ops.cast(a, wide) for n, a in full.items()}
+    size = float(norm(target, full, ops=ops))
+    hidden = 0.0 if resolves(target, net) else 1.5e-8  # what inner products in double precision do not show
+
+    def error(arrays: dict[str, Any]) -> float:
+        return max(float(distance(target, full, net, arrays, ops=ops)) / size, hidden)
+
+    dtype = str(np.result_type(*(n if n.startswith(("float", "complex")) else "float32" for n in names), "float32"))
+    goal = Goal(target, full, size, error, dtype)
+    return fitted("project", net, arrays, goal, sweeps, tol, ridge, restarts, seed, ops)

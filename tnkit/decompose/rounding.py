@@ -1,0 +1,110 @@
+"""Bonds of a tree held as arrays truncated: by rank, by tolerance, by a budget; the tensor itself is never formed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from math import sqrt
+from typing import Any
+
+import numpy as np
+
+from tnkit.core.network import Network
+from tnkit.core.structure import Tree, as_tree
+from tnkit.decompose.gauge import absorb, fold, gathered, held, measured, moved, push, unfold
+from tnkit.decompose.ranks import Limits, ranks_within
+from tnkit.decompose.result import Decomposition
+from tnkit.decompose.truncate import METHODS, cut, in_range, orthogonal
+from tnkit.execution.arrays import adjoint
+from tnkit.execution.backend import Ops
+from tnkit.execution.run import check_arrays
+
+__all__ = ["check_method", "rounded", "spectra", "within"]
+
+
+def spectra(net: Network, arrays: Mapping[str, Any], what: str, ops: Ops) -> dict[str, Any]:
+    """Bond -> singular values of the tensor across it, falling."""
+    tree, arrays, center = held(net, arrays, None, what, ops)
+    gathered(tree, arrays, center, ops)
+    found = {}
+    # each parent's array stays the centre for all its children: nothing has to move back
+    for node, parent, bond in tree.down(center):
+        matrix, _ = unfold(tree, arrays, parent, bond, ops)
+        _, r = orthogonal(matrix, ops)
+        found[bond] = ops.left(r)[1]
+        absorb(tree, arrays, node, bond, r, ops)
+    return {bond: found[bond] for bond in tree.bonds}
+
+
+def check_method(method: str, what: str) -> None:
+    """One of the ways of :mod:`tnkit.decompose.truncate`."""
+    if method not in METHODS:
+        raise ValueError(f"{what}: no method {method!r}; there are {', '.join(METHODS)}")
+
+
+def within(found: Decomposition, budget: int, ops: Ops) -> Limits:
+    """The ranks for a budget, from a decomposition with more."""
+    tree = as_tree(found.network, "budget")
+    if not tree.bonds:
+        return Limits({}, 0.0, None)
+    values_of = spectra(*found, "budget", ops)
+    values = {b: np.asarray(ops.numpy(s), np.float64) for b, s in values_of.items()}
+    # ranks do not depend on the scale, whose square may overflow
+    largest = max(s.max() for s in values.values()) or 1.0
+    squares = {b: (s / largest) ** 2 for b, s in values.items()}
+    arrays, center = check_arrays(*found, ops), tree.middle()
+
+    def lost(ranks: Mapping[str, int]) -> float:
+        return rounded(tree, arrays, center, Limits(ranks, 0.0, None), "exact", ops).error
+
+    return Limits(ranks_within(tree, squares, budget, lost), 0.0, None)
+
+
+def _tour(tree: Tree, root: str) -> Iterator[tuple[str, str, str, bool]]:
+    """A walk over all bonds and back to the root: (from, to, bond, whether upwards), each bond down once, up once."""
+    stack: list[tuple[str, str, str, bool]] = [
+        (root, child, bond, False) for child, bond in reversed(tree.links[root].items())
+    ]
+    while stack:
+        here, to, bond, up = move = stack.pop()
+        yield move
+        if not up:
+            stack.append((to, here, bond, True))
+            stack += [(to, c, b, False) for c, b in reversed(tree.links[to].items()) if c != here]
+
+
+def rounded(tree: Tree, arrays: Mapping[str, Any], center: str, bounds: Limits, method: str, ops: Ops) -> Decomposition:
+    """Bonds truncated on the way up of a tour.
+
+    Truncated upwards only, a node's subtree is final when its bond is cut, so that all errors are orthogonal.  The tour is from
+    an end: from the middle of a chain its second half would be walked down before its bonds are cut, and in full.
+    """
+    arrays, down = dict(arrays), tree.down(center)
+    root = down[-1][0] if len(tree.links[center]) > 1 else center
+    tour = list(_tour(tree, root))
+    # the walk starts at the first end that it comes to
+    first = next((k for k, move in enumerate(tour) if move[3]), len(tour))
+    start = tour[first][0] if tour else root
+    gathered(tree, arrays, start, ops)
+    holder = tree.array[start]
+    arrays[holder], total, scale = in_range(arrays[holder], "round", ops)
+    lost, left = 0.0, len(tree.links) - 1
+    if not total:
+        bounds = Limits(dict.fromkeys(tree.bonds, 1), 0.0, None)
+    methods = {}
+    for here, to, bond, up in tour[first:]:
+        if not up:
+            push(tree, arrays, here, to, bond, ops)
+            continue
+        matrix, rows = unfold(tree, arrays, here, bond, ops)
+        allowed = max(bounds.tol**2 * total - lost, 0.0) / left
+        found = cut(matrix, bounds.caps.get(bond), allowed, total, method, ops)
+        left, lost, methods[bond] = left - 1, lost + found.lost, found.method
+        if found.u is not None:
+            fold(tree, arrays, here, bond, found.u, rows, ops)
+            rest = adjoint(found.u, ops) @ matrix if found.rest is None else found.rest
+            absorb(tree, arrays, to, bond, rest, ops)
+        else:  # square, or wide: an orthonormal basis of all rows
+            push(tree, arrays, here, to, bond, ops)
+    moved(tree, arrays, root, center, ops)
+    made = Decomposition(*measured(tree.net, arrays), sqrt(lost / total) if total else 0.0, methods)
+    return made.scaled(tree.array[center], scale)
