@@ -8,7 +8,7 @@ from tnkit.core.network import Elementwise, Network, Node
 from tnkit.execution.run import check_arrays, constant, contract
 from tnkit.paths.optimizers import find_path
 from tnkit.planning.plan import plan
-from tnkit_nn.ops import TORCH
+from tnkit_nn.engine.backend import TORCH
 
 A, B = Node("A", "ir"), Node("B", "rj")
 SIZES = dict(i=2, j=3, r=4)

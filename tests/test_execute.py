@@ -7,7 +7,7 @@ import torch
 from tnkit.core.network import Network, Node
 from tnkit.execution.run import check_arrays, constant, contract, run
 from tnkit.planning.plan import plan
-from tnkit_nn.ops import TORCH
+from tnkit_nn.engine.backend import TORCH
 
 
 def chain(n, size=3, open_=1, output=()):

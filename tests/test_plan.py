@@ -17,7 +17,7 @@ from tnkit.planning.plan import plan
 from tnkit.planning.steps import Contract, Program
 from tnkit.planning.strides import dense, reshaped
 from tnkit.testing import random_network
-from tnkit_nn.ops import TORCH
+from tnkit_nn.engine.backend import TORCH
 
 
 def chain(n, size=3, open_=1, output=()):

@@ -12,7 +12,7 @@ from tnkit.execution.run import NUMPY, check_arrays, constant, contract, run
 from tnkit.paths.optimizers import OPTIMIZERS
 from tnkit.planning.plan import plan
 from tnkit.testing import oracle, random_network
-from tnkit_nn.ops import TORCH
+from tnkit_nn.engine.backend import TORCH
 
 
 def close(got, want, rtol=1e-10):

@@ -18,7 +18,7 @@ from tnkit.core.network import Network, Node
 from tnkit.core.shapes import detensorize, split_axes
 from tnkit.execution.run import check_known, constant, run
 from tnkit.planning.plan import plan
-from tnkit_nn.ops import TORCH, native, to_tensor
+from tnkit_nn.engine.backend import TORCH, native, to_tensor
 
 __all__ = ["NOTHING", "FitResult", "fit"]
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.func import vmap
 
 import tnkit as tk
-from tnkit_nn.ops import TORCH
+from tnkit_nn.engine.backend import TORCH
 
 __all__ = [
     "Maker", "Weights", "fixed_maker", "hashed_maker", "network_maker", "random_start", "regauged", "rms", "subspace_maker", "times",

@@ -14,7 +14,7 @@ from tnkit.execution.codegen import prepare
 from tnkit.execution.run import check_known, constant, run
 from tnkit.paths.optimizers import Optimizer
 from tnkit.planning.plan import plan
-from tnkit_nn.ops import TORCH, to_tensor
+from tnkit_nn.engine.backend import TORCH, to_tensor
 
 __all__ = ["TNModule"]
 

@@ -21,7 +21,7 @@ from tnkit.planning.memory import layouts
 from tnkit.planning.plan import Plan, plan
 from tnkit.planning.steps import Contract
 from tnkit.planning.strides import dense
-from tnkit_nn.ops import TORCH
+from tnkit_nn.engine.backend import TORCH
 
 __all__ = ["Way", "built", "crossovers", "described", "joined"]
 

@@ -13,9 +13,9 @@ from torch import Tensor
 
 import tnkit as tk
 from tnkit.core.structure import as_tree, check_multilinear
+from tnkit_nn.engine.backend import TORCH
 from tnkit_nn.fit import NOTHING, FitResult, fit
 from tnkit_nn.makers import network_maker, regauged, rms
-from tnkit_nn.ops import TORCH
 
 __all__ = ["METHODS", "approximate", "check_method", "way"]
 

@@ -15,7 +15,7 @@ from tnkit.execution.codegen import source
 from tnkit.paths.optimizers import find_path
 from tnkit.planning import plan
 from tnkit_nn import TNEmbedding, TNLinear
-from tnkit_nn.ops import TORCH
+from tnkit_nn.engine.backend import TORCH
 from tnkit_nn.routes import joined
 
 from .test_weight import deep, pair, train

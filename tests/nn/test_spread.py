@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-import tnkit_nn.spread as module
-from tnkit_nn.spread import spread
+import tnkit_nn.engine.shared_matmul as module
+from tnkit_nn.engine.shared_matmul import spread
 
 F64 = torch.float64
 

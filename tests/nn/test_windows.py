@@ -12,7 +12,8 @@ from tnkit.planning import fusion
 from tnkit.planning import windows as orders
 from tnkit.planning.plan import _plan
 from tnkit.planning.steps import Group
-from tnkit_nn import TORCH, windows
+from tnkit_nn import TORCH
+from tnkit_nn.engine import cuda
 
 pytest.importorskip("triton")
 interpreted = pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") != "1", reason="a CUDA device: see test_cuda.py")
@@ -32,7 +33,7 @@ WALLS = {
 @pytest.fixture
 def device(monkeypatch):
     """Chains run as on a device, kernels in the interpreter, on test-sized states."""
-    monkeypatch.setattr(windows, "on_device", lambda x: True)
+    monkeypatch.setattr(cuda, "on_device", lambda x: True)
     for name, value in dict(LARGE=2**40, KEPT=2**9, _NEIGHBOURS=2).items():
         monkeypatch.setattr(fusion, name, value)
     monkeypatch.setattr(orders, "_STATE", 2**9)
@@ -62,10 +63,10 @@ def test_walls(name, sliced, device, monkeypatch):
     arrays = check_arrays(net, tk.init.normal(net, seed=1))
     plan = _plan(net, "auto", 4, None)
     groups = [s for s in plan.steps if isinstance(s, Group)]
-    runs = [r for g in groups for r in windows.stages(g, kernels=True) if isinstance(r, windows.Run)]
+    runs = [r for g in groups for r in cuda.stages(g, kernels=True) if isinstance(r, cuda.Run)]
     assert runs or name in ("linear", "mixed")
     single, double = made(plan, net, arrays, torch.float32), made(plan, net, arrays, torch.float64)
-    monkeypatch.setattr(windows, "on_device", lambda x: False)
+    monkeypatch.setattr(cuda, "on_device", lambda x: False)
     want = made(plan, net, arrays, torch.float64)
     for got, close in ((single, 5e-5), (double, 1e-12)):
         for x, y in zip(got, want, strict=True):
@@ -75,12 +76,12 @@ def test_walls(name, sliced, device, monkeypatch):
 def test_runs_hold_several_windows_and_functions():
     net = tk.brick_wall(20, 2, 3, "relu")
     (group,) = (s for s in tk.plan(net, itemsize=4).steps if isinstance(s, Group))
-    found = windows.stages(group, kernels=True)
-    runs = [r for r in found if isinstance(r, windows.Run)]
+    found = cuda.stages(group, kernels=True)
+    runs = [r for r in found if isinstance(r, cuda.Run)]
     assert sum(len(r.windows) for r in runs) == 10 and len(runs) <= 7
     assert sum(f is not None for r in runs for f in r.functions) == 2
     for run in runs:
         rows, columns, low, tiles = run.tiles()
         assert rows * columns * tiles == 2**20 and rows * columns <= 2**12
         assert all(w.stride >= low and w.stride * w.rows <= low * rows for w in run.windows)
-    assert not any(isinstance(s, windows.Run) for s in windows.stages(group, kernels=False))
+    assert not any(isinstance(s, cuda.Run) for s in cuda.stages(group, kernels=False))

@@ -3,7 +3,7 @@
 A step that contracts some axes of a large tensor leaves the others alone; steps that follow one another and all leave the
 same axes alone can be run for one slice of those axes at a time.  A brick wall's windows and activations are such runs: the
 weight is then read and written once a run, not once a step.  On tensors that are not so large a run is one slice, whose
-buffers are used again (:mod:`tnkit_nn.kept`).
+buffers are used again (:mod:`tnkit_nn.engine.chain`).
 """
 
 from __future__ import annotations

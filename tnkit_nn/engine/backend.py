@@ -12,9 +12,9 @@ from torch import Tensor
 from tnkit.execution.backend import Ops
 from tnkit.execution.codegen import execute
 from tnkit.planning.steps import Group, Program
-from tnkit_nn import groups, kept, slices, windows
-from tnkit_nn.leading import left
-from tnkit_nn.spread import spread
+from tnkit_nn.engine import chain, cuda, sliced, sliced_chain
+from tnkit_nn.engine.shared_matmul import spread
+from tnkit_nn.engine.svd_grad import left
 
 __all__ = ["TORCH", "native", "to_tensor"]
 
@@ -36,16 +36,16 @@ class _Group(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(step: Group, held: kept.Held | windows.Graph | None, *operands: Tensor) -> Tensor:
+    def forward(step: Group, held: chain.Held | cuda.Graph | None, *operands: Tensor) -> Tensor:
         if _whole(step, operands[0]):
-            assert not isinstance(held, kept.Held)
-            return windows.forward(step, operands, held, TORCH)
+            assert not isinstance(held, chain.Held)
+            return cuda.forward(step, operands, held, TORCH)
         if step.kept:
-            assert not isinstance(held, windows.Graph)
-            return kept.forward(step, operands, held)
+            assert not isinstance(held, cuda.Graph)
+            return chain.forward(step, operands, held)
         if step.chain:
-            return groups.forward(step, operands)
-        return slices.forward(step, operands, _run)
+            return sliced_chain.forward(step, operands)
+        return sliced.forward(step, operands, _run)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -61,12 +61,12 @@ class _Group(torch.autograd.Function):
             found = iter(_pulled(step, operands, wanted, grad))
             return None, None, *(next(found) if w else None for w in wanted)
         if _whole(step, grad):
-            return None, None, *windows.backward(step, operands, wanted, grad, ctx.held, TORCH)
+            return None, None, *cuda.backward(step, operands, wanted, grad, ctx.held, TORCH)
         if step.kept:
-            return None, None, *kept.backward(step, operands, wanted, grad, ctx.held)
+            return None, None, *chain.backward(step, operands, wanted, grad, ctx.held)
         if step.chain:
-            return None, None, *groups.backward(step, operands, wanted, grad)
-        return None, None, *slices.backward(step, operands, wanted, grad, _run)
+            return None, None, *sliced_chain.backward(step, operands, wanted, grad)
+        return None, None, *sliced.backward(step, operands, wanted, grad, _run)
 
     @staticmethod
     def jvp(ctx: Any, _: None, __: None, *tangents: Tensor | None) -> Tensor:
@@ -95,13 +95,13 @@ def _group(step: Group, operands: list[Tensor]) -> Tensor:
     if torch.compiler.is_compiling() or torch.is_autocast_enabled(operands[0].device.type):
         return execute(step.whole, operands, TORCH)
     back = torch.is_grad_enabled() and any(x.requires_grad for x in operands)
-    held = windows.Graph if _whole(step, operands[0]) else kept.Held
+    held = cuda.Graph if _whole(step, operands[0]) else chain.Held
     return _Group.apply(step, held() if back else None, *operands)
 
 
 def _whole(step: Group, x: Tensor) -> bool:
     """Whether a device runs it at once: a chain, sliced only for a CPU's cache."""
-    return (step.kept or step.chain) and windows.on_device(x)
+    return (step.kept or step.chain) and cuda.on_device(x)
 
 
 def _own(x: Tensor) -> bool:
@@ -125,7 +125,7 @@ TORCH = Ops(
     own={"relu": torch.relu},
     array=Tensor,
     methods={"permute": "{x}.permute({axes})", "swap": "{x}.mT"},
-    home="tnkit_nn.ops:TORCH",
+    home="tnkit_nn.engine.backend:TORCH",
     folds=True,
     left=left,
     cast=lambda x, dtype: x.to(getattr(torch, dtype)),

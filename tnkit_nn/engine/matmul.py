@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tnkit.planning.steps import Contract
 from tnkit.planning.strides import View
-from tnkit_nn.spread import gram
+from tnkit_nn.engine.shared_matmul import gram
 
 __all__ = ["IN_PLACE", "OVER", "empty", "matrix", "multiplied", "restored", "slopes", "undone"]
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tnkit.execution.backend import by_slices, fronted, part
 from tnkit.planning.steps import Group, Program
-from tnkit_nn.products import empty
+from tnkit_nn.engine.matmul import empty
 
 __all__ = ["backward", "forward"]
 

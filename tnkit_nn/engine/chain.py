@@ -17,7 +17,7 @@ from torch import Tensor
 from tnkit.core.activations import function
 from tnkit.planning.steps import Apply, Contract, Group
 from tnkit.planning.strides import View
-from tnkit_nn.products import IN_PLACE, OVER, empty, matrix, multiplied, restored, slopes
+from tnkit_nn.engine.matmul import IN_PLACE, OVER, empty, matrix, multiplied, restored, slopes
 
 __all__ = ["Held", "backward", "forward"]
 

@@ -1,4 +1,4 @@
-"""Chains on a CUDA device: windows several in one kernel (:mod:`tnkit_nn.windows_triton`), other steps one by one.
+"""Chains on a CUDA device: windows several in one kernel (:mod:`tnkit_nn.engine.cuda_triton`), other steps one by one.
 
 A product with a small matrix that leaves a large state's axes in place moves the state once and hardly computes; two or three
 of them, with the functions between, move it once too where the tile that they share fits in registers.  Slices, which keep
@@ -21,7 +21,7 @@ from tnkit.execution.backend import Ops
 from tnkit.execution.codegen import execute
 from tnkit.planning.steps import Apply, Contract, Group, Program, Step, last_use, renumbered
 from tnkit.planning.strides import View
-from tnkit_nn.products import matrix
+from tnkit_nn.engine.matmul import matrix
 
 __all__ = ["Graph", "Run", "backward", "forward", "on_device", "stages"]
 
@@ -222,10 +222,10 @@ def _kernels(x: Tensor) -> bool:
 @cache
 def _able(device: torch.device) -> bool:
     """Whether it multiplies in tf32 and has the shared memory that the kernels take (96 KiB at most in what was compiled)."""
-    from tnkit_nn import windows_triton
+    from tnkit_nn.engine import cuda_triton
 
     newer = torch.version.hip is None and torch.cuda.get_device_capability(device) >= (8, 0)
-    return newer and windows_triton.shared_memory(device) >= _SHARED
+    return newer and cuda_triton.shared_memory(device) >= _SHARED
 
 
 class _Run(torch.autograd.Function):
@@ -233,23 +233,23 @@ class _Run(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, run: Run, x: Tensor, matrices: Tensor) -> Tensor:
-        from tnkit_nn import windows_triton
+        from tnkit_nn.engine import cuda_triton
 
         # three products in tf32 are as exact as one in float32, and faster
         precision = "tf32x3" if torch.get_float32_matmul_precision() == "highest" else "tf32"
         ctx.how = run.geometry, {**run.sizes, "PREC": precision}
         x = x.contiguous()
         ctx.save_for_backward(x, matrices)
-        return windows_triton.forward(x, matrices, *ctx.how).view(run.shape)
+        return cuda_triton.forward(x, matrices, *ctx.how).view(run.shape)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        from tnkit_nn import windows_triton
+        from tnkit_nn.engine import cuda_triton
 
         x, matrices = ctx.saved_tensors
         geometry, sizes = ctx.how
-        dx, dw = windows_triton.backward(x, matrices, grad.contiguous(), geometry, sizes, ctx.needs_input_grad[1])
+        dx, dw = cuda_triton.backward(x, matrices, grad.contiguous(), geometry, sizes, ctx.needs_input_grad[1])
         return None, dx, dw
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from tnkit.core.activations import function
 from tnkit.execution.backend import by_slices, fronted, part
 from tnkit.planning.steps import Apply, Contract, Group
-from tnkit_nn.products import IN_PLACE, empty, matrix, multiplied, restored, slopes, undone
+from tnkit_nn.engine.matmul import IN_PLACE, empty, matrix, multiplied, restored, slopes, undone
 
 __all__ = ["backward", "forward"]
 

@@ -35,7 +35,7 @@ def _tanh(x):
 
 @triton.jit
 def _fn(x, FN: tl.constexpr):
-    # in the order of tnkit_nn.windows._NAMES
+    # in the order of tnkit_nn.engine.cuda._NAMES
     if FN == 1:
         x = tl.where(x < 0, 0.0, x)
     elif FN == 2:

@@ -1,0 +1,1 @@
+"""torch as an array library: the same plans, run and differentiated by torch."""
