@@ -22,6 +22,7 @@ import safetensors.torch
 from torch import Tensor, nn
 
 import tnkit as tk
+from tnkit_nn.adapter.parametrize import parametrize_
 from tnkit_nn.compressed import Compressed, LayerReport, packed, save_compressed
 from tnkit_nn.data import Split
 from tnkit_nn.evaluate import accuracy, answers, worse
@@ -31,7 +32,6 @@ from tnkit_nn.recipe import ORDERS, Compression
 from tnkit_nn.selection import groups, substitutes
 from tnkit_nn.stage1 import approximate
 from tnkit_nn.train import Epoch, train
-from tnkit_nn.weight import parametrize_
 
 __all__ = ["compress_"]
 

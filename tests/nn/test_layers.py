@@ -15,8 +15,8 @@ from tnkit.execution.codegen import source
 from tnkit.paths.optimizers import find_path
 from tnkit.planning import plan
 from tnkit_nn import TNEmbedding, TNLinear
+from tnkit_nn.adapter.crossover import joined
 from tnkit_nn.engine.backend import TORCH
-from tnkit_nn.routes import joined
 
 from .test_weight import deep, pair, train
 

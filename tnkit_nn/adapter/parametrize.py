@@ -12,7 +12,7 @@ from torch.nn.utils import parametrize
 from tnkit.core.network import Network
 from tnkit.core.shapes import detensorize, split_axes
 from tnkit.paths.optimizers import Optimizer
-from tnkit_nn.module import TNModule
+from tnkit_nn.adapter.module import TNModule
 
 __all__ = ["merge_", "parametrize_"]
 
