@@ -144,7 +144,7 @@ def paper(monkeypatch):
 
 def test_the_families_of_the_papers_studies_keep_their_budgets(paper):
     """Every family of a study has a network within its budgets, or past them only where it has no smaller one."""
-    from tnkit_nn.baselines import shares
+    from tnkit_nn.families import shares
     from tnkit_nn.stages import built
 
     shapes = {"conv2": (16, 6, 5, 5), "fc1": (120, 400), "fc2": (84, 120), "fc3": (10, 84)}
@@ -184,7 +184,7 @@ def test_small_dense_models_are_the_largest_within_a_count(paper):
 @pytest.mark.slow
 def test_a_deep_or_shallow_study_is_one_command_that_goes_on(paper, tmp_path, monkeypatch, capsys):
     from tests.nn.test_data import write_mnist
-    from tnkit_nn.baselines import families
+    from tnkit_nn.families import families
     from tnkit_nn.setting import Task
 
     deep, tables = paper("deep"), paper("tables")
@@ -258,7 +258,7 @@ def test_a_study_of_cells_is_one_command_that_goes_on(paper, tmp_path, monkeypat
 def test_the_convolutions_of_vgg16_and_their_small_dense_rival_keep_the_budget(paper):
     torch = pytest.importorskip("torch")
     from tnkit_nn import zoo
-    from tnkit_nn.baselines import BASELINES, keeps
+    from tnkit_nn.families import BASELINES, keeps
 
     convs = paper("convs")
     with torch.device("meta"):

@@ -5,16 +5,16 @@ from tnkit_nn import zoo as zoo
 from tnkit_nn.adapter.layers import TNEmbedding, TNLinear
 from tnkit_nn.adapter.module import TNModule
 from tnkit_nn.adapter.parametrize import merge_, parametrize_
-from tnkit_nn.baselines import Family
+from tnkit_nn.approximation.gradient import FitResult, fit
+from tnkit_nn.approximation.weights import approximate
 from tnkit_nn.compare import compare
 from tnkit_nn.compress import compress_
 from tnkit_nn.compressed import Compressed, dense, load_compressed_, save_compressed
 from tnkit_nn.engine.backend import TORCH
 from tnkit_nn.evaluate import accuracy
-from tnkit_nn.fit import FitResult, fit
+from tnkit_nn.families import Family
 from tnkit_nn.recipe import Compression, Layers, Stage1
 from tnkit_nn.setting import Task
-from tnkit_nn.stage1 import approximate
 from tnkit_nn.train import Group, Recipe, train
 
 __all__ = [

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tnkit_nn.baselines import BASELINES
+from tnkit_nn.families import BASELINES
 
 __all__ = ["main"]
 
@@ -166,8 +166,8 @@ def _compare(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     import torch
     from tqdm import tqdm
 
-    from tnkit_nn.baselines import families
     from tnkit_nn.compare import compare
+    from tnkit_nn.families import families
     from tnkit_nn.paired import verdict
     from tnkit_nn.report import write_report
     from tnkit_nn.setting import Task
@@ -286,7 +286,7 @@ def _check_names(args: argparse.Namespace, parser: argparse.ArgumentParser) -> N
 
 def _finish(args: argparse.Namespace, results: dict[str, Any], text: str, *files: str) -> None:
     """Write results.json and say what was found and written."""
-    from tnkit_nn.files import write_json
+    from tnkit_nn.storage import write_json
 
     write_json(Path(args.out) / "results.json", results)
     if args.json:

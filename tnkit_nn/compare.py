@@ -25,7 +25,7 @@ import torch
 
 import tnkit as tk
 from tnkit.core.numbers import whole_number
-from tnkit_nn.baselines import BASELINES, CONTROLS, SHARED, Family, families
+from tnkit_nn.families import BASELINES, CONTROLS, SHARED, Family, families
 from tnkit_nn.jobs import Progress, Study, run, silent
 from tnkit_nn.setting import Task, checked, forget, opened, prepare
 from tnkit_nn.stages import RATES, Job, Record, built, row
@@ -57,10 +57,10 @@ def compare(
     task
         Model, data, layer or layers, seeds and training lengths.
     shapes
-        Families: keys of :data:`tnkit_nn.baselines.BASELINES`, or any network of one's own as a
-        :class:`tnkit_nn.baselines.Family`, whose ``build`` other processes can import where an executor has them.
+        Families: keys of :data:`tnkit_nn.families.BASELINES`, or any network of one's own as a
+        :class:`tnkit_nn.families.Family`, whose ``build`` other processes can import where an executor has them.
     budgets
-        Numbers that the layer's weight, or the weights of all layers together, may be stored in (:func:`tnkit_nn.baselines.shares`).
+        Numbers that the layer's weight, or the weights of all layers together, may be stored in (:func:`tnkit_nn.families.shares`).
     depths
         Depths of the families that have one (``adtn``, ``circuit``).
     executor

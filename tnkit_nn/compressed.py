@@ -16,7 +16,7 @@ from torch import nn
 
 import tnkit as tk
 from tnkit_nn.adapter.parametrize import merge_, parametrize_
-from tnkit_nn.files import fill_, read_tensors, write_tensors
+from tnkit_nn.storage import fill_, read_tensors, write_tensors
 
 __all__ = ["Compressed", "LayerReport", "dense", "load_compressed_", "networks", "packed", "save_compressed"]
 

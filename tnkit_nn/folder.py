@@ -13,11 +13,11 @@ from typing import Any
 from torch import Tensor, nn
 
 import tnkit as tk
+from tnkit_nn.approximation.gradient import FitResult
 from tnkit_nn.data import Split
-from tnkit_nn.files import raw, read_json, replacing, write_json
-from tnkit_nn.fit import FitResult
 from tnkit_nn.recipe import Compression
 from tnkit_nn.resume import structure
+from tnkit_nn.storage import raw, read_json, replacing, write_json
 
 __all__ = ["Folder"]
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tnkit.execution.distributed import lost
-from tnkit_nn.files import alone, difference, read_json, replacing, write_json
+from tnkit_nn.storage import alone, difference, read_json, replacing, write_json
 
 __all__ = ["Progress", "Study", "run", "silent"]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tnkit_nn.files import replacing
+from tnkit_nn.storage import replacing
 
 __all__ = ["Journal"]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import tnkit as tk
-from tnkit_nn.baselines import CONTROLS
+from tnkit_nn.families import CONTROLS
 from tnkit_nn.paired import PAIRED_HEADERS, STARTS_HEADERS, Records, paired_cells, starts_cells, verdict
 from tnkit_nn.tables import HEADERS, cells, rows
 

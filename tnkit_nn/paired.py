@@ -13,7 +13,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from tnkit_nn.baselines import CONTROLS, FREE, SHARED, keeps
+from tnkit_nn.families import CONTROLS, FREE, SHARED, keeps
 
 __all__ = [
     "PAIRED_HEADERS", "READINGS", "STARTS_HEADERS", "Difference", "against_controls", "best_free", "difference", "holm",

@@ -11,9 +11,9 @@ from typing import Any
 
 from tnkit.core.activations import UNARY
 from tnkit.core.numbers import real_number, whole_number
-from tnkit_nn.baselines import BASELINES
-from tnkit_nn.files import replacing
-from tnkit_nn.stage1 import METHODS
+from tnkit_nn.approximation.weights import METHODS
+from tnkit_nn.families import BASELINES
+from tnkit_nn.storage import replacing
 from tnkit_nn.train import Recipe as Training
 
 __all__ = ["ORDERS", "RESTS", "Compression", "Layers", "Stage1"]
@@ -31,7 +31,7 @@ class Layers:
     select
         Names of layers, ``*`` standing for anything: ``("fc1", "features.*")``.
     family
-        A key of :data:`tnkit_nn.baselines.BASELINES`.
+        A key of :data:`tnkit_nn.families.BASELINES`.
     budget
         Numbers stored for each of the weights; the family's nearest count is taken, with a warning where that is past it.
     depth, activation
@@ -60,7 +60,7 @@ class Layers:
 
 @dataclass(frozen=True)
 class Stage1:
-    """How each network is brought near its trained weight (see :func:`tnkit_nn.stage1.approximate`)."""
+    """How each network is brought near its trained weight (see :func:`tnkit_nn.approximation.weights.approximate`)."""
 
     method: str = "auto"
     steps: int = 1000

@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from tnkit_nn.files import difference, fill_, read_tensors, write_tensors
+from tnkit_nn.storage import difference, fill_, read_tensors, write_tensors
 
 __all__ = ["capture", "keep", "restore", "resume", "structure", "values"]
 

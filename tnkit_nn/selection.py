@@ -10,9 +10,9 @@ from math import prod
 from torch import nn
 
 import tnkit as tk
-from tnkit_nn.baselines import families, keeps
+from tnkit_nn.approximation.weights import check_method
+from tnkit_nn.families import families, keeps
 from tnkit_nn.recipe import RESTS, Compression, Layers
-from tnkit_nn.stage1 import check_method
 from tnkit_nn.train import Group
 
 __all__ = ["groups", "substitutes"]

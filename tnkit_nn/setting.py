@@ -1,7 +1,7 @@
 """The setting of a comparison: data, dense models, the layer, and what stands before it computed once.
 
 Everything is kept for all seeds together: values have a leading seeds axis, or a replicas axis that is a multiple of it (see
-:mod:`tnkit_nn.ensemble`).  A worker opens the setting again from the task and the dense values, once a process.
+:mod:`tnkit_nn.replicas`).  A worker opens the setting again from the task and the dense values, once a process.
 """
 
 from __future__ import annotations

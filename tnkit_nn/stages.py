@@ -14,9 +14,8 @@ from torch import Tensor, nn
 
 import tnkit as tk
 from tnkit_nn import zoo
-from tnkit_nn.baselines import SHARED, Family, full_count, matrix, shares
-from tnkit_nn.ensemble import minimise
-from tnkit_nn.makers import (
+from tnkit_nn.families import SHARED, Family, full_count, matrix, shares
+from tnkit_nn.generators import (
     Maker,
     Weights,
     fixed_maker,
@@ -28,6 +27,7 @@ from tnkit_nn.makers import (
     subspace_maker,
     times,
 )
+from tnkit_nn.replicas import minimise
 from tnkit_nn.setting import Setting, Task, drawn, opened, stacked
 from tnkit_nn.view import REST_RATES, View, cut, tune
 
@@ -230,7 +230,7 @@ def built(what: Family, shapes: Mapping[str, Sequence[int]], budget: int) -> dic
 
 
 def _parts(shapes: Mapping[str, Sequence[int]], budget: int) -> dict[str, int]:
-    """Weight name -> its part of a budget (:func:`tnkit_nn.baselines.shares`)."""
+    """Weight name -> its part of a budget (:func:`tnkit_nn.families.shares`)."""
     return dict(zip(shapes, shares(budget, [prod(shape) for shape in shapes.values()]), strict=True))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from tnkit_nn.baselines import FREE
+from tnkit_nn.families import FREE
 from tnkit_nn.paired import READINGS, Records, best_free
 
 __all__ = ["HEADERS", "Row", "cells", "rows", "table"]

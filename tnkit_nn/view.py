@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from tnkit_nn.ensemble import Swept, minimise
-from tnkit_nn.makers import times
+from tnkit_nn.generators import times
+from tnkit_nn.replicas import Swept, minimise
 
 __all__ = ["BATCH", "REST_RATES", "Params", "View", "cut", "through", "tune"]
 

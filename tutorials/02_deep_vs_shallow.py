@@ -19,8 +19,8 @@ import tnkit as tk
 import tnkit_nn as tknn
 from tnkit.core.shapes import detensorize
 from tnkit_nn import data, zoo
-from tnkit_nn.baselines import CONTROLS, families
 from tnkit_nn.compare import compare
+from tnkit_nn.families import CONTROLS, families
 from tnkit_nn.setting import Task
 from tnkit_nn.stages import RATES
 

@@ -20,7 +20,7 @@ from torch import nn
 
 import tnkit_nn as tknn
 from tnkit_nn import data, zoo
-from tnkit_nn.baselines import families
+from tnkit_nn.families import families
 
 torch.set_num_threads(1)  # everything here is small
 OUT = Path("out/tutorials")

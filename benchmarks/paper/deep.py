@@ -22,7 +22,8 @@ from cells import bar
 from small import small_dense
 
 import tnkit as tk
-from tnkit_nn.baselines import (
+from tnkit_nn.compare import compare, denses, settings, versions
+from tnkit_nn.families import (
     BASELINES,
     Family,
     adtn_near,
@@ -34,12 +35,11 @@ from tnkit_nn.baselines import (
     mera_near,
     tree_near,
 )
-from tnkit_nn.compare import compare, denses, settings, versions
-from tnkit_nn.files import replacing
 from tnkit_nn.jobs import Study
 from tnkit_nn.report import write_report
 from tnkit_nn.setting import Task
 from tnkit_nn.stages import RATES
+from tnkit_nn.storage import replacing
 
 HERE = Path(__file__).parent
 

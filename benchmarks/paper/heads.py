@@ -20,9 +20,9 @@ from tqdm import tqdm
 from tnkit_nn import data, zoo
 from tnkit_nn.data import Split
 from tnkit_nn.evaluate import accuracy
-from tnkit_nn.files import read_tensors, write_tensors
-from tnkit_nn.makers import fixed_maker, hashed_maker, random_start
+from tnkit_nn.generators import fixed_maker, hashed_maker, random_start
 from tnkit_nn.recipe import Compression, Layers, Stage1
+from tnkit_nn.storage import read_tensors, write_tensors
 from tnkit_nn.train import Group, Recipe, train
 
 #: Learning rate of a network's numbers, and of a hash's.
@@ -94,7 +94,7 @@ def control(layer: nn.Module, what: str, count: int, seed: int) -> None:
 
 #: How torch calls a hash's numbers.
 NUMBERS = "parametrizations.weight.original"
-#: Controls of no numbers, as ``tnkit_nn.makers.fixed_maker`` calls them.
+#: Controls of no numbers, as ``tnkit_nn.generators.fixed_maker`` calls them.
 FREE = {"frozen random": "frozen_random", "picked": "picked"}
 
 

@@ -25,10 +25,10 @@ from cells import bar
 from deep import save
 
 import tnkit as tk
-from tnkit_nn.baselines import Family, families
 from tnkit_nn.compare import compare, denses, settings
+from tnkit_nn.families import Family, families
+from tnkit_nn.generators import Weights, network_maker, rms
 from tnkit_nn.jobs import Study
-from tnkit_nn.makers import Weights, network_maker, rms
 from tnkit_nn.setting import Task, opened
 from tnkit_nn.view import tune
 

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from tnkit_nn import zoo
-from tnkit_nn.files import write_json
 from tnkit_nn.setting import Task, opened, stacked
+from tnkit_nn.storage import write_json
 from tnkit_nn.view import REST_RATES, View, tune
 
 

@@ -27,8 +27,8 @@ from cells import Cell, bar, compressed, dense, denses
 
 from tnkit_nn import data, jobs
 from tnkit_nn.compare import versions
-from tnkit_nn.files import replacing
 from tnkit_nn.recipe import Compression, Layers, Stage1
+from tnkit_nn.storage import replacing
 from tnkit_nn.train import Recipe
 
 HERE = Path(__file__).parent

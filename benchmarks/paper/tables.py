@@ -11,7 +11,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from tnkit_nn.baselines import SHARED, keeps
+from tnkit_nn.families import SHARED, keeps
 from tnkit_nn.paired import difference as paired
 from tnkit_nn.paired import holm
 from tnkit_nn.stages import RATES

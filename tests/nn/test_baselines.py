@@ -7,7 +7,7 @@ import pytest
 
 import tnkit as tk
 from tnkit.core.shapes import detensorize, split_axes
-from tnkit_nn.baselines import (
+from tnkit_nn.families import (
     BASELINES,
     CONTROLS,
     FREE,

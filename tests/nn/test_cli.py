@@ -7,8 +7,8 @@ import torch
 import tnkit as tk
 import tnkit_nn as tknn
 from tnkit_nn import accuracy, data, zoo
-from tnkit_nn.baselines import CONTROLS
 from tnkit_nn.cli import main
+from tnkit_nn.families import CONTROLS
 from tnkit_nn.report import write_report
 from tnkit_nn.tables import rows, table
 

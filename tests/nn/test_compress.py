@@ -19,17 +19,17 @@ from torch import nn
 import tnkit as tk
 import tnkit_nn as tknn
 from tnkit_nn import compress as module
-from tnkit_nn import files
-from tnkit_nn.baselines import families
+from tnkit_nn import storage
+from tnkit_nn.approximation.weights import approximate, way
 from tnkit_nn.compress import compress_
 from tnkit_nn.compressed import dense, load_compressed_
 from tnkit_nn.data import Split
 from tnkit_nn.evaluate import accuracy, answers
-from tnkit_nn.files import alone
+from tnkit_nn.families import families
 from tnkit_nn.folder import Folder
 from tnkit_nn.recipe import Compression, Layers, Stage1
 from tnkit_nn.selection import groups, substitutes
-from tnkit_nn.stage1 import approximate, way
+from tnkit_nn.storage import alone
 from tnkit_nn.train import Recipe, train
 
 
@@ -354,7 +354,7 @@ from pathlib import Path
 from test_compress import RECIPE, blank
 from tnkit_nn import zoo
 from tnkit_nn.compress import compress_
-from tnkit_nn.files import fill_, read_tensors
+from tnkit_nn.storage import fill_, read_tensors
 
 torch.set_num_threads(1)
 out, takes = Path(sys.argv[1]), float(sys.argv[3])
@@ -448,7 +448,7 @@ def interrupted_at(write, moment):
 def test_what_a_killed_run_left_is_cleared(tmp_path):
     model, split = small()
     compress_(copy.deepcopy(model), RECIPE, split, out=tmp_path)
-    (tmp_path / f".model.safetensors.{files.HOST}-{2**31 - 1}.x1y2.part").write_bytes(b"half")  # no such process
+    (tmp_path / f".model.safetensors.{storage.HOST}-{2**31 - 1}.x1y2.part").write_bytes(b"half")  # no such process
     compress_(copy.deepcopy(model), RECIPE, split, out=tmp_path)
     assert not list(tmp_path.rglob("*.part"))
     (tmp_path / "stage1-fc1.json").write_text("{")

@@ -8,8 +8,8 @@ from torch.func import functional_call, vmap
 
 from tnkit_nn import data, stages, zoo
 from tnkit_nn import setting as settings
-from tnkit_nn.baselines import CONTROLS, SHARED, families, shares
 from tnkit_nn.compare import compare
+from tnkit_nn.families import CONTROLS, SHARED, families, shares
 from tnkit_nn.setting import Task, opened, prepare
 from tnkit_nn.stages import Job, row
 from tnkit_nn.view import View, cut, tune

@@ -12,7 +12,7 @@ import tnkit as tk
 import tnkit_nn as tknn
 from tnkit_nn import data, zoo
 from tnkit_nn.evaluate import accuracy, evaluate, worse
-from tnkit_nn.files import read_tensors, replacing, write_tensors
+from tnkit_nn.storage import read_tensors, replacing, write_tensors
 from tnkit_nn.train import METHODS, SCHEDULES, Group, Recipe, train
 
 RECIPE = Recipe(epochs=4, lr=3e-3, batch=32)
@@ -292,7 +292,9 @@ def test_a_training_that_diverges_to_finite_numbers_ends_at_its_best_epoch(tmp_p
 
 
 def test_what_a_killed_process_left_is_cleared(tmp_path):
-    code = "import os, sys; from tnkit_nn.files import replacing\nwith replacing(sys.argv[1]): os.kill(os.getpid(), 9)"
+    code = (
+        "import os, sys; from tnkit_nn.storage import replacing\nwith replacing(sys.argv[1]): os.kill(os.getpid(), 9)"
+    )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "c")])
     assert len(list(tmp_path.glob(".c.*.part"))) == 1
     with replacing(tmp_path / "other"):  # a process at work: this one

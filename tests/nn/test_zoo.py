@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from tnkit_nn import zoo
-from tnkit_nn.files import read_tensors, replacing, write_tensors
+from tnkit_nn.storage import read_tensors, replacing, write_tensors
 
 REAL = Path(os.environ.get("TNKIT_DATA", "/nowhere")) / "vgg16-cifar10" / "model.safetensors"
 

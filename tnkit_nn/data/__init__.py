@@ -18,7 +18,7 @@ from torch import Tensor
 
 from tnkit_nn.data import formats
 from tnkit_nn.data.augment import AUGMENT, crop_flip
-from tnkit_nn.files import raw
+from tnkit_nn.storage import raw
 
 __all__ = [
     "AUGMENT", "DATA", "Part", "Split", "cifar10", "cifar100", "crop_flip", "digits", "load", "mnist", "split_off",

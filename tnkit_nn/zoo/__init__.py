@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import nn
 
-from tnkit_nn.files import fill_, read_tensors, write_tensors
+from tnkit_nn.storage import fill_, read_tensors, write_tensors
 from tnkit_nn.zoo.models import MLP, alexnet, fc2, lenet5, mlp, vgg16, zfnet
 from tnkit_nn.zoo.recipes import TRAIN
 

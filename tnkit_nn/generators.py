@@ -1,7 +1,7 @@
 """Ways to make a layer's weight out of numbers: networks, random subspaces, and the controls without numbers.
 
 A :class:`Maker` has start values with a leading seeds axis; its ``weight`` takes values with a leading replicas axis, a
-multiple of the seeds (see :mod:`tnkit_nn.ensemble`), and gives that many weights.
+multiple of the seeds (see :mod:`tnkit_nn.replicas`), and gives that many weights.
 """
 
 from __future__ import annotations

@@ -13,9 +13,9 @@ from torch import Tensor
 
 import tnkit as tk
 from tnkit.core.structure import as_tree, check_multilinear
+from tnkit_nn.approximation.gradient import NOTHING, FitResult, fit
 from tnkit_nn.engine.backend import TORCH
-from tnkit_nn.fit import NOTHING, FitResult, fit
-from tnkit_nn.makers import network_maker, regauged, rms
+from tnkit_nn.generators import network_maker, regauged, rms
 
 __all__ = ["METHODS", "approximate", "check_method", "way"]
 
@@ -101,7 +101,7 @@ def approximate(
     Returns
     -------
     FitResult
-        Arrays in a gauge in which one learning rate suits them all (:func:`tnkit_nn.makers.regauged`), with the factor of the
+        Arrays in a gauge in which one learning rate suits them all (:func:`tnkit_nn.generators.regauged`), with the factor of the
         least error (fine-tuning from the weight's own size did worse); that relative error, and the chance level beside it.
 
     Raises

@@ -1,0 +1,1 @@
+"""A network near a trained weight."""
