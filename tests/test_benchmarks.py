@@ -276,7 +276,7 @@ def test_a_heads_control_trains_what_it_says(paper):
     torch = pytest.importorskip("torch")
     from tnkit_nn import zoo
     from tnkit_nn.data import Split
-    from tnkit_nn.train import Recipe
+    from tnkit_nn.training.loop import Recipe
 
     heads, draw = paper("heads"), torch.Generator().manual_seed(0)
     x, y = torch.randn(32, 20, generator=draw), torch.randint(3, (32,), generator=draw)

@@ -11,11 +11,11 @@ from tnkit_nn.compare import compare
 from tnkit_nn.compress import compress_
 from tnkit_nn.compressed import Compressed, dense, load_compressed_, save_compressed
 from tnkit_nn.engine.backend import TORCH
-from tnkit_nn.evaluate import accuracy
 from tnkit_nn.families import Family
 from tnkit_nn.recipe import Compression, Layers, Stage1
 from tnkit_nn.setting import Task
-from tnkit_nn.train import Group, Recipe, train
+from tnkit_nn.training.evaluation import accuracy
+from tnkit_nn.training.loop import Group, Recipe, train
 
 __all__ = [
     "TORCH", "Compressed", "Compression", "Family", "FitResult", "Group", "Layers", "Recipe", "Stage1", "TNEmbedding", "TNLinear",

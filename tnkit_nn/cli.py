@@ -213,8 +213,8 @@ def _train(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 
     from tnkit_nn import data, zoo
     from tnkit_nn.compare import versions
-    from tnkit_nn.evaluate import accuracy
-    from tnkit_nn.train import train
+    from tnkit_nn.training.evaluation import accuracy
+    from tnkit_nn.training.loop import train
 
     _check_names(args, parser)
     out, recipe = Path(args.out), zoo.TRAIN[args.model]

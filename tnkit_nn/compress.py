@@ -26,12 +26,12 @@ from tnkit_nn.adapter.parametrize import parametrize_
 from tnkit_nn.approximation.weights import approximate
 from tnkit_nn.compressed import Compressed, LayerReport, packed, save_compressed
 from tnkit_nn.data import Split
-from tnkit_nn.evaluate import accuracy, answers, worse
 from tnkit_nn.folder import Folder
 from tnkit_nn.recipe import ORDERS, Compression
 from tnkit_nn.selection import groups, substitutes
 from tnkit_nn.storage import alone, own_tensors
-from tnkit_nn.train import Epoch, train
+from tnkit_nn.training.evaluation import accuracy, answers, worse
+from tnkit_nn.training.loop import Epoch, train
 
 __all__ = ["compress_"]
 

@@ -16,8 +16,8 @@ import tnkit as tk
 from tnkit_nn.approximation.gradient import FitResult
 from tnkit_nn.data import Split
 from tnkit_nn.recipe import Compression
-from tnkit_nn.resume import structure
 from tnkit_nn.storage import raw, read_json, replacing, write_json
+from tnkit_nn.training.checkpoint import structure
 
 __all__ = ["Folder"]
 

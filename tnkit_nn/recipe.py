@@ -14,7 +14,7 @@ from tnkit.core.numbers import real_number, whole_number
 from tnkit_nn.approximation.weights import METHODS
 from tnkit_nn.families import BASELINES
 from tnkit_nn.storage import replacing
-from tnkit_nn.train import Recipe as Training
+from tnkit_nn.training.loop import Recipe as Training
 
 __all__ = ["ORDERS", "RESTS", "Compression", "Layers", "Stage1"]
 

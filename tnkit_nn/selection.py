@@ -13,7 +13,7 @@ import tnkit as tk
 from tnkit_nn.approximation.weights import check_method
 from tnkit_nn.families import families, keeps
 from tnkit_nn.recipe import RESTS, Compression, Layers
-from tnkit_nn.train import Group
+from tnkit_nn.training.loop import Group
 
 __all__ = ["groups", "substitutes"]
 

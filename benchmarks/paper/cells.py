@@ -19,7 +19,7 @@ from tnkit_nn.compress import compress_
 from tnkit_nn.data import Split
 from tnkit_nn.jobs import Progress
 from tnkit_nn.recipe import Compression
-from tnkit_nn.train import train
+from tnkit_nn.training.loop import train
 
 Cell = dict[str, Any]
 

@@ -19,11 +19,11 @@ from tqdm import tqdm
 
 from tnkit_nn import data, zoo
 from tnkit_nn.data import Split
-from tnkit_nn.evaluate import accuracy
 from tnkit_nn.generators import fixed_maker, hashed_maker, random_start
 from tnkit_nn.recipe import Compression, Layers, Stage1
 from tnkit_nn.storage import read_tensors, write_tensors
-from tnkit_nn.train import Group, Recipe, train
+from tnkit_nn.training.evaluation import accuracy
+from tnkit_nn.training.loop import Group, Recipe, train
 
 #: Learning rate of a network's numbers, and of a hash's.
 OWN = 2e-2

@@ -29,7 +29,7 @@ from tnkit_nn import data, jobs
 from tnkit_nn.compare import versions
 from tnkit_nn.recipe import Compression, Layers, Stage1
 from tnkit_nn.storage import replacing
-from tnkit_nn.train import Recipe
+from tnkit_nn.training.loop import Recipe
 
 HERE = Path(__file__).parent
 

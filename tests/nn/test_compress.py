@@ -24,13 +24,13 @@ from tnkit_nn.approximation.weights import approximate, way
 from tnkit_nn.compress import compress_
 from tnkit_nn.compressed import dense, load_compressed_
 from tnkit_nn.data import Split
-from tnkit_nn.evaluate import accuracy, answers
 from tnkit_nn.families import families
 from tnkit_nn.folder import Folder
 from tnkit_nn.recipe import Compression, Layers, Stage1
 from tnkit_nn.selection import groups, substitutes
 from tnkit_nn.storage import alone
-from tnkit_nn.train import Recipe, train
+from tnkit_nn.training.evaluation import accuracy, answers
+from tnkit_nn.training.loop import Recipe, train
 
 
 def blank(seed=0):

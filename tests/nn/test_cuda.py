@@ -15,7 +15,7 @@ from tnkit.planning.plan import _plan
 from tnkit_nn import TORCH, data, zoo
 from tnkit_nn.compress import compress_
 from tnkit_nn.recipe import Compression, Layers, Stage1
-from tnkit_nn.train import train
+from tnkit_nn.training.loop import train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 

@@ -16,7 +16,7 @@ __all__ = ["Journal"]
 class Journal:
     """The log of a training.
 
-    Lines of steps have ``epoch``, ``step``, ``loss`` and ``rate_factor``; those of epochs what :class:`tnkit_nn.train.Epoch` has.
+    Lines of steps have ``epoch``, ``step``, ``loss`` and ``rate_factor``; those of epochs what :class:`tnkit_nn.training.loop.Epoch` has.
 
     Parameters
     ----------

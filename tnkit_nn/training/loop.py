@@ -22,10 +22,10 @@ from torch.optim import Optimizer
 from tnkit.core.numbers import real_number, whole_number
 from tnkit_nn.data import Split
 from tnkit_nn.data.augment import AUGMENT
-from tnkit_nn.evaluate import Loss, evaluate, worse
-from tnkit_nn.journal import Journal
-from tnkit_nn.resume import State, capture, keep, restore, resume, structure, values
 from tnkit_nn.storage import clear, fill_
+from tnkit_nn.training.checkpoint import State, capture, keep, restore, resume, structure, values
+from tnkit_nn.training.evaluation import Loss, evaluate, worse
+from tnkit_nn.training.journal import Journal
 
 __all__ = ["METHODS", "SCHEDULES", "Epoch", "Group", "Recipe", "train"]
 
