@@ -252,9 +252,9 @@ def _train(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 def _compress(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     from tnkit_nn import data, zoo
     from tnkit_nn.compare import versions
-    from tnkit_nn.compress import compress_
-    from tnkit_nn.compressed import dense
-    from tnkit_nn.recipe import ORDERS
+    from tnkit_nn.compression.compress import compress_
+    from tnkit_nn.compression.recipe import ORDERS
+    from tnkit_nn.compression.result import dense
 
     _check_names(args, parser)
     changes: dict[str, Any] = {} if args.seed is None else {"seed": args.seed}
@@ -330,7 +330,7 @@ def _show(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 def _networks(path: Path) -> dict[str, Any]:
     """The networks of a file by name; one that has no name is called nothing."""
     import tnkit as tk
-    from tnkit_nn.compressed import networks
+    from tnkit_nn.compression.result import networks
 
     if path.suffix == ".safetensors":
         return networks(path)

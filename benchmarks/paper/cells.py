@@ -15,10 +15,10 @@ from torch import nn
 from tqdm import tqdm
 
 from tnkit_nn import data, jobs, zoo
-from tnkit_nn.compress import compress_
+from tnkit_nn.compression.compress import compress_
+from tnkit_nn.compression.recipe import Compression
 from tnkit_nn.data import Split
 from tnkit_nn.jobs import Progress
-from tnkit_nn.recipe import Compression
 from tnkit_nn.training.loop import train
 
 Cell = dict[str, Any]

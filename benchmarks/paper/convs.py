@@ -19,7 +19,7 @@ from small import count
 from torch import nn
 
 from tnkit_nn import zoo
-from tnkit_nn.recipe import Compression, Layers, Stage1
+from tnkit_nn.compression.recipe import Compression, Layers, Stage1
 from tnkit_nn.training.evaluation import accuracy
 
 #: Numbers of each convolution.

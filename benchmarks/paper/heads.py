@@ -18,9 +18,9 @@ from torch.nn.utils import parametrize
 from tqdm import tqdm
 
 from tnkit_nn import data, zoo
+from tnkit_nn.compression.recipe import Compression, Layers, Stage1
 from tnkit_nn.data import Split
 from tnkit_nn.generators import fixed_maker, hashed_maker, random_start
-from tnkit_nn.recipe import Compression, Layers, Stage1
 from tnkit_nn.storage import read_tensors, write_tensors
 from tnkit_nn.training.evaluation import accuracy
 from tnkit_nn.training.loop import Group, Recipe, train

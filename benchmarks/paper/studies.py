@@ -27,7 +27,7 @@ from cells import Cell, bar, compressed, dense, denses
 
 from tnkit_nn import data, jobs
 from tnkit_nn.compare import versions
-from tnkit_nn.recipe import Compression, Layers, Stage1
+from tnkit_nn.compression.recipe import Compression, Layers, Stage1
 from tnkit_nn.storage import replacing
 from tnkit_nn.training.loop import Recipe
 

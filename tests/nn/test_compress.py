@@ -18,16 +18,16 @@ from torch import nn
 
 import tnkit as tk
 import tnkit_nn as tknn
-from tnkit_nn import compress as module
 from tnkit_nn import storage
 from tnkit_nn.approximation.weights import approximate, way
-from tnkit_nn.compress import compress_
-from tnkit_nn.compressed import dense, load_compressed_
+from tnkit_nn.compression import compress as module
+from tnkit_nn.compression.compress import compress_
+from tnkit_nn.compression.recipe import Compression, Layers, Stage1
+from tnkit_nn.compression.result import dense, load_compressed_
+from tnkit_nn.compression.selection import groups, substitutes
+from tnkit_nn.compression.workdir import Folder
 from tnkit_nn.data import Split
 from tnkit_nn.families import families
-from tnkit_nn.folder import Folder
-from tnkit_nn.recipe import Compression, Layers, Stage1
-from tnkit_nn.selection import groups, substitutes
 from tnkit_nn.storage import alone
 from tnkit_nn.training.evaluation import accuracy, answers
 from tnkit_nn.training.loop import Recipe, train
@@ -353,7 +353,7 @@ import torch
 from pathlib import Path
 from test_compress import RECIPE, blank
 from tnkit_nn import zoo
-from tnkit_nn.compress import compress_
+from tnkit_nn.compression.compress import compress_
 from tnkit_nn.storage import fill_, read_tensors
 
 torch.set_num_threads(1)

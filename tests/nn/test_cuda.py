@@ -13,8 +13,8 @@ from tnkit.execution.run import check_arrays
 from tnkit.planning import fusion, windows
 from tnkit.planning.plan import _plan
 from tnkit_nn import TORCH, data, zoo
-from tnkit_nn.compress import compress_
-from tnkit_nn.recipe import Compression, Layers, Stage1
+from tnkit_nn.compression.compress import compress_
+from tnkit_nn.compression.recipe import Compression, Layers, Stage1
 from tnkit_nn.training.loop import train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

@@ -24,11 +24,11 @@ from torch import Tensor, nn
 import tnkit as tk
 from tnkit_nn.adapter.parametrize import parametrize_
 from tnkit_nn.approximation.weights import approximate
-from tnkit_nn.compressed import Compressed, LayerReport, packed, save_compressed
+from tnkit_nn.compression.recipe import ORDERS, Compression
+from tnkit_nn.compression.result import Compressed, LayerReport, packed, save_compressed
+from tnkit_nn.compression.selection import groups, substitutes
+from tnkit_nn.compression.workdir import Folder
 from tnkit_nn.data import Split
-from tnkit_nn.folder import Folder
-from tnkit_nn.recipe import ORDERS, Compression
-from tnkit_nn.selection import groups, substitutes
 from tnkit_nn.storage import alone, own_tensors
 from tnkit_nn.training.evaluation import accuracy, answers, worse
 from tnkit_nn.training.loop import Epoch, train
@@ -55,7 +55,7 @@ def compress_(
     model
         A trained model of linear and convolutional layers, whose weights are replaced (``parametrize_``).
     recipe
-        A :class:`~tnkit_nn.recipe.Compression`, or a TOML file of one.
+        A :class:`~tnkit_nn.compression.recipe.Compression`, or a TOML file of one.
     data
         Trained on its training part; accuracies are of its test part.
     out

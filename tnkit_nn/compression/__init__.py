@@ -1,0 +1,1 @@
+"""A trained model made small: recipe, layers, both stages, the result."""
