@@ -144,8 +144,8 @@ def paper(monkeypatch):
 
 def test_the_families_of_the_papers_studies_keep_their_budgets(paper):
     """Every family of a study has a network within its budgets, or past them only where it has no smaller one."""
+    from tnkit_nn.comparison.row import built
     from tnkit_nn.families import shares
-    from tnkit_nn.stages import built
 
     shapes = {"conv2": (16, 6, 5, 5), "fc1": (120, 400), "fc2": (84, 120), "fc3": (10, 84)}
     sizes = {"lenet5": shapes, "fc2": {"fc1": (512, 784), "fc2": (10, 512)}}
@@ -184,8 +184,8 @@ def test_small_dense_models_are_the_largest_within_a_count(paper):
 @pytest.mark.slow
 def test_a_deep_or_shallow_study_is_one_command_that_goes_on(paper, tmp_path, monkeypatch, capsys):
     from tests.nn.test_data import write_mnist
+    from tnkit_nn.comparison.setting import Task
     from tnkit_nn.families import families
-    from tnkit_nn.setting import Task
 
     deep, tables = paper("deep"), paper("tables")
     write_mnist(tmp_path / "data", train=200, test=40)
@@ -210,7 +210,7 @@ def test_a_search_keeps_the_budget_and_goes_on(paper, tmp_path, deep, monkeypatc
     from dataclasses import replace
 
     from tests.nn.test_data import write_mnist
-    from tnkit_nn.setting import prepare
+    from tnkit_nn.comparison.setting import prepare
 
     search = paper("search")
     write_mnist(tmp_path / "data", train=200, test=40)

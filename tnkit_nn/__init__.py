@@ -7,13 +7,13 @@ from tnkit_nn.adapter.module import TNModule
 from tnkit_nn.adapter.parametrize import merge_, parametrize_
 from tnkit_nn.approximation.gradient import FitResult, fit
 from tnkit_nn.approximation.weights import approximate
-from tnkit_nn.compare import compare
+from tnkit_nn.comparison.compare import compare
+from tnkit_nn.comparison.setting import Task
 from tnkit_nn.compression.compress import compress_
 from tnkit_nn.compression.recipe import Compression, Layers, Stage1
 from tnkit_nn.compression.result import Compressed, dense, load_compressed_, save_compressed
 from tnkit_nn.engine.backend import TORCH
 from tnkit_nn.families import Family
-from tnkit_nn.setting import Task
 from tnkit_nn.training.evaluation import accuracy
 from tnkit_nn.training.loop import Group, Recipe, train
 

@@ -166,12 +166,12 @@ def _compare(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     import torch
     from tqdm import tqdm
 
-    from tnkit_nn.compare import compare
+    from tnkit_nn.comparison.compare import compare
+    from tnkit_nn.comparison.report.files import write_report
+    from tnkit_nn.comparison.report.tables import table
+    from tnkit_nn.comparison.setting import Task
+    from tnkit_nn.comparison.statistics import verdict
     from tnkit_nn.families import families
-    from tnkit_nn.paired import verdict
-    from tnkit_nn.report import write_report
-    from tnkit_nn.setting import Task
-    from tnkit_nn.tables import table
 
     _check_names(args, parser)
     try:
@@ -212,7 +212,7 @@ def _train(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     import torch
 
     from tnkit_nn import data, zoo
-    from tnkit_nn.compare import versions
+    from tnkit_nn.comparison.compare import versions
     from tnkit_nn.training.evaluation import accuracy
     from tnkit_nn.training.loop import train
 
@@ -251,7 +251,7 @@ def _train(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 
 def _compress(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     from tnkit_nn import data, zoo
-    from tnkit_nn.compare import versions
+    from tnkit_nn.comparison.compare import versions
     from tnkit_nn.compression.compress import compress_
     from tnkit_nn.compression.recipe import ORDERS
     from tnkit_nn.compression.result import dense

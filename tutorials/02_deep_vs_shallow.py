@@ -19,10 +19,10 @@ import tnkit as tk
 import tnkit_nn as tknn
 from tnkit.core.shapes import detensorize
 from tnkit_nn import data, zoo
-from tnkit_nn.compare import compare
+from tnkit_nn.comparison.compare import compare
+from tnkit_nn.comparison.row import RATES
+from tnkit_nn.comparison.setting import Task
 from tnkit_nn.families import CONTROLS, families
-from tnkit_nn.setting import Task
-from tnkit_nn.stages import RATES
 
 torch.set_num_threads(1)  # everything here is small
 OUT = Path("out/tutorials")

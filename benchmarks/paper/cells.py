@@ -14,11 +14,12 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from tnkit_nn import data, jobs, zoo
+from tnkit_nn import data, zoo
+from tnkit_nn.comparison import job_store
+from tnkit_nn.comparison.job_store import Progress
 from tnkit_nn.compression.compress import compress_
 from tnkit_nn.compression.recipe import Compression
 from tnkit_nn.data import Split
-from tnkit_nn.jobs import Progress
 from tnkit_nn.training.loop import train
 
 Cell = dict[str, Any]
@@ -26,7 +27,7 @@ Cell = dict[str, Any]
 
 def bar(what: str) -> Progress:
     """A progress bar with the time left."""
-    return lambda jobs, total: tqdm(jobs, total=total, desc=what, unit="job", mininterval=5)
+    return lambda jobs, total: tqdm(job_store, total=total, desc=what, unit="job", mininterval=5)
 
 
 def compressed(model: nn.Module, recipe: Compression, split: Split, out: Path) -> dict[str, Any]:
@@ -67,7 +68,7 @@ def denses(
 ) -> None:  # fmt: skip
     """The dense models of a study, (model, seed), on a data set, each trained once."""
     todo = {f"{model}, {seed}": (name, args, model, seed, folder, epochs, batch) for model, seed in models}
-    jobs.run(todo, _one_dense, executor=pool, progress=bar("dense models"))
+    job_store.run(todo, _one_dense, executor=pool, progress=bar("dense models"))
 
 
 def _one_dense(

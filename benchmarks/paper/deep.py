@@ -22,7 +22,11 @@ from cells import bar
 from small import small_dense
 
 import tnkit as tk
-from tnkit_nn.compare import compare, denses, settings, versions
+from tnkit_nn.comparison.compare import compare, denses, settings, versions
+from tnkit_nn.comparison.job_store import Study
+from tnkit_nn.comparison.report.files import write_report
+from tnkit_nn.comparison.row import RATES
+from tnkit_nn.comparison.setting import Task
 from tnkit_nn.families import (
     BASELINES,
     Family,
@@ -35,10 +39,6 @@ from tnkit_nn.families import (
     mera_near,
     tree_near,
 )
-from tnkit_nn.jobs import Study
-from tnkit_nn.report import write_report
-from tnkit_nn.setting import Task
-from tnkit_nn.stages import RATES
 from tnkit_nn.storage import replacing
 
 HERE = Path(__file__).parent

@@ -25,12 +25,12 @@ from cells import bar
 from deep import save
 
 import tnkit as tk
-from tnkit_nn.compare import compare, denses, settings
+from tnkit_nn.comparison.compare import compare, denses, settings
+from tnkit_nn.comparison.job_store import Study
+from tnkit_nn.comparison.setting import Task, opened
+from tnkit_nn.comparison.view import tune
 from tnkit_nn.families import Family, families
 from tnkit_nn.generators import Weights, network_maker, rms
-from tnkit_nn.jobs import Study
-from tnkit_nn.setting import Task, opened
-from tnkit_nn.view import tune
 
 #: Digits of the 120 outputs, then of the 400 inputs: 16 channels of 5 x 5 places.
 DIMS = (2, 2, 2, 3, 5, 2, 2, 2, 2, 5, 5)

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from tnkit_nn import zoo
-from tnkit_nn.setting import Task, opened, stacked
+from tnkit_nn.comparison.setting import Task, opened, stacked
+from tnkit_nn.comparison.view import REST_RATES, View, tune
 from tnkit_nn.storage import write_json
-from tnkit_nn.view import REST_RATES, View, tune
 
 
 def _lenet5(scale: float) -> nn.Module:

@@ -25,8 +25,9 @@ import heads
 import torch
 from cells import Cell, bar, compressed, dense, denses
 
-from tnkit_nn import data, jobs
-from tnkit_nn.compare import versions
+from tnkit_nn import data
+from tnkit_nn.comparison import job_store
+from tnkit_nn.comparison.compare import versions
 from tnkit_nn.compression.recipe import Compression, Layers, Stage1
 from tnkit_nn.storage import replacing
 from tnkit_nn.training.loop import Recipe
@@ -144,12 +145,12 @@ def main() -> None:
     args = parser.parse_args()
     options = {"epochs": args.epochs, "dense_epochs": args.dense_epochs, "limit": args.limit, "device": args.device}
     settings = {"options": options, "versions": versions()}
-    kept = jobs.Study(Path(args.out) / args.study, settings)
+    kept = job_store.Study(Path(args.out) / args.study, settings)
     with kept.alone():
         todo = {named(cell): (args.study, cell, args, kept.folder) for cell in STUDIES[args.study].cells}
         with pool_of(args.workers) as pool:
             STUDIES[args.study].before(args, kept.folder, pool)
-            found = jobs.run(
+            found = job_store.run(
                 todo, one, study=kept, executor=pool,
                 progress=bar(args.study),
             )  # fmt: skip

@@ -11,11 +11,11 @@ from typing import Any
 
 from tabulate import tabulate
 
+from tnkit_nn.comparison.row import RATES
+from tnkit_nn.comparison.statistics import difference as paired
+from tnkit_nn.comparison.statistics import holm
+from tnkit_nn.comparison.view import REST_RATES
 from tnkit_nn.families import SHARED, keeps
-from tnkit_nn.paired import difference as paired
-from tnkit_nn.paired import holm
-from tnkit_nn.stages import RATES
-from tnkit_nn.view import REST_RATES
 
 HERE = Path(__file__).parent
 IMAGES = 10_000  # of every test set

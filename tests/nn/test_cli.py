@@ -8,9 +8,9 @@ import tnkit as tk
 import tnkit_nn as tknn
 from tnkit_nn import accuracy, data, zoo
 from tnkit_nn.cli import main
+from tnkit_nn.comparison.report.files import write_report
+from tnkit_nn.comparison.report.tables import rows, table
 from tnkit_nn.families import CONTROLS
-from tnkit_nn.report import write_report
-from tnkit_nn.tables import rows, table
 
 from .test_data import write_cifar10, write_mnist
 

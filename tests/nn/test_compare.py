@@ -12,14 +12,14 @@ import safetensors.torch
 import torch
 
 import tnkit as tk
-from tnkit_nn.compare import compare, denses, settings
+from tnkit_nn.comparison.compare import compare, denses, settings
+from tnkit_nn.comparison.job_store import Study
+from tnkit_nn.comparison.report.files import write_report
+from tnkit_nn.comparison.setting import Task
+from tnkit_nn.comparison.statistics import verdict
 from tnkit_nn.families import BASELINES, CONTROLS, Family, families
 from tnkit_nn.generators import fixed_maker, hashed_maker, network_maker, random_start, regauged, rms, subspace_maker
-from tnkit_nn.jobs import Study
-from tnkit_nn.paired import verdict
 from tnkit_nn.replicas import minimise
-from tnkit_nn.report import write_report
-from tnkit_nn.setting import Task
 
 TINY = Task(seeds=2, dense_steps=20, fit_steps=5, tune_steps=5)
 

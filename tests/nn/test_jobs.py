@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from tnkit_nn.compare import compare
-from tnkit_nn.jobs import Study, run
-from tnkit_nn.setting import Task
-from tnkit_nn.stages import row
+from tnkit_nn.comparison.compare import compare
+from tnkit_nn.comparison.job_store import Study, run
+from tnkit_nn.comparison.row import row
+from tnkit_nn.comparison.setting import Task
 
 TINY = Task(seeds=2, dense_steps=3, fit_steps=2, tune_steps=2)
 SMALL = dict(shapes=("cp",), budgets=(100,))

@@ -10,9 +10,9 @@ import subprocess
 import pytest
 
 import tnkit as tk
-from tnkit_nn.plots import PLOTS, _figure
-from tnkit_nn.report import write_report
-from tnkit_nn.tables import rows
+from tnkit_nn.comparison.report.files import write_report
+from tnkit_nn.comparison.report.plots import PLOTS, _figure
+from tnkit_nn.comparison.report.tables import rows
 
 from .test_cli import record
 

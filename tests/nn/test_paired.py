@@ -5,8 +5,16 @@ import re
 import numpy as np
 import pytest
 
-from tnkit_nn.paired import against_controls, best_free, difference, holm, paired_table, starts_cells, verdict
-from tnkit_nn.tables import rows
+from tnkit_nn.comparison.report.tables import rows
+from tnkit_nn.comparison.statistics import (
+    against_controls,
+    best_free,
+    difference,
+    holm,
+    paired_table,
+    starts_cells,
+    verdict,
+)
 
 from .test_cli import record
 

@@ -6,13 +6,14 @@ import pytest
 import torch
 from torch.func import functional_call, vmap
 
-from tnkit_nn import data, stages, zoo
-from tnkit_nn import setting as settings
-from tnkit_nn.compare import compare
+from tnkit_nn import data, zoo
+from tnkit_nn.comparison import row
+from tnkit_nn.comparison import setting as settings
+from tnkit_nn.comparison.compare import compare
+from tnkit_nn.comparison.row import Job, row
+from tnkit_nn.comparison.setting import Task, opened, prepare
+from tnkit_nn.comparison.view import View, cut, tune
 from tnkit_nn.families import CONTROLS, SHARED, families, shares
-from tnkit_nn.setting import Task, opened, prepare
-from tnkit_nn.stages import Job, row
-from tnkit_nn.view import View, cut, tune
 
 from .test_data import write_cifar10, write_mnist
 
@@ -140,8 +141,8 @@ def test_batches_are_the_same_for_every_copy_and_every_image_comes_once_an_epoch
 @pytest.mark.slow
 def test_later_seeds_are_the_same_seeds(lenet, monkeypatch):
     """A comparison from the seed 1 on has the rows that seed 1 has in one from 0 on, where there is one rate to choose from."""
-    monkeypatch.setattr(stages, "RATES", (0.02,))
-    monkeypatch.setattr(stages, "REST_RATES", (0.01,))
+    monkeypatch.setattr(row, "RATES", (0.02,))
+    monkeypatch.setattr(row, "REST_RATES", (0.01,))
     task, both = lenet
     later = replace(task, seeds=1, first_seed=1)
     dense, found = prepare(later), []
@@ -299,14 +300,14 @@ def test_the_layer_left_out_of_a_trained_model(tmp_path, monkeypatch, rest, feat
         name, "cifar10", layer, 2, 99, 1, 1, str(tmp_path), limit=8, rest=rest, weights=str(tmp_path / "model.safetensors")
     )  # fmt: skip
     steps = []
-    original = stages.tune
+    original = row.tune
 
     def tune(view, seeds, start, slow, full, rates, count, **more):
         steps.append(count)
         return original(view, seeds, start, slow, full, [1e-9] * len(rates), 1, **more)  # what it begins with
 
-    monkeypatch.setattr(stages, "tune", tune)
-    monkeypatch.setattr("tnkit_nn.view.BATCH", 8)
+    monkeypatch.setattr(row, "tune", tune)
+    monkeypatch.setattr("tnkit_nn.comparison.view.BATCH", 8)
     if not features:
         monkeypatch.setattr(settings, "FEATURES", 0)
     (found, _) = row(task, prepare(task), Job("removed", None))

@@ -25,11 +25,11 @@ import torch
 
 import tnkit as tk
 from tnkit.core.numbers import whole_number
+from tnkit_nn.comparison.job_store import Progress, Study, run, silent
+from tnkit_nn.comparison.row import RATES, Job, Record, built, row
+from tnkit_nn.comparison.setting import Task, checked, forget, opened, prepare
+from tnkit_nn.comparison.view import REST_RATES
 from tnkit_nn.families import BASELINES, CONTROLS, SHARED, Family, families
-from tnkit_nn.jobs import Progress, Study, run, silent
-from tnkit_nn.setting import Task, checked, forget, opened, prepare
-from tnkit_nn.stages import RATES, Job, Record, built, row
-from tnkit_nn.view import REST_RATES
 
 __all__ = ["RATES", "REST_RATES", "Record", "Task", "compare", "denses", "settings", "versions"]
 

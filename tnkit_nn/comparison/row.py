@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 import tnkit as tk
 from tnkit_nn import zoo
+from tnkit_nn.comparison.setting import Setting, Task, drawn, opened, stacked
+from tnkit_nn.comparison.view import REST_RATES, View, cut, tune
 from tnkit_nn.families import SHARED, Family, full_count, matrix, shares
 from tnkit_nn.generators import (
     Maker,
@@ -28,8 +30,6 @@ from tnkit_nn.generators import (
     times,
 )
 from tnkit_nn.replicas import minimise
-from tnkit_nn.setting import Setting, Task, drawn, opened, stacked
-from tnkit_nn.view import REST_RATES, View, cut, tune
 
 __all__ = ["RATES", "Job", "Record", "built", "row"]
 
@@ -59,7 +59,7 @@ class Record:
     Attributes
     ----------
     model, data, rest, dense_steps, fit_steps, tune_steps
-        Of the :class:`~tnkit_nn.setting.Task`; ``data`` says where it is limited, ``dense_steps`` is 0 where weights are given.
+        Of the :class:`~tnkit_nn.comparison.setting.Task`; ``data`` says where it is limited, ``dense_steps`` is 0 where weights are given.
     num_params, full_params
         Numbers stored for the weights, and in whole bricks where they are ADTNs.
     model_params, model_dense

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tnkit_nn.paired import Records
-from tnkit_nn.tables import Row, rows
+from tnkit_nn.comparison.report.tables import Row, rows
+from tnkit_nn.comparison.statistics import Records
 
 __all__ = ["PLOTS", "png"]
 

@@ -6,11 +6,11 @@ import json
 import os
 from pathlib import Path
 
-from tnkit_nn.page import page
-from tnkit_nn.paired import Records, paired_table, verdict
-from tnkit_nn.plots import PLOTS, png
+from tnkit_nn.comparison.report.page import page
+from tnkit_nn.comparison.report.plots import PLOTS, png
+from tnkit_nn.comparison.report.tables import Row, rows, table
+from tnkit_nn.comparison.statistics import Records, paired_table, verdict
 from tnkit_nn.storage import replacing
-from tnkit_nn.tables import Row, rows, table
 
 __all__ = ["Row", "paired_table", "rows", "table", "verdict", "write_report"]
 

@@ -17,7 +17,7 @@ from torch import nn
 
 from tnkit_nn import data as datasets
 from tnkit_nn import zoo
-from tnkit_nn.view import Params, View, cut, through, tune
+from tnkit_nn.comparison.view import Params, View, cut, through, tune
 
 __all__ = ["Setting", "Task", "checked", "drawn", "forget", "opened", "prepare", "stacked"]
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import tnkit as tk
+from tnkit_nn.comparison.report.tables import HEADERS, cells, rows
+from tnkit_nn.comparison.statistics import PAIRED_HEADERS, STARTS_HEADERS, Records, paired_cells, starts_cells, verdict
 from tnkit_nn.families import CONTROLS
-from tnkit_nn.paired import PAIRED_HEADERS, STARTS_HEADERS, Records, paired_cells, starts_cells, verdict
-from tnkit_nn.tables import HEADERS, cells, rows
 
 __all__ = ["page"]
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from tabulate import tabulate
 
+from tnkit_nn.comparison.statistics import READINGS, Records, best_free
 from tnkit_nn.families import FREE
-from tnkit_nn.paired import READINGS, Records, best_free
 
 __all__ = ["HEADERS", "Row", "cells", "rows", "table"]
 
