@@ -2,11 +2,11 @@
 
 from tnkit_nn import data as data
 from tnkit_nn import zoo as zoo
+from tnkit_nn.adapter.fitting import FitResult, fit
 from tnkit_nn.adapter.layers import TNEmbedding, TNLinear
 from tnkit_nn.adapter.module import TNModule
 from tnkit_nn.adapter.parametrize import merge_, parametrize_
-from tnkit_nn.approximation.gradient import FitResult, fit
-from tnkit_nn.approximation.weights import approximate
+from tnkit_nn.approximation import approximate
 from tnkit_nn.comparison.compare import compare
 from tnkit_nn.comparison.setting import Task
 from tnkit_nn.compression.compress import compress_

@@ -241,7 +241,7 @@ def test_the_callers_draws_go_on_as_they_were(one_thread):
 
 def test_each_dense_model_is_trained_once_a_study(tmp_path, monkeypatch):
     """One by one they are those that are trained side by side; an interrupted study has those that were done."""
-    comparison = sys.modules["tnkit_nn.compare"]  # the name in the package is the function
+    comparison = sys.modules["tnkit_nn.comparison.compare"]
     trained, prepare = [], comparison.prepare
 
     def interrupted(task):

@@ -19,7 +19,7 @@ from torch import nn
 import tnkit as tk
 import tnkit_nn as tknn
 from tnkit_nn import storage
-from tnkit_nn.approximation.weights import approximate, way
+from tnkit_nn.approximation import approximate, way
 from tnkit_nn.compression import compress as module
 from tnkit_nn.compression.compress import compress_
 from tnkit_nn.compression.recipe import Compression, Layers, Stage1

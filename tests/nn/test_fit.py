@@ -10,7 +10,7 @@ import tnkit as tk
 from tnkit import Network, Node
 from tnkit.core.shapes import detensorize
 from tnkit_nn import TNModule
-from tnkit_nn.approximation import gradient
+from tnkit_nn.adapter.fitting import fit
 
 from .test_weight import deep, pair, train
 
@@ -23,7 +23,7 @@ def relative(net, arrays, target):
 def test_recovers_an_exact_target(dtype):
     net = train(4, 4, 4, rank=2)
     target = 1e-3 * tk.contract(net, tk.init.normal(net, seed=7))
-    result = gradient(net, target, dtype=dtype, steps=1500, restarts=3)
+    result = fit(net, target, dtype=dtype, steps=1500, restarts=3)
     assert result.error < 1e-4 and relative(net, result.arrays, target) < 2e-4
     assert result.chance == pytest.approx((1 - net.num_params / 64) ** 0.5)
     assert "error" in repr(result) and "array(" not in repr(result)
@@ -32,7 +32,7 @@ def test_recovers_an_exact_target(dtype):
 def test_a_deep_network_does_not_collapse():
     rng = np.random.default_rng(0)
     net, target = deep(4, 3, 2, 7), 0.05 * rng.standard_normal((11, 13))
-    result = gradient(net, target, steps=300)
+    result = fit(net, target, steps=300)
     assert result.error < 0.9 and relative(net, result.arrays, target) == pytest.approx(result.error, abs=1e-9)
     assert np.linalg.norm(tk.contract(net, result.arrays)) > 0.1 * np.linalg.norm(target)
 
@@ -40,41 +40,41 @@ def test_a_deep_network_does_not_collapse():
 def test_activation_outermost_and_frozen_part():
     rng = np.random.default_rng(0)
     target = np.abs(rng.standard_normal((6, 4)))
-    result = gradient(pair(6, 4).activate("relu", "act"), target, steps=500, restarts=4)
+    result = fit(pair(6, 4).activate("relu", "act"), target, steps=500, restarts=4)
     assert result.error < 0.7
     w0 = rng.standard_normal((6, 4))
     frozen = Network((Node("W", "ij", fixed=True),), "ij", dict(i=6, j=4))
     lora = Network((tk.Elementwise("sum", "add", (frozen, pair(6, 4, 1))),), "ij")
     goal = w0 + np.outer(rng.standard_normal(6), rng.standard_normal(4))
-    result = gradient(lora, goal, arrays={"W": w0}, steps=800)
+    result = fit(lora, goal, arrays={"W": w0}, steps=800)
     assert result.error < 1e-2 and np.array_equal(result.arrays["W"], w0)
 
 
 def test_best_arrays_are_kept_and_seeds_repeat():
     rng = np.random.default_rng(0)
     net, target = pair(8, 8, 2), rng.standard_normal((8, 8))
-    a, b = gradient(net, target, steps=80, lr=0.5), gradient(net, target, steps=80, lr=0.5)
+    a, b = fit(net, target, steps=80, lr=0.5), fit(net, target, steps=80, lr=0.5)
     assert a.history == b.history and a.error == pytest.approx(min(a.history), abs=1e-12)
     assert relative(net, a.arrays, target) == pytest.approx(a.error, abs=1e-12)
-    several = gradient(net, target, steps=80, lr=0.5, restarts=3)
+    several = fit(net, target, steps=80, lr=0.5, restarts=3)
     assert several.error <= a.error + 1e-9
     best = np.linalg.svd(target)[1]
     optimum = np.sqrt((best[2:] ** 2).sum() / (best**2).sum())
-    assert gradient(net, target, steps=600).error == pytest.approx(optimum, abs=1e-3)
+    assert fit(net, target, steps=600).error == pytest.approx(optimum, abs=1e-3)
 
 
 def test_starts_from_given_arrays_and_leaves_them():
     net = train(4, 4, 4, rank=2)
     arrays = tk.init.normal(net, seed=7)
     before = {n: a.copy() for n, a in arrays.items()}
-    result = gradient(net, tk.contract(net, arrays), arrays=arrays, steps=5)
+    result = fit(net, tk.contract(net, arrays), arrays=arrays, steps=5)
     assert result.error < 1e-7 and len(result.history) <= 5
     assert all(np.array_equal(before[n], arrays[n]) for n in arrays)
 
 
 def test_patience_stops_early():
     net, target = pair(8, 8, 2), np.random.default_rng(0).standard_normal((8, 8))
-    assert len(gradient(net, target, steps=2000, patience=20).history) < 1000
+    assert len(fit(net, target, steps=2000, patience=20).history) < 1000
 
 
 def test_no_finite_step_is_rolled_back():
@@ -87,14 +87,14 @@ def test_no_finite_step_is_rolled_back():
     body = pair(6, 4, 3)
     net = body.activate(sometimes, "act")
     target = np.random.default_rng(0).standard_normal((6, 4))
-    result = gradient(net, target, steps=300, arrays=tk.init.normal(body))
+    result = fit(net, target, steps=300, arrays=tk.init.normal(body))
     assert any(np.isinf(result.history)) and np.isfinite(result.error) and result.error < result.history[7]
 
 
 def test_overflow_at_a_huge_rate_ends_well():
     net, target = train(4, 4, 4, 4), np.random.default_rng(0).standard_normal((16, 16))
     with warnings.catch_warnings(action="ignore"):
-        result = gradient(net, target.astype("float32"), lr=1e12, steps=50)
+        result = fit(net, target.astype("float32"), lr=1e12, steps=50)
     assert np.isfinite(result.error) and all(np.isfinite(a).all() for a in result.arrays.values())
 
 
@@ -102,54 +102,54 @@ def test_bfloat16_and_complex_targets():
     torch.manual_seed(0)
     net = pair(6, 4, 4)
     target = torch.randn(6, 4, dtype=torch.bfloat16)
-    result = gradient(net, target, steps=500)
+    result = fit(net, target, steps=500)
     assert result.error < 1e-2 and result.arrays["A"].dtype == np.float32
     z = torch.randn(6, 4, dtype=torch.complex128)
-    result = gradient(net, z, steps=800)
+    result = fit(net, z, steps=800)
     assert result.error < 1e-2 and relative(net, result.arrays, z.numpy()) == pytest.approx(result.error, abs=1e-9)
 
 
 def test_arrays_fit_a_module():
     net, target = pair(6, 4, 4), np.random.default_rng(0).standard_normal((6, 4))
-    result = gradient(net, target, steps=500)
+    result = fit(net, target, steps=500)
     np.testing.assert_allclose(TNModule(net, result.arrays)().detach().numpy(), target, atol=0.05)
 
 
 def test_learning_nothing_warns():
     net = Network((Node("A", "i"), Node("B", "j")), "ij", dict(i=64, j=64))
     with pytest.warns(UserWarning, match="has not learned"):
-        gradient(net, np.random.default_rng(0).standard_normal((64, 64)), steps=1)
+        fit(net, np.random.default_rng(0).standard_normal((64, 64)), steps=1)
 
 
 def test_clear_errors():
     net, target = pair(6, 4), np.ones((6, 4))
     with pytest.raises(ValueError, match="norm 0"):
-        gradient(net, 0 * target)
+        fit(net, 0 * target)
     with pytest.raises(ValueError, match="norm nan"):
-        gradient(net, np.nan * target)
+        fit(net, np.nan * target)
     with pytest.raises(ValueError, match="fill"):
-        gradient(net, np.ones((7, 5)))
+        fit(net, np.ones((7, 5)))
     with pytest.raises(ValueError, match="at least 1"):
-        gradient(net, target, steps=0)
+        fit(net, target, steps=0)
     with pytest.raises(ValueError, match="all trained arrays"):
-        gradient(net, target, arrays={"A": np.ones((6, 3))})
+        fit(net, target, arrays={"A": np.ones((6, 3))})
     with pytest.raises(ValueError, match="array 'A' has shape"):
-        gradient(net, target, arrays={"A": np.ones((5, 3)), "B": np.ones((3, 4))})
+        fit(net, target, arrays={"A": np.ones((5, 3)), "B": np.ones((3, 4))})
     with pytest.raises(ValueError, match="is data"):
-        gradient(Network((Node("A", "ij", fixed=True), Node("B", "ij")), "ij", dict(i=6, j=4)), target)
+        fit(Network((Node("A", "ij", fixed=True), Node("B", "ij")), "ij", dict(i=6, j=4)), target)
     with pytest.raises(ValueError, match="no start gives a finite"):
-        gradient(net.activate(lambda xp, x: x * float("nan"), "act"), target, steps=3, arrays=tk.init.normal(net))
+        fit(net.activate(lambda xp, x: x * float("nan"), "act"), target, steps=3, arrays=tk.init.normal(net))
 
 
 def test_targets_and_arrays_as_numpy_may_hold_them():
     net, rng = tk.tt((4, 5), 2), np.random.default_rng(0)
     w = rng.standard_normal((4, 5))
     for same in (np.asfortranarray(w), w[::-1][::-1], w.astype(">f8"), np.repeat(w, 2, 1)[:, ::2]):
-        assert gradient(net, same, steps=20).error == gradient(net, w, steps=20).error
+        assert fit(net, same, steps=20).error == fit(net, w, steps=20).error
     arrays = {n: rng.standard_normal(s) for n, s in net.array_shapes.items()}
     turned = TNModule(net, {n: np.ascontiguousarray(a[::-1])[::-1] for n, a in arrays.items()})
     torch.testing.assert_close(turned(), TNModule(net, {n: a.astype(">f8") for n, a in arrays.items()})())
     with torch.no_grad():
-        assert gradient(net, w, steps=20).error == gradient(net, w, steps=20).error < 1
+        assert fit(net, w, steps=20).error == fit(net, w, steps=20).error < 1
     with pytest.raises(ValueError, match="array 'core0' belongs to no node; the network has core_0, core_1"):
-        gradient(net, w, arrays={"core0": arrays["core_0"]})
+        fit(net, w, arrays={"core0": arrays["core_0"]})

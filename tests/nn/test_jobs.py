@@ -184,7 +184,7 @@ def test_a_comparison_goes_on_where_it_was(tmp_path, monkeypatch):
     for path in gone:
         path.unlink()
     calls = []
-    work, module = row, sys.modules[Task.__module__.replace("setting", "compare")]  # tnkit_nn.compare is the function
+    work, module = row, sys.modules["tnkit_nn.comparison.compare"]
     monkeypatch.setattr(module, "prepare", lambda task: 1 / 0)  # the dense models are there
     monkeypatch.setattr(module, "row", lambda *job: calls.append(job) or work(*job))
     again = compare(TINY, **SMALL, out=tmp_path)

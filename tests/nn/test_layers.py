@@ -10,10 +10,9 @@ import torch.nn.functional as F
 from torch import nn
 
 import tnkit as tk
-from tnkit import Network, Node
+from tnkit import Network, Node, plan
 from tnkit.execution.codegen import source
 from tnkit.paths.optimizers import find_path
-from tnkit.planning import plan
 from tnkit_nn import TNEmbedding, TNLinear
 from tnkit_nn.adapter.crossover import joined
 from tnkit_nn.engine.backend import TORCH

@@ -7,7 +7,7 @@ import torch
 from torch.func import functional_call, vmap
 
 from tnkit_nn import data, zoo
-from tnkit_nn.comparison import row
+from tnkit_nn.comparison import row as rows
 from tnkit_nn.comparison import setting as settings
 from tnkit_nn.comparison.compare import compare
 from tnkit_nn.comparison.row import Job, row
@@ -141,8 +141,8 @@ def test_batches_are_the_same_for_every_copy_and_every_image_comes_once_an_epoch
 @pytest.mark.slow
 def test_later_seeds_are_the_same_seeds(lenet, monkeypatch):
     """A comparison from the seed 1 on has the rows that seed 1 has in one from 0 on, where there is one rate to choose from."""
-    monkeypatch.setattr(row, "RATES", (0.02,))
-    monkeypatch.setattr(row, "REST_RATES", (0.01,))
+    monkeypatch.setattr(rows, "RATES", (0.02,))
+    monkeypatch.setattr(rows, "REST_RATES", (0.01,))
     task, both = lenet
     later = replace(task, seeds=1, first_seed=1)
     dense, found = prepare(later), []
@@ -300,13 +300,13 @@ def test_the_layer_left_out_of_a_trained_model(tmp_path, monkeypatch, rest, feat
         name, "cifar10", layer, 2, 99, 1, 1, str(tmp_path), limit=8, rest=rest, weights=str(tmp_path / "model.safetensors")
     )  # fmt: skip
     steps = []
-    original = row.tune
+    original = rows.tune
 
     def tune(view, seeds, start, slow, full, rates, count, **more):
         steps.append(count)
         return original(view, seeds, start, slow, full, [1e-9] * len(rates), 1, **more)  # what it begins with
 
-    monkeypatch.setattr(row, "tune", tune)
+    monkeypatch.setattr(rows, "tune", tune)
     monkeypatch.setattr("tnkit_nn.comparison.view.BATCH", 8)
     if not features:
         monkeypatch.setattr(settings, "FEATURES", 0)

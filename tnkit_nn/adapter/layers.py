@@ -17,8 +17,8 @@ from tnkit.execution.run import run
 from tnkit.paths.optimizers import Optimizer
 from tnkit.planning.plan import Plan, plan
 from tnkit_nn.adapter.crossover import Way, built, crossovers, described, joined
+from tnkit_nn.adapter.fitting import fit as fit_arrays
 from tnkit_nn.adapter.module import TNModule
-from tnkit_nn.approximation.gradient import fit as fit_arrays
 from tnkit_nn.engine.backend import TORCH
 
 __all__ = ["TNEmbedding", "TNLinear"]

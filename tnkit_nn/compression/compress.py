@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 import tnkit as tk
 from tnkit_nn.adapter.parametrize import parametrize_
-from tnkit_nn.approximation.weights import approximate
+from tnkit_nn.approximation import approximate
 from tnkit_nn.compression.recipe import ORDERS, Compression
 from tnkit_nn.compression.result import Compressed, LayerReport, packed, save_compressed
 from tnkit_nn.compression.selection import groups, substitutes

@@ -11,7 +11,7 @@ from typing import Any
 
 from tnkit.core.activations import UNARY
 from tnkit.core.numbers import real_number, whole_number
-from tnkit_nn.approximation.weights import METHODS
+from tnkit_nn.approximation import METHODS
 from tnkit_nn.families import BASELINES
 from tnkit_nn.storage import replacing
 from tnkit_nn.training.loop import Recipe as Training
@@ -60,7 +60,7 @@ class Layers:
 
 @dataclass(frozen=True)
 class Stage1:
-    """How each network is brought near its trained weight (see :func:`tnkit_nn.approximation.weights.approximate`)."""
+    """How each network is brought near its trained weight (see :func:`tnkit_nn.approximation.approximate`)."""
 
     method: str = "auto"
     steps: int = 1000

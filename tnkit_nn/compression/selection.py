@@ -10,7 +10,7 @@ from math import prod
 from torch import nn
 
 import tnkit as tk
-from tnkit_nn.approximation.weights import check_method
+from tnkit_nn.approximation import check_method
 from tnkit_nn.compression.recipe import RESTS, Compression, Layers
 from tnkit_nn.families import families, keeps
 from tnkit_nn.training.loop import Group

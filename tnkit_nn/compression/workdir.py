@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 import tnkit as tk
-from tnkit_nn.approximation.gradient import FitResult
+from tnkit_nn.adapter.fitting import FitResult
 from tnkit_nn.compression.recipe import Compression
 from tnkit_nn.data import Split
 from tnkit_nn.storage import raw, read_json, replacing, write_json

@@ -1,1 +1,1 @@
-""""""
+"""A comparison written out: tables, plots, one page."""

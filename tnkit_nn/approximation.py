@@ -13,7 +13,7 @@ from torch import Tensor
 
 import tnkit as tk
 from tnkit.core.structure import as_tree, check_multilinear
-from tnkit_nn.approximation.gradient import NOTHING, FitResult, fit
+from tnkit_nn.adapter.fitting import NOTHING, FitResult, fit
 from tnkit_nn.engine.backend import TORCH
 from tnkit_nn.generators import network_maker, regauged, rms
 

@@ -1,1 +1,0 @@
-"""A network near a trained weight."""
