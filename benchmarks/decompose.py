@@ -83,12 +83,12 @@ def from_tnkit(found: tk.Decomposition) -> Any:
 
 # -- ways -----------------------------------------------------------------------------------------------------------
 def ours(make: Callable[..., Any], x: np.ndarray, *methods: str) -> dict[str, Way]:
-    """tnkit's, in both libraries: ``make(x, method=, ops=)``."""
+    """tnkit's, in both libraries: ``make(x, method=, backend=)``."""
     given = {"numpy": (x, tk.NUMPY), "torch": (torch.from_numpy(x), TORCH)}
     return {
-        f"tnkit {m}, {name}": Way(OURS, partial(make, a, method=m, ops=ops), from_tnkit)
+        f"tnkit {m}, {name}": Way(OURS, partial(make, a, method=m, backend=backend), from_tnkit)
         for m in methods
-        for name, (a, ops) in given.items()
+        for name, (a, backend) in given.items()
     }
 
 
@@ -281,7 +281,7 @@ def rounded(sites: int = 50, size: int = 4, before: int = 2 * RANK) -> Case:
 
     ways = {
         "tnkit auto, numpy": Way(OURS, lambda: tk.round(net, given, rank=RANK), of_ours),
-        "tnkit auto, torch": Way(OURS, lambda: tk.round(net, tensors, rank=RANK, ops=TORCH), of_ours),
+        "tnkit auto, torch": Way(OURS, lambda: tk.round(net, tensors, rank=RANK, backend=TORCH), of_ours),
         "torchTT": Way(EXACT, lambda: train.round(0.0, RANK), lambda t: shaped(t.cores)),
         "tntorch": Way(EXACT, rounded_clone, shaped),
         "quimb": Way(EXACT, compressed, cores_of),

@@ -69,18 +69,18 @@ class _Recorder:
         return getattr(self.xp, name)
 
 
-def floor(plan: tk.Plan, arrays: dict[str, Any], ops: tk.Ops) -> Call:
+def floor(plan: tk.Plan, arrays: dict[str, Any], backend: tk.Backend) -> Call:
     """The plan's products as one straight-line function on operands that are ready."""
     seen: list[tuple[Any, Any]] = []
-    recorder = _Recorder(ops.xp, seen)
-    own = replace(ops, xp=recorder, spread=recorder.matmul)
+    recorder = _Recorder(backend.xp, seen)
+    own = replace(backend, xp=recorder, spread=recorder.matmul)
     own = replace(own, group=lambda step, operands: execute(step.whole, operands, own))
     tk.run(plan, arrays, own)
     names = [f"a{k}, b{k}" for k in range(len(seen))]
     lines = "\n        ".join(f"matmul({pair})" for pair in names)
     space: dict[str, Any] = {}
     exec(f"def make(matmul, {', '.join(names)}):\n    def floor():\n        {lines}\n    return floor", space)
-    return space["make"](ops.xp.matmul, *(x for pair in seen for x in pair))
+    return space["make"](backend.xp.matmul, *(x for pair in seen for x in pair))
 
 
 def peers(net: tk.Network, operands: Sequence[Any], path: Any) -> dict[str, Call]:
@@ -139,11 +139,11 @@ def main() -> None:
         rng = np.random.default_rng(0)
         drawn = tk.init.normal(net, seed=0, dtype="float32")
         arrays = {n: drawn.get(n, rng.standard_normal(s).astype("float32")) for n, s in net.array_shapes.items()}
-        for library, ops in (("numpy", tk.NUMPY), ("torch", TORCH)):
+        for library, backend in (("numpy", tk.NUMPY), ("torch", TORCH)):
             values = {n: torch.as_tensor(a) for n, a in arrays.items()} if library == "torch" else arrays
             operands = [values[leaf.array] for leaf in net.leaves]
             plan = tk.plan(net, itemsize=4)
-            calls: dict[str, Call] = {"tnkit": lambda p=plan, v=values, o=ops: tk.run(p, v, o)}
+            calls: dict[str, Call] = {"tnkit": lambda p=plan, v=values, o=backend: tk.run(p, v, o)}
             calls |= peers(net, operands, plan.path)
             if not net.output:
                 calls |= more_peers(net, operands, plan.path)
@@ -152,7 +152,7 @@ def main() -> None:
                 with torch.no_grad():
                     got = np.asarray(call()).reshape(want.shape)
                 assert np.linalg.norm(got - want) < 1e-4 * np.linalg.norm(want), f"{way} is wrong"
-            calls["floor"] = floor(plan, values, ops)
+            calls["floor"] = floor(plan, values, backend)
             with torch.no_grad():
                 took = medians(calls, seconds=args.seconds)
             ours, bound = took["tnkit"], took["floor"]

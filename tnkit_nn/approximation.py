@@ -49,14 +49,14 @@ def check_method(method: str, net: tk.Network, layer: str) -> None:
 
 
 def _svd(net: tk.Network, weight: Tensor, **_: Any) -> FitResult:
-    found = tk.tree_svd(tk.tensorize(weight, net.shape), net, ops=TORCH)
+    found = tk.tree_svd(tk.tensorize(weight, net.shape), net, backend=TORCH)
     # the builder's own bonds, so that the count is the one asked for: what the weight cannot use is zero
     arrays = {n: _padded(a, net.array_shapes[n]) for n, a in found.arrays.items()}
     return _result(net, weight, arrays)
 
 
 def _als(net: tk.Network, weight: Tensor, *, seed: int, **_: Any) -> FitResult:
-    found = tk.als(tk.tensorize(weight, net.shape), net, seed=seed, ops=TORCH)
+    found = tk.als(tk.tensorize(weight, net.shape), net, seed=seed, backend=TORCH)
     return _result(net, weight, {**found.arrays})
 
 
@@ -131,7 +131,7 @@ def approximate(
 
 def _result(net: tk.Network, weight: Tensor, arrays: dict[str, Tensor]) -> FitResult:
     tensors = {n: torch.as_tensor(a, dtype=weight.dtype, device=weight.device) for n, a in arrays.items()}
-    made = tk.detensorize(tk.contract(net, tensors, ops=TORCH), weight.shape)
+    made = tk.detensorize(tk.contract(net, tensors, backend=TORCH), weight.shape)
     size = float(weight.norm())
     error = float((made - weight).norm()) / size if size else 0.0
     chance = sqrt(max(0.0, 1 - net.num_params / prod(weight.shape)))

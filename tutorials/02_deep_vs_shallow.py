@@ -161,11 +161,11 @@ def adam(objective):
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(opt, steps)
     for _ in range(steps):
         opt.zero_grad()
-        objective(detensorize(tk.contract(deep, arrays, ops=tknn.TORCH), W.shape)).backward()
+        objective(detensorize(tk.contract(deep, arrays, backend=tknn.TORCH), W.shape)).backward()
         opt.step()
         schedule.step()
     with torch.no_grad():
-        return detensorize(tk.contract(deep, arrays, ops=tknn.TORCH), W.shape)
+        return detensorize(tk.contract(deep, arrays, backend=tknn.TORCH), W.shape)
 
 
 assert set(start) == set(deep.parameters)  # constant start vectors are absorbed: every array is trained

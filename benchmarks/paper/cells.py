@@ -27,7 +27,7 @@ Cell = dict[str, Any]
 
 def bar(what: str) -> Progress:
     """A progress bar with the time left."""
-    return lambda jobs, total: tqdm(job_store, total=total, desc=what, unit="job", mininterval=5)
+    return lambda jobs, total: tqdm(jobs, total=total, desc=what, unit="job", mininterval=5)
 
 
 def compressed(model: nn.Module, recipe: Compression, split: Split, out: Path) -> dict[str, Any]:

@@ -11,14 +11,14 @@ from tnkit.decompose.gauge import gathered, held, measured
 from tnkit.decompose.ranks import Rank, limits
 from tnkit.decompose.result import Decomposition
 from tnkit.decompose.rounding import check_method, rounded, spectra, within
-from tnkit.execution.backend import Ops
+from tnkit.execution.backend import Backend
 from tnkit.execution.run import NUMPY
 
 __all__ = ["bond_entropy", "bond_spectrum", "canonicalize", "round"]
 
 
 def canonicalize(
-    net: Network, arrays: Mapping[str, Any], center: str | None = None, *, ops: Ops = NUMPY
+    net: Network, arrays: Mapping[str, Any], center: str | None = None, *, backend: Backend = NUMPY
 ) -> tuple[Network, dict[str, Any]]:
     """Canonical form about a node: the same tensor, every other node an isometry towards it.
 
@@ -30,7 +30,7 @@ def canonicalize(
         Its arrays.
     center
         Name of the node that holds the weight; one in the middle by default.
-    ops
+    backend
         Array library.
 
     Returns
@@ -43,19 +43,19 @@ def canonicalize(
     ValueError
         No tree (the reason, node and index are named), no node of this name.
     """
-    tree, arrays, center = held(net, arrays, center, "canonicalize", ops)
-    gathered(tree, arrays, center, ops)
+    tree, arrays, center = held(net, arrays, center, "canonicalize", backend)
+    gathered(tree, arrays, center, backend)
     return measured(net, arrays)
 
 
-def bond_spectrum(net: Network, arrays: Mapping[str, Any], *, ops: Ops = NUMPY) -> dict[str, Any]:
+def bond_spectrum(net: Network, arrays: Mapping[str, Any], *, backend: Backend = NUMPY) -> dict[str, Any]:
     """Singular values of the tensor across each bond of a tree (Schmidt values, falling).
 
     Parameters
     ----------
     net, arrays
         A tree-shaped network and its arrays.
-    ops
+    backend
         Array library.
 
     Returns
@@ -69,10 +69,12 @@ def bond_spectrum(net: Network, arrays: Mapping[str, Any], *, ops: Ops = NUMPY) 
     ValueError
         No tree.
     """
-    return spectra(net, arrays, "bond_spectrum", ops)
+    return spectra(net, arrays, "bond_spectrum", backend)
 
 
-def bond_entropy(net: Network, arrays: Mapping[str, Any], *, order: float = 1.0, ops: Ops = NUMPY) -> dict[str, Any]:
+def bond_entropy(
+    net: Network, arrays: Mapping[str, Any], *, order: float = 1.0, backend: Backend = NUMPY
+) -> dict[str, Any]:
     """Entanglement entropy across each bond of a tree, in nats.
 
     Parameters
@@ -82,7 +84,7 @@ def bond_entropy(net: Network, arrays: Mapping[str, Any], *, order: float = 1.0,
     order
         Of the Renyi entropy log(sum p^order) / (1 - order), with p the normalised squares of :func:`bond_spectrum`; 1 is von
         Neumann's, -sum p log p, and infinity -log max p.
-    ops
+    backend
         Array library.
 
     Returns
@@ -97,8 +99,8 @@ def bond_entropy(net: Network, arrays: Mapping[str, Any], *, order: float = 1.0,
     """
     if not order > 0:
         raise ValueError(f"bond_entropy: order {order!r} is not positive")
-    xp, found = ops.xp, {}
-    for bond, s in bond_spectrum(net, arrays, ops=ops).items():
+    xp, found = backend.xp, {}
+    for bond, s in bond_spectrum(net, arrays, backend=backend).items():
         p = s * s / xp.sum(s * s)
         p = xp.where(p > 0, p, xp.ones_like(p))  # a value of zero counts nothing, and has no gradient
         logs = xp.log(p)
@@ -125,7 +127,7 @@ def round(
     budget: int | None = None,
     center: str | None = None,
     method: str = "auto",
-    ops: Ops = NUMPY,
+    backend: Backend = NUMPY,
 ) -> Decomposition:
     """Recompress a tree held as arrays (Oseledets 2011, algorithm 2, on any tree; Grasedyck 2010).
 
@@ -146,7 +148,7 @@ def round(
         Node that ends as the centre; one in the middle by default.
     method
         As for :func:`tree_svd`.
-    ops
+    backend
         Array library.
 
     Returns
@@ -161,9 +163,9 @@ def round(
     """
     what = "round"
     check_method(method, what)
-    tree, arrays, center = held(net, arrays, center, what, ops)
+    tree, arrays, center = held(net, arrays, center, what, backend)
     bounds = limits(tree, rank, tol, budget, what)
-    found = rounded(tree, arrays, center, bounds, method, ops)
+    found = rounded(tree, arrays, center, bounds, method, backend)
     if bounds.budget is None:
         return found
-    return rounded(tree, arrays, center, within(found, bounds.budget, ops), method, ops)
+    return rounded(tree, arrays, center, within(found, bounds.budget, backend), method, backend)

@@ -13,7 +13,7 @@ from tnkit.core.network import AnyNode, Elementwise, Network, Node, renamed, unu
 from tnkit.core.structure import as_tree
 from tnkit.decompose.truncate import frobenius
 from tnkit.execution.arrays import is_complex, one_dtype
-from tnkit.execution.backend import Ops
+from tnkit.execution.backend import Backend
 from tnkit.execution.run import NUMPY, check_arrays, contract, run
 from tnkit.planning.plan import plan
 
@@ -25,7 +25,7 @@ Arrays = Mapping[str, Any]
 _FORM = 2**16
 
 
-def inner(a: Network, a_arrays: Arrays, b: Network, b_arrays: Arrays, *, ops: Ops = NUMPY) -> Any:
+def inner(a: Network, a_arrays: Arrays, b: Network, b_arrays: Arrays, *, backend: Backend = NUMPY) -> Any:
     """Inner product ``sum(conj(a) * b)`` of what two networks contract to.
 
     Parameters
@@ -34,7 +34,7 @@ def inner(a: Network, a_arrays: Arrays, b: Network, b_arrays: Arrays, *, ops: Op
         Any networks of one shape; output indices are matched by position, and no other names matter.
     a_arrays, b_arrays
         Their arrays; constants may be left out.
-    ops
+    backend
         The array library.
 
     Returns
@@ -50,15 +50,15 @@ def inner(a: Network, a_arrays: Arrays, b: Network, b_arrays: Arrays, *, ops: Op
         Shapes that differ: the indices and sizes are named.
     """
     _check_shapes(a, b, "inner")
-    left, right = check_arrays(a, a_arrays, ops), check_arrays(b, b_arrays, ops)
-    bra, bra_arrays = _conjugated(a, left, ops)
+    left, right = check_arrays(a, a_arrays, backend), check_arrays(b, b_arrays, backend)
+    bra, bra_arrays = _conjugated(a, left, backend)
     bra, ket = renamed(bra, "a"), renamed(b, "b")
     both = Network((*bra.nodes, *ket.nodes), (), {**bra.sizes, **ket.sizes})
     arrays = {f"a.{n}": x for n, x in bra_arrays.items()} | {f"b.{n}": x for n, x in right.items()}
-    return run(plan(both), one_dtype(arrays, ops), ops)
+    return run(plan(both), one_dtype(arrays, backend), backend)
 
 
-def norm(net: Network, arrays: Arrays, *, ops: Ops = NUMPY) -> Any:
+def norm(net: Network, arrays: Arrays, *, backend: Backend = NUMPY) -> Any:
     """Frobenius norm of what a network contracts to.
 
     Parameters
@@ -67,7 +67,7 @@ def norm(net: Network, arrays: Arrays, *, ops: Ops = NUMPY) -> Any:
         Any network.
     arrays
         Its arrays; constants may be left out.
-    ops
+    backend
         The array library.
 
     Returns
@@ -82,16 +82,16 @@ def norm(net: Network, arrays: Arrays, *, ops: Ops = NUMPY) -> Any:
     KeyError, TypeError, ValueError
         From :func:`tnkit.check_arrays`.
     """
-    net, arrays = _untied(net, arrays, ops)
+    net, arrays = _untied(net, arrays, backend)
     if prod(net.shape) <= _FORM:
-        return frobenius(contract(net, arrays, ops=ops), ops)
+        return frobenius(contract(net, arrays, backend=backend), backend)
     if _is_tree(net):
         center = as_tree(net, "norm").middle()
-        return frobenius(canonicalize(net, arrays, center, ops=ops)[1][center], ops)
-    return _root(inner(net, arrays, net, arrays, ops=ops), ops)
+        return frobenius(canonicalize(net, arrays, center, backend=backend)[1][center], backend)
+    return _root(inner(net, arrays, net, arrays, backend=backend), backend)
 
 
-def distance(a: Network, a_arrays: Arrays, b: Network, b_arrays: Arrays, *, ops: Ops = NUMPY) -> Any:
+def distance(a: Network, a_arrays: Arrays, b: Network, b_arrays: Arrays, *, backend: Backend = NUMPY) -> Any:
     """Frobenius norm of the difference of what two networks contract to.
 
     Parameters
@@ -100,7 +100,7 @@ def distance(a: Network, a_arrays: Arrays, b: Network, b_arrays: Arrays, *, ops:
         Any networks of one shape; output indices are matched by position.
     a_arrays, b_arrays
         Their arrays.
-    ops
+    backend
         The array library.
 
     Returns
@@ -116,13 +116,13 @@ def distance(a: Network, a_arrays: Arrays, b: Network, b_arrays: Arrays, *, ops:
         As :func:`inner`.
     """
     _check_shapes(a, b, "distance")
-    (a, left), (b, right) = _untied(a, a_arrays, ops), _untied(b, b_arrays, ops)
+    (a, left), (b, right) = _untied(a, a_arrays, backend), _untied(b, b_arrays, backend)
     if prod(a.shape) <= _FORM:
-        return frobenius(contract(a, left, ops=ops) - contract(b, right, ops=ops), ops)
+        return frobenius(contract(a, left, backend=backend) - contract(b, right, backend=backend), backend)
     if _is_tree(a) and not differs(a, b):
-        return norm(*add(a, left, b, right, weights=(1, -1), ops=ops), ops=ops)
-    square = inner(a, left, a, left, ops=ops) + inner(b, right, b, right, ops=ops)
-    return _root(square - 2 * ops.xp.real(inner(a, left, b, right, ops=ops)), ops)
+        return norm(*add(a, left, b, right, weights=(1, -1), backend=backend), backend=backend)
+    square = inner(a, left, a, left, backend=backend) + inner(b, right, b, right, backend=backend)
+    return _root(square - 2 * backend.xp.real(inner(a, left, b, right, backend=backend)), backend)
 
 
 def resolves(a: Network, b: Network) -> bool:
@@ -132,11 +132,11 @@ def resolves(a: Network, b: Network) -> bool:
     )
 
 
-def _root(square: Any, ops: Ops) -> Any:
+def _root(square: Any, backend: Backend) -> Any:
     """Square root of what should be real and from 0 up: rounding can leave less, and at 0 the root has no slope."""
-    square = ops.xp.real(square)
+    square = backend.xp.real(square)
     some = square > 0
-    return ops.xp.where(some, ops.xp.sqrt(ops.xp.where(some, square, 1)), ops.zeros((), square))
+    return backend.xp.where(some, backend.xp.sqrt(backend.xp.where(some, square, 1)), backend.zeros((), square))
 
 
 # -- names and arrays -----------------------------------------------------------------------------------------------
@@ -159,7 +159,7 @@ def _conj(xp: Any, x: Any) -> Any:
     return xp.conj(x)
 
 
-def _conjugated(net: Network, arrays: dict[str, Any], ops: Ops) -> tuple[Network, dict[str, Any]]:
+def _conjugated(net: Network, arrays: dict[str, Any], backend: Backend) -> tuple[Network, dict[str, Any]]:
     """The complex conjugate of a network: of every array at its top level, and of every function's value."""
     if not any(map(is_complex, arrays.values())):
         return net, arrays
@@ -168,7 +168,7 @@ def _conjugated(net: Network, arrays: dict[str, Any], ops: Ops) -> tuple[Network
     for node in net.nodes:
         if isinstance(node, Node):
             nodes.append(replace(node, array=f"{conj}{node.array}"))
-            made[f"{conj}{node.array}"] = ops.xp.conj(arrays[node.array])
+            made[f"{conj}{node.array}"] = backend.xp.conj(arrays[node.array])
         else:
             value = Network((node,), node.inds, {i: net.sizes[i] for i in node.inds})
             nodes.append(Elementwise(f"{conj}{node.name}", _conj, (value,)))
@@ -176,13 +176,13 @@ def _conjugated(net: Network, arrays: dict[str, Any], ops: Ops) -> tuple[Network
     return twin, {name: made[name] for name in twin.array_shapes}
 
 
-def _untied(net: Network, arrays: Arrays, ops: Ops) -> tuple[Network, dict[str, Any]]:
+def _untied(net: Network, arrays: Arrays, backend: Backend) -> tuple[Network, dict[str, Any]]:
     """A multilinear network with an array of its own for each node, none fixed; others as they are."""
-    full = check_arrays(net, arrays, ops)
+    full = check_arrays(net, arrays, backend)
     nodes = [node for node in net.nodes if isinstance(node, Node)]
     if len(nodes) < len(net.nodes):
         return net, full
-    return _bare(net), one_dtype({node.name: full[node.array] for node in nodes}, ops)
+    return _bare(net), one_dtype({node.name: full[node.array] for node in nodes}, backend)
 
 
 def _bare(net: Network) -> Network:

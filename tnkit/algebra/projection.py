@@ -13,7 +13,7 @@ from tnkit.core.structure import check_multilinear
 from tnkit.decompose.als import Goal, check_array, check_options, fitted
 from tnkit.decompose.result import Decomposition
 from tnkit.execution.arrays import dtype_name
-from tnkit.execution.backend import Ops
+from tnkit.execution.backend import Backend
 from tnkit.execution.run import NUMPY, check_arrays
 
 __all__ = ["project"]
@@ -21,7 +21,7 @@ __all__ = ["project"]
 
 def project(
     target: Network, target_arrays: Mapping[str, Any], net: Network, arrays: Mapping[str, Any] | None = None, *,
-    sweeps: int = 300, tol: float = 0.0, ridge: float = 1e-3, restarts: int = 8, seed: int = 0, ops: Ops = NUMPY,
+    sweeps: int = 300, tol: float = 0.0, ridge: float = 1e-3, restarts: int = 8, seed: int = 0, backend: Backend = NUMPY,
 ) -> Decomposition:  # fmt: skip
     """Fit a network to another one, neither tensor being formed: :func:`als` with a target that has nodes.
 
@@ -29,7 +29,7 @@ def project(
     ----------
     target, target_arrays
         A multilinear network (ties are no matter) and its arrays; output indices are matched by position.
-    net, arrays, sweeps, tol, ridge, restarts, seed, ops
+    net, arrays, sweeps, tol, ridge, restarts, seed, backend
         As for :func:`als`.
 
     Returns
@@ -52,18 +52,18 @@ def project(
             raise ValueError(
                 f"project: the target's index {i!r} has size {target.sizes[i]}, the network's {j!r} {net.sizes[j]}"
             )
-    full = check_arrays(target, target_arrays, ops)
+    full = check_arrays(target, target_arrays, backend)
     for n, a in full.items():
-        check_array(n, a, "project", ops)
+        check_array(n, a, "project", backend)
     names = [dtype_name(a) for a in full.values()]
     wide = "complex128" if any("complex" in n for n in names) else "float64"
-    full = {n: ops.cast(a, wide) for n, a in full.items()}
-    size = float(norm(target, full, ops=ops))
+    full = {n: backend.cast(a, wide) for n, a in full.items()}
+    size = float(norm(target, full, backend=backend))
     hidden = 0.0 if resolves(target, net) else 1.5e-8  # what inner products in double precision do not show
 
     def error(arrays: dict[str, Any]) -> float:
-        return max(float(distance(target, full, net, arrays, ops=ops)) / size, hidden)
+        return max(float(distance(target, full, net, arrays, backend=backend)) / size, hidden)
 
     dtype = str(np.result_type(*(n if n.startswith(("float", "complex")) else "float32" for n in names), "float32"))
     goal = Goal(target, full, size, error, dtype)
-    return fitted("project", net, arrays, goal, sweeps, tol, ridge, restarts, seed, ops)
+    return fitted("project", net, arrays, goal, sweeps, tol, ridge, restarts, seed, backend)

@@ -8,7 +8,7 @@ from typing import Any
 from tnkit.core.network import Network, Node
 from tnkit.core.structure import check_multilinear, resized
 from tnkit.execution.arrays import one_dtype, padded
-from tnkit.execution.backend import Ops
+from tnkit.execution.backend import Backend
 from tnkit.execution.run import NUMPY, check_arrays
 
 __all__ = ["add", "differs"]
@@ -17,7 +17,13 @@ Arrays = Mapping[str, Any]
 
 
 def add(
-    a: Network, a_arrays: Arrays, b: Network, b_arrays: Arrays, *, weights: tuple[Any, Any] = (1, 1), ops: Ops = NUMPY
+    a: Network,
+    a_arrays: Arrays,
+    b: Network,
+    b_arrays: Arrays,
+    *,
+    weights: tuple[Any, Any] = (1, 1),
+    backend: Backend = NUMPY,
 ) -> tuple[Network, dict[str, Any]]:
     """Weighted sum of two networks of one structure, as a direct sum of their bonds (Oseledets 2011, section 4.1).
 
@@ -30,7 +36,7 @@ def add(
         Their arrays.
     weights
         Numbers that multiply them.
-    ops
+    backend
         The array library.
 
     Returns
@@ -47,7 +53,7 @@ def add(
         index joins (the product of two sums is not the sum of two products).
     """
     nodes = _check_sum(a, b)
-    left, right = check_arrays(a, a_arrays, ops), check_arrays(b, b_arrays, ops)
+    left, right = check_arrays(a, a_arrays, backend), check_arrays(b, b_arrays, backend)
     bonds = [i for i in a.sizes if i not in a.output]
     arrays: dict[str, Any] = {}
     for node in nodes:
@@ -56,10 +62,10 @@ def add(
         x, y = left[node.array], right[node.array]
         if not arrays:  # any one node takes the weights
             x, y = x * weights[0], y * weights[1]
-        arrays[node.array] = _blocks(x, y, [i in bonds for i in node.inds], ops)
+        arrays[node.array] = _blocks(x, y, [i in bonds for i in node.inds], backend)
     if not arrays:
         raise ValueError("add: every node is fixed; there is no array to add")
-    return resized(a, {i: a.sizes[i] + b.sizes[i] for i in bonds}), one_dtype(arrays, ops)
+    return resized(a, {i: a.sizes[i] + b.sizes[i] for i in bonds}), one_dtype(arrays, backend)
 
 
 def differs(a: Network, b: Network) -> str:
@@ -106,11 +112,11 @@ def _check_sum(a: Network, b: Network) -> tuple[Node, ...]:
     return nodes
 
 
-def _blocks(x: Any, y: Any, summed: list[bool], ops: Ops) -> Any:
+def _blocks(x: Any, y: Any, summed: list[bool], backend: Backend) -> Any:
     """``x`` and ``y`` as blocks along the diagonal of the summed axes."""
     ends = tuple(x.shape), tuple(y.shape)
     for axis, apart in enumerate(summed):
         if apart:
-            x = padded(x, axis, ends[1][axis], ops)
-            y = padded(y, axis, ends[0][axis], ops, before=True)
+            x = padded(x, axis, ends[1][axis], backend)
+            y = padded(y, axis, ends[0][axis], backend, before=True)
     return x + y

@@ -18,7 +18,7 @@ from tnkit.decompose.result import Decomposition
 from tnkit.decompose.svd import check_target
 from tnkit.decompose.truncate import in_range, power
 from tnkit.execution.arrays import double_name, dtype_name, is_complex
-from tnkit.execution.backend import Ops
+from tnkit.execution.backend import Backend
 from tnkit.execution.run import NUMPY, check_arrays, run
 from tnkit.planning.plan import plan
 
@@ -40,7 +40,7 @@ _PULL = 0.3
 
 def als(
     x: Any, net: Network, arrays: Mapping[str, Any] | None = None, *, sweeps: int = 300, tol: float = 0.0,
-    ridge: float = 1e-3, restarts: int = 8, seed: int = 0, ops: Ops = NUMPY,
+    ridge: float = 1e-3, restarts: int = 8, seed: int = 0, backend: Backend = NUMPY,
 ) -> Decomposition:  # fmt: skip
     """Fit a network to an array by alternating least squares (Kolda and Bader 2009, section 3.4, for any network).
 
@@ -66,7 +66,7 @@ def als(
         Starts (seeds ``seed``, ``seed + 1``, ...) of which the best after a short run is continued, when none is given.
     seed
         Of the starts (:func:`tnkit.init.normal`).
-    ops
+    backend
         The array library.
 
     Returns
@@ -85,7 +85,7 @@ def als(
         A nonlinear or tied node; another shape than the network's (the index is named); no entries, or some not finite; a
         negative ``tol`` or ``ridge``, fewer than one sweep or start; an array that requires a gradient.
     """
-    x, scale = checked(x, "als", ops)
+    x, scale = checked(x, "als", backend)
     check_options(net, "als", sweeps, tol, ridge, restarts)
     for i, n in zip(net.output, x.shape, strict=False):
         if n != net.sizes[i]:
@@ -97,16 +97,16 @@ def als(
         x, scale = x * scale, 1.0
     each = scale ** (1 / max(1, count))  # what every array takes of the target's scale
     if scale != 1:
-        start = _rescaled(start, net.parameters, scale, ops)
-    found = fitted("als", net, start, dense(x, net, ops), sweeps, tol, ridge, restarts, seed, ops)
+        start = _rescaled(start, net.parameters, scale, backend)
+    found = fitted("als", net, start, dense(x, net, backend), sweeps, tol, ridge, restarts, seed, backend)
     for n in net.parameters:
         found = found.scaled(n, each)
     return found
 
 
-def _rescaled(start: dict[str, Any], names: Sequence[str], scale: float, ops: Ops) -> dict[str, Any]:
+def _rescaled(start: dict[str, Any], names: Sequence[str], scale: float, backend: Backend) -> dict[str, Any]:
     """A start of a target over ``scale``: every array as large as every other, for the scale may be in one of them."""
-    sizes = {n: power(start[n], ops)[1] for n in names if n in start and isinstance(start[n], ops.array)}
+    sizes = {n: power(start[n], backend)[1] for n in names if n in start and isinstance(start[n], backend.array)}
     if len(sizes) < len(names):
         return start  # no start, or one that is refused by name
     each = exp((sum(log(s) for s in sizes.values()) - log(scale)) / len(sizes))
@@ -124,13 +124,13 @@ class Goal:
     dtype: str
 
 
-def dense(x: Any, net: Network, ops: Ops) -> Goal:
+def dense(x: Any, net: Network, backend: Backend) -> Goal:
     """An array as what ``net`` is fitted to."""
-    narrow, whole, size = dtype_name(x), plan(net), float(ops.xp.linalg.norm(x.reshape(-1)))
+    narrow, whole, size = dtype_name(x), plan(net), float(backend.xp.linalg.norm(x.reshape(-1)))
 
     def error(arrays: dict[str, Any]) -> float:
-        made = run(whole, {n: ops.cast(a, narrow) for n, a in arrays.items()}, ops)
-        return float(ops.xp.linalg.norm((x - made).reshape(-1))) / size
+        made = run(whole, {n: backend.cast(a, narrow) for n, a in arrays.items()}, backend)
+        return float(backend.xp.linalg.norm((x - made).reshape(-1))) / size
 
     one = Network((Node("x", net.output),), net.output, {i: net.sizes[i] for i in net.output})
     return Goal(one, {"x": x}, size, error, narrow)
@@ -138,52 +138,52 @@ def dense(x: Any, net: Network, ops: Ops) -> Goal:
 
 def fitted(
     what: str, net: Network, given: Mapping[str, Any] | None, goal: Goal,
-    sweeps: int, tol: float, ridge: float, restarts: int, seed: int, ops: Ops,
+    sweeps: int, tol: float, ridge: float, restarts: int, seed: int, backend: Backend,
 ) -> Decomposition:  # fmt: skip
     """Arrays of ``net`` that come nearest to a goal, from a start that is given or from several that are drawn."""
     like = next(iter(goal.arrays.values()))
-    like = ops.cast(ops.zeros((1,), like), double_name(like))
+    like = backend.cast(backend.zeros((1,), like), double_name(like))
     given = dict(given or {})
-    full = _start(what, net, given, like, ops)
-    fixed = {n: ops.numpy(a) for n, a in full.items() if n not in net.parameters}
+    full = _start(what, net, given, like, backend)
+    fixed = {n: backend.numpy(a) for n, a in full.items() if n not in net.parameters}
 
     def drawn(k: int) -> dict[str, Any]:
         std = goal.size / sqrt(prod(net.shape)) or 1.0
         made = init.normal(net, seed=seed + k, std=std, dtype=dtype_name(like), arrays=fixed)
-        return full | {n: ops.like(made[n], like) for n in net.parameters}
+        return full | {n: backend.like(made[n], like) for n in net.parameters}
 
     if not net.parameters or not goal.size:  # nothing to find, or zeros, which are what all arrays are so far
         arrays, error = full, goal.error(full) if goal.size else 0.0
         if net.parameters and not goal.size:
             arrays = full | {n: 0 * full[n] for n in net.parameters}
     elif given.keys() & set(net.parameters):
-        error, arrays = search(net, goal, [full], 1, sweeps, tol, ridge, ops)
+        error, arrays = search(net, goal, [full], 1, sweeps, tol, ridge, backend)
     else:
-        error, arrays = search(net, goal, map(drawn, range(restarts)), restarts, sweeps, tol, ridge, ops)
-    made = {n: ops.cast(arrays[n], goal.dtype) if n in net.parameters else given.get(n) for n in net.array_shapes}
+        error, arrays = search(net, goal, map(drawn, range(restarts)), restarts, sweeps, tol, ridge, backend)
+    made = {n: backend.cast(arrays[n], goal.dtype) if n in net.parameters else given.get(n) for n in net.array_shapes}
     methods = {node.name: "als" for node in net.nodes if isinstance(node, Node) and not node.fixed}
     return Decomposition(net, {n: a for n, a in made.items() if a is not None}, error, methods)
 
 
-def _start(what: str, net: Network, given: Mapping[str, Any], like: Any, ops: Ops) -> dict[str, Any]:
+def _start(what: str, net: Network, given: Mapping[str, Any], like: Any, backend: Backend) -> dict[str, Any]:
     """All arrays in double precision: those given, constants, and zeros for those that are to be drawn."""
     missing = [n for n in net.parameters if n not in given]
     if missing and len(missing) < len(net.parameters):
         there = next(n for n in net.parameters if n in given)
         raise KeyError(f"{what}: a start has all arrays or none; {there!r} is there, {missing[0]!r} is not")
-    zeros = {n: ops.zeros(net.array_shapes[n], like) for n in missing}
+    zeros = {n: backend.zeros(net.array_shapes[n], like) for n in missing}
     wide = dict(given)
     for name, a in given.items():
-        if isinstance(a, ops.array) and hasattr(a, "dtype"):  # what is not is named below
-            check_array(name, a, what, ops)
+        if isinstance(a, backend.array) and hasattr(a, "dtype"):  # what is not is named below
+            check_array(name, a, what, backend)
             if is_complex(a) and not is_complex(like):
                 raise ValueError(f"{what}: array {name!r} is {dtype_name(a)}, but the target is real")
-            wide[name] = ops.cast(a, dtype_name(like))
-    return check_arrays(net, {**zeros, **wide}, ops)
+            wide[name] = backend.cast(a, dtype_name(like))
+    return check_arrays(net, {**zeros, **wide}, backend)
 
 
 def search(
-    net: Network, goal: Goal, starts: Iterable[dict[str, Any]], count: int, sweeps: int, tol: float, ridge: float, ops: Ops
+    net: Network, goal: Goal, starts: Iterable[dict[str, Any]], count: int, sweeps: int, tol: float, ridge: float, backend: Backend
 ) -> tuple[float, dict[str, Any]]:  # fmt: skip
     """The best of the starts after a short run each, continued; a start that comes near enough is the last one.
 
@@ -194,7 +194,7 @@ def search(
     """
     found: list[tuple[float, Problem]] = []
     for arrays in starts:
-        problem = Problem(net, arrays, goal.net, goal.arrays, goal.size, goal.error, ops)
+        problem = Problem(net, arrays, goal.net, goal.arrays, goal.size, goal.error, backend)
         cheap = _newton_steps(problem, _WORK_START)
         short = min(sweeps, 120 if cheap else 20) if count > 1 else 0
         found.append((improve(problem, short, min(cheap, short), tol, ridge, _PULL)[-1], problem))
@@ -273,20 +273,20 @@ def check_options(net: Network, what: str, sweeps: int, tol: float, ridge: float
         raise ValueError(f"{what}: sweeps {sweeps} and restarts {restarts} are whole numbers from 1 up")
 
 
-def checked(x: Any, what: str, ops: Ops) -> tuple[Any, float]:
+def checked(x: Any, what: str, backend: Backend) -> tuple[Any, float]:
     """A target in floating point, in the range of its squares, and what it was divided by; see :func:`als` for what is refused."""
-    x = check_target(x, what, ops)
-    if ops.tracked(x):
+    x = check_target(x, what, backend)
+    if backend.tracked(x):
         raise ValueError(f"{what}: x requires a gradient, which does not pass through iterations; detach it")
-    x, _, scale = in_range(x, what, ops)
+    x, _, scale = in_range(x, what, backend)
     return x, scale
 
 
-def check_array(name: str, a: Any, what: str, ops: Ops) -> None:
+def check_array(name: str, a: Any, what: str, backend: Backend) -> None:
     """A given array: without a gradient, and finite."""
-    if ops.tracked(a):
+    if backend.tracked(a):
         raise ValueError(
             f"{what}: array {name!r} requires a gradient, which does not pass through iterations; detach it"
         )
-    if not bool(ops.numpy(ops.xp.all(ops.xp.isfinite(a)))):
+    if not bool(backend.numpy(backend.xp.all(backend.xp.isfinite(a)))):
         raise ValueError(f"{what}: array {name!r} has entries that are not finite")

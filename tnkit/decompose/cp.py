@@ -16,7 +16,7 @@ from tnkit.decompose.ranks import check_budget
 from tnkit.decompose.result import Decomposition
 from tnkit.decompose.tucker import tucker_svd
 from tnkit.execution.arrays import adjoint, double_name, dtype_name, is_complex
-from tnkit.execution.backend import Ops
+from tnkit.execution.backend import Backend
 from tnkit.execution.run import NUMPY
 
 __all__ = ["cp_als"]
@@ -27,7 +27,7 @@ _OVER = 2
 
 def cp_als(
     x: Any, rank: int | None = None, *, tol: float = 0.0, budget: int | None = None, sweeps: int = 1000,
-    restarts: int = 8, seed: int = 0, ops: Ops = NUMPY,
+    restarts: int = 8, seed: int = 0, backend: Backend = NUMPY,
 ) -> Decomposition:  # fmt: skip
     """Canonical polyadic decomposition by alternating least squares (Kolda and Bader 2009, section 3).
 
@@ -52,7 +52,7 @@ def cp_als(
         Starts to choose from.
     seed
         Of the random ones.
-    ops
+    backend
         The array library.
 
     Returns
@@ -69,19 +69,19 @@ def cp_als(
         None of rank, tol and budget, or a budget below one term; a scalar, no entries, or some not finite; a negative
         ``tol``, fewer than one sweep or start; an array that requires a gradient.
     """
-    x, scale = checked(x, "cp_als", ops)
+    x, scale = checked(x, "cp_als", backend)
     shape = tuple(x.shape)
     most = _most(shape, rank, tol, budget)
     check_options(cp(shape, most), "cp_als", sweeps, tol, 0.0, restarts)
-    if float(ops.xp.linalg.norm(x.reshape(-1))) == 0:
-        return _finished(x, [ops.zeros((n, 1 if tol else most), x) for n in shape], 0.0, scale, ops)
+    if float(backend.xp.linalg.norm(x.reshape(-1))) == 0:
+        return _finished(x, [backend.zeros((n, 1 if tol else most), x) for n in shape], 0.0, scale, backend)
     if not tol:
-        return _finished(x, *_of_rank(x, most, None, tol, sweeps, restarts, seed, ops), scale, ops)
-    below, step, found = _least(x, tol, ops) - 1, 1, None
+        return _finished(x, *_of_rank(x, most, None, tol, sweeps, restarts, seed, backend), scale, backend)
+    below, step, found = _least(x, tol, backend) - 1, 1, None
     tried: list[Any] | None = None
     while found is None:  # ranks rise by 1, 2, 4, ... until one keeps the tolerance
         now = min(most, below + step)
-        tried, error = _of_rank(x, now, tried, tol, sweeps, restarts, seed, ops)
+        tried, error = _of_rank(x, now, tried, tol, sweeps, restarts, seed, backend)
         if error <= tol or now == most:
             found = now, tried, error
         else:
@@ -89,12 +89,12 @@ def cp_als(
     above, factors, error = found
     while error <= tol and above - below > 1:
         now = (above + below) // 2
-        other, its = _of_rank(x, now, None, tol, sweeps, restarts, seed, ops)
+        other, its = _of_rank(x, now, None, tol, sweeps, restarts, seed, backend)
         if its <= tol:
             above, factors, error = now, other, its
         else:
             below = now
-    return _finished(x, factors, error, scale, ops)
+    return _finished(x, factors, error, scale, backend)
 
 
 def _most(shape: tuple[int, ...], rank: int | None, tol: float, budget: int | None) -> int:
@@ -115,13 +115,13 @@ def _most(shape: tuple[int, ...], rank: int | None, tol: float, budget: int | No
     return min(bounds) if bounds else prod(shape) // max(shape)
 
 
-def _least(x: Any, tol: float, ops: Ops) -> int:
+def _least(x: Any, tol: float, backend: Backend) -> int:
     """A rank below which no CP keeps the tolerance: that of an unfolding, whose singular values bound the error."""
     least = 1
     for axis, n in enumerate(x.shape):
-        matrix = _unfolded(x, axis, ops)
-        gram = _gram(matrix if n <= matrix.shape[1] else ops.swap(matrix), ops)
-        values = np.maximum(ops.numpy(ops.xp.linalg.eigvalsh(gram)), 0.0)[::-1]
+        matrix = _unfolded(x, axis, backend)
+        gram = _gram(matrix if n <= matrix.shape[1] else backend.swap(matrix), backend)
+        values = np.maximum(backend.numpy(backend.xp.linalg.eigvalsh(gram)), 0.0)[::-1]
         tails = np.sqrt(np.append(np.cumsum(values[::-1])[::-1], 0.0) / values.sum())
         least = max(least, int(np.sum(tails > tol * (1 + 1e-9) + 1e-7)))
     return least
@@ -129,33 +129,35 @@ def _least(x: Any, tol: float, ops: Ops) -> int:
 
 # -- one rank -------------------------------------------------------------------------------------------------------
 def _of_rank(
-    x: Any, rank: int, fewer: list[Any] | None, tol: float, sweeps: int, restarts: int, seed: int, ops: Ops
+    x: Any, rank: int, fewer: list[Any] | None, tol: float, sweeps: int, restarts: int, seed: int, backend: Backend
 ) -> tuple[list[Any], float]:
     """Factors of this rank and their relative error; ``fewer`` are factors of a lower rank to begin with."""
     # a term of an exact CP lies in these subspaces, so that nothing of it is lost (Bro and Andersson 1998)
     sizes = [min(n, rank + _OVER) for n in x.shape]
-    _, small = tucker_svd(x, rank=sizes, sweeps=0, ops=ops)
-    small = {n: ops.cast(a, double_name(a)) for n, a in small.items()}
+    _, small = tucker_svd(x, rank=sizes, sweeps=0, backend=backend)
+    small = {n: backend.cast(a, double_name(a)) for n, a in small.items()}
     core, bases = small["core"], [small[f"factor_{k}"] for k in range(len(sizes))]
     if fewer is not None:
-        fewer = [adjoint(b, ops) @ f for f, b in zip(fewer, bases, strict=True)]
+        fewer = [adjoint(b, backend) @ f for f, b in zip(fewer, bases, strict=True)]
     net = cp(core.shape, rank)
-    starts = _starts(core, rank, fewer, restarts, seed, ops)
-    _, arrays = search(net, dense(core, net, ops), starts, restarts, sweeps, tol, 1e-3, ops)
+    starts = _starts(core, rank, fewer, restarts, seed, backend)
+    _, arrays = search(net, dense(core, net, backend), starts, restarts, sweeps, tol, 1e-3, backend)
     factors = [b @ arrays[f"factor_{k}"] for k, b in enumerate(bases)]
-    return _polished(x, factors, tol, sweeps if core.shape != x.shape else 0, ops)
+    return _polished(x, factors, tol, sweeps if core.shape != x.shape else 0, backend)
 
 
-def _polished(x: Any, factors: list[Any], tol: float, sweeps: int, ops: Ops) -> tuple[list[Any], float]:
+def _polished(x: Any, factors: list[Any], tol: float, sweeps: int, backend: Backend) -> tuple[list[Any], float]:
     net = cp(tuple(x.shape), factors[0].shape[1])
-    goal: Goal = dense(x, net, ops)
+    goal: Goal = dense(x, net, backend)
     arrays = {f"factor_{k}": f for k, f in enumerate(factors)}
-    problem = Problem(net, arrays, goal.net, goal.arrays, goal.size, goal.error, ops)
+    problem = Problem(net, arrays, goal.net, goal.arrays, goal.size, goal.error, backend)
     error = improve(problem, sweeps, 0, tol, 1e-3, 0.0)[-1]
-    return _even([problem.arrays[f"factor_{k}"] for k in range(len(factors))], ops), error
+    return _even([problem.arrays[f"factor_{k}"] for k in range(len(factors))], backend), error
 
 
-def _starts(core: Any, rank: int, fewer: list[Any] | None, count: int, seed: int, ops: Ops) -> Iterator[dict[str, Any]]:
+def _starts(
+    core: Any, rank: int, fewer: list[Any] | None, count: int, seed: int, backend: Backend
+) -> Iterator[dict[str, Any]]:
     """Factors to begin with: random ones, singular vectors, or those of a lower rank with more terms beside."""
     complex_ = is_complex(core)
     for k in range(count):
@@ -165,44 +167,44 @@ def _starts(core: Any, rank: int, fewer: list[Any] | None, count: int, seed: int
             f = rng.standard_normal((n, rank)) + (1j * rng.standard_normal((n, rank)) if complex_ else 0)
             if k == 1:  # compressed axes count singular vectors: those are the unit vectors
                 f[:, : min(n, rank)] = np.eye(n, rank)[:, : min(n, rank)]
-            f = ops.like(f, core)
+            f = backend.like(f, core)
             if fewer is not None and k == 0:
-                f = ops.xp.concatenate((fewer[axis], 0.1 * f[:, fewer[axis].shape[1] :]), 1)
+                f = backend.xp.concatenate((fewer[axis], 0.1 * f[:, fewer[axis].shape[1] :]), 1)
             factors.append(f)
-        scale = float(ops.xp.linalg.norm(core.reshape(-1))) / max(_size(factors, ops), 1e-300)
+        scale = float(backend.xp.linalg.norm(core.reshape(-1))) / max(_size(factors, backend), 1e-300)
         yield {f"factor_{a}": f * scale ** (1 / len(factors)) for a, f in enumerate(factors)}
 
 
-def _size(factors: list[Any], ops: Ops) -> float:
+def _size(factors: list[Any], backend: Backend) -> float:
     """Norm of the sum of terms, by their inner products."""
     gram: Any = 1.0
     for f in factors:
-        gram = gram * (adjoint(f, ops) @ f)
-    return sqrt(max(float(ops.xp.real(ops.xp.sum(gram))), 0.0))
+        gram = gram * (adjoint(f, backend) @ f)
+    return sqrt(max(float(backend.xp.real(backend.xp.sum(gram))), 0.0))
 
 
 # -- factors --------------------------------------------------------------------------------------------------------
-def _even(factors: list[Any], ops: Ops) -> list[Any]:
+def _even(factors: list[Any], backend: Backend) -> list[Any]:
     """The same terms, each with one norm in all factors, the largest first."""
-    norms = np.array([ops.numpy(ops.xp.linalg.norm(f, None, 0)) for f in factors], np.float64)
+    norms = np.array([backend.numpy(backend.xp.linalg.norm(f, None, 0)) for f in factors], np.float64)
     mean = np.exp(np.mean(np.log(np.where(norms > 0, norms, 1.0)), 0)) * (norms > 0).all(0)
     order = np.argsort(-mean, kind="stable")
     scales = np.where(norms > 0, mean / np.where(norms > 0, norms, 1.0), 0.0)
-    return [f[:, order.tolist()] * ops.like(s[order], f) for f, s in zip(factors, scales, strict=True)]
+    return [f[:, order.tolist()] * backend.like(s[order], f) for f, s in zip(factors, scales, strict=True)]
 
 
-def _finished(x: Any, factors: list[Any], error: float, scale: float, ops: Ops) -> Decomposition:
+def _finished(x: Any, factors: list[Any], error: float, scale: float, backend: Backend) -> Decomposition:
     """Of ``x`` times ``scale``, which all factors share."""
     net, each = cp(tuple(x.shape), factors[0].shape[1]), scale ** (1 / len(factors))
-    arrays = {f"factor_{k}": ops.cast(f * each, dtype_name(x)) for k, f in enumerate(factors)}
+    arrays = {f"factor_{k}": backend.cast(f * each, dtype_name(x)) for k, f in enumerate(factors)}
     return Decomposition(net, arrays, error, dict.fromkeys(arrays, "als"))
 
 
-def _unfolded(x: Any, axis: int, ops: Ops) -> Any:
+def _unfolded(x: Any, axis: int, backend: Backend) -> Any:
     order = (axis, *(k for k in range(len(x.shape)) if k != axis))
-    return ops.permute(x, order).reshape(x.shape[axis], -1)
+    return backend.permute(x, order).reshape(x.shape[axis], -1)
 
 
-def _gram(m: Any, ops: Ops) -> Any:
-    m = ops.cast(m, double_name(m))
-    return m @ adjoint(m, ops)
+def _gram(m: Any, backend: Backend) -> Any:
+    m = backend.cast(m, double_name(m))
+    return m @ adjoint(m, backend)

@@ -20,7 +20,7 @@ import numpy as np
 from tnkit.core.network import Network, Node, renamed
 from tnkit.decompose.messages import Messages
 from tnkit.execution.arrays import dtype_name, is_complex
-from tnkit.execution.backend import Ops
+from tnkit.execution.backend import Backend
 
 __all__ = ["Problem", "alternate", "gauss_newton", "stalled"]
 
@@ -57,15 +57,15 @@ class Problem:
         Norm of the target.
     error
         ``error(arrays)``: the relative error of ``net`` with other arrays.
-    ops
+    backend
         The array library.
     """
 
     def __init__(
         self, net: Network, arrays: Arrays, target: Network, target_arrays: Arrays, size: float,
-        error: Callable[[Arrays], float], ops: Ops,
+        error: Callable[[Arrays], float], backend: Backend,
     ) -> None:  # fmt: skip
-        self.ops, self.size, self._error = ops, size, error
+        self.backend, self.size, self._error = backend, size, error
         self.arrays = dict(arrays)
         model, eyes = _plain(renamed(net, "n"))
         twin = model.relabel(lambda i: i if i.startswith("o.") else f"c{i}", lambda n: f"c{n}")
@@ -73,15 +73,15 @@ class Problem:
         self.wide = dtype_name(next(iter(arrays.values())))
         self.narrow = dtype_name(next(iter(target_arrays.values())))
         given = {f"n.{node.name}": arrays[node.array] for node in net.nodes if isinstance(node, Node)}
-        given |= {name: ops.like(eye, next(iter(arrays.values()))) for name, eye in eyes.items()}
+        given |= {name: backend.like(eye, next(iter(arrays.values()))) for name, eye in eyes.items()}
         bras = {f"c{n}": self.conj(x) for n, x in given.items()}
         sizes = {**model.sizes, **twin.sizes}
-        self.gram = Messages(Network((*model.nodes, *twin.nodes), (), sizes), {**given, **bras}, ops)
+        self.gram = Messages(Network((*model.nodes, *twin.nodes), (), sizes), {**given, **bras}, backend)
         both = Network((*goal.nodes, *twin.nodes), (), {**goal.sizes, **twin.sizes})
         fixed = {
             node.name: target_arrays[node.array.removeprefix("t.")] for node in goal.nodes if isinstance(node, Node)
         }
-        self.right = Messages(both, {**fixed, **{n: self._narrowed(x) for n, x in bras.items()}}, ops)
+        self.right = Messages(both, {**fixed, **{n: self._narrowed(x) for n, x in bras.items()}}, backend)
         self.nodes = {node.name: node for node in net.nodes if isinstance(node, Node) and not node.fixed}
         self.inds = {name: model[f"n.{name}"].inds for name in self.nodes}
         self.lone = len(model.nodes) == 1
@@ -92,14 +92,14 @@ class Problem:
 
     def conj(self, x: Any) -> Any:
         """The complex conjugate; of real arrays, the array."""
-        return self.ops.xp.conj(x) if is_complex(x) else x
+        return self.backend.xp.conj(x) if is_complex(x) else x
 
     def _narrowed(self, x: Any) -> Any:
-        return x if self.narrow == self.wide else self.ops.cast(x, self.narrow)
+        return x if self.narrow == self.wide else self.backend.cast(x, self.narrow)
 
     def widened(self, x: Any) -> Any:
         """In the dtype that systems are solved in."""
-        return x if self.narrow == self.wide else self.ops.cast(x, self.wide)
+        return x if self.narrow == self.wide else self.backend.cast(x, self.wide)
 
     def array(self, node: str) -> Any:
         """The node's array."""
@@ -146,7 +146,7 @@ class Problem:
         return {"one": (self._eye(1).reshape(()), ())} if self.lone else {}
 
     def _eye(self, size: int) -> Any:
-        return self.ops.like(np.eye(size), next(iter(self.arrays.values())))
+        return self.backend.like(np.eye(size), next(iter(self.arrays.values())))
 
     def gradient(self, node: str) -> Any:
         """<d model|target - model>: the steepest descent of half the squared error, of the node's shape."""
@@ -164,7 +164,7 @@ class Problem:
 
     def mass(self, arrays: Arrays) -> float:
         """Sum of the squares of all sought entries."""
-        norms = (self.ops.xp.linalg.norm(arrays[node.array].reshape(-1)) for node in self.nodes.values())
+        norms = (self.backend.xp.linalg.norm(arrays[node.array].reshape(-1)) for node in self.nodes.values())
         return float(sum(float(n) ** 2 for n in norms))
 
 
@@ -223,7 +223,7 @@ def alternate(problem: Problem, node: str, ridge: float) -> None:
 
     ``(N + ridge I) step = gradient``: the ridge holds the array where it is, so that it biases nothing once steps vanish.
     """
-    ops, split = problem.ops, problem.open[node]
+    backend, split = problem.backend, problem.open[node]
     inds, old = problem.inds[node], problem.array(node)
     order = (*split.apart, *split.rows, *split.columns)
     axes = tuple(inds.index(i) for i in order)
@@ -232,14 +232,14 @@ def alternate(problem: Problem, node: str, ridge: float) -> None:
     apart = prod(problem.sizes[i] for i in split.apart)
     wanted = problem.widened(problem.right.into(f"cn.{node}"))
     normal = problem.normal(node)
-    now = ops.permute(old, axes).reshape(apart, rows, -1)
-    gradient = ops.permute(wanted, axes).reshape(apart, rows, -1) - ops.xp.matmul(normal, now)
-    scale = float(ops.xp.real(ops.xp.sum(ops.xp.diagonal(normal, 0, 1, 2)))) / (apart * rows)
+    now = backend.permute(old, axes).reshape(apart, rows, -1)
+    gradient = backend.permute(wanted, axes).reshape(apart, rows, -1) - backend.xp.matmul(normal, now)
+    scale = float(backend.xp.real(backend.xp.sum(backend.xp.diagonal(normal, 0, 1, 2)))) / (apart * rows)
     if not scale > 0:
         return  # the other nodes contract to zero: no array is better than another
     system = normal + max(ridge, _FLOOR) * scale * problem._eye(rows)
-    found = (now + ops.xp.linalg.solve(system, gradient)).reshape(tuple(sizes))
-    problem.set(node, ops.permute(found, tuple(order.index(i) for i in inds)))
+    found = (now + backend.xp.linalg.solve(system, gradient)).reshape(tuple(sizes))
+    problem.set(node, backend.permute(found, tuple(order.index(i) for i in inds)))
 
 
 def gauss_newton(problem: Problem, steps: int, tol: float, pull: float) -> list[float]:
@@ -292,16 +292,16 @@ def _damped(
     problem: Problem, state: tuple[float, Arrays], weight: float, damping: float
 ) -> tuple[tuple[float, Arrays], float] | None:
     """A step that lowers the error (and the arrays' norm, by ``weight``), with the damping it took; None if none does."""
-    ops, nodes = problem.ops, list(problem.nodes)
+    backend, nodes = problem.backend, list(problem.nodes)
     error, arrays = state
     matrix, scale = _whole(problem, nodes)
-    gradient = ops.xp.concatenate([(problem.gradient(n) - weight * problem.array(n)).reshape(-1) for n in nodes])
+    gradient = backend.xp.concatenate([(problem.gradient(n) - weight * problem.array(n)).reshape(-1) for n in nodes])
     counts = [prod(problem.array(n).shape) for n in nodes]
     ends = [0, *accumulate(counts)]
     now = (error * problem.size) ** 2 + weight * problem.mass(arrays)
     while damping < 1e8:
-        held = ops.like(np.repeat(scale * (damping + _FLOOR) + weight, counts), matrix)
-        step = ops.xp.linalg.solve(matrix + ops.xp.diag(held), gradient)
+        held = backend.like(np.repeat(scale * (damping + _FLOOR) + weight, counts), matrix)
+        step = backend.xp.linalg.solve(matrix + backend.xp.diag(held), gradient)
         moved = dict(arrays)
         for k, n in enumerate(nodes):
             old = problem.array(n)
@@ -315,7 +315,7 @@ def _damped(
 
 def _balance(problem: Problem) -> None:
     """One norm for all sought arrays: what multiplies out to 1 is no matter to the result, but is to the damping."""
-    norms = {n: float(problem.ops.xp.linalg.norm(problem.array(n).reshape(-1))) for n in problem.nodes}
+    norms = {n: float(problem.backend.xp.linalg.norm(problem.array(n).reshape(-1))) for n in problem.nodes}
     if all(0 < v < np.inf for v in norms.values()):
         mean = float(np.exp(np.mean(np.log(list(norms.values())))))
         for n, v in norms.items():
@@ -324,14 +324,18 @@ def _balance(problem: Problem) -> None:
 
 def _whole(problem: Problem, nodes: list[str]) -> tuple[Any, np.ndarray]:
     """The Gauss-Newton matrix, and for each node the mean of its part of the diagonal (1 where that is 0)."""
-    ops, blocks = problem.ops, {}
+    backend, blocks = problem.backend, {}
     for k, row in enumerate(nodes):
         for column in nodes[: k + 1]:
             blocks[row, column] = problem.block(row, column)
             if row != column:
-                blocks[column, row] = problem.conj(ops.swap(blocks[row, column]))
-    matrix = ops.xp.concatenate([ops.xp.concatenate([blocks[row, column] for column in nodes], 1) for row in nodes], 0)
-    means = [float(ops.xp.real(ops.xp.sum(ops.xp.diagonal(blocks[n, n])))) / blocks[n, n].shape[0] for n in nodes]
+                blocks[column, row] = problem.conj(backend.swap(blocks[row, column]))
+    matrix = backend.xp.concatenate(
+        [backend.xp.concatenate([blocks[row, column] for column in nodes], 1) for row in nodes], 0
+    )
+    means = [
+        float(backend.xp.real(backend.xp.sum(backend.xp.diagonal(blocks[n, n])))) / blocks[n, n].shape[0] for n in nodes
+    ]
     return matrix, np.array([m if m > 0 else 1.0 for m in means])
 
 

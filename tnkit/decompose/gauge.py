@@ -14,65 +14,67 @@ from tnkit.core.network import Network
 from tnkit.core.structure import Tree, as_tree, resized
 from tnkit.decompose.truncate import orthogonal
 from tnkit.execution.arrays import widened
-from tnkit.execution.backend import Ops
+from tnkit.execution.backend import Backend
 from tnkit.execution.run import check_arrays
 
 __all__ = ["absorb", "check_center", "fold", "gathered", "held", "measured", "moved", "push", "unfold"]
 
 
-def unfold(tree: Tree, arrays: Mapping[str, Any], node: str, bond: str, ops: Ops) -> tuple[Any, tuple[int, ...]]:
+def unfold(
+    tree: Tree, arrays: Mapping[str, Any], node: str, bond: str, backend: Backend
+) -> tuple[Any, tuple[int, ...]]:
     """A node's array as a matrix, the bond its columns; and the shape of its rows."""
     axis = tree.inds[node].index(bond)
     x = arrays[tree.array[node]]
     if axis == 0:  # a view
-        return ops.swap(x.reshape(x.shape[0], -1)), tuple(x.shape[1:])
+        return backend.swap(x.reshape(x.shape[0], -1)), tuple(x.shape[1:])
     if axis < len(x.shape) - 1:
-        x = ops.permute(x, (*range(axis), *range(axis + 1, len(x.shape)), axis))
+        x = backend.permute(x, (*range(axis), *range(axis + 1, len(x.shape)), axis))
     return x.reshape(-1, x.shape[-1]), tuple(x.shape[:-1])
 
 
 def fold(
-    tree: Tree, arrays: dict[str, Any], node: str, bond: str, matrix: Any, rows: tuple[int, ...], ops: Ops
+    tree: Tree, arrays: dict[str, Any], node: str, bond: str, matrix: Any, rows: tuple[int, ...], backend: Backend
 ) -> None:
     """Set a node's array from such a matrix."""
     axis, last = tree.inds[node].index(bond), len(rows)
     if axis == 0:
-        arrays[tree.array[node]] = ops.swap(matrix).reshape(matrix.shape[1], *rows)
+        arrays[tree.array[node]] = backend.swap(matrix).reshape(matrix.shape[1], *rows)
         return
     x = matrix.reshape(*rows, matrix.shape[1])
-    arrays[tree.array[node]] = x if axis == last else ops.permute(x, (*range(axis), last, *range(axis, last)))
+    arrays[tree.array[node]] = x if axis == last else backend.permute(x, (*range(axis), last, *range(axis, last)))
 
 
-def absorb(tree: Tree, arrays: dict[str, Any], node: str, bond: str, m: Any, ops: Ops) -> None:
+def absorb(tree: Tree, arrays: dict[str, Any], node: str, bond: str, m: Any, backend: Backend) -> None:
     """Multiply a node's array along a bond by ``m`` (new size, old size)."""
     if tree.inds[node][0] == bond:
         x = arrays[tree.array[node]]
         arrays[tree.array[node]] = (m @ x.reshape(x.shape[0], -1)).reshape(m.shape[0], *x.shape[1:])
         return
-    matrix, rows = unfold(tree, arrays, node, bond, ops)
-    fold(tree, arrays, node, bond, matrix @ ops.swap(m), rows, ops)
+    matrix, rows = unfold(tree, arrays, node, bond, backend)
+    fold(tree, arrays, node, bond, matrix @ backend.swap(m), rows, backend)
 
 
-def push(tree: Tree, arrays: dict[str, Any], node: str, to: str, bond: str, ops: Ops) -> None:
+def push(tree: Tree, arrays: dict[str, Any], node: str, to: str, bond: str, backend: Backend) -> None:
     """Make a node an isometry, its weight going to a neighbour."""
-    matrix, rows = unfold(tree, arrays, node, bond, ops)
-    q, r = orthogonal(matrix, ops)
-    fold(tree, arrays, node, bond, q, rows, ops)
-    absorb(tree, arrays, to, bond, r, ops)
+    matrix, rows = unfold(tree, arrays, node, bond, backend)
+    q, r = orthogonal(matrix, backend)
+    fold(tree, arrays, node, bond, q, rows, backend)
+    absorb(tree, arrays, to, bond, r, backend)
 
 
-def gathered(tree: Tree, arrays: dict[str, Any], center: str, ops: Ops) -> None:
+def gathered(tree: Tree, arrays: dict[str, Any], center: str, backend: Backend) -> None:
     """All weight to the centre."""
     for node, parent, bond in reversed(tree.down(center)):
-        push(tree, arrays, node, parent, bond, ops)
+        push(tree, arrays, node, parent, bond, backend)
 
 
-def moved(tree: Tree, arrays: dict[str, Any], start: str, center: str, ops: Ops) -> None:
+def moved(tree: Tree, arrays: dict[str, Any], start: str, center: str, backend: Backend) -> None:
     """The weight from one node to another, along the path between them."""
     up = {node: (parent, bond) for node, parent, bond in tree.down(center)}
     while start != center:
         parent, bond = up[start]
-        push(tree, arrays, start, parent, bond, ops)
+        push(tree, arrays, start, parent, bond, backend)
         start = parent
 
 
@@ -83,11 +85,11 @@ def measured(net: Network, arrays: dict[str, Any]) -> tuple[Network, dict[str, A
 
 
 def held(
-    net: Network, arrays: Mapping[str, Any], center: str | None, what: str, ops: Ops
+    net: Network, arrays: Mapping[str, Any], center: str | None, what: str, backend: Backend
 ) -> tuple[Tree, dict[str, Any], str]:
     """A tree-shaped network as a tree, its arrays, and the name of its centre, all checked."""
-    tree, held = as_tree(net, what), check_arrays(net, arrays, ops)
-    return tree, {n: widened(a, ops) for n, a in held.items()}, check_center(tree, center, what)
+    tree, held = as_tree(net, what), check_arrays(net, arrays, backend)
+    return tree, {n: widened(a, backend) for n, a in held.items()}, check_center(tree, center, what)
 
 
 def check_center(tree: Tree, center: str | None, what: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tnkit.core.network import Network, Node
-from tnkit.execution.backend import Ops
+from tnkit.execution.backend import Backend
 from tnkit.execution.run import run
 from tnkit.planning.plan import Plan, plan
 
@@ -29,12 +29,12 @@ class Messages:
         Without output; every index of a node is on another node too, except inside fixed ones.
     arrays
         Node name -> array, of one dtype.
-    ops
+    backend
         The array library.
     """
 
-    def __init__(self, net: Network, arrays: Mapping[str, Any], ops: Ops) -> None:
-        self.ops, self.sizes = ops, net.sizes
+    def __init__(self, net: Network, arrays: Mapping[str, Any], backend: Backend) -> None:
+        self.backend, self.sizes = backend, net.sizes
         self.leaf = {node.name: k for k, node in enumerate(net.nodes)}
         self.inds = [node.inds for node in net.nodes]
         self.arrays = [arrays[node.name] for node in net.nodes]
@@ -143,7 +143,7 @@ class Messages:
             used = {i for node in nodes for i in node.inds}
             sizes = {**self.sizes, **{i: n for x, inds in more.values() for i, n in zip(inds, x.shape, strict=True)}}
             self.plans[key] = plan(Network(tuple(nodes), output, {i: sizes[i] for i in sizes if i in used}))
-        return run(self.plans[key], arrays, self.ops)
+        return run(self.plans[key], arrays, self.backend)
 
 
 def _tree(path: Iterable[tuple[int, ...]], count: int) -> list[list[int]]:

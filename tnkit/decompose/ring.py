@@ -16,7 +16,7 @@ from tnkit.decompose.rounding import check_method
 from tnkit.decompose.svd import check_target, sweep
 from tnkit.decompose.truncate import cut, in_range, norm2
 from tnkit.execution.arrays import adjoint, padded
-from tnkit.execution.backend import Ops
+from tnkit.execution.backend import Backend
 from tnkit.execution.run import NUMPY, contract
 
 __all__ = ["ring_svd"]
@@ -29,7 +29,7 @@ def ring_svd(
     tol: float = 0.0,
     budget: int | None = None,
     method: str = "auto",
-    ops: Ops = NUMPY,
+    backend: Backend = NUMPY,
 ) -> Decomposition:
     """Tensor ring by singular values (Zhao et al. 2016, algorithm 1), cut open at one index.
 
@@ -48,7 +48,7 @@ def ring_svd(
     budget
         Most numbers stored: equal ranks (the largest that fit, half of them, a quarter), each then raised one at a time while
         that fits and helps; the best of the three.
-    method, ops
+    method, backend
         As for :func:`tnkit.tree_svd`.
 
     Returns
@@ -63,65 +63,69 @@ def ring_svd(
     """
     what = "ring_svd"
     check_method(method, what)
-    x, tol = check_target(x, what, ops), check_tol(tol, what)
+    x, tol = check_target(x, what, backend), check_tol(tol, what)
     net = chains.ring(tuple(x.shape), 1)
     check_alone(budget, rank, tol, what)
     if budget is None:
         return _cut_open(
-            x, net, None if rank is None else chains.check_rank(rank, len(x.shape), what), tol, method, ops
+            x, net, None if rank is None else chains.check_rank(rank, len(x.shape), what), tol, method, backend
         )
-    return _within(x, net, check_budget(budget, what), method, ops)
+    return _within(x, net, check_budget(budget, what), method, backend)
 
 
-def _within(x: Any, net: Network, budget: int, method: str, ops: Ops) -> Decomposition:
+def _within(x: Any, net: Network, budget: int, method: str, backend: Backend) -> Decomposition:
     total = sum(net.shape)
     if budget < total:
         raise ValueError(f"ring_svd: not even ranks of 1 fit a budget of {budget}: they take {total} numbers")
     most = isqrt(budget // total)
     starts = {r for r in (most, most // 2, most // 4) if r}  # from more, single ranks may rise to no better ring
-    return min((_raised(x, net, r, budget, method, ops) for r in sorted(starts)), key=lambda d: d.error)
+    return min((_raised(x, net, r, budget, method, backend) for r in sorted(starts)), key=lambda d: d.error)
 
 
-def _raised(x: Any, net: Network, rank: int, budget: int, method: str, ops: Ops) -> Decomposition:
+def _raised(x: Any, net: Network, rank: int, budget: int, method: str, backend: Backend) -> Decomposition:
     """From equal ranks on, the one that helps most raised while there is one."""
-    best = _cut_open(x, net, (rank,) * len(net.shape), 0.0, method, ops)
+    best = _cut_open(x, net, (rank,) * len(net.shape), 0.0, method, backend)
     while True:
         # ranks that the array could not use are not stored, so that the others may grow
         ranks = [best.network.sizes[f"b{k}"] for k in range(len(net.shape))]
         grown = [[r + (j == k) for j, r in enumerate(ranks)] for k in range(len(ranks))]
         fits = [g for g in grown if chains.ring(net.shape, g).num_params <= budget]
-        found = [_cut_open(x, net, tuple(g), 0.0, method, ops) for g in fits]
+        found = [_cut_open(x, net, tuple(g), 0.0, method, backend) for g in fits]
         better = min(found, key=lambda d: d.error, default=best)
         if better.error >= best.error * (1 - 1e-9):
             return best
         best = better
 
 
-def _cut_open(x: Any, net: Network, caps: Sequence[int] | None, tol: float, method: str, ops: Ops) -> Decomposition:
+def _cut_open(
+    x: Any, net: Network, caps: Sequence[int] | None, tol: float, method: str, backend: Backend
+) -> Decomposition:
     shape, n = net.shape, len(net.shape)
-    x, total, scale = in_range(x, "ring_svd", ops)
+    x, total, scale = in_range(x, "ring_svd", backend)
     if not total:
         caps, tol = (1,) * n, 0.0
     first = _opening(shape, caps)
     order = [(first + k) % n for k in range(n)]
-    flat = ops.permute(x, tuple(order)).reshape(shape[first], -1)
+    flat = backend.permute(x, tuple(order)).reshape(shape[first], -1)
     ends = None if caps is None else (caps[first], caps[order[1]])
-    found = cut(flat, None if ends is None else prod(ends), tol**2 * total / (n - 1), total, method, ops)
-    u = ops.like(np.eye(len(flat)), flat) if found.u is None else found.u
-    rest = flat if found.u is None else adjoint(u, ops) @ flat if found.rest is None else found.rest
+    found = cut(flat, None if ends is None else prod(ends), tol**2 * total / (n - 1), total, method, backend)
+    u = backend.like(np.eye(len(flat)), flat) if found.u is None else found.u
+    rest = flat if found.u is None else adjoint(u, backend) @ flat if found.rest is None else found.rest
     rows = u.shape[1]
     r0, r1 = _shared(rows, ends or (rows, rows))
-    core = ops.permute(padded(u, 1, r0 * r1 - rows, ops).reshape(shape[first], r0, r1), (1, 0, 2))
-    whole = padded(rest, 0, r0 * r1 - rows, ops).reshape(r0, r1, *(shape[k] for k in order[1:]))
+    core = backend.permute(padded(u, 1, r0 * r1 - rows, backend).reshape(shape[first], r0, r1), (1, 0, 2))
+    whole = padded(rest, 0, r0 * r1 - rows, backend).reshape(r0, r1, *(shape[k] for k in order[1:]))
     chain = _chain(net, order, r0, r1)
     inner = None if caps is None else {f"b{k}": caps[k] for k in order[2:]}
     kept = total - found.lost
     share = sqrt(max(tol**2 * total - found.lost, 0.0) / kept) if tol else 0.0
-    parts = sweep(ops.permute(whole, (*range(1, n + 1), 0)), chain, inner, share, None, None, method, ops, "ring_svd")
+    parts = sweep(
+        backend.permute(whole, (*range(1, n + 1), 0)), chain, inner, share, None, None, method, backend, "ring_svd"
+    )
     lost = parts.error**2 * kept
     if r0 * r1 > rows:  # what the chain makes of the padded rows meets the zeros of the core: no error of the ring
-        made = ops.permute(contract(*parts, ops=ops), (n, *range(n))).reshape(r0 * r1, -1)[:rows]
-        lost = norm2(rest - made, ops)
+        made = backend.permute(contract(*parts, backend=backend), (n, *range(n))).reshape(r0 * r1, -1)[:rows]
+        lost = norm2(rest - made, backend)
     arrays = {f"core_{first}": core, **parts.arrays}
     methods = dict.fromkeys((f"b{first}", f"b{order[1]}"), found.method) | dict(parts.methods)
     return Decomposition(

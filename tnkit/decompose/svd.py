@@ -24,7 +24,7 @@ from tnkit.decompose.result import Decomposition
 from tnkit.decompose.rounding import check_method, within
 from tnkit.decompose.truncate import Cut, cut, in_range
 from tnkit.execution.arrays import adjoint, dtype_name, widened
-from tnkit.execution.backend import Ops
+from tnkit.execution.backend import Backend
 from tnkit.execution.run import NUMPY
 
 __all__ = ["check_target", "low_rank_svd", "mpo_svd", "sweep", "tree_svd", "tt_svd"]
@@ -39,7 +39,7 @@ def tree_svd(
     budget: int | None = None,
     center: str | None = None,
     method: str = "auto",
-    ops: Ops = NUMPY,
+    backend: Backend = NUMPY,
 ) -> Decomposition:
     """Decompose an array along any tree-shaped network.
 
@@ -61,7 +61,7 @@ def tree_svd(
     method
         ``auto``, ``exact`` (never randomised), or ``gram``, ``svd``, ``randomised`` at every bond: see
         :mod:`tnkit.decompose.truncate`.  The randomised way is seeded: equal calls give equal results.
-    ops
+    backend
         Array library; the result is on the device of ``x``, in its dtype (half precision: float32), and differentiable in it
         where the library is.
 
@@ -76,12 +76,12 @@ def tree_svd(
         A network that is no tree (reason, node and index are named), a shape that disagrees, no entries or some that are not
         finite, ranks, a tolerance or a budget that cannot be.
     """
-    x = check_target(x, "tree_svd", ops)
+    x = check_target(x, "tree_svd", backend)
     if net is None:
         net = trees.tree(tuple(x.shape), 1)
     elif rank is None and not tol and budget is None:
         rank = {b: net.sizes[b] for b in as_tree(net, "tree_svd").bonds}
-    return sweep(x, net, rank, tol, budget, center, method, ops, "tree_svd")
+    return sweep(x, net, rank, tol, budget, center, method, backend, "tree_svd")
 
 
 def tt_svd(
@@ -92,7 +92,7 @@ def tt_svd(
     budget: int | None = None,
     center: str | None = None,
     method: str = "auto",
-    ops: Ops = NUMPY,
+    backend: Backend = NUMPY,
 ) -> Decomposition:
     """Tensor train (Oseledets 2011).
 
@@ -100,7 +100,7 @@ def tt_svd(
     ----------
     x
         An array of at least one axis, real or complex.
-    rank, tol, budget, method, ops
+    rank, tol, budget, method, backend
         As for :func:`tree_svd`.
     center
         The core that holds the weight, the last one by default.
@@ -115,9 +115,9 @@ def tt_svd(
     TypeError, ValueError
         As :func:`tree_svd`.
     """
-    x = check_target(x, "tt_svd", ops)
+    x = check_target(x, "tt_svd", backend)
     net = chains.tt(tuple(x.shape), 1)
-    return sweep(x, net, rank, tol, budget, center or net.nodes[-1].name, method, ops, "tt_svd")
+    return sweep(x, net, rank, tol, budget, center or net.nodes[-1].name, method, backend, "tt_svd")
 
 
 def mpo_svd(
@@ -130,7 +130,7 @@ def mpo_svd(
     budget: int | None = None,
     center: str | None = None,
     method: str = "auto",
-    ops: Ops = NUMPY,
+    backend: Backend = NUMPY,
 ) -> Decomposition:
     """TT-matrix of a matrix (Novikov et al. 2015), the same as a matrix product operator.
 
@@ -140,7 +140,7 @@ def mpo_svd(
         Matrix (prod(out), prod(in_)), or any array of the shape (*out, *in_).
     out, in_
         Sizes of the row and of the column indices, equally many.
-    rank, tol, budget, method, ops
+    rank, tol, budget, method, backend
         As for :func:`tree_svd`.
     center
         The core that holds the weight, the last one by default.
@@ -156,12 +156,12 @@ def mpo_svd(
         As :func:`tree_svd`; a shape that is neither the matrix's nor the array's.
     """
     net = chains.mpo(out, in_, 1)
-    x = check_target(x, "mpo_svd", ops)
+    x = check_target(x, "mpo_svd", backend)
     if tuple(x.shape) not in ((prod(out), prod(in_)), net.shape):
         raise ValueError(
             f"mpo_svd: x has shape {tuple(x.shape)}, which is neither {(prod(out), prod(in_))} nor {net.shape}"
         )
-    return sweep(x.reshape(net.shape), net, rank, tol, budget, center or net.nodes[-1].name, method, ops, "mpo_svd")
+    return sweep(x.reshape(net.shape), net, rank, tol, budget, center or net.nodes[-1].name, method, backend, "mpo_svd")
 
 
 def low_rank_svd(
@@ -171,7 +171,7 @@ def low_rank_svd(
     tol: float = 0.0,
     budget: int | None = None,
     method: str = "auto",
-    ops: Ops = NUMPY,
+    backend: Backend = NUMPY,
 ) -> Decomposition:
     """A matrix as a product of two, by its leading singular values (Eckart and Young 1936).
 
@@ -179,7 +179,7 @@ def low_rank_svd(
     ----------
     x
         Matrix; further axes count as columns.
-    rank, tol, budget, method, ops
+    rank, tol, budget, method, backend
         As for :func:`tree_svd`.
 
     Returns
@@ -192,11 +192,11 @@ def low_rank_svd(
     TypeError, ValueError
         As :func:`tree_svd`; an array of fewer than two axes.
     """
-    x = check_target(x, "low_rank_svd", ops)
-    return sweep(x, trees.low_rank(tuple(x.shape), 1), rank, tol, budget, "right", method, ops, "low_rank_svd")
+    x = check_target(x, "low_rank_svd", backend)
+    return sweep(x, trees.low_rank(tuple(x.shape), 1), rank, tol, budget, "right", method, backend, "low_rank_svd")
 
 
-def check_target(x: Any, what: str, ops: Ops) -> Any:
+def check_target(x: Any, what: str, backend: Backend) -> Any:
     """An array to decompose, in floating point.
 
     Raises
@@ -206,9 +206,11 @@ def check_target(x: Any, what: str, ops: Ops) -> Any:
     ValueError
         A scalar, or no entries.
     """
-    if ops.array is not object and not isinstance(x, ops.array):
-        if ops is not NUMPY or not isinstance(x, (list, tuple)):
-            raise TypeError(f"{what}: x is a {type(x).__name__}, which is no array of {ops.name}; pass its ops=")
+    if backend.array is not object and not isinstance(x, backend.array):
+        if backend is not NUMPY or not isinstance(x, (list, tuple)):
+            raise TypeError(
+                f"{what}: x is a {type(x).__name__}, which is no array of {backend.name}; pass its backend="
+            )
         x = np.asarray(x)
     if len(x.shape) == 0:
         raise ValueError(f"{what}: x is a scalar; it has no axes to decompose")
@@ -216,8 +218,8 @@ def check_target(x: Any, what: str, ops: Ops) -> Any:
         raise ValueError(f"{what}: x of shape {tuple(x.shape)} has no entries")
     name = dtype_name(x)
     if not name.startswith(("float", "complex", "bfloat")):
-        x = ops.cast(x, "float64")
-    return widened(x, ops)
+        x = backend.cast(x, "float64")
+    return widened(x, backend)
 
 
 def sweep(
@@ -228,7 +230,7 @@ def sweep(
     budget: int | None,
     center: str | None,
     method: str,
-    ops: Ops,
+    backend: Backend,
     what: str,
 ) -> Decomposition:
     """What all of these are, for a checked ``x``; ``what`` is the caller's name."""
@@ -239,20 +241,22 @@ def sweep(
     bounds = limits(tree, rank, tol, budget, what)
     if center is not None:
         check_center(tree, center, what)
-    found = _swept(x, tree, bounds, center, method, ops, what)
+    found = _swept(x, tree, bounds, center, method, backend, what)
     if bounds.budget is None:
         return found
-    return _swept(x, tree, within(found, bounds.budget, ops), center, method, ops, what)
+    return _swept(x, tree, within(found, bounds.budget, backend), center, method, backend, what)
 
 
-def _swept(x: Any, tree: Tree, bounds: Limits, center: str | None, method: str, ops: Ops, what: str) -> Decomposition:
-    state = _State(x, tree, bounds, method, ops, what)
+def _swept(
+    x: Any, tree: Tree, bounds: Limits, center: str | None, method: str, backend: Backend, what: str
+) -> Decomposition:
+    state = _State(x, tree, bounds, method, backend, what)
     while len(state.near) > 1:
         state.take_off(state.cheapest())
     last = next(iter(state.near))
     state.close(last)
     if center is not None:
-        moved(tree, state.arrays, last, center, ops)
+        moved(tree, state.arrays, last, center, backend)
     error = sqrt(state.lost / state.total) if state.total else 0.0
     found = Decomposition(*measured(tree.net, state.arrays), error, {b: state.methods[b] for b in tree.bonds})
     return found.scaled(tree.array[center or last], state.scale)
@@ -266,7 +270,7 @@ class _State:
     tree: Tree
     bounds: Limits
     method: str
-    ops: Ops
+    backend: Backend
     what: str
 
     def __post_init__(self) -> None:
@@ -274,7 +278,7 @@ class _State:
         self.near = {node: dict(links) for node, links in self.tree.links.items()}
         self.arrays: dict[str, Any] = {}
         self.methods: dict[str, str] = {}
-        self.rest, self.total, self.scale = in_range(self.rest, self.what, self.ops)
+        self.rest, self.total, self.scale = in_range(self.rest, self.what, self.backend)
         self.lost = 0.0
         if not self.total:
             self.bounds = Limits(dict.fromkeys(self.tree.bonds, 1), 0.0, None)
@@ -297,20 +301,22 @@ class _State:
         """Cut an end's bond; its array becomes an isometry, the rest is multiplied by the adjoint of it."""
         ((other, bond),) = self.near.pop(node).items()
         del self.near[other][node]
-        ops, rows = self.ops, self.rows(node)
+        backend, rows = self.backend, self.rows(node)
         sizes = dict(zip(self.legs, self.rest.shape, strict=True))
         others = [i for i in self.legs if i not in rows]
         last = self.legs[len(others) :] == rows  # the rows are the last axes: nothing is permuted
         if not last and self.legs[: len(rows)] != rows:
-            self.rest = ops.permute(self.rest, tuple(self.legs.index(i) for i in (*rows, *others)))
+            self.rest = backend.permute(self.rest, tuple(self.legs.index(i) for i in (*rows, *others)))
         height = prod(sizes[i] for i in rows)
         flat = self.rest.reshape(-1, height) if last else self.rest.reshape(height, -1)
         allowed = max(self.bounds.tol**2 * self.total - self.lost, 0.0) / len(self.near)
-        found = cut(ops.swap(flat) if last else flat, self.bounds.caps.get(bond), allowed, self.total, self.method, ops)
+        found = cut(
+            backend.swap(flat) if last else flat, self.bounds.caps.get(bond), allowed, self.total, self.method, backend
+        )
         self.lost, self.methods[bond] = self.lost + found.lost, found.method
-        u = ops.like(np.eye(height), flat) if found.u is None else found.u
+        u = backend.like(np.eye(height), flat) if found.u is None else found.u
         self._set(node, [*rows, bond], u.reshape(*(sizes[i] for i in rows), u.shape[1]))
-        rest = _rest(found, flat, last, ops)
+        rest = _rest(found, flat, last, backend)
         kept = [sizes[i] for i in others]
         self.rest = rest.reshape(*kept, u.shape[1]) if last else rest.reshape(u.shape[1], *kept)
         self.legs = [*others, bond] if last else [bond, *others]
@@ -321,13 +327,13 @@ class _State:
 
     def _set(self, node: str, inds: Sequence[str], x: Any) -> None:
         order = tuple(inds.index(i) for i in self.tree.inds[node])
-        self.arrays[self.tree.array[node]] = x if order == tuple(range(len(order))) else self.ops.permute(x, order)
+        self.arrays[self.tree.array[node]] = x if order == tuple(range(len(order))) else self.backend.permute(x, order)
 
 
-def _rest(found: Cut, flat: Any, last: bool, ops: Ops) -> Any:
+def _rest(found: Cut, flat: Any, last: bool, backend: Backend) -> Any:
     """``u^H`` times the matrix, in the layout of ``flat``: the matrix, or its transpose where the rows came last."""
     if found.u is None:
         return flat
     if found.rest is not None:
-        return ops.swap(found.rest) if last else found.rest
-    return flat @ ops.swap(adjoint(found.u, ops)) if last else adjoint(found.u, ops) @ flat
+        return backend.swap(found.rest) if last else found.rest
+    return flat @ backend.swap(adjoint(found.u, backend)) if last else adjoint(found.u, backend) @ flat

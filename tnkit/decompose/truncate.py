@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from tnkit.execution.arrays import adjoint, double_name, dtype_name, is_complex, is_single
-from tnkit.execution.backend import Ops
+from tnkit.execution.backend import Backend
 
 __all__ = ["METHODS", "Cut", "cut", "frobenius", "in_range", "norm2", "orthogonal", "power", "resolution"]
 
@@ -64,12 +64,12 @@ class Cut:
     method: str
 
 
-def norm2(x: Any, ops: Ops, piece: int = 1 << 16) -> float:
+def norm2(x: Any, backend: Backend, piece: int = 1 << 16) -> float:
     """Square of the Frobenius norm as a Python float, summed without the loss of a long sum in float32."""
     flat, total, complex_ = x.reshape(-1), 0.0, is_complex(x)
     for k in range(0, flat.shape[0], piece):
         some = flat[k : k + piece]  # torch's complex or strided dot sums in a row: off by 1e-6
-        total += float(ops.numpy(ops.xp.sum(ops.xp.abs(some) ** 2) if complex_ else some @ some))
+        total += float(backend.numpy(backend.xp.sum(backend.xp.abs(some) ** 2) if complex_ else some @ some))
     return total
 
 
@@ -78,23 +78,23 @@ def _safe(total: float, x: Any) -> bool:
     return 1e-16 < total < 1e30 if is_single(x) else 1e-260 < total < 1e260
 
 
-def power(x: Any, ops: Ops) -> tuple[float, float]:
+def power(x: Any, backend: Backend) -> tuple[float, float]:
     """The largest entry's size, and the power of two just below it; 1 for zeros and what is not finite."""
-    largest = float(ops.numpy(ops.xp.max(ops.xp.abs(x))))
+    largest = float(backend.numpy(backend.xp.max(backend.xp.abs(x))))
     return largest, 2.0 ** (frexp(largest)[1] - 1) if largest and isfinite(largest) else 1.0
 
 
-def frobenius(x: Any, ops: Ops) -> Any:
+def frobenius(x: Any, backend: Backend) -> Any:
     """The norm as a scalar of the library, whose squares neither vanish nor overflow; no value is looked at, so that torch can trace it."""
     x = x.reshape(-1)
     if not x.shape[0]:
-        return ops.xp.linalg.norm(x)
-    largest = ops.xp.max(ops.xp.abs(x))
-    scale = ops.xp.where((largest > 0) & ops.xp.isfinite(largest), largest, ops.xp.ones_like(largest))
-    return ops.xp.linalg.norm(x / scale) * scale
+        return backend.xp.linalg.norm(x)
+    largest = backend.xp.max(backend.xp.abs(x))
+    scale = backend.xp.where((largest > 0) & backend.xp.isfinite(largest), largest, backend.xp.ones_like(largest))
+    return backend.xp.linalg.norm(x / scale) * scale
 
 
-def in_range(x: Any, what: str, ops: Ops) -> tuple[Any, float, float]:
+def in_range(x: Any, what: str, backend: Backend) -> tuple[Any, float, float]:
     """An array whose squares neither vanish nor overflow: ``x`` over a power of two, the square of its norm, and that power.
 
     Raises
@@ -103,14 +103,14 @@ def in_range(x: Any, what: str, ops: Ops) -> tuple[Any, float, float]:
         Entries that are not finite, or a norm beyond the dtype's range.
     """
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        total = norm2(x, ops)
+        total = norm2(x, backend)
     if _safe(total, x):
         return x, total, 1.0
-    largest, scale = power(x, ops)
+    largest, scale = power(x, backend)
     if not isfinite(largest):
         raise ValueError(f"{what}: x of shape {tuple(x.shape)} has some entries that are not finite")
     x = x / scale
-    total = norm2(x, ops)
+    total = norm2(x, backend)
     if not scale * sqrt(total) <= np.finfo(np.float32 if is_single(x) else np.float64).max:
         raise ValueError(
             f"{what}: x of shape {tuple(x.shape)} has entries so large that its norm overflows; divide it first"
@@ -123,16 +123,16 @@ def resolution(x: Any) -> float:
     return 1e-5 if is_single(x) else 2e-14
 
 
-def orthogonal(m: Any, ops: Ops) -> tuple[Any, Any]:
+def orthogonal(m: Any, backend: Backend) -> tuple[Any, Any]:
     """``m = q r`` with an isometry ``q``; gradients are finite for rank-deficient ``m`` too."""
-    if ops.tracked(m):
-        q, _ = ops.left(m)
-        return q, adjoint(q, ops) @ m
-    q, r = ops.xp.linalg.qr(m)
+    if backend.tracked(m):
+        q, _ = backend.left(m)
+        return q, adjoint(q, backend) @ m
+    q, r = backend.xp.linalg.qr(m)
     return q, r
 
 
-def cut(m: Any, cap: int | None, allowed: float, total: float, method: str, ops: Ops) -> Cut:
+def cut(m: Any, cap: int | None, allowed: float, total: float, method: str, backend: Backend) -> Cut:
     """Truncate one matrix.
 
     Parameters
@@ -147,7 +147,7 @@ def cut(m: Any, cap: int | None, allowed: float, total: float, method: str, ops:
         Square of the norm of the whole tensor: what ``lost`` is small or large beside.
     method
         One of :data:`METHODS`; ``exact`` is ``auto`` without ``randomised``.
-    ops
+    backend
         Array library.
     """
     full = min(m.shape)
@@ -155,11 +155,11 @@ def cut(m: Any, cap: int | None, allowed: float, total: float, method: str, ops:
     if cap == full and not allowed:
         if full == m.shape[0]:
             return Cut(None, None, 0.0, "kept")
-        return Cut(*orthogonal(m, ops), 0.0, "qr")
-    if method == "svd" or ops.tracked(m):
-        return _by_svd(m, cap, allowed, ops)
+        return Cut(*orthogonal(m, backend), 0.0, "qr")
+    if method == "svd" or backend.tracked(m):
+        return _by_svd(m, cap, allowed, backend)
     if method in ("gram", "randomised"):
-        return _WAYS[method](m, cap, allowed, False, ops)
+        return _WAYS[method](m, cap, allowed, False, backend)
     single, resolved = is_single(m), resolution(m) * total
     ways = ["randomised", "gram"] if method == "auto" and _sketching_pays(m, cap) else ["gram"]
     lost = np.inf
@@ -167,12 +167,12 @@ def cut(m: Any, cap: int | None, allowed: float, total: float, method: str, ops:
         for double in (False, True) if single else (False,):
             if not double and (lost <= resolved or 0 < allowed <= resolved):
                 continue  # a better way would lose even less than was too little; or rounding would choose the rank
-            found = _WAYS[way](m, cap, allowed, double, ops)
+            found = _WAYS[way](m, cap, allowed, double, backend)
             lost = found.lost
             fits = way == "gram" or not allowed or lost <= allowed or found.u.shape[1] == cap
             if fits and (double or lost > resolved):
                 return found
-    return _by_svd(m, cap, allowed, ops)
+    return _by_svd(m, cap, allowed, backend)
 
 
 def _sketching_pays(m: Any, cap: int) -> bool:
@@ -190,17 +190,17 @@ def _keep(squares: np.ndarray, cap: int, allowed: float) -> tuple[int, float]:
     return r, float(tails[r])
 
 
-def _by_svd(m: Any, cap: int, allowed: float, ops: Ops) -> Cut:
+def _by_svd(m: Any, cap: int, allowed: float, backend: Backend) -> Cut:
     rows, columns = m.shape
-    if ops.tracked(m) or max(rows, columns) < 2 * min(rows, columns):
-        u, s = ops.left(m)
+    if backend.tracked(m) or max(rows, columns) < 2 * min(rows, columns):
+        u, s = backend.left(m)
     elif rows < columns:  # m^H = q r: m and r^H have the same left singular vectors
-        u, s = ops.left(adjoint(ops.xp.linalg.qr(adjoint(m, ops))[1], ops))
+        u, s = backend.left(adjoint(backend.xp.linalg.qr(adjoint(m, backend))[1], backend))
     else:
-        q, r = ops.xp.linalg.qr(m)
-        u, s = ops.left(r)
+        q, r = backend.xp.linalg.qr(m)
+        u, s = backend.left(r)
         u = q @ u
-    r, lost = _keep(np.asarray(ops.numpy(s), np.float64) ** 2, cap, allowed)
+    r, lost = _keep(np.asarray(backend.numpy(s), np.float64) ** 2, cap, allowed)
     return _cut(u[:, :r], lost, "svd")
 
 
@@ -211,47 +211,47 @@ def _cut(u: Any, lost: float, method: str) -> Cut:
     return Cut(u, None, lost, method)
 
 
-def _by_gram(m: Any, cap: int, allowed: float, double: bool, ops: Ops) -> Cut:
+def _by_gram(m: Any, cap: int, allowed: float, double: bool, backend: Backend) -> Cut:
     wide = m.shape[0] <= m.shape[1]
-    side, name = m if wide else adjoint(m, ops), "gram64" if double else "gram"
-    squares, vectors = _eigen(_gram(side, double, ops), cap, ops)
+    side, name = m if wide else adjoint(m, backend), "gram64" if double else "gram"
+    squares, vectors = _eigen(_gram(side, double, backend), cap, backend)
     noise = 0.0 if double else 0.05 * resolution(m) * float(squares.sum())  # of the small eigenvalues: on the safe side
     r, lost = _keep(squares, cap, allowed - noise if allowed else 0.0)
     vectors = vectors[:, :r]
     if double:
-        vectors = ops.cast(vectors, dtype_name(m))
+        vectors = backend.cast(vectors, dtype_name(m))
     if wide:
         return _cut(vectors, lost, name)
-    u, upper = ops.xp.linalg.qr(m @ vectors)
-    return Cut(u, upper @ adjoint(vectors, ops), lost, name)
+    u, upper = backend.xp.linalg.qr(m @ vectors)
+    return Cut(u, upper @ adjoint(vectors, backend), lost, name)
 
 
-def _eigen(gram: Any, cap: int, ops: Ops) -> tuple[np.ndarray, Any]:
+def _eigen(gram: Any, cap: int, backend: Backend) -> tuple[np.ndarray, Any]:
     """Eigenvalues of a Gram matrix, falling, and eigenvectors: all, or the first ``cap`` and the sum of the other values."""
-    found = _leading(gram, cap, ops) if _LEADING * (cap + _OVER) <= gram.shape[0] else None
+    found = _leading(gram, cap, backend) if _LEADING * (cap + _OVER) <= gram.shape[0] else None
     if found is not None:
         return found
-    values, vectors = ops.xp.linalg.eigh(gram)
-    return _falling(values, ops), ops.xp.flip(vectors, (1,))
+    values, vectors = backend.xp.linalg.eigh(gram)
+    return _falling(values, backend), backend.xp.flip(vectors, (1,))
 
 
-def _leading(gram: Any, cap: int, ops: Ops) -> tuple[np.ndarray, Any] | None:
+def _leading(gram: Any, cap: int, backend: Backend) -> tuple[np.ndarray, Any] | None:
     """Subspace iteration to the accuracy of rounding, and a proof that no larger eigenvalue was missed; None without either.
 
     The proof: with the pairs found taken off, ``rest`` has no eigenvalue above the last of them.  Its Frobenius norm is a bound;
     where that is too large, ``last - rest`` has a Cholesky factor if and only if it is so.
     """
-    n, xp = gram.shape[0], ops.xp
-    q, before = ops.like(np.random.default_rng(0).standard_normal((n, cap + _OVER)), gram), np.inf
+    n, xp = gram.shape[0], backend.xp
+    q, before = backend.like(np.random.default_rng(0).standard_normal((n, cap + _OVER)), gram), np.inf
     enough = 8 * sqrt(cap) * (1.2e-7 if is_single(gram) else 2.2e-16)
     for left in range(_TURNS, 0, -1):
         q = xp.linalg.qr(gram @ q)[0]
         image = gram @ q
-        values, turn = xp.linalg.eigh(adjoint(q, ops) @ image)
+        values, turn = xp.linalg.eigh(adjoint(q, backend) @ image)
         values, turn = xp.flip(values, (0,))[:cap], xp.flip(turn, (1,))[:, :cap]
         vectors = q @ turn
-        squares = np.asarray(ops.numpy(values), np.float64)
-        off = sqrt(norm2(image @ turn - vectors * values, ops)) / max(squares[0], 1e-300)
+        squares = np.asarray(backend.numpy(values), np.float64)
+        off = sqrt(norm2(image @ turn - vectors * values, backend)) / max(squares[0], 1e-300)
         if off <= enough:
             break
         if off > enough * max(before / off, 1.0) ** left and before < np.inf:
@@ -259,73 +259,73 @@ def _leading(gram: Any, cap: int, ops: Ops) -> tuple[np.ndarray, Any] | None:
         before = off
     else:
         return None
-    rest = gram - (vectors * values) @ adjoint(vectors, ops)
-    if norm2(rest, ops) > squares[-1] ** 2:
+    rest = gram - (vectors * values) @ adjoint(vectors, backend)
+    if norm2(rest, backend) > squares[-1] ** 2:
         try:
-            xp.linalg.cholesky(ops.like(squares[-1] * np.eye(n), gram) - rest)
+            xp.linalg.cholesky(backend.like(squares[-1] * np.eye(n), gram) - rest)
         except xp.linalg.LinAlgError:
             return None
-    lost = float(np.asarray(ops.numpy(xp.diagonal(rest))).real.sum(dtype=np.float64))
+    lost = float(np.asarray(backend.numpy(xp.diagonal(rest))).real.sum(dtype=np.float64))
     return np.append(np.maximum(squares, 0.0), max(lost, 0.0)), vectors
 
 
-def _gram(m: Any, double: bool, ops: Ops, piece: int = 1 << 20) -> Any:
+def _gram(m: Any, double: bool, backend: Backend, piece: int = 1 << 20) -> Any:
     """``m m^H``; in double precision piece by piece, so that ``m`` is never there twice."""
     if not double:
-        return m @ adjoint(m, ops)
+        return m @ adjoint(m, backend)
     step, total = max(1, piece // m.shape[0]), None
     for k in range(0, m.shape[1], step):
-        some = ops.cast(m[:, k : k + step], double_name(m))
-        total = some @ adjoint(some, ops) if total is None else total + some @ adjoint(some, ops)
+        some = backend.cast(m[:, k : k + step], double_name(m))
+        total = some @ adjoint(some, backend) if total is None else total + some @ adjoint(some, backend)
     return total
 
 
-def _randomised(m: Any, cap: int, allowed: float, double: bool, ops: Ops) -> Cut:
-    given, xp = m, ops.xp
+def _randomised(m: Any, cap: int, allowed: float, double: bool, backend: Backend) -> Cut:
+    given, xp = m, backend.xp
     if double:
-        m = ops.cast(m, double_name(m))
-    size, columns = norm2(m, ops), min(cap + _OVER, *m.shape)
-    image = m @ adjoint(ops.like(np.random.default_rng(0).standard_normal((columns, m.shape[0])), m) @ m, ops)
+        m = backend.cast(m, double_name(m))
+    size, columns = norm2(m, backend), min(cap + _OVER, *m.shape)
+    image = m @ adjoint(backend.like(np.random.default_rng(0).standard_normal((columns, m.shape[0])), m) @ m, backend)
     for _ in range(12):
         sketch = xp.linalg.qr(image)[0]
-        rest = adjoint(sketch, ops) @ m
-        image = m @ adjoint(rest, ops)
-        values, vectors = xp.linalg.eigh(rest @ adjoint(rest, ops))
-        squares, vectors = _falling(values, ops), xp.flip(vectors, (1,))
+        rest = adjoint(sketch, backend) @ m
+        image = m @ adjoint(rest, backend)
+        values, vectors = xp.linalg.eigh(rest @ adjoint(rest, backend))
+        squares, vectors = _falling(values, backend), xp.flip(vectors, (1,))
         lost = max(size - float(squares[:cap].sum()), 0.0)
         # what the next turn may add to each value, to second order: its pair's residual squared over the gap
-        off = (image - sketch @ (adjoint(sketch, ops) @ image)) @ vectors[:, :cap]
-        off = np.asarray(ops.numpy(xp.sum(xp.abs(off) ** 2, 0)), np.float64)
+        off = (image - sketch @ (adjoint(sketch, backend) @ image)) @ vectors[:, :cap]
+        off = np.asarray(backend.numpy(xp.sum(xp.abs(off) ** 2, 0)), np.float64)
         gaps = np.maximum(squares[:cap] - squares[-1], 1e-30 * size)
         if float(np.minimum(off / gaps, gaps).sum()) <= _GAIN * lost:
             break
     r, _ = _keep(np.append(squares, max(size - float(squares.sum()), 0.0)), cap, allowed)
     vectors = vectors[:, :r]
-    u, rest = sketch @ vectors, adjoint(vectors, ops) @ rest
-    lost = _left(m, u, rest, size, ops)
+    u, rest = sketch @ vectors, adjoint(vectors, backend) @ rest
+    lost = _left(m, u, rest, size, backend)
     if double:
-        u, rest = ops.cast(u, dtype_name(given)), ops.cast(rest, dtype_name(given))
+        u, rest = backend.cast(u, dtype_name(given)), backend.cast(rest, dtype_name(given))
     return Cut(u, rest, lost, "randomised64" if double else "randomised")
 
 
-def _left(m: Any, u: Any, rest: Any, size: float, ops: Ops, piece: int = 1 << 20) -> float:
+def _left(m: Any, u: Any, rest: Any, size: float, backend: Backend, piece: int = 1 << 20) -> float:
     """Square of the norm of ``m - u rest``, ``size`` being that of ``m``.
 
     As a difference of norms, if that is large enough: ``u`` is an isometry but for rounding, which counts, so its products are
     taken in double precision; the rounding of ``rest`` averages out.
     """
-    wide, other = ops.cast(u, double_name(u)), ops.cast(rest, double_name(rest))
-    product = (adjoint(wide, ops) @ wide) * ops.swap(other @ adjoint(other, ops))
-    lost = size - 2 * norm2(other, ops) + float(ops.numpy(ops.xp.sum(product)).real)
+    wide, other = backend.cast(u, double_name(u)), backend.cast(rest, double_name(rest))
+    product = (adjoint(wide, backend) @ wide) * backend.swap(other @ adjoint(other, backend))
+    lost = size - 2 * norm2(other, backend) + float(backend.numpy(backend.xp.sum(product)).real)
     if lost > _SAFE * resolution(m) * size:
         return lost
     step = max(1, piece // m.shape[0])
-    return sum(norm2(m[:, k : k + step] - u @ rest[:, k : k + step], ops) for k in range(0, m.shape[1], step))
+    return sum(norm2(m[:, k : k + step] - u @ rest[:, k : k + step], backend) for k in range(0, m.shape[1], step))
 
 
 _WAYS = {"gram": _by_gram, "randomised": _randomised}
 
 
-def _falling(values: Any, ops: Ops) -> np.ndarray:
+def _falling(values: Any, backend: Backend) -> np.ndarray:
     """Eigenvalues of a Gram matrix, largest first, none negative."""
-    return np.maximum(np.asarray(ops.numpy(values), np.float64)[::-1], 0.0)
+    return np.maximum(np.asarray(backend.numpy(values), np.float64)[::-1], 0.0)

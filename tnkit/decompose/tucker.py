@@ -13,7 +13,7 @@ from tnkit.decompose.result import Decomposition
 from tnkit.decompose.svd import check_target, sweep
 from tnkit.decompose.truncate import cut, in_range, norm2, resolution
 from tnkit.execution.arrays import adjoint
-from tnkit.execution.backend import Ops
+from tnkit.execution.backend import Backend
 from tnkit.execution.run import NUMPY
 
 __all__ = ["tucker_svd"]
@@ -27,7 +27,7 @@ def tucker_svd(
     budget: int | None = None,
     sweeps: int = 1,
     method: str = "auto",
-    ops: Ops = NUMPY,
+    backend: Backend = NUMPY,
 ) -> Decomposition:
     """Tucker decomposition (Tucker 1966): a core and one isometry an axis.
 
@@ -40,7 +40,7 @@ def tucker_svd(
         Array of at least one axis.
     rank
         Largest core sizes ``r0, r1, ...``: an int for all, a sequence, or a mapping from the bonds.
-    tol, budget, method, ops
+    tol, budget, method, backend
         As for :func:`tnkit.tree_svd`.
     sweeps
         Orthogonal iterations at the ranks found; they lower the error a little, and end where one gains nothing.
@@ -58,47 +58,49 @@ def tucker_svd(
     what = "tucker_svd"
     if sweeps < 0:
         raise ValueError(f"{what}: sweeps {sweeps} is negative")
-    x = check_target(x, what, ops)
+    x = check_target(x, what, backend)
     shape = tuple(x.shape)
-    found = sweep(x, trees.tucker(shape, (1,) * len(shape)), rank, tol, budget, "core", method, ops, what)
+    found = sweep(x, trees.tucker(shape, (1,) * len(shape)), rank, tol, budget, "core", method, backend, what)
     for _ in range(sweeps if found.error**2 > resolution(x) else 0):
-        better = _iterated(x, found, method, ops)
+        better = _iterated(x, found, method, backend)
         if better.error >= found.error:
             break
         found = better
     return found
 
 
-def _iterated(x: Any, found: Decomposition, method: str, ops: Ops) -> Decomposition:
+def _iterated(x: Any, found: Decomposition, method: str, backend: Backend) -> Decomposition:
     """One orthogonal iteration."""
     factors = [found.arrays[f"factor_{k}"] for k in range(len(x.shape))]
-    x, total, scale = in_range(x, "tucker_svd", ops)
+    x, total, scale = in_range(x, "tucker_svd", backend)
 
     def renew(modes: Sequence[int], y: Any) -> Any:
         """Renew these factors, ``y`` being ``x`` projected on all others: halves share the projection on the other half."""
         if len(modes) == 1:
             (k,) = modes
             order = (k, *(j for j in range(len(y.shape)) if j != k))
-            made = cut(ops.permute(y, order).reshape(y.shape[k], -1), factors[k].shape[1], 0.0, total, method, ops)
+            made = cut(
+                backend.permute(y, order).reshape(y.shape[k], -1), factors[k].shape[1], 0.0, total, method, backend
+            )
             factors[k] = factors[k] if made.u is None else made.u
-            return _projected(y, modes, factors, ops)
+            return _projected(y, modes, factors, backend)
         these, others = modes[: len(modes) // 2], modes[len(modes) // 2 :]
-        renew(these, _projected(y, others, factors, ops))
-        return renew(others, _projected(y, these, factors, ops))
+        renew(these, _projected(y, others, factors, backend))
+        return renew(others, _projected(y, these, factors, backend))
 
     core = renew(range(len(factors)), x)
-    error = sqrt(max(1 - norm2(core, ops) / total, 0.0))
+    error = sqrt(max(1 - norm2(core, backend) / total, 0.0))
     arrays = {"core": core, **{f"factor_{k}": u for k, u in enumerate(factors)}}
     return Decomposition(*measured(found.network, arrays), error, found.methods).scaled("core", scale)
 
 
-def _projected(y: Any, modes: Sequence[int], factors: Sequence[Any], ops: Ops) -> Any:
+def _projected(y: Any, modes: Sequence[int], factors: Sequence[Any], backend: Backend) -> Any:
     """``y`` times the adjoint of each of these factors, along its axis."""
     for k in modes:
         u, shape = factors[k], tuple(y.shape)
         if k == len(shape) - 1:
-            y = (y.reshape(-1, shape[k]) @ ops.xp.conj(u)).reshape(*shape[:k], u.shape[1])
+            y = (y.reshape(-1, shape[k]) @ backend.xp.conj(u)).reshape(*shape[:k], u.shape[1])
         else:
-            y = adjoint(u, ops) @ y.reshape(prod(shape[:k]), shape[k], -1)
+            y = adjoint(u, backend) @ y.reshape(prod(shape[:k]), shape[k], -1)
             y = y.reshape(*shape[:k], u.shape[1], *shape[k + 1 :])
     return y

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tnkit.execution.backend import Ops
+from tnkit.execution.backend import Backend
 
 __all__ = ["adjoint", "double_name", "dtype_name", "is_complex", "is_single", "one_dtype", "padded", "widened"]
 
@@ -32,9 +32,9 @@ def is_single(x: Any) -> bool:
     return dtype_name(x) in ("float32", "complex64")
 
 
-def widened(x: Any, ops: Ops) -> Any:
+def widened(x: Any, backend: Backend) -> Any:
     """An array of half precision in single precision, in which there is linear algebra; any other as it is."""
-    return ops.cast(x, "float32") if dtype_name(x) in ("float16", "bfloat16") else x
+    return backend.cast(x, "float32") if dtype_name(x) in ("float16", "bfloat16") else x
 
 
 @cache
@@ -42,23 +42,23 @@ def _spelled(dtype: Any) -> str:
     return str(dtype).removeprefix("torch.")  # which numpy takes its time for
 
 
-def adjoint(m: Any, ops: Ops) -> Any:
+def adjoint(m: Any, backend: Backend) -> Any:
     """Conjugate transpose, a view for real dtypes: numpy's ``conj`` copies those, and BLAS then sees two matrices, not one."""
-    return ops.swap(ops.xp.conj(m) if is_complex(m) else m)
+    return backend.swap(backend.xp.conj(m) if is_complex(m) else m)
 
 
-def padded(x: Any, axis: int, count: int, ops: Ops, before: bool = False) -> Any:
+def padded(x: Any, axis: int, count: int, backend: Backend, before: bool = False) -> Any:
     """``x`` with so many zeros behind it, or before it, along an axis."""
     if not count:
         return x
-    zeros = ops.zeros((*x.shape[:axis], count, *x.shape[axis + 1 :]), x)
-    return ops.xp.concatenate((zeros, x) if before else (x, zeros), axis)
+    zeros = backend.zeros((*x.shape[:axis], count, *x.shape[axis + 1 :]), x)
+    return backend.xp.concatenate((zeros, x) if before else (x, zeros), axis)
 
 
-def one_dtype(arrays: dict[str, Any], ops: Ops) -> dict[str, Any]:
+def one_dtype(arrays: dict[str, Any], backend: Backend) -> dict[str, Any]:
     """The arrays, all of the narrowest dtype that holds them."""
     names = set(map(dtype_name, arrays.values()))
     if len(names) < 2:
         return arrays
     widest = np.result_type(*names).name
-    return {n: ops.cast(x, widest) for n, x in arrays.items()}
+    return {n: backend.cast(x, widest) for n, x in arrays.items()}

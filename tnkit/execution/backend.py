@@ -13,11 +13,11 @@ import numpy as np
 if TYPE_CHECKING:
     from tnkit.planning.steps import Group
 
-__all__ = ["Ops", "by_slices", "fronted", "part"]
+__all__ = ["Backend", "by_slices", "fronted", "part"]
 
 
 @dataclass(frozen=True, eq=False)
-class Ops:
+class Backend:
     """An array library, as an argument; never a global or a guess.
 
     Attributes
@@ -85,7 +85,9 @@ class Ops:
     def __reduce__(self) -> tuple[Any, tuple[str]]:
         """By name: another process has its own."""
         if not self.home:
-            raise TypeError(f"Ops {self.name!r} cannot be sent to another process: it has no home, as 'module:NAME'")
+            raise TypeError(
+                f"Backend {self.name!r} cannot be sent to another process: it has no home, as 'module:NAME'"
+            )
         return _at_home, (self.home,)
 
     def beside(self, x: Any, p: int, q: int) -> Any:
@@ -98,9 +100,9 @@ class Ops:
         return np.eye(n, dtype=x.dtype) if self.xp is np else self.xp.eye(n, dtype=x.dtype, device=x.device)
 
 
-def _at_home(home: str) -> Ops:
+def _at_home(home: str) -> Backend:
     module, name = home.split(":")
-    found: Ops = getattr(import_module(module), name)
+    found: Backend = getattr(import_module(module), name)
     return found
 
 

@@ -1,7 +1,7 @@
 """A program as straight-line code: one line a step, written once for a program and a library, then called.
 
 A loop that looks up what each step wants costs more than a small product.  The code is made of the program's own numbers and
-slots alone (``print(source(program, ops))`` shows it), and its functions come in by closure: nothing is looked up by name.
+slots alone (``print(source(program, backend))`` shows it), and its functions come in by closure: nothing is looked up by name.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tnkit.core.activations import function
-from tnkit.execution.backend import Ops
+from tnkit.execution.backend import Backend
 from tnkit.planning.steps import Apply, Contract, Group, Program, Reduce, Step
 from tnkit.planning.strides import View
 
@@ -19,39 +19,39 @@ __all__ = ["execute", "prepare", "source"]
 Runner = Callable[[Sequence[Any]], Any]
 
 
-def execute(program: Program, arrays: Sequence[Any], ops: Ops) -> Any:
+def execute(program: Program, arrays: Sequence[Any], backend: Backend) -> Any:
     """Run a program on its arguments."""
-    return (program.runners.get(ops.key) or _made(program, ops))(arrays)
+    return (program.runners.get(backend.key) or _made(program, backend))(arrays)
 
 
-def _made(program: Program, ops: Ops) -> Runner:
-    text, things = _written(program, ops)
+def _made(program: Program, backend: Backend) -> Runner:
+    text, things = _written(program, backend)
     space: dict[str, Any] = {"__name__": __name__}  # with builtins: torch imports some of its modules at the first call
     exec(compile(text, f"<tnkit program of {len(program.steps)} steps>", "exec"), space)  # numbers and slots alone
     runner: Runner = space["make"](*things)
-    program.runners[ops.key] = runner
+    program.runners[backend.key] = runner
     return runner
 
 
-def prepare(program: Program, ops: Ops) -> None:
+def prepare(program: Program, backend: Backend) -> None:
     """Write the code now, for a caller that cannot do it when it runs (``torch.compile(fullgraph=True)`` traces calls only)."""
-    _made(program, ops)
+    _made(program, backend)
     for step in program.steps:
         if isinstance(step, Group):
-            prepare(step.body, ops)
-            prepare(step.whole, ops)
+            prepare(step.body, backend)
+            prepare(step.whole, backend)
 
 
-def source(program: Program, ops: Ops) -> str:
+def source(program: Program, backend: Backend) -> str:
     """The code that runs a program."""
-    return _written(program, ops)[0]
+    return _written(program, backend)[0]
 
 
 class _Writer:
     """Lines of code, and the functions and objects that they use."""
 
-    def __init__(self, ops: Ops) -> None:
-        self.ops, self.names, self.things = ops, [], []
+    def __init__(self, backend: Backend) -> None:
+        self.backend, self.names, self.things = backend, [], []
         self.known: dict[Any, str] = {}
 
     names: list[str]
@@ -67,9 +67,9 @@ class _Writer:
         return self.known[key]
 
     def permuted(self, x: str, axes: Sequence[int]) -> str:
-        if "permute" in self.ops.methods:
-            return self.ops.methods["permute"].format(x=x, axes=_ints(axes))
-        return f"{self.thing('permute', self.ops.permute)}({x}, ({_ints(axes)},))"
+        if "permute" in self.backend.methods:
+            return self.backend.methods["permute"].format(x=x, axes=_ints(axes))
+        return f"{self.thing('permute', self.backend.permute)}({x}, ({_ints(axes)},))"
 
     def view(self, x: str, view: View) -> str:
         if view.permute is not None:
@@ -77,24 +77,24 @@ class _Writer:
         if view.reshape is not None:
             x = f"{x}.reshape({_ints(view.reshape) or '()'})"
         if view.beside != (1, 1):
-            x = f"{self.thing('beside', self.ops.beside)}({x}, {_ints(view.beside)})"
+            x = f"{self.thing('beside', self.backend.beside)}({x}, {_ints(view.beside)})"
         if not view.swap:
             return x
-        if "swap" in self.ops.methods:
-            return self.ops.methods["swap"].format(x=x)
-        return f"{self.thing('swap', self.ops.swap)}({x})"
+        if "swap" in self.backend.methods:
+            return self.backend.methods["swap"].format(x=x)
+        return f"{self.thing('swap', self.backend.swap)}({x})"
 
     def step(self, step: Step) -> str:
         """The right-hand side of a step's line."""
-        xp = self.ops.xp
+        xp = self.backend.xp
         if isinstance(step, Contract):
             a, b = (self.view(f"s{s}", v) for s, v in zip(step.operands, step.views, strict=True))
-            if self.ops.folds and _folds(step):
+            if self.backend.folds and _folds(step):
                 return f"{self.thing('matmul', xp.matmul)}(s{step.operands[0]}, {b})"
             if step.multiply:
                 x = f"({a} * {b})"
             elif step.spread:
-                x = f"{self.thing('spread', self.ops.spread)}({a}, {b})"
+                x = f"{self.thing('spread', self.backend.spread)}({a}, {b})"
             else:
                 x = f"{self.thing('matmul', xp.matmul)}({a}, {b})"
             return self.view(self.view(x, View(reshape=step.result.reshape)), View(permute=step.result.permute))
@@ -107,18 +107,18 @@ class _Writer:
             return self.view(x, View(permute=step.permute))
         arguments = ", ".join(f"s{s}" for s in step.operands)
         if isinstance(step, Group):
-            return f"{self.thing('group', self.ops.group)}({self.thing('step', step)}, [{arguments}])"
+            return f"{self.thing('group', self.backend.group)}({self.thing('step', step)}, [{arguments}])"
         return self.apply(step, arguments)
 
     def apply(self, step: Apply, arguments: str) -> str:
-        if isinstance(step.fn, str) and step.fn in self.ops.own:
-            return f"{self.thing('own', self.ops.own[step.fn])}({arguments})"
+        if isinstance(step.fn, str) and step.fn in self.backend.own:
+            return f"{self.thing('own', self.backend.own[step.fn])}({arguments})"
         fn = function(step.fn)
-        return f"{self.thing('fn', fn)}({self.thing('xp', self.ops.xp)}, {arguments})"
+        return f"{self.thing('fn', fn)}({self.thing('xp', self.backend.xp)}, {arguments})"
 
 
-def _written(program: Program, ops: Ops) -> tuple[str, list[Any]]:
-    writer = _Writer(ops)
+def _written(program: Program, backend: Backend) -> tuple[str, list[Any]]:
+    writer = _Writer(backend)
     first = program.steps[0].target if program.steps else program.output + 1
     lines = ["s" + ", s".join(map(str, range(first))) + ", = slots"] if first else []
     for step, dead in zip(program.steps, program.last_use, strict=True):

@@ -14,7 +14,7 @@ from itertools import groupby, product
 from math import prod
 from typing import Any
 
-from tnkit.execution.backend import Ops, fronted, part
+from tnkit.execution.backend import Backend, fronted, part
 from tnkit.execution.codegen import execute
 from tnkit.planning.steps import Group, Program
 
@@ -38,15 +38,15 @@ def lost(error: BaseException | None) -> bool:
     return bool(frames) and frames[-1].name == "_cascade_future"
 
 
-def shared_out(step: Group, operands: Sequence[Any], ops: Ops, executor: Executor) -> Any:
+def shared_out(step: Group, operands: Sequence[Any], backend: Backend, executor: Executor) -> Any:
     """Run a group's slices on an executor, and put them together in the order of their indices, whoever comes first.
 
     A task whose worker is :func:`lost` is done here, with a warning; an error inside a task is raised, and the tasks that have not
     begun are cancelled.
     """
-    views = [fronted(x, axes, ops.permute) for x, axes in zip(operands, step.axes, strict=True)]
+    views = [fronted(x, axes, backend.permute) for x, axes in zip(operands, step.axes, strict=True)]
     tasks = list(_tasks(step))
-    futures = [_submitted(executor, step.body, ops, _pieces(step, views, ats)) for _, ats in tasks]
+    futures = [_submitted(executor, step.body, backend, _pieces(step, views, ats)) for _, ats in tasks]
     result = out = None
     try:
         for k, (place, ats) in enumerate(tasks):
@@ -60,11 +60,11 @@ def shared_out(step: Group, operands: Sequence[Any], ops: Ops, executor: Executo
                 warnings.warn(
                     f"a worker was lost ({error!r}): its slices are contracted here", RuntimeWarning, stacklevel=4
                 )
-                made = _work(step.body, ops, _pieces(step, views, ats))
+                made = _work(step.body, backend, _pieces(step, views, ats))
             futures[k] = None
             if out is None:
-                result = ops.zeros(step.shape, made)
-                out = fronted(result, step.out_axes, ops.permute)
+                result = backend.zeros(step.shape, made)
+                out = fronted(result, step.out_axes, backend.permute)
             out[place] += made
     finally:
         for future in futures:
@@ -95,9 +95,9 @@ def _pieces(step: Group, views: Sequence[Any], ats: Sequence[Place]) -> list[lis
     return [[x[p] if (p := part(at, axes)) else x for x, axes in zip(views, step.axes, strict=True)] for at in ats]
 
 
-def _work(body: Program, ops: Ops, slices: Sequence[Sequence[Any]]) -> Any:
+def _work(body: Program, backend: Backend, slices: Sequence[Sequence[Any]]) -> Any:
     """What a worker does: the sum of some slices."""
-    total = execute(body, slices[0], ops)
+    total = execute(body, slices[0], backend)
     for k in range(1, len(slices)):
-        total = total + execute(body, slices[k], ops)
+        total = total + execute(body, slices[k], backend)
     return total

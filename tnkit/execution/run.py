@@ -1,4 +1,4 @@
-"""Running a plan on arrays: numpy here, any library by its :class:`~tnkit.execution.backend.Ops` (``tnkit_nn.TORCH`` for torch)."""
+"""Running a plan on arrays: numpy here, any library by its :class:`~tnkit.execution.backend.Backend` (``tnkit_nn.TORCH`` for torch)."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from tnkit.core.network import Network
-from tnkit.execution.backend import Ops, by_slices
+from tnkit.execution.backend import Backend, by_slices
 from tnkit.execution.codegen import execute
 from tnkit.execution.distributed import shared_out
 from tnkit.paths.optimizers import Optimizer
 from tnkit.planning.plan import Plan, plan
 from tnkit.planning.steps import Group
 
-__all__ = ["NUMPY", "Ops", "check_arrays", "check_known", "constant", "contract", "run"]
+__all__ = ["NUMPY", "Backend", "check_arrays", "check_known", "constant", "contract", "run"]
 
 
 def _numpy_group(step: Group, operands: list[Any]) -> np.ndarray:
@@ -30,7 +30,7 @@ def _numpy_group(step: Group, operands: list[Any]) -> np.ndarray:
     return made
 
 
-NUMPY = Ops(
+NUMPY = Backend(
     name="numpy",
     xp=np,
     permute=np.transpose,
@@ -65,7 +65,7 @@ def constant(kind: str, shape: tuple[int, ...]) -> np.ndarray:
     return out
 
 
-def run(plan: Plan, arrays: Mapping[str, Any], ops: Ops = NUMPY, *, executor: Executor | None = None) -> Any:
+def run(plan: Plan, arrays: Mapping[str, Any], backend: Backend = NUMPY, *, executor: Executor | None = None) -> Any:
     """Execute a plan.
 
     Parameters
@@ -73,8 +73,8 @@ def run(plan: Plan, arrays: Mapping[str, Any], ops: Ops = NUMPY, *, executor: Ex
     plan
         From :func:`tnkit.plan`.
     arrays
-        Array name -> array of ``ops``'s library; shapes are taken on trust (:func:`contract` checks them).
-    ops
+        Array name -> array of ``backend``'s library; shapes are taken on trust (:func:`contract` checks them).
+    backend
         The library.
     executor
         Where the slices of a plan made with ``memory_limit`` or ``slices`` run: any ``concurrent.futures.Executor``, dask's and
@@ -93,7 +93,7 @@ def run(plan: Plan, arrays: Mapping[str, Any], ops: Ops = NUMPY, *, executor: Ex
     """
     given = [arrays[name] for name in plan.inputs]
     if executor is None:
-        return execute(plan.program, given, ops)
+        return execute(plan.program, given, backend)
     if plan.sliced is None:
         raise ValueError(
             "an executor runs slices, and this plan has none: make it with plan(..., slices=n) or memory_limit="
@@ -101,7 +101,7 @@ def run(plan: Plan, arrays: Mapping[str, Any], ops: Ops = NUMPY, *, executor: Ex
     for name, array in zip(plan.inputs, given, strict=True):
         if getattr(array, "requires_grad", False):
             raise ValueError(f"array {name!r} requires a gradient, which does not come back from workers: detach it")
-    return shared_out(plan.sliced, [given[s] for s in plan.sliced.operands], ops, executor)
+    return shared_out(plan.sliced, [given[s] for s in plan.sliced.operands], backend, executor)
 
 
 def check_known(net: Network, arrays: Iterable[str]) -> None:
@@ -112,7 +112,7 @@ def check_known(net: Network, arrays: Iterable[str]) -> None:
 
 
 def check_arrays(
-    net: Network, arrays: Mapping[str, Any], ops: Ops = NUMPY, dynamic: str | None = None
+    net: Network, arrays: Mapping[str, Any], backend: Backend = NUMPY, dynamic: str | None = None
 ) -> dict[str, Any]:
     """The arrays that ``net`` needs, constants filled in.
 
@@ -139,10 +139,10 @@ def check_arrays(
                 continue
             raise KeyError(f"no array {node.array!r} for node {node.name!r} of shape {shape}")
         array = arrays[node.array]
-        if not isinstance(array, ops.array) or not hasattr(array, "shape"):
+        if not isinstance(array, backend.array) or not hasattr(array, "shape"):
             kind = f"{type(array).__module__}.{type(array).__name__}".removeprefix("builtins.")
             raise TypeError(
-                f"array {node.array!r} is a {kind}, which is no array of {ops.name}; convert it, or pass its ops="
+                f"array {node.array!r} is a {kind}, which is no array of {backend.name}; convert it, or pass its backend="
             )
         got = tuple(array.shape)
         if len(got) != len(shape):
@@ -161,17 +161,19 @@ def check_arrays(
         full[node.array] = array
     check_known(net, arrays)
     dtypes = {str(a.dtype): name for name, a in full.items()}
-    if len(dtypes) > 1 and not ops.mixes:
+    if len(dtypes) > 1 and not backend.mixes:
         raise ValueError(
-            f"{ops.name} does not mix dtypes: " + ", ".join(f"array {n!r} is {d}" for d, n in dtypes.items())
+            f"{backend.name} does not mix dtypes: " + ", ".join(f"array {n!r} is {d}" for d, n in dtypes.items())
         )
     for node, shape in missing:
         value = constant(str(node.fixed), shape)
-        full[node.array] = ops.like(value, next(iter(full.values()))) if full else ops.xp.asarray(value)
+        full[node.array] = backend.like(value, next(iter(full.values()))) if full else backend.xp.asarray(value)
     return full
 
 
-def contract(net: Network, arrays: Mapping[str, Any], *, optimizer: str | Optimizer = "auto", ops: Ops = NUMPY) -> Any:
+def contract(
+    net: Network, arrays: Mapping[str, Any], *, optimizer: str | Optimizer = "auto", backend: Backend = NUMPY
+) -> Any:
     """Contract a network: check the arrays, plan (cached), run.
 
     Parameters
@@ -182,7 +184,7 @@ def contract(net: Network, arrays: Mapping[str, Any], *, optimizer: str | Optimi
         Array name -> array; constants may be left out.
     optimizer
         As for :func:`tnkit.plan`.
-    ops
+    backend
         The array library, ``NUMPY`` or ``tnkit_nn.TORCH``.
 
     Returns
@@ -195,4 +197,4 @@ def contract(net: Network, arrays: Mapping[str, Any], *, optimizer: str | Optimi
     KeyError, TypeError, ValueError
         From :func:`check_arrays`.
     """
-    return run(plan(net, optimizer), check_arrays(net, arrays, ops), ops)
+    return run(plan(net, optimizer), check_arrays(net, arrays, backend), backend)

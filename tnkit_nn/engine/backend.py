@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tnkit.execution.backend import Ops
+from tnkit.execution.backend import Backend
 from tnkit.execution.codegen import execute
 from tnkit.planning.steps import Group, Program
 from tnkit_nn.engine import chain, cuda, sliced, sliced_chain
@@ -112,8 +112,8 @@ def _own(x: Tensor) -> bool:
         return False
 
 
-#: For ``tnkit.run(plan, tensors, TORCH)`` and ``tnkit.contract(net, tensors, ops=TORCH)``.
-TORCH = Ops(
+#: For ``tnkit.run(plan, tensors, TORCH)`` and ``tnkit.contract(net, tensors, backend=TORCH)``.
+TORCH = Backend(
     name="torch",
     xp=torch,
     permute=torch.permute,

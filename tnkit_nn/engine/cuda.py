@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tnkit.execution.backend import Ops
+from tnkit.execution.backend import Backend
 from tnkit.execution.codegen import execute
 from tnkit.planning.steps import Apply, Contract, Group, Program, Step, last_use, renumbered
 from tnkit.planning.strides import View
@@ -253,12 +253,12 @@ class _Run(torch.autograd.Function):
         return None, dx, dw
 
 
-def _through(group: Group, operands: Sequence[Tensor], ops: Ops) -> Tensor:
+def _through(group: Group, operands: Sequence[Tensor], backend: Backend) -> Tensor:
     """The group's result, under whatever gradient mode there is."""
     slots: dict[int, Tensor] = dict(enumerate(operands))
     for stage in stages(group, _kernels(operands[0])):
         if isinstance(stage, Plain):
-            made = execute(stage.program, [slots[s] for s in stage.operands], ops)
+            made = execute(stage.program, [slots[s] for s in stage.operands], backend)
         else:
             parts = [w.matrix(slots[w.slot]) for w in stage.windows]
             made = _Run.apply(stage, slots[stage.slot], torch.cat(parts) if len(parts) > 1 else parts[0])
@@ -275,18 +275,23 @@ class Graph:
     made: Tensor | None = None
 
 
-def forward(group: Group, operands: Sequence[Tensor], graph: Graph | None, ops: Ops) -> Tensor:
+def forward(group: Group, operands: Sequence[Tensor], graph: Graph | None, backend: Backend) -> Tensor:
     """The group's result; what backward wants of a group that is kept is left in ``graph``, if there is to be one."""
     if graph is None or not group.kept:
-        return _through(group, operands, ops)
+        return _through(group, operands, backend)
     with torch.enable_grad():
         given = [x.detach().requires_grad_(x.requires_grad) for x in operands]
-        graph.given, graph.made = given, _through(group, given, ops)
+        graph.given, graph.made = given, _through(group, given, backend)
     return graph.made.detach()
 
 
 def backward(
-    group: Group, operands: Sequence[Tensor], wanted: Sequence[bool], grad: Tensor, graph: Graph | None, ops: Ops
+    group: Group,
+    operands: Sequence[Tensor],
+    wanted: Sequence[bool],
+    grad: Tensor,
+    graph: Graph | None,
+    backend: Backend,
 ) -> tuple[Tensor | None, ...]:
     """Gradients of the wanted operands; what was not kept is run again."""
     given, made = (None, None) if graph is None else (graph.given, graph.made)
@@ -295,6 +300,6 @@ def backward(
     if given is None or made is None:
         with torch.enable_grad():
             given = [x.detach().requires_grad_(w) for x, w in zip(operands, wanted, strict=True)]
-            made = _through(group, given, ops)
+            made = _through(group, given, backend)
     found = iter(torch.autograd.grad(made, [x for x, w in zip(given, wanted, strict=True) if w], grad))
     return tuple(next(found) if w else None for w in wanted)

@@ -92,7 +92,7 @@ def test_any_network_finds_what_it_can_be(seed, library):
         found = tk.als(x, net, fixed)
     else:
         tensors = {n: torch.as_tensor(a) for n, a in fixed.items()}
-        found = tk.als(torch.as_tensor(x), net, tensors, ops=TORCH)
+        found = tk.als(torch.as_tensor(x), net, tensors, backend=TORCH)
         assert all(isinstance(a, torch.Tensor) for a in found.arrays.values())
     assert found.network == net and set(found.arrays) == set(arrays)
     assert relative(x, found) < 1e-6 and found.error == pytest.approx(relative(x, found), abs=1e-12)
@@ -120,8 +120,8 @@ def test_single_precision_keeps_its_digits(dtype):
     net = LOOPS["tt" if dtype == "float16" else "ring"]
     x = target(net, 0, "complex128" if dtype == "complex64" else "float64").astype(dtype)
     own = {"float16": "float32"}.get(dtype, dtype)
-    for ops, y in ((tk.NUMPY, x), (TORCH, torch.as_tensor(x))):
-        found = tk.als(y, net, ops=ops)
+    for backend, y in ((tk.NUMPY, x), (TORCH, torch.as_tensor(x))):
+        found = tk.als(y, net, backend=backend)
         assert {str(a.dtype).removeprefix("torch.") for a in found.arrays.values()} == {own}
         assert relative(x.astype(own), found) < (2e-3 if dtype == "float16" else 1e-6)
 
@@ -186,8 +186,8 @@ def test_refusals():
         (ValueError, "ridge -1", lambda: tk.als(x, net, ridge=-1)),
         (ValueError, "sweeps 0", lambda: tk.als(x, net, sweeps=0)),
         (TypeError, "a Network is needed", lambda: tk.als(x, "tt")),
-        (TypeError, "pass its ops=", lambda: tk.als(torch.ones(2, 3), net)),
-        (ValueError, "x requires a gradient", lambda: tk.als(torch.ones(2, 3, requires_grad=True), net, ops=TORCH)),
+        (TypeError, "pass its backend=", lambda: tk.als(torch.ones(2, 3), net)),
+        (ValueError, "x requires a gradient", lambda: tk.als(torch.ones(2, 3, requires_grad=True), net, backend=TORCH)),
         (ValueError, "target's index 'i1' has size 4", lambda: tk.project(tk.tt((2, 4), 1), {}, net)),
         (ValueError, "target.: node 'act'", lambda: tk.project(net.activate("tanh", "act"), {}, net)),
         (ValueError, "give a rank, a tol or a budget", lambda: tk.cp_als(x)),
@@ -210,9 +210,9 @@ def test_projecting_is_fitting(library, dtype):
     net, ring = tk.tt((3, 4, 3, 4), 3), tk.ring((3, 4, 3, 4), 3)
     arrays = tk.init.normal(ring, seed=3, dtype=dtype)
     x = np.asarray(oracle(ring, arrays))
-    ops = TORCH if library == "torch" else tk.NUMPY
+    backend = TORCH if library == "torch" else tk.NUMPY
     given = {n: torch.as_tensor(a) for n, a in arrays.items()} if library == "torch" else arrays
-    found = tk.project(ring, given, net, ops=ops)
+    found = tk.project(ring, given, net, backend=backend)
     assert found.error == pytest.approx(tk.als(x, net).error, rel=1e-4)
     assert found.error == pytest.approx(relative(x, found), rel=1e-9)
 
@@ -273,7 +273,7 @@ def test_noisy_cp_reaches_the_noise(cosine):
 @pytest.mark.parametrize("dtype", ["float32", "complex64"])
 def test_cp_in_torch(dtype):
     x = exact((8, 9, 30), 4, "complex128" if dtype == "complex64" else "float64", 0.0, 0).astype(dtype)
-    found = tk.cp_als(torch.as_tensor(x), 4, ops=TORCH)
+    found = tk.cp_als(torch.as_tensor(x), 4, backend=TORCH)
     assert {a.dtype for a in found.arrays.values()} == {getattr(torch, dtype)}
     assert relative(x, found) < 1e-6
 

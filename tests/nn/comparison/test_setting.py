@@ -15,7 +15,7 @@ from tnkit_nn.comparison.setting import Task, opened, prepare
 from tnkit_nn.comparison.view import View, cut, tune
 from tnkit_nn.families import CONTROLS, SHARED, families, shares
 
-from .test_data import write_cifar10, write_mnist
+from ..test_data import write_cifar10, write_mnist
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*records, .* in the whole set")  # the files written here are small
 

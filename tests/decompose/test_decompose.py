@@ -19,7 +19,7 @@ def decompose(family, x, library="numpy", **options):
     """The decomposition, its arrays as numpy ones."""
     if library == "numpy":
         return tk.DECOMPOSITIONS[family](x, **options)
-    found = tk.DECOMPOSITIONS[family](torch.from_numpy(x), ops=tknn.TORCH, **options)
+    found = tk.DECOMPOSITIONS[family](torch.from_numpy(x), backend=tknn.TORCH, **options)
     assert {a.dtype for a in found.arrays.values()} == {torch.from_numpy(x).dtype}
     arrays = {n: a.numpy() for n, a in found.arrays.items()}
     return type(found)(found.network, arrays, found.error, found.methods)
@@ -220,12 +220,12 @@ def test_any_tree(seed, library):
     rng.shuffle(output)
     net = tk.Network([tk.Node(f"n{k}", legs) for k, legs in enumerate(inds)], output, sizes)
     exact = tk.testing.oracle(net, arrays := tk.init.normal(net, seed=seed))
-    ops = tk.NUMPY if library == "numpy" else tknn.TORCH
+    backend = tk.NUMPY if library == "numpy" else tknn.TORCH
     x = exact if library == "numpy" else torch.from_numpy(exact)
-    found = tk.tree_svd(x, net, ops=ops)
+    found = tk.tree_svd(x, net, backend=backend)
     assert relative(exact, type(found)(found.network, {n: np.asarray(a) for n, a in found.arrays.items()}, 0)) <= 1e-7
     center = f"n{rng.integers(count)}"
-    _, arrays = tk.tree_svd(x, net, tol=1e-9, center=center, ops=ops)
+    _, arrays = tk.tree_svd(x, net, tol=1e-9, center=center, backend=backend)
     assert float((abs(arrays[center]) ** 2).sum()) == pytest.approx(float((exact**2).sum()))  # the centre has the norm
 
 
@@ -340,8 +340,8 @@ def test_gradients_through_truncation(family, dtype):
     w = torch.randn(3, 4, 3, dtype=dtype)
 
     def loss(x):
-        net, arrays = tk.DECOMPOSITIONS[family](x, rank=2, ops=tknn.TORCH)
-        return (tk.contract(net, arrays, ops=tknn.TORCH) * w).sum().abs()
+        net, arrays = tk.DECOMPOSITIONS[family](x, rank=2, backend=tknn.TORCH)
+        return (tk.contract(net, arrays, backend=tknn.TORCH) * w).sum().abs()
 
     # a ring cut open and HOOI choose bases that the result depends on: those are told apart below
     if family not in ("ring_svd",):
@@ -362,8 +362,8 @@ def test_gradients_through_truncation(family, dtype):
 )
 def test_gradients_are_finite_where_singular_values_coincide_or_vanish(family, x):
     x = x.double().requires_grad_()
-    net, arrays = tk.DECOMPOSITIONS[family](x, rank=3, ops=tknn.TORCH)
-    (tk.contract(net, arrays, ops=tknn.TORCH) ** 2).sum().backward()
+    net, arrays = tk.DECOMPOSITIONS[family](x, rank=3, backend=tknn.TORCH)
+    (tk.contract(net, arrays, backend=tknn.TORCH) ** 2).sum().backward()
     assert torch.isfinite(x.grad).all()
 
 
@@ -373,8 +373,8 @@ def test_gradient_at_degenerate_values_is_right():
     w = torch.randn(5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
     def loss(x):
-        net, arrays = tk.low_rank_svd(x, rank=2, ops=tknn.TORCH)
-        return (tk.contract(net, arrays, ops=tknn.TORCH) * w).sum()
+        net, arrays = tk.low_rank_svd(x, rank=2, backend=tknn.TORCH)
+        return (tk.contract(net, arrays, backend=tknn.TORCH) * w).sum()
 
     assert torch.autograd.gradcheck(loss, x)
 
@@ -383,44 +383,44 @@ def test_gradgradcheck():
     x = torch.randn(3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(2)).requires_grad_()
 
     def product(x):
-        net, arrays = tk.tt_svd(x, rank=2, ops=tknn.TORCH)
-        return tk.contract(net, arrays, ops=tknn.TORCH)
+        net, arrays = tk.tt_svd(x, rank=2, backend=tknn.TORCH)
+        return tk.contract(net, arrays, backend=tknn.TORCH)
 
     assert torch.autograd.gradgradcheck(product, x, atol=1e-4)
 
 
 # -- any scale ------------------------------------------------------------------------------------------------------------
 AT_ANY_SCALE = {
-    "tt_svd": lambda x, ops: tk.tt_svd(x, rank=3, ops=ops),
-    "tt_svd within a tolerance": lambda x, ops: tk.tt_svd(x, tol=0.6, ops=ops),
-    "tt_svd within a budget": lambda x, ops: tk.tt_svd(x, budget=60, ops=ops),
-    "tucker_svd": lambda x, ops: tk.tucker_svd(x, rank=3, ops=ops),
-    "ring_svd": lambda x, ops: tk.ring_svd(x, budget=80, ops=ops),
-    "round": lambda x, ops: tk.round(*tk.tt_svd(x, ops=ops), rank=3, ops=ops),
-    "als": lambda x, ops: tk.als(x, tk.tt(x.shape, 2), restarts=2, ops=ops),
-    "als from a start": lambda x, ops: tk.als(x, *tk.tt_svd(x, rank=2, ops=ops), ops=ops),
-    "cp_als": lambda x, ops: tk.cp_als(x, rank=2, restarts=2, ops=ops),
+    "tt_svd": lambda x, backend: tk.tt_svd(x, rank=3, backend=backend),
+    "tt_svd within a tolerance": lambda x, backend: tk.tt_svd(x, tol=0.6, backend=backend),
+    "tt_svd within a budget": lambda x, backend: tk.tt_svd(x, budget=60, backend=backend),
+    "tucker_svd": lambda x, backend: tk.tucker_svd(x, rank=3, backend=backend),
+    "ring_svd": lambda x, backend: tk.ring_svd(x, budget=80, backend=backend),
+    "round": lambda x, backend: tk.round(*tk.tt_svd(x, backend=backend), rank=3, backend=backend),
+    "als": lambda x, backend: tk.als(x, tk.tt(x.shape, 2), restarts=2, backend=backend),
+    "als from a start": lambda x, backend: tk.als(x, *tk.tt_svd(x, rank=2, backend=backend), backend=backend),
+    "cp_als": lambda x, backend: tk.cp_als(x, rank=2, restarts=2, backend=backend),
 }
 
 
 @pytest.mark.parametrize("what", AT_ANY_SCALE)
-@pytest.mark.parametrize("ops", [tk.NUMPY, tknn.TORCH], ids=lambda o: o.name)
+@pytest.mark.parametrize("backend", [tk.NUMPY, tknn.TORCH], ids=lambda o: o.name)
 @pytest.mark.parametrize(("dtype", "scales"), [("float32", (1e-30, 1e30)), ("float64", (1e-250, 1e250))])
-def test_a_decomposition_is_as_good_at_any_scale(what, ops, dtype, scales):
+def test_a_decomposition_is_as_good_at_any_scale(what, backend, dtype, scales):
     """Squares of small entries vanish, of large ones overflow: neither is zeros, nor without an error."""
     base = np.random.default_rng(5).standard_normal((5, 6, 4))
-    as_it_is = AT_ANY_SCALE[what](ops.like(base, ops_like(ops, dtype)), ops).error
+    as_it_is = AT_ANY_SCALE[what](backend.like(base, like(backend, dtype)), backend).error
     for scale in scales:
         x = (base * scale).astype(dtype)
-        found = AT_ANY_SCALE[what](ops.like(x, ops_like(ops, dtype)), ops)
+        found = AT_ANY_SCALE[what](backend.like(x, like(backend, dtype)), backend)
         made = tk.contract(found.network, {n: np.asarray(a, np.float64) for n, a in found.arrays.items()})
         true = np.linalg.norm(made / scale - x.astype(np.float64) / scale) / np.linalg.norm(base)
         assert found.error == pytest.approx(true, rel=1e-4) and found.error == pytest.approx(as_it_is, rel=1e-2)
         assert 0.1 < found.error < 1
 
 
-def ops_like(ops, dtype):
-    return np.zeros(1, dtype) if ops is tk.NUMPY else torch.zeros(1, dtype=getattr(torch, dtype))
+def like(backend, dtype):
+    return np.zeros(1, dtype) if backend is tk.NUMPY else torch.zeros(1, dtype=getattr(torch, dtype))
 
 
 @pytest.mark.parametrize("scale", [1e-200, 1e200])

@@ -17,7 +17,7 @@ from tnkit_nn import TNEmbedding, TNLinear
 from tnkit_nn.adapter.crossover import joined
 from tnkit_nn.engine.backend import TORCH
 
-from .test_weight import deep, pair, train
+from .test_parametrize import deep, pair, train
 
 F64 = torch.float64
 MPO = Network(

@@ -65,7 +65,7 @@ def test_chain_of_two_hundred_nodes(ends):
     arrays = fill(net)
     got = contract(net, arrays)
     assert got.shape == (2,) * len(ends) and np.allclose(got.sum(), product(arrays, 200))
-    assert np.allclose(contract(net, {k: torch.tensor(a) for k, a in arrays.items()}, ops=TORCH), got)
+    assert np.allclose(contract(net, {k: torch.tensor(a) for k, a in arrays.items()}, backend=TORCH), got)
 
 
 def batched():
@@ -74,9 +74,9 @@ def batched():
     return Network([*inner.nodes, Node("B", "op"), Node("y", "bp", fixed=True)], "pb", dict(b=4, p=2))
 
 
-@pytest.mark.parametrize("ops", ["numpy", "torch"])
+@pytest.mark.parametrize("backend", ["numpy", "torch"])
 @pytest.mark.parametrize("optimizer", ["auto", "greedy", "random-greedy"])
-def test_dynamic_batch(optimizer, ops):
+def test_dynamic_batch(optimizer, backend):
     net = batched()
     p = plan(net, optimizer, dynamic="b")
     assert p.dynamic == "b" and p is plan(batched(), optimizer, dynamic="b")
@@ -86,7 +86,7 @@ def test_dynamic_batch(optimizer, ops):
         x, a, m, w, y = (arrays[k] for k in "xAmBy")
         want = (np.tanh((x @ a) * m[:, None]) @ w * y).T
         full = check_arrays(net, arrays, dynamic="b")
-        got = run(p, {k: torch.tensor(v) for k, v in full.items()}, TORCH) if ops == "torch" else run(p, full)
+        got = run(p, {k: torch.tensor(v) for k, v in full.items()}, TORCH) if backend == "torch" else run(p, full)
         assert got.shape == (2, b) and np.allclose(got, want)
 
 
@@ -109,11 +109,11 @@ def test_constants():
     assert constant("e0", ()) == 1
     net = Network([Node("d", "ijk", fixed="delta")], "ijk", dict(i=2, j=2, k=2))
     assert np.array_equal(contract(net, {}), constant("delta", (2, 2, 2)))
-    got = contract(net, {}, ops=TORCH)
+    got = contract(net, {}, backend=TORCH)
     assert isinstance(got, torch.Tensor) and got.sum() == 2
     diagonal = Network([Node("A", "i"), Node("d", "ijk", fixed="delta")], "jk", dict(i=3, j=3, k=3))
     x = torch.tensor([1.0, 2.0, 3.0])
-    assert torch.equal(contract(diagonal, {"A": x}, ops=TORCH), torch.diag(x))
+    assert torch.equal(contract(diagonal, {"A": x}, backend=TORCH), torch.diag(x))
     full = check_arrays(diagonal, {"A": x}, TORCH)
     assert full["d"].dtype == torch.float32 and full["A"] is x
     assert np.allclose(contract(diagonal, {"A": x.numpy(), "d": np.ones((3, 3, 3))}), 6)  # given constants are used

@@ -12,7 +12,7 @@ from tnkit.core.shapes import detensorize
 from tnkit_nn import TNModule
 from tnkit_nn.adapter.fitting import fit
 
-from .test_weight import deep, pair, train
+from .test_parametrize import deep, pair, train
 
 
 def relative(net, arrays, target):

@@ -31,7 +31,7 @@ def test_an_environment_is_the_gradient(seed, nonlinear):
     net, arrays = closed(*random_network(seed, nonlinear=nonlinear, max_nodes=5))
     arrays = {**arrays, **{n: a for n, a in tk.check_arrays(net, arrays).items() if n not in arrays}}
     tensors = {n: torch.tensor(a, requires_grad=True) for n, a in arrays.items()}
-    tk.contract(net, tensors, ops=TORCH).backward()
+    tk.contract(net, tensors, backend=TORCH).backward()
     found = {}
     for node in net.nodes:
         if not isinstance(node, tk.Node):
@@ -77,26 +77,26 @@ def twin(seed, dtype, nonlinear, shape):
     return tk.Network((*net.nodes, *nodes), tuple(n.name for n in nodes), sizes), {**arrays, **more}
 
 
-@pytest.mark.parametrize("ops, convert", LIBRARIES, ids=["numpy", "torch"])
+@pytest.mark.parametrize("backend, convert", LIBRARIES, ids=["numpy", "torch"])
 @pytest.mark.parametrize("dtype", [np.float64, np.complex128])
 @pytest.mark.parametrize("seed", range(10))
-def test_inner_norm_and_distance_of_any_networks(seed, dtype, ops, convert):
+def test_inner_norm_and_distance_of_any_networks(seed, dtype, backend, convert):
     a, x = random_network(seed, nonlinear=seed % 2 == 1, dtype=dtype)
     b, y = twin(seed + 100, dtype, seed % 4 == 3, a.shape)
     tx, ty = np.asarray(oracle(a, x), dtype), np.asarray(oracle(b, y), dtype)
     x, y = converted(x, convert), converted(y, convert)
     scale = np.linalg.norm(tx) * np.linalg.norm(ty) + 1e-300
-    assert abs(complex(tk.inner(a, x, b, y, ops=ops)) - np.vdot(tx, ty)) <= 1e-10 * scale
-    assert float(tk.norm(a, x, ops=ops)) == pytest.approx(np.linalg.norm(tx), rel=1e-7)
-    assert float(tk.distance(a, x, b, y, ops=ops)) == pytest.approx(np.linalg.norm(tx - ty), rel=1e-6)
+    assert abs(complex(tk.inner(a, x, b, y, backend=backend)) - np.vdot(tx, ty)) <= 1e-10 * scale
+    assert float(tk.norm(a, x, backend=backend)) == pytest.approx(np.linalg.norm(tx), rel=1e-7)
+    assert float(tk.distance(a, x, b, y, backend=backend)) == pytest.approx(np.linalg.norm(tx - ty), rel=1e-6)
 
 
 def test_real_and_complex_meet():
     a, b = tk.tt((3, 4), 2), tk.cp((3, 4), 2)
     x, y = tk.init.normal(a, seed=0), tk.init.normal(b, seed=1, dtype="complex128")
     expected = np.vdot(oracle(b, y), oracle(a, x))
-    for ops, convert in LIBRARIES:
-        found = tk.inner(b, converted(y, convert), a, converted(x, convert), ops=ops)
+    for backend, convert in LIBRARIES:
+        found = tk.inner(b, converted(y, convert), a, converted(x, convert), backend=backend)
         assert complex(found) == pytest.approx(expected, rel=1e-12)
 
 
@@ -131,8 +131,11 @@ def test_gradients_are_right_and_finite(function):
     def value(core):
         x = {**converted(a, torch.as_tensor), "core_1": core}
         y = converted(b, torch.as_tensor)
-        made = {"inner": lambda: tk.inner(net, x, net, y, ops=TORCH), "norm": lambda: tk.norm(net, x, ops=TORCH)}
-        return made.get(function, lambda: tk.distance(net, x, net, y, ops=TORCH))()
+        made = {
+            "inner": lambda: tk.inner(net, x, net, y, backend=TORCH),
+            "norm": lambda: tk.norm(net, x, backend=TORCH),
+        }
+        return made.get(function, lambda: tk.distance(net, x, net, y, backend=TORCH))()
 
     core = torch.tensor(a["core_1"], requires_grad=True)
     assert torch.autograd.gradcheck(value, core)
@@ -159,17 +162,17 @@ def other_bonds(net):
     return tk.Network(net.nodes, net.output, sizes)
 
 
-@pytest.mark.parametrize("ops, convert", LIBRARIES, ids=["numpy", "torch"])
+@pytest.mark.parametrize("backend, convert", LIBRARIES, ids=["numpy", "torch"])
 @pytest.mark.parametrize("name", STRUCTURES)
-def test_a_sum_is_the_sum(name, ops, convert):
+def test_a_sum_is_the_sum(name, backend, convert):
     a = STRUCTURES[name]
     b = other_bonds(a)
     x, y = tk.init.normal(a, seed=0), tk.init.normal(b, seed=1, dtype="complex128" if name == "tt" else "float64")
-    net, arrays = tk.add(a, converted(x, convert), b, converted(y, convert), weights=(2.5, -0.5), ops=ops)
+    net, arrays = tk.add(a, converted(x, convert), b, converted(y, convert), weights=(2.5, -0.5), backend=backend)
     expected = 2.5 * oracle(a, x) - 0.5 * oracle(b, y)
     assert net.num_params > max(a.num_params, b.num_params) or name == "one"
-    assert np.allclose(ops.numpy(tk.contract(net, arrays, ops=ops)), expected, atol=1e-12)
-    assert float(tk.distance(a, converted(x, convert), b, converted(y, convert), ops=ops)) == pytest.approx(
+    assert np.allclose(backend.numpy(tk.contract(net, arrays, backend=backend)), expected, atol=1e-12)
+    assert float(tk.distance(a, converted(x, convert), b, converted(y, convert), backend=backend)) == pytest.approx(
         np.linalg.norm(oracle(a, x) - oracle(b, y)), rel=1e-9
     )
 

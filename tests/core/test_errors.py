@@ -141,10 +141,10 @@ CASES = [
     (
         lambda: contract(NET, {**ARRAYS, "B": torch.ones(4, 3)}),
         TypeError,
-        "array 'B' is a torch.Tensor, which is no array of numpy; convert it, or pass its ops=",
+        "array 'B' is a torch.Tensor, which is no array of numpy; convert it, or pass its backend=",
     ),
     (
-        lambda: contract(NET, {"A": torch.ones(2, 4), "B": torch.ones(4, 3).double()}, ops=TORCH),
+        lambda: contract(NET, {"A": torch.ones(2, 4), "B": torch.ones(4, 3).double()}, backend=TORCH),
         ValueError,
         "torch does not mix dtypes: array 'A' is torch.float32, array 'B' is torch.float64",
     ),

@@ -194,7 +194,7 @@ def test_measured_memory_keeps_the_limit():
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_measured_memory_and_work_of_checkpoints():
     """By the benchmark's own measure: peaks and operations done twice within a quarter of what the plan says."""
-    script = Path(__file__).parents[1] / "benchmarks" / "memory.py"
+    script = Path(__file__).parents[2] / "benchmarks" / "memory.py"
     found = []
     for share in ("1", "0.8"):
         command = [sys.executable, str(script), "--one", "brick wall, 22 sites, 4 blocks, tanh", share]

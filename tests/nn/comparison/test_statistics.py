@@ -16,7 +16,7 @@ from tnkit_nn.comparison.statistics import (
     verdict,
 )
 
-from .test_cli import record
+from ..test_cli import record
 
 
 def runs(**accuracies):

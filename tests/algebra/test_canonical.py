@@ -43,12 +43,12 @@ def matrix(net, x, bond):
 @pytest.mark.parametrize("kind", ["real", "complex"])
 @pytest.mark.parametrize("name", TREES)
 def test_canonical_form(name, kind, library):
-    net, ops = TREES[name], tk.NUMPY if library == "numpy" else tknn.TORCH
+    net, backend = TREES[name], tk.NUMPY if library == "numpy" else tknn.TORCH
     arrays = arrays_of(net, 0, kind, library)
-    x = np.asarray(tk.contract(net, arrays, ops=ops))
+    x = np.asarray(tk.contract(net, arrays, backend=backend))
     for center in [None, *(n.name for n in net.nodes)]:
-        form, moved = tk.canonicalize(net, arrays, center, ops=ops)
-        assert np.allclose(np.asarray(tk.contract(form, moved, ops=ops)), x, atol=1e-12)
+        form, moved = tk.canonicalize(net, arrays, center, backend=backend)
+        assert np.allclose(np.asarray(tk.contract(form, moved, backend=backend)), x, atol=1e-12)
         norms = {n.name: float(np.linalg.norm(np.asarray(moved[n.name]))) for n in form.nodes}
         if center:
             assert norms[center] == pytest.approx(np.linalg.norm(x))
@@ -77,12 +77,12 @@ def towards(net, node, bond, center):
 @pytest.mark.parametrize("kind", ["real", "complex"])
 @pytest.mark.parametrize("name", TREES)
 def test_spectra_and_entropies(name, kind, library):
-    net, ops = TREES[name], tk.NUMPY if library == "numpy" else tknn.TORCH
+    net, backend = TREES[name], tk.NUMPY if library == "numpy" else tknn.TORCH
     arrays = arrays_of(net, 3, kind, library)
-    x = np.asarray(tk.contract(net, arrays, ops=ops))
-    spectra = tk.bond_spectrum(net, arrays, ops=ops)
-    entropies = tk.bond_entropy(net, arrays, ops=ops)
-    second = tk.bond_entropy(net, arrays, order=2, ops=ops)
+    x = np.asarray(tk.contract(net, arrays, backend=backend))
+    spectra = tk.bond_spectrum(net, arrays, backend=backend)
+    entropies = tk.bond_entropy(net, arrays, backend=backend)
+    second = tk.bond_entropy(net, arrays, order=2, backend=backend)
     assert set(spectra) == {i for i in net.sizes if i not in net.output} == set(entropies)
     for bond, s in spectra.items():
         dense = np.linalg.svd(matrix(net, x, bond), compute_uv=False)
@@ -104,19 +104,19 @@ def test_known_entropies():
 @pytest.mark.parametrize("kind", ["real", "complex"])
 @pytest.mark.parametrize("name", TREES)
 def test_round(name, kind, library):
-    net, ops = TREES[name], tk.NUMPY if library == "numpy" else tknn.TORCH
+    net, backend = TREES[name], tk.NUMPY if library == "numpy" else tknn.TORCH
     arrays = arrays_of(net, 5, kind, library)
-    x = np.asarray(tk.contract(net, arrays, ops=ops))
+    x = np.asarray(tk.contract(net, arrays, backend=backend))
     for options in ({"rank": 2}, {"rank": 1}, {"tol": 0.3}, {"tol": 1e-12}, {}):
-        found = tk.round(net, arrays, ops=ops, **options)
-        y = np.asarray(tk.contract(*found, ops=ops))
+        found = tk.round(net, arrays, backend=backend, **options)
+        y = np.asarray(tk.contract(*found, backend=backend))
         error = np.linalg.norm(x - y) / np.linalg.norm(x)
         assert found.error == pytest.approx(error, abs=1e-10)
         assert error <= options.get("tol", 1) + 1e-12
         assert max(found.network.sizes[b] for b in found.methods) <= options.get("rank", 9) if found.methods else True
-        again = tk.round(*found, ops=ops, **({"rank": 2} if "rank" in options else {"tol": 1e-9}))
+        again = tk.round(*found, backend=backend, **({"rank": 2} if "rank" in options else {"tol": 1e-9}))
         assert again.network == found.network and again.error < 1e-9
-        assert np.allclose(np.asarray(tk.contract(*again, ops=ops)), y, atol=1e-9)
+        assert np.allclose(np.asarray(tk.contract(*again, backend=backend)), y, atol=1e-9)
         dense = tk.tree_svd(x, net, rank=options.get("rank"), tol=options.get("tol", 0.0) if options else 1e-12)
         assert error <= 1.3 * dense.error + 1e-9  # the same algorithm on the array, in another order
 
@@ -151,12 +151,12 @@ def test_round_undoes_a_sum_and_keeps_a_budget():
 
 @pytest.mark.parametrize("library", ["numpy", "torch"])
 def test_a_tensor_of_ten_to_the_thirty_entries(library):
-    ops = tk.NUMPY if library == "numpy" else tknn.TORCH
+    backend = tk.NUMPY if library == "numpy" else tknn.TORCH
     for net in (tk.tt((2,) * 100, 8), tk.tree((2,) * 100, 8)):
         arrays = arrays_of(net, 0, library=library)
-        found = tk.round(net, arrays, tol=1e-3, ops=ops)
+        found = tk.round(net, arrays, tol=1e-3, backend=backend)
         assert found.error <= 1e-3
-        spectra = tk.bond_spectrum(*tk.canonicalize(net, arrays, ops=ops), ops=ops)
+        spectra = tk.bond_spectrum(*tk.canonicalize(net, arrays, backend=backend), backend=backend)
         sums = [float((s**2).sum()) for s in spectra.values()]
         assert sums == pytest.approx([sums[0]] * len(sums), rel=1e-9)
         assert np.sqrt(sums[0]) == pytest.approx(2.0**50, rel=0.9)  # mean square 1
@@ -175,11 +175,11 @@ def test_gradients():
     arrays = {n: a.requires_grad_() for n, a in arrays_of(net, 0, library="torch").items()}
 
     def entropy(*values):
-        return sum(tk.bond_entropy(net, dict(zip(arrays, values, strict=True)), ops=tknn.TORCH).values())
+        return sum(tk.bond_entropy(net, dict(zip(arrays, values, strict=True)), backend=tknn.TORCH).values())
 
     def rounded(*values):
-        found = tk.round(net, dict(zip(arrays, values, strict=True)), rank=1, ops=tknn.TORCH)
-        return tk.contract(*found, ops=tknn.TORCH)
+        found = tk.round(net, dict(zip(arrays, values, strict=True)), rank=1, backend=tknn.TORCH)
+        return tk.contract(*found, backend=tknn.TORCH)
 
     assert torch.autograd.gradcheck(entropy, tuple(arrays.values()))
     assert torch.autograd.gradcheck(rounded, tuple(arrays.values()))

@@ -34,7 +34,9 @@ def test_matrix(name, optimizer):
     got = tk.contract(net, arrays, optimizer=optimizer)
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-10)
     tensors = {n: torch.as_tensor(a) for n, a in arrays.items()}
-    np.testing.assert_allclose(tk.contract(net, tensors, optimizer=optimizer, ops=TORCH), expected, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(
+        tk.contract(net, tensors, optimizer=optimizer, backend=TORCH), expected, rtol=0, atol=1e-10
+    )
 
 
 def test_every_builder_has_an_example():

@@ -14,7 +14,7 @@ from tnkit_nn.comparison.report.files import write_report
 from tnkit_nn.comparison.report.plots import PLOTS, _figure
 from tnkit_nn.comparison.report.tables import rows
 
-from .test_cli import record
+from ...test_cli import record
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = [

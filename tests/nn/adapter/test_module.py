@@ -145,7 +145,9 @@ def test_autocast():
 
 def test_tnkit_contract_with_torch():
     arrays = {n: torch.tensor(a) for n, a in tk.init.normal(DEEP).items()}
-    np.testing.assert_allclose(tk.contract(DEEP, arrays, ops=TORCH).numpy(), tk.contract(DEEP, tk.init.normal(DEEP)))
+    np.testing.assert_allclose(
+        tk.contract(DEEP, arrays, backend=TORCH).numpy(), tk.contract(DEEP, tk.init.normal(DEEP))
+    )
 
 
 @pytest.mark.parametrize("name", ["forward", "training", "T_destination", "network", "state_dict", "_held", "a.b"])
