@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tnkit.builders import chains
+from tnkit.builders.arguments import check_rank
 from tnkit.core.network import Network
 from tnkit.decompose.ranks import check_alone, check_budget, check_tol
 from tnkit.decompose.result import Decomposition
@@ -67,9 +68,7 @@ def ring_svd(
     net = chains.ring(tuple(x.shape), 1)
     check_alone(budget, rank, tol, what)
     if budget is None:
-        return _cut_open(
-            x, net, None if rank is None else chains.check_rank(rank, len(x.shape), what), tol, method, backend
-        )
+        return _cut_open(x, net, None if rank is None else check_rank(rank, len(x.shape), what), tol, method, backend)
     return _within(x, net, check_budget(budget, what), method, backend)
 
 
