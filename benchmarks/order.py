@@ -25,7 +25,8 @@ from timing import report
 
 import tnkit as tk
 from tnkit.paths.contraction_tree import Tree, numbered
-from tnkit.paths.optimizers import WRITE, find_path, path_flops
+from tnkit.paths.optimizers import WRITE, find_path
+from tnkit.testing import path_flops
 
 
 def norm(net: tk.Network) -> tk.Network:

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
@@ -18,7 +18,7 @@ from tnkit.core.activations import function
 from tnkit.core.network import CONSTANTS, AnyNode, Elementwise, Network, Node
 from tnkit.execution.run import constant
 
-__all__ = ["oracle", "random_network"]
+__all__ = ["oracle", "path_flops", "random_network"]
 
 Inds = tuple[str, ...]
 
@@ -209,3 +209,28 @@ class _Draw:
         if self.dtype.kind == "c":
             x = x + 1j * self.rng.normal(size=shape)
         return np.asarray(x * prod(shape) ** -0.25, dtype=self.dtype)  # a sum over an edge keeps the variance
+
+
+def path_flops(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], path: Sequence[Sequence[int]]) -> float:
+    """Multiply-adds of a path: the product of all sizes at every pairwise step, summed."""
+    terms = [frozenset(i) for i in inputs]
+    count: dict[str, int] = {}
+    for term in (*terms, frozenset(output)):
+        for i in term:
+            count[i] = count.get(i, 0) + 1
+    total = 0.0
+    for step in path:
+        gone = [terms.pop(k) for k in sorted(step, reverse=True)]
+        every = frozenset().union(*gone)
+        cost = 1.0
+        for i in every:
+            cost *= sizes[i]
+        total += cost
+        for t in gone:
+            for i in t:
+                count[i] -= 1
+        result = frozenset(i for i in every if count[i])
+        for i in result:
+            count[i] += 1
+        terms.append(result)
+    return total

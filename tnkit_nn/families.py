@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from inspect import signature
 from itertools import accumulate, count, islice, pairwise, product, zip_longest
 from math import prod
 from typing import Any
@@ -17,7 +18,21 @@ from typing import Any
 import tnkit as tk
 from tnkit.core.shapes import site_dims
 
-__all__ = ["BASELINES", "CONTROLS", "FREE", "SHARED", "SLACK", "Family", "families", "full_count", "keeps", "shares"]
+__all__ = [
+    "BASELINES",
+    "CONTROLS",
+    "FREE",
+    "KINDS",
+    "SHARED",
+    "SLACK",
+    "Family",
+    "Kind",
+    "by_rank",
+    "families",
+    "full_count",
+    "keeps",
+    "shares",
+]
 
 #: Controls that every comparison shows, with what each one is.
 CONTROLS: dict[str, str] = {
@@ -47,7 +62,7 @@ class Family:
     Attributes
     ----------
     name
-        One of :data:`BASELINES`.
+        One of :data:`KINDS`, or your own.
     label
         For tables: the name, with the depth where there is one.
     build
@@ -217,9 +232,12 @@ def tree_near(shape: Sequence[int], budget: int, activation: str | None = None) 
     return _levelled(shape, budget, [lambda dims, r, a=arity: tk.tree(dims, r, a, activation) for arity in (2, 3, 4)])  # type: ignore[misc]
 
 
-def mera_near(shape: Sequence[int], budget: int, activation: str | None = None) -> tk.Network:
-    """As :func:`tree_near`, a MERA; its disentanglers make the smallest one hundreds of numbers."""
-    return _levelled(shape, budget, [lambda dims, r: tk.mera(dims, r, activation=activation)])
+def by_rank(
+    build: Callable[..., tk.Network], shape: Sequence[int], budget: int, activation: str | None = None
+) -> tk.Network:  # fmt: skip
+    """Any builder of sizes and a rank, over the digits of rows and columns in turn, near a budget."""
+    options = {} if activation is None else {"activation": activation}
+    return _levelled(shape, budget, [partial(build, **options)])
 
 
 def _levelled(
@@ -334,24 +352,43 @@ def _circuit(
     return tk.circuit((*out, *in_), columns, activation, start=tk.mpo(out, in_, rank))
 
 
-#: Family name -> ``(shape, budget) -> Network``; those that have a depth have 3 here.
-BASELINES: dict[str, Callable[[Sequence[int], int], tk.Network]] = {
-    "adtn": partial(adtn_near, depth=3),
-    "circuit": partial(circuit_near, depth=3),
-    "mpo": _mpo,
-    "tt": _tt,
-    "tucker": _tucker,
-    "cp": _cp,
-    "ring": _ring,
-    "tree": tree_near,
-    "low_rank": _low_rank,
+@dataclass(frozen=True)
+class Kind:
+    """What is known of a family: how one is built and, where its depth can be chosen, its least depth and its own activation."""
+
+    build: Callable[..., tk.Network]
+    least_depth: int | None = None
+    activation: str | None = None
+
+
+#: The families that a comparison shows by default.  One line adds a family: its name, and a function of a weight's shape and a budget.
+_SHOWN: dict[str, Kind] = {
+    "adtn": Kind(adtn_near, 1, "relu"),  # the paper's activation
+    "circuit": Kind(circuit_near, 2, "sin"),  # the best that was measured
+    "mpo": Kind(_mpo),
+    "tt": Kind(_tt),
+    "tucker": Kind(_tucker),
+    "cp": Kind(_cp),
+    "ring": Kind(_ring),
+    "tree": Kind(tree_near),
+    "low_rank": Kind(_low_rank),
 }
 
 
-#: Families of any depth: how one is built, its least depth and its own activation (the paper's; the best that was measured).
-_DEEP: dict[str, tuple[Callable[..., tk.Network], int, str]] = {
-    "adtn": (adtn_near, 1, "relu"), "circuit": (circuit_near, 2, "sin"),
-}  # fmt: skip
+def _of_builders() -> Iterator[tuple[str, Kind]]:
+    """Every other builder of sizes and a rank: it is a family because it is there."""
+    for name, build in tk.BUILDERS.items():
+        if list(signature(build).parameters)[:2] == ["shape", "rank"] and build.__name__ not in _SHOWN:
+            yield name, Kind(partial(by_rank, build))
+
+
+#: All families by name: those shown by default, and the other builders of sizes and a rank.
+KINDS: dict[str, Kind] = {**_SHOWN, **dict(_of_builders())}
+
+#: Family name -> ``(shape, budget) -> Network`` of those shown by default; those that have a depth have 3 here.
+BASELINES: dict[str, Callable[[Sequence[int], int], tk.Network]] = {
+    name: partial(kind.build, depth=3) if kind.least_depth else kind.build for name, kind in _SHOWN.items()
+}
 
 
 def families(names: Sequence[str], depths: Sequence[int] = (1, 2, 3), activation: str | None = None) -> list[Family]:
@@ -362,22 +399,24 @@ def families(names: Sequence[str], depths: Sequence[int] = (1, 2, 3), activation
     Raises
     ------
     ValueError
-        A name that is not in :data:`BASELINES`; a family that none of the depths gives a network.
+        A name that is not in :data:`KINDS`; a family that none of the depths gives a network.
     """
     if not depths or min(depths) < 1:
         raise ValueError(f"depths are whole numbers of at least 1, not {list(depths)}")
     out = []
     for name in names:
-        if name not in BASELINES:
-            raise ValueError(f"unknown shape {name!r}; known: {', '.join(BASELINES)}")
-        if name not in _DEEP:
-            out.append(Family(name, name, BASELINES[name]))
+        if name not in KINDS:
+            raise ValueError(f"unknown shape {name!r}; known: {', '.join(KINDS)}")
+        kind = KINDS[name]
+        if kind.least_depth is None:
+            out.append(Family(name, name, kind.build))
             continue
-        build, least, own = _DEEP[name]
+        least, fn = kind.least_depth, activation or kind.activation
         if max(depths) < least:
             raise ValueError(f"{name} has depth {least} or more; depth {max(depths)} is mpo itself")
-        fn = activation or own
         out += [
-            Family(name, f"{name} depth {d}", partial(build, depth=d, activation=fn), d) for d in depths if d >= least
+            Family(name, f"{name} depth {d}", partial(kind.build, depth=d, activation=fn), d)
+            for d in depths
+            if d >= least
         ]
     return out

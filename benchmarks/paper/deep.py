@@ -32,11 +32,11 @@ from tnkit_nn.families import (
     Family,
     adtn_near,
     balanced,
+    by_rank,
     circuit_near,
     families,
     in_turn,
     keeps,
-    mera_near,
     tree_near,
 )
 from tnkit_nn.storage import replacing
@@ -95,8 +95,8 @@ def kinds() -> list[Family]:
     ]  # fmt: skip
     deep = [
         Family("tree", "tree sin", partial(tree_near, activation="sin"), 2),
-        Family("mera", "mera", mera_near),
-        Family("mera", "mera sin", partial(mera_near, activation="sin"), 2),
+        Family("mera", "mera", partial(by_rank, tk.mera)),
+        Family("mera", "mera sin", partial(by_rank, tk.mera, activation="sin"), 2),
     ]
     return [*families(["mpo", "cp", "ring", "tree"]), *walls, *deep, *families(["circuit"], (2, 3, 4, 5))]
 

@@ -11,6 +11,7 @@ from tnkit_nn.families import (
     BASELINES,
     CONTROLS,
     FREE,
+    KINDS,
     SHARED,
     _nearest,
     adtn_near,
@@ -34,11 +35,12 @@ NEAREST = {
     "circuit": "the least that a depth needs is past the smallest budgets",
     "adtn": "bricks are 16 numbers each; a shallow wall of merged sites ends",
     "tree": "a rank more is one on every bond",
+    "mera": "its disentanglers make the smallest one hundreds of parameters",
 }
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("family", families(list(BASELINES)), ids=lambda f: f.label)
+@pytest.mark.parametrize("family", families(list(KINDS)), ids=lambda f: f.label)
 def test_near_the_budget_and_fills_the_weight(family, shape):
     for budget in BUDGETS:
         net = family.build(shape, budget)

@@ -10,8 +10,8 @@ import pytest
 import tnkit as tk
 from tnkit.paths.bisection import halved
 from tnkit.paths.contraction_tree import Tree, linear, numbered, refine_
-from tnkit.paths.optimizers import OPTIMIZERS, WRITE, find_path, path_flops
-from tnkit.testing import oracle, random_network
+from tnkit.paths.optimizers import OPTIMIZERS, WRITE, find_path
+from tnkit.testing import oracle, path_flops, random_network
 
 
 def terms(seed, max_nodes=7):

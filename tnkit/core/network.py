@@ -7,7 +7,7 @@ it is kept.  An index twice on one node is a trace.  Nodes are :class:`Node` (a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
@@ -499,3 +499,11 @@ def renamed(net: Network, mark: str) -> Network:
     """The same network with names that only it has: output index k is ``o.k``, all else begins with the mark."""
     place = {i: f"o.{k}" for k, i in enumerate(net.output)}
     return net.relabel(lambda i: place.get(i, f"{mark}.{i}"), lambda n: f"{mark}.{n}", lambda n: f"{mark}.{n}")
+
+
+def free_name(name: str, taken: Container[str]) -> str:
+    """``name``, with a number behind it where that is taken."""
+    k, free = 1, name
+    while free in taken:
+        free, k = f"{name}.{k}", k + 1
+    return free

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
-from tnkit.core.network import AnyNode, Elementwise, Network, Node
+from tnkit.core.network import AnyNode, Elementwise, Network, Node, free_name
 
 __all__ = ["from_graph", "to_graph"]
 
@@ -64,7 +64,7 @@ def from_graph(graph: Any, bond: int = 2, open: Mapping[Hashable, int] | None = 
     for v, size in (open or {}).items():
         if v not in nodes:
             raise ValueError(f"from_graph: open names {v!r}, which is no node of the graph")
-        index = _fresh(f"o{v}", sizes)
+        index = free_name(f"o{v}", sizes)
         sizes[index] = _size(size, f"open index of vertex {v!r}")
         legs[v].append((None, index))
         output.append(index)
@@ -144,7 +144,7 @@ def _read_edges(
             if data.get("index", index) != index or data.get("size", sizes[index]) != sizes[index]:
                 raise ValueError(f"from_graph: {where} disagrees with its index vertex {index!r} on name or size")
         else:
-            index = data["index"] if "index" in data else _fresh(f"{u}-{v}", reserved)
+            index = data["index"] if "index" in data else free_name(f"{u}-{v}", reserved)
             if index in sizes:
                 raise ValueError(
                     f"from_graph: {where}: two edges are called {index!r}; a vertex of kind='index' joins more"
@@ -190,11 +190,3 @@ def _size(size: Any, where: str) -> int:
     if not hasattr(size, "__index__") or size.__index__() < 1:
         raise ValueError(f"from_graph: {where} has size {size!r}; a size is a whole number from 1 up")
     return int(size)
-
-
-def _fresh(name: str, taken: Any) -> str:
-    """``name``, with a number behind it if that is taken."""
-    k, fresh = 1, name
-    while fresh in taken:
-        fresh, k = f"{name}.{k}", k + 1
-    return fresh

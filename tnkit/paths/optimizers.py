@@ -21,7 +21,7 @@ import opt_einsum as oe
 from tnkit.paths.bisection import halved
 from tnkit.paths.contraction_tree import Tree, linear, numbered, pairs, refine_
 
-__all__ = ["OPTIMIZERS", "Optimizer", "find_path", "path_flops"]
+__all__ = ["OPTIMIZERS", "Optimizer", "find_path"]
 
 Inds = tuple[str, ...]
 Path = list[tuple[int, ...]]
@@ -138,31 +138,6 @@ OPTIMIZERS: dict[str, Optimizer] = {
 }
 
 
-def path_flops(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], path: Sequence[Sequence[int]]) -> float:
-    """Multiply-adds of a path: the product of all sizes at every pairwise step, summed."""
-    terms = [frozenset(i) for i in inputs]
-    count: dict[str, int] = {}
-    for term in (*terms, frozenset(output)):
-        for i in term:
-            count[i] = count.get(i, 0) + 1
-    total = 0.0
-    for step in path:
-        gone = [terms.pop(k) for k in sorted(step, reverse=True)]
-        every = frozenset().union(*gone)
-        cost = 1.0
-        for i in every:
-            cost *= sizes[i]
-        total += cost
-        for t in gone:
-            for i in t:
-                count[i] -= 1
-        result = frozenset(i for i in every if count[i])
-        for i in result:
-            count[i] += 1
-        terms.append(result)
-    return total
-
-
 def find_path(
     inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], optimizer: str | Optimizer = "auto"
 ) -> Path:
@@ -200,7 +175,7 @@ def find_path(
     return _pairwise(_call(optimizer, *problem), len(inputs))
 
 
-def _fresh(optimizer: Optimizer) -> Optimizer:
+def _copied(optimizer: Optimizer) -> Optimizer:
     """A copy that shares no state, except for what cannot be copied (modules, pools)."""
     new = copy(optimizer)
     if new is not optimizer:  # functions copy to themselves
@@ -214,7 +189,7 @@ def _call(
     optimizer: Optimizer, inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int]
 ) -> Sequence[Sequence[int]]:
     """Call an optimiser: a copy of it, for search objects remember one contraction; cotengra's take no memory limit."""
-    optimizer = _fresh(optimizer)
+    optimizer = _copied(optimizer)
     arguments: list[Any] = [list(inputs), output, dict(sizes), None]
     try:
         signature(optimizer).bind(*arguments)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tnkit.core.network import Network, Node, names_in
+from tnkit.core.network import Network, Node, free_name, names_in
 from tnkit.core.shapes import detensorize, split_axes
 from tnkit.execution.codegen import prepare
 from tnkit.execution.run import run
@@ -83,7 +83,8 @@ class TNLinear(nn.Module):
         if network.multilinear and outs is not None:
             ins = network.output[outs:]
             self._dims = tuple(network.sizes[i] for i in ins)
-            self._x, b = _fresh("x", network), _fresh("b", network)
+            taken = names_in(network)
+            self._x, b = free_name("x", taken), free_name("b", taken)
             ways = joined(network, ins, self._x, b, batch, optimizer, like.element_size())
         ways.append(built(self.tn.plan, out_features, in_features, like.element_size()))
         self._typical = batch
@@ -224,7 +225,7 @@ class TNEmbedding(nn.Module):
         self.tn = _held(network, arrays, optimizer, dtype, seed, 1.0)
         self.plan: Plan | None = None
         if network.multilinear and aligned:
-            self._digits, b = network.output[:digits], _fresh("b", network)
+            self._digits, b = network.output[:digits], free_name("b", names_in(network))
             self._sizes = tuple(network.sizes[i] for i in self._digits)
             self.plan = plan(_picked(network, self._digits, b, batch), optimizer, dynamic=b)
             prepare(self.plan.program, TORCH)
@@ -280,14 +281,6 @@ def _exact(net: Network, rows: int, cols: int) -> int | None:
         if prod(net.shape[:k]) == rows and prod(net.shape[k:]) == cols:
             return k
     return None
-
-
-def _fresh(name: str, net: Network) -> str:
-    """``name``, with as many underscores as it takes to be new as index, node and array."""
-    taken = names_in(net)
-    while name in taken:
-        name += "_"
-    return name
 
 
 def _picked(net: Network, digits: tuple[str, ...], b: str, batch: int) -> Network:
