@@ -27,7 +27,7 @@ from torch import Tensor
 
 import tnkit as tk
 from tnkit.execution.run import check_arrays
-from tnkit.planning.calibration import spelled
+from tnkit.planning.calibration import spelled_seconds
 from tnkit_nn import TORCH
 
 #: name -> (local dimensions, blocks, activation, periodic)
@@ -209,7 +209,7 @@ def measured(
     for took in (forward, step):
         ratios = {n: took[n] / took["tnkit"] for n in took if n not in ("tnkit", "copy")}
         gains = [f"{r:.1f}x {n}" if r > 0.1 else f"{r:.2f}x {n}" for n, r in ratios.items()]
-        cells += [spelled(took["tnkit"]), f"{took['tnkit'] / forward['copy']:.1f}", ", ".join(gains)]
+        cells += [spelled_seconds(took["tnkit"]), f"{took['tnkit'] / forward['copy']:.1f}", ", ".join(gains)]
     told = one >= 1 and not capture  # below, the process's own noise; a graph has its memory from before
     cells.append(f"{peak / one:.1f} ({predicted / one:.1f})" if told else "")
     return cells, {"case": case, "forward": forward, "both": step, "peak MiB": peak, "predicted MiB": predicted}

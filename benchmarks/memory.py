@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import tnkit as tk
 from tnkit.execution.run import check_arrays
-from tnkit.planning.calibration import spelled
+from tnkit.planning.calibration import spelled_seconds
 from tnkit_nn import TORCH
 
 #: name -> (network, optimizer, limits as shares of the plain plan's peak, with backward)
@@ -123,7 +123,7 @@ def main() -> None:
                     f"{found['predicted'] / 2**20:.0f}", f"{found['measured'] / 2**20:.0f}",
                     f"{found['measured'] / found['predicted']:.2f}",
                     f"{(found['recomputed'] - plain['recomputed']) / 1e9:.2f}" if backward else "",
-                    f"{again / 1e9:.2f}", spelled(found["seconds"]),
+                    f"{again / 1e9:.2f}", spelled_seconds(found["seconds"]),
                 )
             )  # fmt: skip
             records.append(found)

@@ -66,7 +66,7 @@ def random_network(
     network, arrays
         What :func:`tnkit.contract` and :func:`oracle` take.
     """
-    draw = _Draw(np.random.default_rng([seed, nonlinear]), max_nodes, max_size, max_space, np.dtype(dtype))
+    draw = _NetworkDraw(np.random.default_rng([seed, nonlinear]), max_nodes, max_size, max_space, np.dtype(dtype))
     depth = int(draw.rng.integers(1, max_depth + 1)) if nonlinear else 0
     sizes = draw.indices(int(draw.rng.integers(0, 4)), max_space // 4)
     output = draw.shuffled(sizes)
@@ -89,10 +89,10 @@ def oracle(net: Network, arrays: Mapping[str, Any]) -> np.ndarray:
         Of shape ``net.shape``.
     """
     dtype = np.result_type(*(np.asarray(a) for a in arrays.values())) if arrays else np.dtype(np.float64)
-    return _oracle(net, {name: np.asarray(a) for name, a in arrays.items()}, dtype)
+    return _region_oracle(net, {name: np.asarray(a) for name, a in arrays.items()}, dtype)
 
 
-def _oracle(net: Network, arrays: Mapping[str, np.ndarray], dtype: np.dtype[Any]) -> np.ndarray:
+def _region_oracle(net: Network, arrays: Mapping[str, np.ndarray], dtype: np.dtype[Any]) -> np.ndarray:
     number = {i: k for k, i in enumerate(net.sizes)}
     operands: list[Any] = []
     for node in net.nodes:
@@ -108,13 +108,13 @@ def _tensor(node: AnyNode, net: Network, arrays: Mapping[str, np.ndarray], dtype
     bodies = []
     for body in node.bodies:
         axes = [body.output.index(i) for i in node.inds]
-        bodies.append(_oracle(body, arrays, dtype).transpose(axes))
+        bodies.append(_region_oracle(body, arrays, dtype).transpose(axes))
     fn = function(node.fn)
     return np.asarray(fn(np, *bodies))
 
 
 @dataclass
-class _Draw:
+class _NetworkDraw:
     """The state of one draw: names given, arrays made, shapes that can be tied."""
 
     rng: np.random.Generator

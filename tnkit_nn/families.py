@@ -82,7 +82,7 @@ def keeps(numbers: int, budget: int) -> bool:
     return numbers <= (1 + SLACK) * budget
 
 
-def _nearest(candidates: Iterable[tk.Network], budget: int) -> tk.Network:
+def _near_budget(candidates: Iterable[tk.Network], budget: int) -> tk.Network:
     """First candidate within 5 % of the budget, else the largest below it, else the smallest."""
     below: tk.Network | None = None
     above: tk.Network | None = None
@@ -149,7 +149,7 @@ def shares(budget: int, sizes: Sequence[int]) -> list[int]:
     return [sizes[k] if k in full else next(rest) for k in range(len(sizes))]
 
 
-def matrix(shape: Sequence[int]) -> tuple[int, int]:
+def matrix_shape(shape: Sequence[int]) -> tuple[int, int]:
     """A weight's shape as (outputs, everything else)."""
     return int(shape[0]), int(prod(shape[1:]))
 
@@ -163,26 +163,26 @@ def balanced(n: int, parts: int) -> tuple[int, ...]:
     return tuple(sorted(factors, reverse=True))
 
 
-def _parts(
+def _factorisations(
     shape: Sequence[int], counts: Sequence[int] = (3, 2, 4)
 ) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
     """Digits of the rows and of the columns, as many of each, for one count after another."""
-    rows, cols = matrix(shape)
+    rows, cols = matrix_shape(shape)
     for parts in counts:
         if 2**parts <= max(rows, cols):
             yield balanced(rows, parts), balanced(cols, parts)
 
 
-def _mpo(shape: Sequence[int], budget: int) -> tk.Network:
+def _mpo_near(shape: Sequence[int], budget: int) -> tk.Network:
     def every() -> Iterator[tk.Network]:
-        for out, in_ in _parts(shape):
+        for out, in_ in _factorisations(shape):
             yield from _grow(lambda r, out=out, in_=in_: tk.mpo(out, in_, r), budget)  # type: ignore[misc]
             yield from _step_ranks(lambda r, out=out, in_=in_: tk.mpo(out, in_, r), len(out) - 1, budget)  # type: ignore[misc]
 
-    return _nearest(every(), budget)
+    return _near_budget(every(), budget)
 
 
-def _tt(shape: Sequence[int], budget: int) -> tk.Network:
+def _tt_near(shape: Sequence[int], budget: int) -> tk.Network:
     dims = [d for n in shape for d in site_dims(n)]
 
     def every() -> Iterator[tk.Network]:
@@ -192,39 +192,39 @@ def _tt(shape: Sequence[int], budget: int) -> tk.Network:
             lambda r: tk.tt(dims, [min(a, b) for a, b in zip(r, caps, strict=True)]), len(caps), budget
         )
 
-    return _nearest(every(), budget)
+    return _near_budget(every(), budget)
 
 
-def _ring(shape: Sequence[int], budget: int) -> tk.Network:
+def _ring_near(shape: Sequence[int], budget: int) -> tk.Network:
     def every() -> Iterator[tk.Network]:
         bits = tuple(d for n in shape for d in site_dims(n))
-        for dims in (*((*out, *in_) for out, in_ in _parts(shape)), bits):
+        for dims in (*((*out, *in_) for out, in_ in _factorisations(shape)), bits):
             yield from _grow(lambda r, dims=dims: tk.ring(dims, r), budget)  # type: ignore[misc]
             yield from _step_ranks(lambda r, dims=dims: tk.ring(dims, r), len(dims), budget)  # type: ignore[misc]
 
-    return _nearest(every(), budget)
+    return _near_budget(every(), budget)
 
 
-def _tucker(shape: Sequence[int], budget: int) -> tk.Network:
+def _tucker_near(shape: Sequence[int], budget: int) -> tk.Network:
     def every() -> Iterator[tk.Network]:
-        for out, in_ in _parts(shape):
+        for out, in_ in _factorisations(shape):
             dims = (*out, *in_)
             yield from _grow(lambda r, dims=dims: tk.tucker(dims, r), budget)  # type: ignore[misc]
             make = lambda r, dims=dims: tk.tucker(dims, [min(a, n) for a, n in zip(r, dims, strict=True)])  # noqa: E731
             yield from _step_ranks(make, len(dims), budget)
 
-    return _nearest(every(), budget)
+    return _near_budget(every(), budget)
 
 
-def _cp(shape: Sequence[int], budget: int) -> tk.Network:
+def _cp_near(shape: Sequence[int], budget: int) -> tk.Network:
     def every() -> Iterator[tk.Network]:
-        for out, in_ in _parts(shape):
+        for out, in_ in _factorisations(shape):
             dims = (*out, *in_)
             yield from _grow(lambda r, dims=dims: tk.cp(dims, r), budget)  # type: ignore[misc]
         dims = tuple(d for n in shape for d in site_dims(n))
         yield from _grow(lambda r: tk.cp(dims, r), budget)
 
-    return _nearest(every(), budget)
+    return _near_budget(every(), budget)
 
 
 def tree_near(shape: Sequence[int], budget: int, activation: str | None = None) -> tk.Network:
@@ -246,16 +246,16 @@ def _levelled(
     """The nearest of what makes a network of sites and a rank, over digits of rows and columns in turn."""
 
     def every() -> Iterator[tk.Network]:
-        for (out, in_), make in product(_digits(shape), makes):
+        for (out, in_), make in product(_all_factorisations(shape), makes):
             yield from _grow(partial(in_turn, out, in_, make), budget)
 
-    return _nearest(every(), budget)
+    return _near_budget(every(), budget)
 
 
-def _digits(shape: Sequence[int]) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+def _all_factorisations(shape: Sequence[int]) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
     """Digits of the rows and of the columns, at last all prime factors."""
-    yield from _parts(shape, (4, 3, 2, 5, 6, 7, 8))
-    rows, cols = matrix(shape)
+    yield from _factorisations(shape, (4, 3, 2, 5, 6, 7, 8))
+    rows, cols = matrix_shape(shape)
     yield site_dims(rows), site_dims(cols)
 
 
@@ -269,8 +269,8 @@ def in_turn(
     return tk.Network(net.nodes, tuple(f"i{s}" for s in range(len(digits))), net.sizes)
 
 
-def _low_rank(shape: Sequence[int], budget: int) -> tk.Network:
-    return _nearest(_grow(lambda r: tk.low_rank(matrix(shape), r), budget), budget)
+def _low_rank_near(shape: Sequence[int], budget: int) -> tk.Network:
+    return _near_budget(_grow(lambda r: tk.low_rank(matrix_shape(shape), r), budget), budget)
 
 
 def adtn_near(
@@ -306,7 +306,7 @@ def adtn_near(
                 yield from tied(dims)
                 return
 
-    return _nearest(islice(every(), 200), budget)
+    return _near_budget(islice(every(), 200), budget)
 
 
 def _merged(shape: Sequence[int]) -> Iterator[list[int]]:
@@ -337,13 +337,13 @@ def circuit_near(
     """
 
     def every() -> Iterator[tk.Network]:
-        for out, in_ in _parts(shape, digits):
-            yield from _step_ranks(partial(_circuit, out, in_, depth, activation), len(out) - 1, budget)
+        for out, in_ in _factorisations(shape, digits):
+            yield from _step_ranks(partial(_circuit_of, out, in_, depth, activation), len(out) - 1, budget)
 
-    return _nearest(every(), budget)
+    return _near_budget(every(), budget)
 
 
-def _circuit(
+def _circuit_of(
     out: tuple[int, ...], in_: tuple[int, ...], depth: int, activation: str | None, rank: list[int]
 ) -> tk.Network:
     n = len(out)
@@ -365,13 +365,13 @@ class Kind:
 _SHOWN: dict[str, Kind] = {
     "adtn": Kind(adtn_near, 1, "relu"),  # the paper's activation
     "circuit": Kind(circuit_near, 2, "sin"),  # the best that was measured
-    "mpo": Kind(_mpo),
-    "tt": Kind(_tt),
-    "tucker": Kind(_tucker),
-    "cp": Kind(_cp),
-    "ring": Kind(_ring),
+    "mpo": Kind(_mpo_near),
+    "tt": Kind(_tt_near),
+    "tucker": Kind(_tucker_near),
+    "cp": Kind(_cp_near),
+    "ring": Kind(_ring_near),
     "tree": Kind(tree_near),
-    "low_rank": Kind(_low_rank),
+    "low_rank": Kind(_low_rank_near),
 }
 
 

@@ -13,7 +13,7 @@ import torch
 
 import tnkit as tk
 from tnkit.execution.run import check_arrays
-from tnkit.planning.steps import Group
+from tnkit.planning.steps import FusedStep
 from tnkit.testing import oracle, random_network
 from tnkit_nn import TORCH
 
@@ -122,7 +122,7 @@ def test_checkpoints_trade_memory_for_work():
     least = tk.plan(net, checkpoint=True)
     assert least.peak_backward <= less.peak_backward <= 0.7 * plain.peak_backward
     assert plain.recomputed == 0 < less.recomputed <= plain.flops
-    assert any(isinstance(s, Group) and not s.counts for s in less.steps)
+    assert any(isinstance(s, FusedStep) and not s.counts for s in less.steps)
     assert "checkpoint" in str(less) and "FLOPs again" in str(less)
     arrays = check_arrays(net, tk.init.normal(net, seed=0))
     for plan in (less, least):

@@ -125,10 +125,10 @@ def _wall(
         for k in range(absorbs, 2 * depth)
     ]
     ins = tuple(f"x{s}" for s in range(sites)) if start == "open" else ()
-    return _filled(_start(sites, start, bricks(0) if absorbs else []), dims, columns, ins)
+    return _with_columns(_wall_start(sites, start, bricks(0) if absorbs else []), dims, columns, ins)
 
 
-def _start(sites: int, start: str, absorbing: Sequence[_Gate]) -> list[Node]:
+def _wall_start(sites: int, start: str, absorbing: Sequence[_Gate]) -> list[Node]:
     """What a wall acts on.  A first column that sees one input alone is a start itself."""
     if start == "open":
         return []
@@ -205,18 +205,18 @@ def circuit(
         begin = start.relabel(inds=lambda i: names.get(i, f"start_{i}"))
         nodes, inner = list(begin.nodes), begin.sizes
     else:
-        groups = _checked([(s,) for s in range(len(dims))] if start is None else start, len(dims), "the start")
+        groups = _checked_groups([(s,) for s in range(len(dims))] if start is None else start, len(dims), "the start")
         if missing := set(range(len(dims))) - {s for g in groups for s in g}:
             raise ValueError(f"circuit: no group of the start has site {min(missing)}")
         nodes = [Node(f"start_{g[0]}", tuple(f"x{s}" for s in g)) for g in groups]
     made = []
     for k, (column, fn) in enumerate(zip(columns, each, strict=True)):
-        gates = [_Gate(f"gate_{k}_{g[0]}", g) for g in _checked(column, len(dims), f"column {k}")]
+        gates = [_Gate(f"gate_{k}_{g[0]}", g) for g in _checked_groups(column, len(dims), f"column {k}")]
         made.append(_Column(gates, None if fn is None else resolve(fn), f"act_column_{k}"))  # type: ignore[arg-type]
-    return _filled(nodes, dims, made, sizes=inner)
+    return _with_columns(nodes, dims, made, sizes=inner)
 
 
-def _checked(groups: Sequence[Sequence[int]], sites: int, what: str) -> list[tuple[int, ...]]:
+def _checked_groups(groups: Sequence[Sequence[int]], sites: int, what: str) -> list[tuple[int, ...]]:
     """Groups of sites, each site at most once."""
     for g in groups if isinstance(groups, Sequence) and not isinstance(groups, str) else [groups]:
         if not isinstance(g, Sequence) or isinstance(g, str):
@@ -251,7 +251,7 @@ class _Column(NamedTuple):
     name: str
 
 
-def _filled(
+def _with_columns(
     start: Sequence[AnyNode], dims: Sequence[int], columns: Iterable[_Column], ins: tuple[str, ...] = (),
     sizes: Mapping[str, int] = {},
 ) -> Network:  # fmt: skip
@@ -329,7 +329,7 @@ def adtn(
         raise ValueError(f"adtn: order {order!r} is not 'sequential' or 'interleaved'")
     if start == "open":
         raise ValueError("adtn: start='open' leaves input legs that are no part of a weight; use brick_wall")
-    groups = _groups(shape, dim)
+    groups = _site_groups(shape, dim)
     labels = [[(axis, k) for k in range(len(g))] for axis, g in enumerate(groups)]
     flat = [x for g in labels for x in g]
     wall = flat if order == "sequential" else [x for row in zip_longest(*labels) for x in row if x is not None]
@@ -341,7 +341,7 @@ def adtn(
     return Network(nodes, tuple(f"i{s}" for s in range(len(flat))), net.sizes)
 
 
-def _groups(shape: tuple[int, ...], dim: int | Sequence[int] | None) -> list[tuple[int, ...]]:
+def _site_groups(shape: tuple[int, ...], dim: int | Sequence[int] | None) -> list[tuple[int, ...]]:
     if isinstance(dim, Iterable):
         groups = split_axes(check_shape(dim, "adtn dim"), shape)
     else:

@@ -144,7 +144,7 @@ def tree(shape: Sequence[int], rank: int, arity: int = 2, activation: str | Acti
             inds = tuple(i for i, _ in group)
             if len(groups) == 1:
                 levels[-1].append(Node(f"node_{level}_0", inds))
-                return _stacked(levels, len(shape), sizes, activation)
+                return _levels_joined(levels, len(shape), sizes, activation)
             if len(group) == 1:
                 above.append(group[0])  # an odd one out waits for the next level
                 continue
@@ -156,7 +156,7 @@ def tree(shape: Sequence[int], rank: int, arity: int = 2, activation: str | Acti
         levels.append([])
 
 
-def _stacked(
+def _levels_joined(
     levels: Sequence[Sequence[Node]], sites: int, sizes: Mapping[str, int], activation: str | Activation | None
 ) -> Network:  # fmt: skip
     """Levels of nodes, the lowest first, output ``i0, i1, ...``; with an activation on what each hands down."""
@@ -233,4 +233,4 @@ def mera(
             above.append((bond, sa))
         now = above + ([now[-1]] if len(now) % 2 else [])
     levels.append([Node(f"top_{2 * len(levels)}_0", tuple(i for i, _ in now))])
-    return _stacked(levels, len(shape), sizes, activation)
+    return _levels_joined(levels, len(shape), sizes, activation)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from tnkit.planning.steps import Group
+    from tnkit.planning.steps import FusedStep
 
 __all__ = ["Backend", "by_slices", "fronted", "part"]
 
@@ -37,7 +37,7 @@ class Backend:
     spread
         ``spread(a, b)``: a matrix ``(n, k)`` times each of a batch ``(f, k, g)``.
     group
-        ``group(step, operands)``: run a :class:`~tnkit.planning.steps.Group`.
+        ``group(step, operands)``: run a :class:`~tnkit.planning.steps.FusedStep`.
     left
         ``left(m)``: left singular vectors and singular values of a matrix, thin and falling, with finite gradients.
     cast
@@ -69,7 +69,7 @@ class Backend:
     like: Callable[[np.ndarray, Any], Any]
     zeros: Callable[[tuple[int, ...], Any], Any]
     spread: Callable[[Any, Any], Any]
-    group: Callable[[Group, list[Any]], Any]
+    group: Callable[[FusedStep, list[Any]], Any]
     left: Callable[[Any], tuple[Any, Any]]
     cast: Callable[[Any, str], Any]
     numpy: Callable[[Any], np.ndarray]
@@ -118,7 +118,7 @@ def part(at: tuple[int, ...], axes: tuple[int | None, ...]) -> tuple[int, ...]:
 
 
 def by_slices(
-    group: Group, operands: Sequence[Any], run: Callable[[list[Any]], Any], permute: Callable[[Any, tuple[int, ...]], Any],
+    group: FusedStep, operands: Sequence[Any], run: Callable[[list[Any]], Any], permute: Callable[[Any, tuple[int, ...]], Any],
     start: Callable[[Any], Any],
 ) -> Any:  # fmt: skip
     """``run`` on every slice of a group's operands, put together or summed in ``start(the first one made)``."""

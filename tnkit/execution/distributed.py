@@ -16,7 +16,7 @@ from typing import Any
 
 from tnkit.execution.backend import Backend, fronted, part
 from tnkit.execution.codegen import execute
-from tnkit.planning.steps import Group, Program
+from tnkit.planning.steps import FusedStep, Program
 
 __all__ = ["lost", "shared_out"]
 
@@ -38,7 +38,7 @@ def lost(error: BaseException | None) -> bool:
     return bool(frames) and frames[-1].name == "_cascade_future"
 
 
-def shared_out(step: Group, operands: Sequence[Any], backend: Backend, executor: Executor) -> Any:
+def shared_out(step: FusedStep, operands: Sequence[Any], backend: Backend, executor: Executor) -> Any:
     """Run a group's slices on an executor, and put them together in the order of their indices, whoever comes first.
 
     A task whose worker is :func:`lost` is done here, with a warning; an error inside a task is raised, and the tasks that have not
@@ -80,7 +80,7 @@ def _submitted(executor: Executor, *task: Any) -> Any:
         return None
 
 
-def _tasks(step: Group) -> Iterator[tuple[Place, list[Place]]]:
+def _tasks(step: FusedStep) -> Iterator[tuple[Place, list[Place]]]:
     """Slices in runs that go to one place of the result."""
     most = -(-prod(step.counts) // _TASKS)
     every = product(*map(range, step.counts))
@@ -90,7 +90,7 @@ def _tasks(step: Group) -> Iterator[tuple[Place, list[Place]]]:
             yield place, ats[k : k + most]
 
 
-def _pieces(step: Group, views: Sequence[Any], ats: Sequence[Place]) -> list[list[Any]]:
+def _pieces(step: FusedStep, views: Sequence[Any], ats: Sequence[Place]) -> list[list[Any]]:
     """The operands of every slice; one that is not sliced is the same object in all, and is sent once."""
     return [[x[p] if (p := part(at, axes)) else x for x, axes in zip(views, step.axes, strict=True)] for at in ats]
 

@@ -14,12 +14,12 @@ from tnkit.execution.codegen import execute
 from tnkit.execution.distributed import shared_out
 from tnkit.paths.optimizers import Optimizer
 from tnkit.planning.plan import Plan, plan
-from tnkit.planning.steps import Group
+from tnkit.planning.steps import FusedStep
 
 __all__ = ["NUMPY", "Backend", "check_arrays", "check_known", "constant", "contract", "run"]
 
 
-def _numpy_group(step: Group, operands: list[Any]) -> np.ndarray:
+def _numpy_group(step: FusedStep, operands: list[Any]) -> np.ndarray:
     if not step.counts:
         done: np.ndarray = execute(step.body, operands, NUMPY)
         return done

@@ -16,7 +16,7 @@ import tnkit as tk
 from tnkit_nn import zoo
 from tnkit_nn.comparison.setting import Setting, Task, drawn, opened, stacked
 from tnkit_nn.comparison.view import REST_RATES, View, cut, tune
-from tnkit_nn.families import SHARED, Family, full_count, matrix, shares
+from tnkit_nn.families import SHARED, Family, full_count, matrix_shape, shares
 from tnkit_nn.generators import (
     Maker,
     Weights,
@@ -248,7 +248,7 @@ def _made(setting: Setting, job: Job) -> _Made:
     """The job's weights, ready for stage 2."""
     targets, what, first = setting.targets, job.what, setting.task.first_seed
     if what == "rank1":
-        what = Family("rank1", "rank1", lambda s, _: tk.low_rank(matrix(s), 1))
+        what = Family("rank1", "rank1", lambda s, _: tk.low_rank(matrix_shape(s), 1))
     if isinstance(what, Family):
         return _networks(setting, built(what, setting.shapes, job.budget or 0))
     if what in SHARED:

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from tnkit.execution.backend import Backend
 from tnkit.execution.codegen import execute
-from tnkit.planning.steps import Group, Program
+from tnkit.planning.steps import FusedStep, Program
 from tnkit_nn.engine import chain, cuda, sliced, sliced_chain
-from tnkit_nn.engine.shared_matmul import spread
+from tnkit_nn.engine.shared_matmul import broadcast_matmul
 from tnkit_nn.engine.svd_grad import left
 
 __all__ = ["TORCH", "native", "to_tensor"]
@@ -36,12 +36,12 @@ class _Group(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(step: Group, held: chain.Held | cuda.Graph | None, *operands: Tensor) -> Tensor:
+    def forward(step: FusedStep, held: chain.ChainTape | cuda.DeviceTape | None, *operands: Tensor) -> Tensor:
         if _whole(step, operands[0]):
-            assert not isinstance(held, chain.Held)
+            assert not isinstance(held, chain.ChainTape)
             return cuda.forward(step, operands, held, TORCH)
         if step.kept:
-            assert not isinstance(held, cuda.Graph)
+            assert not isinstance(held, cuda.DeviceTape)
             return chain.forward(step, operands, held)
         if step.chain:
             return sliced_chain.forward(step, operands)
@@ -75,12 +75,14 @@ class _Group(torch.autograd.Function):
         return torch.func.jvp(lambda *x: execute(ctx.step.whole, x, TORCH), tuple(operands), given)[1]
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, ...], step: Group, _: Any, *operands: Tensor) -> tuple[Tensor, int]:
+    def vmap(
+        info: Any, in_dims: tuple[int | None, ...], step: FusedStep, _: Any, *operands: Tensor
+    ) -> tuple[Tensor, int]:
         whole = torch.vmap(lambda *x: execute(step.whole, x, TORCH), in_dims[2:], randomness=info.randomness)
         return whole(*operands), 0
 
 
-def _pulled(step: Group, operands: Sequence[Tensor], wanted: Sequence[bool], grad: Tensor) -> Sequence[Tensor]:
+def _pulled(step: FusedStep, operands: Sequence[Tensor], wanted: Sequence[bool], grad: Tensor) -> Sequence[Tensor]:
     """The gradients wanted, the whole contraction done again; by ``torch.func``, whose levels may be left by now."""
 
     def whole(*some: Tensor) -> Tensor:
@@ -91,15 +93,15 @@ def _pulled(step: Group, operands: Sequence[Tensor], wanted: Sequence[bool], gra
     return cast(Sequence[Tensor], pull(grad))
 
 
-def _group(step: Group, operands: list[Tensor]) -> Tensor:
+def _group(step: FusedStep, operands: list[Tensor]) -> Tensor:
     if torch.compiler.is_compiling() or torch.is_autocast_enabled(operands[0].device.type):
         return execute(step.whole, operands, TORCH)
     back = torch.is_grad_enabled() and any(x.requires_grad for x in operands)
-    held = cuda.Graph if _whole(step, operands[0]) else chain.Held
+    held = cuda.DeviceTape if _whole(step, operands[0]) else chain.ChainTape
     return _Group.apply(step, held() if back else None, *operands)
 
 
-def _whole(step: Group, x: Tensor) -> bool:
+def _whole(step: FusedStep, x: Tensor) -> bool:
     """Whether a device runs it at once: a chain, sliced only for a CPU's cache."""
     return (step.kept or step.chain) and cuda.on_device(x)
 
@@ -120,7 +122,7 @@ TORCH = Backend(
     swap=lambda x: x.mT,
     like=_like,
     zeros=lambda shape, x: torch.zeros(shape, dtype=x.dtype, device=x.device),
-    spread=spread,
+    spread=broadcast_matmul,
     group=_group,
     own={"relu": torch.relu},
     array=Tensor,

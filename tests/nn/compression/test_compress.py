@@ -24,7 +24,7 @@ from tnkit_nn.compression import compress as module
 from tnkit_nn.compression.compress import compress_
 from tnkit_nn.compression.recipe import Compression, Layers, Stage1
 from tnkit_nn.compression.result import dense, load_compressed_
-from tnkit_nn.compression.selection import groups, substitutes
+from tnkit_nn.compression.selection import substitutes, trained_groups
 from tnkit_nn.compression.workdir import Folder
 from tnkit_nn.data import Split
 from tnkit_nn.families import families
@@ -486,7 +486,7 @@ def test_what_requires_no_gradient_stays(rest):
     assert torch.equal(model.fc3.weight, before["fc3.weight"]) and not model.fc3.weight.requires_grad
     assert not torch.equal(done.model.fc2.bias, before["fc2.bias"])
     with pytest.raises(ValueError, match="unknown rest 'none'; known: frozen, heads, all"):
-        groups(model, ["fc1"], "none", 1e-2)
+        trained_groups(model, ["fc1"], "none", 1e-2)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from tnkit.execution.run import check_arrays
 from tnkit.planning import fusion, windows
 from tnkit.planning.checkpointing import checkpointed
 from tnkit.planning.plan import _plan
-from tnkit.planning.steps import Contract, Group, last_use
+from tnkit.planning.steps import ContractStep, FusedStep, last_use
 from tnkit.testing import oracle, random_network
 from tnkit_nn import TORCH
 from tnkit_nn.engine.matmul import OVER
@@ -73,7 +73,7 @@ def plainly(net, arrays):
 
 def grouped(net, **kw):
     plan = _plan(net, "auto", 8, kw.get("dynamic"))
-    return plan, [s for s in plan.steps if isinstance(s, Group)]
+    return plan, [s for s in plan.steps if isinstance(s, FusedStep)]
 
 
 @pytest.mark.parametrize("name", WALLS)
@@ -94,7 +94,7 @@ def test_gradients_are_those_of_the_unsliced_plan(name, small, monkeypatch):
     monkeypatch.setattr(fusion, "LARGE", 2**40)
     monkeypatch.setattr(fusion, "KEPT", 2**40)
     whole = _plan(net, "greedy", 8, None)
-    assert not any(isinstance(s, Group) for s in whole.steps)
+    assert not any(isinstance(s, FusedStep) for s in whole.steps)
     seed = torch.as_tensor(np.random.default_rng(0).standard_normal(net.shape))
     found = []
     for way in (plan, whole):
@@ -261,7 +261,7 @@ def test_windows_never_permute_the_state(leftwards):
     big = [s for s in plan.steps if max(plan.slot_sizes[o] for o in s.operands) == 2**12]
     assert 2 <= len(big) <= 4  # 11 bricks in a few windows
     for step in big:
-        assert isinstance(step, Contract)
+        assert isinstance(step, ContractStep)
         large = int(plan.slot_sizes[step.operands[1]] > plan.slot_sizes[step.operands[0]])
         assert step.views[large].permute is None and step.result.permute is None
     arrays = tk.init.normal(whole, seed=0)
@@ -278,7 +278,7 @@ def test_a_periodic_wall_closes_without_copies():
         arrays = check_arrays(wall_, tk.init.normal(wall_, seed=2))
         want = plainly(wall_, arrays)
         np.testing.assert_allclose(tk.run(plan, arrays), want, atol=1e-12 * abs(want).max())
-    spread = [v.beside for s in plan.steps if isinstance(s, Contract) for v in s.views if v.beside != (1, 1)]
+    spread = [v.beside for s in plan.steps if isinstance(s, ContractStep) for v in s.views if v.beside != (1, 1)]
     large = [k for k, s in enumerate(plan.steps) if max(plan.slot_sizes[o] for o in s.operands) == 2**14]
     assert len(spread) >= 2
     copied = [max(plan._memory.copied[k]) for k in large]
