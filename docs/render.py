@@ -173,13 +173,13 @@ def finding() -> str:
     kept = said(vgg["adtn 424"], vgg["left out"])
     behind = {of_both(convs[kind], convs["mpo"]) for kind in ("circuit", "adtn")}
     lines = [
-        ["LeNet-5 `fc1`: 48,000 weights in about 400 parameters", f"circuit {accuracy(rows[deep])}",
+        ["LeNet-5 `fc1` on MNIST, other layers frozen: 48,000 weights in about 400 parameters", f"circuit {accuracy(rows[deep])}",
          f"{name(shallow.split()[0])} {accuracy(rows[shallow])}", f"hash {accuracy(rows['hashed'])}",
          "deep and shallow: no significant difference" if gaps[shallow].p >= 0.05 else "deep and shallow differ"],
-        ["VGG-16, two linear layers: 18.9 million weights in 424 parameters", f"ADTN {percent(vgg['adtn 424'])}",
+        ["VGG-16 on CIFAR-10, two linear layers: 18.9 million weights in 424 parameters", f"ADTN {percent(vgg['adtn 424'])}",
          f"TT-matrix {percent(vgg['mpo 424'])}", f"left out {percent(vgg['left out'])}, frozen random {percent(vgg['frozen random'])}",
          f"ADTN and left out: {kept}"],
-        ["VGG-16, twelve convolutions: about 1,000 parameters each", f"circuit {percent(convs['circuit'].values())}, ADTN {percent(convs['adtn'].values())}",
+        ["VGG-16 on CIFAR-10, twelve convolutions: about 1,000 parameters each", f"circuit {percent(convs['circuit'].values())}, ADTN {percent(convs['adtn'].values())}",
          f"TT-matrix {percent(convs['mpo'].values())}", f"hash {percent(convs['hashed'].values())}",
          "both deep networks are worse than the TT-matrix" if behind == {"worse"} else "no significant difference"],
     ]  # fmt: skip

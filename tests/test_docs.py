@@ -1,5 +1,6 @@
 """The pages are true and plain: their Python runs, their links are there, their figures are those of the results, their sentences short."""
 
+import importlib
 import importlib.util
 import re
 import statistics
@@ -92,6 +93,23 @@ def test_the_fields_words(path):
     text = re.sub(r"`[^`\n]*`", "", without_code(path.read_text()))
     found = re.findall(r"\b(?:stage [12]|told apart|the rest|(?:of|in|as many|no) numbers|by chance|ops)\b", text)
     assert not found
+
+
+def test_commands_and_options_that_are_shown_exist(capsys):
+    """Every option of every ``tnkit COMMAND`` in a block is in that command's help."""
+    pytest.importorskip("torch")
+    module, _, name = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]["tnkit"].partition(":")
+    main = getattr(importlib.import_module(module), name)
+    blocks = "".join(b for path in DOORS for b in re.findall(r"^```\n(.*?)^```", path.read_text(), re.M | re.S))
+    lines = re.findall(r"^tnkit (\w+) (.*)$", blocks.replace("\\\n", " "), re.MULTILINE)
+    assert {"show", "train", "compress", "compare"} <= {command for command, _ in lines}
+    for command, rest in lines:
+        with pytest.raises(SystemExit) as stop:
+            main([command, "--help"])
+        if command != "plan" or stop.value.code == 0:
+            assert stop.value.code == 0, command
+            missing = set(re.findall(r"--[\w-]+", rest)) - set(re.findall(r"--[\w-]+", capsys.readouterr().out))
+            assert not missing, (command, missing)
 
 
 def test_extras_that_are_named_exist():

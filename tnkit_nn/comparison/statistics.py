@@ -19,7 +19,7 @@ from tabulate import tabulate
 from tnkit_nn.families import CONTROLS, FREE, SHARED, keeps
 
 __all__ = [
-    "CORRECTED", "PAIRED_HEADERS", "READINGS", "STARTS_HEADERS", "Difference", "against_controls", "best_free",
+    "CORRECTED", "PAIRED_HEADERS", "READINGS", "STARTS_HEADERS", "Difference", "against_controls", "answer", "best_free",
     "deep_against_shallow", "difference", "holm", "paired_cells", "paired_table", "starts_cells", "verdict",
 ]  # fmt: skip
 
@@ -250,6 +250,20 @@ def starts_cells(records: Records) -> list[tuple[str, ...]]:
 
 
 # -- in words -------------------------------------------------------------------------------------------------------
+def answer(records: Records) -> str:
+    """One sentence: how often the best deep network is better, and how often worse, than the best shallow one."""
+    found = deep_against_shallow(records)
+    if not found:
+        return "No budget has both a deep and a shallow network, so nothing is said of deep against shallow."
+    if max(d.seeds for d in found) < 2:
+        return "One seed gives no spread, so nothing is said of deep against shallow."
+    better, worse = (sum(d.words == w for d in found) for w in ("better", "worse"))
+    return (
+        "The best deep network is significantly better than the best shallow one "
+        f"in {better} of {len(found)} comparisons, and significantly worse in {worse}."
+    )
+
+
 def verdict(records: Records) -> list[str]:
     """For every budget and reading, the best deep network against the best shallow one and the controls; then a summary a control."""
     controls = {(d.one, d.other, d.budget, d.reading): d for d in against_controls(records)}

@@ -12,6 +12,7 @@ from tnkit_nn.comparison.report.tables import rows
 from tnkit_nn.comparison.statistics import (
     CORRECTED,
     against_controls,
+    answer,
     best_free,
     difference,
     holm,
@@ -219,3 +220,16 @@ def test_a_pair_has_one_p_value_in_words_tables_and_page():
     assert len(found) == 36 + 4  # all networks against all controls, the best deep against the best shallow one
     assert "<0.001" in set.union(*found.values())
     assert shown.count(CORRECTED) == 1 and verdict(records)[-1] == CORRECTED
+
+
+def test_the_answer_is_one_sentence():
+    """Two readings of one budget each time."""
+
+    def said(deep, shallow=(0.90, 0.91, 0.92)):
+        return answer(runs(adtn3=deep, mpo=shallow))
+
+    assert "in 2 of 2 comparisons, and significantly worse in 0." in said((0.95, 0.961, 0.969))
+    assert "in 0 of 2 comparisons, and significantly worse in 2." in said((0.85, 0.861, 0.869))
+    assert "in 0 of 2 comparisons, and significantly worse in 0." in said((0.80, 0.99, 0.95))
+    assert "One seed gives no spread" in said((0.9,), (0.5,))
+    assert "No budget has both" in answer(runs(mpo=(0.9, 0.91), hashed=(0.8, 0.82)))

@@ -13,6 +13,7 @@ from tnkit_nn.comparison.statistics import (
     READINGS,
     STARTS_HEADERS,
     Records,
+    answer,
     paired_cells,
     starts_cells,
     verdict,
@@ -40,7 +41,7 @@ def page(records: Records, title: str, plots: Mapping[str, bytes]) -> str:
     loader = PackageLoader("tnkit_nn.comparison", "report")
     template = Environment(loader=loader, autoescape=True, trim_blocks=True).get_template("page.html.j2")
     return template.render(
-        title=title, tables=tables, headers=HEADERS, verdict=verdict(records), drawings=drawings, controls=CONTROLS,
+        title=title, tables=tables, headers=HEADERS, answer=answer(records), verdict=verdict(records), drawings=drawings, controls=CONTROLS,
         plots=[{"name": n, "data": base64.b64encode(p).decode()} for n, p in plots.items()], first=records[0],
         elsewhere=max(r["trained_elsewhere"] for r in records), seeds=sorted({r["seed"] for r in records}),
         readings=READINGS, several=", " in records[0]["layer"],
