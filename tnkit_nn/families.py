@@ -37,21 +37,21 @@ __all__ = [
 #: Controls that every comparison shows, with what each one is.
 CONTROLS: dict[str, str] = {
     "dense": "the trained layer as it is",
-    "dense_trained_on": "the trained layer, trained on for as many steps as every other row: dense layers gain too",
+    "dense_trained_on": "the trained layer, fine-tuned for as many steps as every other row: dense layers gain too",
     "frozen_random": "a random layer that is never trained",
     "picked": "each output copies one randomly picked input; never trained",
     "pooled": "each output is the mean of a run of neighbouring inputs (with as many outputs as inputs, one each); never trained",
-    "removed": "the weight is zero (rest frozen); the layer is left out and the next one made anew (rest trained)",
+    "removed": "the weight is zero (other layers frozen); the layer is left out and the next one drawn anew (other layers fine-tuned)",
     "rank1": "one row times one column: a weak rival, shown because it is often the only one",
-    "hashed": "as many random-signed shared numbers as the budget, placed by a random hash (Chen et al. 2015)",
-    "subspace": "a fixed random projection of as many numbers as the budget (Li et al. 2018)",
+    "hashed": "as many parameters as the budget, shared with random signs by a random hash (Chen et al. 2015)",
+    "subspace": "a fixed random projection of as many parameters as the budget (Li et al. 2018)",
 }
 
 #: Part of a budget by which a network may pass it and still be called equal to others.
 SLACK = 0.05
-#: Controls of a budget's own numbers: one row a budget.
+#: Controls with parameters of their own, as many as the budget: one row a budget.
 SHARED = ("hashed", "subspace")
-#: Controls without numbers of their own.
+#: Controls without parameters of their own.
 FREE = ("frozen_random", "picked", "pooled", "removed")
 
 

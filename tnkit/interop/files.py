@@ -23,7 +23,7 @@ from tnkit.execution.run import check_arrays
 
 __all__ = ["from_json", "load", "save", "to_json"]
 
-FORMAT = "tnkit.core.network"
+FORMAT = "tnkit.network"
 VERSION = 1
 
 

@@ -221,7 +221,7 @@ def test_own_networks_beside_the_families(one_thread, tmp_path):
     found = [r for r in records if r["label"] == "mine"]
     assert [r["seed"] for r in found] == [0, 1] and {r["num_params"] for r in found} == {2 * 64 + 2 * 64}
     assert {tk.from_json(r["networks"]["fc1"]) for r in found} == {mine(None, 300)}
-    assert any(line.startswith("Budget 300, rest frozen") and "mine" in line for line in verdict(records))
+    assert any(line.startswith("Budget 300, other layers frozen") and "mine" in line for line in verdict(records))
     other = replace(own, build=partial(mine, rank=2))  # kept rows of another network are no rows of this one
     again = compare(TINY, [other, "low_rank"], [300], out=tmp_path)
     assert {r["num_params"] for r in again if r["label"] == "mine"} == {mine(None, 300, 2).num_params}
@@ -276,8 +276,9 @@ def test_with_the_rest_frozen_alone(one_thread, tmp_path):
         )
     files = write_report(records, tmp_path, "frozen alone")
     text = files["verdict.md"].read_text() + files["paired.md"].read_text() + files["index.html"].read_text()
-    assert "rest frozen" in text and '"Rest\ntrained" trains' not in text
-    assert "rest trained" not in files["verdict.md"].read_text() + files["paired.md"].read_text()
+    assert "other layers frozen" in text and 'In the column "other layers fine-tuned"' not in text
+    assert "layers fine-tuned" not in files["verdict.md"].read_text()
+    assert "fine-tuned" not in files["paired.md"].read_text()
 
 
 @pytest.mark.parametrize(
