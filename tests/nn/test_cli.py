@@ -6,8 +6,8 @@ import torch
 
 import tnkit as tk
 import tnkit_nn as tknn
+from tnkit.cli import main
 from tnkit_nn import accuracy, data, zoo
-from tnkit_nn.cli import main
 from tnkit_nn.comparison.report.files import write_report
 from tnkit_nn.comparison.report.tables import rows, table
 from tnkit_nn.families import CONTROLS
