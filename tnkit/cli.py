@@ -294,10 +294,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else list(argv)
     parser, interrupted = Parser(prog="tnkit"), "interrupted"
     try:
-        try:
-            args = _parser([word for word in words if word in APPLICATIONS][:1]).parse_args(words)
-        except MissingExtra as error:
-            parser.exit(1, f"{error}\n")
+        args = _parser([word for word in words if word in APPLICATIONS][:1]).parse_args(words)
         parser, interrupted = args.parser, getattr(args, "interrupted", interrupted)
         status: int = args.run(args)
         sys.stdout.flush()
@@ -307,8 +304,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # who read the output has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         parser.exit(1)
-    except (MissingExtra, FloatingPointError, MemoryError) as error:
+    except (FloatingPointError, MemoryError) as error:
         parser.exit(1, f"{parser.prog}: {_said(error)}\n")
+    except MissingExtra as error:  # of a command as a whole, it begins with its name
+        parser.exit(1, f"{error}\n" if str(error).startswith(f"{parser.prog} ") else f"{parser.prog}: {error}\n")
     except (OSError, TypeError, ValueError) as error:
         if isinstance(error, OSError) and error.errno in _CANNOT:
             parser.exit(1, f"{parser.prog}: {_said(error)}\n")

@@ -39,19 +39,29 @@ HOST = re.sub("[^A-Za-z0-9]+", "", platform.node())
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary file beside ``path`` that takes its place at the end: an interrupted run leaves the old file as it was."""
+    """A temporary file beside ``path`` that takes its place at the end: an interrupted run leaves the old file as it was.
+
+    Raises
+    ------
+    OSError
+        It cannot be written, the disk being full, say; ``path`` is named, not the temporary file.
+    """
     path = Path(path)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{HOST}-{os.getpid()}.", suffix=PART)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = Path()
     try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{HOST}-{os.getpid()}.", suffix=PART)
+        temporary = Path(name)
+        os.close(handle)
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.chmod(0o644)
         os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        if temporary.name:
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is not None:
+            error.filename = os.fspath(path)
         raise
 
 
