@@ -64,10 +64,10 @@ def test_show_and_plan_need_no_extra(file):
     assert (status, error) == (0, "") and out.startswith("Plan(1 steps") and "peak" in out
 
 
-@pytest.mark.parametrize("command", ["train", "compress", "compare"])
-def test_a_command_without_torch_is_one_line(command):
+@pytest.mark.parametrize("command, extra", [("train", "nn"), ("compress", "nn"), ("compare", "compare")])
+def test_a_command_without_torch_is_one_line(command, extra):
     for words in ([command], [command, "--help"]):
-        assert bare(*words) == (1, "", f"tnkit {command} needs torch: pip install 'tnkit[nn]'\n")
+        assert bare(*words) == (1, "", f"tnkit {command} needs torch: pip install 'tnkit[{extra}]'\n")
 
 
 def test_what_else_needs_an_extra_is_one_line(file):
@@ -92,11 +92,18 @@ def test_a_missing_package_is_one_line(module, monkeypatch):
     )
 
 
-def test_a_package_that_is_installed_but_broken_says_why(tmp_path, monkeypatch):
-    (tmp_path / "shtab.py").write_text("raise ImportError('libx.so: no such\\nfile')")
+@pytest.mark.parametrize(
+    "source, said",
+    [
+        ("raise ImportError('libx.so: no such\\nfile')", "libx.so: no such file"),
+        ("import its_own", "No module named 'its_own'"),
+    ],
+)
+def test_a_package_that_is_installed_but_broken_says_why(source, said, tmp_path, monkeypatch):
+    (tmp_path / "shtab.py").write_text(source)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "shtab", raising=False)
-    with pytest.raises(MissingExtra, match=r"pip install 'tnkit\[cli\]' \(libx.so: no such file\)$"):
+    with pytest.raises(MissingExtra, match=rf"it needs shtab: pip install 'tnkit\[cli\]' \({said}\)$"):
         need("it", "shtab")
 
 

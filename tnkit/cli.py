@@ -22,12 +22,13 @@ from tnkit.core.extras import MissingExtra, need
 
 __all__ = ["Parser", "add_file", "known", "main", "names", "numbers", "positive", "seed"]
 
-#: The commands of ``tnkit_nn.cli``: what each one does, and what it needs before it begins.
-APPLICATIONS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "train": ("train a model of the zoo on a data set", ("torch", "safetensors", "tqdm", "filelock")),
-    "compress": ("compress a trained model by a recipe", ("torch", "safetensors", "tqdm", "filelock", "tomli_w")),
+#: The commands of ``tnkit_nn.cli``: what each one does, its extra, and what it needs of that before it begins.
+APPLICATIONS: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "train": ("train a model of the zoo on a data set", "nn", ("torch", "safetensors", "tqdm", "filelock")),
+    "compress": ("compress a trained model by a recipe", "nn", ("torch", "safetensors", "tqdm", "filelock", "tomli_w")),
     "compare": (
         "compare deep and shallow networks as a layer's weight, with controls",
+        "compare",
         ("torch", "safetensors", "tqdm", "filelock", "scipy", "matplotlib", "jinja2"),
     ),
 }
@@ -269,11 +270,11 @@ def _parser(applications: Collection[str], strict: bool = True) -> Parser:
     )
     _add_show(commands)
     _add_plan(commands)
-    for name, (about, needs) in APPLICATIONS.items():
+    for name, (about, extra, needs) in APPLICATIONS.items():
         added = commands.add_parser(name, help=about)
         if name in applications:
             try:
-                need(f"tnkit {name}", *needs)
+                need(f"tnkit {name}", *needs, extra=extra)
                 import_module(f"tnkit_nn.cli.{name}").configure(added)
             except MissingExtra:
                 if strict:

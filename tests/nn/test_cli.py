@@ -156,7 +156,7 @@ def test_help_lists_what_there_is(command, listed, capsys):
         ("train", "filelock", "filelock: pip install 'tnkit[nn]'"),
         ("compress", "tomli_w", "tomli-w: pip install 'tnkit[nn]'"),
         ("compress", "safetensors", "safetensors: pip install 'tnkit[nn]'"),
-        ("compare", "matplotlib", "matplotlib: pip install 'tnkit[plot]'"),
+        ("compare", "matplotlib", "matplotlib: pip install 'tnkit[compare]'"),
         ("compare", "scipy", "scipy: pip install 'tnkit[compare]'"),
         ("compare", "jinja2", "jinja2: pip install 'tnkit[compare]'"),
     ],

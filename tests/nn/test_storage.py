@@ -108,6 +108,6 @@ def test_a_full_disk_is_an_error_of_the_file(tmp_path):
 
 
 def test_errors_of_ones_own_pass(tmp_path):
-    with pytest.raises(OSError, match="^mine$"), replacing(tmp_path / "x"):
+    with pytest.raises(OSError, match=r"^mine$"), replacing(tmp_path / "x"):
         raise OSError("mine")
     assert not list(tmp_path.iterdir())

@@ -23,7 +23,7 @@ class MissingExtra(ImportError):
     """A package of an extra is not installed; the message is one line that says how to get it."""
 
 
-def need(who: str, *modules: str) -> None:
+def need(who: str, *modules: str, extra: str | None = None) -> None:
     """Check that optional packages are installed, before they are imported.
 
     ::
@@ -37,19 +37,22 @@ def need(who: str, *modules: str) -> None:
         What needs them: the first words of the message.
     *modules
         Keys of :data:`EXTRAS`, or modules in them.
+    extra
+        The extra that has all that ``who`` needs; each package's own, if not given.
 
     Raises
     ------
     MissingExtra
-        The first one that cannot be imported: ``tnkit.draw needs matplotlib: pip install 'tnkit[plot]'``.  What an installed
-        package says for itself, such as a library of the system that it misses, follows in brackets.
+        The first one that cannot be imported: ``tnkit.draw needs matplotlib: pip install 'tnkit[plot]'``.  What a package that
+        is there misses itself follows in brackets.
     """
     for module in modules:
-        package, extra = EXTRAS[module.partition(".")[0]]
-        message = f"{who} needs {package}: pip install 'tnkit[{extra}]'"
+        root = module.partition(".")[0]
+        package, its = EXTRAS[root]
         try:
             __import__(module)  # the statement's own way in: whatever stops the import stops it here
-        except ModuleNotFoundError:
-            raise MissingExtra(message, name=module) from None
         except ImportError as error:
+            message = f"{who} needs {package}: pip install 'tnkit[{extra or its}]'"
+            if isinstance(error, ModuleNotFoundError) and (error.name or root).partition(".")[0] == root:
+                raise MissingExtra(message, name=module) from None
             raise MissingExtra(f"{message} ({' '.join(str(error).split())})", name=module) from error
