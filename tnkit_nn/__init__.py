@@ -1,24 +1,64 @@
-"""tnkit_nn: tensor networks as modules, weights and layers of torch."""
+"""tnkit_nn: tensor networks as modules, weights and layers of torch.
 
-from tnkit_nn import data as data
-from tnkit_nn import zoo as zoo
+The adapter (:class:`TNModule`, :class:`TNLinear`, :class:`TNEmbedding`, :func:`parametrize_`, :func:`fit`) needs torch and tnkit
+alone.  The applications (training, compression, comparison, with their models and data) are loaded when they are first asked for.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from tnkit.core.extras import need
+
+need("tnkit_nn", "torch")
+
 from tnkit_nn.adapter.fitting import FitResult, fit
 from tnkit_nn.adapter.layers import TNEmbedding, TNLinear
 from tnkit_nn.adapter.module import TNModule
 from tnkit_nn.adapter.parametrize import merge_, parametrize_
-from tnkit_nn.approximation import approximate
-from tnkit_nn.comparison.compare import compare
-from tnkit_nn.comparison.setting import Task
-from tnkit_nn.compression.compress import compress_
-from tnkit_nn.compression.recipe import Compression, Layers, Stage1
-from tnkit_nn.compression.result import Compressed, dense, load_compressed_, save_compressed
 from tnkit_nn.engine.backend import TORCH
-from tnkit_nn.families import Family
-from tnkit_nn.training.evaluation import accuracy
-from tnkit_nn.training.loop import Group, Recipe, train
 
 __all__ = [
     "TORCH", "Compressed", "Compression", "Family", "FitResult", "Group", "Layers", "Recipe", "Stage1", "TNEmbedding", "TNLinear",
     "TNModule", "Task", "accuracy", "approximate", "compare", "compress_", "data", "dense", "fit", "load_compressed_", "merge_",
     "parametrize_", "save_compressed", "train", "zoo",
 ]  # fmt: skip
+
+if TYPE_CHECKING:  # what type checkers and editors see of _WHERE
+    from tnkit_nn import data as data
+    from tnkit_nn import zoo as zoo
+    from tnkit_nn.approximation import approximate
+    from tnkit_nn.comparison.compare import compare
+    from tnkit_nn.comparison.setting import Task
+    from tnkit_nn.compression.compress import compress_
+    from tnkit_nn.compression.recipe import Compression, Layers, Stage1
+    from tnkit_nn.compression.result import Compressed, dense, load_compressed_, save_compressed
+    from tnkit_nn.families import Family
+    from tnkit_nn.training.evaluation import accuracy
+    from tnkit_nn.training.loop import Group, Recipe, train
+else:
+
+    def __getattr__(name: str) -> Any:
+        if name not in _WHERE:
+            raise AttributeError(f"module 'tnkit_nn' has no attribute {name!r}")
+        where = _WHERE[name]
+        need(f"tknn.{name}", *_NEEDS.get(where.partition(".")[0], ()))
+        module = import_module(f"tnkit_nn.{where}")
+        found = globals()[name] = module if where == name else getattr(module, name)
+        return found
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})
+
+
+#: Public name -> the module that has it; a package of that name is itself the value.
+_WHERE = {
+    "data": "data", "zoo": "zoo", "approximate": "approximation", "Family": "families",
+    "compare": "comparison.compare", "Task": "comparison.setting",
+    "compress_": "compression.compress", "Compression": "compression.recipe", "Layers": "compression.recipe",
+    "Stage1": "compression.recipe", "Compressed": "compression.result", "dense": "compression.result",
+    "load_compressed_": "compression.result", "save_compressed": "compression.result",
+    "accuracy": "training.evaluation", "Group": "training.loop", "Recipe": "training.loop", "train": "training.loop",
+}  # fmt: skip
+
+#: Room -> what its work begins or ends with: asked for at the door, not after an hour.
+_NEEDS = {"comparison": ("safetensors", "filelock"), "compression": ("safetensors", "filelock", "tomli_w")}

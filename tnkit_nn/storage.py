@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
@@ -13,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
+
+from tnkit.core.extras import need
 
 __all__ = [
     "alone",
@@ -38,19 +39,29 @@ HOST = re.sub("[^A-Za-z0-9]+", "", platform.node())
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary file beside ``path`` that takes its place at the end: an interrupted run leaves the old file as it was."""
+    """A temporary file beside ``path`` that takes its place at the end: an interrupted run leaves the old file as it was.
+
+    Raises
+    ------
+    OSError
+        It cannot be written, the disk being full, say; ``path`` is named, not the temporary file.
+    """
     path = Path(path)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{HOST}-{os.getpid()}.", suffix=PART)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = Path()
     try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{HOST}-{os.getpid()}.", suffix=PART)
+        temporary = Path(name)
+        os.close(handle)
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.chmod(0o644)
         os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        if temporary.name:
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is not None:
+            error.filename = os.fspath(path)
         raise
 
 
@@ -76,27 +87,30 @@ def _alive(pid: int) -> bool:
 
 @contextmanager
 def alone(folder: Path, what: str) -> Iterator[None]:
-    """A folder to oneself (where the system has file locks), cleared of what killed runs have left.
-
-    A killed run's lock is gone with it.
+    """A folder to oneself, cleared of what killed runs have left; the lock of a killed run is gone with it.
 
     Raises
     ------
     ValueError
         Another process has it; the message says that it runs ``what``.
+    OSError
+        The folder is not there, or cannot be written in; it is named.
     """
+    need(what, "filelock")
+    from filelock import FileLock, Timeout
+
+    if not folder.is_dir():  # the lock would make it
+        raise FileNotFoundError(errno.ENOENT, "no such folder", str(folder))
+    lock = FileLock(folder / "lock", timeout=0)
     try:
-        import fcntl
-    except ImportError:  # no such locks on this system
-        yield
-        return
-    with (folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ValueError(f"{folder}: {what} is being run by another process") from None
+        lock.acquire()
+    except Timeout:
+        raise ValueError(f"{folder}: {what} is being run by another process") from None
+    try:
         clear(folder, below=True)
         yield
+    finally:
+        lock.release()
 
 
 def read_json(path: Path) -> Any:
@@ -124,9 +138,22 @@ def difference(its: Any, ours: Any, name: str = "") -> str:
 def write_tensors(
     path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write named tensors and texts to one safetensors file; tensors that share memory are written each in full."""
+    """Write named tensors and texts to one safetensors file; tensors that share memory are written each in full.
+
+    Raises
+    ------
+    OSError
+        It cannot be written, the disk being full, say.
+    """
+    need("a safetensors file", "safetensors")
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
     with replacing(path) as temporary:
-        save_file(own_tensors(tensors), temporary, dict(metadata or {}))
+        try:
+            save_file(own_tensors(tensors), temporary, dict(metadata or {}))
+        except SafetensorError as error:
+            raise OSError(errno.EIO, f"cannot be written ({error})", str(path)) from None
 
 
 def own_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -151,6 +178,9 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: {'a folder, not a file' if Path(path).is_dir() else 'no such file'}")
+    need("a safetensors file", "safetensors")
+    from safetensors import SafetensorError, safe_open
+
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118

@@ -342,7 +342,7 @@ def test_pyplot_is_not_loaded():
 def test_without_matplotlib(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     monkeypatch.delattr("matplotlib.figure", raising=False)
-    with pytest.raises(ImportError, match=r"pip install tnkit\[plot\]"):
+    with pytest.raises(ImportError, match=r"drawing needs matplotlib: pip install 'tnkit\[plot\]'"):
         draw(chain(2))
     assert layout(chain(2))  # needs none
 

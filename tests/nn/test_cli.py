@@ -1,4 +1,9 @@
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from xml.etree import ElementTree
 
 import pytest
@@ -6,11 +11,14 @@ import torch
 
 import tnkit as tk
 import tnkit_nn as tknn
+from tnkit.cli import main
 from tnkit_nn import accuracy, data, zoo
-from tnkit_nn.cli import main
 from tnkit_nn.comparison.report.files import write_report
 from tnkit_nn.comparison.report.tables import rows, table
-from tnkit_nn.families import CONTROLS
+from tnkit_nn.data import DATA
+from tnkit_nn.families import BASELINES, CONTROLS
+from tnkit_nn.storage import alone
+from tnkit_nn.zoo import ZOO
 
 from .test_data import write_cifar10, write_mnist
 
@@ -127,6 +135,83 @@ def test_bad_use_exits_2_with_one_line(argv, message, capsys):
     error = capsys.readouterr().err
     assert stop.value.code == 2
     assert message in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "command, listed", [("train", (ZOO, DATA)), ("compress", (ZOO, DATA, BASELINES)), ("compare", (ZOO, DATA, BASELINES, CONTROLS))]
+)  # fmt: skip
+def test_help_lists_what_there_is(command, listed, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"])
+    text = capsys.readouterr().out
+    assert stop.value.code == 0
+    for names in listed:
+        assert ", ".join(names) in text or all(f"\n  {name} " in text for name in names)
+
+
+@pytest.mark.parametrize(
+    "command, module, wanted",
+    [
+        ("train", "tqdm", "tqdm: pip install 'tnkit[nn]'"),
+        ("train", "filelock", "filelock: pip install 'tnkit[nn]'"),
+        ("compress", "tomli_w", "tomli-w: pip install 'tnkit[nn]'"),
+        ("compress", "safetensors", "safetensors: pip install 'tnkit[nn]'"),
+        ("compare", "matplotlib", "matplotlib: pip install 'tnkit[compare]'"),
+        ("compare", "scipy", "scipy: pip install 'tnkit[compare]'"),
+        ("compare", "jinja2", "jinja2: pip install 'tnkit[compare]'"),
+    ],
+)
+def test_a_missing_extra_is_one_line_before_anything_begins(command, module, wanted, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"])
+    assert stop.value.code == 1 and capsys.readouterr().err == f"tnkit {command} needs {wanted}\n"
+
+
+def test_a_missing_extra_of_the_data(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "--out", str(tmp_path)])
+    said = capsys.readouterr().err
+    assert (
+        stop.value.code == 1
+        and said == "tnkit train: the data set digits needs scikit-learn: pip install 'tnkit[nn]'\n"
+    )
+
+
+@pytest.mark.parametrize("command, what", [("train", "train"), ("compress", "compress_"), ("compare", "compare")])
+def test_ctrl_c_says_that_the_same_command_goes_on(command, what, tmp_path, monkeypatch, capsys):
+    def interrupted(*args, **options):
+        raise KeyboardInterrupt
+
+    zoo.save(zoo.build("mlp"), tmp_path / "m")
+    monkeypatch.setattr(f"tnkit_nn.cli.{command}.{what}", interrupted)
+    given = ["--weights", str(tmp_path / "m"), "--recipe", "r"] if command == "compress" else []
+    with pytest.raises(SystemExit) as stop:
+        main([command, *given, "--out", str(tmp_path / "out")])
+    said = "interrupted; the same command goes on from what it has kept in --out"
+    assert stop.value.code == 130 and capsys.readouterr().err == f"tnkit {command}: {said}\n"
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_a_comparison_and_its_workers_and_it_goes_on(tmp_path):
+    run = [sys.executable, "-m", "tnkit", *TINY, "--seeds", "1", "--out", str(tmp_path)]
+    first = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while first.poll() is None and len(list((tmp_path / "jobs").glob("*.json"))) < 3:
+        time.sleep(0.02)
+    os.killpg(first.pid, signal.SIGINT)  # as a terminal does: to the workers too
+    _, said = first.communicate()
+    assert first.returncode == 130 and "Traceback" not in said
+    assert said.endswith("tnkit compare: interrupted; the same command goes on from what it has kept in --out\n")
+    kept = {p: p.stat().st_mtime_ns for p in (tmp_path / "jobs").iterdir() if not p.name.startswith(".")}
+    subprocess.run(run, check=True, capture_output=True)
+    assert len(kept) >= 3 and all(p.stat().st_mtime_ns == at for p, at in kept.items())
+
+
+def test_one_training_a_folder(tmp_path, capsys):
+    with alone(tmp_path, "a test"), pytest.raises(SystemExit) as stop:
+        main(["train", "--limit", "100", "--out", str(tmp_path)])
+    assert stop.value.code == 2 and "a training is being run by another process" in capsys.readouterr().err
 
 
 def test_train_writes_model_and_results_and_goes_on(tmp_path, capsys):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tnkit_nn import data
-from tnkit_nn.data import Split, split_off, stratified
+from tnkit_nn.data import Split, sources, split_off, stratified
 from tnkit_nn.data.augment import crop_flip
 
 REAL = Path(os.environ.get("TNKIT_DATA", "/nowhere"))
@@ -79,11 +79,11 @@ def test_mnist(tmp_path, gz, subfolder):
     assert [len(y) for _, y in (split.train, split.val, split.test)] == [180, 20, 50]
     assert split.train[0].shape == (180, 1, 28, 28) and split.train[0].dtype == torch.float32
     assert split.num_classes == 10 and split.classes[3] == "3"
-    assert (raw(split.test[0], *data.MNIST_STATS)[:, 0] == made["t10k-images-idx3-ubyte"]).all()
+    assert (raw(split.test[0], *sources.MNIST_STATS)[:, 0] == made["t10k-images-idx3-ubyte"]).all()
     learn, check = split_off(torch.arange(200) % 10)
     images = made["train-images-idx3-ubyte"]
     for part, chosen in ((split.train, learn), (split.val, check)):
-        assert (raw(part[0], *data.MNIST_STATS)[:, 0] == images[chosen]).all()
+        assert (raw(part[0], *sources.MNIST_STATS)[:, 0] == images[chosen]).all()
         assert (part[1] == chosen % 10).all()
 
 
@@ -110,7 +110,7 @@ def test_cifar10(tmp_path, xz, subfolder):
     assert split.classes == tuple(TEN)
     whole = np.concatenate([made[f"data_batch_{k}.bin"] for k in range(1, 6)])
     learn, _ = split_off(torch.from_numpy(whole[:, 0].astype(np.int64)))
-    assert (raw(split.train[0], *data.CIFAR10_STATS) == whole[learn, 1:].reshape(-1, 3, 32, 32)).all()
+    assert (raw(split.train[0], *sources.CIFAR10_STATS) == whole[learn, 1:].reshape(-1, 3, 32, 32)).all()
     assert (split.test[1].numpy() == made["test_batch.bin"][:, 0]).all()
 
 
@@ -122,7 +122,7 @@ def test_cifar100_fine_and_coarse(tmp_path):
     assert (fine.test[1].numpy() == made["test.bin"][:, 1]).all() and (
         coarse.test[1].numpy() == made["test.bin"][:, 0]
     ).all()
-    assert (raw(fine.test[0], *data.CIFAR100_STATS) == made["test.bin"][:, 2:].reshape(-1, 3, 32, 32)).all()
+    assert (raw(fine.test[0], *sources.CIFAR100_STATS) == made["test.bin"][:, 2:].reshape(-1, 3, 32, 32)).all()
 
 
 def test_digits_are_as_ever_and_read_from_no_folder(tmp_path):

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from tnkit.core.extras import need
 from tnkit.core.network import Network, Node
 from tnkit.drawing.edges import Route, add_dots, legs_of, routes_of
 from tnkit.drawing.placement import (
@@ -78,12 +79,11 @@ def _step_labels(pairs: Sequence[tuple[set[str], set[str]]], spots: Spots, route
 
 # -- the drawing ------------------------------------------------------------------------------------------------------
 def _matplotlib() -> Any:
-    try:
-        import matplotlib.figure
-        import matplotlib.patches
-        import matplotlib.path
-    except ImportError as error:
-        raise ImportError("drawing needs matplotlib: pip install tnkit[plot]") from error
+    need("drawing", "matplotlib.figure")
+    import matplotlib.figure
+    import matplotlib.patches
+    import matplotlib.path
+
     return matplotlib
 
 

@@ -13,7 +13,6 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from tabulate import tabulate
 
 from tnkit.core.network import Network
 from tnkit.core.numbers import whole_number
@@ -172,6 +171,8 @@ class Plan:
         return "\n".join(lines)
 
     def _table(self, style: str) -> str:
+        from tabulate import tabulate  # when asked for: it is a sixth of what importing tnkit takes
+
         rows = _table_rows(self.steps, list(self.inputs), "")
         headers = ("result", "step", "of", "equation", "FLOPs", "entries")
         return str(tabulate(rows, headers, tablefmt=style, disable_numparse=True))

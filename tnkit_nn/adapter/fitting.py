@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from tnkit import init
+from tnkit.core.extras import need
 from tnkit.core.network import Network, Node
 from tnkit.core.shapes import detensorize, split_axes
 from tnkit.execution.run import check_known, constant, run
@@ -117,6 +118,7 @@ def fit(
     many = _single(objective) if restarts == 1 else torch.func.vmap(objective)
     bar: Iterable[int] = range(steps)
     if progress:
+        need("progress=True", "tqdm")
         from tqdm.auto import tqdm
 
         bar = tqdm(bar, desc="fit", unit="step")

@@ -16,6 +16,7 @@ from typing import Any
 
 from tabulate import tabulate
 
+from tnkit.core.extras import need
 from tnkit_nn.families import CONTROLS, FREE, SHARED, keeps
 
 __all__ = [
@@ -131,6 +132,7 @@ def difference(one: Sequence[float], other: Sequence[float], images: int) -> tup
     The spread over seeds is never taken to be below one test image: accuracies are whole numbers of images, and a few seeds
     that agree by chance would make any difference look certain.
     """
+    need("a comparison's verdict", "scipy")
     from scipy.stats import t
 
     points = [100 * (a - b) for a, b in zip(one, other, strict=True)]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tnkit.core.activations import UNARY
+from tnkit.core.extras import need
 from tnkit.core.numbers import real_number, whole_number
 from tnkit_nn.approximation import METHODS
 from tnkit_nn.families import KINDS
@@ -124,6 +125,7 @@ class Compression:
     # -- TOML -------------------------------------------------------------------------------------------------------
     def to_toml(self) -> str:
         """The recipe as TOML text; without ``[stage2]`` there is no fine-tuning."""
+        need("a recipe's TOML", "tomli_w")
         import tomli_w
 
         plain = {k: v for k, v in asdict(self).items() if v is not None}

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from tnkit.core.extras import need
 from tnkit.core.numbers import real_number, whole_number
 from tnkit_nn.data import Split
 from tnkit_nn.data.augment import AUGMENT
@@ -388,6 +389,7 @@ def _training(model: nn.Module, trained: list[Tensor]) -> Iterator[None]:
 
 # -- bar -------------------------------------------------------------------------------------------------------
 def _bar(total: int, progress: bool) -> Any:
+    need("train", "tqdm")
     from tqdm.auto import tqdm
 
     return tqdm(total=total, desc="training", unit="step", disable=not progress, mininterval=0.5)

@@ -105,7 +105,6 @@ def test_other_settings_and_damaged_files_are_refused_by_name(tmp_path):
 
 
 def test_one_run_at_a_time(tmp_path):
-    pytest.importorskip("fcntl")
     busy = pytest.raises(ValueError, match="is being run by another process")
     with Study(tmp_path, {}).alone(), busy, Study(tmp_path, {}).alone():
         pass

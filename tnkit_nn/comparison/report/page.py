@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import tnkit as tk
+from tnkit.core.extras import need
 from tnkit_nn.comparison.report.tables import HEADERS, cells, rows
 from tnkit_nn.comparison.statistics import (
     PAIRED_HEADERS,
@@ -25,6 +26,7 @@ __all__ = ["page"]
 
 def page(records: Records, title: str, plots: Mapping[str, bytes]) -> str:
     """The page, with the plots (file name -> PNG) in it."""
+    need("a comparison's page", "jinja2")
     from jinja2 import Environment, PackageLoader
 
     every = rows(records)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tnkit.core.extras import need
 from tnkit_nn.comparison.report.tables import Row, rows
 from tnkit_nn.comparison.statistics import READINGS, Records
 
@@ -39,6 +40,7 @@ def png(records: Records, name: str) -> bytes:
 
 
 def _figure(every: Sequence[Row], keys: Sequence[tuple[str, str]]) -> Any:
+    need("a comparison's plots", "matplotlib")
     from matplotlib.figure import Figure
 
     keys = [(key, title) for key, title in keys if any(getattr(r, key) for r in every)]

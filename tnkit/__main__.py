@@ -1,0 +1,7 @@
+"""``python -m tnkit`` is the command ``tnkit``."""
+
+import sys
+
+from tnkit.cli import main
+
+sys.exit(main())

@@ -1,0 +1,127 @@
+"""``tnkit compare``: deep and shallow networks as a layer's weight, at equal parameters, with controls."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import active_children, get_context
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from tnkit.cli import add_file, names, numbers, positive, seed
+from tnkit_nn.cli.options import add_model_and_data, add_out, listed
+from tnkit_nn.comparison.compare import compare
+from tnkit_nn.comparison.report.files import write_report
+from tnkit_nn.comparison.report.tables import table
+from tnkit_nn.comparison.setting import Task
+from tnkit_nn.comparison.statistics import verdict
+from tnkit_nn.families import BASELINES
+
+__all__ = ["configure"]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.description = listed(
+        "Replace a layer's weight, or those of several, by tensor networks of equal parameter counts; compare them with controls. "
+        "The defaults take about two minutes on one core and need no download. Run again with the same options, it goes on from "
+        "where it was interrupted.",
+        families=True,
+        controls=True,
+    )
+    add_model_and_data(parser)
+    parser.add_argument(
+        "--layer",
+        type=names,
+        help="the layer whose weight is replaced, or several by commas; the largest, if not given",
+    )
+    add_file(parser, "--weights", help="trained values, the model.safetensors of tnkit train, instead of --dense-steps")
+    add = parser.add_argument
+    add("--shapes", type=_shapes, default=list(BASELINES), help="families, by commas (default: all)")
+    add(
+        "--budgets", type=numbers, default=[100, 300, 1000],
+        help="parameters of the weight (of all layers together), by commas (default: 100,300,1000)",
+    )  # fmt: skip
+    add("--depths", type=numbers, default=[1, 2, 3], help="depths of adtn and circuit, by commas (default: 1,2,3)")
+    add("--seeds", type=positive, default=3, help="number of seeds (default: %(default)s)")
+    add(
+        "--first-seed", type=seed, default=0,
+        help="the first of them: judge on others what was chosen on some (default: %(default)s)",
+    )  # fmt: skip
+    add(
+        "--steps", type=positive, default=200,
+        help="optimiser steps of the approximation, and of the fine-tuning (default: %(default)s)",
+    )  # fmt: skip
+    add("--dense-steps", type=positive, default=400, help="optimiser steps of the dense models (default: %(default)s)")
+    add(
+        "--rest", choices=("all", "head", "none"), default="all",
+        help="which other layers are fine-tuned together with the compressed one: all, or its bias and those after it (much "
+        "faster), or none: that reading is left out (default: %(default)s)",
+    )  # fmt: skip
+    add("--workers", type=positive, default=2, help="processes; 1 runs all in this one (default: %(default)s)")
+    add_out(parser, "out/compare", "results.json, tables, plots, index.html and finished jobs")
+    parser.set_defaults(run=_run)
+
+
+def _shapes(text: str) -> list[str]:
+    chosen = names(text)
+    unknown = [name for name in chosen if name not in BASELINES]
+    if unknown or not chosen:
+        raise argparse.ArgumentTypeError(f"unknown shape {''.join(unknown[:1])!r}; known: {', '.join(BASELINES)}")
+    return chosen
+
+
+def _run(args: argparse.Namespace) -> int:
+    task = Task(
+        args.model, args.data, args.layer, args.seeds, args.dense_steps, args.steps, args.steps, args.data_dir, args.limit,
+        args.rest, args.weights, args.first_seed,
+    )  # fmt: skip
+    torch.set_num_threads(1)  # one thread a process: the tensors are small, and the workers share the cores
+    with _workers(args.workers) as pool:
+        records = compare(task, args.shapes, args.budgets, args.depths, pool, _progress, args.out)
+    files = write_report(records, args.out, f"Deep or shallow? {args.model} on {args.data}")
+    if args.json:
+        print(json.dumps(records))
+    else:
+        print(table(records), "", *verdict(records), "", *(f"wrote {path}" for path in files.values()), sep="\n")
+    return 0
+
+
+def _progress(jobs: Iterable[Any], total: int) -> Iterable[Any]:
+    return tqdm(jobs, total=total, desc="compare", unit="job", file=sys.stderr, mininterval=0.5)
+
+
+class _Pool(ProcessPoolExecutor):
+    """Processes that leave Ctrl-C to this one: they are started with it ignored."""
+
+    def submit(self, fn: Any, /, *args: Any, **options: Any) -> Future[Any]:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            return super().submit(fn, *args, **options)
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _workers(count: int) -> Iterator[Executor | None]:
+    """A pool, or nothing for one process; what ends it early ends its processes, whose finished jobs are kept."""
+    if count == 1:
+        yield None
+        return
+    # spawned, not forked: torch's threads do not survive a fork
+    pool = _Pool(count, get_context("spawn"), torch.set_num_threads, (1,))
+    try:
+        yield pool
+    except BaseException:
+        for process in active_children():
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -1,0 +1,45 @@
+"""``tnkit compress``: compress a trained model by a recipe."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from tnkit.cli import add_file, names, seed
+from tnkit_nn import data, zoo
+from tnkit_nn.cli.options import add_model_and_data, add_out, finish, listed
+from tnkit_nn.comparison.compare import versions
+from tnkit_nn.compression.compress import compress_
+from tnkit_nn.compression.recipe import ORDERS
+from tnkit_nn.compression.result import dense
+
+__all__ = ["configure"]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.description = listed(
+        "Replace weights of a trained model by networks (approximation) and fine-tune them, as a TOML recipe says. Run again with "
+        "the same options, it goes on from where it was interrupted.",
+        families=True,
+    )
+    add_model_and_data(parser)
+    add_file(parser, "--weights", required=True, help="its trained values: the model.safetensors of tnkit train")
+    add_file(parser, "--recipe", required=True, help="a TOML file of tnkit_nn.Compression")
+    parser.add_argument("--order", help=f"instead of the recipe's: {', '.join(ORDERS)}, or layers by commas")
+    parser.add_argument("--seed", type=seed, help="instead of the recipe's")
+    add_out(parser, "out/compress", "model.safetensors, dense.safetensors, results.json, logs")
+    parser.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> int:
+    changes: dict[str, Any] = {} if args.seed is None else {"seed": args.seed}
+    if args.order:
+        changes["order"] = args.order if args.order in ORDERS else tuple(names(args.order))
+    model = zoo.load(args.model, args.weights)
+    split = data.load(args.data, args.data_dir, limit=args.limit)
+    zoo.check_takes(model, split.val[0], args.weights, args.data, split.num_classes)
+    done = compress_(model, args.recipe, split, out=args.out, progress=True, **changes)
+    zoo.save(dense(done.model), args.out / "dense.safetensors")
+    results = {"model": args.model, "data": split.name, **done.report(), "versions": versions()}
+    return finish(args, results, str(done), "model.safetensors", "dense.safetensors")

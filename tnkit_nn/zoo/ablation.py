@@ -1,0 +1,64 @@
+"""Models with layers left out: what a compressed layer has to beat."""
+
+from __future__ import annotations
+
+import copy
+
+from torch import nn
+
+__all__ = ["without"]
+
+
+def without(model: nn.Module, *layers: str) -> nn.Module | None:
+    """The model with linear layers and their activations left out: the linear layer after them takes their input.
+
+    Parameters
+    ----------
+    model
+        It is left alone; what the two have in common is copied, names and values, and only a layer whose input changes is drawn
+        anew.
+    *layers
+        Names of ``nn.Linear`` layers in an ``nn.Sequential``, such as "fc1" or "classifier.0".
+
+    Returns
+    -------
+    nn.Module or None
+        None where a layer cannot be left out so: it is no linear layer, or none follows that takes its output.
+
+    Raises
+    ------
+    ValueError
+        The model has no such layer.
+    """
+    known = dict(model.named_modules())
+    for layer in layers:
+        if not layer or layer not in known:
+            linear = ", ".join(n for n, m in known.items() if isinstance(m, nn.Linear))
+            raise ValueError(f"the model has no layer {layer!r}; its linear layers are {linear}")
+    model = copy.deepcopy(model)
+    for layer in layers:
+        path, _, name = layer.rpartition(".")
+        parent = model.get_submodule(path)
+        if not isinstance(parent, nn.Sequential) or not _leave_out(parent, name):
+            return None
+    return model
+
+
+def _leave_out(parent: nn.Sequential, name: str) -> bool:
+    """Take a linear layer and what follows up to the next one out; False, and nothing done, where that cannot be."""
+    gone, members = getattr(parent, name), list(parent.named_children())
+    after = members[[n for n, _ in members].index(name) + 1 :]
+    k = next((k for k, (_, m) in enumerate(after) if isinstance(m, nn.Linear)), None)
+    if not isinstance(gone, nn.Linear) or k is None or any(True for _, m in after[:k] for _ in m.parameters()):
+        return False
+    following, (heir, old) = after[:k], after[k]
+    if not isinstance(old, nn.Linear) or old.in_features != gone.out_features:
+        return False
+    for leaf, _ in [(name, gone), *following]:
+        delattr(parent, leaf)  # not del parent[k], which would number the others anew
+    weight = old.weight
+    new = nn.Linear(
+        gone.in_features, old.out_features, old.bias is not None, device=weight.device, dtype=weight.dtype
+    )  # fmt: skip
+    setattr(parent, heir, new.train(old.training))
+    return True

@@ -1,0 +1,42 @@
+"""Models in safetensors files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from tnkit_nn.storage import fill_, read_tensors, write_tensors
+from tnkit_nn.zoo.registry import build
+
+__all__ = ["load", "save"]
+
+
+def save(model: nn.Module, path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None) -> None:
+    """Write a model's parameters and buffers to a safetensors file, whole or not at all, with texts of your own."""
+    write_tensors(path, model.state_dict(), metadata)
+
+
+def load(name: str, path: str | os.PathLike[str]) -> nn.Sequential:
+    """A model of :data:`ZOO` with the values of a safetensors file; the number of classes is the file's.
+
+    Values come back in the model's dtypes: float16 ones as float32.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ValueError
+        An unknown model, no safetensors file, or names or shapes that are not the model's; the message lists the first few.
+    """
+    with torch.device("meta"):  # shapes alone: nothing is drawn
+        last = list(build(name).state_dict())[-1]
+    values, _ = read_tensors(path)
+    classes = len(values[last]) if last in values and values[last].numel() else 10
+    with torch.device("meta"):
+        model = build(name, classes)
+    model.to_empty(device="cpu")
+    fill_(model, values, f"{path}: not a {name}")
+    return model
