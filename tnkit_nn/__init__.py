@@ -8,7 +8,7 @@ from tnkit_nn.adapter.module import TNModule
 from tnkit_nn.adapter.parametrize import merge_, parametrize_
 from tnkit_nn.approximation import approximate
 from tnkit_nn.comparison.compare import compare
-from tnkit_nn.comparison.setting import Task
+from tnkit_nn.comparison.task import Task
 from tnkit_nn.compression.compress import compress_
 from tnkit_nn.compression.recipe import Compression, Layers, Stage1
 from tnkit_nn.compression.result import Compressed, dense, load_compressed_, save_compressed

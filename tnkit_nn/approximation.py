@@ -15,7 +15,7 @@ import tnkit as tk
 from tnkit.core.structure import as_tree, check_multilinear
 from tnkit_nn.adapter.fitting import NOTHING, FitResult, fit
 from tnkit_nn.engine.backend import TORCH
-from tnkit_nn.generators import network_maker, regauged, rms
+from tnkit_nn.generators import network_generator, regauged, rms
 
 __all__ = ["METHODS", "approximate", "check_method", "way"]
 
@@ -116,9 +116,9 @@ def approximate(
     found = METHODS[chosen](net, weight, steps=steps, lr=lr, seed=seed, progress=progress)
     if chosen == "skip" or not float(weight.norm()):
         return found
-    maker = network_maker(net, tuple(weight.shape), rms(weight[None].cpu()))
+    generator = network_generator(net, tuple(weight.shape), rms(weight[None].cpu()))
     arrays = {n: torch.as_tensor(a, dtype=torch.float32) for n, a in found.arrays.items()}
-    even = regauged(maker, {n: arrays[n][None] for n in net.parameters}, weight[None].cpu(), net)
+    even = regauged(generator, {n: arrays[n][None] for n in net.parameters}, weight[None].cpu(), net)
     best = _result(net, weight, {**arrays, **{n: v[0] for n, v in even.items()}})
     if method == "auto" and best.error >= NOTHING:
         warnings.warn(

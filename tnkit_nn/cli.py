@@ -169,8 +169,8 @@ def _compare(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     from tnkit_nn.comparison.compare import compare
     from tnkit_nn.comparison.report.files import write_report
     from tnkit_nn.comparison.report.tables import table
-    from tnkit_nn.comparison.setting import Task
     from tnkit_nn.comparison.statistics import verdict
+    from tnkit_nn.comparison.task import Task
     from tnkit_nn.families import families
 
     _check_names(args, parser)
