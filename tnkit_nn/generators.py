@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any, cast
 
@@ -37,12 +37,15 @@ class Generator:
     ----------
     flops
         What making one weight costs, 2 a multiply-add.
+    constants
+        Arrays that are the same in every weight and never trained.
     """
 
     start: Params
     weight: Callable[[Params, Axes], Tensor]
     num_params: int
     flops: int = 0
+    constants: Params = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -76,15 +79,23 @@ class Generators:
         return {w: g.weight({n: params[f"{w}/{n}"] for n in g.start}, axes) for w, g in self.each.items()}
 
 
-def network_generator(net: tk.Network, shape: tuple[int, ...], std: Tensor, first_seed: int = 0) -> Generator:
-    """The weight is the contraction of ``net``; starts are orthogonal, of root mean square ``std`` (seeds,), seeds from ``first_seed`` on."""
-    drawn = [tk.init.orthogonal(net, seed=s, std=float(size)) for s, size in enumerate(std, first_seed)]
-    names = net.parameters
-    fixed = {n: torch.as_tensor(a, dtype=torch.float32) for n, a in drawn[0].items() if n not in names}
-    plan = tk.plan(net, itemsize=4)
-    start = {n: torch.stack([torch.as_tensor(d[n], dtype=torch.float32) for d in drawn]) for n in names}
+def network_generator(net: tk.Network, target: Tensor, first_seed: int = 0) -> Generator:
+    """The weight is the contraction of ``net``; starts are orthogonal, of the root mean squares of the weights ``target`` (seed, *shape).
+
+    Everything is in their dtype and on their device.  ``first_seed``: the first target's, those of the others being the next ones.
+    """
+    kind = "complex128" if target.is_complex() else "float64"
+    drawn = [
+        tk.init.orthogonal(net, seed=s, std=float(size), dtype=kind) for s, size in enumerate(rms(target), first_seed)
+    ]
+    names, shape = net.parameters, tuple(target.shape[1:])
+    fixed = {n: torch.as_tensor(a).to(target) for n, a in drawn[0].items() if n not in names}
+    plan = tk.plan(net, itemsize=target.element_size())
+    start = {n: torch.stack([torch.as_tensor(d[n]).to(target) for d in drawn]) for n in names}
     one = vmap(lambda arrays: tk.detensorize(tk.run(plan, {**fixed, **arrays}, TORCH), shape))
-    return Generator(start, lambda p, _: cast(Tensor, one({n: p[n] for n in names})), net.num_params, int(plan.flops))
+    return Generator(
+        start, lambda p, _: cast(Tensor, one({n: p[n] for n in names})), net.num_params, int(plan.flops), fixed
+    )
 
 
 def hashed_generator(budget: int, shape: tuple[int, ...], target: Tensor, first_seed: int = 0) -> Generator:
@@ -205,7 +216,7 @@ def fixed_generator(name: str, target: Tensor, first_seed: int = 0) -> Generator
 
 def rms(w: Tensor) -> Tensor:
     """Root mean square of each replica's entries: (replicas, ...) -> (replicas,)."""
-    return w.flatten(1).square().mean(1).sqrt()
+    return (w.abs() if w.is_complex() else w).flatten(1).square().mean(1).sqrt()
 
 
 def regauged(generator: Generator, values: Params, target: Tensor, net: tk.Network) -> Params:
@@ -226,8 +237,9 @@ def regauged(generator: Generator, values: Params, target: Tensor, net: tk.Netwo
     outer = Counter(n.array for n in net.nodes if isinstance(n, tk.Node) and uses.get(n.array) == 1)
     if not outer:
         return values
-    w, t = generator.weight(values, Axes(seed=len(target))).flatten(1), target.flatten(1)
-    factor = (w * t).sum(1).abs() / w.square().sum(1).clamp(min=1e-30)
+    with torch.no_grad():
+        w, t = generator.weight(values, Axes(seed=len(target))).flatten(1), target.flatten(1)
+    factor = (w.conj() * t).sum(1).abs() / (w.abs() if w.is_complex() else w).square().sum(1).clamp(min=1e-30)
     even = factor ** (1 / outer.total())
     return values | {name: values[name] * along(even, values[name]) for name in outer}
 

@@ -42,7 +42,7 @@ def small_head(
 ) -> dict[str, Any]:  # fmt: skip
     """Two networks of 424 numbers in all instead of the two layers."""
     family = cell["head"].split()[0]
-    way = {"adtn": "fit", "mpo": "svd"}[family] if cell["head"].endswith("fitted first") else "skip"
+    way = {"adtn": "gradient", "mpo": "svd"}[family] if cell["head"].endswith("fitted first") else "skip"
     layers = tuple(Layers(n, family, b, depth=1) for n, b in zip(names, (200, 224), strict=True))
     plan = Compression(
         layers,

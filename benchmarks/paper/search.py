@@ -32,7 +32,7 @@ from tnkit_nn.comparison.job_store import Study
 from tnkit_nn.comparison.replicas import train
 from tnkit_nn.comparison.task import Task
 from tnkit_nn.families import Family, families
-from tnkit_nn.generators import Generators, network_generator, rms
+from tnkit_nn.generators import Generators, network_generator
 
 #: Digits of the 120 outputs, then of the 400 inputs: 16 channels of 5 x 5 places.
 DIMS = (2, 2, 2, 3, 5, 2, 2, 2, 2, 5, 5)
@@ -157,7 +157,7 @@ def score(experiment: Experiment, gene: Gene, steps: int = STEPS) -> float:
     """Mean validation accuracy over the seen seeds."""
     task = experiment.task
     ((name, target),) = experiment.targets.items()
-    made = network_generator(gene.build(), experiment.shapes[name], rms(target), task.first_seed)
+    made = network_generator(gene.build(), target, task.first_seed)
     generators, fixture, others = Generators({name: made}), experiment.fixture(False), experiment.others(False)
 
     def assemble(params: dict[str, torch.Tensor], axes: Axes) -> dict[str, torch.Tensor]:

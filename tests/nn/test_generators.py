@@ -35,7 +35,8 @@ def test_hashed_start_is_the_least_squares_fit():
 
 def test_network_generator_makes_each_seeds_weight():
     net = tk.adtn((6, 8), depth=2)
-    generator = network_generator(net, (6, 8), torch.tensor([0.5, 1.0, 2.0]))
+    sizes = torch.tensor([0.5, 1.0, 2.0])
+    generator = network_generator(net, sizes.view(3, 1, 1).expand(3, 6, 8))
     weight = generator.weight(generator.start, Axes(seed=3))
     assert rms(weight).tolist() == pytest.approx([0.5, 1.0, 2.0], rel=1e-4)
     one = {n: a[1].double().numpy() for n, a in generator.start.items()}
@@ -47,7 +48,7 @@ def test_network_generator_makes_each_seeds_weight():
 )
 def test_regauge_keeps_the_direction_and_sets_the_best_scale(net):
     target = torch.randn(2, 8, 8, generator=torch.Generator().manual_seed(2))
-    generator = network_generator(net, (8, 8), rms(target))
+    generator = network_generator(net, target)
     values = {
         n: a * (3.0 if net.multilinear or n in [m.name for m in net.nodes] else 1.0) for n, a in generator.start.items()
     }
@@ -110,14 +111,13 @@ def test_the_error_of_a_random_subspace_is_the_chance_level():
 @pytest.mark.parametrize(
     "make",
     [
-        partial(network_generator, tk.mpo((6,), (8,), 1), (6, 8)), partial(hashed_generator, 10, (6, 8)), partial(subspace_generator, 10, (6, 8)),
+        partial(network_generator, tk.mpo((6,), (8,), 1)), partial(hashed_generator, 10, (6, 8)), partial(subspace_generator, 10, (6, 8)),
         partial(fixed_generator, "frozen_random"), partial(fixed_generator, "picked"),
     ],
 )  # fmt: skip
 def test_makers_follow_the_first_seed(make):
     target = torch.randn(3, 6, 8, generator=torch.Generator().manual_seed(5))
-    given = rms(target) if make.func is network_generator else target
-    every, later = make(given), make(given[1:], first_seed=1)
+    every, later = make(target), make(target[1:], first_seed=1)
     torch.testing.assert_close(later.weight(later.start, Axes(seed=2)), every.weight(every.start, Axes(seed=3))[1:])
     if make.func in (hashed_generator, subspace_generator):
         drawn = random_start(every, target)["values"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import accumulate, chain, pairwise
 from math import cos, inf, pi, prod
 
 import torch
@@ -95,7 +95,7 @@ def minimise(
     enough
         Stop at this score.
     progress
-        Wraps the steps (a progress bar).
+        Wraps the steps (a progress bar); what the last one found is looked at after it.
 
     Returns
     -------
@@ -110,7 +110,7 @@ def minimise(
     damp, best, lowest = torch.ones_like(age), rows, rows.new_full((len(rows),), inf)
     history: list[Tensor] = []
     marked, since = inf, 0
-    for step in progress(range(steps + 1)):
+    for step in chain(progress(range(steps)), [steps]):
         last = step == steps
         leaf = rows.detach().requires_grad_(not last)
         params = table.params(leaf)

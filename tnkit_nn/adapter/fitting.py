@@ -40,12 +40,15 @@ class FitResult:
         ``|contract(net, arrays) - target| / |target|`` for ``arrays``.
     chance
         Error that a random family of as many numbers reaches, ``sqrt(1 - num_params / size)``: read ``error`` beside it.
+    method
+        What the arrays were found by.
     """
 
     arrays: dict[str, np.ndarray] = field(repr=False)
     history: tuple[float, ...] = field(repr=False)
     error: float
     chance: float
+    method: str = "gradient"
 
 
 def fit(

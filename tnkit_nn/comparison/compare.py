@@ -24,10 +24,11 @@ import torch
 
 import tnkit as tk
 from tnkit.core.numbers import whole_number
+from tnkit_nn.approximation import RATES
 from tnkit_nn.comparison.experiment import Experiment, opened, trained
 from tnkit_nn.comparison.job_store import Progress, Study, run, silent
 from tnkit_nn.comparison.replicas import REST_RATES
-from tnkit_nn.comparison.row import RATES, Job, built, row
+from tnkit_nn.comparison.row import Job, built, row
 from tnkit_nn.comparison.task import Task
 from tnkit_nn.families import BASELINES, CONTROLS, SHARED, Family, families
 

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 import tnkit as tk
 from tnkit_nn import zoo
-from tnkit_nn.adapter.descent import Params, minimise
-from tnkit_nn.axes import RATE, Axes
+from tnkit_nn.adapter.descent import Params
+from tnkit_nn.approximation import RATES, approximate_each
+from tnkit_nn.axes import Axes
 from tnkit_nn.comparison.experiment import Experiment, drawn, stacked
 from tnkit_nn.comparison.replicas import REST_RATES, cut, train
 from tnkit_nn.families import SHARED, Family, full_count, matrix, shares
@@ -24,17 +25,11 @@ from tnkit_nn.generators import (
     Generators,
     fixed_generator,
     hashed_generator,
-    network_generator,
     random_start,
-    regauged,
-    rms,
     subspace_generator,
 )
 
 __all__ = ["RATES", "Job", "Record", "built", "row"]
-
-#: Learning rates of a layer's parameters, side by side with those of the other layers (REST_RATES): swept for every row, controls too.
-RATES = (1.5e-2, 6e-2, 2e-1)
 
 
 @dataclass(frozen=True)
@@ -68,6 +63,8 @@ class Record:
         Of all weights as one vector.
     flops
         Of making the weights once.
+    approximation
+        Layer -> what its network was found by (:func:`tnkit_nn.approximation.approximate`).
     networks
         Layer -> its network as JSON.
     layer, layer_params
@@ -101,6 +98,7 @@ class Record:
     chosen_trained: dict[str, Any]
     flops: int
     seconds: float
+    approximation: dict[str, str]
     networks: dict[str, str]
     layer: str
     layer_params: int
@@ -124,6 +122,7 @@ class _Start:
     values: dict[str, Params]
     errors: dict[str, Tensor]
     nets: dict[str, tk.Network]
+    methods: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def fitted(self) -> Params:
@@ -182,6 +181,7 @@ def row(experiment: Experiment, job: Job) -> list[dict[str, Any]]:
             accuracy_trained=float(trained.test[s]) if trained else None, val_frozen=float(frozen.val[s]),
             val_trained=float(trained.val[s]) if trained else None,
             frozen_from={name: float(a[s]) for name, a in frozen.by_start.items()},
+            approximation={name.removesuffix(".weight"): methods[s] for name, methods in start.methods.items()},
             trained_from={name: float(a[s]) for name, a in trained.by_start.items()} if trained else {}, **shared,
         ))
         for s, seed in enumerate(task.each)
@@ -212,35 +212,16 @@ def _start(experiment: Experiment, job: Job) -> _Start:
 
 
 def _networks(experiment: Experiment, nets: Mapping[str, tk.Network]) -> _Start:
-    """Each network fitted to its weight, and as it was drawn."""
-    task, generators, fitted, errors = experiment.task, {}, {}, {}
+    """Each network near its weight, and as it was drawn."""
+    task, generators, fitted, errors = experiment.task, dict[str, Generator](), {}, {}
+    methods = dict[str, tuple[str, ...]]()
     for name, target in experiment.targets.items():
-        generators[name] = network_generator(nets[name], experiment.shapes[name], rms(target), task.first_seed)
-        values, errors[name] = _fit(generators[name], target, task.fit_steps)
-        fitted[name] = regauged(generators[name], values, target, nets[name])
+        generators[name], found = approximate_each(
+            nets[name], target, method=task.approximation, steps=task.fit_steps, first_seed=task.first_seed
+        )
+        fitted[name], errors[name], methods[name] = found.params, found.error, found.methods
     every = Generators(generators)
-    return _Start(every, {"fit": every.gathered(fitted), "random": every.start}, errors, dict(nets))
-
-
-def _fit(generator: Generator, target: Tensor, steps: int) -> tuple[Params, Tensor]:
-    """Minimise 1 - cos (plain squared error collapses deep networks), rates swept, the best kept for each seed.
-
-    Returns the values and the relative error that the best overall factor gives, both by seed.
-    """
-    axes = Axes(rate=len(RATES), seed=len(target))
-    goal = axes.by_seed(target.flatten(1))
-
-    def losses(params: Params, step: int) -> Tensor:
-        w = generator.weight(params, axes).flatten(1)
-        cos = (w * goal).sum(1) / (w.square().sum(1) * goal.square().sum(1)).clamp(min=1e-30).sqrt()
-        return 1 - cos
-
-    start = {n: axes.by_seed(x) for n, x in generator.start.items()}
-    found = minimise(losses, start, dict.fromkeys(start, axes.by_rate(RATES)), steps)
-    score = axes.unflatten(found.score)[:, 0]
-    best, seeds = score.argmin(RATE), torch.arange(len(target))
-    cos = (1 - score[best, seeds]).clamp(0, 1)
-    return {n: axes.unflatten(p)[best, 0, seeds] for n, p in found.params.items()}, (1 - cos.square()).sqrt()
+    return _Start(every, {"fit": every.gathered(fitted), "random": every.start}, errors, dict(nets), methods)
 
 
 def built(what: Family, shapes: Mapping[str, Sequence[int]], budget: int) -> dict[str, tk.Network]:

@@ -43,6 +43,9 @@ class Task:
         differ in starts and data order.  What is not trained then may keep running statistics, and is as in evaluation.
     first_seed
         The first of the seeds: what was chosen on some seeds is to be judged on others.
+    approximation
+        How networks are brought near the trained weights (:func:`tnkit_nn.approximation.approximate`): ``"auto"``, the best way for
+        each, or one method for all: ``"gradient"``.
     """
 
     model: str = "mlp"
@@ -57,6 +60,7 @@ class Task:
     rest: str = "all"
     weights: str | None = None
     first_seed: int = 0
+    approximation: str = "auto"
 
     @property
     def each(self) -> range:
