@@ -21,7 +21,7 @@ from tnkit.core.shapes import detensorize
 from tnkit_nn import data, zoo
 from tnkit_nn.comparison.compare import compare
 from tnkit_nn.comparison.row import RATES
-from tnkit_nn.comparison.setting import Task
+from tnkit_nn.comparison.task import Task
 from tnkit_nn.families import CONTROLS, families
 
 torch.set_num_threads(1)  # everything here is small

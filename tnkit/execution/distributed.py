@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
-from concurrent.futures import BrokenExecutor, CancelledError, Executor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, Executor, Future
+from dataclasses import dataclass
 from itertools import groupby, product
 from math import prod
 from typing import Any
@@ -18,7 +19,7 @@ from tnkit.execution.backend import Backend, fronted, part
 from tnkit.execution.codegen import execute
 from tnkit.planning.steps import FusedStep, Program
 
-__all__ = ["lost", "shared_out"]
+__all__ = ["Lost", "Outcome", "attempt", "received", "shared_out"]
 
 #: Tasks that a plan is cut into, where there are as many slices.
 _TASKS = 64
@@ -26,22 +27,48 @@ _TASKS = 64
 Place = tuple[int, ...]
 
 
-def lost(error: BaseException | None) -> bool:
-    """Whether a future's error says that its worker was lost, not that the task failed.
+@dataclass(frozen=True)
+class Outcome:
+    """What a task returned, or the error that it raised."""
 
-    ``BrokenExecutor`` and ``CancelledError`` say so.  So does whatever error dask.distributed (2026.8.0) makes in passing a result on:
-    where a worker is lost after a task has ended, ``cfexecutor._cascade_future`` takes the result apart as if it were an exception.
+    value: Any = None
+    error: Exception | None = None
+
+
+class Lost(Exception):
+    """An executor has no outcome of a task: its worker was lost, or what it sent was."""
+
+
+def attempt(work: Callable[..., Any], *arguments: Any) -> Outcome:
+    """Do a task in a worker; its error is sent as a result, so that whatever a future raises is the executor's own error.
+
+    Executors do not agree on what they raise for a lost worker: ``BrokenExecutor``, ``CancelledError``, and dask.distributed (2026.8.0)
+    any error at all, where a worker is lost after a task has ended: it takes the result apart as if it were an exception.
     """
-    if error is None or isinstance(error, (BrokenExecutor, CancelledError)):
-        return error is not None
-    frames = traceback.extract_tb(error.__traceback__)
-    return bool(frames) and frames[-1].name == "_cascade_future"
+    try:
+        return Outcome(work(*arguments))
+    except Exception as error:
+        error.add_note(f"in a worker:\n{traceback.format_exc()}")
+        return Outcome(error=error)
+
+
+def received(future: Future[Any] | None) -> Any:
+    """What an :func:`attempt` made; its error is raised, and :class:`Lost` where there is no outcome (or no future)."""
+    if future is None:
+        raise Lost("the executor takes no more tasks")
+    try:
+        outcome = future.result()
+    except Exception as error:
+        raise Lost(repr(error)) from error
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome.value
 
 
 def shared_out(step: FusedStep, operands: Sequence[Any], backend: Backend, executor: Executor) -> Any:
     """Run a group's slices on an executor, and put them together in the order of their indices, whoever comes first.
 
-    A task whose worker is :func:`lost` is done here, with a warning; an error inside a task is raised, and the tasks that have not
+    A task that is :class:`Lost` is done here, with a warning; an error inside a task is raised, and the tasks that have not
     begun are cancelled.
     """
     views = [fronted(x, axes, backend.permute) for x, axes in zip(operands, step.axes, strict=True)]
@@ -51,14 +78,10 @@ def shared_out(step: FusedStep, operands: Sequence[Any], backend: Backend, execu
     try:
         for k, (place, ats) in enumerate(tasks):
             try:
-                if (future := futures[k]) is None:
-                    raise BrokenExecutor("the executor takes no more tasks")
-                made = future.result()
-            except Exception as error:
-                if not lost(error):
-                    raise
+                made = received(futures[k])
+            except Lost as error:
                 warnings.warn(
-                    f"a worker was lost ({error!r}): its slices are contracted here", RuntimeWarning, stacklevel=4
+                    f"a worker was lost ({error}): its slices are contracted here", RuntimeWarning, stacklevel=4
                 )
                 made = _work(step.body, backend, _pieces(step, views, ats))
             futures[k] = None
@@ -75,7 +98,7 @@ def shared_out(step: FusedStep, operands: Sequence[Any], backend: Backend, execu
 
 def _submitted(executor: Executor, *task: Any) -> Any:
     try:
-        return executor.submit(_work, *task)
+        return executor.submit(attempt, _work, *task)
     except BrokenExecutor:
         return None
 

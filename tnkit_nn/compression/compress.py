@@ -179,7 +179,7 @@ def _stage1(
     size = weight.element_size()
     return LayerReport(
         layer, tuple(weight.shape), family, weight.numel(), net.num_params, found.error, found.chance, float(weight.detach().norm()),
-        seconds, size * weight.numel(), size * net.num_params + len(packed({layer: net})),
+        seconds, size * weight.numel(), size * net.num_params + len(packed({layer: net})), found.method,
     )  # fmt: skip
 
 

@@ -64,14 +64,12 @@ class Stage1:
     """How each network is brought near its trained weight (see :func:`tnkit_nn.approximation.approximate`)."""
 
     method: str = "auto"
-    steps: int = 1000
-    lr: float = 2e-2
+    steps: int = 300
 
     def __post_init__(self) -> None:
-        if self.method != "auto" and self.method not in METHODS:
-            raise ValueError(f"stage 1 has no method {self.method!r}; there are auto, {', '.join(METHODS)}")
+        if self.method not in METHODS:
+            raise ValueError(f"stage 1 has no method {self.method!r}; there are {', '.join(METHODS)}")
         object.__setattr__(self, "steps", whole_number(self.steps, "steps of stage 1", 1))
-        real_number(self.lr, "lr of stage 1")
 
 
 @dataclass(frozen=True)
