@@ -31,7 +31,6 @@ from tnkit.builders import (
 )  # fmt: skip
 from tnkit.core.activations import ACTIVATIONS
 from tnkit.core.network import Elementwise, Network, Node
-from tnkit.core.shapes import detensorize, tensorize
 from tnkit.decompose.als import als
 from tnkit.decompose.cp import cp_als
 from tnkit.decompose.registry import DECOMPOSITIONS
@@ -40,7 +39,10 @@ from tnkit.decompose.ring import ring_svd
 from tnkit.decompose.svd import low_rank_svd, mpo_svd, tree_svd, tt_svd
 from tnkit.decompose.tucker import tucker_svd
 from tnkit.drawing.draw import draw, to_svg
-from tnkit.execution.run import NUMPY, Backend, check_arrays, contract, run
+from tnkit.execution.backend import Backend
+from tnkit.execution.numpy import NUMPY
+from tnkit.execution.run import check_arrays, contract, run
+from tnkit.execution.weights import detensorize, tensorize
 from tnkit.interop.einsum import from_arrays, from_einsum, to_einsum
 from tnkit.interop.files import from_json, load, save, to_json
 from tnkit.interop.networkx import from_graph, to_graph

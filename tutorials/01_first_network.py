@@ -221,7 +221,7 @@ picture(tk.plan(tk.tt((4,) * 5, rank=3)), "05_order")
 
 # %%
 tensors = {name: torch.tensor(value, requires_grad=True) for name, value in arrays.items()}
-y = tk.contract(net, tensors, backend=tknn.TORCH)
+y = tk.contract(net, tensors)
 assert isinstance(y, torch.Tensor) and np.allclose(y.detach().numpy(), x)
 
 # %% [markdown]

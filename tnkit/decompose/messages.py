@@ -30,7 +30,7 @@ class Messages:
     arrays
         Node name -> array, of one dtype.
     backend
-        The array library.
+        The array library; by default that of the arrays.
     """
 
     def __init__(self, net: Network, arrays: Mapping[str, Any], backend: Backend) -> None:

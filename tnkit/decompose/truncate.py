@@ -20,12 +20,12 @@ accurately (in double precision, ``..64``, or by ``svd``) where that error is to
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import frexp, isfinite, sqrt
+from math import frexp, isfinite, prod, sqrt
 from typing import Any
 
 import numpy as np
 
-from tnkit.execution.arrays import adjoint, double_name, dtype_name, is_complex, is_single
+from tnkit.execution.arrays import adjoint, double_name, dtype_name, has_double, is_complex, is_single
 from tnkit.execution.backend import Backend
 
 __all__ = ["METHODS", "Cut", "cut", "frobenius", "in_range", "norm2", "orthogonal", "power", "resolution"]
@@ -66,7 +66,7 @@ class Cut:
 
 def norm2(x: Any, backend: Backend, piece: int = 1 << 16) -> float:
     """Square of the Frobenius norm as a Python float, summed without the loss of a long sum in float32."""
-    flat, total, complex_ = x.reshape(-1), 0.0, is_complex(x)
+    flat, total, complex_ = backend.reshape(x, -1), 0.0, is_complex(x)
     for k in range(0, flat.shape[0], piece):
         some = flat[k : k + piece]  # torch's complex or strided dot sums in a row: off by 1e-6
         total += float(backend.numpy(backend.xp.sum(backend.xp.abs(some) ** 2) if complex_ else some @ some))
@@ -86,12 +86,11 @@ def power(x: Any, backend: Backend) -> tuple[float, float]:
 
 def frobenius(x: Any, backend: Backend) -> Any:
     """The norm as a scalar of the library, whose squares neither vanish nor overflow; no value is looked at, so that torch can trace it."""
-    x = x.reshape(-1)
-    if not x.shape[0]:
-        return backend.xp.linalg.norm(x)
+    if not prod(x.shape):
+        return backend.norm(x)
     largest = backend.xp.max(backend.xp.abs(x))
     scale = backend.xp.where((largest > 0) & backend.xp.isfinite(largest), largest, backend.xp.ones_like(largest))
-    return backend.xp.linalg.norm(x / scale) * scale
+    return backend.norm(x / scale) * scale
 
 
 def in_range(x: Any, what: str, backend: Backend) -> tuple[Any, float, float]:
@@ -148,7 +147,7 @@ def cut(m: Any, cap: int | None, allowed: float, total: float, method: str, back
     method
         One of :data:`METHODS`; ``exact`` is ``auto`` without ``randomised``.
     backend
-        Array library.
+        The array library; by default that of the arrays.
     """
     full = min(m.shape)
     cap = full if cap is None else min(cap, full)
@@ -165,6 +164,8 @@ def cut(m: Any, cap: int | None, allowed: float, total: float, method: str, back
     lost = np.inf
     for way in ways:
         for double in (False, True) if single else (False,):
+            if double and not has_double(m, backend):
+                continue
             if not double and (lost <= resolved or 0 < allowed <= resolved):
                 continue  # a better way would lose even less than was too little; or rounding would choose the rank
             found = _WAYS[way](m, cap, allowed, double, backend)
@@ -232,7 +233,7 @@ def _eigen(gram: Any, cap: int, backend: Backend) -> tuple[np.ndarray, Any]:
     if found is not None:
         return found
     values, vectors = backend.xp.linalg.eigh(gram)
-    return _falling(values, backend), backend.xp.flip(vectors, (1,))
+    return _falling(values, backend), backend.flip(vectors, 1)
 
 
 def _leading(gram: Any, cap: int, backend: Backend) -> tuple[np.ndarray, Any] | None:
@@ -248,7 +249,7 @@ def _leading(gram: Any, cap: int, backend: Backend) -> tuple[np.ndarray, Any] | 
         q = xp.linalg.qr(gram @ q)[0]
         image = gram @ q
         values, turn = xp.linalg.eigh(adjoint(q, backend) @ image)
-        values, turn = xp.flip(values, (0,))[:cap], xp.flip(turn, (1,))[:, :cap]
+        values, turn = backend.flip(values, 0)[:cap], backend.flip(turn, 1)[:, :cap]
         vectors = q @ turn
         squares = np.asarray(backend.numpy(values), np.float64)
         off = sqrt(norm2(image @ turn - vectors * values, backend)) / max(squares[0], 1e-300)
@@ -260,13 +261,20 @@ def _leading(gram: Any, cap: int, backend: Backend) -> tuple[np.ndarray, Any] | 
     else:
         return None
     rest = gram - (vectors * values) @ adjoint(vectors, backend)
-    if norm2(rest, backend) > squares[-1] ** 2:
-        try:
-            xp.linalg.cholesky(backend.like(squares[-1] * np.eye(n), gram) - rest)
-        except xp.linalg.LinAlgError:
-            return None
-    lost = float(np.asarray(backend.numpy(xp.diagonal(rest))).real.sum(dtype=np.float64))
+    last = backend.like(squares[-1] * np.eye(n), gram)
+    if norm2(rest, backend) > squares[-1] ** 2 and not _positive(last - rest, backend):
+        return None
+    lost = float(np.asarray(backend.numpy(backend.diagonal(rest, 0, 1))).real.sum(dtype=np.float64))
     return np.append(np.maximum(squares, 0.0), max(lost, 0.0)), vectors
+
+
+def _positive(m: Any, backend: Backend) -> bool:
+    """Whether a matrix has a Cholesky factor."""
+    try:
+        root = backend.xp.linalg.cholesky(m)
+    except getattr(backend.xp.linalg, "LinAlgError", np.linalg.LinAlgError):
+        return False
+    return isfinite(norm2(root, backend))  # jax says it by NaN
 
 
 def _gram(m: Any, double: bool, backend: Backend, piece: int = 1 << 20) -> Any:
@@ -291,11 +299,11 @@ def _randomised(m: Any, cap: int, allowed: float, double: bool, backend: Backend
         rest = adjoint(sketch, backend) @ m
         image = m @ adjoint(rest, backend)
         values, vectors = xp.linalg.eigh(rest @ adjoint(rest, backend))
-        squares, vectors = _falling(values, backend), xp.flip(vectors, (1,))
+        squares, vectors = _falling(values, backend), backend.flip(vectors, 1)
         lost = max(size - float(squares[:cap].sum()), 0.0)
         # what the next turn may add to each value, to second order: its pair's residual squared over the gap
         off = (image - sketch @ (adjoint(sketch, backend) @ image)) @ vectors[:, :cap]
-        off = np.asarray(backend.numpy(xp.sum(xp.abs(off) ** 2, 0)), np.float64)
+        off = np.asarray(backend.numpy(backend.total(xp.abs(off) ** 2, (0,))), np.float64)
         gaps = np.maximum(squares[:cap] - squares[-1], 1e-30 * size)
         if float(np.minimum(off / gaps, gaps).sum()) <= _GAIN * lost:
             break

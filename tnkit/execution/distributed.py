@@ -14,16 +14,15 @@ from itertools import groupby, product
 from math import prod
 from typing import Any
 
-from tnkit.execution.backend import Backend, fronted, part
+from tnkit.execution.backend import Backend
 from tnkit.execution.codegen import execute
+from tnkit.execution.slices import Place, fronted, part, piece, together
 from tnkit.planning.steps import Group, Program
 
 __all__ = ["lost", "shared_out"]
 
 #: Tasks that a plan is cut into, where there are as many slices.
 _TASKS = 64
-
-Place = tuple[int, ...]
 
 
 def lost(error: BaseException | None) -> bool:
@@ -47,30 +46,32 @@ def shared_out(step: Group, operands: Sequence[Any], backend: Backend, executor:
     views = [fronted(x, axes, backend.permute) for x, axes in zip(operands, step.axes, strict=True)]
     tasks = list(_tasks(step))
     futures = [_submitted(executor, step.body, backend, _pieces(step, views, ats)) for _, ats in tasks]
-    result = out = None
     try:
-        for k, (place, ats) in enumerate(tasks):
-            try:
-                if (future := futures[k]) is None:
-                    raise BrokenExecutor("the executor takes no more tasks")
-                made = future.result()
-            except Exception as error:
-                if not lost(error):
-                    raise
-                warnings.warn(
-                    f"a worker was lost ({error!r}): its slices are contracted here", RuntimeWarning, stacklevel=4
-                )
-                made = _work(step.body, backend, _pieces(step, views, ats))
-            futures[k] = None
-            if out is None:
-                result = backend.zeros(step.shape, made)
-                out = fronted(result, step.out_axes, backend.permute)
-            out[place] += made
+        return together(step, _collected(step, views, tasks, futures, backend), backend)
     finally:
         for future in futures:
             if future is not None:
                 future.cancel()
-    return result
+
+
+def _collected(
+    step: Group, views: Sequence[Any], tasks: Sequence[tuple[Place, list[Place]]], futures: list[Any], backend: Backend
+) -> Iterator[tuple[Place, Any]]:
+    """What the tasks bring back, in their order; a future that is done with is dropped."""
+    for k, (place, ats) in enumerate(tasks):
+        try:
+            if (future := futures[k]) is None:
+                raise BrokenExecutor("the executor takes no more tasks")
+            made = future.result()
+        except Exception as error:
+            if not lost(error):
+                raise
+            warnings.warn(
+                f"a worker was lost ({error!r}): its slices are contracted here", RuntimeWarning, stacklevel=6
+            )
+            made = _work(step.body, backend, _pieces(step, views, ats))
+        futures[k] = None
+        yield place, made
 
 
 def _submitted(executor: Executor, *task: Any) -> Any:
@@ -92,7 +93,7 @@ def _tasks(step: Group) -> Iterator[tuple[Place, list[Place]]]:
 
 def _pieces(step: Group, views: Sequence[Any], ats: Sequence[Place]) -> list[list[Any]]:
     """The operands of every slice; one that is not sliced is the same object in all, and is sent once."""
-    return [[x[p] if (p := part(at, axes)) else x for x, axes in zip(views, step.axes, strict=True)] for at in ats]
+    return [[piece(x, at, axes) for x, axes in zip(views, step.axes, strict=True)] for at in ats]
 
 
 def _work(body: Program, backend: Backend, slices: Sequence[Sequence[Any]]) -> Any:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from tnkit.core.activations import function
-from tnkit.execution.backend import by_slices, fronted, part
+from tnkit.execution.slices import by_slices, fronted, part
 from tnkit.planning.steps import Apply, Contract, Group
 from tnkit_nn.engine.matmul import IN_PLACE, empty, matrix, multiplied, restored, slopes, undone
 
