@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from tnkit.execution.arrays import adjoint, double_name, dtype_name, has_double, is_complex, is_single
+from tnkit.execution.arrays import adjoint, double_name, dtype_name, has_double, is_complex, is_single, spans
 from tnkit.execution.backend import Backend
 
 __all__ = ["METHODS", "Cut", "cut", "frobenius", "in_range", "norm2", "orthogonal", "power", "resolution"]
@@ -67,8 +67,8 @@ class Cut:
 def norm2(x: Any, backend: Backend, piece: int = 1 << 16) -> float:
     """Square of the Frobenius norm as a Python float, summed without the loss of a long sum in float32."""
     flat, total, complex_ = backend.reshape(x, -1), 0.0, is_complex(x)
-    for k in range(0, flat.shape[0], piece):
-        some = flat[k : k + piece]  # torch's complex or strided dot sums in a row: off by 1e-6
+    for span in spans(flat.shape[0], piece):
+        some = flat[span]  # torch's complex or strided dot sums in a row: off by 1e-6
         total += float(backend.numpy(backend.xp.sum(backend.xp.abs(some) ** 2) if complex_ else some @ some))
     return total
 
@@ -282,8 +282,8 @@ def _gram(m: Any, double: bool, backend: Backend, piece: int = 1 << 20) -> Any:
     if not double:
         return m @ adjoint(m, backend)
     step, total = max(1, piece // m.shape[0]), None
-    for k in range(0, m.shape[1], step):
-        some = backend.cast(m[:, k : k + step], double_name(m))
+    for span in spans(m.shape[1], step):
+        some = backend.cast(m[:, span], double_name(m))
         total = some @ adjoint(some, backend) if total is None else total + some @ adjoint(some, backend)
     return total
 
@@ -328,7 +328,7 @@ def _left(m: Any, u: Any, rest: Any, size: float, backend: Backend, piece: int =
     if lost > _SAFE * resolution(m) * size:
         return lost
     step = max(1, piece // m.shape[0])
-    return sum(norm2(m[:, k : k + step] - u @ rest[:, k : k + step], backend) for k in range(0, m.shape[1], step))
+    return sum(norm2(m[:, span] - u @ rest[:, span], backend) for span in spans(m.shape[1], step))
 
 
 _WAYS = {"gram": _by_gram, "randomised": _randomised}

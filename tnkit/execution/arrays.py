@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -11,7 +12,7 @@ from tnkit.execution.backend import Backend
 
 __all__ = [
     "adjoint", "conj", "double_name", "dtype_name", "has_double", "is_complex", "is_single", "one_dtype", "padded", "real",
-    "widened",
+    "spans", "widened",
 ]  # fmt: skip
 
 
@@ -64,6 +65,11 @@ def conj(x: Any, backend: Backend) -> Any:
 def real(x: Any, backend: Backend) -> Any:
     """The real part; a real array as it is."""
     return backend.xp.real(x) if is_complex(x) else x
+
+
+def spans(size: int, step: int) -> Iterator[slice]:
+    """An axis cut into slices of at most ``step``; the standard knows none that go beyond the end."""
+    return (slice(k, min(k + step, size)) for k in range(0, size, step))
 
 
 def padded(x: Any, axis: int, count: int, backend: Backend, before: bool = False) -> Any:
