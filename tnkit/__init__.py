@@ -1,7 +1,8 @@
 """tnkit: tensor networks as values, plans that run anywhere.
 
 Build a :class:`Network` (by hand, or with a builder such as :func:`tt` or :func:`adtn`), make arrays for it with
-:mod:`tnkit.init`, look at its :func:`plan`, and :func:`contract` it with numpy, or with torch through ``tnkit_nn``.
+:mod:`tnkit.init`, look at its :func:`plan`, and :func:`contract` it in the library of its arrays: numpy,
+torch, or any that follows the array API standard.
 :func:`calibrate`, once a machine and in under a second, tells the planner how fast this one multiplies and moves memory.
 """
 

@@ -30,8 +30,10 @@ def project(
     ----------
     target, target_arrays
         A multilinear network (ties are no matter) and its arrays; output indices are matched by position.
-    net, arrays, sweeps, tol, ridge, restarts, seed, backend
+    net, arrays, sweeps, tol, ridge, restarts, seed
         As for :func:`als`.
+    backend
+        The array library; by default that of the arrays.
 
     Returns
     -------

@@ -14,6 +14,7 @@ from tnkit.decompose.als import Goal, check_options, checked, dense, improve, se
 from tnkit.decompose.fitting import Problem
 from tnkit.decompose.ranks import check_budget
 from tnkit.decompose.result import Decomposition
+from tnkit.decompose.truncate import gram
 from tnkit.decompose.tucker import tucker_svd
 from tnkit.execution.arrays import adjoint, double_name, dtype_name, is_complex, real
 from tnkit.execution.backend import Backend
@@ -119,8 +120,8 @@ def _least(x: Any, tol: float, backend: Backend) -> int:
     least = 1
     for axis, n in enumerate(x.shape):
         matrix = _unfolded(x, axis, backend)
-        gram = _gram(matrix if n <= matrix.shape[1] else backend.swap(matrix), backend)
-        values = np.maximum(backend.numpy(backend.xp.linalg.eigvalsh(gram)), 0.0)[::-1]
+        squares = gram(matrix if n <= matrix.shape[1] else backend.swap(matrix), True, backend)
+        values = np.maximum(backend.numpy(backend.xp.linalg.eigvalsh(squares)), 0.0)[::-1]
         tails = np.sqrt(np.append(np.cumsum(values[::-1])[::-1], 0.0) / values.sum())
         least = max(least, int(np.sum(tails > tol * (1 + 1e-9) + 1e-7)))
     return least
@@ -176,10 +177,10 @@ def _starts(
 
 def _size(factors: list[Any], backend: Backend) -> float:
     """Norm of the sum of terms, by their inner products."""
-    gram: Any = 1.0
+    products: Any = 1.0
     for f in factors:
-        gram = gram * (adjoint(f, backend) @ f)
-    return sqrt(max(float(real(backend.xp.sum(gram), backend)), 0.0))
+        products = products * (adjoint(f, backend) @ f)
+    return sqrt(max(float(real(backend.xp.sum(products), backend)), 0.0))
 
 
 # -- factors --------------------------------------------------------------------------------------------------------
@@ -202,8 +203,3 @@ def _finished(x: Any, factors: list[Any], error: float, scale: float, backend: B
 def _unfolded(x: Any, axis: int, backend: Backend) -> Any:
     order = (axis, *(k for k in range(len(x.shape)) if k != axis))
     return backend.reshape(backend.permute(x, order), x.shape[axis], -1)
-
-
-def _gram(m: Any, backend: Backend) -> Any:
-    m = backend.cast(m, double_name(m))
-    return m @ adjoint(m, backend)

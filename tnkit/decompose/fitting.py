@@ -58,7 +58,7 @@ class Problem:
     error
         ``error(arrays)``: the relative error of ``net`` with other arrays.
     backend
-        The array library; by default that of the arrays.
+        The array library.
     """
 
     def __init__(

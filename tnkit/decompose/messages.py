@@ -30,7 +30,7 @@ class Messages:
     arrays
         Node name -> array, of one dtype.
     backend
-        The array library; by default that of the arrays.
+        The array library.
     """
 
     def __init__(self, net: Network, arrays: Mapping[str, Any], backend: Backend) -> None:
@@ -60,11 +60,6 @@ class Messages:
         if by < len(self.inds):  # two leaves: the other's array, its axes in this one's order
             return self._contract([(by, leaf)], self.inds[leaf])
         return self._message(by, leaf)
-
-    def value(self) -> Any:
-        """The contraction of everything."""
-        (by,) = self.near[0]
-        return self._contract([(by, 0), (0, by)], ())
 
     def between(self, a: str, b: str, output: Inds, eyes: Mapping[str, tuple[Any, Inds]]) -> Any:
         """The environment of two nodes at once.

@@ -48,8 +48,10 @@ def ring_svd(
     budget
         Most numbers stored: equal ranks (the largest that fit, half of them, a quarter), each then raised one at a time while
         that fits and helps; the best of the three.
-    method, backend
+    method
         As for :func:`tnkit.tree_svd`.
+    backend
+        The array library; by default that of the arrays.
 
     Returns
     -------

@@ -63,13 +63,13 @@ def tree_svd(
         ``auto``, ``exact`` (never randomised), or ``gram``, ``svd``, ``randomised`` at every bond: see
         :mod:`tnkit.decompose.truncate`.  The randomised way is seeded: equal calls give equal results.
     backend
-        The array library; by default that of the arrays.  The result is on the device of ``x``, in its dtype (half precision: float32), and differentiable in it
-        where the library is.
+        The array library; by default that of the arrays.
 
     Returns
     -------
     Decomposition
-        ``net`` with the bonds found, its arrays; the exact relative error, and what ran at each bond.
+        ``net`` with the bonds found, its arrays; the exact relative error, and what ran at each bond.  Arrays are on the device of
+        ``x``, in its dtype (half precision: float32), and differentiable in it where the library is.
 
     Raises
     ------
@@ -101,8 +101,10 @@ def tt_svd(
     ----------
     x
         An array of at least one axis, real or complex.
-    rank, tol, budget, method, backend
+    rank, tol, budget, method
         As for :func:`tree_svd`.
+    backend
+        The array library; by default that of the arrays.
     center
         The core that holds the weight, the last one by default.
 
@@ -141,8 +143,10 @@ def mpo_svd(
         Matrix (prod(out), prod(in_)), or any array of the shape (*out, *in_).
     out, in_
         Sizes of the row and of the column indices, equally many.
-    rank, tol, budget, method, backend
+    rank, tol, budget, method
         As for :func:`tree_svd`.
+    backend
+        The array library; by default that of the arrays.
     center
         The core that holds the weight, the last one by default.
 
@@ -182,8 +186,10 @@ def low_rank_svd(
     ----------
     x
         Matrix; further axes count as columns.
-    rank, tol, budget, method, backend
+    rank, tol, budget, method
         As for :func:`tree_svd`.
+    backend
+        The array library; by default that of the arrays.
 
     Returns
     -------

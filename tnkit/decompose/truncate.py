@@ -28,7 +28,7 @@ import numpy as np
 from tnkit.execution.arrays import adjoint, double_name, dtype_name, has_double, is_complex, is_single, spans
 from tnkit.execution.backend import Backend
 
-__all__ = ["METHODS", "Cut", "cut", "frobenius", "in_range", "norm2", "orthogonal", "power", "resolution"]
+__all__ = ["METHODS", "Cut", "cut", "frobenius", "gram", "in_range", "norm2", "orthogonal", "power", "resolution"]
 
 METHODS = ("auto", "exact", "gram", "svd", "randomised")
 
@@ -147,7 +147,7 @@ def cut(m: Any, cap: int | None, allowed: float, total: float, method: str, back
     method
         One of :data:`METHODS`; ``exact`` is ``auto`` without ``randomised``.
     backend
-        The array library; by default that of the arrays.
+        The array library.
     """
     full = min(m.shape)
     cap = full if cap is None else min(cap, full)
@@ -215,7 +215,7 @@ def _cut(u: Any, lost: float, method: str) -> Cut:
 def _by_gram(m: Any, cap: int, allowed: float, double: bool, backend: Backend) -> Cut:
     wide = m.shape[0] <= m.shape[1]
     side, name = m if wide else adjoint(m, backend), "gram64" if double else "gram"
-    squares, vectors = _eigen(_gram(side, double, backend), cap, backend)
+    squares, vectors = _eigen(gram(side, double, backend), cap, backend)
     noise = 0.0 if double else 0.05 * resolution(m) * float(squares.sum())  # of the small eigenvalues: on the safe side
     r, lost = _keep(squares, cap, allowed - noise if allowed else 0.0)
     vectors = vectors[:, :r]
@@ -227,27 +227,27 @@ def _by_gram(m: Any, cap: int, allowed: float, double: bool, backend: Backend) -
     return Cut(u, upper @ adjoint(vectors, backend), lost, name)
 
 
-def _eigen(gram: Any, cap: int, backend: Backend) -> tuple[np.ndarray, Any]:
+def _eigen(m: Any, cap: int, backend: Backend) -> tuple[np.ndarray, Any]:
     """Eigenvalues of a Gram matrix, falling, and eigenvectors: all, or the first ``cap`` and the sum of the other values."""
-    found = _leading(gram, cap, backend) if _LEADING * (cap + _OVER) <= gram.shape[0] else None
+    found = _leading(m, cap, backend) if _LEADING * (cap + _OVER) <= m.shape[0] else None
     if found is not None:
         return found
-    values, vectors = backend.xp.linalg.eigh(gram)
+    values, vectors = backend.xp.linalg.eigh(m)
     return _falling(values, backend), backend.flip(vectors, 1)
 
 
-def _leading(gram: Any, cap: int, backend: Backend) -> tuple[np.ndarray, Any] | None:
+def _leading(m: Any, cap: int, backend: Backend) -> tuple[np.ndarray, Any] | None:
     """Subspace iteration to the accuracy of rounding, and a proof that no larger eigenvalue was missed; None without either.
 
     The proof: with the pairs found taken off, ``rest`` has no eigenvalue above the last of them.  Its Frobenius norm is a bound;
     where that is too large, ``last - rest`` has a Cholesky factor if and only if it is so.
     """
-    n, xp = gram.shape[0], backend.xp
-    q, before = backend.like(np.random.default_rng(0).standard_normal((n, cap + _OVER)), gram), np.inf
-    enough = 8 * sqrt(cap) * (1.2e-7 if is_single(gram) else 2.2e-16)
+    n, xp = m.shape[0], backend.xp
+    q, before = backend.like(np.random.default_rng(0).standard_normal((n, cap + _OVER)), m), np.inf
+    enough = 8 * sqrt(cap) * (1.2e-7 if is_single(m) else 2.2e-16)
     for left in range(_TURNS, 0, -1):
-        q = xp.linalg.qr(gram @ q)[0]
-        image = gram @ q
+        q = xp.linalg.qr(m @ q)[0]
+        image = m @ q
         values, turn = xp.linalg.eigh(adjoint(q, backend) @ image)
         values, turn = backend.flip(values, 0)[:cap], backend.flip(turn, 1)[:, :cap]
         vectors = q @ turn
@@ -260,9 +260,9 @@ def _leading(gram: Any, cap: int, backend: Backend) -> tuple[np.ndarray, Any] | 
         before = off
     else:
         return None
-    rest = gram - (vectors * values) @ adjoint(vectors, backend)
-    last = backend.like(squares[-1] * np.eye(n), gram)
-    if norm2(rest, backend) > squares[-1] ** 2 and not _positive(last - rest, backend):
+    rest = m - (vectors * values) @ adjoint(vectors, backend)
+    last = float(squares[-1])
+    if norm2(rest, backend) > last**2 and not _positive(last * backend.eye(n, m) - rest, backend):
         return None
     lost = float(np.asarray(backend.numpy(backend.diagonal(rest, 0, 1))).real.sum(dtype=np.float64))
     return np.append(np.maximum(squares, 0.0), max(lost, 0.0)), vectors
@@ -277,7 +277,7 @@ def _positive(m: Any, backend: Backend) -> bool:
     return isfinite(norm2(root, backend))  # jax says it by NaN
 
 
-def _gram(m: Any, double: bool, backend: Backend, piece: int = 1 << 20) -> Any:
+def gram(m: Any, double: bool, backend: Backend, piece: int = 1 << 20) -> Any:
     """``m m^H``; in double precision piece by piece, so that ``m`` is never there twice."""
     if not double:
         return m @ adjoint(m, backend)

@@ -39,8 +39,10 @@ def tucker_svd(
         Array of at least one axis.
     rank
         Largest core sizes ``r0, r1, ...``: an int for all, a sequence, or a mapping from the bonds.
-    tol, budget, method, backend
+    tol, budget, method
         As for :func:`tnkit.tree_svd`.
+    backend
+        The array library; by default that of the arrays.
     sweeps
         Orthogonal iterations at the ranks found; they lower the error a little, and end where one gains nothing.
 

@@ -162,7 +162,7 @@ def to_tensornetwork(net: Network, arrays: Mapping[str, Any]) -> tuple[list[Any]
     net
         Names of nodes and indices are kept.
     arrays
-        Array name -> numpy array or torch tensor (then ``backend="pytorch"``); constants may be left out.
+        Array name -> array of numpy, torch or jax, which tensornetwork knows too; constants may be left out.
 
     Returns
     -------

@@ -146,7 +146,7 @@ TORCH = Backend(
     folds=True,
     left=left,
     cast=lambda x, dtype: x.to(getattr(torch, dtype)),
-    numpy=lambda x: x.detach().cpu().numpy(),
+    numpy=lambda x: x.detach().cpu().resolve_conj().resolve_neg().numpy(),
     tracked=lambda x: x.requires_grad and torch.is_grad_enabled(),
 )
 register(TORCH, Tensor, torch.nn.Parameter)
