@@ -281,7 +281,7 @@ def rounded(sites: int = 50, size: int = 4, before: int = 2 * RANK) -> Case:
 
     ways = {
         "tnkit auto, numpy": Way(OURS, lambda: tk.round(net, given, rank=RANK), of_ours),
-        "tnkit auto, torch": Way(OURS, lambda: tk.round(net, tensors, rank=RANK, backend=TORCH), of_ours),
+        "tnkit auto, torch": Way(OURS, lambda: tk.round(net, tensors, rank=RANK), of_ours),
         "torchTT": Way(EXACT, lambda: train.round(0.0, RANK), lambda t: shaped(t.cores)),
         "tntorch": Way(EXACT, rounded_clone, shaped),
         "quimb": Way(EXACT, compressed, cores_of),

@@ -28,7 +28,6 @@ from torch import Tensor
 import tnkit as tk
 from tnkit.execution.run import check_arrays
 from tnkit.planning.calibration import spelled_seconds
-from tnkit_nn import TORCH
 
 #: name -> (local dimensions, blocks, activation, periodic)
 CASES: dict[str, tuple[tuple[int, ...], int, str | None, bool]] = {
@@ -132,9 +131,9 @@ def memory(case: str) -> None:
         n: torch.as_tensor(a).requires_grad_()
         for n, a in check_arrays(small, tk.init.normal(small, seed=0, dtype="float32")).items()
     }
-    tk.run(tk.plan(small), few, TORCH).sum().backward()  # what the libraries take by themselves
+    tk.run(tk.plan(small), few).sum().backward()  # what the libraries take by themselves
     before = _high_water(reset=True)
-    tk.run(plan, arrays, TORCH).backward(seed)
+    tk.run(plan, arrays).backward(seed)
     print((_high_water() - before) / 2**20)
 
 
@@ -182,7 +181,7 @@ def measured(
     """A row of the table, and the record behind it."""
     net, plan, arrays, params = prepared(case, device)
     large, cuda = prod(net.shape) > 2**22, device != "cpu"
-    ways: dict[str, Callable[[], Tensor]] = {"tnkit": lambda: tk.run(plan, arrays, TORCH)}
+    ways: dict[str, Callable[[], Tensor]] = {"tnkit": lambda: tk.run(plan, arrays)}
     if not (quick and large):
         ways["naive"] = partial(naive(net), arrays)
     ways |= peers(net, arrays)

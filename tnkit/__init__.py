@@ -1,7 +1,8 @@
 """tnkit: tensor networks as values, plans that run anywhere.
 
 Build a :class:`Network` (by hand, or with a builder such as :func:`tt` or :func:`adtn`), make arrays for it with
-:mod:`tnkit.init`, look at its :func:`plan`, and :func:`contract` it with numpy, or with torch through ``tnkit_nn``.
+:mod:`tnkit.init`, look at its :func:`plan`, and :func:`contract` it in the library of its arrays: numpy,
+torch, or any that follows the array API standard.
 :func:`calibrate`, once a machine and in under a second, tells the planner how fast this one multiplies and moves memory.
 """
 
@@ -19,7 +20,6 @@ from tnkit.builders.registry import BUILDERS, EXAMPLES
 from tnkit.builders.trees import *
 from tnkit.core.activations import ACTIVATIONS
 from tnkit.core.network import Elementwise, Network, Node
-from tnkit.core.shapes import detensorize, tensorize
 from tnkit.decompose.als import als
 from tnkit.decompose.cp import cp_als
 from tnkit.decompose.registry import DECOMPOSITIONS
@@ -29,7 +29,9 @@ from tnkit.decompose.svd import low_rank_svd, mpo_svd, tree_svd, tt_svd
 from tnkit.decompose.tucker import tucker_svd
 from tnkit.drawing.draw import draw, to_svg
 from tnkit.execution.backend import Backend
-from tnkit.execution.run import NUMPY, check_arrays, contract, run
+from tnkit.execution.numpy import NUMPY
+from tnkit.execution.run import check_arrays, contract, run
+from tnkit.execution.weights import detensorize, tensorize
 from tnkit.interop.einsum import from_arrays, from_einsum, to_einsum
 from tnkit.interop.files import from_json, load, save, to_json
 from tnkit.interop.networkx import from_graph, to_graph

@@ -17,7 +17,7 @@ from torch import nn
 
 import tnkit as tk
 import tnkit_nn as tknn
-from tnkit.core.shapes import detensorize
+from tnkit.execution.weights import detensorize
 from tnkit_nn import data, zoo
 from tnkit_nn.comparison.compare import compare
 from tnkit_nn.comparison.row import RATES
@@ -161,11 +161,11 @@ def adam(objective):
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(opt, steps)
     for _ in range(steps):
         opt.zero_grad()
-        objective(detensorize(tk.contract(deep, arrays, backend=tknn.TORCH), W.shape)).backward()
+        objective(detensorize(tk.contract(deep, arrays), W.shape)).backward()
         opt.step()
         schedule.step()
     with torch.no_grad():
-        return detensorize(tk.contract(deep, arrays, backend=tknn.TORCH), W.shape)
+        return detensorize(tk.contract(deep, arrays), W.shape)
 
 
 assert set(start) == set(deep.parameters)  # constant start vectors are absorbed: every array is trained

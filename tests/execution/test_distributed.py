@@ -38,7 +38,7 @@ def test_processes_with_both_libraries(case):
     tensors = {n: torch.as_tensor(a) for n, a in arrays.items()}
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         np.testing.assert_allclose(tk.run(plan, arrays, executor=pool), want, rtol=1e-10)
-        got = tk.run(plan, tensors, TORCH, executor=pool)
+        got = tk.run(plan, tensors, executor=pool)
     np.testing.assert_allclose(got.numpy(), want, rtol=1e-10)
 
 
@@ -148,7 +148,7 @@ def test_what_an_executor_cannot_do(case):
             tk.run(tk.plan(plan.network, "greedy"), arrays, executor=pool)
         tensors = {n: torch.as_tensor(a).requires_grad_() for n, a in arrays.items()}
         with pytest.raises(ValueError, match="requires a gradient, which does not come back from workers"):
-            tk.run(plan, tensors, TORCH, executor=pool)
+            tk.run(plan, tensors, executor=pool)
 
 
 def test_libraries_travel_by_name():

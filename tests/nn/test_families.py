@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import tnkit as tk
-from tnkit.core.shapes import detensorize, split_axes
+from tnkit.core.shapes import split_axes
+from tnkit.execution.weights import detensorize
 from tnkit_nn.families import (
     BASELINES,
     CONTROLS,

@@ -12,12 +12,12 @@ import torch
 import tnkit as tk
 from tnkit.core.network import Network, Node
 from tnkit.execution.codegen import execute, prepare
-from tnkit.execution.run import NUMPY, check_arrays, run
+from tnkit.execution.numpy import NUMPY
+from tnkit.execution.run import check_arrays, run
 from tnkit.planning.plan import plan
 from tnkit.planning.steps import ContractStep, Program
 from tnkit.planning.strides import contiguous, reshaped
 from tnkit.testing import random_network
-from tnkit_nn.engine.backend import TORCH
 
 
 def chain(n, size=3, open_=1, output=()):
@@ -108,7 +108,7 @@ def test_peak_backward_covers_what_autograd_saves(nonlinear):
             return t
 
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
-            y = run(p, x, TORCH)
+            y = run(p, x)
         for t in (*x.values(), y):
             held[t.untyped_storage().data_ptr()] = t
         saved = sum(t.untyped_storage().nbytes() for t in held.values())

@@ -25,7 +25,7 @@ def regular(n=24, bond=3, **kw):
 def gradients(plan, arrays):
     tensors = {n: torch.as_tensor(a) for n, a in arrays.items()}
     wanted = [t.requires_grad_() for t in tensors.values() if not t.is_complex()]
-    y = tk.run(plan, tensors, TORCH)
+    y = tk.run(plan, tensors)
     return y, torch.autograd.grad(y.abs().sum(), wanted, allow_unused=True) if y.requires_grad else ()
 
 
@@ -221,7 +221,7 @@ def test_gradients_whose_level_is_left_when_they_are_asked_for(plan):
     params = {n: torch.as_tensor(a) for n, a in tk.init.normal(plan.network, seed=0).items()}
 
     def make(values, plan=plan):
-        return tk.run(plan, values, TORCH)
+        return tk.run(plan, values)
 
     made, pull = torch.func.vjp(make, params)
     grad = torch.randn(made.shape, dtype=made.dtype, generator=torch.Generator().manual_seed(0))
@@ -232,7 +232,7 @@ def test_gradients_whose_level_is_left_when_they_are_asked_for(plan):
     one = dict(list(params.items())[:1])
 
     def loss(some, plan=plan):
-        return tk.run(plan, {**params, **some}, TORCH).square().sum()
+        return tk.run(plan, {**params, **some}).square().sum()
 
     whole = tk.plan(plan.network)
     torch.testing.assert_close(torch.func.hessian(loss)(one), torch.func.hessian(lambda p: loss(p, whole))(one))
@@ -249,7 +249,7 @@ def test_slices_that_need_no_step(output):
     for options in ({"slices": 3}, {"slices": 3, "checkpoint": True}):
         plan = tk.plan(net, **options)
         assert "slices" in str(plan) and plan.recomputed >= 0
-        made = tk.run(plan, {"A": a}, TORCH)
+        made = tk.run(plan, {"A": a})
         torch.testing.assert_close(made, want)
         torch.testing.assert_close(torch.autograd.grad(made, a, grad)[0], expected)
 

@@ -316,7 +316,7 @@ def adtn(
     Returns
     -------
     Network
-        Output ``i0, i1, ...`` axis by axis, to be read as the weight by :func:`tnkit.core.shapes.detensorize` (a reshape where
+        Output ``i0, i1, ...`` axis by axis, to be read as the weight by :func:`tnkit.detensorize` (a reshape where
         nothing is padded).  Parameters as for :func:`brick_wall`, plus 1 with ``scale``.
 
     Raises

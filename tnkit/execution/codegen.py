@@ -71,11 +71,21 @@ class _Writer:
             return self.backend.methods["permute"].format(x=x, axes=_ints(axes))
         return f"{self.thing('permute', self.backend.permute)}({x}, ({_ints(axes)},))"
 
+    def reshaped(self, x: str, shape: Sequence[int]) -> str:
+        if "reshape" in self.backend.methods:
+            return self.backend.methods["reshape"].format(x=x, axes=_ints(shape) or "()")
+        return f"{self.thing('reshape', self.backend.xp.reshape)}({x}, ({_ints(shape)}{',' if shape else ''}))"
+
+    def diagonal(self, x: str, i: int, j: int) -> str:
+        if "diagonal" in self.backend.methods:
+            return self.backend.methods["diagonal"].format(x=x, axes=_ints((i, j)))
+        return f"{self.thing('diagonal', self.backend.diagonal)}({x}, {i}, {j})"
+
     def view(self, x: str, view: View) -> str:
         if view.permute is not None:
             x = self.permuted(x, view.permute)
         if view.reshape is not None:
-            x = f"{x}.reshape({_ints(view.reshape) or '()'})"
+            x = self.reshaped(x, view.reshape)
         if view.beside != (1, 1):
             x = f"{self.thing('beside', self.backend.beside)}({x}, {_ints(view.beside)})"
         if not view.swap:
@@ -101,9 +111,9 @@ class _Writer:
         if isinstance(step, ReduceStep):
             x = f"s{step.operand}"
             for i, j in step.diagonals:
-                x = f"{self.thing('diagonal', xp.diagonal)}({x}, 0, {i}, {j})"
+                x = self.diagonal(x, i, j)
             if step.axes:
-                x = f"{self.thing('total', _total(xp))}({x}, ({_ints(step.axes)},))"
+                x = f"{self.thing('total', self.backend.total)}({x}, ({_ints(step.axes)},))"
             return self.view(x, View(permute=step.permute))
         arguments = ", ".join(f"s{s}" for s in step.operands)
         if isinstance(step, FusedStep):
@@ -146,13 +156,3 @@ def _folds(step: ContractStep) -> bool:
 
 def _ints(numbers: Sequence[int]) -> str:
     return ", ".join(map(str, numbers))
-
-
-def _total(xp: Any) -> Callable[[Any, tuple[int, ...]], Any]:
-    """Sum over axes in the array's own dtype; one function a namespace, so that equal steps share it."""
-    if xp not in _TOTALS:
-        _TOTALS[xp] = lambda x, axes: xp.sum(x, axes, dtype=x.dtype)
-    return _TOTALS[xp]
-
-
-_TOTALS: dict[Any, Callable[[Any, tuple[int, ...]], Any]] = {}

@@ -15,16 +15,15 @@ from itertools import groupby, product
 from math import prod
 from typing import Any
 
-from tnkit.execution.backend import Backend, fronted, part
+from tnkit.execution.backend import Backend
 from tnkit.execution.codegen import execute
+from tnkit.execution.slices import Place, fronted, part, piece, together
 from tnkit.planning.steps import FusedStep, Program
 
 __all__ = ["Lost", "Outcome", "attempt", "received", "shared_out"]
 
 #: Tasks that a plan is cut into, where there are as many slices.
 _TASKS = 64
-
-Place = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -74,26 +73,26 @@ def shared_out(step: FusedStep, operands: Sequence[Any], backend: Backend, execu
     views = [fronted(x, axes, backend.permute) for x, axes in zip(operands, step.axes, strict=True)]
     tasks = list(_tasks(step))
     futures = [_submitted(executor, step.body, backend, _pieces(step, views, ats)) for _, ats in tasks]
-    result = out = None
     try:
-        for k, (place, ats) in enumerate(tasks):
-            try:
-                made = received(futures[k])
-            except Lost as error:
-                warnings.warn(
-                    f"a worker was lost ({error}): its slices are contracted here", RuntimeWarning, stacklevel=4
-                )
-                made = _work(step.body, backend, _pieces(step, views, ats))
-            futures[k] = None
-            if out is None:
-                result = backend.zeros(step.shape, made)
-                out = fronted(result, step.out_axes, backend.permute)
-            out[place] += made
+        return together(step, _collected(step, views, tasks, futures, backend), backend)
     finally:
         for future in futures:
             if future is not None:
                 future.cancel()
-    return result
+
+
+def _collected(
+    step: FusedStep, views: Sequence[Any], tasks: Sequence[tuple[Place, list[Place]]], futures: list[Any], backend: Backend
+) -> Iterator[tuple[Place, Any]]:
+    """What the tasks bring back, in their order; a future that is done with is dropped."""
+    for k, (place, ats) in enumerate(tasks):
+        try:
+            made = received(futures[k])
+        except Lost as error:
+            warnings.warn(f"a worker was lost ({error}): its slices are contracted here", RuntimeWarning, stacklevel=6)
+            made = _work(step.body, backend, _pieces(step, views, ats))
+        futures[k] = None
+        yield place, made
 
 
 def _submitted(executor: Executor, *task: Any) -> Any:
@@ -115,7 +114,7 @@ def _tasks(step: FusedStep) -> Iterator[tuple[Place, list[Place]]]:
 
 def _pieces(step: FusedStep, views: Sequence[Any], ats: Sequence[Place]) -> list[list[Any]]:
     """The operands of every slice; one that is not sliced is the same object in all, and is sent once."""
-    return [[x[p] if (p := part(at, axes)) else x for x, axes in zip(views, step.axes, strict=True)] for at in ats]
+    return [[piece(x, at, axes) for x, axes in zip(views, step.axes, strict=True)] for at in ats]
 
 
 def _work(body: Program, backend: Backend, slices: Sequence[Sequence[Any]]) -> Any:

@@ -15,8 +15,9 @@ from torch import Tensor
 from tnkit import init
 from tnkit.core.extras import need
 from tnkit.core.network import Network, Node
-from tnkit.core.shapes import detensorize, split_axes
+from tnkit.core.shapes import split_axes
 from tnkit.execution.run import check_known, constant, run
+from tnkit.execution.weights import detensorize
 from tnkit.planning.plan import plan
 from tnkit_nn.adapter.descent import cosine, minimise
 from tnkit_nn.engine.backend import TORCH, native, to_tensor
@@ -76,7 +77,7 @@ def fit(
     net
         Any network; nonlinear ones too.
     target
-        Numpy array or tensor that the network's tensor reads as (:func:`tnkit.core.shapes.detensorize`).
+        Numpy array or tensor that the network's tensor reads as (:func:`tnkit.detensorize`).
     steps, lr
         Adam steps and first learning rate.
     seed

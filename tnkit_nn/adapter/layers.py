@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tnkit.core.network import Network, Node, free_name, names_in
-from tnkit.core.shapes import detensorize, split_axes
+from tnkit.core.shapes import split_axes
 from tnkit.execution.codegen import prepare
 from tnkit.execution.run import run
+from tnkit.execution.weights import detensorize
 from tnkit.paths.optimizers import Optimizer
 from tnkit.planning.plan import Plan, plan
 from tnkit_nn.adapter.crossover import Way, crossovers, described, weight_first, with_input

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tnkit.execution.backend import Backend
 from tnkit.execution.codegen import execute
+from tnkit.execution.library import register
 from tnkit.planning.steps import FusedStep, Program
 from tnkit_nn.engine import chain, cuda, sliced, sliced_chain
 from tnkit_nn.engine.shared_matmul import broadcast_matmul
@@ -114,26 +115,43 @@ def _own(x: Tensor) -> bool:
         return False
 
 
-#: For ``tnkit.run(plan, tensors, TORCH)`` and ``tnkit.contract(net, tensors, backend=TORCH)``.
+def _norm(x: Tensor, axis: int | None = None) -> Tensor:
+    return torch.linalg.norm(x.reshape(-1)) if axis is None else torch.linalg.norm(x, None, axis)
+
+
+#: Found by tnkit when a tensor arrives.
 TORCH = Backend(
     name="torch",
     xp=torch,
+    holds=lambda x: isinstance(x, Tensor),
     permute=torch.permute,
     swap=lambda x: x.mT,
+    concat=lambda arrays, axis: torch.concatenate(tuple(arrays), axis),
+    flip=lambda x, axis: torch.flip(x, (axis,)),
+    take=lambda x, places, axis: torch.index_select(x, axis, torch.as_tensor(places, device=x.device)),
+    total=lambda x, axes: torch.sum(x, axes, dtype=x.dtype),
+    diagonal=lambda x, i, j: torch.diagonal(x, 0, i, j),
+    norm=_norm,
+    eye=lambda n, x: torch.eye(n, dtype=x.dtype, device=x.device),
     like=_like,
     zeros=lambda shape, x: torch.zeros(shape, dtype=x.dtype, device=x.device),
     spread=broadcast_matmul,
     group=_group,
     own={"relu": torch.relu},
-    array=Tensor,
-    methods={"permute": "{x}.permute({axes})", "swap": "{x}.mT"},
+    methods={
+        "permute": "{x}.permute({axes})",
+        "swap": "{x}.mT",
+        "reshape": "{x}.reshape({axes})",
+        "diagonal": "{x}.diagonal(0, {axes})",
+    },
     home="tnkit_nn.engine.backend:TORCH",
     folds=True,
     left=left,
     cast=lambda x, dtype: x.to(getattr(torch, dtype)),
-    numpy=lambda x: x.detach().cpu().numpy(),
+    numpy=lambda x: x.detach().cpu().resolve_conj().resolve_neg().numpy(),
     tracked=lambda x: x.requires_grad and torch.is_grad_enabled(),
 )
+register(TORCH, Tensor, torch.nn.Parameter)
 
 
 def native(array: object) -> np.ndarray:

@@ -8,7 +8,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from tnkit.execution.backend import by_slices, fronted, part
+from tnkit.execution.slices import by_slices, fronted, part
 from tnkit.planning.steps import FusedStep, Program
 from tnkit_nn.engine.matmul import empty
 

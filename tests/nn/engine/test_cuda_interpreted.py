@@ -12,7 +12,6 @@ from tnkit.planning import fusion
 from tnkit.planning import windows as orders
 from tnkit.planning.plan import _plan
 from tnkit.planning.steps import FusedStep
-from tnkit_nn import TORCH
 from tnkit_nn.engine import cuda
 
 pytest.importorskip("triton")
@@ -41,9 +40,9 @@ def device(monkeypatch):
 
 def made(plan, net, arrays, dtype):
     tensors = {n: torch.as_tensor(a, dtype=dtype).requires_grad_(n in net.parameters) for n, a in arrays.items()}
-    result = tk.run(plan, tensors, TORCH)
+    result = tk.run(plan, tensors)
     with torch.no_grad():
-        torch.testing.assert_close(tk.run(plan, tensors, TORCH), result)
+        torch.testing.assert_close(tk.run(plan, tensors), result)
     seed = torch.as_tensor(np.random.default_rng(0).standard_normal(net.shape), dtype=dtype)
     params = [tensors[n] for n in net.parameters]
     first = torch.autograd.grad(result, params, seed, retain_graph=True)
