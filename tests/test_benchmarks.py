@@ -275,7 +275,7 @@ def test_the_convolutions_of_vgg16_and_their_small_dense_rival_keep_the_budget(p
 def test_a_heads_control_trains_what_it_says(paper):
     torch = pytest.importorskip("torch")
     from tnkit_nn import zoo
-    from tnkit_nn.data import Split
+    from tnkit_nn.data.splits import Split
     from tnkit_nn.training.loop import Recipe
 
     heads, draw = paper("heads"), torch.Generator().manual_seed(0)

@@ -29,7 +29,7 @@ _NODES = 16
 _SWEEPS = 100
 #: Gradient steps of a network that has no other way, for each of one that has: about as long as the others take in all.
 _LONGER = 3
-#: Entries of a weight beyond which a tree has its closed form alone: gradient steps would take minutes, and gain a few per cent.
+#: Entries of a weight beyond which there is one way alone: more gradient steps would take minutes, and gain a few per cent.
 _ENTRIES = 1 << 22
 
 Progress = Callable[[Iterable[int]], Iterable[int]]
@@ -154,17 +154,19 @@ def _skip(problem: _Problem) -> Approximation:
 
 def _auto(problem: _Problem) -> Approximation:
     """Every way that suits the network, the nearest kept for each weight (measured: docs/changes-in-approximation.md)."""
-    kind = way(problem.net)
+    kind, large = way(problem.net), problem.targets[0].numel() > _ENTRIES
     if kind == "svd":
         closed = _svd(problem)
-        if problem.targets[0].numel() > _ENTRIES:
+        if large:
             return closed
         refined = _renamed(_gradient(problem, closed.params), "svd, gradient")
         return _nearest(closed, refined, _gradient(problem))
     if kind == "als":
+        if large:
+            return _als(problem)
         descended = _gradient(problem)
         return _nearest(descended, _renamed(_als(problem, descended.params), "gradient, als"))
-    return _gradient(problem, longer=_LONGER)
+    return _gradient(problem, longer=1 if large else _LONGER)
 
 
 #: Name -> how it approximates the weights of a problem; ``auto`` takes the best of what suits the network.
@@ -218,7 +220,8 @@ def approximate(
     method
         ``auto`` is the best of what suits the network: for a tree its closed form, gradient steps from there, and gradient steps
         from a random start; for another small multilinear network gradient steps, and alternating least squares from there; for
-        any other network gradient steps, three times as many.  Where nothing of the weight is found (an error of 0.999 or more) it
+        any other network gradient steps, three times as many.  (Beyond four million entries: the first of these alone; ALS, not
+        gradient steps, where there is ALS.)  Where nothing of the weight is found (an error of 0.999 or more) it
         is a random start.  Or one way alone: ``svd`` (along a tree, closed form), ``als`` (any multilinear network), ``gradient``
         (any network, three learning rates side by side), or ``skip`` (a random start of the weight's root mean square).
     steps

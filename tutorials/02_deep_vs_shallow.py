@@ -19,8 +19,8 @@ import tnkit as tk
 import tnkit_nn as tknn
 from tnkit.execution.weights import detensorize
 from tnkit_nn import data, zoo
+from tnkit_nn.approximation import RATES
 from tnkit_nn.comparison.compare import compare
-from tnkit_nn.comparison.row import RATES
 from tnkit_nn.comparison.task import Task
 from tnkit_nn.families import CONTROLS, families
 

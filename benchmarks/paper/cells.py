@@ -19,7 +19,7 @@ from tnkit_nn.comparison import job_store
 from tnkit_nn.comparison.job_store import Progress
 from tnkit_nn.compression.compress import compress_
 from tnkit_nn.compression.recipe import Compression
-from tnkit_nn.data import Split
+from tnkit_nn.data.splits import Split
 from tnkit_nn.training.loop import train
 
 Cell = dict[str, Any]

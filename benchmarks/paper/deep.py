@@ -22,11 +22,11 @@ from cells import bar
 from small import small_dense
 
 import tnkit as tk
+from tnkit_nn.approximation import RATES
 from tnkit_nn.comparison.compare import compare, settings, versions
 from tnkit_nn.comparison.experiment import opened, trained
 from tnkit_nn.comparison.job_store import Study
 from tnkit_nn.comparison.report.files import write_report
-from tnkit_nn.comparison.row import RATES
 from tnkit_nn.comparison.task import Task
 from tnkit_nn.families import (
     BASELINES,

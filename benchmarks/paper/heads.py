@@ -20,7 +20,7 @@ from tqdm import tqdm
 from tnkit_nn import data, zoo
 from tnkit_nn.axes import Axes
 from tnkit_nn.compression.recipe import Compression, Layers, Stage1
-from tnkit_nn.data import Split
+from tnkit_nn.data.splits import Split
 from tnkit_nn.generators import fixed_generator, hashed_generator, random_start
 from tnkit_nn.storage import read_tensors, write_tensors
 from tnkit_nn.training.evaluation import accuracy

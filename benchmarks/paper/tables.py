@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from tabulate import tabulate
 
+from tnkit_nn.approximation import RATES
 from tnkit_nn.comparison.replicas import REST_RATES
-from tnkit_nn.comparison.row import RATES
 from tnkit_nn.comparison.statistics import difference as paired
 from tnkit_nn.comparison.statistics import holm
 from tnkit_nn.families import SHARED, keeps

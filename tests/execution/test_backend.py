@@ -10,9 +10,9 @@ import torch
 import tnkit as tk
 from tnkit.core.activations import UNARY
 from tnkit.execution.library import backend_of, library
-from tnkit.planning.steps import Group
 from tnkit.testing import random_network
 from tnkit_nn import TORCH
+from tnkit_nn.training.loop import Group
 
 DTYPES = [np.float64, np.complex128]
 

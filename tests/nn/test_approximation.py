@@ -94,6 +94,13 @@ def test_a_weight_is_approximated_in_its_own_dtype(net, dtype):
     assert found.error < (1e-5 if "core_0" in found.arrays else 0.75)
 
 
+def test_a_large_weight_is_approximated_one_way_alone(monkeypatch):
+    monkeypatch.setattr("tnkit_nn.approximation._ENTRIES", 100)
+    for net, method in ((tk.mpo((4, 4), (4, 4), 2), "svd"), (tk.cp((4, 4, 4, 4), 3), "als")):
+        assert approximate(net, noise(16, 16)).method == method
+    assert len(approximate(tk.adtn((16, 16), depth=2), noise(16, 16), steps=20).history) == 20
+
+
 def test_zero_and_bfloat16_weights():
     net = tk.mpo((4, 4), (4, 4), 2)
     assert approximate(net, torch.zeros(16, 16)).method == "skip"

@@ -15,10 +15,10 @@ from tnkit.cli import main
 from tnkit_nn import accuracy, data, zoo
 from tnkit_nn.comparison.report.files import write_report
 from tnkit_nn.comparison.report.tables import rows, table
-from tnkit_nn.data import DATA
+from tnkit_nn.data.sources import DATA
 from tnkit_nn.families import BASELINES, CONTROLS
 from tnkit_nn.storage import alone
-from tnkit_nn.zoo import ZOO
+from tnkit_nn.zoo.registry import ZOO
 
 from .test_data import write_cifar10, write_mnist
 

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from tnkit_nn import data
-from tnkit_nn.data import Split, sources, split_off, stratified
+from tnkit_nn.data import sources
 from tnkit_nn.data.augment import crop_flip
+from tnkit_nn.data.splits import Split, split_off, stratified
 
 REAL = Path(os.environ.get("TNKIT_DATA", "/nowhere"))
 TEN = [f"name {k}" for k in range(10)]

@@ -82,7 +82,11 @@ def shared_out(step: FusedStep, operands: Sequence[Any], backend: Backend, execu
 
 
 def _collected(
-    step: FusedStep, views: Sequence[Any], tasks: Sequence[tuple[Place, list[Place]]], futures: list[Any], backend: Backend
+    step: FusedStep,
+    views: Sequence[Any],
+    tasks: Sequence[tuple[Place, list[Place]]],
+    futures: list[Any],
+    backend: Backend,
 ) -> Iterator[tuple[Place, Any]]:
     """What the tasks bring back, in their order; a future that is done with is dropped."""
     for k, (place, ats) in enumerate(tasks):

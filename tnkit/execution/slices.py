@@ -64,7 +64,11 @@ def _made(
 
 
 def _written(
-    group: FusedStep, made: Iterable[tuple[Place, Any]], permute: Permute, start: Callable[[Any], Any], add: bool = False
+    group: FusedStep,
+    made: Iterable[tuple[Place, Any]],
+    permute: Permute,
+    start: Callable[[Any], Any],
+    add: bool = False,
 ) -> Any:
     result = out = None
     for place, some in made:

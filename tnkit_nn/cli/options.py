@@ -10,10 +10,10 @@ from textwrap import fill, indent
 from typing import Any
 
 from tnkit.cli import add_file, known, positive
-from tnkit_nn.data import DATA
+from tnkit_nn.data.sources import DATA
 from tnkit_nn.families import BASELINES, CONTROLS
 from tnkit_nn.storage import write_json
-from tnkit_nn.zoo import ZOO
+from tnkit_nn.zoo.registry import ZOO
 
 __all__ = ["add_model_and_data", "add_out", "finish", "listed"]
 

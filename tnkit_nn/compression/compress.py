@@ -28,7 +28,7 @@ from tnkit_nn.compression.recipe import ORDERS, Compression
 from tnkit_nn.compression.result import Compressed, LayerReport, packed, save_compressed
 from tnkit_nn.compression.selection import substitutes, trained_groups
 from tnkit_nn.compression.workdir import Folder
-from tnkit_nn.data import Split
+from tnkit_nn.data.splits import Split
 from tnkit_nn.storage import alone, own_tensors
 from tnkit_nn.training.evaluation import accuracy, answers, worse
 from tnkit_nn.training.loop import Epoch, train

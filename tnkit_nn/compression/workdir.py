@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import tnkit as tk
 from tnkit_nn.adapter.fitting import FitResult
 from tnkit_nn.compression.recipe import Compression
-from tnkit_nn.data import Split
+from tnkit_nn.data.splits import Split
 from tnkit_nn.storage import raw, read_json, replacing, write_json
 from tnkit_nn.training.checkpoint import structure
 

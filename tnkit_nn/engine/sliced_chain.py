@@ -18,7 +18,7 @@ from torch import Tensor
 from tnkit.core.activations import function
 from tnkit.execution.slices import by_slices, fronted, part
 from tnkit.planning.steps import ApplyStep, ContractStep, FusedStep
-from tnkit_nn.engine.matmul import IN_PLACE, empty, as_matrix, multiplied, restored, slopes, undone
+from tnkit_nn.engine.matmul import IN_PLACE, as_matrix, empty, multiplied, restored, slopes, undone
 
 __all__ = ["backward", "forward"]
 

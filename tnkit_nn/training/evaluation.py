@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tnkit_nn.data import Part
+from tnkit_nn.data.splits import Part
 
 __all__ = ["Loss", "accuracy", "answers", "evaluate", "worse"]
 

@@ -21,8 +21,8 @@ from torch.optim import Optimizer
 
 from tnkit.core.extras import need
 from tnkit.core.numbers import real_number, whole_number
-from tnkit_nn.data import Split
 from tnkit_nn.data.augment import AUGMENT
+from tnkit_nn.data.splits import Split
 from tnkit_nn.storage import clear, fill_
 from tnkit_nn.training.checkpoint import State, capture, restore, resume, structure, values, write_state
 from tnkit_nn.training.evaluation import Loss, evaluate, worse

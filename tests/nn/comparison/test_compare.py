@@ -84,6 +84,8 @@ def test_own_networks_beside_the_families(one_thread, tmp_path):
     found = [r for r in records if r["label"] == "mine"]
     assert [r["seed"] for r in found] == [0, 1] and {r["num_params"] for r in found} == {2 * 64 + 2 * 64}
     assert {tk.from_json(r["networks"]["fc1"]) for r in found} == {mine(None, 300)}
+    said = {r["label"]: r["approximation"] for r in records}
+    assert said["mine"] == {"fc1": "gradient"} and "svd" in said["low_rank"]["fc1"] and said["hashed"] == {}
     assert any(line.startswith("Budget 300, other layers frozen") and "mine" in line for line in verdict(records))
     other = replace(own, build=partial(mine, rank=2))  # kept rows of another network are no rows of this one
     again = compare(TINY, [other, "low_rank"], [300], out=tmp_path)
@@ -162,6 +164,7 @@ def test_with_the_rest_frozen_alone(one_thread, tmp_path):
         (Task(seeds=0), {}, "seeds is a whole number of at least 1, not 0"),
         (Task(first_seed=-1), {}, "first_seed is a whole number of at least 0, not -1"),
         (Task(rest="some"), {}, "rest is 'all', 'head' or 'none', not 'some'"),
+        (Task(approximation="svd"), {}, "approximation is 'auto' or 'gradient', not 'svd'"),
         (Task(model="vgg16"), {}, "'vgg16' cannot be compared: features.1 .BatchNorm2d. keeps running statistics"),
         (Task(model="lenet5"), {}, "'lenet5' does not take inputs of the shape .64,. of 'digits'"),
     ],

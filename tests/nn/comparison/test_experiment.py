@@ -1,5 +1,6 @@
 """Experiments: features computed once are the slow way, models side by side are models one by one."""
 
+import pickle
 from dataclasses import replace
 
 import pytest
@@ -351,3 +352,18 @@ def test_the_file_of_weights_is_part_of_a_study(tmp_path):
     assert compare(replace(task, weights=str(tmp_path / "moved")), ["low_rank"], [200], out=tmp_path / "out") == records
     with pytest.raises(ValueError, match=r"holds another study: its task\.weights is"):
         compare(replace(task, weights=str(files[1])), ["low_rank"], [200], out=tmp_path / "out")
+
+
+# -- in workers ---------------------------------------------------------------------------------------------------------
+def test_a_worker_gets_the_dense_values_alone_and_opens_an_experiment_once():
+    bare = opened(Task(seeds=2, dense_steps=1))
+    experiment = trained(bare)
+    sent = pickle.dumps(experiment)
+    dense = sum(p.numel() * p.element_size() for p in experiment.dense.values())
+    assert dense < len(sent) < dense + 2000
+    untrained, there = pickle.loads(pickle.dumps(bare)), pickle.loads(sent)
+    assert untrained.split is there.split  # read for the dense models' training, and not again for the rows
+    assert pickle.loads(sent) is there and there.tail is pickle.loads(sent).tail
+    assert there.task == experiment.task and there.layers == experiment.layers
+    torch.testing.assert_close(there.dense, experiment.dense, rtol=0, atol=0)
+    assert torch.equal(there.split.test[0], experiment.split.test[0])

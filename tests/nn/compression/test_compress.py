@@ -26,7 +26,7 @@ from tnkit_nn.compression.recipe import Compression, Layers, Stage1
 from tnkit_nn.compression.result import dense, load_compressed_
 from tnkit_nn.compression.selection import substitutes, trained_groups
 from tnkit_nn.compression.workdir import Folder
-from tnkit_nn.data import Split
+from tnkit_nn.data.splits import Split
 from tnkit_nn.families import families
 from tnkit_nn.storage import alone
 from tnkit_nn.training.evaluation import accuracy, answers
