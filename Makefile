@@ -5,7 +5,7 @@ READY := .venv/.ready
 BENCH := .venv/.bench
 SCRIPTS := overhead layers generate order memory decompose
 
-.PHONY: demo test quick check format bench clean
+.PHONY: demo test quick check format bench docs clean
 
 demo: $(READY)
 	$(BIN)/tnkit compare --out out/demo
@@ -35,6 +35,11 @@ bench: $(BENCH)
 	    echo "$$script $$options"; OMP_NUM_THREADS=$$n $(BIN)/python $$script $$options; \
 	done; done
 	$(BIN)/python benchmarks/docs.py
+
+# docs/paper.md and every rendered block of README.md and docs/, from the results in benchmarks/paper.
+docs: $(READY)
+	$(BIN)/python benchmarks/paper/tables.py
+	$(BIN)/python docs/render.py
 
 $(READY): pyproject.toml constraints-dev.txt
 	$(PYTHON) -m venv .venv

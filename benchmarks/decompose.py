@@ -21,7 +21,7 @@ import torch
 from timing import medians, report
 
 import tnkit as tk
-from tnkit.planning.calibration import spelled
+from tnkit.planning.calibration import spelled_seconds
 from tnkit_nn import TORCH
 
 SHAPE, RANK, NOISE, CLOSE = (32, 64, 64, 32), 16, 0.1, 1.002
@@ -281,7 +281,7 @@ def rounded(sites: int = 50, size: int = 4, before: int = 2 * RANK) -> Case:
 
     ways = {
         "tnkit auto, numpy": Way(OURS, lambda: tk.round(net, given, rank=RANK), of_ours),
-        "tnkit auto, torch": Way(OURS, lambda: tk.round(net, tensors, rank=RANK, backend=TORCH), of_ours),
+        "tnkit auto, torch": Way(OURS, lambda: tk.round(net, tensors, rank=RANK), of_ours),
         "torchTT": Way(EXACT, lambda: train.round(0.0, RANK), lambda t: shaped(t.cores)),
         "tntorch": Way(EXACT, rounded_clone, shaped),
         "quimb": Way(EXACT, compressed, cores_of),
@@ -328,19 +328,24 @@ def measured(name: str, case: Case, seconds: float, threads: int) -> tuple[list[
     errors = {way: case.error(w.dense(w.call())) for way, w in case.ways.items()}
     exact = [errors[way] for way, w in case.ways.items() if w.kind == EXACT]
     took = medians({way: w.call for way, w in case.ways.items()}, threads=threads, seconds=seconds, least=3)
-    print(name, *(f"  {way}: {spelled(t)}, error {errors[way]:.6f}" for way, t in took.items()), sep="\n", flush=True)
+    print(
+        name,
+        *(f"  {way}: {spelled_seconds(t)}, error {errors[way]:.6f}" for way, t in took.items()),
+        sep="\n",
+        flush=True,
+    )
     rows = []
     for way, w in case.ways.items():
         if w.kind != OURS:
             continue
         assert not exact or errors[way] <= CLOSE * min(exact) + 1e-7, f"{way} loses {errors[way]}, a peer {min(exact)}"
-        cells, met = [name, way, spelled(took[way]), f"{errors[way]:.5f}"], []
+        cells, met = [name, way, spelled_seconds(took[way]), f"{errors[way]:.5f}"], []
         for kind, asked in ((EXACT, case.over_exact), (RANDOMISED, case.over_randomised)):
             peers = [(took[other], other) for other, o in case.ways.items() if o.kind == kind]
             least = next((gain for method, gain in asked.items() if method in way), 0.0)
             if peers:
                 best, who = min(peers)
-                cells.append(f"{best / took[way]:.1f}x ({who}, {spelled(best)})")
+                cells.append(f"{best / took[way]:.1f}x ({who}, {spelled_seconds(best)})")
                 met += [f"{least:g}x {kind}: {'met' if best >= least * took[way] else 'missed'}"] if least else []
             else:
                 cells.append("")

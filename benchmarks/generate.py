@@ -27,8 +27,7 @@ from torch import Tensor
 
 import tnkit as tk
 from tnkit.execution.run import check_arrays
-from tnkit.planning.calibration import spelled
-from tnkit_nn import TORCH
+from tnkit.planning.calibration import spelled_seconds
 
 #: name -> (local dimensions, blocks, activation, periodic)
 CASES: dict[str, tuple[tuple[int, ...], int, str | None, bool]] = {
@@ -132,9 +131,9 @@ def memory(case: str) -> None:
         n: torch.as_tensor(a).requires_grad_()
         for n, a in check_arrays(small, tk.init.normal(small, seed=0, dtype="float32")).items()
     }
-    tk.run(tk.plan(small), few, TORCH).sum().backward()  # what the libraries take by themselves
+    tk.run(tk.plan(small), few).sum().backward()  # what the libraries take by themselves
     before = _high_water(reset=True)
-    tk.run(plan, arrays, TORCH).backward(seed)
+    tk.run(plan, arrays).backward(seed)
     print((_high_water() - before) / 2**20)
 
 
@@ -182,7 +181,7 @@ def measured(
     """A row of the table, and the record behind it."""
     net, plan, arrays, params = prepared(case, device)
     large, cuda = prod(net.shape) > 2**22, device != "cpu"
-    ways: dict[str, Callable[[], Tensor]] = {"tnkit": lambda: tk.run(plan, arrays, TORCH)}
+    ways: dict[str, Callable[[], Tensor]] = {"tnkit": lambda: tk.run(plan, arrays)}
     if not (quick and large):
         ways["naive"] = partial(naive(net), arrays)
     ways |= peers(net, arrays)
@@ -209,7 +208,7 @@ def measured(
     for took in (forward, step):
         ratios = {n: took[n] / took["tnkit"] for n in took if n not in ("tnkit", "copy")}
         gains = [f"{r:.1f}x {n}" if r > 0.1 else f"{r:.2f}x {n}" for n, r in ratios.items()]
-        cells += [spelled(took["tnkit"]), f"{took['tnkit'] / forward['copy']:.1f}", ", ".join(gains)]
+        cells += [spelled_seconds(took["tnkit"]), f"{took['tnkit'] / forward['copy']:.1f}", ", ".join(gains)]
     told = one >= 1 and not capture  # below, the process's own noise; a graph has its memory from before
     cells.append(f"{peak / one:.1f} ({predicted / one:.1f})" if told else "")
     return cells, {"case": case, "forward": forward, "both": step, "peak MiB": peak, "predicted MiB": predicted}

@@ -22,7 +22,7 @@ from torch import Tensor
 
 import tnkit as tk
 import tnkit_nn as tknn
-from tnkit.planning.calibration import spelled
+from tnkit.planning.calibration import spelled_seconds
 
 DIMS = {1024: (4, 8, 8, 4), 4096: (8, 8, 8, 8)}
 
@@ -216,7 +216,7 @@ def measured(n: int, rank: int, batch: int, clock: dict[str, Any], device: str) 
     for kind, times in took.items():
         best = min((t, w) for w, t in times.items() if w != "tnkit")
         gains[kind] = best[0] / times["tnkit"]
-        cells += [spelled(times["tnkit"]), f"{spelled(best[0])} ({best[1]})", f"{gains[kind]:.2f}x"]
+        cells += [spelled_seconds(times["tnkit"]), f"{spelled_seconds(best[0])} ({best[1]})", f"{gains[kind]:.2f}x"]
     return cells, {"case": cells[0], **took, "gains": gains, "routes": str(layers["tnkit"])}
 
 
@@ -239,7 +239,7 @@ def main() -> None:
             cells, record = measured(n, rank, batch, clock, args.device)
             rows.append(cells)
             records.append(record)
-            print(cells, {w: spelled(t) for w, t in record["both"].items()}, flush=True)
+            print(cells, {w: spelled_seconds(t) for w, t in record["both"].items()}, flush=True)
     if not records:
         parser.error(f"argument --only: no case has {args.only!r} in its name")
     forward, both = (statistics.median(r["gains"][kind] for r in records) for kind in ("forward", "both"))

@@ -22,8 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import tnkit as tk
 from tnkit.execution.run import check_arrays
-from tnkit.planning.calibration import spelled
-from tnkit_nn import TORCH
+from tnkit.planning.calibration import spelled_seconds
 
 #: name -> (network, optimizer, limits as shares of the plain plan's peak, with backward)
 CASES: dict[str, tuple[Any, str, tuple[float, ...], bool]] = {
@@ -58,10 +57,10 @@ def resident(key: str) -> int:
 
 def once(plan: tk.Plan, backward: bool, arrays: dict[str, torch.Tensor], seed: torch.Tensor | None) -> None:
     if backward:
-        tk.run(plan, arrays, TORCH).backward(seed)
+        tk.run(plan, arrays).backward(seed)
         return
     with torch.no_grad():
-        tk.run(plan, arrays, TORCH)
+        tk.run(plan, arrays)
 
 
 def measure(case: str, share: float) -> None:
@@ -123,7 +122,7 @@ def main() -> None:
                     f"{found['predicted'] / 2**20:.0f}", f"{found['measured'] / 2**20:.0f}",
                     f"{found['measured'] / found['predicted']:.2f}",
                     f"{(found['recomputed'] - plain['recomputed']) / 1e9:.2f}" if backward else "",
-                    f"{again / 1e9:.2f}", spelled(found["seconds"]),
+                    f"{again / 1e9:.2f}", spelled_seconds(found["seconds"]),
                 )
             )  # fmt: skip
             records.append(found)

@@ -24,8 +24,9 @@ import opt_einsum as oe
 from timing import report
 
 import tnkit as tk
-from tnkit.paths.contraction_tree import Tree, numbered
-from tnkit.paths.optimizers import WRITE, find_path, path_flops
+from tnkit.paths.contraction_tree import ContractionTree, numbered_steps
+from tnkit.paths.optimizers import WRITE, find_path
+from tnkit.testing import path_flops
 
 
 def norm(net: tk.Network) -> tk.Network:
@@ -101,7 +102,7 @@ def problem(net: tk.Network) -> tuple[list[tuple[str, ...]], tuple[str, ...], di
 
 def cost(asked: Any, path: Any) -> float:
     """Multiply-adds and writes of a path, as ``hyper`` weighs them."""
-    return Tree(*asked, numbered(path, len(asked[0])), WRITE).total
+    return ContractionTree(*asked, numbered_steps(path, len(asked[0])), WRITE).total
 
 
 def measured(asked: Any, optimizer: Any) -> dict[str, float]:

@@ -22,7 +22,7 @@ from timing import medians, report
 
 import tnkit as tk
 from tnkit.execution.codegen import execute
-from tnkit.planning.calibration import spelled
+from tnkit.planning.calibration import spelled_seconds
 from tnkit_nn import TORCH
 
 Call = Callable[[], Any]
@@ -158,9 +158,9 @@ def main() -> None:
             ours, bound = took["tnkit"], took["floor"]
             best = min((t, way) for way, t in took.items() if way not in ("tnkit", "floor"))
             records.append({"case": name, "library": library, "seconds": took})
-            cells = [name, library, spelled(ours), spelled(bound), f"{ours / bound:.2f}x"]
-            rows.append([*cells, f"{spelled(best[0])} ({best[1]})", f"{best[0] / ours:.2f}x"])
-            print(rows[-1], {w: f"{spelled(t)} ({t / bound:.2f}x)" for w, t in took.items()}, flush=True)
+            cells = [name, library, spelled_seconds(ours), spelled_seconds(bound), f"{ours / bound:.2f}x"]
+            rows.append([*cells, f"{spelled_seconds(best[0])} ({best[1]})", f"{best[0] / ours:.2f}x"])
+            print(rows[-1], {w: f"{spelled_seconds(t)} ({t / bound:.2f}x)" for w, t in took.items()}, flush=True)
     headers = ["case", "library", "tnkit", "floor", "over the floor", "best peer", "gain"]
     report("overhead", headers, rows, records, whole=not args.only)
 

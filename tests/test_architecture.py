@@ -20,14 +20,32 @@ def python(code):
 
 
 def test_import_loads_nothing_heavy():
-    heavy = {"torch", "matplotlib", "networkx", "tensornetwork", "cotengra", "tensorflow", "jax", "scipy", "tnkit_nn"}
+    heavy = {
+        "torch",
+        "matplotlib",
+        "networkx",
+        "tensornetwork",
+        "cotengra",
+        "tensorflow",
+        "jax",
+        "scipy",
+        "tnkit_nn",
+        "array_api_compat",
+    }
     loaded = set(python("import sys, tnkit; print(*sys.modules)"))
     assert not heavy & loaded
 
 
-def test_contracting_with_numpy_loads_no_torch():
-    code = "import sys, tnkit as tk; n = tk.Network([tk.Node('A', 'ij')], 'i', dict(i=2, j=2)); tk.plan(n); print(*sys.modules)"
-    assert "torch" not in python(code)
+def test_arrays_of_numpy_load_no_other_library():
+    code = "import sys, tnkit as tk; n = tk.tt((2, 3), 2); a = tk.init.normal(n); x = tk.contract(n, a); tk.tt_svd(x)"
+    code += "; tk.norm(n, a); tk.round(n, a, rank=1); tk.tensorize(x, (2, 3)); print(*sys.modules)"
+    assert not {"torch", "tnkit_nn", "jax", "array_api_compat", "array_api_strict"} & set(python(code))
+
+
+def test_a_tensor_brings_the_engine_of_torch():
+    code = "import sys, torch, tnkit as tk; tk.norm(tk.tt((2,), 1), {'core_0': torch.ones(2)}); print(*sys.modules)"
+    loaded = set(python(code))
+    assert "tnkit_nn.engine.backend" in loaded and not {"jax", "array_api_compat"} & loaded
 
 
 def test_import_is_fast():

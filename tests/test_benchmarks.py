@@ -126,7 +126,7 @@ def test_the_papers_systems_are_shown_as_they_were_measured():
     pytest.importorskip("scipy")
     page = script("paper/tables").page()
     assert page == (ROOT / "docs/paper.md").read_text()
-    assert "+" in page and "no difference shown" in page
+    assert "+" in page and "no significant difference" in page
 
 
 def test_the_papers_summary_has_figures_of_the_tables_alone():
@@ -184,7 +184,7 @@ def test_small_dense_models_are_the_largest_within_a_count(paper):
 @pytest.mark.slow
 def test_a_deep_or_shallow_study_is_one_command_that_goes_on(paper, tmp_path, monkeypatch, capsys):
     from tests.nn.test_data import write_mnist
-    from tnkit_nn.comparison.setting import Task
+    from tnkit_nn.comparison.task import Task
     from tnkit_nn.families import families
 
     deep, tables = paper("deep"), paper("tables")
@@ -210,25 +210,25 @@ def test_a_search_keeps_the_budget_and_goes_on(paper, tmp_path, deep, monkeypatc
     from dataclasses import replace
 
     from tests.nn.test_data import write_mnist
-    from tnkit_nn.comparison.setting import prepare
+    from tnkit_nn.comparison.experiment import opened, trained
 
     search = paper("search")
     write_mnist(tmp_path / "data", train=200, test=40)
     task = replace(search.TASK, seeds=2, dense_steps=2, limit=100, data_dir=str(tmp_path / "data"))
-    dense = prepare(task)
-    found = search.search(deep, 150, 4, task, dense, tmp_path / "kept", steps=2)
+    experiment = trained(opened(task))
+    found = search.search(deep, 150, 4, experiment, tmp_path / "kept", steps=2)
     values = [value for value, _ in found]
     assert len({gene for _, gene in found}) == 4 and values == sorted(values, reverse=True)
     for value, gene in found:
         net = gene.build()
         assert 0.7 * 150 <= net.num_params <= 150 and net.multilinear != deep and 0 <= value <= 1
         assert prod(net.sizes[i] for i in net.output) == 120 * 400
-    more = search.search(deep, 150, 6, task, dense, tmp_path / "kept", steps=2)
+    more = search.search(deep, 150, 6, experiment, tmp_path / "kept", steps=2)
     assert {gene for _, gene in more} >= {gene for _, gene in found}
     with pytest.raises(ValueError, match="no further network of 4 to 5 numbers is found; 0 were tried"):
-        search.search(deep, 5, 1, task, dense, tmp_path / "none", steps=2)
+        search.search(deep, 5, 1, experiment, tmp_path / "none", steps=2)
     monkeypatch.setattr(search, "score", None)
-    assert search.search(deep, 150, 6, task, dense, tmp_path / "kept", steps=2) == more  # nothing is scored again
+    assert search.search(deep, 150, 6, experiment, tmp_path / "kept", steps=2) == more  # nothing is scored again
 
 
 def test_a_study_of_cells_is_one_command_that_goes_on(paper, tmp_path, monkeypatch, capsys):

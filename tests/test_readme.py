@@ -2,7 +2,11 @@
 
 import importlib
 import inspect
+import os
 import re
+import shutil
+import subprocess
+import sys
 import types
 from pathlib import Path
 
@@ -29,6 +33,18 @@ def test_python_blocks_run_in_order(tmp_path, monkeypatch):
     for line, source in found:
         # Blank lines in front make the line numbers of a traceback those of the README.
         exec(compile("\n" * (line - 1) + source, "README.md", "exec"), namespace)
+
+
+@pytest.mark.slow
+def test_the_first_example_passes_a_strict_type_check(tmp_path):
+    tool = shutil.which("mypy", path=str(Path(sys.executable).parent)) or shutil.which("mypy")
+    if tool is None:
+        pytest.skip("mypy is not installed")
+    (tmp_path / "first.py").write_text(blocks("python")[0][1])
+    command = [tool, "--strict", f"--cache-dir={os.devnull}", "--follow-imports=silent", "first.py"]
+    env = {**os.environ, "MYPYPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=env)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_make_targets_exist():

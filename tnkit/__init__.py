@@ -1,7 +1,8 @@
 """tnkit: tensor networks as values, plans that run anywhere.
 
 Build a :class:`Network` (by hand, or with a builder such as :func:`tt` or :func:`adtn`), make arrays for it with
-:mod:`tnkit.init`, look at its :func:`plan`, and :func:`contract` it with numpy, or with torch through ``tnkit_nn``.
+:mod:`tnkit.init`, look at its :func:`plan`, and :func:`contract` it in the library of its arrays: numpy,
+torch, or any that follows the array API standard.
 :func:`calibrate`, once a machine and in under a second, tells the planner how fast this one multiplies and moves memory.
 """
 
@@ -12,26 +13,13 @@ from tnkit.algebra.environments import environment
 from tnkit.algebra.inner import distance, inner, norm
 from tnkit.algebra.projection import project
 from tnkit.algebra.sums import add
-from tnkit.builders import (
-    BUILDERS,
-    EXAMPLES,
-    adtn,
-    brick_wall,
-    circuit,
-    cp,
-    low_rank,
-    mera,
-    mpo,
-    mps,
-    peps,
-    ring,
-    tree,
-    tt,
-    tucker,
-)  # fmt: skip
+from tnkit.builders.chains import *
+from tnkit.builders.circuits import *
+from tnkit.builders.lattices import *
+from tnkit.builders.registry import BUILDERS, EXAMPLES
+from tnkit.builders.trees import *
 from tnkit.core.activations import ACTIVATIONS
 from tnkit.core.network import Elementwise, Network, Node
-from tnkit.core.shapes import detensorize, tensorize
 from tnkit.decompose.als import als
 from tnkit.decompose.cp import cp_als
 from tnkit.decompose.registry import DECOMPOSITIONS
@@ -40,7 +28,10 @@ from tnkit.decompose.ring import ring_svd
 from tnkit.decompose.svd import low_rank_svd, mpo_svd, tree_svd, tt_svd
 from tnkit.decompose.tucker import tucker_svd
 from tnkit.drawing.draw import draw, to_svg
-from tnkit.execution.run import NUMPY, Backend, check_arrays, contract, run
+from tnkit.execution.backend import Backend
+from tnkit.execution.numpy import NUMPY
+from tnkit.execution.run import check_arrays, contract, run
+from tnkit.execution.weights import detensorize, tensorize
 from tnkit.interop.einsum import from_arrays, from_einsum, to_einsum
 from tnkit.interop.files import from_json, load, save, to_json
 from tnkit.interop.networkx import from_graph, to_graph
@@ -52,70 +43,11 @@ from tnkit.planning.plan import Plan, plan
 __version__ = "0.1.0"
 
 __all__ = [
-    "ACTIVATIONS",
-    "BUILDERS",
-    "DECOMPOSITIONS",
-    "EXAMPLES",
-    "NUMPY",
-    "OPTIMIZERS",
-    "Backend",
-    "Decomposition",
-    "Elementwise",
-    "Network",
-    "Node",
-    "Plan",
-    "Rates",
-    "add",
-    "adtn",
-    "als",
-    "bond_entropy",
-    "bond_spectrum",
-    "brick_wall",
-    "calibrate",
-    "canonicalize",
-    "check_arrays",
-    "circuit",
-    "contract",
-    "cp",
-    "cp_als",
-    "detensorize",
-    "distance",
-    "draw",
-    "environment",
-    "from_arrays",
-    "from_einsum",
-    "from_graph",
-    "from_json",
-    "from_tensornetwork",
-    "init",
-    "inner",
-    "load",
-    "low_rank",
-    "low_rank_svd",
-    "mera",
-    "mpo",
-    "mpo_svd",
-    "mps",
-    "norm",
-    "peps",
-    "plan",
-    "project",
-    "ring",
-    "ring_svd",
-    "round",
-    "run",
-    "save",
-    "tensorize",
-    "testing",
-    "to_einsum",
-    "to_graph",
-    "to_json",
-    "to_svg",
-    "to_tensornetwork",
-    "tree",
-    "tree_svd",
-    "tt",
-    "tt_svd",
-    "tucker",
-    "tucker_svd",
+    "ACTIVATIONS", "BUILDERS", "DECOMPOSITIONS", "EXAMPLES", "NUMPY", "OPTIMIZERS", "Backend", "Decomposition",
+    "Elementwise", "Network", "Node", "Plan", "Rates", "add", "als", "bond_entropy", "bond_spectrum", "calibrate",
+    "canonicalize", "check_arrays", "contract", "cp_als", "detensorize", "distance", "draw", "environment",
+    "from_arrays", "from_einsum", "from_graph", "from_json", "from_tensornetwork", "init", "inner", "load",
+    "low_rank_svd", "mpo_svd", "norm", "plan", "project", "ring_svd", "round", "run", "save", "tensorize",
+    "testing", "to_einsum", "to_graph", "to_json", "to_svg", "to_tensornetwork", "tree_svd", "tt_svd", "tucker_svd",
+    *BUILDERS,
 ]  # fmt: skip

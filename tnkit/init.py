@@ -16,6 +16,7 @@ import numpy as np
 
 from tnkit.core.activations import function
 from tnkit.core.network import Elementwise, Network, Node, unused
+from tnkit.execution.library import values
 from tnkit.execution.run import constant, contract
 
 __all__ = ["calibrate", "normal", "orthogonal", "rms"]
@@ -96,7 +97,7 @@ def _sample(
     for region in net.regions():
         _spread(region, arrays)
     stand_ins = {n: _gauss(s, rng, wide) for n, s in net.array_shapes.items() if n not in arrays}
-    full = {**stand_ins, **{n: np.asarray(a) for n, a in (given or {}).items()}, **arrays}
+    full = {**stand_ins, **(given or {}), **arrays}
     scaled = calibrate(net, full, std)
     return {name: scaled[name].astype(dtype, copy=False) for name in arrays}
 
@@ -133,7 +134,7 @@ def calibrate(net: Network, arrays: Mapping[str, Any], std: float = 1.0) -> Arra
     """
     if not (std >= 0 and np.isfinite(std)):
         raise ValueError(f"init: std {std} is not a finite number from 0 up")
-    scaled = {name: np.asarray(a) for name, a in arrays.items()}
+    scaled = {name: values(a) for name, a in arrays.items()}
     uses: dict[str, set[int]] = {}
     for k, region in enumerate(net.regions()):
         for node in region.nodes:
@@ -168,14 +169,14 @@ def _calibrate(net: Network, arrays: Arrays, std: float, exclusive: set[str]) ->
 
 
 def _value(node: Elementwise, arrays: Arrays, exclusive: set[str]) -> np.ndarray:
-    values = []
+    plain = []
     for body in node.bodies:
         _calibrate(body, arrays, 1.0, exclusive)
-        plain = contract(body, {name: arrays[name] for name in body.array_shapes if name in arrays})
+        made = contract(body, {name: arrays[name] for name in body.array_shapes if name in arrays})
         order = [body.output.index(i) for i in node.inds]
-        values.append(np.transpose(plain, order))
+        plain.append(np.transpose(made, order))
     fn = function(node.fn)
-    value = np.asarray(fn(np, *values))
+    value = np.asarray(fn(np, *plain))
     if value.any() or len(node.bodies) > 1:
         return value
     names = [n.array for n in node.bodies[0].nodes if isinstance(n, Node)]
@@ -183,7 +184,7 @@ def _value(node: Elementwise, arrays: Arrays, exclusive: set[str]) -> np.ndarray
     if odd is None:
         return value
     arrays[odd] = -arrays[odd]  # a ReLU of nothing but negative entries: the other sign is as good a draw, and alive
-    return np.asarray(fn(np, -values[0]))
+    return np.asarray(fn(np, -plain[0]))
 
 
 def rms(net: Network, arrays: Mapping[str, Any]) -> float:
@@ -191,7 +192,7 @@ def rms(net: Network, arrays: Mapping[str, Any]) -> float:
 
     Multilinear networks larger than 2^22 entries are measured by contracting <T, T>, so the tensor is never formed.
     """
-    arrays = {name: np.asarray(a, np.result_type(a, np.float64)) for name, a in arrays.items()}
+    arrays = {name: _wide(values(a)) for name, a in arrays.items()}
     if not net.multilinear or prod(net.shape) <= _FORM:
         x = np.asarray(contract(net, arrays))
         return sqrt(float(np.mean(np.abs(x) ** 2)))
@@ -209,6 +210,10 @@ def rms(net: Network, arrays: Mapping[str, Any]) -> float:
     sizes = {**net.sizes} | {i + mark: n for i, n in net.sizes.items() if i not in net.output}
     value = contract(Network((*net.nodes, *nodes), (), sizes), {**arrays, **twins})
     return sqrt(max(float(np.real(value)), 0.0))
+
+
+def _wide(a: np.ndarray) -> np.ndarray:
+    return np.asarray(a, np.result_type(a, np.float64))
 
 
 def _shape(node: Node, net: Network) -> tuple[int, ...]:

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from tnkit.execution.run import constant
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike  # a thirtieth of what importing tnkit takes
 
-__all__ = ["oracle", "random_network"]
+__all__ = ["oracle", "path_flops", "random_network"]
 
 Inds = tuple[str, ...]
 
@@ -68,7 +68,7 @@ def random_network(
     network, arrays
         What :func:`tnkit.contract` and :func:`oracle` take.
     """
-    draw = _Draw(np.random.default_rng([seed, nonlinear]), max_nodes, max_size, max_space, np.dtype(dtype))
+    draw = _NetworkDraw(np.random.default_rng([seed, nonlinear]), max_nodes, max_size, max_space, np.dtype(dtype))
     depth = int(draw.rng.integers(1, max_depth + 1)) if nonlinear else 0
     sizes = draw.indices(int(draw.rng.integers(0, 4)), max_space // 4)
     output = draw.shuffled(sizes)
@@ -91,10 +91,10 @@ def oracle(net: Network, arrays: Mapping[str, Any]) -> np.ndarray:
         Of shape ``net.shape``.
     """
     dtype = np.result_type(*(np.asarray(a) for a in arrays.values())) if arrays else np.dtype(np.float64)
-    return _oracle(net, {name: np.asarray(a) for name, a in arrays.items()}, dtype)
+    return _region_oracle(net, {name: np.asarray(a) for name, a in arrays.items()}, dtype)
 
 
-def _oracle(net: Network, arrays: Mapping[str, np.ndarray], dtype: np.dtype[Any]) -> np.ndarray:
+def _region_oracle(net: Network, arrays: Mapping[str, np.ndarray], dtype: np.dtype[Any]) -> np.ndarray:
     number = {i: k for k, i in enumerate(net.sizes)}
     operands: list[Any] = []
     for node in net.nodes:
@@ -110,13 +110,13 @@ def _tensor(node: AnyNode, net: Network, arrays: Mapping[str, np.ndarray], dtype
     bodies = []
     for body in node.bodies:
         axes = [body.output.index(i) for i in node.inds]
-        bodies.append(_oracle(body, arrays, dtype).transpose(axes))
+        bodies.append(_region_oracle(body, arrays, dtype).transpose(axes))
     fn = function(node.fn)
     return np.asarray(fn(np, *bodies))
 
 
 @dataclass
-class _Draw:
+class _NetworkDraw:
     """The state of one draw: names given, arrays made, shapes that can be tied."""
 
     rng: np.random.Generator
@@ -211,3 +211,28 @@ class _Draw:
         if self.dtype.kind == "c":
             x = x + 1j * self.rng.normal(size=shape)
         return np.asarray(x * prod(shape) ** -0.25, dtype=self.dtype)  # a sum over an edge keeps the variance
+
+
+def path_flops(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], path: Sequence[Sequence[int]]) -> float:
+    """Multiply-adds of a path: the product of all sizes at every pairwise step, summed."""
+    terms = [frozenset(i) for i in inputs]
+    count: dict[str, int] = {}
+    for term in (*terms, frozenset(output)):
+        for i in term:
+            count[i] = count.get(i, 0) + 1
+    total = 0.0
+    for step in path:
+        gone = [terms.pop(k) for k in sorted(step, reverse=True)]
+        every = frozenset().union(*gone)
+        cost = 1.0
+        for i in every:
+            cost *= sizes[i]
+        total += cost
+        for t in gone:
+            for i in t:
+                count[i] -= 1
+        result = frozenset(i for i in every if count[i])
+        for i in result:
+            count[i] += 1
+        terms.append(result)
+    return total

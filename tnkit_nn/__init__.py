@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # what type checkers and editors see of _WHERE
     from tnkit_nn import zoo as zoo
     from tnkit_nn.approximation import approximate
     from tnkit_nn.comparison.compare import compare
-    from tnkit_nn.comparison.setting import Task
+    from tnkit_nn.comparison.task import Task
     from tnkit_nn.compression.compress import compress_
     from tnkit_nn.compression.recipe import Compression, Layers, Stage1
     from tnkit_nn.compression.result import Compressed, dense, load_compressed_, save_compressed
@@ -53,7 +53,7 @@ else:
 #: Public name -> the module that has it; a package of that name is itself the value.
 _WHERE = {
     "data": "data", "zoo": "zoo", "approximate": "approximation", "Family": "families",
-    "compare": "comparison.compare", "Task": "comparison.setting",
+    "compare": "comparison.compare", "Task": "comparison.task",
     "compress_": "compression.compress", "Compression": "compression.recipe", "Layers": "compression.recipe",
     "Stage1": "compression.recipe", "Compressed": "compression.result", "dense": "compression.result",
     "load_compressed_": "compression.result", "save_compressed": "compression.result",

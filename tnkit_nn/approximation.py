@@ -1,10 +1,10 @@
-"""Stage 1 for one weight: arrays of a network whose tensor is near a trained weight, by the way that suits the network."""
+"""The approximation of trained weights by a network: arrays whose tensor is near the weight, by the best way for the network."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from math import prod, sqrt
 from typing import Any
 
@@ -13,28 +13,86 @@ from torch import Tensor
 
 import tnkit as tk
 from tnkit.core.structure import as_tree, check_multilinear
-from tnkit_nn.adapter.fitting import NOTHING, FitResult, fit
+from tnkit_nn.adapter.descent import Params, minimise
+from tnkit_nn.adapter.fitting import NOTHING, FitResult, bar
+from tnkit_nn.axes import RATE, Axes
 from tnkit_nn.engine.backend import TORCH
-from tnkit_nn.generators import network_maker, regauged, rms
+from tnkit_nn.generators import Generator, network_generator, regauged
 
-__all__ = ["METHODS", "approximate", "check_method", "way"]
+__all__ = ["METHODS", "RATES", "Approximation", "approximate", "approximate_each", "check_method", "way"]
 
+#: Learning rates that are swept for every network, side by side.
+RATES = (1.5e-2, 6e-2, 2e-1)
 #: Nodes up to which alternating least squares is taken: beyond, its environments cost more than gradient steps.
 _NODES = 16
+#: Sweeps of alternating least squares from what gradients found.
+_SWEEPS = 100
+#: Gradient steps of a network that has no other way, for each of one that has: about as long as the others take in all.
+_LONGER = 3
+#: Entries of a weight beyond which a tree has its closed form alone: gradient steps would take minutes, and gain a few per cent.
+_ENTRIES = 1 << 22
+
+Progress = Callable[[Iterable[int]], Iterable[int]]
+
+
+@dataclass(frozen=True)
+class Approximation:
+    """Arrays near several weights of one shape.
+
+    Attributes
+    ----------
+    params
+        Array name -> (seed, ...), in a gauge in which one learning rate suits them all (:func:`tnkit_nn.generators.regauged`).
+    error
+        (seed,): relative errors.
+    methods
+        What each was found by.
+    history
+        (steps, seed): relative errors of gradient steps at the best rate, where that is what was asked for.
+    """
+
+    params: Params
+    error: Tensor
+    methods: tuple[str, ...]
+    history: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """A network, the weights (seed, ...) that it is to be near, how it makes weights, and the effort."""
+
+    net: tk.Network
+    targets: Tensor
+    generator: Generator
+    first_seed: int
+    steps: int
+    progress: Progress
+
+    def found(self, values: Mapping[str, Tensor], method: str, history: Tensor | None = None) -> Approximation:
+        """Values in their gauge, with the factor of the least error."""
+        return self.measured(regauged(self.generator, dict(values), self.targets, self.net), method, history)
+
+    def measured(self, values: Params, method: str, history: Tensor | None = None) -> Approximation:
+        """Values as they are, and their errors."""
+        with torch.no_grad():
+            off = self.generator.weight(values, Axes(seed=len(self.targets))) - self.targets
+        size = self.targets.flatten(1).norm(dim=1)
+        error = off.flatten(1).norm(dim=1) / torch.where(size > 0, size, 1.0)
+        return Approximation(values, error, (method,) * len(self.targets), history)
 
 
 def way(net: tk.Network) -> str:
-    """How a weight is brought into a network: ``svd`` (trees), ``als`` (small multilinear ones), else ``fit`` (gradients)."""
+    """What else than gradients a network allows: ``svd`` (trees), ``als`` (small multilinear ones), or nothing: ``gradient``."""
     try:
-        as_tree(net, "stage 1")
+        as_tree(net, "the approximation")
         return "svd"
     except ValueError:
         pass
     try:
-        nodes = check_multilinear(net, "stage 1")
+        nodes = check_multilinear(net, "the approximation")
     except ValueError:
-        return "fit"
-    return "als" if len(nodes) <= _NODES else "fit"
+        return "gradient"
+    return "als" if len(nodes) <= _NODES else "gradient"
 
 
 def check_method(method: str, net: tk.Network, layer: str) -> None:
@@ -48,94 +106,177 @@ def check_method(method: str, net: tk.Network, layer: str) -> None:
         raise ValueError(f"layer {layer!r}: {error}") from None
 
 
-def _svd(net: tk.Network, weight: Tensor, **_: Any) -> FitResult:
-    found = tk.tree_svd(tk.tensorize(weight, net.shape), net, backend=TORCH)
-    # the builder's own bonds, so that the count is the one asked for: what the weight cannot use is zero
-    arrays = {n: _padded(a, net.array_shapes[n]) for n, a in found.arrays.items()}
-    return _result(net, weight, arrays)
+# -- the methods -------------------------------------------------------------------------------------------------------
+def _svd(problem: _Problem) -> Approximation:
+    """The closed form of a tree, weight by weight."""
+    net, each = problem.net, []
+    for target in problem.targets:
+        found = tk.tree_svd(tk.tensorize(target, net.shape), net, backend=TORCH)
+        # the builder's own bonds, so that the count is the one asked for: what the weight cannot use is zero
+        each.append({n: _padded(a, net.array_shapes[n]) for n, a in found.arrays.items()})
+    return problem.found(_stacked(each, net.parameters), "svd")
 
 
-def _als(net: tk.Network, weight: Tensor, *, seed: int, **_: Any) -> FitResult:
-    found = tk.als(tk.tensorize(weight, net.shape), net, seed=seed, backend=TORCH)
-    return _result(net, weight, {**found.arrays})
+def _als(problem: _Problem, start: Params | None = None) -> Approximation:
+    """Alternating least squares, weight by weight, from a start or from the best of several random ones."""
+    net, each = problem.net, []
+    for s, target in enumerate(problem.targets):
+        options = {"seed": problem.first_seed + s} if start is None else {"sweeps": _SWEEPS}
+        arrays = None if start is None else {n: start[n][s] for n in net.parameters}
+        each.append(dict(tk.als(tk.tensorize(target, net.shape), net, arrays, backend=TORCH, **options).arrays))
+    return problem.found(_stacked(each, net.parameters), "als")
 
 
-def _fit(net: tk.Network, weight: Tensor, **options: Any) -> FitResult:
-    return fit(net, weight, **options)
+def _gradient(problem: _Problem, start: Params | None = None, longer: int = 1) -> Approximation:
+    """Minimise 1 - cos (plain squared error collapses deep networks), rates swept, the best kept for each weight."""
+    axes = Axes(rate=len(RATES), seed=len(problem.targets))
+    goal = axes.by_seed(problem.targets.flatten(1))
+
+    def losses(params: Params, step: int) -> Tensor:
+        w = problem.generator.weight(params, axes).flatten(1)
+        inner = (w.conj() * goal).sum(1)
+        return 1 - torch.real(inner) / (_power(w) * _power(goal)).clamp(min=1e-30).sqrt()
+
+    begin = {n: axes.by_seed(x) for n, x in (start or problem.generator.start).items()}
+    rates = dict.fromkeys(begin, axes.by_rate(RATES).to(problem.targets.device))
+    done = minimise(losses, begin, rates, longer * problem.steps, progress=problem.progress)
+    best, seeds = axes.unflatten(done.score)[:, 0].argmin(RATE), torch.arange(len(problem.targets))
+    values = {n: axes.unflatten(p)[best, 0, seeds] for n, p in done.params.items()}
+    losses_seen = torch.stack([axes.unflatten(now)[best, 0, seeds] for now in done.history[:-1]])
+    history = (1 - (1 - losses_seen).clamp(0, 1).square()).sqrt()
+    return problem.found(values, "gradient", history)
 
 
-def _skip(net: tk.Network, weight: Tensor, *, seed: int, **_: Any) -> FitResult:
-    arrays = tk.init.orthogonal(net, seed=seed, std=float(rms(weight[None])))
-    return _result(net, weight, {n: torch.as_tensor(a, dtype=weight.dtype) for n, a in arrays.items()})
+def _skip(problem: _Problem) -> Approximation:
+    """Random starts of the weights' root mean squares, as they are drawn."""
+    return problem.measured(problem.generator.start, "skip")
 
 
-#: Name -> ``(net, weight, steps=, lr=, seed=, progress=)`` -> result; ``auto`` is :func:`way`'s choice.
-METHODS: dict[str, Callable[..., FitResult]] = {
-    "svd": _svd, "als": _als, "fit": _fit, "skip": _skip,
+def _auto(problem: _Problem) -> Approximation:
+    """Every way that suits the network, the nearest kept for each weight (measured: docs/changes-in-approximation.md)."""
+    kind = way(problem.net)
+    if kind == "svd":
+        closed = _svd(problem)
+        if problem.targets[0].numel() > _ENTRIES:
+            return closed
+        refined = _renamed(_gradient(problem, closed.params), "svd, gradient")
+        return _nearest(closed, refined, _gradient(problem))
+    if kind == "als":
+        descended = _gradient(problem)
+        return _nearest(descended, _renamed(_als(problem, descended.params), "gradient, als"))
+    return _gradient(problem, longer=_LONGER)
+
+
+#: Name -> how it approximates the weights of a problem; ``auto`` takes the best of what suits the network.
+METHODS: dict[str, Callable[[_Problem], Approximation]] = {
+    "auto": _auto, "svd": _svd, "als": _als, "gradient": _gradient, "skip": _skip,
 }  # fmt: skip
 
 
+# -- the two calls -----------------------------------------------------------------------------------------------------
+def approximate_each(
+    net: tk.Network, targets: Tensor, *, method: str = "auto", steps: int = 200, first_seed: int = 0, progress: Progress = iter,
+) -> tuple[Generator, Approximation]:  # fmt: skip
+    """Approximate several weights of one shape, side by side.
+
+    Parameters
+    ----------
+    net
+        A network that fills the weights.
+    targets
+        (seed, *shape): the weights, computed with in their dtype (half precision: float32) and on their device.
+    method, steps
+        As for :func:`approximate`.
+    first_seed
+        Of the starts: the first weight's, those of the others being the next ones.
+    progress
+        Wraps the gradient steps.
+
+    Returns
+    -------
+    Generator, Approximation
+        How the network makes weights, with its random starts, and the arrays that are near.
+    """
+    if method not in METHODS:
+        raise ValueError(f"stage 1 has no method {method!r}; there are {', '.join(METHODS)}")
+    targets = targets.detach().to(torch.promote_types(targets.dtype, torch.float32))
+    generator = network_generator(net, targets, first_seed)
+    return generator, METHODS[method](_Problem(net, targets, generator, first_seed, steps, progress))
+
+
 def approximate(
-    net: tk.Network, weight: Tensor, *, method: str = "auto", steps: int = 1000, lr: float = 2e-2, seed: int = 0,
-    progress: bool = False,
+    net: tk.Network, weight: Tensor, *, method: str = "auto", steps: int = 200, seed: int = 0, progress: bool = False,
 ) -> FitResult:  # fmt: skip
-    """Stage 1: the arrays of a network near a trained weight, ready to be trained on.
+    """The arrays of a network near a trained weight, ready to be fine-tuned: ``tknn.approximate(tk.cp((8, 8, 8), 4), weight).error``.
 
     Parameters
     ----------
     net
         A network that fills the weight (:func:`tnkit.detensorize`); padding is fitted as zeros by the closed forms.
     weight
-        The trained weight, of any shape.
+        The trained weight, of any shape, real or complex.
     method
-        ``auto``, what suits the network, and a random start where that finds nothing of the weight (an error of 0.999 or more);
-        ``svd`` (along a tree, closed form), ``als`` (any multilinear network), ``fit`` (gradients, any network), or ``skip`` (a
-        random start of the weight's root mean square).
-    steps, lr
-        Of ``fit``.
+        ``auto`` is the best of what suits the network: for a tree its closed form, gradient steps from there, and gradient steps
+        from a random start; for another small multilinear network gradient steps, and alternating least squares from there; for
+        any other network gradient steps, three times as many.  Where nothing of the weight is found (an error of 0.999 or more) it
+        is a random start.  Or one way alone: ``svd`` (along a tree, closed form), ``als`` (any multilinear network), ``gradient``
+        (any network, three learning rates side by side), or ``skip`` (a random start of the weight's root mean square).
+    steps
+        Gradient steps.
     seed
         Of all starts.
     progress
-        Show a bar of ``fit``.
+        Show a bar of the gradient steps.
 
     Returns
     -------
     FitResult
         Arrays in a gauge in which one learning rate suits them all (:func:`tnkit_nn.generators.regauged`), with the factor of the
-        least error (fine-tuning from the weight's own size did worse); that relative error, and the chance level beside it.
+        least error (fine-tuning from the weight's own size did worse); that relative error, and the baseline error beside it; the
+        ``method`` that found them.
 
     Raises
     ------
     ValueError
         An unknown method, or one that the network does not allow (the node is named).
     """
-    if method != "auto" and method not in METHODS:
-        raise ValueError(f"stage 1 has no method {method!r}; there are auto, {', '.join(METHODS)}")
-    weight = weight.detach().float()
-    chosen = way(net) if method == "auto" else method
-    found = METHODS[chosen](net, weight, steps=steps, lr=lr, seed=seed, progress=progress)
-    if chosen == "skip" or not float(weight.norm()):
-        return found
-    maker = network_maker(net, tuple(weight.shape), rms(weight[None].cpu()))
-    arrays = {n: torch.as_tensor(a, dtype=torch.float32) for n, a in found.arrays.items()}
-    even = regauged(maker, {n: arrays[n][None] for n in net.parameters}, weight[None].cpu(), net)
-    best = _result(net, weight, {**arrays, **{n: v[0] for n, v in even.items()}})
-    if method == "auto" and best.error >= NOTHING:
+    shown = bar if progress else iter
+    begin = "skip" if method in METHODS and not float(weight.detach().abs().sum()) else method
+    generator, found = approximate_each(net, weight[None], method=begin, steps=steps, first_seed=seed, progress=shown)
+    if method == "auto" and begin != "skip" and float(found.error[0]) >= NOTHING:
         warnings.warn(
-            f"stage 1: relative error {best.error:.4f}, nothing of the weight is found; the network starts at random instead",
+            f"stage 1: relative error {float(found.error[0]):.4f}, nothing of the weight is found; the network starts at random instead",
             stacklevel=2,
         )
-        return _skip(net, weight, seed=seed)
-    return replace(best, history=found.history)
-
-
-def _result(net: tk.Network, weight: Tensor, arrays: dict[str, Tensor]) -> FitResult:
-    tensors = {n: torch.as_tensor(a, dtype=weight.dtype, device=weight.device) for n, a in arrays.items()}
-    made = tk.detensorize(tk.contract(net, tensors, backend=TORCH), weight.shape)
-    size = float(weight.norm())
-    error = float((made - weight).norm()) / size if size else 0.0
+        generator, found = approximate_each(net, weight[None], method="skip", first_seed=seed)
+    arrays = {**generator.constants, **{n: x[0] for n, x in found.params.items()}}
+    error = float(found.error[0])
+    history = (error,) if found.history is None else tuple(found.history[:, 0].tolist())
     chance = sqrt(max(0.0, 1 - net.num_params / prod(weight.shape)))
-    return FitResult({n: a.numpy(force=True) for n, a in tensors.items()}, (error,), error, chance)
+    return FitResult({n: a.numpy(force=True) for n, a in arrays.items()}, history, error, chance, found.methods[0])
+
+
+# -- their parts -------------------------------------------------------------------------------------------------------
+def _nearest(*found: Approximation) -> Approximation:
+    """For each weight the approximation of the least error."""
+    best = torch.stack([f.error for f in found]).argmin(0).tolist()
+    seeds = range(len(best))
+    params = {n: torch.stack([found[k].params[n][s] for s, k in enumerate(best)]) for n in found[0].params}
+    error = torch.stack([found[k].error[s] for s, k in enumerate(best)])
+    return Approximation(params, error, tuple(found[best[s]].methods[s] for s in seeds))
+
+
+def _renamed(found: Approximation, method: str) -> Approximation:
+    return Approximation(found.params, found.error, (method,) * len(found.methods))
+
+
+def _stacked(each: Sequence[Mapping[str, Any]], names: Iterable[str]) -> Params:
+    return {n: torch.stack([torch.as_tensor(arrays[n]) for arrays in each]) for n in names}
+
+
+def _power(x: Tensor) -> Tensor:
+    """Sum of the squares of each replica's entries."""
+    return (x.abs() if x.is_complex() else x).square().sum(1)
 
 
 def _padded(a: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from inspect import signature
 from itertools import accumulate, count, islice, pairwise, product, zip_longest
 from math import prod
 from typing import Any
@@ -17,26 +18,40 @@ from typing import Any
 import tnkit as tk
 from tnkit.core.shapes import site_dims
 
-__all__ = ["BASELINES", "CONTROLS", "FREE", "SHARED", "SLACK", "Family", "families", "full_count", "keeps", "shares"]
+__all__ = [
+    "BASELINES",
+    "CONTROLS",
+    "FREE",
+    "KINDS",
+    "SHARED",
+    "SLACK",
+    "Family",
+    "Kind",
+    "by_rank",
+    "families",
+    "full_count",
+    "keeps",
+    "shares",
+]
 
 #: Controls that every comparison shows, with what each one is.
 CONTROLS: dict[str, str] = {
     "dense": "the trained layer as it is",
-    "dense_trained_on": "the trained layer, trained on for as many steps as every other row: dense layers gain too",
+    "dense_trained_on": "the trained layer, fine-tuned for as many steps as every other row: dense layers gain too",
     "frozen_random": "a random layer that is never trained",
     "picked": "each output copies one randomly picked input; never trained",
     "pooled": "each output is the mean of a run of neighbouring inputs (with as many outputs as inputs, one each); never trained",
-    "removed": "the weight is zero (rest frozen); the layer is left out and the next one made anew (rest trained)",
+    "removed": "the weight is zero (other layers frozen); the layer is left out and the next one drawn anew (other layers fine-tuned)",
     "rank1": "one row times one column: a weak rival, shown because it is often the only one",
-    "hashed": "as many random-signed shared numbers as the budget, placed by a random hash (Chen et al. 2015)",
-    "subspace": "a fixed random projection of as many numbers as the budget (Li et al. 2018)",
+    "hashed": "as many parameters as the budget, shared with random signs by a random hash (Chen et al. 2015)",
+    "subspace": "a fixed random projection of as many parameters as the budget (Li et al. 2018)",
 }
 
 #: Part of a budget by which a network may pass it and still be called equal to others.
 SLACK = 0.05
-#: Controls of a budget's own numbers: one row a budget.
+#: Controls with parameters of their own, as many as the budget: one row a budget.
 SHARED = ("hashed", "subspace")
-#: Controls without numbers of their own.
+#: Controls without parameters of their own.
 FREE = ("frozen_random", "picked", "pooled", "removed")
 
 
@@ -47,7 +62,7 @@ class Family:
     Attributes
     ----------
     name
-        One of :data:`BASELINES`.
+        One of :data:`KINDS`, or your own.
     label
         For tables: the name, with the depth where there is one.
     build
@@ -67,7 +82,7 @@ def keeps(numbers: int, budget: int) -> bool:
     return numbers <= (1 + SLACK) * budget
 
 
-def _nearest(candidates: Iterable[tk.Network], budget: int) -> tk.Network:
+def _near_budget(candidates: Iterable[tk.Network], budget: int) -> tk.Network:
     """First candidate within 5 % of the budget, else the largest below it, else the smallest."""
     below: tk.Network | None = None
     above: tk.Network | None = None
@@ -134,7 +149,7 @@ def shares(budget: int, sizes: Sequence[int]) -> list[int]:
     return [sizes[k] if k in full else next(rest) for k in range(len(sizes))]
 
 
-def matrix(shape: Sequence[int]) -> tuple[int, int]:
+def matrix_shape(shape: Sequence[int]) -> tuple[int, int]:
     """A weight's shape as (outputs, everything else)."""
     return int(shape[0]), int(prod(shape[1:]))
 
@@ -148,26 +163,26 @@ def balanced(n: int, parts: int) -> tuple[int, ...]:
     return tuple(sorted(factors, reverse=True))
 
 
-def _parts(
+def _factorisations(
     shape: Sequence[int], counts: Sequence[int] = (3, 2, 4)
 ) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
     """Digits of the rows and of the columns, as many of each, for one count after another."""
-    rows, cols = matrix(shape)
+    rows, cols = matrix_shape(shape)
     for parts in counts:
         if 2**parts <= max(rows, cols):
             yield balanced(rows, parts), balanced(cols, parts)
 
 
-def _mpo(shape: Sequence[int], budget: int) -> tk.Network:
+def _mpo_near(shape: Sequence[int], budget: int) -> tk.Network:
     def every() -> Iterator[tk.Network]:
-        for out, in_ in _parts(shape):
+        for out, in_ in _factorisations(shape):
             yield from _grow(lambda r, out=out, in_=in_: tk.mpo(out, in_, r), budget)  # type: ignore[misc]
             yield from _step_ranks(lambda r, out=out, in_=in_: tk.mpo(out, in_, r), len(out) - 1, budget)  # type: ignore[misc]
 
-    return _nearest(every(), budget)
+    return _near_budget(every(), budget)
 
 
-def _tt(shape: Sequence[int], budget: int) -> tk.Network:
+def _tt_near(shape: Sequence[int], budget: int) -> tk.Network:
     dims = [d for n in shape for d in site_dims(n)]
 
     def every() -> Iterator[tk.Network]:
@@ -177,39 +192,39 @@ def _tt(shape: Sequence[int], budget: int) -> tk.Network:
             lambda r: tk.tt(dims, [min(a, b) for a, b in zip(r, caps, strict=True)]), len(caps), budget
         )
 
-    return _nearest(every(), budget)
+    return _near_budget(every(), budget)
 
 
-def _ring(shape: Sequence[int], budget: int) -> tk.Network:
+def _ring_near(shape: Sequence[int], budget: int) -> tk.Network:
     def every() -> Iterator[tk.Network]:
         bits = tuple(d for n in shape for d in site_dims(n))
-        for dims in (*((*out, *in_) for out, in_ in _parts(shape)), bits):
+        for dims in (*((*out, *in_) for out, in_ in _factorisations(shape)), bits):
             yield from _grow(lambda r, dims=dims: tk.ring(dims, r), budget)  # type: ignore[misc]
             yield from _step_ranks(lambda r, dims=dims: tk.ring(dims, r), len(dims), budget)  # type: ignore[misc]
 
-    return _nearest(every(), budget)
+    return _near_budget(every(), budget)
 
 
-def _tucker(shape: Sequence[int], budget: int) -> tk.Network:
+def _tucker_near(shape: Sequence[int], budget: int) -> tk.Network:
     def every() -> Iterator[tk.Network]:
-        for out, in_ in _parts(shape):
+        for out, in_ in _factorisations(shape):
             dims = (*out, *in_)
             yield from _grow(lambda r, dims=dims: tk.tucker(dims, r), budget)  # type: ignore[misc]
             make = lambda r, dims=dims: tk.tucker(dims, [min(a, n) for a, n in zip(r, dims, strict=True)])  # noqa: E731
             yield from _step_ranks(make, len(dims), budget)
 
-    return _nearest(every(), budget)
+    return _near_budget(every(), budget)
 
 
-def _cp(shape: Sequence[int], budget: int) -> tk.Network:
+def _cp_near(shape: Sequence[int], budget: int) -> tk.Network:
     def every() -> Iterator[tk.Network]:
-        for out, in_ in _parts(shape):
+        for out, in_ in _factorisations(shape):
             dims = (*out, *in_)
             yield from _grow(lambda r, dims=dims: tk.cp(dims, r), budget)  # type: ignore[misc]
         dims = tuple(d for n in shape for d in site_dims(n))
         yield from _grow(lambda r: tk.cp(dims, r), budget)
 
-    return _nearest(every(), budget)
+    return _near_budget(every(), budget)
 
 
 def tree_near(shape: Sequence[int], budget: int, activation: str | None = None) -> tk.Network:
@@ -217,9 +232,12 @@ def tree_near(shape: Sequence[int], budget: int, activation: str | None = None) 
     return _levelled(shape, budget, [lambda dims, r, a=arity: tk.tree(dims, r, a, activation) for arity in (2, 3, 4)])  # type: ignore[misc]
 
 
-def mera_near(shape: Sequence[int], budget: int, activation: str | None = None) -> tk.Network:
-    """As :func:`tree_near`, a MERA; its disentanglers make the smallest one hundreds of numbers."""
-    return _levelled(shape, budget, [lambda dims, r: tk.mera(dims, r, activation=activation)])
+def by_rank(
+    build: Callable[..., tk.Network], shape: Sequence[int], budget: int, activation: str | None = None
+) -> tk.Network:  # fmt: skip
+    """Any builder of sizes and a rank, over the digits of rows and columns in turn, near a budget."""
+    options = {} if activation is None else {"activation": activation}
+    return _levelled(shape, budget, [partial(build, **options)])
 
 
 def _levelled(
@@ -228,16 +246,16 @@ def _levelled(
     """The nearest of what makes a network of sites and a rank, over digits of rows and columns in turn."""
 
     def every() -> Iterator[tk.Network]:
-        for (out, in_), make in product(_digits(shape), makes):
+        for (out, in_), make in product(_all_factorisations(shape), makes):
             yield from _grow(partial(in_turn, out, in_, make), budget)
 
-    return _nearest(every(), budget)
+    return _near_budget(every(), budget)
 
 
-def _digits(shape: Sequence[int]) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+def _all_factorisations(shape: Sequence[int]) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
     """Digits of the rows and of the columns, at last all prime factors."""
-    yield from _parts(shape, (4, 3, 2, 5, 6, 7, 8))
-    rows, cols = matrix(shape)
+    yield from _factorisations(shape, (4, 3, 2, 5, 6, 7, 8))
+    rows, cols = matrix_shape(shape)
     yield site_dims(rows), site_dims(cols)
 
 
@@ -251,8 +269,8 @@ def in_turn(
     return tk.Network(net.nodes, tuple(f"i{s}" for s in range(len(digits))), net.sizes)
 
 
-def _low_rank(shape: Sequence[int], budget: int) -> tk.Network:
-    return _nearest(_grow(lambda r: tk.low_rank(matrix(shape), r), budget), budget)
+def _low_rank_near(shape: Sequence[int], budget: int) -> tk.Network:
+    return _near_budget(_grow(lambda r: tk.low_rank(matrix_shape(shape), r), budget), budget)
 
 
 def adtn_near(
@@ -288,7 +306,7 @@ def adtn_near(
                 yield from tied(dims)
                 return
 
-    return _nearest(islice(every(), 200), budget)
+    return _near_budget(islice(every(), 200), budget)
 
 
 def _merged(shape: Sequence[int]) -> Iterator[list[int]]:
@@ -319,13 +337,13 @@ def circuit_near(
     """
 
     def every() -> Iterator[tk.Network]:
-        for out, in_ in _parts(shape, digits):
-            yield from _step_ranks(partial(_circuit, out, in_, depth, activation), len(out) - 1, budget)
+        for out, in_ in _factorisations(shape, digits):
+            yield from _step_ranks(partial(_circuit_of, out, in_, depth, activation), len(out) - 1, budget)
 
-    return _nearest(every(), budget)
+    return _near_budget(every(), budget)
 
 
-def _circuit(
+def _circuit_of(
     out: tuple[int, ...], in_: tuple[int, ...], depth: int, activation: str | None, rank: list[int]
 ) -> tk.Network:
     n = len(out)
@@ -334,24 +352,43 @@ def _circuit(
     return tk.circuit((*out, *in_), columns, activation, start=tk.mpo(out, in_, rank))
 
 
-#: Family name -> ``(shape, budget) -> Network``; those that have a depth have 3 here.
-BASELINES: dict[str, Callable[[Sequence[int], int], tk.Network]] = {
-    "adtn": partial(adtn_near, depth=3),
-    "circuit": partial(circuit_near, depth=3),
-    "mpo": _mpo,
-    "tt": _tt,
-    "tucker": _tucker,
-    "cp": _cp,
-    "ring": _ring,
-    "tree": tree_near,
-    "low_rank": _low_rank,
+@dataclass(frozen=True)
+class Kind:
+    """What is known of a family: how one is built and, where its depth can be chosen, its least depth and its own activation."""
+
+    build: Callable[..., tk.Network]
+    least_depth: int | None = None
+    activation: str | None = None
+
+
+#: The families that a comparison shows by default.  One line adds a family: its name, and a function of a weight's shape and a budget.
+_SHOWN: dict[str, Kind] = {
+    "adtn": Kind(adtn_near, 1, "relu"),  # the paper's activation
+    "circuit": Kind(circuit_near, 2, "sin"),  # the best that was measured
+    "mpo": Kind(_mpo_near),
+    "tt": Kind(_tt_near),
+    "tucker": Kind(_tucker_near),
+    "cp": Kind(_cp_near),
+    "ring": Kind(_ring_near),
+    "tree": Kind(tree_near),
+    "low_rank": Kind(_low_rank_near),
 }
 
 
-#: Families of any depth: how one is built, its least depth and its own activation (the paper's; the best that was measured).
-_DEEP: dict[str, tuple[Callable[..., tk.Network], int, str]] = {
-    "adtn": (adtn_near, 1, "relu"), "circuit": (circuit_near, 2, "sin"),
-}  # fmt: skip
+def _of_builders() -> Iterator[tuple[str, Kind]]:
+    """Every other builder of sizes and a rank: it is a family because it is there."""
+    for name, build in tk.BUILDERS.items():
+        if list(signature(build).parameters)[:2] == ["shape", "rank"] and build.__name__ not in _SHOWN:
+            yield name, Kind(partial(by_rank, build))
+
+
+#: All families by name: those shown by default, and the other builders of sizes and a rank.
+KINDS: dict[str, Kind] = {**_SHOWN, **dict(_of_builders())}
+
+#: Family name -> ``(shape, budget) -> Network`` of those shown by default; those that have a depth have 3 here.
+BASELINES: dict[str, Callable[[Sequence[int], int], tk.Network]] = {
+    name: partial(kind.build, depth=3) if kind.least_depth else kind.build for name, kind in _SHOWN.items()
+}
 
 
 def families(names: Sequence[str], depths: Sequence[int] = (1, 2, 3), activation: str | None = None) -> list[Family]:
@@ -362,22 +399,24 @@ def families(names: Sequence[str], depths: Sequence[int] = (1, 2, 3), activation
     Raises
     ------
     ValueError
-        A name that is not in :data:`BASELINES`; a family that none of the depths gives a network.
+        A name that is not in :data:`KINDS`; a family that none of the depths gives a network.
     """
     if not depths or min(depths) < 1:
         raise ValueError(f"depths are whole numbers of at least 1, not {list(depths)}")
     out = []
     for name in names:
-        if name not in BASELINES:
-            raise ValueError(f"unknown shape {name!r}; known: {', '.join(BASELINES)}")
-        if name not in _DEEP:
-            out.append(Family(name, name, BASELINES[name]))
+        if name not in KINDS:
+            raise ValueError(f"unknown shape {name!r}; known: {', '.join(KINDS)}")
+        kind = KINDS[name]
+        if kind.least_depth is None:
+            out.append(Family(name, name, kind.build))
             continue
-        build, least, own = _DEEP[name]
+        least, fn = kind.least_depth, activation or kind.activation
         if max(depths) < least:
             raise ValueError(f"{name} has depth {least} or more; depth {max(depths)} is mpo itself")
-        fn = activation or own
         out += [
-            Family(name, f"{name} depth {d}", partial(build, depth=d, activation=fn), d) for d in depths if d >= least
+            Family(name, f"{name} depth {d}", partial(kind.build, depth=d, activation=fn), d)
+            for d in depths
+            if d >= least
         ]
     return out

@@ -1,14 +1,14 @@
-"""Ways to make a layer's weight out of numbers: networks, random subspaces, and the controls without numbers.
+"""Ways to make a layer's weight out of a few parameters: networks, random subspaces, and the controls without parameters.
 
-A :class:`Maker` has start values with a leading seeds axis; its ``weight`` takes values with a leading replicas axis, a
-multiple of the seeds (see :mod:`tnkit_nn.replicas`), and gives that many weights.
+A :class:`Generator` has start values by seed; its ``weight`` takes the values of replicas, whose axes are named
+(:class:`tnkit_nn.axes.Axes`), and gives as many weights.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any, cast
 
@@ -17,74 +17,88 @@ from torch import Tensor, nn
 from torch.func import vmap
 
 import tnkit as tk
+from tnkit_nn.axes import Axes
 from tnkit_nn.engine.backend import TORCH
 
 __all__ = [
-    "Maker", "Weights", "fixed_maker", "hashed_maker", "network_maker", "random_start", "regauged", "rms", "subspace_maker", "times",
+    "Generator", "Generators", "along", "fixed_generator", "hashed_generator", "network_generator", "random_start", "regauged", "rms",
+    "subspace_generator",
 ]  # fmt: skip
 
 
-@dataclass
-class Maker:
-    """Start values (seeds, ...) and how (replicas, ...) values become weights (replicas, *shape).
+Params = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Generator:
+    """Start values (seed, ...), and how the values (replicas, ...) of such axes become weights (replicas, *shape).
 
     Attributes
     ----------
     flops
         What making one weight costs, 2 a multiply-add.
+    constants
+        Arrays that are the same in every weight and never trained.
     """
 
-    start: dict[str, Tensor]
-    weight: Callable[[dict[str, Tensor]], Tensor]
+    start: Params
+    weight: Callable[[Params, Axes], Tensor]
     num_params: int
     flops: int = 0
+    constants: Params = field(default_factory=dict)
 
 
-@dataclass
-class Weights:
-    """Several makers as one: weight name -> its maker; values are called ``weight name/value name``."""
+@dataclass(frozen=True)
+class Generators:
+    """Those of several weights, by the weights' names; values are called ``weight name/value name``."""
 
-    makers: dict[str, Maker]
+    each: Mapping[str, Generator]
 
     @property
-    def start(self) -> dict[str, Tensor]:
-        """Name -> start values (seeds, ...), of all makers."""
-        return self.gathered({name: maker.start for name, maker in self.makers.items()})
+    def start(self) -> Params:
+        """Name -> start values (seed, ...), of all."""
+        return self.gathered({name: generator.start for name, generator in self.each.items()})
 
     @property
     def num_params(self) -> int:
-        """Numbers in all."""
-        return sum(maker.num_params for maker in self.makers.values())
+        """Parameters in all."""
+        return sum(generator.num_params for generator in self.each.values())
 
     @property
     def flops(self) -> int:
         """Of making every weight once."""
-        return sum(maker.flops for maker in self.makers.values())
+        return sum(generator.flops for generator in self.each.values())
 
     @staticmethod
-    def gathered(values: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    def gathered(values: Mapping[str, Mapping[str, Tensor]]) -> Params:
         """Weight name -> values by name, as one."""
         return {f"{weight}/{name}": x for weight, each in values.items() for name, x in each.items()}
 
-    def __call__(self, params: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def weights(self, params: Mapping[str, Tensor], axes: Axes) -> Params:
         """Values (replicas, ...) -> weight name -> weight (replicas, *shape)."""
-        own = {w: {n: params[f"{w}/{n}"] for n in maker.start} for w, maker in self.makers.items()}
-        # one without values of its own counts replicas by the others'
-        return {w: maker.weight(own[w] or dict(params)) for w, maker in self.makers.items()}
+        return {w: g.weight({n: params[f"{w}/{n}"] for n in g.start}, axes) for w, g in self.each.items()}
 
 
-def network_maker(net: tk.Network, shape: tuple[int, ...], std: Tensor, first_seed: int = 0) -> Maker:
-    """The weight is the contraction of ``net``; starts are orthogonal, of root mean square ``std`` (seeds,), seeds from ``first_seed`` on."""
-    drawn = [tk.init.orthogonal(net, seed=s, std=float(size)) for s, size in enumerate(std, first_seed)]
-    names = net.parameters
-    fixed = {n: torch.as_tensor(a, dtype=torch.float32) for n, a in drawn[0].items() if n not in names}
-    plan = tk.plan(net, itemsize=4)
-    start = {n: torch.stack([torch.as_tensor(d[n], dtype=torch.float32) for d in drawn]) for n in names}
+def network_generator(net: tk.Network, target: Tensor, first_seed: int = 0) -> Generator:
+    """The weight is the contraction of ``net``; starts are orthogonal, of the root mean squares of the weights ``target`` (seed, *shape).
+
+    Everything is in their dtype and on their device.  ``first_seed``: the first target's, those of the others being the next ones.
+    """
+    kind = "complex128" if target.is_complex() else "float64"
+    drawn = [
+        tk.init.orthogonal(net, seed=s, std=float(size), dtype=kind) for s, size in enumerate(rms(target), first_seed)
+    ]
+    names, shape = net.parameters, tuple(target.shape[1:])
+    fixed = {n: torch.as_tensor(a).to(target) for n, a in drawn[0].items() if n not in names}
+    plan = tk.plan(net, itemsize=target.element_size())
+    start = {n: torch.stack([torch.as_tensor(d[n]).to(target) for d in drawn]) for n in names}
     one = vmap(lambda arrays: tk.detensorize(tk.run(plan, {**fixed, **arrays}, TORCH), shape))
-    return Maker(start, lambda p: cast(Tensor, one({n: p[n] for n in names})), net.num_params, int(plan.flops))
+    return Generator(
+        start, lambda p, _: cast(Tensor, one({n: p[n] for n in names})), net.num_params, int(plan.flops), fixed
+    )
 
 
-def hashed_maker(budget: int, shape: tuple[int, ...], target: Tensor, first_seed: int = 0) -> Maker:
+def hashed_generator(budget: int, shape: tuple[int, ...], target: Tensor, first_seed: int = 0) -> Generator:
     """Each weight is one of ``budget`` shared numbers times a random sign; the start is the least-squares fit.
 
     ``first_seed``: the first target's, those of the others being the next ones.
@@ -98,19 +112,17 @@ def hashed_maker(budget: int, shape: tuple[int, ...], target: Tensor, first_seed
         start.append(total / torch.bincount(place[-1], minlength=budget).clamp(min=1))
     places, signs = torch.stack(place).to(target.device), torch.stack(sign).to(target.device)
 
-    def weight(p: dict[str, Tensor]) -> Tensor:
-        values = p["values"]
-        k = len(values) // len(places)
-        return (values.gather(1, times(places, k)) * times(signs, k)).view(-1, *shape)
+    def weight(p: Params, axes: Axes) -> Tensor:
+        return (p["values"].gather(1, axes.by_seed(places)) * axes.by_seed(signs)).view(-1, *shape)
 
-    return Maker({"values": torch.stack(start).to(target.device)}, weight, budget, prod(shape))
+    return Generator({"values": torch.stack(start).to(target.device)}, weight, budget, prod(shape))
 
 
-def subspace_maker(budget: int, shape: tuple[int, ...], target: Tensor, first_seed: int = 0) -> Maker:
+def subspace_generator(budget: int, shape: tuple[int, ...], target: Tensor, first_seed: int = 0) -> Generator:
     """The weight is a fixed random projection of ``budget`` numbers; the start is the least-squares fit.
 
     The projection has orthonormal columns, dense ones, up to a common factor: rows' random signs times randomly chosen columns
-    of a Hadamard matrix (stored as signs and positions alone), cut to the weight's length.  ``first_seed`` as in :func:`hashed_maker`.
+    of a Hadamard matrix (stored as signs and positions alone), cut to the weight's length.  ``first_seed`` as in :func:`hashed_generator`.
     """
     size = prod(shape)
     budget = min(budget, size)
@@ -129,19 +141,19 @@ def subspace_maker(budget: int, shape: tuple[int, ...], target: Tensor, first_se
             cube = torch.movedim(torch.tensordot(cube, h, ([axis], [0])), -1, axis)
         return cube.reshape(len(x), -1)
 
-    def weight(p: dict[str, Tensor]) -> Tensor:
+    def weight(p: Params, axes: Axes) -> Tensor:
         values = p["values"]
-        k = len(values) // len(place)
-        spread = values.new_zeros(len(values), 2**order).scatter(1, times(place, k), values)
-        return (transform(spread)[:, :size] * times(sign, k)).view(-1, *shape) / budget**0.5
+        placed = values.new_zeros(len(values), 2**order).scatter(1, axes.by_seed(place), values)
+        return (transform(placed)[:, :size] * axes.by_seed(sign)).view(-1, *shape) / budget**0.5
 
     def back(w: Tensor) -> Tensor:
         padded = nn.functional.pad(w.flatten(1) * sign, (0, 2**order - size))
         return transform(padded).gather(1, place) / budget**0.5
 
     flops = 2 * 2**order * sum(map(len, factors)) + 2 * size
-    start = _least_squares(lambda v: back(weight({"values": v})), back(target))
-    return Maker({"values": start}, weight, budget, flops)
+    seeds = Axes(seed=len(target))
+    start = _least_squares(lambda v: back(weight({"values": v}, seeds)), back(target))
+    return Generator({"values": start}, weight, budget, flops)
 
 
 def _hadamard(order: int) -> Tensor:
@@ -167,21 +179,21 @@ def _least_squares(normal: Callable[[Tensor], Tensor], b: Tensor, steps: int = 5
     return x
 
 
-def random_start(maker: Maker, target: Tensor, first_seed: int = 0) -> dict[str, Tensor]:
-    """Random values in place of the least-squares ones; the weight is as large as the target.  ``first_seed`` as in :func:`hashed_maker`."""
+def random_start(generator: Generator, target: Tensor, first_seed: int = 0) -> Params:
+    """Random values in place of the least-squares ones; the weight is as large as the target.  ``first_seed`` as in :func:`hashed_generator`."""
     values = torch.stack([
-        torch.randn(v.shape, generator=torch.Generator().manual_seed(88 + s)) for s, v in enumerate(maker.start["values"], first_seed)
+        torch.randn(v.shape, generator=torch.Generator().manual_seed(88 + s)) for s, v in enumerate(generator.start["values"], first_seed)
     ])  # fmt: skip
     values = values.to(target.device)
-    made = rms(maker.weight({"values": values})).clamp(min=1e-30)
+    made = rms(generator.weight({"values": values}, Axes(seed=len(target)))).clamp(min=1e-30)
     return {"values": values * (rms(target) / made).view(-1, 1)}
 
 
-def fixed_maker(name: str, target: Tensor, first_seed: int = 0) -> Maker:
-    """The controls that have no numbers, and the dense weight, as it is and to be trained on.  ``first_seed`` as in :func:`hashed_maker`."""
+def fixed_generator(name: str, target: Tensor, first_seed: int = 0) -> Generator:
+    """The controls that have no numbers, and the dense weight, as it is and to be trained on.  ``first_seed`` as in :func:`hashed_generator`."""
     shape = tuple(target.shape[1:])
     if name == "dense_trained_on":
-        return Maker({"weight": target}, lambda p: p["weight"], prod(shape))
+        return Generator({"weight": target}, lambda p, _: p["weight"], prod(shape))
     if name == "dense":
         values = target
     elif name == "removed":
@@ -199,20 +211,16 @@ def fixed_maker(name: str, target: Tensor, first_seed: int = 0) -> Maker:
             picks = [torch.randint(cols, (shape[0],), generator=g) for g in draws]
             values = torch.stack([nn.functional.one_hot(p, cols).float() for p in picks]).view(target.shape)
 
-    def weight(p: dict[str, Tensor]) -> Tensor:
-        some = next(iter(p.values()), values)
-        return times(values, len(some) // len(values))
-
-    return Maker({}, weight, prod(shape) if name == "dense" else 0)
+    return Generator({}, lambda _, axes: axes.by_seed(values), prod(shape) if name == "dense" else 0)
 
 
 def rms(w: Tensor) -> Tensor:
     """Root mean square of each replica's entries: (replicas, ...) -> (replicas,)."""
-    return w.flatten(1).square().mean(1).sqrt()
+    return (w.abs() if w.is_complex() else w).flatten(1).square().mean(1).sqrt()
 
 
-def regauged(maker: Maker, values: dict[str, Tensor], target: Tensor, net: tk.Network) -> dict[str, Tensor]:
-    """The fitted values in the gauge of the start: every array as large as it began, the scale <w, t> / <w, w> spread.
+def regauged(generator: Generator, values: Params, target: Tensor, net: tk.Network) -> Params:
+    """The fitted values in the gauge of the start: every array as large as it began, the scale <w, t> / <w, w> shared out.
 
     The objective of stage 1 does not see the scale, so arrays drift; Adam's steps have a fixed size, so arrays of unlike
     size would make every learning rate wrong for some of them.  Only positively homogeneous activations let an inner
@@ -224,13 +232,14 @@ def regauged(maker: Maker, values: dict[str, Tensor], target: Tensor, net: tk.Ne
     for region in regions if homogeneous else regions[:1]:
         for name in region:
             if uses[name] == 1:
-                ratio = rms(maker.start[name]) / rms(values[name]).clamp(min=1e-30)
+                ratio = rms(generator.start[name]) / rms(values[name]).clamp(min=1e-30)
                 values = {**values, name: values[name] * along(ratio, values[name])}
     outer = Counter(n.array for n in net.nodes if isinstance(n, tk.Node) and uses.get(n.array) == 1)
     if not outer:
         return values
-    w, t = maker.weight(values).flatten(1), target.flatten(1)
-    factor = (w * t).sum(1).abs() / w.square().sum(1).clamp(min=1e-30)
+    with torch.no_grad():
+        w, t = generator.weight(values, Axes(seed=len(target))).flatten(1), target.flatten(1)
+    factor = (w.conj() * t).sum(1).abs() / (w.abs() if w.is_complex() else w).square().sum(1).clamp(min=1e-30)
     even = factor ** (1 / outer.total())
     return values | {name: values[name] * along(even, values[name]) for name in outer}
 
@@ -241,9 +250,5 @@ def _functions(net: tk.Network) -> set[Any]:
 
 
 def along(factor: Tensor, x: Tensor) -> Tensor:
+    """A factor a replica, of as many axes as ``x``."""
     return factor.view(-1, *[1] * (x.dim() - 1))
-
-
-def times(x: Tensor, k: int) -> Tensor:
-    """``x`` repeated ``k`` times along its first axis."""
-    return x.repeat(k, *[1] * (x.dim() - 1))

@@ -217,11 +217,11 @@ picture(tk.plan(tk.tt((4,) * 5, rank=3)), "05_order")
 # %% [markdown]
 # ## 6. The same network with torch, and gradients
 #
-# No global setting chooses the library: `backend=` is an argument.  Torch tensors that require gradients give gradients.
+# Nothing chooses the library: it is that of the arrays.  Torch tensors that require gradients give gradients.
 
 # %%
 tensors = {name: torch.tensor(value, requires_grad=True) for name, value in arrays.items()}
-y = tk.contract(net, tensors, backend=tknn.TORCH)
+y = tk.contract(net, tensors)
 assert isinstance(y, torch.Tensor) and np.allclose(y.detach().numpy(), x)
 
 # %% [markdown]

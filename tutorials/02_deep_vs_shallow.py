@@ -17,11 +17,11 @@ from torch import nn
 
 import tnkit as tk
 import tnkit_nn as tknn
-from tnkit.core.shapes import detensorize
+from tnkit.execution.weights import detensorize
 from tnkit_nn import data, zoo
 from tnkit_nn.comparison.compare import compare
 from tnkit_nn.comparison.row import RATES
-from tnkit_nn.comparison.setting import Task
+from tnkit_nn.comparison.task import Task
 from tnkit_nn.families import CONTROLS, families
 
 torch.set_num_threads(1)  # everything here is small
@@ -161,11 +161,11 @@ def adam(objective):
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(opt, steps)
     for _ in range(steps):
         opt.zero_grad()
-        objective(detensorize(tk.contract(deep, arrays, backend=tknn.TORCH), W.shape)).backward()
+        objective(detensorize(tk.contract(deep, arrays), W.shape)).backward()
         opt.step()
         schedule.step()
     with torch.no_grad():
-        return detensorize(tk.contract(deep, arrays, backend=tknn.TORCH), W.shape)
+        return detensorize(tk.contract(deep, arrays), W.shape)
 
 
 assert set(start) == set(deep.parameters)  # constant start vectors are absorbed: every array is trained

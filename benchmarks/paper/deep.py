@@ -22,21 +22,22 @@ from cells import bar
 from small import small_dense
 
 import tnkit as tk
-from tnkit_nn.comparison.compare import compare, denses, settings, versions
+from tnkit_nn.comparison.compare import compare, settings, versions
+from tnkit_nn.comparison.experiment import opened, trained
 from tnkit_nn.comparison.job_store import Study
 from tnkit_nn.comparison.report.files import write_report
 from tnkit_nn.comparison.row import RATES
-from tnkit_nn.comparison.setting import Task
+from tnkit_nn.comparison.task import Task
 from tnkit_nn.families import (
     BASELINES,
     Family,
     adtn_near,
     balanced,
+    by_rank,
     circuit_near,
     families,
     in_turn,
     keeps,
-    mera_near,
     tree_near,
 )
 from tnkit_nn.storage import replacing
@@ -95,8 +96,8 @@ def kinds() -> list[Family]:
     ]  # fmt: skip
     deep = [
         Family("tree", "tree sin", partial(tree_near, activation="sin"), 2),
-        Family("mera", "mera", mera_near),
-        Family("mera", "mera sin", partial(mera_near, activation="sin"), 2),
+        Family("mera", "mera", partial(by_rank, tk.mera)),
+        Family("mera", "mera sin", partial(by_rank, tk.mera, activation="sin"), 2),
     ]
     return [*families(["mpo", "cp", "ring", "tree"]), *walls, *deep, *families(["circuit"], (2, 3, 4, 5))]
 
@@ -276,10 +277,11 @@ def main() -> None:
         records = compare(task, study.rows(), study.budgets, executor=pool, out=out, progress=bar(args.study))
     write_report(records, out, f"Deep or shallow? {args.study}")
     if study.small:
-        dense = denses(task, Study(out, settings(task)))
+        experiment = opened(task)
+        experiment = trained(experiment, Study(out, settings(experiment)))
         for budget in study.budgets:
             total = max(r["model_params"] for r in records if r["budget"] == budget and keeps(r["num_params"], budget))
-            records += small_dense(task, dense, total, budget, out / f"small-{budget}-{total}.json")
+            records += small_dense(experiment, total, budget, out / f"small-{budget}-{total}.json")
     save(
         args.study,
         records,

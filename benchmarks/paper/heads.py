@@ -18,9 +18,10 @@ from torch.nn.utils import parametrize
 from tqdm import tqdm
 
 from tnkit_nn import data, zoo
+from tnkit_nn.axes import Axes
 from tnkit_nn.compression.recipe import Compression, Layers, Stage1
 from tnkit_nn.data import Split
-from tnkit_nn.generators import fixed_maker, hashed_maker, random_start
+from tnkit_nn.generators import fixed_generator, hashed_generator, random_start
 from tnkit_nn.storage import read_tensors, write_tensors
 from tnkit_nn.training.evaluation import accuracy
 from tnkit_nn.training.loop import Group, Recipe, train
@@ -41,7 +42,7 @@ def small_head(
 ) -> dict[str, Any]:  # fmt: skip
     """Two networks of 424 numbers in all instead of the two layers."""
     family = cell["head"].split()[0]
-    way = {"adtn": "fit", "mpo": "svd"}[family] if cell["head"].endswith("fitted first") else "skip"
+    way = {"adtn": "gradient", "mpo": "svd"}[family] if cell["head"].endswith("fitted first") else "skip"
     layers = tuple(Layers(n, family, b, depth=1) for n, b in zip(names, (200, 224), strict=True))
     plan = Compression(
         layers,
@@ -86,7 +87,7 @@ def control(layer: nn.Module, what: str, count: int, seed: int) -> None:
     """A layer's weight becomes one of :data:`FREE`, or a hash of so many numbers."""
     weight = cast(Tensor, layer.weight)
     if what in FREE:
-        made = fixed_maker(FREE[what], weight.detach()[None].cpu(), seed).weight({})[0]
+        made = fixed_generator(FREE[what], weight.detach()[None].cpu(), seed).weight({}, Axes())[0]
         weight.data = made.to(weight)
     else:
         parametrize.register_parametrization(layer, "weight", Hashed(weight, count, seed))
@@ -94,7 +95,7 @@ def control(layer: nn.Module, what: str, count: int, seed: int) -> None:
 
 #: How torch calls a hash's numbers.
 NUMBERS = "parametrizations.weight.original"
-#: Controls of no numbers, as ``tnkit_nn.generators.fixed_maker`` calls them.
+#: Controls of no numbers, as ``tnkit_nn.generators.fixed_generator`` calls them.
 FREE = {"frozen random": "frozen_random", "picked": "picked"}
 
 
@@ -103,12 +104,12 @@ class Hashed(nn.Module):
 
     def __init__(self, weight: Tensor, count: int, seed: int) -> None:
         super().__init__()
-        self.maker = hashed_maker(count, tuple(weight.shape), weight.detach()[None], seed)
-        self.start = random_start(self.maker, weight.detach()[None], seed)["values"][0]
+        self.generator = hashed_generator(count, tuple(weight.shape), weight.detach()[None], seed)
+        self.start = random_start(self.generator, weight.detach()[None], seed)["values"][0]
 
     def forward(self, values: Tensor) -> Tensor:
         """Values (count,) -> weight."""
-        return self.maker.weight({"values": values[None]})[0]
+        return self.generator.weight({"values": values[None]}, Axes())[0]
 
     def right_inverse(self, weight: Tensor) -> Tensor:
         """The start."""

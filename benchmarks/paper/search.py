@@ -25,12 +25,14 @@ from cells import bar
 from deep import save
 
 import tnkit as tk
-from tnkit_nn.comparison.compare import compare, denses, settings
+from tnkit_nn.axes import Axes
+from tnkit_nn.comparison.compare import compare, settings
+from tnkit_nn.comparison.experiment import Experiment, opened, trained
 from tnkit_nn.comparison.job_store import Study
-from tnkit_nn.comparison.setting import Task, opened
-from tnkit_nn.comparison.view import tune
+from tnkit_nn.comparison.replicas import train
+from tnkit_nn.comparison.task import Task
 from tnkit_nn.families import Family, families
-from tnkit_nn.generators import Weights, network_maker, rms
+from tnkit_nn.generators import Generators, network_generator
 
 #: Digits of the 120 outputs, then of the 400 inputs: 16 channels of 5 x 5 places.
 DIMS = (2, 2, 2, 3, 5, 2, 2, 2, 2, 5, 5)
@@ -151,33 +153,34 @@ def proposals(deep: bool, budget: int, known: dict[Gene, float], draw: random.Ra
     raise ValueError(f"no further network of {0.7 * budget:.0f} to {budget} numbers is found; {len(known)} were tried")
 
 
-def score(dense: bytes, task: Task, gene: Gene, steps: int = STEPS) -> float:
+def score(experiment: Experiment, gene: Gene, steps: int = STEPS) -> float:
     """Mean validation accuracy over the seen seeds."""
-    setting = opened(task, dense)
-    ((name, target),) = setting.targets.items()
-    weights = Weights({name: network_maker(gene.build(), setting.shapes[name], rms(target), task.first_seed)})
-    view, rest = setting.view(False), setting.rest(False)
+    task = experiment.task
+    ((name, target),) = experiment.targets.items()
+    made = network_generator(gene.build(), target, task.first_seed)
+    generators, fixture, others = Generators({name: made}), experiment.fixture(False), experiment.others(False)
 
-    def full(params: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        return {**rest, **weights(params)}
+    def assemble(params: dict[str, torch.Tensor], axes: Axes) -> dict[str, torch.Tensor]:
+        return {**{n: axes.by_seed(p) for n, p in others.items()}, **generators.weights(params, axes)}
 
-    found = tune(view, task.each, weights.start, {}, full, (RATE,), steps)
+    start = {n: x[None] for n, x in generators.start.items()}
+    found = train(fixture, task.each, start, assemble, (RATE,), steps)
     with torch.no_grad():
-        return float(view.accuracy(full(found.params), "val").mean())
+        return float(fixture.metric(assemble(found.params, found.axes), "val", found.axes).mean())
 
 
 def search(
-    deep: bool, budget: int, tries: int, task: Task, dense: bytes, folder: Path, steps: int = STEPS
+    deep: bool, budget: int, tries: int, experiment: Experiment, folder: Path, steps: int = STEPS
 ) -> list[tuple[float, Gene]]:
     """All networks that were tried, the best first; each score is kept as soon as it is known."""
-    study = Study(folder, {**settings(task), "rate": RATE, "steps": steps})
+    study = Study(folder, {**settings(experiment), "rate": RATE, "steps": steps})
     known, draw = dict[Gene, float](), random.Random(int(deep))
     with study.alone():
         for gene in islice(proposals(deep, budget, known, draw), tries):
             key = hashlib.sha256(json.dumps(asdict(gene)).encode()).hexdigest()[:16]
             found = study.get(key)
             if found is None:
-                found = score(dense, task, gene, steps)
+                found = score(experiment, gene, steps)
                 study.put(key, found)
             known[gene] = found
     return sorted(((v, g) for g, v in known.items()), key=lambda x: -x[0])
@@ -193,9 +196,10 @@ def main() -> None:
     out = Path(args.out) / str(args.budget)
     task = replace(TASK, data_dir=args.data_dir)
     with ProcessPoolExecutor(2, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        dense = denses(task, Study(out / "seen", settings(task)), pool, bar("dense"))
+        experiment = opened(task)
+        experiment = trained(experiment, Study(out / "seen", settings(experiment)), pool, bar("dense"))
         jobs = {
-            kind: pool.submit(search, kind == "deep", args.budget, args.tries, task, dense, out / kind)
+            kind: pool.submit(search, kind == "deep", args.budget, args.tries, experiment, out / kind)
             for kind in ("shallow", "deep")
         }
         found = {kind: job.result() for kind, job in jobs.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import torch
 from torch import nn
 
 from tnkit_nn import zoo
-from tnkit_nn.comparison.setting import Task, opened, stacked
-from tnkit_nn.comparison.view import REST_RATES, View, tune
+from tnkit_nn.axes import Axes
+from tnkit_nn.comparison.experiment import Experiment, stacked
+from tnkit_nn.comparison.replicas import REST_RATES, train
 from tnkit_nn.storage import write_json
 
 
@@ -41,26 +43,27 @@ def narrowed(name: str, total: int) -> Callable[[], nn.Module]:
     return lambda: make(scale)
 
 
-def small_dense(task: Task, dense: bytes, total: int, budget: int, path: Path) -> list[dict[str, Any]]:
+def small_dense(experiment: Experiment, total: int, budget: int, path: Path) -> list[dict[str, Any]]:
     """Records of it, one a seed: read where they are kept, else found, at the rate that validation prefers."""
     if path.exists():
         kept: list[dict[str, Any]] = json.loads(path.read_text())
         return kept
-    setting, make, models = opened(task, dense), narrowed(task.model, total), []
+    task, models = experiment.task, []
+    make = narrowed(task.model, total)
     for seed in task.each:
         torch.manual_seed(700 + seed)
         models.append(make())
-    images = setting.images
-    view = View(models[0], images.inputs, images.labels, images.own)
-    swept = tune(view, task.each, stacked(models), {}, lambda p: p, REST_RATES, task.dense_steps + task.tune_steps)
-    k, params = swept.preferred(task.seeds)
-    val, test = (view.accuracy(params, part) for part in ("val", "test"))
+    fixture, start = replace(experiment.full, model=models[0]), {n: x[None] for n, x in stacked(models).items()}
+    found = train(fixture, task.each, start, lambda p, _: p, REST_RATES, task.dense_steps + task.tune_steps)
+    rate, first = found.best()
+    params, seeds = found.axes.at(found.params, rate, first), Axes(seed=task.seeds)
+    val, test = (fixture.metric(params, part, seeds) for part in ("val", "test"))
     size = count(models[0])
     records = [
         {
             "label": "small dense", "family": "small dense", "depth": None, "budget": budget, "num_params": size, "model_params": size,
             "seed": seed, "val_frozen": float(val[s]), "accuracy_frozen": float(test[s]), "val_trained": None, "accuracy_trained": None,
-            "chosen_frozen": {"rest_rate": REST_RATES[k]},
+            "chosen_frozen": {"rest_rate": REST_RATES[rate]},
         }
         for s, seed in enumerate(task.each)
     ]  # fmt: skip

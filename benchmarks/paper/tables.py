@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import Any, NamedTuple
 
 from tabulate import tabulate
 
+from tnkit_nn.comparison.replicas import REST_RATES
 from tnkit_nn.comparison.row import RATES
 from tnkit_nn.comparison.statistics import difference as paired
 from tnkit_nn.comparison.statistics import holm
-from tnkit_nn.comparison.view import REST_RATES
 from tnkit_nn.families import SHARED, keeps
 
 HERE = Path(__file__).parent
@@ -26,7 +26,7 @@ INTRO = """# The paper's systems, measured
 Rendered by `python benchmarks/paper/tables.py` from the results beside it; each study is one command of `benchmarks/paper/studies.py`,
 `deep.py` or `search.py` that goes on where it was interrupted. Accuracies are per cent of all 10,000 test images where nothing else
 is said, and no choice was made on these but where a note says so; after a mean stands the range over the seeds, from the smallest to the
-largest. *Numbers* are trained parameters as they are stored. Intervals are of each difference by itself, at 95 %; p-values are corrected
+largest. *Parameters* are trained ones, as they are stored. Intervals are of each difference by itself, at 95 %; p-values are corrected
 for their number (Holm).
 """
 
@@ -38,8 +38,8 @@ FILE`) is what `tnkit train --model vgg16` writes. Two cores of a server without
 H200, shared by a dozen processes).
 
 Comparisons (`deep.py`, `search.py`): Adam (0.9, 0.99), warm-up and cosine, batches of 128, for the dense models too (1,500 steps, a
-rate of 3e-3; a seed is a dense model, a data order and a start of its own). Learning rates {", ".join(f"{r:g}" for r in RATES)} of the weight's numbers, with
-{", ".join(f"{r:g}" for r in REST_RATES)} of what else is trained, from the fit of stage 1 and from a random start: all six are trained, and validation images choose
+rate of 3e-3; a seed is a dense model, a data order and a start of its own). Learning rates {", ".join(f"{r:g}" for r in RATES)} of the weight's parameters, with
+{", ".join(f"{r:g}" for r in REST_RATES)} of what else is trained, from the approximation and from a random start: all six are trained, and validation images choose
 one of them and its best moment. Compressions (`studies.py`) have one rate, and dense models of 4 epochs on the same images.
 
 A weight is a tensor whose indices are the *digits* of its row and of its column, in mixed radix (120 x 400 as 6 5 4 x 10 8 5).
@@ -51,10 +51,10 @@ A weight is a tensor whose indices are the *digits* of its row and of its column
 - `circuit depth d`: a TT-matrix, then d - 1 times: a sine of every entry, and a Kronecker product of one small matrix a digit (a column
   of single-site gates) on the row's digits, then the column's, in turn; with 4, 3, 5 or 2 digits a side, whichever is the first within
   5 % of the budget
-- `hashed`: numbers shared by a random hash (Chen et al. 2015); `subspace`: a random subspace (Li et al. 2018)
-- `frozen_random`: a random weight; `picked`: every output is one input; `pooled`: a mean of neighbouring inputs; none has numbers
-- `removed`: the layer left out; what follows takes its inputs, and so has more numbers than before (`fc2` of LeNet-5 33,600 instead of
-  10,080), is drawn anew and trained as long as all others in both trainings; with the rest frozen, a weight of zeros
+- `hashed`: parameters shared by a random hash (Chen et al. 2015); `subspace`: a random subspace (Li et al. 2018)
+- `frozen_random`: a random weight; `picked`: every output is one input; `pooled`: a mean of neighbouring inputs; none has parameters
+- `removed`: the layer left out; what follows takes its inputs, and so has more parameters than before (`fc2` of LeNet-5 33,600 instead of
+  10,080), is drawn anew and trained as long as all others in both trainings; with the other layers frozen, a weight of zeros
 - `dense`: the trained weight as it is; `dense_trained_on`: trained as long as the networks
 
 One row alone: `compare(replace(study.task, data_dir=DIR), [f for f in study.rows() if f.label == "mpo"], study.budgets)` of `tnkit_nn`
@@ -71,7 +71,7 @@ def row(values: Sequence[float]) -> str:
 def difference(one: Sequence[float], other: Sequence[float], images: int = IMAGES) -> str:
     """Mean paired difference with its 95 % interval, in points, and what that says."""
     points, low, high, _ = paired(one, other, images)
-    said = "no difference shown" if low <= 0 <= high else "more" if low > 0 else "less"
+    said = "no significant difference" if low <= 0 <= high else "more" if low > 0 else "less"
     return f"{points:+.2f} ({low:+.2f} to {high:+.2f}): {said}"
 
 
@@ -91,16 +91,16 @@ def orders(found: dict[str, Any]) -> str:
             row(after), against,
         ])  # fmt: skip
     table = tabulate(
-        lines, ["family", "order", "stage 1", "rest", "numbers", "whole model", "after stage 1", "after stage 2", "difference to *together*"], tablefmt="pipe",
+        lines, ["family", "order", "approximation", "other layers", "parameters", "whole model", "approximated", "fine-tuned", "difference to *together*"], tablefmt="pipe",
         disable_numparse=True,
     )  # fmt: skip
     dense = {cell["seed"]: cell["result"]["accuracy_before"] for cell in found["cells"]}
     options, count = found["options"], 60000 if found["options"]["limit"] is None else found["options"]["limit"]
     return f"""## In which order? LeNet-5 on MNIST
 
-`conv2`, `fc1` and `fc2` (2,400 + 48,000 + 10,080 weights) into networks of 400 + 1,000 + 600 numbers, {options["epochs"]} epochs of fine-tuning *in all*,
-shared out over the layers where these go one after another; {count:,} training images at most. Dense models: {row(list(dense.values()))}. `rest`: what else
-is trained. *After stage 1*: every weight as stage 1 made it, all else as it was; where a sequence trains more than its networks, later
+`conv2`, `fc1` and `fc2` (2,400 + 48,000 + 10,080 weights) into networks of 400 + 1,000 + 600 parameters, {options["epochs"]} epochs of fine-tuning *in all*,
+shared out over the layers where these go one after another; {count:,} training images at most. Dense models: {row(list(dense.values()))}. *Other layers*: which
+of them are fine-tuned too. *Approximated*: every weight as the approximation left it, all else as it was; where a sequence trains more than its networks, later
 weights had been trained on by then. Last column: paired over seeds, 95 % interval of three seeds (wide: with three seeds only large
 differences can be shown). The controls of these layers are in the tables of all layers below.
 
@@ -120,10 +120,10 @@ def figures(found: dict[str, Any]) -> str:
         ]
         for (what, family), results in kinds.items()
     ]  # fmt: skip
-    heads = ["what", "family", "numbers", "whole model", "dense", "compressed", "seconds"]
+    heads = ["what", "family", "parameters", "whole model", "dense", "compressed", "seconds"]
     return f"""## How good is an ADTN after minutes on one core? MNIST, all training images
 
-Sines, depth 3, from a random start; 6 epochs (`fc1` of LeNet-5 with the rest frozen) or 8 (all large layers of LeNet-5 with everything
+Sines, depth 3, from a random start; 6 epochs (`fc1` of LeNet-5 with the other layers frozen) or 8 (all large layers of LeNet-5 with everything
 trained; `fc1` of FC-2 with the head trained), batches of 256. One rate for all networks; FC-2's head has the rate of the
 heads below, five times that of a first try, which gave 96.72 (756) and 97.38 (724) on these test images. *Seconds*: the longest of three
 seeds, on one core beside another such run. A TT-matrix beside it where more than the layer is trained; for the frozen rows every rival is in the tables below.
@@ -148,7 +148,7 @@ def _heads(found: dict[str, Any], weights: str = "18.9 million", images: int = I
         lines.append([head, numbers, row(values), against])
     return tabulate(
         lines,
-        ["the two layers", "numbers in them", "test accuracy", "difference to *left out*"],
+        ["the two layers", "parameters in them", "test accuracy", "difference to *left out*"],
         tablefmt="pipe",
         disable_numparse=True,
     )
@@ -165,10 +165,10 @@ def vgg16_head(found: dict[str, Any]) -> str:
     train = "all training images" if options["limit"] is None else f"{options['limit']:,} training images at most"
     return f"""## The headline's own controls: VGG-16 on CIFAR-10
 
-The paper compresses the two large linear layers of VGG-16 (2^21 + 2^24 weights) into 424 numbers in all and reports 90.17 % -> 91.74 %. Here the
+The paper compresses the two large linear layers of VGG-16 (2^21 + 2^24 weights) into 424 parameters in all and reports 90.17 % -> 91.74 %. Here the
 convolutional part of a trained VGG-16 stays as it is (its features are computed once), the two layers are replaced, and they, the
-biases and the last layer are trained for {options["epochs"]} epochs on {train}. *Fitted first*: from stage 1, which finds
-next to nothing in so few numbers (errors 0.9996 to 0.9999), else from a random start. *Small dense*: Linear(512, 1), ReLU, Linear(1, 10).
+biases and the last layer are trained for {options["epochs"]} epochs on {train}. *Fitted first*: from the approximation, which finds
+next to nothing in so few parameters (errors 0.9996 to 0.9999), else from a random start. *Small dense*: Linear(512, 1), ReLU, Linear(1, 10).
 
 {_heads(found)}"""
 
@@ -182,8 +182,8 @@ def cifar_whole(found: dict[str, Any]) -> str:
     title = f"""## The headline with the whole model trained on: VGG-16, AlexNet and ZFNet on CIFAR-10
 
 Each trained for {options["dense_epochs"]} epochs (batches of 256), its two large linear layers (2^21 + 2^24 weights, of AlexNet and ZFNet 2^22 + 2^24) replaced
-by networks of 424 numbers in all, from a random start, or by a control; then *everything* trained on for {options["epochs"]} epochs with crops and
-flips, at one rate for all that is no network's number. One dense model each; the seeds are of the second stage.{noted(found)}"""
+by networks of 424 parameters in all, from a random start, or by a control; then *everything* trained on for {options["epochs"]} epochs with crops and
+flips, at one rate for all that is no network's parameter. One dense model each; the seeds are of the fine-tuning.{noted(found)}"""
     return "\n\n".join([title, *parts])
 
 
@@ -220,25 +220,26 @@ def vgg16_convs(found: dict[str, Any]) -> str:
     options = found["options"]
     return f"""## Layers that a model cannot go without: VGG-16's convolutions
 
-Twelve of its thirteen convolutions, 14.7 million weights, in about 1,000 numbers each (12,000 in all), from a random start; the first one, all
+Twelve of its thirteen convolutions, 14.7 million weights, in about 1,000 parameters each (12,000 in all), from a random start; the first one, all
 normalisations and a last linear layer of 512 features are trained with them for {options["epochs"]} epochs with crops and flips; the two large linear
-layers are left out. Numbers at one of two rates, all else at a fifth of it; validation images choose the rate, over all seeds.
-*Small dense*: a VGG-16 so narrow that it has as many numbers as the others in all. *Whole model*: trained numbers.{noted(found)}
+layers are left out. Their parameters have one of two rates, all else at a fifth of it; validation images choose the rate, over all seeds.
+*Small dense*: a VGG-16 so narrow that it has as many parameters as the others in all. *Whole model*: trained parameters.{noted(found)}
 
 {tabulate(lines, heads, tablefmt="pipe", disable_numparse=True)}"""
 
 
-READINGS = {"frozen": "rest frozen", "trained": "bias and head trained too"}
+READINGS = {"frozen": "other layers frozen", "trained": "bias and head trained too"}
 
 
 HOW = """Bold is the deep network (of depth 2 or more), italic the shallow one,
 that validation images prefer among those that keep the budget (5 % over it at most). *Difference*: of a deep network to the shallow one in italics, of all
 other rows to the deep one in bold, in points, paired over seeds, ± half of the 95 % interval; p (Holm) for the deep networks among each
-other, and among the rivals at an equal count (shallow networks, hashed, subspace). Where no word follows p no difference is shown, which
-with three seeds says little: see the interval. †: one of the two has over a tenth more numbers."""
+other, and among the rivals at an equal count (shallow networks, hashed, subspace). The pair of bold and italic is in both, with the
+larger p. Where no word follows p there is no significant difference, which with three seeds says little: see the interval. †: one of the
+two has over a tenth more parameters."""
 SHARED_OUT = """;
 the budget is shared out over the layers by the square roots of their sizes, and all else (biases, the first convolution) is frozen as it was
-trained. *Small dense*: the same model so narrow that it has as many numbers *in all*, trained from the start for as long as the others were in both trainings"""
+trained. *Small dense*: the same model so narrow that it has as many parameters *in all*, trained from the start for as long as the others were in both trainings"""
 
 
 def deep(found: dict[str, Any]) -> str:
@@ -263,7 +264,7 @@ def searched(found: dict[str, Any]) -> str:
         f"- {kind}: groups of digits {best[0]['groups']}, ranks {best[0]['ranks']}, gates {best[0]['columns'] or 'none'}"
         for kind, best in found["best"].items()
     )
-    return f"""## Searched with equal effort: `fc1` of LeNet-5, at most {options["budget"]} numbers, the rest frozen
+    return f"""## Searched with equal effort: `fc1` of LeNet-5, at most {options["budget"]} parameters, the other layers frozen
 
 {options["tries"]} chains and rings of any groups of digits and ranks (*shallow*), and as many chains under one to five columns of gates with
 sines between (*deep*), each tried on three seeds with {options["steps"]} steps at one rate and chosen by its validation accuracy. Below the two winners
@@ -274,14 +275,17 @@ beside the named families on {options["seeds"]} seeds that the search has not se
 {winners}"""
 
 
+def grouped(records: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Label -> its records, one a seed."""
+    return {label: [r for r in records if r["label"] == label] for label in dict.fromkeys(r["label"] for r in records)}
+
+
 def _rows(records: list[dict[str, Any]]) -> str:
     """A table of rows in both readings, or the one that there is."""
-    groups = {
-        label: [r for r in records if r["label"] == label] for label in dict.fromkeys(r["label"] for r in records)
-    }
-    cells = {r: _against_best(groups, r) for r in READINGS if any(x[f"accuracy_{r}"] is not None for x in records)}
+    groups = grouped(records)
+    cells = {r: _cells(groups, r) for r in READINGS if any(x[f"accuracy_{r}"] is not None for x in records)}
     lines = [[label, g[0]["num_params"], *chain(*(c[label] for c in cells.values()))] for label, g in groups.items()]
-    headers = ["the weight is", "numbers", *chain(*((READINGS[r], "difference") for r in cells))]
+    headers = ["the weight is", "parameters", *chain(*((READINGS[r], "difference") for r in cells))]
     return str(tabulate(lines, headers, tablefmt="pipe", disable_numparse=True))
 
 
@@ -292,33 +296,70 @@ def _at_equal_count(record: dict[str, Any]) -> bool:
     )
 
 
-def _against_best(groups: dict[str, list[dict[str, Any]]], reading: str) -> dict[str, tuple[str, str]]:
-    """Label -> accuracies, and the difference: of deep networks to the best shallow one, of all others to the best deep one."""
-    key = f"accuracy_{reading}"
-    read = {label: g for label, g in groups.items() if g[0][key] is not None}
-    deep = [label for label, g in read.items() if (g[0]["depth"] or 0) > 1]
-    equal = [label for label, g in read.items() if _at_equal_count(g[0])]
-    networks = [label for label in equal if label not in (*SHARED, "small dense")]
+class Against(NamedTuple):
+    """A row less the row that it is held against, in points: ± half of the 95 % interval, p where it is tested."""
 
-    def preferred(labels: list[str]) -> str | None:
+    other: str
+    points: float
+    half: float
+    p: float | None
+    unequal: bool
+
+    def __str__(self) -> str:
+        tested = f" ({_p(self.p, self.points)})" if self.p is not None else ""
+        return f"{self.points:+.2f} ± {self.half:.2f}{tested}{'†' if self.unequal else ''}"
+
+
+def preferred(groups: dict[str, list[dict[str, Any]]], reading: str) -> tuple[str | None, str | None]:
+    """The deep and the shallow network that validation images prefer, among those that keep the budget."""
+    read = {label: g for label, g in groups.items() if g[0][f"accuracy_{reading}"] is not None}
+    networks = [x for x, g in read.items() if _at_equal_count(g[0]) and x not in (*SHARED, "small dense")]
+
+    def best(labels: list[str]) -> str | None:
         return max(labels, key=lambda label: mean(r[f"val_{reading}"] for r in read[label]), default=None)
 
-    bold = preferred([label for label in networks if label in deep])
-    italic = preferred([label for label in networks if label not in deep])
-    to_best = {label: italic if label in deep else bold for label in read}
+    return best([x for x in networks if _deep(read[x])]), best([x for x in networks if not _deep(read[x])])
+
+
+def _deep(group: list[dict[str, Any]]) -> bool:
+    return (group[0]["depth"] or 0) > 1
+
+
+def against_best(groups: dict[str, list[dict[str, Any]]], reading: str) -> dict[str, Against]:
+    """Label -> its difference: of deep networks to the best shallow one, of all others to the best deep one.
+
+    The best deep and the best shallow network are one pair that is tested twice, among the deep networks and among the rivals: both
+    rows show the larger p-value.
+    """
+    key = f"accuracy_{reading}"
+    read = {label: g for label, g in groups.items() if g[0][key] is not None}
+    bold, italic = preferred(groups, reading)
+    to_best = {label: italic if _deep(g) else bold for label, g in read.items()}
     against = {label: best for label, best in to_best.items() if best is not None}
     gaps = {label: paired(*([r[key] for r in read[x]] for x in (label, to)), IMAGES) for label, to in against.items()}
+    tested = [x for x in gaps if _at_equal_count(read[x][0])]
     ps = {}
-    for rivals in ([x for x in equal if x in deep], [x for x in equal if x not in deep]):
-        tested = [x for x in rivals if x in gaps]
-        ps |= dict(zip(tested, holm([gaps[label][3] for label in tested]), strict=True))
-    out = {label: (row([r[key] for r in read[label]]) if label in read else "", "") for label in groups}
+    for family in ([x for x in tested if _deep(read[x])], [x for x in tested if not _deep(read[x])]):
+        ps |= dict(zip(family, holm([gaps[label][3] for label in family]), strict=True))
+    if bold in ps and italic in ps:
+        ps[bold] = ps[italic] = max(ps[bold], ps[italic])
+    out = {}
     for label, (points, _, high, _) in gaps.items():
-        mark = {bold: "**", italic: "*"}.get(label, "")
         counts = sorted(read[x][0]["num_params"] for x in (label, against[label]))
-        apart = "†" if label in ps and label != "small dense" and counts[1] > 1.1 * counts[0] else ""
-        text = f"{points:+.2f} ± {high - points:.2f}" + (f" ({_p(ps[label], points)})" if label in ps else "") + apart
-        out[label] = f"{mark}{row([r[key] for r in read[label]])}{mark}", text
+        unequal = label in ps and label != "small dense" and counts[1] > 1.1 * counts[0]
+        out[label] = Against(against[label], points, high - points, ps.get(label), unequal)
+    return out
+
+
+def _cells(groups: dict[str, list[dict[str, Any]]], reading: str) -> dict[str, tuple[str, str]]:
+    """Label -> accuracies, bold and italic those of the two best networks, and the difference."""
+    against, (bold, italic) = against_best(groups, reading), preferred(groups, reading)
+    out = {}
+    for label, group in groups.items():
+        values = [r[f"accuracy_{reading}"] for r in group]
+        mark = {bold: "**", italic: "*"}.get(label, "")
+        text = "" if values[0] is None else f"{mark}{row(values)}{mark}"
+        out[label] = text, str(against[label]) if label in against else ""
     return out
 
 

@@ -175,11 +175,11 @@ def test_gradients():
     arrays = {n: a.requires_grad_() for n, a in arrays_of(net, 0, library="torch").items()}
 
     def entropy(*values):
-        return sum(tk.bond_entropy(net, dict(zip(arrays, values, strict=True)), backend=tknn.TORCH).values())
+        return sum(tk.bond_entropy(net, dict(zip(arrays, values, strict=True))).values())
 
     def rounded(*values):
-        found = tk.round(net, dict(zip(arrays, values, strict=True)), rank=1, backend=tknn.TORCH)
-        return tk.contract(*found, backend=tknn.TORCH)
+        found = tk.round(net, dict(zip(arrays, values, strict=True)), rank=1)
+        return tk.contract(*found)
 
     assert torch.autograd.gradcheck(entropy, tuple(arrays.values()))
     assert torch.autograd.gradcheck(rounded, tuple(arrays.values()))

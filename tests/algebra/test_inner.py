@@ -31,7 +31,7 @@ def test_an_environment_is_the_gradient(seed, nonlinear):
     net, arrays = closed(*random_network(seed, nonlinear=nonlinear, max_nodes=5))
     arrays = {**arrays, **{n: a for n, a in tk.check_arrays(net, arrays).items() if n not in arrays}}
     tensors = {n: torch.tensor(a, requires_grad=True) for n, a in arrays.items()}
-    tk.contract(net, tensors, backend=TORCH).backward()
+    tk.contract(net, tensors).backward()
     found = {}
     for node in net.nodes:
         if not isinstance(node, tk.Node):
@@ -132,10 +132,10 @@ def test_gradients_are_right_and_finite(function):
         x = {**converted(a, torch.as_tensor), "core_1": core}
         y = converted(b, torch.as_tensor)
         made = {
-            "inner": lambda: tk.inner(net, x, net, y, backend=TORCH),
-            "norm": lambda: tk.norm(net, x, backend=TORCH),
+            "inner": lambda: tk.inner(net, x, net, y),
+            "norm": lambda: tk.norm(net, x),
         }
-        return made.get(function, lambda: tk.distance(net, x, net, y, backend=TORCH))()
+        return made.get(function, lambda: tk.distance(net, x, net, y))()
 
     core = torch.tensor(a["core_1"], requires_grad=True)
     assert torch.autograd.gradcheck(value, core)

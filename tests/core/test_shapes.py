@@ -6,6 +6,7 @@ import torch
 
 import tnkit as tk
 from tnkit.core.shapes import factorize, site_dims, split_axes
+from tnkit_nn import TORCH
 
 
 @pytest.mark.parametrize("seed", range(100))
@@ -19,7 +20,7 @@ def test_round_trip(seed):
     assert t.shape == tuple(dims)
     assert np.array_equal(tk.detensorize(t, shape), w)
     assert np.sum(t**2) == pytest.approx(np.sum(w**2))  # padding is zero
-    tt = tk.tensorize(torch.as_tensor(w), dims, torch)
+    tt = tk.tensorize(torch.as_tensor(w), dims)
     assert np.array_equal(tk.detensorize(tt, shape).numpy(), w)
 
 
@@ -55,8 +56,8 @@ def test_gradients_dtype_and_vmap_go_through_both_ways():
     w = torch.randn(5, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64, requires_grad=True)
     dims = (2, 3, 2, 2, 2)
     weights = torch.arange(48, dtype=torch.float64).reshape(dims)
-    for xp in (None, torch):  # no namespace is needed for a tensor
-        t = tk.tensorize(w, dims, xp)
+    for backend in (None, TORCH):
+        t = tk.tensorize(w, dims, backend)
         assert t.dtype == w.dtype
         (grad,) = torch.autograd.grad((t * weights).sum(), w)
         assert torch.equal(grad, weights.reshape(6, 8)[:5, :7])

@@ -92,7 +92,7 @@ def test_any_network_finds_what_it_can_be(seed, library):
         found = tk.als(x, net, fixed)
     else:
         tensors = {n: torch.as_tensor(a) for n, a in fixed.items()}
-        found = tk.als(torch.as_tensor(x), net, tensors, backend=TORCH)
+        found = tk.als(torch.as_tensor(x), net, tensors)
         assert all(isinstance(a, torch.Tensor) for a in found.arrays.values())
     assert found.network == net and set(found.arrays) == set(arrays)
     assert relative(x, found) < 1e-6 and found.error == pytest.approx(relative(x, found), abs=1e-12)
@@ -186,8 +186,9 @@ def test_refusals():
         (ValueError, "ridge -1", lambda: tk.als(x, net, ridge=-1)),
         (ValueError, "sweeps 0", lambda: tk.als(x, net, sweeps=0)),
         (TypeError, "a Network is needed", lambda: tk.als(x, "tt")),
-        (TypeError, "pass its backend=", lambda: tk.als(torch.ones(2, 3), net)),
-        (ValueError, "x requires a gradient", lambda: tk.als(torch.ones(2, 3, requires_grad=True), net, backend=TORCH)),
+        (TypeError, "x is a Tensor, which is no array of numpy; convert it", lambda: tk.als(torch.ones(2, 3), net, backend=tk.NUMPY)),
+        (TypeError, "array 'B' is a torch.Tensor, which is no array of numpy", lambda: tk.als(x, fixed, {"B": torch.ones(2, 3)})),
+        (ValueError, "x requires a gradient", lambda: tk.als(torch.ones(2, 3, requires_grad=True), net)),
         (ValueError, "target's index 'i1' has size 4", lambda: tk.project(tk.tt((2, 4), 1), {}, net)),
         (ValueError, "target.: node 'act'", lambda: tk.project(net.activate("tanh", "act"), {}, net)),
         (ValueError, "give a rank, a tol or a budget", lambda: tk.cp_als(x)),
@@ -273,7 +274,7 @@ def test_noisy_cp_reaches_the_noise(cosine):
 @pytest.mark.parametrize("dtype", ["float32", "complex64"])
 def test_cp_in_torch(dtype):
     x = exact((8, 9, 30), 4, "complex128" if dtype == "complex64" else "float64", 0.0, 0).astype(dtype)
-    found = tk.cp_als(torch.as_tensor(x), 4, backend=TORCH)
+    found = tk.cp_als(torch.as_tensor(x), 4)
     assert {a.dtype for a in found.arrays.values()} == {getattr(torch, dtype)}
     assert relative(x, found) < 1e-6
 

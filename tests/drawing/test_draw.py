@@ -14,7 +14,7 @@ from tnkit.core.network import Elementwise, Network, Node
 from tnkit.drawing.draw import draw, to_svg
 from tnkit.drawing.placement import layout
 from tnkit.planning.plan import plan
-from tnkit.planning.steps import Contract
+from tnkit.planning.steps import ContractStep
 
 pytest.importorskip("matplotlib")
 
@@ -222,7 +222,7 @@ def test_edges_keep_clear_of_other_nodes(name):
 def test_plan_numbers(name):
     ordered = plan(FAMILIES[name])
     ax = draw(ordered)
-    count = sum(isinstance(step, Contract) for step in ordered.steps)
+    count = sum(isinstance(step, ContractStep) for step in ordered.steps)
     assert [texts(ax)[f"order:{k}"] for k in range(1, count + 1)] == [str(k) for k in range(1, count + 1)]
     assert len(gids(ax, "order")) == count
     places = [text.get_position() for text in ax.texts if text.get_gid().startswith("order:")]

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import tnkit as tk
-from tnkit.execution.distributed import lost
+from tnkit.execution.distributed import Lost, Outcome, attempt, received
 from tnkit_nn import TORCH
 
 
@@ -38,7 +38,7 @@ def test_processes_with_both_libraries(case):
     tensors = {n: torch.as_tensor(a) for n, a in arrays.items()}
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         np.testing.assert_allclose(tk.run(plan, arrays, executor=pool), want, rtol=1e-10)
-        got = tk.run(plan, tensors, TORCH, executor=pool)
+        got = tk.run(plan, tensors, executor=pool)
     np.testing.assert_allclose(got.numpy(), want, rtol=1e-10)
 
 
@@ -100,7 +100,8 @@ def test_a_result_of_dask_that_got_lost_on_its_way_is_made_here(case, result):
 
     future = Future()
     IOLoop(make_current=False).run_sync(lambda: executor._cascade_future(Late(), future))
-    assert lost(future.exception())
+    with pytest.raises(Lost):
+        received(future)
     plan, arrays, want = case
     with pytest.warns(RuntimeWarning, match="a worker was lost"):
         got = tk.run(plan, arrays, executor=Failing(future.exception(), others=True))
@@ -110,20 +111,22 @@ def test_a_result_of_dask_that_got_lost_on_its_way_is_made_here(case, result):
 def test_an_error_of_a_task_on_dask_is_no_lost_worker():
     distributed = pytest.importorskip("distributed")
     with distributed.Client(processes=False, n_workers=1, dashboard_address=None) as client:
-        error = client.get_executor().submit(np.linalg.inv, "no matrix").exception()
-    assert isinstance(error, np.linalg.LinAlgError) and not lost(error) and not lost(None)
+        future = client.get_executor().submit(attempt, np.linalg.inv, "no matrix")
+        with pytest.raises(np.linalg.LinAlgError) as raised:
+            received(future)
+    assert "in a worker:\nTraceback" in raised.value.__notes__[0]
 
 
 class Failing:
-    """An executor whose third task fails; it does those after it where ``others`` says so."""
+    """An executor whose third task fails, or is lost; it does those after it where ``others`` says so."""
 
-    def __init__(self, error, others=False):
-        self.error, self.others, self.futures = error, others, []
+    def __init__(self, error, others=False, lost=True):
+        self.error, self.others, self.lost, self.futures = error, others, lost, []
 
     def submit(self, fn, *task):
         future = Future()
         if len(self.futures) == 2:
-            future.set_exception(self.error)
+            future.set_exception(self.error) if self.lost else future.set_result(Outcome(error=self.error))
         elif len(self.futures) < 2 or self.others:
             future.set_result(fn(*task))
         self.futures.append(future)
@@ -132,7 +135,7 @@ class Failing:
 
 def test_an_error_in_a_task_is_raised_and_the_rest_cancelled(case):
     plan, arrays, _ = case
-    executor = Failing(MemoryError("full"))
+    executor = Failing(MemoryError("full"), lost=False)
     with pytest.raises(MemoryError, match="full"):
         tk.run(plan, arrays, executor=executor)
     assert all(f.cancelled() for f in executor.futures[3:]) and len(executor.futures) > 10
@@ -145,7 +148,7 @@ def test_what_an_executor_cannot_do(case):
             tk.run(tk.plan(plan.network, "greedy"), arrays, executor=pool)
         tensors = {n: torch.as_tensor(a).requires_grad_() for n, a in arrays.items()}
         with pytest.raises(ValueError, match="requires a gradient, which does not come back from workers"):
-            tk.run(plan, tensors, TORCH, executor=pool)
+            tk.run(plan, tensors, executor=pool)
 
 
 def test_libraries_travel_by_name():

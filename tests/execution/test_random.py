@@ -8,11 +8,11 @@ import torch
 
 from tnkit.core.activations import ACTIVATIONS
 from tnkit.core.network import Network, Node
-from tnkit.execution.run import NUMPY, check_arrays, constant, contract, run
+from tnkit.execution.numpy import NUMPY
+from tnkit.execution.run import check_arrays, constant, contract, run
 from tnkit.paths.optimizers import OPTIMIZERS
 from tnkit.planning.plan import plan
 from tnkit.testing import oracle, random_network
-from tnkit_nn.engine.backend import TORCH
 
 
 def close(got, want, rtol=1e-10):
@@ -35,7 +35,7 @@ def test_against_the_oracle(block, nonlinear):
         assert want.shape == net.shape
         close(contract(net, arrays), want)
         if arrays:
-            got = contract(net, tensors(arrays), backend=TORCH)
+            got = contract(net, tensors(arrays))
             assert got.dtype == torch.float64
             close(got, want)
 
@@ -48,7 +48,7 @@ def test_dtypes(dtype, nonlinear):
         if not arrays:
             continue
         want = oracle(net, arrays)
-        got, got_torch = contract(net, arrays), contract(net, tensors(arrays), backend=TORCH)
+        got, got_torch = contract(net, arrays), contract(net, tensors(arrays))
         assert got.dtype == dtype and got_torch.numpy().dtype == dtype
         if dtype == np.int64:
             assert np.array_equal(got, want) and np.array_equal(got_torch, want)
@@ -62,7 +62,7 @@ def test_low_precision_is_kept(dtype):
     for seed in range(20):
         net, arrays = random_network(seed, nonlinear=True)
         if arrays:
-            assert contract(net, tensors(arrays, dtype=dtype), backend=TORCH).dtype == dtype
+            assert contract(net, tensors(arrays, dtype=dtype)).dtype == dtype
 
 
 def test_bool_networks_are_any_and_all():
@@ -98,9 +98,7 @@ def test_gradients(seed):
         pytest.skip("constants alone")
     mine, theirs = tensors(arrays, requires_grad=True), tensors(arrays, requires_grad=True)
     weight = torch.randn(net.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-    got = torch.autograd.grad(
-        (contract(net, mine, backend=TORCH) * weight).sum(), list(mine.values()), allow_unused=True
-    )
+    got = torch.autograd.grad((contract(net, mine) * weight).sum(), list(mine.values()), allow_unused=True)
     want = torch.autograd.grad((einsum_torch(net, theirs) * weight).sum(), list(theirs.values()), allow_unused=True)
     scale = max((w.abs().max().item() for w in want if w is not None), default=0.0)
     for g, w in zip(got, want, strict=True):

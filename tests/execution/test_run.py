@@ -56,7 +56,7 @@ def test_more_axes_of_size_one_than_numpy_has_on_the_way():
     got = run(plan(net, spine_first), check_arrays(net, arrays))
     assert got.shape == (1, 1) and np.allclose(got, want)
     x = {k: torch.tensor(a) for k, a in arrays.items()}
-    assert np.allclose(run(plan(net, spine_first), x, TORCH), want)
+    assert np.allclose(run(plan(net, spine_first), x), want)
 
 
 @pytest.mark.parametrize("ends", [(), ("o0",), ("o0", "o199"), ("o100", "o7", "o150")])
@@ -65,7 +65,7 @@ def test_chain_of_two_hundred_nodes(ends):
     arrays = fill(net)
     got = contract(net, arrays)
     assert got.shape == (2,) * len(ends) and np.allclose(got.sum(), product(arrays, 200))
-    assert np.allclose(contract(net, {k: torch.tensor(a) for k, a in arrays.items()}, backend=TORCH), got)
+    assert np.allclose(contract(net, {k: torch.tensor(a) for k, a in arrays.items()}), got)
 
 
 def batched():
@@ -86,7 +86,7 @@ def test_dynamic_batch(optimizer, backend):
         x, a, m, w, y = (arrays[k] for k in "xAmBy")
         want = (np.tanh((x @ a) * m[:, None]) @ w * y).T
         full = check_arrays(net, arrays, dynamic="b")
-        got = run(p, {k: torch.tensor(v) for k, v in full.items()}, TORCH) if backend == "torch" else run(p, full)
+        got = run(p, {k: torch.tensor(v) for k, v in full.items()}) if backend == "torch" else run(p, full)
         assert got.shape == (2, b) and np.allclose(got, want)
 
 
@@ -113,7 +113,7 @@ def test_constants():
     assert isinstance(got, torch.Tensor) and got.sum() == 2
     diagonal = Network([Node("A", "i"), Node("d", "ijk", fixed="delta")], "jk", dict(i=3, j=3, k=3))
     x = torch.tensor([1.0, 2.0, 3.0])
-    assert torch.equal(contract(diagonal, {"A": x}, backend=TORCH), torch.diag(x))
+    assert torch.equal(contract(diagonal, {"A": x}), torch.diag(x))
     full = check_arrays(diagonal, {"A": x}, TORCH)
     assert full["d"].dtype == torch.float32 and full["A"] is x
     assert np.allclose(contract(diagonal, {"A": x.numpy(), "d": np.ones((3, 3, 3))}), 6)  # given constants are used

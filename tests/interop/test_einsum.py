@@ -146,7 +146,7 @@ def test_to_tensornetwork_refuses_what_does_not_fit():
     with pytest.raises(ValueError, match="index 'b' has size 2"):
         to_tensornetwork(net, {"A": np.ones((2, 3)), "B": np.ones((2, 2))})
     torch = pytest.importorskip("torch")
-    with pytest.raises(ValueError, match="array 'A' is of numpy and 'B' of torch"):
+    with pytest.raises(TypeError, match="array 'A' is of numpy, array 'B' of torch"):
         to_tensornetwork(net, {"A": np.ones((2, 2)), "B": torch.ones(2, 2)})
 
 

@@ -54,7 +54,7 @@ def test_nested_and_odd_names_round_trip(nested):
 
 def test_json_is_plain(chain):
     data = json.loads(to_json(chain[0]))
-    assert data["format"] == "tnkit.core.network"
+    assert data["format"] == "tnkit.network"
     assert data["version"] == 1
     assert data["nodes"][0] == {"node": "a", "inds": ["i", "j"], "array": "a", "fixed": False}
 

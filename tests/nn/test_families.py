@@ -6,19 +6,21 @@ import numpy as np
 import pytest
 
 import tnkit as tk
-from tnkit.core.shapes import detensorize, split_axes
+from tnkit.core.shapes import split_axes
+from tnkit.execution.weights import detensorize
 from tnkit_nn.families import (
     BASELINES,
     CONTROLS,
     FREE,
+    KINDS,
     SHARED,
-    _nearest,
+    _near_budget,
     adtn_near,
     balanced,
     circuit_near,
     families,
     full_count,
-    matrix,
+    matrix_shape,
 )
 
 SHAPES = [(64, 64), (784, 512), (120, 400), (16, 6, 5, 5)]
@@ -34,11 +36,12 @@ NEAREST = {
     "circuit": "the least that a depth needs is past the smallest budgets",
     "adtn": "bricks are 16 numbers each; a shallow wall of merged sites ends",
     "tree": "a rank more is one on every bond",
+    "mera": "its disentanglers make the smallest one hundreds of parameters",
 }
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("family", families(list(BASELINES)), ids=lambda f: f.label)
+@pytest.mark.parametrize("family", families(list(KINDS)), ids=lambda f: f.label)
 def test_near_the_budget_and_fills_the_weight(family, shape):
     for budget in BUDGETS:
         net = family.build(shape, budget)
@@ -57,8 +60,8 @@ def test_near_the_budget_and_fills_the_weight(family, shape):
 def test_low_rank_takes_the_largest_rank_within_the_budget():
     for shape in SHAPES:
         for budget in BUDGETS:
-            rank = max(1, int(1.05 * budget) // sum(matrix(shape)))
-            assert BASELINES["low_rank"](shape, budget).num_params == rank * sum(matrix(shape))
+            rank = max(1, int(1.05 * budget) // sum(matrix_shape(shape)))
+            assert BASELINES["low_rank"](shape, budget).num_params == rank * sum(matrix_shape(shape))
 
 
 @pytest.mark.parametrize("share", [None, 2])
@@ -106,11 +109,11 @@ def test_balanced():
 
 def test_nearest():
     nets = [tk.cp((10, 10), r) for r in (1, 9, 5, 50)]
-    assert _nearest(nets, 98) == nets[2]  # the first within 5 %, here 100
-    assert _nearest(nets, 150) == nets[2]  # none is: the largest below, 100
-    assert _nearest(nets, 10) == nets[0]  # none is below: the smallest, 20
+    assert _near_budget(nets, 98) == nets[2]  # the first within 5 %, here 100
+    assert _near_budget(nets, 150) == nets[2]  # none is: the largest below, 100
+    assert _near_budget(nets, 10) == nets[0]  # none is below: the smallest, 20
     with pytest.raises(ValueError, match="no network for a budget of 7"):
-        _nearest([], 7)
+        _near_budget([], 7)
 
 
 def test_families():

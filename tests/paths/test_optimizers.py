@@ -9,9 +9,9 @@ import pytest
 
 import tnkit as tk
 from tnkit.paths.bisection import halved
-from tnkit.paths.contraction_tree import Tree, linear, numbered, refine_
-from tnkit.paths.optimizers import OPTIMIZERS, WRITE, find_path, path_flops
-from tnkit.testing import oracle, random_network
+from tnkit.paths.contraction_tree import ContractionTree, linear_path, numbered_steps, refine_
+from tnkit.paths.optimizers import OPTIMIZERS, WRITE, find_path
+from tnkit.testing import oracle, path_flops, random_network
 
 
 def terms(seed, max_nodes=7):
@@ -111,14 +111,14 @@ def test_a_refined_tree_is_a_tree_and_costs_less():
     for seed in range(8):
         inputs, output, sizes = hypernetwork(seed, 14)
         steps = halved(inputs, sizes, 0.3)
-        tree = Tree(inputs, output, sizes, steps, WRITE)
+        tree = ContractionTree(inputs, output, sizes, steps, WRITE)
         before = tree.total
-        assert path_flops(inputs, output, sizes, linear(steps, 14)) == pytest.approx(tree.weighed(0).total)
+        assert path_flops(inputs, output, sizes, linear_path(steps, 14)) == pytest.approx(tree.weighed(0).total)
         refine_(tree, 6, 100)
         check(tree.path, 14)
         assert tree.total <= before
         assert sum(tree.costs.values()) == pytest.approx(
-            Tree(inputs, output, sizes, numbered(tree.path, 14), WRITE).total
+            ContractionTree(inputs, output, sizes, numbered_steps(tree.path, 14), WRITE).total
         )
         assert path_flops(inputs, output, sizes, tree.path) == pytest.approx(tree.weighed(0).total)
 

@@ -9,7 +9,7 @@ import time
 import pytest
 
 import tnkit as tk
-from tnkit.planning.calibration import Rates, calibrate, rates, rates_file, spelled
+from tnkit.planning.calibration import Rates, calibrate, rates, rates_file, spelled_seconds
 from tnkit.planning.plan import plan
 
 NET = tk.mpo((4, 4), (4, 4), 3)
@@ -88,8 +88,11 @@ def test_predicted_seconds_and_text():
     p = plan(NET)
     compute, memory = p.seconds
     assert compute == p.flops / p.rates.flops and memory == p.bytes_moved / p.rates.bytes
-    assert f"predicted {spelled(compute + memory)}: compute {spelled(compute)}, memory {spelled(memory)}" in str(p)
-    assert str(p.rates) in str(p) and [spelled(t) for t in (2.0, 2.1e-3, 4e-6)] == ["2 s", "2.1 ms", "4 us"]
+    assert (
+        f"predicted {spelled_seconds(compute + memory)}: compute {spelled_seconds(compute)}, memory {spelled_seconds(memory)}"
+        in str(p)
+    )
+    assert str(p.rates) in str(p) and [spelled_seconds(t) for t in (2.0, 2.1e-3, 4e-6)] == ["2 s", "2.1 ms", "4 us"]
 
 
 @pytest.mark.parametrize("bad", [0, -1.0, float("inf"), float("nan"), "1", None, True])

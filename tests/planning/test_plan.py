@@ -12,12 +12,12 @@ import torch
 import tnkit as tk
 from tnkit.core.network import Network, Node
 from tnkit.execution.codegen import execute, prepare
-from tnkit.execution.run import NUMPY, check_arrays, run
+from tnkit.execution.numpy import NUMPY
+from tnkit.execution.run import check_arrays, run
 from tnkit.planning.plan import plan
-from tnkit.planning.steps import Contract, Program
-from tnkit.planning.strides import dense, reshaped
+from tnkit.planning.steps import ContractStep, Program
+from tnkit.planning.strides import contiguous, reshaped
 from tnkit.testing import random_network
-from tnkit_nn.engine.backend import TORCH
 
 
 def chain(n, size=3, open_=1, output=()):
@@ -108,7 +108,7 @@ def test_peak_backward_covers_what_autograd_saves(nonlinear):
             return t
 
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
-            y = run(p, x, TORCH)
+            y = run(p, x)
         for t in (*x.values(), y):
             held[t.untyped_storage().data_ptr()] = t
         saved = sum(t.untyped_storage().nbytes() for t in held.values())
@@ -128,7 +128,7 @@ def test_strides_of_a_reshape_are_numpys():
         new = np.array(x.shape)
         cut = int(rng.integers(len(new)))
         new = (*new[:cut], int(np.prod(new[cut : cut + 2])), *new[cut + 2 :])
-        strides = tuple(dense(tuple(shape))[k] for k in axes)
+        strides = tuple(contiguous(tuple(shape))[k] for k in axes)
         y = x.reshape(new)
         got = reshaped(x.shape, strides, new)
         assert (got is not None) == np.shares_memory(x, y)
@@ -175,7 +175,7 @@ def test_plain_matrices_are_multiplied_in_place():
                 dict(zip("bijr"[not batch :], (2, 3, 4, 5), strict=False)),
             )
         ).steps
-        assert isinstance(step, Contract)
+        assert isinstance(step, ContractStep)
         assert all(v.permute is None and v.reshape is None for v in (*step.views, step.result))
 
 

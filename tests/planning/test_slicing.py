@@ -13,7 +13,7 @@ import torch
 
 import tnkit as tk
 from tnkit.execution.run import check_arrays
-from tnkit.planning.steps import Group
+from tnkit.planning.steps import FusedStep
 from tnkit.testing import oracle, random_network
 from tnkit_nn import TORCH
 
@@ -25,7 +25,7 @@ def regular(n=24, bond=3, **kw):
 def gradients(plan, arrays):
     tensors = {n: torch.as_tensor(a) for n, a in arrays.items()}
     wanted = [t.requires_grad_() for t in tensors.values() if not t.is_complex()]
-    y = tk.run(plan, tensors, TORCH)
+    y = tk.run(plan, tensors)
     return y, torch.autograd.grad(y.abs().sum(), wanted, allow_unused=True) if y.requires_grad else ()
 
 
@@ -122,7 +122,7 @@ def test_checkpoints_trade_memory_for_work():
     least = tk.plan(net, checkpoint=True)
     assert least.peak_backward <= less.peak_backward <= 0.7 * plain.peak_backward
     assert plain.recomputed == 0 < less.recomputed <= plain.flops
-    assert any(isinstance(s, Group) and not s.counts for s in less.steps)
+    assert any(isinstance(s, FusedStep) and not s.counts for s in less.steps)
     assert "checkpoint" in str(less) and "FLOPs again" in str(less)
     arrays = check_arrays(net, tk.init.normal(net, seed=0))
     for plan in (less, least):
@@ -221,7 +221,7 @@ def test_gradients_whose_level_is_left_when_they_are_asked_for(plan):
     params = {n: torch.as_tensor(a) for n, a in tk.init.normal(plan.network, seed=0).items()}
 
     def make(values, plan=plan):
-        return tk.run(plan, values, TORCH)
+        return tk.run(plan, values)
 
     made, pull = torch.func.vjp(make, params)
     grad = torch.randn(made.shape, dtype=made.dtype, generator=torch.Generator().manual_seed(0))
@@ -232,7 +232,7 @@ def test_gradients_whose_level_is_left_when_they_are_asked_for(plan):
     one = dict(list(params.items())[:1])
 
     def loss(some, plan=plan):
-        return tk.run(plan, {**params, **some}, TORCH).square().sum()
+        return tk.run(plan, {**params, **some}).square().sum()
 
     whole = tk.plan(plan.network)
     torch.testing.assert_close(torch.func.hessian(loss)(one), torch.func.hessian(lambda p: loss(p, whole))(one))
@@ -249,7 +249,7 @@ def test_slices_that_need_no_step(output):
     for options in ({"slices": 3}, {"slices": 3, "checkpoint": True}):
         plan = tk.plan(net, **options)
         assert "slices" in str(plan) and plan.recomputed >= 0
-        made = tk.run(plan, {"A": a}, TORCH)
+        made = tk.run(plan, {"A": a})
         torch.testing.assert_close(made, want)
         torch.testing.assert_close(torch.autograd.grad(made, a, grad)[0], expected)
 

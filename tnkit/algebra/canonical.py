@@ -12,13 +12,13 @@ from tnkit.decompose.ranks import Rank, limits
 from tnkit.decompose.result import Decomposition
 from tnkit.decompose.rounding import check_method, rounded, spectra, within
 from tnkit.execution.backend import Backend
-from tnkit.execution.run import NUMPY
+from tnkit.execution.library import backend_of
 
 __all__ = ["bond_entropy", "bond_spectrum", "canonicalize", "round"]
 
 
 def canonicalize(
-    net: Network, arrays: Mapping[str, Any], center: str | None = None, *, backend: Backend = NUMPY
+    net: Network, arrays: Mapping[str, Any], center: str | None = None, *, backend: Backend | None = None
 ) -> tuple[Network, dict[str, Any]]:
     """Canonical form about a node: the same tensor, every other node an isometry towards it.
 
@@ -31,7 +31,7 @@ def canonicalize(
     center
         Name of the node that holds the weight; one in the middle by default.
     backend
-        Array library.
+        The array library; by default that of the arrays.
 
     Returns
     -------
@@ -43,12 +43,13 @@ def canonicalize(
     ValueError
         No tree (the reason, node and index are named), no node of this name.
     """
+    backend = backend_of(backend, arrays)
     tree, arrays, center = held(net, arrays, center, "canonicalize", backend)
     gathered(tree, arrays, center, backend)
     return measured(net, arrays)
 
 
-def bond_spectrum(net: Network, arrays: Mapping[str, Any], *, backend: Backend = NUMPY) -> dict[str, Any]:
+def bond_spectrum(net: Network, arrays: Mapping[str, Any], *, backend: Backend | None = None) -> dict[str, Any]:
     """Singular values of the tensor across each bond of a tree (Schmidt values, falling).
 
     Parameters
@@ -56,7 +57,7 @@ def bond_spectrum(net: Network, arrays: Mapping[str, Any], *, backend: Backend =
     net, arrays
         A tree-shaped network and its arrays.
     backend
-        Array library.
+        The array library; by default that of the arrays.
 
     Returns
     -------
@@ -69,11 +70,11 @@ def bond_spectrum(net: Network, arrays: Mapping[str, Any], *, backend: Backend =
     ValueError
         No tree.
     """
-    return spectra(net, arrays, "bond_spectrum", backend)
+    return spectra(net, arrays, "bond_spectrum", backend_of(backend, arrays))
 
 
 def bond_entropy(
-    net: Network, arrays: Mapping[str, Any], *, order: float = 1.0, backend: Backend = NUMPY
+    net: Network, arrays: Mapping[str, Any], *, order: float = 1.0, backend: Backend | None = None
 ) -> dict[str, Any]:
     """Entanglement entropy across each bond of a tree, in nats.
 
@@ -85,7 +86,7 @@ def bond_entropy(
         Of the Renyi entropy log(sum p^order) / (1 - order), with p the normalised squares of :func:`bond_spectrum`; 1 is von
         Neumann's, -sum p log p, and infinity -log max p.
     backend
-        Array library.
+        The array library; by default that of the arrays.
 
     Returns
     -------
@@ -99,6 +100,7 @@ def bond_entropy(
     """
     if not order > 0:
         raise ValueError(f"bond_entropy: order {order!r} is not positive")
+    backend = backend_of(backend, arrays)
     xp, found = backend.xp, {}
     for bond, s in bond_spectrum(net, arrays, backend=backend).items():
         p = s * s / xp.sum(s * s)
@@ -127,7 +129,7 @@ def round(
     budget: int | None = None,
     center: str | None = None,
     method: str = "auto",
-    backend: Backend = NUMPY,
+    backend: Backend | None = None,
 ) -> Decomposition:
     """Recompress a tree held as arrays (Oseledets 2011, algorithm 2, on any tree; Grasedyck 2010).
 
@@ -149,7 +151,7 @@ def round(
     method
         As for :func:`tree_svd`.
     backend
-        Array library.
+        The array library; by default that of the arrays.
 
     Returns
     -------
@@ -163,6 +165,7 @@ def round(
     """
     what = "round"
     check_method(method, what)
+    backend = backend_of(backend, arrays)
     tree, arrays, center = held(net, arrays, center, what, backend)
     bounds = limits(tree, rank, tol, budget, what)
     found = rounded(tree, arrays, center, bounds, method, backend)

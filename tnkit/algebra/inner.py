@@ -12,9 +12,10 @@ from tnkit.algebra.sums import add, differs
 from tnkit.core.network import AnyNode, Elementwise, Network, Node, renamed, unused
 from tnkit.core.structure import as_tree
 from tnkit.decompose.truncate import frobenius
-from tnkit.execution.arrays import is_complex, one_dtype
+from tnkit.execution.arrays import is_complex, one_dtype, real
 from tnkit.execution.backend import Backend
-from tnkit.execution.run import NUMPY, check_arrays, contract, run
+from tnkit.execution.library import backend_of
+from tnkit.execution.run import check_arrays, contract, run
 from tnkit.planning.plan import plan
 
 __all__ = ["distance", "inner", "norm", "resolves"]
@@ -25,7 +26,7 @@ Arrays = Mapping[str, Any]
 _FORM = 2**16
 
 
-def inner(a: Network, a_arrays: Arrays, b: Network, b_arrays: Arrays, *, backend: Backend = NUMPY) -> Any:
+def inner(a: Network, a_arrays: Arrays, b: Network, b_arrays: Arrays, *, backend: Backend | None = None) -> Any:
     """Inner product ``sum(conj(a) * b)`` of what two networks contract to.
 
     Parameters
@@ -35,7 +36,7 @@ def inner(a: Network, a_arrays: Arrays, b: Network, b_arrays: Arrays, *, backend
     a_arrays, b_arrays
         Their arrays; constants may be left out.
     backend
-        The array library.
+        The array library; by default that of the arrays.
 
     Returns
     -------
@@ -50,6 +51,7 @@ def inner(a: Network, a_arrays: Arrays, b: Network, b_arrays: Arrays, *, backend
         Shapes that differ: the indices and sizes are named.
     """
     _check_shapes(a, b, "inner")
+    backend = backend_of(backend, a_arrays, b_arrays)
     left, right = check_arrays(a, a_arrays, backend), check_arrays(b, b_arrays, backend)
     bra, bra_arrays = _conjugated(a, left, backend)
     bra, ket = renamed(bra, "a"), renamed(b, "b")
@@ -58,7 +60,7 @@ def inner(a: Network, a_arrays: Arrays, b: Network, b_arrays: Arrays, *, backend
     return run(plan(both), one_dtype(arrays, backend), backend)
 
 
-def norm(net: Network, arrays: Arrays, *, backend: Backend = NUMPY) -> Any:
+def norm(net: Network, arrays: Arrays, *, backend: Backend | None = None) -> Any:
     """Frobenius norm of what a network contracts to.
 
     Parameters
@@ -68,7 +70,7 @@ def norm(net: Network, arrays: Arrays, *, backend: Backend = NUMPY) -> Any:
     arrays
         Its arrays; constants may be left out.
     backend
-        The array library.
+        The array library; by default that of the arrays.
 
     Returns
     -------
@@ -82,6 +84,7 @@ def norm(net: Network, arrays: Arrays, *, backend: Backend = NUMPY) -> Any:
     KeyError, TypeError, ValueError
         From :func:`tnkit.check_arrays`.
     """
+    backend = backend_of(backend, arrays)
     net, arrays = _untied(net, arrays, backend)
     if prod(net.shape) <= _FORM:
         return frobenius(contract(net, arrays, backend=backend), backend)
@@ -91,7 +94,7 @@ def norm(net: Network, arrays: Arrays, *, backend: Backend = NUMPY) -> Any:
     return _root(inner(net, arrays, net, arrays, backend=backend), backend)
 
 
-def distance(a: Network, a_arrays: Arrays, b: Network, b_arrays: Arrays, *, backend: Backend = NUMPY) -> Any:
+def distance(a: Network, a_arrays: Arrays, b: Network, b_arrays: Arrays, *, backend: Backend | None = None) -> Any:
     """Frobenius norm of the difference of what two networks contract to.
 
     Parameters
@@ -101,7 +104,7 @@ def distance(a: Network, a_arrays: Arrays, b: Network, b_arrays: Arrays, *, back
     a_arrays, b_arrays
         Their arrays.
     backend
-        The array library.
+        The array library; by default that of the arrays.
 
     Returns
     -------
@@ -116,13 +119,14 @@ def distance(a: Network, a_arrays: Arrays, b: Network, b_arrays: Arrays, *, back
         As :func:`inner`.
     """
     _check_shapes(a, b, "distance")
+    backend = backend_of(backend, a_arrays, b_arrays)
     (a, left), (b, right) = _untied(a, a_arrays, backend), _untied(b, b_arrays, backend)
     if prod(a.shape) <= _FORM:
         return frobenius(contract(a, left, backend=backend) - contract(b, right, backend=backend), backend)
     if _is_tree(a) and not differs(a, b):
         return norm(*add(a, left, b, right, weights=(1, -1), backend=backend), backend=backend)
     square = inner(a, left, a, left, backend=backend) + inner(b, right, b, right, backend=backend)
-    return _root(square - 2 * backend.xp.real(inner(a, left, b, right, backend=backend)), backend)
+    return _root(square - 2 * real(inner(a, left, b, right, backend=backend), backend), backend)
 
 
 def resolves(a: Network, b: Network) -> bool:
@@ -134,9 +138,11 @@ def resolves(a: Network, b: Network) -> bool:
 
 def _root(square: Any, backend: Backend) -> Any:
     """Square root of what should be real and from 0 up: rounding can leave less, and at 0 the root has no slope."""
-    square = backend.xp.real(square)
+    square = real(square, backend)
     some = square > 0
-    return backend.xp.where(some, backend.xp.sqrt(backend.xp.where(some, square, 1)), backend.zeros((), square))
+    return backend.xp.where(
+        some, backend.xp.sqrt(backend.xp.where(some, square, backend.xp.ones_like(square))), backend.zeros((), square)
+    )
 
 
 # -- names and arrays -----------------------------------------------------------------------------------------------

@@ -14,14 +14,15 @@ from tnkit.decompose.als import Goal, check_array, check_options, fitted
 from tnkit.decompose.result import Decomposition
 from tnkit.execution.arrays import dtype_name
 from tnkit.execution.backend import Backend
-from tnkit.execution.run import NUMPY, check_arrays
+from tnkit.execution.library import backend_of
+from tnkit.execution.run import check_arrays
 
 __all__ = ["project"]
 
 
 def project(
     target: Network, target_arrays: Mapping[str, Any], net: Network, arrays: Mapping[str, Any] | None = None, *,
-    sweeps: int = 300, tol: float = 0.0, ridge: float = 1e-3, restarts: int = 8, seed: int = 0, backend: Backend = NUMPY,
+    sweeps: int = 300, tol: float = 0.0, ridge: float = 1e-3, restarts: int = 8, seed: int = 0, backend: Backend | None = None,
 ) -> Decomposition:  # fmt: skip
     """Fit a network to another one, neither tensor being formed: :func:`als` with a target that has nodes.
 
@@ -29,8 +30,10 @@ def project(
     ----------
     target, target_arrays
         A multilinear network (ties are no matter) and its arrays; output indices are matched by position.
-    net, arrays, sweeps, tol, ridge, restarts, seed, backend
+    net, arrays, sweeps, tol, ridge, restarts, seed
         As for :func:`als`.
+    backend
+        The array library; by default that of the arrays.
 
     Returns
     -------
@@ -52,6 +55,7 @@ def project(
             raise ValueError(
                 f"project: the target's index {i!r} has size {target.sizes[i]}, the network's {j!r} {net.sizes[j]}"
             )
+    backend = backend_of(backend, target_arrays, arrays or {})
     full = check_arrays(target, target_arrays, backend)
     for n, a in full.items():
         check_array(n, a, "project", backend)

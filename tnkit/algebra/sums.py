@@ -9,7 +9,8 @@ from tnkit.core.network import Network, Node
 from tnkit.core.structure import check_multilinear, resized
 from tnkit.execution.arrays import one_dtype, padded
 from tnkit.execution.backend import Backend
-from tnkit.execution.run import NUMPY, check_arrays
+from tnkit.execution.library import backend_of
+from tnkit.execution.run import check_arrays
 
 __all__ = ["add", "differs"]
 
@@ -23,7 +24,7 @@ def add(
     b_arrays: Arrays,
     *,
     weights: tuple[Any, Any] = (1, 1),
-    backend: Backend = NUMPY,
+    backend: Backend | None = None,
 ) -> tuple[Network, dict[str, Any]]:
     """Weighted sum of two networks of one structure, as a direct sum of their bonds (Oseledets 2011, section 4.1).
 
@@ -37,7 +38,7 @@ def add(
     weights
         Numbers that multiply them.
     backend
-        The array library.
+        The array library; by default that of the arrays.
 
     Returns
     -------
@@ -52,7 +53,7 @@ def add(
         Structures that differ, a nonlinear node, a tied array, a fixed node other than such a delta, or parts that no summed
         index joins (the product of two sums is not the sum of two products).
     """
-    nodes = _check_sum(a, b)
+    nodes, backend = _check_sum(a, b), backend_of(backend, a_arrays, b_arrays)
     left, right = check_arrays(a, a_arrays, backend), check_arrays(b, b_arrays, backend)
     bonds = [i for i in a.sizes if i not in a.output]
     arrays: dict[str, Any] = {}

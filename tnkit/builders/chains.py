@@ -2,69 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import accumulate
-from operator import index, mul
-from typing import Any
+from collections.abc import Sequence
+from math import prod
 
-from tnkit.core.network import AnyNode, Network, Node
-
-__all__ = ["mpo", "mps", "ring", "tt"]
-
-Rank = int | Sequence[int]
+from tnkit.builders.arguments import Rank, bond_caps, check_rank, check_shape
+from tnkit.builders.registry import builder
+from tnkit.core.network import Network, Node
 
 
-def assembled(nodes: Sequence[AnyNode], output: tuple[str, ...], sizes: Mapping[str, int]) -> Network:
-    """The network of some nodes, whose sizes may be given among others."""
-    used = {i for node in nodes for i in node.inds}
-    return Network(tuple(nodes), output, {i: n for i, n in sizes.items() if i in used})
-
-
-def check_shape(shape: Sequence[int], what: str, least: int = 1) -> tuple[int, ...]:
-    """The shape as a tuple of positive ints; ValueError or TypeError names ``what``."""
-    try:
-        shape = tuple(index(n) for n in shape)
-    except TypeError:
-        raise TypeError(f"{what}: shape {shape!r} is not a sequence of whole numbers") from None
-    if len(shape) < least:
-        raise ValueError(f"{what}: shape {shape} has {len(shape)} axes, needs at least {least}")
-    if any(n < 1 for n in shape):
-        raise ValueError(f"{what}: shape {shape} has a size below 1")
-    return shape
-
-
-def check_rank(rank: Rank, bonds: int, what: str, caps: Sequence[int] | None = None) -> tuple[int, ...]:
-    """One rank a bond: an int for all (cut to ``caps``), or a sequence taken as it is."""
-    try:
-        one = index(rank)  # type: ignore[arg-type]
-    except TypeError:
-        ranks = check_ranks(rank, bonds, what)
+def _chain(shape: Sequence[int], rank: Rank, periodic: bool = False) -> int:
+    """Sum over k of r(k) n(k) r(k+1); a single rank is cut to what each bond can use, in an open chain."""
+    n = len(shape)
+    if isinstance(rank, int):
+        caps = [min(prod(shape[:k]), prod(shape[k:])) for k in range(1, n)]
+        r = [rank] * (n + 1) if periodic else [1, *(min(rank, cap) for cap in caps), 1]
     else:
-        ranks = tuple(min(one, cap) for cap in (caps if caps is not None else [one] * bonds))
-        if one < 1:
-            raise ValueError(f"{what}: rank {rank} is below 1")
-    return ranks
+        r = [*rank, rank[0]] if periodic else [1, *rank, 1]
+    return sum(r[k] * shape[k] * r[k + 1] for k in range(n))
 
 
-def check_ranks(ranks: Any, bonds: int, what: str) -> tuple[int, ...]:
-    """One rank a bond, from a sequence."""
-    try:
-        given = tuple(index(r) for r in ranks)
-    except TypeError:
-        raise TypeError(f"{what}: rank {ranks!r} is neither a whole number nor a sequence of them") from None
-    if len(given) != bonds:
-        raise ValueError(f"{what}: {len(given)} ranks given for {bonds} bonds")
-    if any(r < 1 for r in given):
-        raise ValueError(f"{what}: rank {ranks} is below 1")
-    return given
-
-
-def _caps(dims: Sequence[int]) -> list[int]:
-    """Largest useful bond at each cut of a chain."""
-    before, behind = list(accumulate(dims, mul)), list(accumulate(reversed(dims), mul))
-    return [min(a, b) for a, b in zip(before[:-1], reversed(behind[:-1]), strict=True)]
-
-
+@builder(_chain, shape=(4, 3, 5, 2), rank=3)
 def tt(shape: Sequence[int], rank: Rank) -> Network:
     """Tensor train (Oseledets 2011), the same as a matrix product state with open ends.
 
@@ -86,7 +43,7 @@ def tt(shape: Sequence[int], rank: Rank) -> Network:
         ``core_k``; parameters: sum over k of r(k) n(k) r(k+1), with r(0) = r(n) = 1 left out.
     """
     shape = check_shape(shape, "tt")
-    bonds = check_rank(rank, len(shape) - 1, "tt", _caps(shape))
+    bonds = check_rank(rank, len(shape) - 1, "tt", bond_caps(shape))
     nodes = []
     for k in range(len(shape)):
         left = (f"b{k}",) if k else ()
@@ -96,9 +53,10 @@ def tt(shape: Sequence[int], rank: Rank) -> Network:
     return Network(tuple(nodes), tuple(f"i{k}" for k in range(len(shape))), sizes)
 
 
-mps = tt
+mps = builder(_chain, "mps", shape=(2,) * 6, rank=4)(tt)
 
 
+@builder(lambda out, in_, rank: _chain([a * b for a, b in zip(out, in_)], rank), out=(4, 3, 2), in_=(2, 5, 3), rank=3)
 def mpo(out: Sequence[int], in_: Sequence[int], rank: Rank) -> Network:
     """TT-matrix (Novikov et al. 2015), the same as a matrix product operator: a matrix of prod(out) x prod(in_).
 
@@ -124,7 +82,7 @@ def mpo(out: Sequence[int], in_: Sequence[int], rank: Rank) -> Network:
     if len(out) != len(in_):
         raise ValueError(f"mpo: out has {len(out)} sizes and in_ {len(in_)}; pad the shorter with 1")
     n = len(out)
-    bonds = check_rank(rank, n - 1, "mpo", _caps([a * b for a, b in zip(out, in_, strict=True)]))
+    bonds = check_rank(rank, n - 1, "mpo", bond_caps([a * b for a, b in zip(out, in_, strict=True)]))
     nodes = []
     for k in range(n):
         left = (f"b{k}",) if k else ()
@@ -135,6 +93,7 @@ def mpo(out: Sequence[int], in_: Sequence[int], rank: Rank) -> Network:
     return Network(tuple(nodes), (*(f"o{k}" for k in range(n)), *(f"i{k}" for k in range(n))), sizes)
 
 
+@builder(lambda shape, rank: _chain(shape, rank, periodic=True), shape=(4, 3, 5, 2), rank=2)
 def ring(shape: Sequence[int], rank: Rank) -> Network:
     """Tensor ring (Zhao et al. 2016), the same as a matrix product state with periodic ends.
 

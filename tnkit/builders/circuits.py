@@ -9,19 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
-from typing import NamedTuple
+from math import prod
+from typing import Any, NamedTuple
 
-from tnkit.builders.chains import assembled, check_shape
+from tnkit.builders.arguments import assembled, check_shape
+from tnkit.builders.registry import builder
 from tnkit.core.activations import Activation, resolve
 from tnkit.core.network import AnyNode, Network, Node
 from tnkit.core.numbers import whole_number
 from tnkit.core.shapes import site_dims, split_axes
 
-__all__ = ["adtn", "brick_wall", "circuit"]
-
 STARTS = ("constant", "vectors", "open")
 
 
+def _in_wall(sites: int, dim: int, depth: int, activation: Any) -> int:
+    """A wall on a constant start: d^4 a brick, d^2 for those of the first column."""
+    first = sites // 2
+    return dim**2 * first + dim**4 * (depth * (sites - 1) - first)
+
+
+@builder(_in_wall, sites=6, dim=2, depth=2, activation="tanh")
 def brick_wall(
     sites: int,
     dim: int | Sequence[int] = 2,
@@ -76,18 +83,26 @@ def brick_wall(
     ValueError
         Fewer than 2 sites, depth below 1, an unknown start, an odd number of sites with periodic ends.
     """
-    sites, depth = whole_number(sites, "brick_wall: sites"), whole_number(depth, "brick_wall: depth")
-    dims = check_shape(dim if isinstance(dim, Iterable) else [dim] * sites, "brick_wall", least=2)
+    return _wall("brick_wall", sites, dim, depth, activation, start, periodic, share, full)
+
+
+def _wall(
+    what: str, sites: int, dim: int | Sequence[int], depth: int, activation: str | Activation | None, start: str, periodic: bool,
+    share: int | None, full: bool,
+) -> Network:  # fmt: skip
+    """A brick wall, refused by the name of the builder that was called."""
+    sites, depth = whole_number(sites, f"{what}: sites"), whole_number(depth, f"{what}: depth")
+    dims = check_shape(dim if isinstance(dim, Iterable) else [dim] * sites, what, least=2)
     if len(dims) != sites:
-        raise ValueError(f"brick_wall: {len(dims)} local dimensions for {sites} sites")
+        raise ValueError(f"{what}: {len(dims)} local dimensions for {sites} sites")
     if depth < 1:
-        raise ValueError(f"brick_wall: depth {depth} is below 1")
+        raise ValueError(f"{what}: depth {depth} is below 1")
     if start not in STARTS:
-        raise ValueError(f"brick_wall: start {start!r} is not one of {STARTS}")
+        raise ValueError(f"{what}: start {start!r} is not one of {STARTS}")
     if periodic and sites % 2:
-        raise ValueError(f"brick_wall: periodic ends need an even number of sites, not {sites}")
-    if share is not None and whole_number(share, "brick_wall: share") < 1:
-        raise ValueError(f"brick_wall: share {share} is below 1")
+        raise ValueError(f"{what}: periodic ends need an even number of sites, not {sites}")
+    if share is not None and whole_number(share, f"{what}: share") < 1:
+        raise ValueError(f"{what}: share {share} is below 1")
     if activation is not None:
         activation = resolve(activation)
     even = [(s, s + 1) for s in range(0, sites - 1, 2)]
@@ -110,10 +125,10 @@ def brick_wall(
         for k in range(absorbs, 2 * depth)
     ]
     ins = tuple(f"x{s}" for s in range(sites)) if start == "open" else ()
-    return _filled(_start(sites, start, bricks(0) if absorbs else []), dims, columns, ins)
+    return _with_columns(_wall_start(sites, start, bricks(0) if absorbs else []), dims, columns, ins)
 
 
-def _start(sites: int, start: str, absorbing: Sequence[_Gate]) -> list[Node]:
+def _wall_start(sites: int, start: str, absorbing: Sequence[_Gate]) -> list[Node]:
     """What a wall acts on.  A first column that sees one input alone is a start itself."""
     if start == "open":
         return []
@@ -124,6 +139,13 @@ def _start(sites: int, start: str, absorbing: Sequence[_Gate]) -> list[Node]:
     return [Node(f"start_{s}", (f"x{s}",), fixed="e0") for s in range(sites) if s not in absorbed] + first
 
 
+def _in_circuit(dim: Sequence[int], columns: Any, start: Any) -> int:
+    """A dense tensor for each group of the start, the square of that for each gate."""
+    sizes: list[int] = [prod(dim[s] for s in g) for g in start]
+    return sum(sizes) + sum(int(prod(dim[s] for s in g)) ** 2 for c in columns for g in c)
+
+
+@builder(_in_circuit, dim=(3, 2, 4, 2), columns=[[(0,), (1, 3)], [(3, 2)]], start=[(0, 2), (3, 1)])
 def circuit(
     dim: Sequence[int],
     columns: Sequence[Sequence[Sequence[int]]],
@@ -169,6 +191,8 @@ def circuit(
         or with a node of a gate's name; several activations, but not one a column; an unknown activation.
     """
     dims = check_shape(dim, "circuit")
+    if not isinstance(columns, Sequence) or isinstance(columns, str):
+        raise TypeError(f"circuit: columns are a sequence of columns, not {columns!r}")
     single = activation is None or isinstance(activation, str) or callable(activation)
     each = [activation] * len(columns) if single else list(activation)  # type: ignore[arg-type]
     if len(each) != len(columns):
@@ -181,19 +205,22 @@ def circuit(
         begin = start.relabel(inds=lambda i: names.get(i, f"start_{i}"))
         nodes, inner = list(begin.nodes), begin.sizes
     else:
-        groups = _checked([(s,) for s in range(len(dims))] if start is None else start, len(dims), "the start")
+        groups = _checked_groups([(s,) for s in range(len(dims))] if start is None else start, len(dims), "the start")
         if missing := set(range(len(dims))) - {s for g in groups for s in g}:
             raise ValueError(f"circuit: no group of the start has site {min(missing)}")
         nodes = [Node(f"start_{g[0]}", tuple(f"x{s}" for s in g)) for g in groups]
     made = []
     for k, (column, fn) in enumerate(zip(columns, each, strict=True)):
-        gates = [_Gate(f"gate_{k}_{g[0]}", g) for g in _checked(column, len(dims), f"column {k}")]
+        gates = [_Gate(f"gate_{k}_{g[0]}", g) for g in _checked_groups(column, len(dims), f"column {k}")]
         made.append(_Column(gates, None if fn is None else resolve(fn), f"act_column_{k}"))  # type: ignore[arg-type]
-    return _filled(nodes, dims, made, sizes=inner)
+    return _with_columns(nodes, dims, made, sizes=inner)
 
 
-def _checked(groups: Sequence[Sequence[int]], sites: int, what: str) -> list[tuple[int, ...]]:
+def _checked_groups(groups: Sequence[Sequence[int]], sites: int, what: str) -> list[tuple[int, ...]]:
     """Groups of sites, each site at most once."""
+    for g in groups if isinstance(groups, Sequence) and not isinstance(groups, str) else [groups]:
+        if not isinstance(g, Sequence) or isinstance(g, str):
+            raise TypeError(f"circuit: {what} is a sequence of groups of sites, not {groups!r}")
     out = [tuple(whole_number(s, f"circuit: a site of {what}") for s in g) for g in groups]
     seen: set[int] = set()
     for group in out:
@@ -224,7 +251,7 @@ class _Column(NamedTuple):
     name: str
 
 
-def _filled(
+def _with_columns(
     start: Sequence[AnyNode], dims: Sequence[int], columns: Iterable[_Column], ins: tuple[str, ...] = (),
     sizes: Mapping[str, int] = {},
 ) -> Network:  # fmt: skip
@@ -245,11 +272,17 @@ def _filled(
     return net.relabel(inds={i: f"i{s}" for s, i in enumerate(now)})
 
 
+def _in_adtn(shape: Sequence[int], depth: int, order: str, scale: bool) -> int:
+    """A wall of binary sites, as many as hold each axis, and the factor."""
+    return _in_wall(sum((n - 1).bit_length() for n in shape), 2, depth, None) + scale
+
+
+@builder(_in_adtn, shape=(10, 12), depth=2, order="interleaved", scale=True)
 def adtn(
     shape: Sequence[int],
     depth: int = 3,
     activation: str | Activation | None = "relu",
-    dim: int | Sequence[int] | None = None,
+    dim: int | Sequence[int] | None = 2,
     order: str = "sequential",
     scale: bool = False,
     start: str = "constant",
@@ -268,10 +301,10 @@ def adtn(
     activation
         As for :func:`brick_wall`; the paper's is ReLU.
     dim
-        None: each axis is split into its prime factors up to 5, an axis with a larger prime factor being padded to the next
-        size without one (mixed local dimensions waste no entries; a large prime would cost a brick of its fourth power).
-        An int: sites of that size, padded where the axis is no power of it.  A sequence: the sites' sizes, axis by axis,
-        whose products reach the axes' sizes.
+        An int: sites of that size, an axis being padded where it is no power of it.  By default 2, as in the paper: the
+        count then grows with the logarithm of the weight's size, for every shape.  None: each axis is split into its prime
+        factors up to 5 (an axis with a larger one is padded to the next size without), which pads less and stores more.  A
+        sequence: the sites' sizes, axis by axis, whose products reach the axes' sizes.
     order
         Of the sites in the wall: ``"sequential"`` (all of the first axis, then the second ...) or ``"interleaved"`` (the
         axes' sites in turn).
@@ -283,7 +316,7 @@ def adtn(
     Returns
     -------
     Network
-        Output ``i0, i1, ...`` axis by axis, to be read as the weight by :func:`tnkit.core.shapes.detensorize` (a reshape where
+        Output ``i0, i1, ...`` axis by axis, to be read as the weight by :func:`tnkit.detensorize` (a reshape where
         nothing is padded).  Parameters as for :func:`brick_wall`, plus 1 with ``scale``.
 
     Raises
@@ -296,17 +329,19 @@ def adtn(
         raise ValueError(f"adtn: order {order!r} is not 'sequential' or 'interleaved'")
     if start == "open":
         raise ValueError("adtn: start='open' leaves input legs that are no part of a weight; use brick_wall")
-    groups = _groups(shape, dim)
+    groups = _site_groups(shape, dim)
     labels = [[(axis, k) for k in range(len(g))] for axis, g in enumerate(groups)]
     flat = [x for g in labels for x in g]
     wall = flat if order == "sequential" else [x for row in zip_longest(*labels) for x in row if x is not None]
-    net = brick_wall(len(wall), [groups[axis][k] for axis, k in wall], depth, activation, start, periodic, share, full)
+    net = _wall(
+        "adtn", len(wall), [groups[axis][k] for axis, k in wall], depth, activation, start, periodic, share, full
+    )
     net = net.relabel(inds={f"i{s}": f"i{flat.index(x)}" for s, x in enumerate(wall)})
     nodes = (*net.nodes, Node("scale", ())) if scale else net.nodes
     return Network(nodes, tuple(f"i{s}" for s in range(len(flat))), net.sizes)
 
 
-def _groups(shape: tuple[int, ...], dim: int | Sequence[int] | None) -> list[tuple[int, ...]]:
+def _site_groups(shape: tuple[int, ...], dim: int | Sequence[int] | None) -> list[tuple[int, ...]]:
     if isinstance(dim, Iterable):
         groups = split_axes(check_shape(dim, "adtn dim"), shape)
     else:

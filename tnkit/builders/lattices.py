@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from tnkit.builders.chains import check_shape
+from tnkit.builders.arguments import check_shape
+from tnkit.builders.registry import builder
 from tnkit.core.network import Network, Node
 
-__all__ = ["peps"]
+
+def _in_lattice(rows: int, cols: int, dim: int, rank: int) -> int:
+    """Dim x rank^(number of neighbours), summed over the sites."""
+    near = [(y > 0) + (y < rows - 1) + (x > 0) + (x < cols - 1) for y in range(rows) for x in range(cols)]
+    return sum(dim * rank**k for k in near)
 
 
+@builder(_in_lattice, rows=2, cols=3, dim=2, rank=2)
 def peps(rows: int, cols: int, dim: int, rank: int) -> Network:
     """Projected entangled pair state (Verstraete and Cirac 2004) on an open square lattice.
 

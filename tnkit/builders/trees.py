@@ -6,15 +6,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from math import prod
+from typing import Any
 
-from tnkit.builders.chains import Rank, assembled, check_rank, check_shape
+from tnkit.builders.arguments import Rank, assembled, check_rank, check_shape
+from tnkit.builders.registry import builder
 from tnkit.core.activations import Activation, resolve
 from tnkit.core.network import AnyNode, Network, Node
 from tnkit.core.numbers import whole_number
 
-__all__ = ["cp", "low_rank", "mera", "tree", "tucker"]
 
-
+@builder(lambda shape, rank: prod(rank) + sum(n * r for n, r in zip(shape, rank)), shape=(4, 5, 6), rank=(2, 3, 2))
 def tucker(shape: Sequence[int], rank: Rank) -> Network:
     """Tucker decomposition: a core joined to one factor an axis.
 
@@ -38,6 +39,7 @@ def tucker(shape: Sequence[int], rank: Rank) -> Network:
     return Network((core, *factors), tuple(f"i{k}" for k in range(len(shape))), sizes)
 
 
+@builder(lambda shape, rank: rank * sum(shape), shape=(4, 5, 6, 2), rank=3)
 def cp(shape: Sequence[int], rank: int) -> Network:
     """Canonical polyadic decomposition: one factor an axis, all on one hyperedge ``r``.
 
@@ -60,6 +62,7 @@ def cp(shape: Sequence[int], rank: int) -> Network:
     return Network(nodes, tuple(f"i{k}" for k in range(len(shape))), sizes)
 
 
+@builder(lambda shape, rank: rank * (shape[0] + prod(shape[1:])), shape=(12, 10), rank=3)
 def low_rank(shape: Sequence[int], rank: int) -> Network:
     """A matrix as a product of two, ``left @ right``.
 
@@ -82,6 +85,22 @@ def low_rank(shape: Sequence[int], rank: int) -> Network:
     return Network((Node("left", (inds[0], "r")), Node("right", ("r", *inds[1:]))), inds, sizes)
 
 
+def _in_tree(shape: Sequence[int], rank: int, arity: int = 2, activation: Any = None) -> int:
+    """Sum over nodes of the product of the sizes below, times the size above."""
+    total, below = 0, [(n, n) for n in shape]  # size of an index, entries under it
+    while len(below) > arity:
+        groups = [below[k : k + arity] for k in range(0, len(below), arity)]
+        above = []
+        for group in groups:
+            size, under = prod(n for n, _ in group), prod(u for _, u in group)
+            bond = min(rank, size, prod(shape) // under)
+            total += size * bond if len(group) > 1 else 0
+            above.append((bond, under) if len(group) > 1 else group[0])
+        below = above
+    return total + prod(n for n, _ in below)
+
+
+@builder(_in_tree, shape=(2, 3, 2, 3, 4), rank=3, arity=2)
 def tree(shape: Sequence[int], rank: int, arity: int = 2, activation: str | Activation | None = None) -> Network:
     r"""Tree tensor network (hierarchical Tucker): every node joins ``arity`` indices from below to one above.
 
@@ -125,7 +144,7 @@ def tree(shape: Sequence[int], rank: int, arity: int = 2, activation: str | Acti
             inds = tuple(i for i, _ in group)
             if len(groups) == 1:
                 levels[-1].append(Node(f"node_{level}_0", inds))
-                return _stacked(levels, len(shape), sizes, activation)
+                return _levels_joined(levels, len(shape), sizes, activation)
             if len(group) == 1:
                 above.append(group[0])  # an odd one out waits for the next level
                 continue
@@ -137,7 +156,7 @@ def tree(shape: Sequence[int], rank: int, arity: int = 2, activation: str | Acti
         levels.append([])
 
 
-def _stacked(
+def _levels_joined(
     levels: Sequence[Sequence[Node]], sites: int, sizes: Mapping[str, int], activation: str | Activation | None
 ) -> Network:  # fmt: skip
     """Levels of nodes, the lowest first, output ``i0, i1, ...``; with an activation on what each hands down."""
@@ -153,6 +172,19 @@ def _stacked(
     return assembled(nodes, output, sizes)
 
 
+def _in_mera(shape: Sequence[int], rank: int, periodic: bool = False, activation: Any = None) -> int:
+    """(n(a) n(b))^2 for each disentangler, n(a) n(b) m for each isometry, n(a) n(b) at the top."""
+    total, now = 0, list(shape)
+    while len(now) > 2:
+        around = [(now[-1], now[0])] if periodic and len(now) % 2 == 0 else []
+        total += sum((a * b) ** 2 for a, b in [*zip(now[1:-1:2], now[2::2]), *around])
+        pairs = list(zip(now[0::2], now[1::2]))
+        total += sum(a * b * min(rank, a * b) for a, b in pairs)
+        now = [min(rank, a * b) for a, b in pairs] + now[len(pairs) * 2 :]
+    return total + prod(now)
+
+
+@builder(_in_mera, shape=(2,) * 6, rank=3, periodic=True)
 def mera(
     shape: Sequence[int], rank: int, periodic: bool = False, activation: str | Activation | None = None
 ) -> Network:
@@ -201,4 +233,4 @@ def mera(
             above.append((bond, sa))
         now = above + ([now[-1]] if len(now) % 2 else [])
     levels.append([Node(f"top_{2 * len(levels)}_0", tuple(i for i, _ in now))])
-    return _stacked(levels, len(shape), sizes, activation)
+    return _levels_joined(levels, len(shape), sizes, activation)

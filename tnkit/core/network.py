@@ -7,8 +7,8 @@ it is kept.  An index twice on one node is a trace.  Nodes are :class:`Node` (a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 
@@ -58,7 +58,15 @@ def indices(inds: Iterable[str], where: str) -> tuple[str, ...]:
     return inds
 
 
-@dataclass(frozen=True)
+def _store(value: object, **fields: object) -> None:
+    """Set the fields of a frozen value that is being made."""
+    for name, field in fields.items():
+        object.__setattr__(value, name, field)
+
+
+# The constructors are written out: they take any iterable (a string of one-letter names too) and store tuples, and a type
+# checker sees both.
+@dataclass(frozen=True, init=False)
 class Node:
     """A leaf: a slot that the array called ``array`` fills.
 
@@ -81,18 +89,18 @@ class Node:
     array: str = ""
     fixed: bool | str = False
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name:
-            raise TypeError(f"a node's name is a non-empty string, not {self.name!r}")
-        object.__setattr__(self, "inds", indices(self.inds, f"node {self.name!r}"))
-        if not isinstance(self.array, str):
-            raise TypeError(f"node {self.name!r}: array is the name of an array, not a {type(self.array).__name__}")
-        object.__setattr__(self, "array", self.array or self.name)
-        if not isinstance(self.fixed, (bool, str)) or (isinstance(self.fixed, str) and self.fixed not in CONSTANTS):
-            raise ValueError(f"node {self.name!r}: fixed={self.fixed!r} is not True, False or one of {CONSTANTS}")
+    def __init__(self, name: str, inds: Iterable[str], array: str = "", fixed: bool | str = False) -> None:
+        if not isinstance(name, str) or not name:
+            raise TypeError(f"a node's name is a non-empty string, not {name!r}")
+        inds = indices(inds, f"node {name!r}")
+        if not isinstance(array, str):
+            raise TypeError(f"node {name!r}: array is the name of an array, not a {type(array).__name__}")
+        if not isinstance(fixed, (bool, str)) or (isinstance(fixed, str) and fixed not in CONSTANTS):
+            raise ValueError(f"node {name!r}: fixed={fixed!r} is not True, False or one of {CONSTANTS}")
+        _store(self, name=name, inds=inds, array=array or name, fixed=fixed)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Elementwise:
     """A node whose tensor is ``fn(*bodies)``, each body contracted in full first.
 
@@ -110,23 +118,22 @@ class Elementwise:
     fn: str | Activation
     bodies: tuple[Network, ...]
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name:
-            raise TypeError(f"an elementwise node's name is a non-empty string, not {self.name!r}")
-        object.__setattr__(self, "fn", resolve(self.fn))
-        bodies = (self.bodies,) if isinstance(self.bodies, Network) else tuple(self.bodies)
+    def __init__(self, name: str, fn: str | Activation, bodies: Network | Iterable[Network]) -> None:
+        if not isinstance(name, str) or not name:
+            raise TypeError(f"an elementwise node's name is a non-empty string, not {name!r}")
+        fn = resolve(fn)
+        bodies = (bodies,) if isinstance(bodies, Network) else tuple(bodies)
         for body in bodies:
             if not isinstance(body, Network):
-                raise TypeError(f"elementwise node {self.name!r}: a body is a Network, not a {type(body).__name__}")
-        object.__setattr__(self, "bodies", bodies)
-        if not self.bodies:
-            raise ValueError(f"elementwise node {self.name!r} has no body")
-        first = self.bodies[0]
-        for body in self.bodies[1:]:
-            if set(body.output) != set(first.output):
+                raise TypeError(f"elementwise node {name!r}: a body is a Network, not a {type(body).__name__}")
+        if not bodies:
+            raise ValueError(f"elementwise node {name!r} has no body")
+        for body in bodies[1:]:
+            if set(body.output) != set(bodies[0].output):
                 raise ValueError(
-                    f"elementwise node {self.name!r}: its bodies' outputs differ, {first.output} and {body.output}"
+                    f"elementwise node {name!r}: its bodies' outputs differ, {bodies[0].output} and {body.output}"
                 )
+        _store(self, name=name, fn=fn, bodies=bodies)
 
     @property
     def inds(self) -> tuple[str, ...]:
@@ -137,7 +144,7 @@ class Elementwise:
 AnyNode = Node | Elementwise
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, init=False, repr=False)
 class Network:
     """Nodes, the indices that are kept, and the size of every index.  Frozen, hashable, compared by value.
 
@@ -159,23 +166,28 @@ class Network:
 
     nodes: tuple[AnyNode, ...]
     output: tuple[str, ...]
-    sizes: Mapping[str, int] = field(default_factory=Sizes)
+    sizes: Mapping[str, int]
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.nodes, Iterable):
-            raise TypeError(f"a network's nodes are a sequence of nodes, not one {type(self.nodes).__name__}")
-        if not isinstance(self.sizes, Mapping):
-            raise TypeError(f"sizes map index names to sizes; they are not a {type(self.sizes).__name__}")
-        object.__setattr__(self, "nodes", tuple(self.nodes))
-        for node in self.nodes:
+    def __init__(
+        self,
+        nodes: Iterable[AnyNode],
+        output: Iterable[str],
+        sizes: Mapping[str, int] = Sizes(),  # noqa: B008: frozen
+    ) -> None:
+        if not isinstance(nodes, Iterable):
+            raise TypeError(f"a network's nodes are a sequence of nodes, not one {type(nodes).__name__}")
+        if not isinstance(sizes, Mapping):
+            raise TypeError(f"sizes map index names to sizes; they are not a {type(sizes).__name__}")
+        nodes = tuple(nodes)
+        for node in nodes:
             if not isinstance(node, (Node, Elementwise)):
                 raise TypeError(f"a network's nodes are Node or Elementwise, not {type(node).__name__}")
-        object.__setattr__(self, "output", indices(self.output, "output"))
-        object.__setattr__(self, "sizes", _checked_sizes(self.nodes, self.output, self.sizes))
+        output = indices(output, "output")
+        _store(self, nodes=nodes, output=output, sizes=_checked_sizes(nodes, output, sizes))
         _check_names(self)
         _check_tied(self)
         _check_summed(self)
-        object.__setattr__(self, "_hash", hash((self.nodes, self.output, self.sizes)))
+        _store(self, _hash=hash((self.nodes, self.output, self.sizes)))
 
     def __hash__(self) -> int:
         return self._hash  # type: ignore[attr-defined,no-any-return]
@@ -499,3 +511,11 @@ def renamed(net: Network, mark: str) -> Network:
     """The same network with names that only it has: output index k is ``o.k``, all else begins with the mark."""
     place = {i: f"o.{k}" for k, i in enumerate(net.output)}
     return net.relabel(lambda i: place.get(i, f"{mark}.{i}"), lambda n: f"{mark}.{n}", lambda n: f"{mark}.{n}")
+
+
+def free_name(name: str, taken: Container[str]) -> str:
+    """``name``, with a number behind it where that is taken."""
+    k, free = 1, name
+    while free in taken:
+        free, k = f"{name}.{k}", k + 1
+    return free

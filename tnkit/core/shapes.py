@@ -1,4 +1,4 @@
-"""How a weight's shape reads as many small indices, and back.
+"""How a weight's shape reads as many small indices.
 
 A weight axis of size 784 becomes sites of sizes (2, 2, 2, 2, 2, 5, 5): prime factors up to 5 stay mixed local
 dimensions, since a brick on sites p, q holds (pq)^2 numbers and a factor 7 or 101 would cost more than the whole wall; an
@@ -10,11 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any
 
-import numpy as np
-
-__all__ = ["detensorize", "factorize", "split_axes", "tensorize"]
+__all__ = ["factorize", "site_dims", "split_axes"]
 
 
 def factorize(n: int, largest: int | None = None) -> tuple[int, ...]:
@@ -83,47 +80,3 @@ def split_axes(dims: Sequence[int], shape: Sequence[int]) -> list[tuple[int, ...
     if prod(dims[k:]) != 1:
         raise ValueError(f"a tensor of shape {tuple(dims)} is too large for a weight of shape {tuple(shape)}")
     return groups
-
-
-def detensorize(tensor: Any, shape: Sequence[int]) -> Any:
-    """A contracted tensor read as a weight of ``shape``: a reshape, and the padding cut off.
-
-    Raises
-    ------
-    ValueError
-        The tensor's shape does not read as ``shape`` (see :func:`split_axes`).
-    """
-    shape = tuple(shape)
-    if prod(tensor.shape) == prod(shape):
-        return tensor.reshape(shape)
-    padded = tuple(prod(group) for group in split_axes(tuple(tensor.shape), shape))
-    return tensor.reshape(padded)[tuple(slice(n) for n in shape)]
-
-
-def tensorize(weight: Any, dims: Sequence[int], xp: Any = None) -> Any:
-    """A weight as a tensor of shape ``dims``, padded with zeros: the inverse of :func:`detensorize`.
-
-    Parameters
-    ----------
-    weight
-        Array of any shape.
-    dims
-        Sizes of the tensor, one run of them an axis of the weight.
-    xp
-        Namespace with ``zeros``, where padding is: ``numpy`` by default.  Tensors that make zeros of their own kind
-        (torch: dtype and device of the weight, gradients flow) need none.
-
-    Raises
-    ------
-    ValueError
-        ``dims`` do not cover the weight's shape (see :func:`split_axes`).
-    """
-    if prod(weight.shape) == prod(dims):
-        return weight.reshape(tuple(dims))
-    full = [prod(g) for g in split_axes(dims, weight.shape)]
-    if hasattr(weight, "new_zeros"):
-        padded = weight.new_zeros(full)
-    else:
-        padded = (np if xp is None else xp).zeros(full, dtype=weight.dtype)
-    padded[tuple(slice(n) for n in weight.shape)] = weight
-    return padded.reshape(tuple(dims))

@@ -19,7 +19,7 @@ from tnkit.decompose.svd import check_target
 from tnkit.decompose.truncate import in_range, power
 from tnkit.execution.arrays import double_name, dtype_name, is_complex
 from tnkit.execution.backend import Backend
-from tnkit.execution.run import NUMPY, check_arrays, run
+from tnkit.execution.run import check_arrays, run
 from tnkit.planning.plan import plan
 
 __all__ = ["Goal", "als", "check_array", "check_options", "checked", "dense", "fitted", "improve", "search"]
@@ -40,7 +40,7 @@ _PULL = 0.3
 
 def als(
     x: Any, net: Network, arrays: Mapping[str, Any] | None = None, *, sweeps: int = 300, tol: float = 0.0,
-    ridge: float = 1e-3, restarts: int = 8, seed: int = 0, backend: Backend = NUMPY,
+    ridge: float = 1e-3, restarts: int = 8, seed: int = 0, backend: Backend | None = None,
 ) -> Decomposition:  # fmt: skip
     """Fit a network to an array by alternating least squares (Kolda and Bader 2009, section 3.4, for any network).
 
@@ -67,7 +67,7 @@ def als(
     seed
         Of the starts (:func:`tnkit.init.normal`).
     backend
-        The array library.
+        The array library; by default that of the arrays.
 
     Returns
     -------
@@ -85,7 +85,7 @@ def als(
         A nonlinear or tied node; another shape than the network's (the index is named); no entries, or some not finite; a
         negative ``tol`` or ``ridge``, fewer than one sweep or start; an array that requires a gradient.
     """
-    x, scale = checked(x, "als", backend)
+    x, scale, backend = checked(x, "als", backend)
     check_options(net, "als", sweeps, tol, ridge, restarts)
     for i, n in zip(net.output, x.shape, strict=False):
         if n != net.sizes[i]:
@@ -106,7 +106,7 @@ def als(
 
 def _rescaled(start: dict[str, Any], names: Sequence[str], scale: float, backend: Backend) -> dict[str, Any]:
     """A start of a target over ``scale``: every array as large as every other, for the scale may be in one of them."""
-    sizes = {n: power(start[n], backend)[1] for n in names if n in start and isinstance(start[n], backend.array)}
+    sizes = {n: power(start[n], backend)[1] for n in names if n in start and backend.holds(start[n])}
     if len(sizes) < len(names):
         return start  # no start, or one that is refused by name
     each = exp((sum(log(s) for s in sizes.values()) - log(scale)) / len(sizes))
@@ -126,11 +126,11 @@ class Goal:
 
 def dense(x: Any, net: Network, backend: Backend) -> Goal:
     """An array as what ``net`` is fitted to."""
-    narrow, whole, size = dtype_name(x), plan(net), float(backend.xp.linalg.norm(x.reshape(-1)))
+    narrow, whole, size = dtype_name(x), plan(net), float(backend.norm(x))
 
     def error(arrays: dict[str, Any]) -> float:
         made = run(whole, {n: backend.cast(a, narrow) for n, a in arrays.items()}, backend)
-        return float(backend.xp.linalg.norm((x - made).reshape(-1))) / size
+        return float(backend.norm(x - made)) / size
 
     one = Network((Node("x", net.output),), net.output, {i: net.sizes[i] for i in net.output})
     return Goal(one, {"x": x}, size, error, narrow)
@@ -174,7 +174,7 @@ def _start(what: str, net: Network, given: Mapping[str, Any], like: Any, backend
     zeros = {n: backend.zeros(net.array_shapes[n], like) for n in missing}
     wide = dict(given)
     for name, a in given.items():
-        if isinstance(a, backend.array) and hasattr(a, "dtype"):  # what is not is named below
+        if backend.holds(a):  # what is not is named below
             check_array(name, a, what, backend)
             if is_complex(a) and not is_complex(like):
                 raise ValueError(f"{what}: array {name!r} is {dtype_name(a)}, but the target is real")
@@ -273,13 +273,13 @@ def check_options(net: Network, what: str, sweeps: int, tol: float, ridge: float
         raise ValueError(f"{what}: sweeps {sweeps} and restarts {restarts} are whole numbers from 1 up")
 
 
-def checked(x: Any, what: str, backend: Backend) -> tuple[Any, float]:
-    """A target in floating point, in the range of its squares, and what it was divided by; see :func:`als` for what is refused."""
-    x = check_target(x, what, backend)
+def checked(x: Any, what: str, backend: Backend | None) -> tuple[Any, float, Backend]:
+    """A target in the range of its squares, what it was divided by, and its library; see :func:`als` for what is refused."""
+    x, backend = check_target(x, what, backend)
     if backend.tracked(x):
         raise ValueError(f"{what}: x requires a gradient, which does not pass through iterations; detach it")
     x, _, scale = in_range(x, what, backend)
-    return x, scale
+    return x, scale, backend
 
 
 def check_array(name: str, a: Any, what: str, backend: Backend) -> None:

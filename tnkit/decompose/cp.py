@@ -14,10 +14,10 @@ from tnkit.decompose.als import Goal, check_options, checked, dense, improve, se
 from tnkit.decompose.fitting import Problem
 from tnkit.decompose.ranks import check_budget
 from tnkit.decompose.result import Decomposition
+from tnkit.decompose.truncate import gram
 from tnkit.decompose.tucker import tucker_svd
-from tnkit.execution.arrays import adjoint, double_name, dtype_name, is_complex
+from tnkit.execution.arrays import adjoint, double_name, dtype_name, is_complex, real
 from tnkit.execution.backend import Backend
-from tnkit.execution.run import NUMPY
 
 __all__ = ["cp_als"]
 
@@ -27,7 +27,7 @@ _OVER = 2
 
 def cp_als(
     x: Any, rank: int | None = None, *, tol: float = 0.0, budget: int | None = None, sweeps: int = 1000,
-    restarts: int = 8, seed: int = 0, backend: Backend = NUMPY,
+    restarts: int = 8, seed: int = 0, backend: Backend | None = None,
 ) -> Decomposition:  # fmt: skip
     """Canonical polyadic decomposition by alternating least squares (Kolda and Bader 2009, section 3).
 
@@ -53,7 +53,7 @@ def cp_als(
     seed
         Of the random ones.
     backend
-        The array library.
+        The array library; by default that of the arrays.
 
     Returns
     -------
@@ -69,11 +69,11 @@ def cp_als(
         None of rank, tol and budget, or a budget below one term; a scalar, no entries, or some not finite; a negative
         ``tol``, fewer than one sweep or start; an array that requires a gradient.
     """
-    x, scale = checked(x, "cp_als", backend)
+    x, scale, backend = checked(x, "cp_als", backend)
     shape = tuple(x.shape)
     most = _most(shape, rank, tol, budget)
     check_options(cp(shape, most), "cp_als", sweeps, tol, 0.0, restarts)
-    if float(backend.xp.linalg.norm(x.reshape(-1))) == 0:
+    if float(backend.norm(x)) == 0:
         return _finished(x, [backend.zeros((n, 1 if tol else most), x) for n in shape], 0.0, scale, backend)
     if not tol:
         return _finished(x, *_of_rank(x, most, None, tol, sweeps, restarts, seed, backend), scale, backend)
@@ -120,8 +120,8 @@ def _least(x: Any, tol: float, backend: Backend) -> int:
     least = 1
     for axis, n in enumerate(x.shape):
         matrix = _unfolded(x, axis, backend)
-        gram = _gram(matrix if n <= matrix.shape[1] else backend.swap(matrix), backend)
-        values = np.maximum(backend.numpy(backend.xp.linalg.eigvalsh(gram)), 0.0)[::-1]
+        squares = gram(matrix if n <= matrix.shape[1] else backend.swap(matrix), True, backend)
+        values = np.maximum(backend.numpy(backend.xp.linalg.eigvalsh(squares)), 0.0)[::-1]
         tails = np.sqrt(np.append(np.cumsum(values[::-1])[::-1], 0.0) / values.sum())
         least = max(least, int(np.sum(tails > tol * (1 + 1e-9) + 1e-7)))
     return least
@@ -169,28 +169,28 @@ def _starts(
                 f[:, : min(n, rank)] = np.eye(n, rank)[:, : min(n, rank)]
             f = backend.like(f, core)
             if fewer is not None and k == 0:
-                f = backend.xp.concatenate((fewer[axis], 0.1 * f[:, fewer[axis].shape[1] :]), 1)
+                f = backend.concat((fewer[axis], 0.1 * f[:, fewer[axis].shape[1] :]), 1)
             factors.append(f)
-        scale = float(backend.xp.linalg.norm(core.reshape(-1))) / max(_size(factors, backend), 1e-300)
+        scale = float(backend.norm(core)) / max(_size(factors, backend), 1e-300)
         yield {f"factor_{a}": f * scale ** (1 / len(factors)) for a, f in enumerate(factors)}
 
 
 def _size(factors: list[Any], backend: Backend) -> float:
     """Norm of the sum of terms, by their inner products."""
-    gram: Any = 1.0
+    products: Any = 1.0
     for f in factors:
-        gram = gram * (adjoint(f, backend) @ f)
-    return sqrt(max(float(backend.xp.real(backend.xp.sum(gram))), 0.0))
+        products = products * (adjoint(f, backend) @ f)
+    return sqrt(max(float(real(backend.xp.sum(products), backend)), 0.0))
 
 
 # -- factors --------------------------------------------------------------------------------------------------------
 def _even(factors: list[Any], backend: Backend) -> list[Any]:
     """The same terms, each with one norm in all factors, the largest first."""
-    norms = np.array([backend.numpy(backend.xp.linalg.norm(f, None, 0)) for f in factors], np.float64)
+    norms = np.array([backend.numpy(backend.norm(f, 0)) for f in factors], np.float64)
     mean = np.exp(np.mean(np.log(np.where(norms > 0, norms, 1.0)), 0)) * (norms > 0).all(0)
     order = np.argsort(-mean, kind="stable")
     scales = np.where(norms > 0, mean / np.where(norms > 0, norms, 1.0), 0.0)
-    return [f[:, order.tolist()] * backend.like(s[order], f) for f, s in zip(factors, scales, strict=True)]
+    return [backend.take(f, order, 1) * backend.like(s[order], f) for f, s in zip(factors, scales, strict=True)]
 
 
 def _finished(x: Any, factors: list[Any], error: float, scale: float, backend: Backend) -> Decomposition:
@@ -202,9 +202,4 @@ def _finished(x: Any, factors: list[Any], error: float, scale: float, backend: B
 
 def _unfolded(x: Any, axis: int, backend: Backend) -> Any:
     order = (axis, *(k for k in range(len(x.shape)) if k != axis))
-    return backend.permute(x, order).reshape(x.shape[axis], -1)
-
-
-def _gram(m: Any, backend: Backend) -> Any:
-    m = backend.cast(m, double_name(m))
-    return m @ adjoint(m, backend)
+    return backend.reshape(backend.permute(x, order), x.shape[axis], -1)

@@ -19,7 +19,7 @@ import numpy as np
 
 from tnkit.core.network import Network, Node, renamed
 from tnkit.decompose.messages import Messages
-from tnkit.execution.arrays import dtype_name, is_complex
+from tnkit.execution.arrays import conj, dtype_name, real
 from tnkit.execution.backend import Backend
 
 __all__ = ["Problem", "alternate", "gauss_newton", "stalled"]
@@ -92,7 +92,7 @@ class Problem:
 
     def conj(self, x: Any) -> Any:
         """The complex conjugate; of real arrays, the array."""
-        return self.backend.xp.conj(x) if is_complex(x) else x
+        return conj(x, self.backend)
 
     def _narrowed(self, x: Any) -> Any:
         return x if self.narrow == self.wide else self.backend.cast(x, self.narrow)
@@ -131,7 +131,7 @@ class Problem:
             f"eye {i}": (self._eye(self.sizes[i]), (i, f"v{i}")) for i in rows if f"v{i}" in columns
         } | self._one()  # fmt: skip
         found = self.gram.between(f"n.{column}", f"cn.{row}", (*rows, *columns), eyes)
-        return found.reshape(prod(found.shape[: len(rows)]), -1)
+        return self.backend.reshape(found, prod(found.shape[: len(rows)]), -1)
 
     def normal(self, node: str) -> Any:
         """The normal matrices of one node, of shape (apart, rows, rows)."""
@@ -139,11 +139,11 @@ class Problem:
         output = (*split.apart, *(f"c{i}" for i in split.rows), *split.rows)
         found = self.gram.between(f"n.{node}", f"cn.{node}", output, self._one())
         size = prod(self.sizes[i] for i in split.rows)
-        return found.reshape(-1, size, size)
+        return self.backend.reshape(found, -1, size, size)
 
     def _one(self) -> dict[str, tuple[Any, tuple[str, ...]]]:
         """A node without neighbours has the number 1 as its environment, which takes a node to say."""
-        return {"one": (self._eye(1).reshape(()), ())} if self.lone else {}
+        return {"one": (self.backend.reshape(self._eye(1)), ())} if self.lone else {}
 
     def _eye(self, size: int) -> Any:
         return self.backend.like(np.eye(size), next(iter(self.arrays.values())))
@@ -164,7 +164,7 @@ class Problem:
 
     def mass(self, arrays: Arrays) -> float:
         """Sum of the squares of all sought entries."""
-        norms = (self.backend.xp.linalg.norm(arrays[node.array].reshape(-1)) for node in self.nodes.values())
+        norms = (self.backend.norm(arrays[node.array]) for node in self.nodes.values())
         return float(sum(float(n) ** 2 for n in norms))
 
 
@@ -232,13 +232,13 @@ def alternate(problem: Problem, node: str, ridge: float) -> None:
     apart = prod(problem.sizes[i] for i in split.apart)
     wanted = problem.widened(problem.right.into(f"cn.{node}"))
     normal = problem.normal(node)
-    now = backend.permute(old, axes).reshape(apart, rows, -1)
-    gradient = backend.permute(wanted, axes).reshape(apart, rows, -1) - backend.xp.matmul(normal, now)
-    scale = float(backend.xp.real(backend.xp.sum(backend.xp.diagonal(normal, 0, 1, 2)))) / (apart * rows)
+    now = backend.reshape(backend.permute(old, axes), apart, rows, -1)
+    gradient = backend.reshape(backend.permute(wanted, axes), apart, rows, -1) - backend.xp.matmul(normal, now)
+    scale = float(real(backend.xp.sum(backend.diagonal(normal, 1, 2)), backend)) / (apart * rows)
     if not scale > 0:
         return  # the other nodes contract to zero: no array is better than another
     system = normal + max(ridge, _FLOOR) * scale * problem._eye(rows)
-    found = (now + backend.xp.linalg.solve(system, gradient)).reshape(tuple(sizes))
+    found = backend.reshape(now + backend.xp.linalg.solve(system, gradient), *sizes)
     problem.set(node, backend.permute(found, tuple(order.index(i) for i in inds)))
 
 
@@ -295,17 +295,17 @@ def _damped(
     backend, nodes = problem.backend, list(problem.nodes)
     error, arrays = state
     matrix, scale = _whole(problem, nodes)
-    gradient = backend.xp.concatenate([(problem.gradient(n) - weight * problem.array(n)).reshape(-1) for n in nodes])
+    gradient = backend.concat([backend.reshape(problem.gradient(n) - weight * problem.array(n), -1) for n in nodes], 0)
     counts = [prod(problem.array(n).shape) for n in nodes]
     ends = [0, *accumulate(counts)]
     now = (error * problem.size) ** 2 + weight * problem.mass(arrays)
     while damping < 1e8:
         held = backend.like(np.repeat(scale * (damping + _FLOOR) + weight, counts), matrix)
-        step = backend.xp.linalg.solve(matrix + backend.xp.diag(held), gradient)
+        step = backend.xp.linalg.solve(matrix + held * backend.eye(held.shape[0], matrix), gradient)
         moved = dict(arrays)
         for k, n in enumerate(nodes):
             old = problem.array(n)
-            moved[problem.nodes[n].array] = old + step[ends[k] : ends[k + 1]].reshape(tuple(old.shape))
+            moved[problem.nodes[n].array] = old + backend.reshape(step[ends[k] : ends[k + 1]], *old.shape)
         error = problem.measure(moved)
         if (error * problem.size) ** 2 + weight * problem.mass(moved) < now:
             return (error, moved), damping
@@ -315,7 +315,7 @@ def _damped(
 
 def _balance(problem: Problem) -> None:
     """One norm for all sought arrays: what multiplies out to 1 is no matter to the result, but is to the damping."""
-    norms = {n: float(problem.backend.xp.linalg.norm(problem.array(n).reshape(-1))) for n in problem.nodes}
+    norms = {n: float(problem.backend.norm(problem.array(n))) for n in problem.nodes}
     if all(0 < v < np.inf for v in norms.values()):
         mean = float(np.exp(np.mean(np.log(list(norms.values())))))
         for n, v in norms.items():
@@ -330,11 +330,10 @@ def _whole(problem: Problem, nodes: list[str]) -> tuple[Any, np.ndarray]:
             blocks[row, column] = problem.block(row, column)
             if row != column:
                 blocks[column, row] = problem.conj(backend.swap(blocks[row, column]))
-    matrix = backend.xp.concatenate(
-        [backend.xp.concatenate([blocks[row, column] for column in nodes], 1) for row in nodes], 0
-    )
+    matrix = backend.concat([backend.concat([blocks[row, column] for column in nodes], 1) for row in nodes], 0)
     means = [
-        float(backend.xp.real(backend.xp.sum(backend.xp.diagonal(blocks[n, n])))) / blocks[n, n].shape[0] for n in nodes
+        float(real(backend.xp.sum(backend.diagonal(blocks[n, n], 0, 1)), backend)) / blocks[n, n].shape[0]
+        for n in nodes
     ]
     return matrix, np.array([m if m > 0 else 1.0 for m in means])
 

@@ -27,10 +27,10 @@ def unfold(
     axis = tree.inds[node].index(bond)
     x = arrays[tree.array[node]]
     if axis == 0:  # a view
-        return backend.swap(x.reshape(x.shape[0], -1)), tuple(x.shape[1:])
+        return backend.swap(backend.reshape(x, x.shape[0], -1)), tuple(x.shape[1:])
     if axis < len(x.shape) - 1:
         x = backend.permute(x, (*range(axis), *range(axis + 1, len(x.shape)), axis))
-    return x.reshape(-1, x.shape[-1]), tuple(x.shape[:-1])
+    return backend.reshape(x, -1, x.shape[-1]), tuple(x.shape[:-1])
 
 
 def fold(
@@ -39,9 +39,9 @@ def fold(
     """Set a node's array from such a matrix."""
     axis, last = tree.inds[node].index(bond), len(rows)
     if axis == 0:
-        arrays[tree.array[node]] = backend.swap(matrix).reshape(matrix.shape[1], *rows)
+        arrays[tree.array[node]] = backend.reshape(backend.swap(matrix), matrix.shape[1], *rows)
         return
-    x = matrix.reshape(*rows, matrix.shape[1])
+    x = backend.reshape(matrix, *rows, matrix.shape[1])
     arrays[tree.array[node]] = x if axis == last else backend.permute(x, (*range(axis), last, *range(axis, last)))
 
 
@@ -49,7 +49,7 @@ def absorb(tree: Tree, arrays: dict[str, Any], node: str, bond: str, m: Any, bac
     """Multiply a node's array along a bond by ``m`` (new size, old size)."""
     if tree.inds[node][0] == bond:
         x = arrays[tree.array[node]]
-        arrays[tree.array[node]] = (m @ x.reshape(x.shape[0], -1)).reshape(m.shape[0], *x.shape[1:])
+        arrays[tree.array[node]] = backend.reshape(m @ backend.reshape(x, x.shape[0], -1), m.shape[0], *x.shape[1:])
         return
     matrix, rows = unfold(tree, arrays, node, bond, backend)
     fold(tree, arrays, node, bond, matrix @ backend.swap(m), rows, backend)

@@ -61,11 +61,6 @@ class Messages:
             return self._contract([(by, leaf)], self.inds[leaf])
         return self._message(by, leaf)
 
-    def value(self) -> Any:
-        """The contraction of everything."""
-        (by,) = self.near[0]
-        return self._contract([(by, 0), (0, by)], ())
-
     def between(self, a: str, b: str, output: Inds, eyes: Mapping[str, tuple[Any, Inds]]) -> Any:
         """The environment of two nodes at once.
 

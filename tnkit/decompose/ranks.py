@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tnkit.builders.chains import check_ranks
+from tnkit.builders.arguments import check_ranks
 from tnkit.core.structure import Tree
 
 __all__ = ["Limits", "Rank", "check_alone", "check_budget", "check_tol", "least", "limits", "ranks_within"]

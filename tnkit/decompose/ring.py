@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tnkit.builders import chains
+from tnkit.builders.arguments import check_rank
 from tnkit.core.network import Network
 from tnkit.decompose.ranks import check_alone, check_budget, check_tol
 from tnkit.decompose.result import Decomposition
@@ -17,7 +18,7 @@ from tnkit.decompose.svd import check_target, sweep
 from tnkit.decompose.truncate import cut, in_range, norm2
 from tnkit.execution.arrays import adjoint, padded
 from tnkit.execution.backend import Backend
-from tnkit.execution.run import NUMPY, contract
+from tnkit.execution.run import contract
 
 __all__ = ["ring_svd"]
 
@@ -29,7 +30,7 @@ def ring_svd(
     tol: float = 0.0,
     budget: int | None = None,
     method: str = "auto",
-    backend: Backend = NUMPY,
+    backend: Backend | None = None,
 ) -> Decomposition:
     """Tensor ring by singular values (Zhao et al. 2016, algorithm 1), cut open at one index.
 
@@ -48,8 +49,10 @@ def ring_svd(
     budget
         Most numbers stored: equal ranks (the largest that fit, half of them, a quarter), each then raised one at a time while
         that fits and helps; the best of the three.
-    method, backend
+    method
         As for :func:`tnkit.tree_svd`.
+    backend
+        The array library; by default that of the arrays.
 
     Returns
     -------
@@ -63,13 +66,11 @@ def ring_svd(
     """
     what = "ring_svd"
     check_method(method, what)
-    x, tol = check_target(x, what, backend), check_tol(tol, what)
+    (x, backend), tol = check_target(x, what, backend), check_tol(tol, what)
     net = chains.ring(tuple(x.shape), 1)
     check_alone(budget, rank, tol, what)
     if budget is None:
-        return _cut_open(
-            x, net, None if rank is None else chains.check_rank(rank, len(x.shape), what), tol, method, backend
-        )
+        return _cut_open(x, net, None if rank is None else check_rank(rank, len(x.shape), what), tol, method, backend)
     return _within(x, net, check_budget(budget, what), method, backend)
 
 
@@ -106,15 +107,15 @@ def _cut_open(
         caps, tol = (1,) * n, 0.0
     first = _opening(shape, caps)
     order = [(first + k) % n for k in range(n)]
-    flat = backend.permute(x, tuple(order)).reshape(shape[first], -1)
+    flat = backend.reshape(backend.permute(x, tuple(order)), shape[first], -1)
     ends = None if caps is None else (caps[first], caps[order[1]])
     found = cut(flat, None if ends is None else prod(ends), tol**2 * total / (n - 1), total, method, backend)
-    u = backend.like(np.eye(len(flat)), flat) if found.u is None else found.u
+    u = backend.like(np.eye(shape[first]), flat) if found.u is None else found.u
     rest = flat if found.u is None else adjoint(u, backend) @ flat if found.rest is None else found.rest
     rows = u.shape[1]
     r0, r1 = _shared(rows, ends or (rows, rows))
-    core = backend.permute(padded(u, 1, r0 * r1 - rows, backend).reshape(shape[first], r0, r1), (1, 0, 2))
-    whole = padded(rest, 0, r0 * r1 - rows, backend).reshape(r0, r1, *(shape[k] for k in order[1:]))
+    core = backend.permute(backend.reshape(padded(u, 1, r0 * r1 - rows, backend), shape[first], r0, r1), (1, 0, 2))
+    whole = backend.reshape(padded(rest, 0, r0 * r1 - rows, backend), r0, r1, *(shape[k] for k in order[1:]))
     chain = _chain(net, order, r0, r1)
     inner = None if caps is None else {f"b{k}": caps[k] for k in order[2:]}
     kept = total - found.lost
@@ -124,7 +125,8 @@ def _cut_open(
     )
     lost = parts.error**2 * kept
     if r0 * r1 > rows:  # what the chain makes of the padded rows meets the zeros of the core: no error of the ring
-        made = backend.permute(contract(*parts, backend=backend), (n, *range(n))).reshape(r0 * r1, -1)[:rows]
+        made = backend.permute(contract(*parts, backend=backend), (n, *range(n)))
+        made = backend.reshape(made, r0 * r1, -1)[:rows, :]
         lost = norm2(rest - made, backend)
     arrays = {f"core_{first}": core, **parts.arrays}
     methods = dict.fromkeys((f"b{first}", f"b{order[1]}"), found.method) | dict(parts.methods)

@@ -25,7 +25,8 @@ from tnkit.decompose.rounding import check_method, within
 from tnkit.decompose.truncate import Cut, cut, in_range
 from tnkit.execution.arrays import adjoint, dtype_name, widened
 from tnkit.execution.backend import Backend
-from tnkit.execution.run import NUMPY
+from tnkit.execution.library import library
+from tnkit.execution.numpy import NUMPY
 
 __all__ = ["check_target", "low_rank_svd", "mpo_svd", "sweep", "tree_svd", "tt_svd"]
 
@@ -39,7 +40,7 @@ def tree_svd(
     budget: int | None = None,
     center: str | None = None,
     method: str = "auto",
-    backend: Backend = NUMPY,
+    backend: Backend | None = None,
 ) -> Decomposition:
     """Decompose an array along any tree-shaped network.
 
@@ -62,13 +63,13 @@ def tree_svd(
         ``auto``, ``exact`` (never randomised), or ``gram``, ``svd``, ``randomised`` at every bond: see
         :mod:`tnkit.decompose.truncate`.  The randomised way is seeded: equal calls give equal results.
     backend
-        Array library; the result is on the device of ``x``, in its dtype (half precision: float32), and differentiable in it
-        where the library is.
+        The array library; by default that of the arrays.
 
     Returns
     -------
     Decomposition
-        ``net`` with the bonds found, its arrays; the exact relative error, and what ran at each bond.
+        ``net`` with the bonds found, its arrays; the exact relative error, and what ran at each bond.  Arrays are on the device of
+        ``x``, in its dtype (half precision: float32), and differentiable in it where the library is.
 
     Raises
     ------
@@ -76,7 +77,7 @@ def tree_svd(
         A network that is no tree (reason, node and index are named), a shape that disagrees, no entries or some that are not
         finite, ranks, a tolerance or a budget that cannot be.
     """
-    x = check_target(x, "tree_svd", backend)
+    x, backend = check_target(x, "tree_svd", backend)
     if net is None:
         net = trees.tree(tuple(x.shape), 1)
     elif rank is None and not tol and budget is None:
@@ -92,7 +93,7 @@ def tt_svd(
     budget: int | None = None,
     center: str | None = None,
     method: str = "auto",
-    backend: Backend = NUMPY,
+    backend: Backend | None = None,
 ) -> Decomposition:
     """Tensor train (Oseledets 2011).
 
@@ -100,8 +101,10 @@ def tt_svd(
     ----------
     x
         An array of at least one axis, real or complex.
-    rank, tol, budget, method, backend
+    rank, tol, budget, method
         As for :func:`tree_svd`.
+    backend
+        The array library; by default that of the arrays.
     center
         The core that holds the weight, the last one by default.
 
@@ -115,7 +118,7 @@ def tt_svd(
     TypeError, ValueError
         As :func:`tree_svd`.
     """
-    x = check_target(x, "tt_svd", backend)
+    x, backend = check_target(x, "tt_svd", backend)
     net = chains.tt(tuple(x.shape), 1)
     return sweep(x, net, rank, tol, budget, center or net.nodes[-1].name, method, backend, "tt_svd")
 
@@ -130,7 +133,7 @@ def mpo_svd(
     budget: int | None = None,
     center: str | None = None,
     method: str = "auto",
-    backend: Backend = NUMPY,
+    backend: Backend | None = None,
 ) -> Decomposition:
     """TT-matrix of a matrix (Novikov et al. 2015), the same as a matrix product operator.
 
@@ -140,8 +143,10 @@ def mpo_svd(
         Matrix (prod(out), prod(in_)), or any array of the shape (*out, *in_).
     out, in_
         Sizes of the row and of the column indices, equally many.
-    rank, tol, budget, method, backend
+    rank, tol, budget, method
         As for :func:`tree_svd`.
+    backend
+        The array library; by default that of the arrays.
     center
         The core that holds the weight, the last one by default.
 
@@ -156,12 +161,14 @@ def mpo_svd(
         As :func:`tree_svd`; a shape that is neither the matrix's nor the array's.
     """
     net = chains.mpo(out, in_, 1)
-    x = check_target(x, "mpo_svd", backend)
+    x, backend = check_target(x, "mpo_svd", backend)
     if tuple(x.shape) not in ((prod(out), prod(in_)), net.shape):
         raise ValueError(
             f"mpo_svd: x has shape {tuple(x.shape)}, which is neither {(prod(out), prod(in_))} nor {net.shape}"
         )
-    return sweep(x.reshape(net.shape), net, rank, tol, budget, center or net.nodes[-1].name, method, backend, "mpo_svd")
+    return sweep(
+        backend.reshape(x, *net.shape), net, rank, tol, budget, center or net.nodes[-1].name, method, backend, "mpo_svd"
+    )
 
 
 def low_rank_svd(
@@ -171,7 +178,7 @@ def low_rank_svd(
     tol: float = 0.0,
     budget: int | None = None,
     method: str = "auto",
-    backend: Backend = NUMPY,
+    backend: Backend | None = None,
 ) -> Decomposition:
     """A matrix as a product of two, by its leading singular values (Eckart and Young 1936).
 
@@ -179,8 +186,10 @@ def low_rank_svd(
     ----------
     x
         Matrix; further axes count as columns.
-    rank, tol, budget, method, backend
+    rank, tol, budget, method
         As for :func:`tree_svd`.
+    backend
+        The array library; by default that of the arrays.
 
     Returns
     -------
@@ -192,12 +201,12 @@ def low_rank_svd(
     TypeError, ValueError
         As :func:`tree_svd`; an array of fewer than two axes.
     """
-    x = check_target(x, "low_rank_svd", backend)
+    x, backend = check_target(x, "low_rank_svd", backend)
     return sweep(x, trees.low_rank(tuple(x.shape), 1), rank, tol, budget, "right", method, backend, "low_rank_svd")
 
 
-def check_target(x: Any, what: str, backend: Backend) -> Any:
-    """An array to decompose, in floating point.
+def check_target(x: Any, what: str, backend: Backend | None) -> tuple[Any, Backend]:
+    """An array to decompose, in floating point, and its library; lists are read by numpy.
 
     Raises
     ------
@@ -206,12 +215,12 @@ def check_target(x: Any, what: str, backend: Backend) -> Any:
     ValueError
         A scalar, or no entries.
     """
-    if backend.array is not object and not isinstance(x, backend.array):
-        if backend is not NUMPY or not isinstance(x, (list, tuple)):
-            raise TypeError(
-                f"{what}: x is a {type(x).__name__}, which is no array of {backend.name}; pass its backend="
-            )
+    if isinstance(x, (list, tuple)) and backend in (None, NUMPY):
         x = np.asarray(x)
+    backend = backend or library(x)
+    if backend is None or not backend.holds(x):
+        of = f" of {backend}" if backend else ""
+        raise TypeError(f"{what}: x is a {type(x).__name__}, which is no array{of}; convert it")
     if len(x.shape) == 0:
         raise ValueError(f"{what}: x is a scalar; it has no axes to decompose")
     if prod(x.shape) == 0:
@@ -219,7 +228,7 @@ def check_target(x: Any, what: str, backend: Backend) -> Any:
     name = dtype_name(x)
     if not name.startswith(("float", "complex", "bfloat")):
         x = backend.cast(x, "float64")
-    return widened(x, backend)
+    return widened(x, backend), backend
 
 
 def sweep(
@@ -308,17 +317,17 @@ class _State:
         if not last and self.legs[: len(rows)] != rows:
             self.rest = backend.permute(self.rest, tuple(self.legs.index(i) for i in (*rows, *others)))
         height = prod(sizes[i] for i in rows)
-        flat = self.rest.reshape(-1, height) if last else self.rest.reshape(height, -1)
+        flat = backend.reshape(self.rest, *((-1, height) if last else (height, -1)))
         allowed = max(self.bounds.tol**2 * self.total - self.lost, 0.0) / len(self.near)
         found = cut(
             backend.swap(flat) if last else flat, self.bounds.caps.get(bond), allowed, self.total, self.method, backend
         )
         self.lost, self.methods[bond] = self.lost + found.lost, found.method
         u = backend.like(np.eye(height), flat) if found.u is None else found.u
-        self._set(node, [*rows, bond], u.reshape(*(sizes[i] for i in rows), u.shape[1]))
+        self._set(node, [*rows, bond], backend.reshape(u, *(sizes[i] for i in rows), u.shape[1]))
         rest = _rest(found, flat, last, backend)
         kept = [sizes[i] for i in others]
-        self.rest = rest.reshape(*kept, u.shape[1]) if last else rest.reshape(u.shape[1], *kept)
+        self.rest = backend.reshape(rest, *((*kept, u.shape[1]) if last else (u.shape[1], *kept)))
         self.legs = [*others, bond] if last else [bond, *others]
 
     def close(self, node: str) -> None:

@@ -20,15 +20,15 @@ accurately (in double precision, ``..64``, or by ``svd``) where that error is to
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import frexp, isfinite, sqrt
+from math import frexp, isfinite, prod, sqrt
 from typing import Any
 
 import numpy as np
 
-from tnkit.execution.arrays import adjoint, double_name, dtype_name, is_complex, is_single
+from tnkit.execution.arrays import adjoint, double_name, dtype_name, has_double, is_complex, is_single, spans
 from tnkit.execution.backend import Backend
 
-__all__ = ["METHODS", "Cut", "cut", "frobenius", "in_range", "norm2", "orthogonal", "power", "resolution"]
+__all__ = ["METHODS", "Cut", "cut", "frobenius", "gram", "in_range", "norm2", "orthogonal", "power", "resolution"]
 
 METHODS = ("auto", "exact", "gram", "svd", "randomised")
 
@@ -66,9 +66,9 @@ class Cut:
 
 def norm2(x: Any, backend: Backend, piece: int = 1 << 16) -> float:
     """Square of the Frobenius norm as a Python float, summed without the loss of a long sum in float32."""
-    flat, total, complex_ = x.reshape(-1), 0.0, is_complex(x)
-    for k in range(0, flat.shape[0], piece):
-        some = flat[k : k + piece]  # torch's complex or strided dot sums in a row: off by 1e-6
+    flat, total, complex_ = backend.reshape(x, -1), 0.0, is_complex(x)
+    for span in spans(flat.shape[0], piece):
+        some = flat[span]  # torch's complex or strided dot sums in a row: off by 1e-6
         total += float(backend.numpy(backend.xp.sum(backend.xp.abs(some) ** 2) if complex_ else some @ some))
     return total
 
@@ -86,12 +86,11 @@ def power(x: Any, backend: Backend) -> tuple[float, float]:
 
 def frobenius(x: Any, backend: Backend) -> Any:
     """The norm as a scalar of the library, whose squares neither vanish nor overflow; no value is looked at, so that torch can trace it."""
-    x = x.reshape(-1)
-    if not x.shape[0]:
-        return backend.xp.linalg.norm(x)
+    if not prod(x.shape):
+        return backend.norm(x)
     largest = backend.xp.max(backend.xp.abs(x))
     scale = backend.xp.where((largest > 0) & backend.xp.isfinite(largest), largest, backend.xp.ones_like(largest))
-    return backend.xp.linalg.norm(x / scale) * scale
+    return backend.norm(x / scale) * scale
 
 
 def in_range(x: Any, what: str, backend: Backend) -> tuple[Any, float, float]:
@@ -148,7 +147,7 @@ def cut(m: Any, cap: int | None, allowed: float, total: float, method: str, back
     method
         One of :data:`METHODS`; ``exact`` is ``auto`` without ``randomised``.
     backend
-        Array library.
+        The array library.
     """
     full = min(m.shape)
     cap = full if cap is None else min(cap, full)
@@ -165,6 +164,8 @@ def cut(m: Any, cap: int | None, allowed: float, total: float, method: str, back
     lost = np.inf
     for way in ways:
         for double in (False, True) if single else (False,):
+            if double and not has_double(m, backend):
+                continue
             if not double and (lost <= resolved or 0 < allowed <= resolved):
                 continue  # a better way would lose even less than was too little; or rounding would choose the rank
             found = _WAYS[way](m, cap, allowed, double, backend)
@@ -214,7 +215,7 @@ def _cut(u: Any, lost: float, method: str) -> Cut:
 def _by_gram(m: Any, cap: int, allowed: float, double: bool, backend: Backend) -> Cut:
     wide = m.shape[0] <= m.shape[1]
     side, name = m if wide else adjoint(m, backend), "gram64" if double else "gram"
-    squares, vectors = _eigen(_gram(side, double, backend), cap, backend)
+    squares, vectors = _eigen(gram(side, double, backend), cap, backend)
     noise = 0.0 if double else 0.05 * resolution(m) * float(squares.sum())  # of the small eigenvalues: on the safe side
     r, lost = _keep(squares, cap, allowed - noise if allowed else 0.0)
     vectors = vectors[:, :r]
@@ -226,29 +227,29 @@ def _by_gram(m: Any, cap: int, allowed: float, double: bool, backend: Backend) -
     return Cut(u, upper @ adjoint(vectors, backend), lost, name)
 
 
-def _eigen(gram: Any, cap: int, backend: Backend) -> tuple[np.ndarray, Any]:
+def _eigen(m: Any, cap: int, backend: Backend) -> tuple[np.ndarray, Any]:
     """Eigenvalues of a Gram matrix, falling, and eigenvectors: all, or the first ``cap`` and the sum of the other values."""
-    found = _leading(gram, cap, backend) if _LEADING * (cap + _OVER) <= gram.shape[0] else None
+    found = _leading(m, cap, backend) if _LEADING * (cap + _OVER) <= m.shape[0] else None
     if found is not None:
         return found
-    values, vectors = backend.xp.linalg.eigh(gram)
-    return _falling(values, backend), backend.xp.flip(vectors, (1,))
+    values, vectors = backend.xp.linalg.eigh(m)
+    return _falling(values, backend), backend.flip(vectors, 1)
 
 
-def _leading(gram: Any, cap: int, backend: Backend) -> tuple[np.ndarray, Any] | None:
+def _leading(m: Any, cap: int, backend: Backend) -> tuple[np.ndarray, Any] | None:
     """Subspace iteration to the accuracy of rounding, and a proof that no larger eigenvalue was missed; None without either.
 
     The proof: with the pairs found taken off, ``rest`` has no eigenvalue above the last of them.  Its Frobenius norm is a bound;
     where that is too large, ``last - rest`` has a Cholesky factor if and only if it is so.
     """
-    n, xp = gram.shape[0], backend.xp
-    q, before = backend.like(np.random.default_rng(0).standard_normal((n, cap + _OVER)), gram), np.inf
-    enough = 8 * sqrt(cap) * (1.2e-7 if is_single(gram) else 2.2e-16)
+    n, xp = m.shape[0], backend.xp
+    q, before = backend.like(np.random.default_rng(0).standard_normal((n, cap + _OVER)), m), np.inf
+    enough = 8 * sqrt(cap) * (1.2e-7 if is_single(m) else 2.2e-16)
     for left in range(_TURNS, 0, -1):
-        q = xp.linalg.qr(gram @ q)[0]
-        image = gram @ q
+        q = xp.linalg.qr(m @ q)[0]
+        image = m @ q
         values, turn = xp.linalg.eigh(adjoint(q, backend) @ image)
-        values, turn = xp.flip(values, (0,))[:cap], xp.flip(turn, (1,))[:, :cap]
+        values, turn = backend.flip(values, 0)[:cap], backend.flip(turn, 1)[:, :cap]
         vectors = q @ turn
         squares = np.asarray(backend.numpy(values), np.float64)
         off = sqrt(norm2(image @ turn - vectors * values, backend)) / max(squares[0], 1e-300)
@@ -259,23 +260,30 @@ def _leading(gram: Any, cap: int, backend: Backend) -> tuple[np.ndarray, Any] | 
         before = off
     else:
         return None
-    rest = gram - (vectors * values) @ adjoint(vectors, backend)
-    if norm2(rest, backend) > squares[-1] ** 2:
-        try:
-            xp.linalg.cholesky(backend.like(squares[-1] * np.eye(n), gram) - rest)
-        except xp.linalg.LinAlgError:
-            return None
-    lost = float(np.asarray(backend.numpy(xp.diagonal(rest))).real.sum(dtype=np.float64))
+    rest = m - (vectors * values) @ adjoint(vectors, backend)
+    last = float(squares[-1])
+    if norm2(rest, backend) > last**2 and not _positive(last * backend.eye(n, m) - rest, backend):
+        return None
+    lost = float(np.asarray(backend.numpy(backend.diagonal(rest, 0, 1))).real.sum(dtype=np.float64))
     return np.append(np.maximum(squares, 0.0), max(lost, 0.0)), vectors
 
 
-def _gram(m: Any, double: bool, backend: Backend, piece: int = 1 << 20) -> Any:
+def _positive(m: Any, backend: Backend) -> bool:
+    """Whether a matrix has a Cholesky factor."""
+    try:
+        root = backend.xp.linalg.cholesky(m)
+    except getattr(backend.xp.linalg, "LinAlgError", np.linalg.LinAlgError):
+        return False
+    return isfinite(norm2(root, backend))  # jax says it by NaN
+
+
+def gram(m: Any, double: bool, backend: Backend, piece: int = 1 << 20) -> Any:
     """``m m^H``; in double precision piece by piece, so that ``m`` is never there twice."""
     if not double:
         return m @ adjoint(m, backend)
     step, total = max(1, piece // m.shape[0]), None
-    for k in range(0, m.shape[1], step):
-        some = backend.cast(m[:, k : k + step], double_name(m))
+    for span in spans(m.shape[1], step):
+        some = backend.cast(m[:, span], double_name(m))
         total = some @ adjoint(some, backend) if total is None else total + some @ adjoint(some, backend)
     return total
 
@@ -291,11 +299,11 @@ def _randomised(m: Any, cap: int, allowed: float, double: bool, backend: Backend
         rest = adjoint(sketch, backend) @ m
         image = m @ adjoint(rest, backend)
         values, vectors = xp.linalg.eigh(rest @ adjoint(rest, backend))
-        squares, vectors = _falling(values, backend), xp.flip(vectors, (1,))
+        squares, vectors = _falling(values, backend), backend.flip(vectors, 1)
         lost = max(size - float(squares[:cap].sum()), 0.0)
         # what the next turn may add to each value, to second order: its pair's residual squared over the gap
         off = (image - sketch @ (adjoint(sketch, backend) @ image)) @ vectors[:, :cap]
-        off = np.asarray(backend.numpy(xp.sum(xp.abs(off) ** 2, 0)), np.float64)
+        off = np.asarray(backend.numpy(backend.total(xp.abs(off) ** 2, (0,))), np.float64)
         gaps = np.maximum(squares[:cap] - squares[-1], 1e-30 * size)
         if float(np.minimum(off / gaps, gaps).sum()) <= _GAIN * lost:
             break
@@ -320,7 +328,7 @@ def _left(m: Any, u: Any, rest: Any, size: float, backend: Backend, piece: int =
     if lost > _SAFE * resolution(m) * size:
         return lost
     step = max(1, piece // m.shape[0])
-    return sum(norm2(m[:, k : k + step] - u @ rest[:, k : k + step], backend) for k in range(0, m.shape[1], step))
+    return sum(norm2(m[:, span] - u @ rest[:, span], backend) for span in spans(m.shape[1], step))
 
 
 _WAYS = {"gram": _by_gram, "randomised": _randomised}

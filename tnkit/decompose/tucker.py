@@ -12,9 +12,8 @@ from tnkit.decompose.ranks import Rank
 from tnkit.decompose.result import Decomposition
 from tnkit.decompose.svd import check_target, sweep
 from tnkit.decompose.truncate import cut, in_range, norm2, resolution
-from tnkit.execution.arrays import adjoint
+from tnkit.execution.arrays import adjoint, conj
 from tnkit.execution.backend import Backend
-from tnkit.execution.run import NUMPY
 
 __all__ = ["tucker_svd"]
 
@@ -27,7 +26,7 @@ def tucker_svd(
     budget: int | None = None,
     sweeps: int = 1,
     method: str = "auto",
-    backend: Backend = NUMPY,
+    backend: Backend | None = None,
 ) -> Decomposition:
     """Tucker decomposition (Tucker 1966): a core and one isometry an axis.
 
@@ -40,8 +39,10 @@ def tucker_svd(
         Array of at least one axis.
     rank
         Largest core sizes ``r0, r1, ...``: an int for all, a sequence, or a mapping from the bonds.
-    tol, budget, method, backend
+    tol, budget, method
         As for :func:`tnkit.tree_svd`.
+    backend
+        The array library; by default that of the arrays.
     sweeps
         Orthogonal iterations at the ranks found; they lower the error a little, and end where one gains nothing.
 
@@ -58,7 +59,7 @@ def tucker_svd(
     what = "tucker_svd"
     if sweeps < 0:
         raise ValueError(f"{what}: sweeps {sweeps} is negative")
-    x = check_target(x, what, backend)
+    x, backend = check_target(x, what, backend)
     shape = tuple(x.shape)
     found = sweep(x, trees.tucker(shape, (1,) * len(shape)), rank, tol, budget, "core", method, backend, what)
     for _ in range(sweeps if found.error**2 > resolution(x) else 0):
@@ -80,7 +81,12 @@ def _iterated(x: Any, found: Decomposition, method: str, backend: Backend) -> De
             (k,) = modes
             order = (k, *(j for j in range(len(y.shape)) if j != k))
             made = cut(
-                backend.permute(y, order).reshape(y.shape[k], -1), factors[k].shape[1], 0.0, total, method, backend
+                backend.reshape(backend.permute(y, order), y.shape[k], -1),
+                factors[k].shape[1],
+                0.0,
+                total,
+                method,
+                backend,
             )
             factors[k] = factors[k] if made.u is None else made.u
             return _projected(y, modes, factors, backend)
@@ -99,8 +105,8 @@ def _projected(y: Any, modes: Sequence[int], factors: Sequence[Any], backend: Ba
     for k in modes:
         u, shape = factors[k], tuple(y.shape)
         if k == len(shape) - 1:
-            y = (y.reshape(-1, shape[k]) @ backend.xp.conj(u)).reshape(*shape[:k], u.shape[1])
+            y = backend.reshape(backend.reshape(y, -1, shape[k]) @ conj(u, backend), *shape[:k], u.shape[1])
         else:
-            y = adjoint(u, backend) @ y.reshape(prod(shape[:k]), shape[k], -1)
-            y = y.reshape(*shape[:k], u.shape[1], *shape[k + 1 :])
+            y = adjoint(u, backend) @ backend.reshape(y, prod(shape[:k]), shape[k], -1)
+            y = backend.reshape(y, *shape[:k], u.shape[1], *shape[k + 1 :])
     return y

@@ -38,7 +38,7 @@ TIED = ("#fdae6b", "#a1d99b", "#bcbddc", "#fc9272", "#dfc27d", "#80cdc1", "#fa9f
 
 
 # -- the order of a plan ----------------------------------------------------------------------------------------------
-def _pairs(plan: Plan) -> list[tuple[set[str], set[str]]]:
+def _merges(plan: Plan) -> list[tuple[set[str], set[str]]]:
     """The leaves on both sides of every contraction, in order; read from the paths, as tied nodes share a slot."""
     paths = iter(plan.paths)
     pairs: list[tuple[set[str], set[str]]] = []
@@ -56,7 +56,7 @@ def _pairs(plan: Plan) -> list[tuple[set[str], set[str]]]:
     return pairs
 
 
-def _numbered(pairs: Sequence[tuple[set[str], set[str]]], spots: Spots, routes: Sequence[Route]) -> list[complex]:
+def _step_labels(pairs: Sequence[tuple[set[str], set[str]]], spots: Spots, routes: Sequence[Route]) -> list[complex]:
     """Where each contraction's number goes: on an index that the pair shares, else between the two groups."""
     placed: list[complex] = []
     nodes = [at for at, _ in spots.values()]
@@ -248,7 +248,7 @@ def draw(net_or_plan: Network | Plan, ax: Any = None, *, labels: bool = True) ->
     points = [at for at, _ in spots.values()] + [route.at(t) for route in routes for t in (0.49, 0.5)]
     points += [spots[v][0] + 0.7 * way for v, way in legs.values()]
     points += [complex(*corner) for _, _, rim, _ in boxes for corner in (rim[:2], rim[2:])]
-    pen = _Pen(*_axes(ax, points, 0.3 if isinstance(net_or_plan, Plan) else 0.0), labels)
+    pen = _Pen(*_canvas(ax, points, 0.3 if isinstance(net_or_plan, Plan) else 0.0), labels)
     _draw_boxes(pen, boxes)
     _draw_edges(pen, spots, routes)
     _draw_legs(pen, spots, wires, legs)
@@ -258,7 +258,7 @@ def draw(net_or_plan: Network | Plan, ax: Any = None, *, labels: bool = True) ->
     return pen.ax
 
 
-def _axes(ax: Any, points: Sequence[complex], title: float) -> tuple[Any, float]:
+def _canvas(ax: Any, points: Sequence[complex], title: float) -> tuple[Any, float]:
     """An Axes whose limits hold the points (an inch a unit, if it is made here), and its points per unit."""
     low = complex(min(z.real for z in points) - 0.5, min(z.imag for z in points) - 0.4)
     size = complex(max(z.real for z in points) + 0.5, max(z.imag for z in points) + 0.4) - low
@@ -274,8 +274,8 @@ def _axes(ax: Any, points: Sequence[complex], title: float) -> tuple[Any, float]
 
 
 def _draw_order(pen: _Pen, plan: Plan, spots: Spots, routes: Sequence[Route]) -> None:
-    pairs = _pairs(plan)
-    for k, at in enumerate(_numbered(pairs, spots, routes), 1):
+    pairs = _merges(plan)
+    for k, at in enumerate(_step_labels(pairs, spots, routes), 1):
         style = {"fc": "#fee391", "ec": "#cc4c02", "lw": 0.7, "boxstyle": "circle,pad=0.15"}
         pen.text(at, str(k), 7, f"order:{k}", weight="bold", zorder=9, bbox=style)
     pen.ax.set_title(f"{len(pairs)} contractions, {plan.flops:,} FLOPs", fontsize=9)

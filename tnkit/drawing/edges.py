@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tnkit.drawing.placement import BOTH, DOWN, LEG, RADIUS, UP, Spots, Vertex, Wire, _numbers
+from tnkit.drawing.placement import BOTH, DOWN, LEG, RADIUS, UP, Spots, Vertex, Wire, _row_and_column
 
 __all__ = ["Route", "add_dots", "legs_of", "routes_of"]
 
@@ -60,7 +60,11 @@ def _around(ends: tuple[Vertex, Vertex], spots: Spots) -> complex:
     """The stump of an edge between opposite sides of a grid, which goes around its back; 0 for any other edge."""
     across = spots[ends[1]][0] - spots[ends[0]][0]
     xs = [at.real for at, _ in spots.values()]
-    if len(_numbers(ends)) < 2 or abs(across.real) < max(3.5, 0.6 * (max(xs) - min(xs))) or abs(across.imag) > 1.5:
+    if (
+        len(_row_and_column(ends)) < 2
+        or abs(across.real) < max(3.5, 0.6 * (max(xs) - min(xs)))
+        or abs(across.imag) > 1.5
+    ):
         return 0j
     return complex(-0.6 if across.real > 0 else 0.6, across.imag / 2)
 

@@ -117,7 +117,7 @@ def layout(net: Network) -> dict[str, tuple[float, float]]:
 def spots_of(net: Network, wires: Sequence[Wire]) -> Spots:
     """Places of the leaves and of the hyperedges' dots, by the first layout that suits."""
     names = [leaf.name for leaf in net.leaves]
-    grid = _grid(names, _graph(names, wires), wires)
+    grid = _grid(names, _leaf_graph(names, wires), wires)
     return grid if grid and _apart(net, grid, boxes_of(net, grid)) else _stack(net, wires)
 
 
@@ -133,7 +133,7 @@ def _apart(net: Network, spots: Spots, boxes: Sequence[Box]) -> bool:
     return True
 
 
-def _graph(names: Iterable[str], wires: Iterable[Wire]) -> Any:
+def _leaf_graph(names: Iterable[str], wires: Iterable[Wire]) -> Any:
     """Leaves that share an index; hyperedges join them as vertices where the plain edges leave them apart."""
     import networkx as nx
 
@@ -159,10 +159,10 @@ def _stack(net: Network, wires: Sequence[Wire]) -> Spots:
     own = [node.name for node in net.nodes if isinstance(node, Node)]
     if not own:
         return below
-    graph = _graph(own, wires)
+    graph = _leaf_graph(own, wires)
     order = {name: k for k, name in enumerate(own)}
     parts = sorted(nx.connected_components(graph), key=lambda part: min(order.get(v, len(order)) for v in part))
-    above = _beside([_shape(graph.subgraph(part), order, wires) for part in parts], gap=1.3)
+    above = _beside([_piece_placed(graph.subgraph(part), order, wires) for part in parts], gap=1.3)
     if not below:
         return above
     lift = 1j * (max(at.imag for at, _ in below.values()) + 1.4 - min(at.imag for at, _ in above.values()))
@@ -181,7 +181,7 @@ def _beside(parts: Sequence[Spots], gap: float) -> Spots:
     return {v: (at - (cursor - gap) / 2, aim) for v, (at, aim) in out.items()}
 
 
-def _shape(graph: Any, order: dict[str, int], wires: Sequence[Wire]) -> Spots:
+def _piece_placed(graph: Any, order: dict[str, int], wires: Sequence[Wire]) -> Spots:
     """One connected piece: a line, a ring, a star, a tree, or else springs."""
     import networkx as nx
 
@@ -189,7 +189,7 @@ def _shape(graph: Any, order: dict[str, int], wires: Sequence[Wire]) -> Spots:
         return (order[v], v) if isinstance(v, str) else (len(order), v[0])
 
     n, degrees = len(graph), dict(graph.degree)
-    tree, levels = nx.is_tree(graph), {v: y for v, (_, y, _) in _numbers(graph).items()}
+    tree, levels = nx.is_tree(graph), {v: y for v, (_, y, _) in _row_and_column(graph).items()}
     legs = {v: sum(w.open and w.leaves == (v,) for w in wires) for v in graph}
     if tree and n == len(levels) > 2:  # node_{level}_{k}
         return _hierarchy(graph, min(graph, key=lambda v: (-levels[v], rank(v))), rank, legs)
@@ -253,7 +253,7 @@ def _closest(points: Iterable[complex]) -> float:
     return float((abs(at[:, None] - at) + 1e9 * np.eye(len(at))).min())
 
 
-def _numbers(names: Iterable[Vertex]) -> dict[str, tuple[str, int, int]]:
+def _row_and_column(names: Iterable[Vertex]) -> dict[str, tuple[str, int, int]]:
     """Name -> (prefix, row, column), of the names that end in two numbers."""
     found = {n: m for n in names if isinstance(n, str) and (m := re.fullmatch(r"(.*?)_?(\d+)_(\d+)", n))}
     return {n: (m[1], int(m[2]), int(m[3])) for n, m in found.items()}
@@ -263,7 +263,7 @@ def _grid(names: Sequence[str], graph: Any, wires: Sequence[Wire]) -> Spots | No
     """Rows and columns read from names; None where too few names have them, or they number the levels of a tree."""
     import networkx as nx
 
-    found = _numbers(names)
+    found = _row_and_column(names)
     if 4 * len(found) < len(names) or len(found) < 2:
         return None
     prefixes = list(dict.fromkeys(prefix for prefix, _, _ in found.values()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -9,12 +10,15 @@ import numpy as np
 
 from tnkit.execution.backend import Backend
 
-__all__ = ["adjoint", "double_name", "dtype_name", "is_complex", "is_single", "one_dtype", "padded", "widened"]
+__all__ = [
+    "adjoint", "conj", "double_name", "dtype_name", "has_double", "is_complex", "is_single", "one_dtype", "padded", "real",
+    "spans", "widened",
+]  # fmt: skip
 
 
 def dtype_name(x: Any) -> str:
     """``"float32"``, whatever the library."""
-    return _spelled(x.dtype)
+    return _spelled(x.dtype.__class__, x.dtype)
 
 
 def double_name(x: Any) -> str:
@@ -38,13 +42,34 @@ def widened(x: Any, backend: Backend) -> Any:
 
 
 @cache
-def _spelled(dtype: Any) -> str:
-    return str(dtype).removeprefix("torch.")  # which numpy takes its time for
+def _spelled(kind: Any, dtype: Any) -> str:
+    # By the kind too: array_api_strict's dtypes have numpy's hashes, and warn when they are compared with numpy's.
+    return str(dtype).rpartition(".")[2]  # "torch.float32"; numpy takes its time for it
+
+
+def has_double(x: Any, backend: Backend) -> bool:
+    """Whether the library has the double precision of ``x``; jax by default has none."""
+    return dtype_name(backend.cast(backend.zeros((1,), x), double_name(x))) == double_name(x)
 
 
 def adjoint(m: Any, backend: Backend) -> Any:
     """Conjugate transpose, a view for real dtypes: numpy's ``conj`` copies those, and BLAS then sees two matrices, not one."""
-    return backend.swap(backend.xp.conj(m) if is_complex(m) else m)
+    return backend.swap(conj(m, backend))
+
+
+def conj(x: Any, backend: Backend) -> Any:
+    """The complex conjugate; a real array as it is."""
+    return backend.xp.conj(x) if is_complex(x) else x
+
+
+def real(x: Any, backend: Backend) -> Any:
+    """The real part; a real array as it is."""
+    return backend.xp.real(x) if is_complex(x) else x
+
+
+def spans(size: int, step: int) -> Iterator[slice]:
+    """An axis cut into slices of at most ``step``; the standard knows none that go beyond the end."""
+    return (slice(k, min(k + step, size)) for k in range(0, size, step))
 
 
 def padded(x: Any, axis: int, count: int, backend: Backend, before: bool = False) -> Any:
@@ -52,7 +77,7 @@ def padded(x: Any, axis: int, count: int, backend: Backend, before: bool = False
     if not count:
         return x
     zeros = backend.zeros((*x.shape[:axis], count, *x.shape[axis + 1 :]), x)
-    return backend.xp.concatenate((zeros, x) if before else (x, zeros), axis)
+    return backend.concat((zeros, x) if before else (x, zeros), axis)
 
 
 def one_dtype(arrays: dict[str, Any], backend: Backend) -> dict[str, Any]:

@@ -5,31 +5,48 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
-from itertools import count, product
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from tnkit.planning.steps import Group
+    from tnkit.planning.steps import FusedStep
 
-__all__ = ["Backend", "by_slices", "fronted", "part"]
+__all__ = ["Backend"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Backend:
-    """An array library, as an argument; never a global or a guess.
+    """An array library: its namespace, and what libraries spell differently.
 
     Attributes
     ----------
     name
-        For messages.
+        For messages; a backend prints as its name.
     xp
-        Namespace with ``matmul``, ``diagonal``, ``sum`` and what the activations use.
+        Namespace with what numpy, torch and the array API standard spell alike: ``matmul``, ``reshape``, ``linalg.qr``, and what
+        the activations use.
+    holds
+        ``holds(x)``: whether ``x`` is an array of the library.
     permute
         ``permute(x, axes)``.
     swap
         ``swap(x)``: exchange the last two axes.
+    concat
+        ``concat(arrays, axis)``.
+    flip
+        ``flip(x, axis)``: the axis backwards.
+    take
+        ``take(x, places, axis)``: some places along an axis, given as a numpy array.
+    total
+        ``total(x, axes)``: the sum over axes, in the dtype of ``x``.
+    diagonal
+        ``diagonal(x, i, j)``: the diagonal of two axes, as the last axis.
+    norm
+        ``norm(x)``: the Frobenius norm; ``norm(x, axis)``: norms along an axis.
+    eye
+        ``eye(n, x)``: an identity, made where ``x`` is: nothing is copied there while a CUDA graph is captured.
     like
         ``like(a, x)``: the numpy array ``a`` in the library, dtype and device of ``x``.
     zeros
@@ -37,7 +54,7 @@ class Backend:
     spread
         ``spread(a, b)``: a matrix ``(n, k)`` times each of a batch ``(f, k, g)``.
     group
-        ``group(step, operands)``: run a :class:`~tnkit.planning.steps.Group`.
+        ``group(step, operands)``: run a :class:`~tnkit.planning.steps.FusedStep`.
     left
         ``left(m)``: left singular vectors and singular values of a matrix, thin and falling, with finite gradients.
     cast
@@ -50,12 +67,13 @@ class Backend:
         The library's own version of an activation, by name, where it is faster.
     mixes
         Whether the library multiplies arrays of different dtypes.
-    array
-        Type of the library's arrays, so that another library's are refused; any by default.
+    writes
+        Whether arrays can be written to in place.
     methods
-        ``"permute"`` and ``"swap"`` as methods, ``"{x}.transpose({axes})"``, where those are faster than the functions.
+        ``"permute"``, ``"swap"``, ``"reshape"`` and ``"diagonal"`` as methods, ``"{x}.transpose({axes})"``, where those are faster
+        than the functions.
     home
-        Where it is found, ``"tnkit.execution.run:NUMPY"``, so that other processes use theirs.
+        Where it is found, ``"tnkit.execution.numpy:NUMPY"``, so that other processes use theirs.
     folds
         Whether ``matmul`` reads a tensor times a matrix or a vector as one product, not as a batch of them.
     key
@@ -64,23 +82,34 @@ class Backend:
 
     name: str
     xp: Any
+    holds: Callable[[Any], bool]
     permute: Callable[[Any, tuple[int, ...]], Any]
     swap: Callable[[Any], Any]
+    concat: Callable[[Sequence[Any], int], Any]
+    flip: Callable[[Any, int], Any]
+    take: Callable[[Any, np.ndarray, int], Any]
+    total: Callable[[Any, tuple[int, ...]], Any]
+    diagonal: Callable[[Any, int, int], Any]
+    norm: Callable[..., Any]
+    eye: Callable[[int, Any], Any]
     like: Callable[[np.ndarray, Any], Any]
     zeros: Callable[[tuple[int, ...], Any], Any]
     spread: Callable[[Any, Any], Any]
-    group: Callable[[Group, list[Any]], Any]
+    group: Callable[[FusedStep, list[Any]], Any]
     left: Callable[[Any], tuple[Any, Any]]
     cast: Callable[[Any, str], Any]
     numpy: Callable[[Any], np.ndarray]
     tracked: Callable[[Any], bool]
     own: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     mixes: bool = False
-    array: type | tuple[type, ...] = object
+    writes: bool = True
     methods: Mapping[str, str] = field(default_factory=dict)
     home: str = ""
     folds: bool = False
     key: int = field(default_factory=count().__next__, init=False)
+
+    def __repr__(self) -> str:
+        return self.name
 
     def __reduce__(self) -> tuple[Any, tuple[str]]:
         """By name: another process has its own."""
@@ -88,49 +117,25 @@ class Backend:
             raise TypeError(
                 f"Backend {self.name!r} cannot be sent to another process: it has no home, as 'module:NAME'"
             )
-        return _at_home, (self.home,)
+        return found_at, (self.home,)
+
+    def reshape(self, x: Any, *shape: int) -> Any:
+        """``x`` in another shape; arrays of the standard have no such method."""
+        return self.xp.reshape(x, shape)
 
     def beside(self, x: Any, p: int, q: int) -> Any:
         """``1_p (x) x (x) 1_q`` of a matrix."""
-        x = x if p == 1 else self.xp.kron(self.eye(p, x), x)
-        return x if q == 1 else self.xp.kron(x, self.eye(q, x))
+        x = x if p == 1 else self.kron(self.eye(p, x), x)
+        return x if q == 1 else self.kron(x, self.eye(q, x))
 
-    def eye(self, n: int, x: Any) -> Any:
-        """An identity, made where ``x`` is: nothing is copied there while a CUDA graph is captured."""
-        return np.eye(n, dtype=x.dtype) if self.xp is np else self.xp.eye(n, dtype=x.dtype, device=x.device)
-
-
-def _at_home(home: str) -> Backend:
-    module, name = home.split(":")
-    found: Backend = getattr(import_module(module), name)
-    return found
+    def kron(self, a: Any, b: Any) -> Any:
+        """The Kronecker product of two matrices."""
+        (n, m), (rows, columns) = a.shape, b.shape
+        return self.reshape(a[:, None, :, None] * b[None, :, None, :], n * rows, m * columns)
 
 
-def fronted(x: Any, axes: tuple[int | None, ...], permute: Callable[[Any, tuple[int, ...]], Any]) -> Any:
-    """``x`` with these axes first, as a view."""
-    first = tuple(k for k in axes if k is not None)
-    return permute(x, (*first, *(k for k in range(len(x.shape)) if k not in first))) if first else x
-
-
-def part(at: tuple[int, ...], axes: tuple[int | None, ...]) -> tuple[int, ...]:
-    """Where a slice lies in an operand: its places along the sliced indices that the operand has."""
-    return tuple(v for v, axis in zip(at, axes, strict=True) if axis is not None)
-
-
-def by_slices(
-    group: Group, operands: Sequence[Any], run: Callable[[list[Any]], Any], permute: Callable[[Any, tuple[int, ...]], Any],
-    start: Callable[[Any], Any],
-) -> Any:  # fmt: skip
-    """``run`` on every slice of a group's operands, put together or summed in ``start(the first one made)``."""
-    views = [fronted(x, axes, permute) for x, axes in zip(operands, group.axes, strict=True)]
-    out, result = None, None
-    for at in product(*map(range, group.counts)):
-        made = run([x[part(at, axes)] for x, axes in zip(views, group.axes, strict=True)])
-        if out is None:
-            result = start(made)
-            out = fronted(result, group.out_axes, permute)
-        if group.summed:
-            out[part(at, group.out_axes)] += made
-        else:
-            out[at] = made
-    return result
+def found_at(home: str) -> Any:
+    """What a module calls by a name, ``"module:NAME"``; by ``"module:NAME:argument"``, what that makes of the argument."""
+    module, name, *argument = home.split(":")
+    found = getattr(import_module(module), name)
+    return found(*argument) if argument else found

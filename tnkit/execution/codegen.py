@@ -11,7 +11,7 @@ from typing import Any
 
 from tnkit.core.activations import function
 from tnkit.execution.backend import Backend
-from tnkit.planning.steps import Apply, Contract, Group, Program, Reduce, Step
+from tnkit.planning.steps import ApplyStep, ContractStep, FusedStep, Program, ReduceStep, Step
 from tnkit.planning.strides import View
 
 __all__ = ["execute", "prepare", "source"]
@@ -37,7 +37,7 @@ def prepare(program: Program, backend: Backend) -> None:
     """Write the code now, for a caller that cannot do it when it runs (``torch.compile(fullgraph=True)`` traces calls only)."""
     _made(program, backend)
     for step in program.steps:
-        if isinstance(step, Group):
+        if isinstance(step, FusedStep):
             prepare(step.body, backend)
             prepare(step.whole, backend)
 
@@ -71,11 +71,21 @@ class _Writer:
             return self.backend.methods["permute"].format(x=x, axes=_ints(axes))
         return f"{self.thing('permute', self.backend.permute)}({x}, ({_ints(axes)},))"
 
+    def reshaped(self, x: str, shape: Sequence[int]) -> str:
+        if "reshape" in self.backend.methods:
+            return self.backend.methods["reshape"].format(x=x, axes=_ints(shape) or "()")
+        return f"{self.thing('reshape', self.backend.xp.reshape)}({x}, ({_ints(shape)}{',' if shape else ''}))"
+
+    def diagonal(self, x: str, i: int, j: int) -> str:
+        if "diagonal" in self.backend.methods:
+            return self.backend.methods["diagonal"].format(x=x, axes=_ints((i, j)))
+        return f"{self.thing('diagonal', self.backend.diagonal)}({x}, {i}, {j})"
+
     def view(self, x: str, view: View) -> str:
         if view.permute is not None:
             x = self.permuted(x, view.permute)
         if view.reshape is not None:
-            x = f"{x}.reshape({_ints(view.reshape) or '()'})"
+            x = self.reshaped(x, view.reshape)
         if view.beside != (1, 1):
             x = f"{self.thing('beside', self.backend.beside)}({x}, {_ints(view.beside)})"
         if not view.swap:
@@ -87,7 +97,7 @@ class _Writer:
     def step(self, step: Step) -> str:
         """The right-hand side of a step's line."""
         xp = self.backend.xp
-        if isinstance(step, Contract):
+        if isinstance(step, ContractStep):
             a, b = (self.view(f"s{s}", v) for s, v in zip(step.operands, step.views, strict=True))
             if self.backend.folds and _folds(step):
                 return f"{self.thing('matmul', xp.matmul)}(s{step.operands[0]}, {b})"
@@ -98,19 +108,19 @@ class _Writer:
             else:
                 x = f"{self.thing('matmul', xp.matmul)}({a}, {b})"
             return self.view(self.view(x, View(reshape=step.result.reshape)), View(permute=step.result.permute))
-        if isinstance(step, Reduce):
+        if isinstance(step, ReduceStep):
             x = f"s{step.operand}"
             for i, j in step.diagonals:
-                x = f"{self.thing('diagonal', xp.diagonal)}({x}, 0, {i}, {j})"
+                x = self.diagonal(x, i, j)
             if step.axes:
-                x = f"{self.thing('total', _total(xp))}({x}, ({_ints(step.axes)},))"
+                x = f"{self.thing('total', self.backend.total)}({x}, ({_ints(step.axes)},))"
             return self.view(x, View(permute=step.permute))
         arguments = ", ".join(f"s{s}" for s in step.operands)
-        if isinstance(step, Group):
+        if isinstance(step, FusedStep):
             return f"{self.thing('group', self.backend.group)}({self.thing('step', step)}, [{arguments}])"
         return self.apply(step, arguments)
 
-    def apply(self, step: Apply, arguments: str) -> str:
+    def apply(self, step: ApplyStep, arguments: str) -> str:
         if isinstance(step.fn, str) and step.fn in self.backend.own:
             return f"{self.thing('own', self.backend.own[step.fn])}({arguments})"
         fn = function(step.fn)
@@ -133,7 +143,7 @@ def _written(program: Program, backend: Backend) -> tuple[str, list[Any]]:
     )
 
 
-def _folds(step: Contract) -> bool:
+def _folds(step: ContractStep) -> bool:
     """Whether the library's product of the first operand as it is, its last axis contracted, is the result as it is."""
     view, result = step.views[0], step.result
     if step.multiply or step.spread or view.permute or view.swap or len(view.reshape or ()) != 2 or result.permute:
@@ -146,13 +156,3 @@ def _folds(step: Contract) -> bool:
 
 def _ints(numbers: Sequence[int]) -> str:
     return ", ".join(map(str, numbers))
-
-
-def _total(xp: Any) -> Callable[[Any, tuple[int, ...]], Any]:
-    """Sum over axes in the array's own dtype; one function a namespace, so that equal steps share it."""
-    if xp not in _TOTALS:
-        _TOTALS[xp] = lambda x, axes: xp.sum(x, axes, dtype=x.dtype)
-    return _TOTALS[xp]
-
-
-_TOTALS: dict[Any, Callable[[Any, tuple[int, ...]], Any]] = {}

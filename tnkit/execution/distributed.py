@@ -8,79 +8,105 @@ from __future__ import annotations
 
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
-from concurrent.futures import BrokenExecutor, CancelledError, Executor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, Executor, Future
+from dataclasses import dataclass
 from itertools import groupby, product
 from math import prod
 from typing import Any
 
-from tnkit.execution.backend import Backend, fronted, part
+from tnkit.execution.backend import Backend
 from tnkit.execution.codegen import execute
-from tnkit.planning.steps import Group, Program
+from tnkit.execution.slices import Place, fronted, part, piece, together
+from tnkit.planning.steps import FusedStep, Program
 
-__all__ = ["lost", "shared_out"]
+__all__ = ["Lost", "Outcome", "attempt", "received", "shared_out"]
 
 #: Tasks that a plan is cut into, where there are as many slices.
 _TASKS = 64
 
-Place = tuple[int, ...]
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a task returned, or the error that it raised."""
+
+    value: Any = None
+    error: Exception | None = None
 
 
-def lost(error: BaseException | None) -> bool:
-    """Whether a future's error says that its worker was lost, not that the task failed.
+class Lost(Exception):
+    """An executor has no outcome of a task: its worker was lost, or what it sent was."""
 
-    ``BrokenExecutor`` and ``CancelledError`` say so.  So does whatever error dask.distributed (2026.8.0) makes in passing a result on:
-    where a worker is lost after a task has ended, ``cfexecutor._cascade_future`` takes the result apart as if it were an exception.
+
+def attempt(work: Callable[..., Any], *arguments: Any) -> Outcome:
+    """Do a task in a worker; its error is sent as a result, so that whatever a future raises is the executor's own error.
+
+    Executors do not agree on what they raise for a lost worker: ``BrokenExecutor``, ``CancelledError``, and dask.distributed (2026.8.0)
+    any error at all, where a worker is lost after a task has ended: it takes the result apart as if it were an exception.
     """
-    if error is None or isinstance(error, (BrokenExecutor, CancelledError)):
-        return error is not None
-    frames = traceback.extract_tb(error.__traceback__)
-    return bool(frames) and frames[-1].name == "_cascade_future"
+    try:
+        return Outcome(work(*arguments))
+    except Exception as error:
+        error.add_note(f"in a worker:\n{traceback.format_exc()}")
+        return Outcome(error=error)
 
 
-def shared_out(step: Group, operands: Sequence[Any], backend: Backend, executor: Executor) -> Any:
+def received(future: Future[Any] | None) -> Any:
+    """What an :func:`attempt` made; its error is raised, and :class:`Lost` where there is no outcome (or no future)."""
+    if future is None:
+        raise Lost("the executor takes no more tasks")
+    try:
+        outcome = future.result()
+    except Exception as error:
+        raise Lost(repr(error)) from error
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome.value
+
+
+def shared_out(step: FusedStep, operands: Sequence[Any], backend: Backend, executor: Executor) -> Any:
     """Run a group's slices on an executor, and put them together in the order of their indices, whoever comes first.
 
-    A task whose worker is :func:`lost` is done here, with a warning; an error inside a task is raised, and the tasks that have not
+    A task that is :class:`Lost` is done here, with a warning; an error inside a task is raised, and the tasks that have not
     begun are cancelled.
     """
     views = [fronted(x, axes, backend.permute) for x, axes in zip(operands, step.axes, strict=True)]
     tasks = list(_tasks(step))
     futures = [_submitted(executor, step.body, backend, _pieces(step, views, ats)) for _, ats in tasks]
-    result = out = None
     try:
-        for k, (place, ats) in enumerate(tasks):
-            try:
-                if (future := futures[k]) is None:
-                    raise BrokenExecutor("the executor takes no more tasks")
-                made = future.result()
-            except Exception as error:
-                if not lost(error):
-                    raise
-                warnings.warn(
-                    f"a worker was lost ({error!r}): its slices are contracted here", RuntimeWarning, stacklevel=4
-                )
-                made = _work(step.body, backend, _pieces(step, views, ats))
-            futures[k] = None
-            if out is None:
-                result = backend.zeros(step.shape, made)
-                out = fronted(result, step.out_axes, backend.permute)
-            out[place] += made
+        return together(step, _collected(step, views, tasks, futures, backend), backend)
     finally:
         for future in futures:
             if future is not None:
                 future.cancel()
-    return result
+
+
+def _collected(
+    step: FusedStep,
+    views: Sequence[Any],
+    tasks: Sequence[tuple[Place, list[Place]]],
+    futures: list[Any],
+    backend: Backend,
+) -> Iterator[tuple[Place, Any]]:
+    """What the tasks bring back, in their order; a future that is done with is dropped."""
+    for k, (place, ats) in enumerate(tasks):
+        try:
+            made = received(futures[k])
+        except Lost as error:
+            warnings.warn(f"a worker was lost ({error}): its slices are contracted here", RuntimeWarning, stacklevel=6)
+            made = _work(step.body, backend, _pieces(step, views, ats))
+        futures[k] = None
+        yield place, made
 
 
 def _submitted(executor: Executor, *task: Any) -> Any:
     try:
-        return executor.submit(_work, *task)
+        return executor.submit(attempt, _work, *task)
     except BrokenExecutor:
         return None
 
 
-def _tasks(step: Group) -> Iterator[tuple[Place, list[Place]]]:
+def _tasks(step: FusedStep) -> Iterator[tuple[Place, list[Place]]]:
     """Slices in runs that go to one place of the result."""
     most = -(-prod(step.counts) // _TASKS)
     every = product(*map(range, step.counts))
@@ -90,9 +116,9 @@ def _tasks(step: Group) -> Iterator[tuple[Place, list[Place]]]:
             yield place, ats[k : k + most]
 
 
-def _pieces(step: Group, views: Sequence[Any], ats: Sequence[Place]) -> list[list[Any]]:
+def _pieces(step: FusedStep, views: Sequence[Any], ats: Sequence[Place]) -> list[list[Any]]:
     """The operands of every slice; one that is not sliced is the same object in all, and is sent once."""
-    return [[x[p] if (p := part(at, axes)) else x for x, axes in zip(views, step.axes, strict=True)] for at in ats]
+    return [[piece(x, at, axes) for x, axes in zip(views, step.axes, strict=True)] for at in ats]
 
 
 def _work(body: Program, backend: Backend, slices: Sequence[Sequence[Any]]) -> Any:

@@ -1,4 +1,4 @@
-"""Running a plan on arrays: numpy here, any library by its :class:`~tnkit.execution.backend.Backend` (``tnkit_nn.TORCH`` for torch)."""
+"""Running a plan on arrays of any library, and checking them before."""
 
 from __future__ import annotations
 
@@ -8,46 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from tnkit.core.network import Network
-from tnkit.execution.backend import Backend, by_slices
+from tnkit.core.network import Network, Node
+from tnkit.execution.backend import Backend
 from tnkit.execution.codegen import execute
 from tnkit.execution.distributed import shared_out
+from tnkit.execution.library import backend_among, backend_of
 from tnkit.paths.optimizers import Optimizer
 from tnkit.planning.plan import Plan, plan
-from tnkit.planning.steps import Group
 
-__all__ = ["NUMPY", "Backend", "check_arrays", "check_known", "constant", "contract", "run"]
-
-
-def _numpy_group(step: Group, operands: list[Any]) -> np.ndarray:
-    if not step.counts:
-        done: np.ndarray = execute(step.body, operands, NUMPY)
-        return done
-    made: np.ndarray = by_slices(
-        step, operands, lambda pieces: execute(step.body, pieces, NUMPY), np.transpose,
-        lambda first: (np.zeros if step.summed else np.empty)(step.shape, first.dtype),
-    )  # fmt: skip
-    return made
-
-
-NUMPY = Backend(
-    name="numpy",
-    xp=np,
-    permute=np.transpose,
-    swap=lambda x: x.swapaxes(-1, -2),
-    like=lambda a, x: a.astype(np.asarray(x).dtype),
-    zeros=lambda shape, x: np.zeros(shape, x.dtype),
-    spread=np.matmul,
-    group=_numpy_group,
-    left=lambda m: np.linalg.svd(m, full_matrices=False)[:2],
-    cast=lambda x, dtype: x.astype(dtype),
-    numpy=np.asarray,
-    tracked=lambda x: False,
-    mixes=True,
-    array=(np.ndarray, np.generic),
-    methods={"permute": "{x}.transpose({axes})", "swap": "{x}.swapaxes(-1, -2)"},
-    home="tnkit.execution.run:NUMPY",
-)
+__all__ = ["check_arrays", "check_known", "constant", "contract", "run"]
 
 
 def constant(kind: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -65,7 +34,9 @@ def constant(kind: str, shape: tuple[int, ...]) -> np.ndarray:
     return out
 
 
-def run(plan: Plan, arrays: Mapping[str, Any], backend: Backend = NUMPY, *, executor: Executor | None = None) -> Any:
+def run(
+    plan: Plan, arrays: Mapping[str, Any], backend: Backend | None = None, *, executor: Executor | None = None
+) -> Any:
     """Execute a plan.
 
     Parameters
@@ -73,9 +44,9 @@ def run(plan: Plan, arrays: Mapping[str, Any], backend: Backend = NUMPY, *, exec
     plan
         From :func:`tnkit.plan`.
     arrays
-        Array name -> array of ``backend``'s library; shapes are taken on trust (:func:`contract` checks them).
+        Array name -> array; shapes are taken on trust (:func:`contract` checks them).
     backend
-        The library.
+        The array library; by default that of the arrays.
     executor
         Where the slices of a plan made with ``memory_limit`` or ``slices`` run: any ``concurrent.futures.Executor``, dask's and
         mpi4py's included.  If a worker is lost, what it had is contracted here.
@@ -88,10 +59,14 @@ def run(plan: Plan, arrays: Mapping[str, Any], backend: Backend = NUMPY, *, exec
 
     Raises
     ------
+    TypeError
+        Without ``backend``: arrays of two libraries, or what is no array.
     ValueError
         With an executor: a plan without slices, or tensors that require a gradient, which does not come back from workers.
     """
     given = [arrays[name] for name in plan.inputs]
+    if backend is None:
+        backend = backend_among(plan.inputs, given)
     if executor is None:
         return execute(plan.program, given, backend)
     if plan.sliced is None:
@@ -112,20 +87,35 @@ def check_known(net: Network, arrays: Iterable[str]) -> None:
 
 
 def check_arrays(
-    net: Network, arrays: Mapping[str, Any], backend: Backend = NUMPY, dynamic: str | None = None
+    net: Network, arrays: Mapping[str, Any], backend: Backend | None = None, dynamic: str | None = None
 ) -> dict[str, Any]:
     """The arrays that ``net`` needs, constants filled in.
+
+    Parameters
+    ----------
+    net
+        Any network.
+    arrays
+        Array name -> array; constants may be left out.
+    backend
+        The array library; by default that of the arrays.
+    dynamic
+        An index whose size is the arrays' own.
 
     Raises
     ------
     KeyError
         An array is missing.
     TypeError
-        An array of another library, or none at all.
+        Arrays of two libraries, or what is no array: the array is named.
     ValueError
         A shape that disagrees with the network (node, index and sizes are named), an array that no node uses, or mixed
         dtypes where the library does not mix them.
     """
+    return _checked(net, arrays, backend_of(backend, arrays), dynamic)
+
+
+def _checked(net: Network, arrays: Mapping[str, Any], backend: Backend, dynamic: str | None = None) -> dict[str, Any]:
     full: dict[str, Any] = {}
     missing = []
     batch: dict[str, tuple[int, str]] = {}
@@ -133,37 +123,18 @@ def check_arrays(
         if node.array in full:
             continue
         shape = tuple(owner.sizes[i] for i in node.inds)
-        if node.array not in arrays:
-            if isinstance(node.fixed, str):
-                missing.append((node, shape))
-                continue
+        if node.array in arrays:
+            full[node.array] = array = arrays[node.array]
+            if array.shape != shape:
+                _check_shape(node, shape, array, dynamic, batch)
+        elif isinstance(node.fixed, str):
+            missing.append((node, shape))
+        else:
             raise KeyError(f"no array {node.array!r} for node {node.name!r} of shape {shape}")
-        array = arrays[node.array]
-        if not isinstance(array, backend.array) or not hasattr(array, "shape"):
-            kind = f"{type(array).__module__}.{type(array).__name__}".removeprefix("builtins.")
-            raise TypeError(
-                f"array {node.array!r} is a {kind}, which is no array of {backend.name}; convert it, or pass its backend="
-            )
-        got = tuple(array.shape)
-        if len(got) != len(shape):
-            raise ValueError(f"node {node.name!r} has indices {node.inds}, but its array has {len(got)} axes {got}")
-        for i, have, want in zip(node.inds, got, shape, strict=True):
-            if i == dynamic:
-                want = batch.setdefault(i, (have, node.name))[0]
-                if have != want:
-                    raise ValueError(
-                        f"dynamic index {i!r} has size {want} on node {batch[i][1]!r} and {have} on {node.name!r}"
-                    )
-            elif have != want:
-                raise ValueError(
-                    f"node {node.name!r}: index {i!r} has size {want}, but its array has {have} there (shape {got})"
-                )
-        full[node.array] = array
     check_known(net, arrays)
-    dtypes = {str(a.dtype): name for name, a in full.items()}
-    if len(dtypes) > 1 and not backend.mixes:
+    if not backend.mixes and len(dtypes := {a.dtype: name for name, a in full.items()}) > 1:
         raise ValueError(
-            f"{backend.name} does not mix dtypes: " + ", ".join(f"array {n!r} is {d}" for d, n in dtypes.items())
+            f"{backend} does not mix dtypes: " + ", ".join(f"array {n!r} is {d}" for d, n in dtypes.items())
         )
     for node, shape in missing:
         value = constant(str(node.fixed), shape)
@@ -171,10 +142,30 @@ def check_arrays(
     return full
 
 
+def _check_shape(
+    node: Node, shape: tuple[int, ...], array: Any, dynamic: str | None, batch: dict[str, tuple[int, str]]
+) -> None:
+    """ValueError where an array's shape is not the node's; ``batch`` holds the size that the dynamic index has so far."""
+    got = tuple(array.shape)
+    if len(got) != len(shape):
+        raise ValueError(f"node {node.name!r} has indices {node.inds}, but its array has {len(got)} axes {got}")
+    for i, have, want in zip(node.inds, got, shape, strict=True):
+        if i == dynamic:
+            want = batch.setdefault(i, (have, node.name))[0]
+            if have != want:
+                raise ValueError(
+                    f"dynamic index {i!r} has size {want} on node {batch[i][1]!r} and {have} on {node.name!r}"
+                )
+        elif have != want:
+            raise ValueError(
+                f"node {node.name!r}: index {i!r} has size {want}, but its array has {have} there (shape {got})"
+            )
+
+
 def contract(
-    net: Network, arrays: Mapping[str, Any], *, optimizer: str | Optimizer = "auto", backend: Backend = NUMPY
+    net: Network, arrays: Mapping[str, Any], *, optimizer: str | Optimizer = "auto", backend: Backend | None = None
 ) -> Any:
-    """Contract a network: check the arrays, plan (cached), run.
+    """ContractStep a network: check the arrays, plan (cached), run.
 
     Parameters
     ----------
@@ -185,7 +176,7 @@ def contract(
     optimizer
         As for :func:`tnkit.plan`.
     backend
-        The array library, ``NUMPY`` or ``tnkit_nn.TORCH``.
+        The array library; by default that of the arrays.
 
     Returns
     -------
@@ -197,4 +188,5 @@ def contract(
     KeyError, TypeError, ValueError
         From :func:`check_arrays`.
     """
-    return run(plan(net, optimizer), check_arrays(net, arrays, backend), backend)
+    backend = backend_of(backend, arrays)
+    return run(plan(net, optimizer), _checked(net, arrays, backend), backend)

@@ -23,7 +23,7 @@ from tnkit.execution.run import check_arrays
 
 __all__ = ["from_json", "load", "save", "to_json"]
 
-FORMAT = "tnkit.core.network"
+FORMAT = "tnkit.network"
 VERSION = 1
 
 
@@ -36,7 +36,7 @@ def to_json(net: Network) -> str:
     ValueError
         An Elementwise node whose ``fn`` is a function of its own: only names of :data:`tnkit.ACTIVATIONS` are text.
     """
-    return json.dumps({"format": FORMAT, "version": VERSION, **_write(net)}, indent=1)
+    return json.dumps({"format": FORMAT, "version": VERSION, **_network_table(net)}, indent=1)
 
 
 def from_json(text: str) -> Network:
@@ -59,10 +59,10 @@ def from_json(text: str) -> Network:
         raise ValueError(f"from_json: format is {data.get('format')!r}, not {FORMAT!r}")
     if data.get("version") != VERSION:
         raise ValueError(f"from_json: version is {data.get('version')!r}; this tnkit reads version {VERSION}")
-    return _read(data, "")
+    return _read_network(data, "")
 
 
-def _write(net: Network) -> dict[str, Any]:
+def _network_table(net: Network) -> dict[str, Any]:
     return {"nodes": [_write_node(n) for n in net.nodes], "output": list(net.output), "sizes": dict(net.sizes)}
 
 
@@ -73,10 +73,10 @@ def _write_node(node: AnyNode) -> dict[str, Any]:
         raise ValueError(
             f"to_json: elementwise node {node.name!r} has fn={node.fn!r}; only names of ACTIVATIONS are written"
         )
-    return {"elementwise": node.name, "fn": node.fn, "bodies": [_write(body) for body in node.bodies]}
+    return {"elementwise": node.name, "fn": node.fn, "bodies": [_network_table(body) for body in node.bodies]}
 
 
-def _read(data: Any, where: str) -> Network:
+def _read_network(data: Any, where: str) -> Network:
     """The network at ``where`` (a dotted path that ends in a dot, or nothing)."""
     nodes = _get(data, "nodes", list, where)
     output = _strings(_get(data, "output", list, where), f"{where}output")
@@ -104,7 +104,7 @@ def _read_node(data: Any, where: str) -> AnyNode:
         bodies = _get(data, "bodies", list, where)
         for k, body in enumerate(bodies):
             _expect(body, dict, f"{where}bodies[{k}]")
-        read = tuple(_read(body, f"{where}bodies[{k}].") for k, body in enumerate(bodies))
+        read = tuple(_read_network(body, f"{where}bodies[{k}].") for k, body in enumerate(bodies))
         return Elementwise(_get(data, "elementwise", str, where), _get(data, "fn", str, where), read)
     except (TypeError, ValueError) as error:
         if str(error).startswith("from_json: "):

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
-from tnkit.core.network import AnyNode, Elementwise, Network, Node
+from tnkit.core.network import AnyNode, Elementwise, Network, Node, free_name
 
 __all__ = ["from_graph", "to_graph"]
 
@@ -56,7 +56,7 @@ def from_graph(graph: Any, bond: int = 2, open: Mapping[Hashable, int] | None = 
     for v, index in hubs.items():
         if index in sizes:
             raise ValueError(f"from_graph: two index vertices are called {index!r}")
-        sizes[index] = _size(graph.nodes[v].get("size", bond), f"index vertex {v!r}")
+        sizes[index] = _checked_size(graph.nodes[v].get("size", bond), f"index vertex {v!r}")
         if graph.nodes[v].get("output") is not None:
             places.append((graph.nodes[v]["output"], index))
     _read_edges(graph, hubs, legs, sizes, bond)
@@ -64,11 +64,11 @@ def from_graph(graph: Any, bond: int = 2, open: Mapping[Hashable, int] | None = 
     for v, size in (open or {}).items():
         if v not in nodes:
             raise ValueError(f"from_graph: open names {v!r}, which is no node of the graph")
-        index = _fresh(f"o{v}", sizes)
-        sizes[index] = _size(size, f"open index of vertex {v!r}")
+        index = free_name(f"o{v}", sizes)
+        sizes[index] = _checked_size(size, f"open index of vertex {v!r}")
         legs[v].append((None, index))
         output.append(index)
-    return Network(tuple(_node(graph, v, name, legs[v]) for v, name in nodes.items()), tuple(output), sizes)
+    return Network(tuple(_vertex_node(graph, v, name, legs[v]) for v, name in nodes.items()), tuple(output), sizes)
 
 
 def to_graph(net: Network) -> Any:
@@ -144,20 +144,20 @@ def _read_edges(
             if data.get("index", index) != index or data.get("size", sizes[index]) != sizes[index]:
                 raise ValueError(f"from_graph: {where} disagrees with its index vertex {index!r} on name or size")
         else:
-            index = data["index"] if "index" in data else _fresh(f"{u}-{v}", reserved)
+            index = data["index"] if "index" in data else free_name(f"{u}-{v}", reserved)
             if index in sizes:
                 raise ValueError(
                     f"from_graph: {where}: two edges are called {index!r}; a vertex of kind='index' joins more"
                 )
             reserved.add(index)
-            sizes[index] = _size(data.get("size", bond), where)
-        axes = _axes(data.get("axes", ()), (u, v), where)
+            sizes[index] = _checked_size(data.get("size", bond), where)
+        axes = _end_axes(data.get("axes", ()), (u, v), where)
         for end in (u, v):
             if end not in hubs:
                 legs[end].append((axes[end].pop(0) if axes.get(end) else None, index))
 
 
-def _axes(given: Any, ends: tuple[Hashable, Hashable], where: str) -> dict[Hashable, list[int]]:
+def _end_axes(given: Any, ends: tuple[Hashable, Hashable], where: str) -> dict[Hashable, list[int]]:
     """Vertex -> axes that the edge takes there, in the order given (two for a self-loop)."""
     axes: dict[Hashable, list[int]] = {}
     for vertex, axis in given:
@@ -168,7 +168,7 @@ def _axes(given: Any, ends: tuple[Hashable, Hashable], where: str) -> dict[Hasha
     return axes
 
 
-def _node(graph: Any, v: Hashable, name: str, legs: list[_Leg]) -> AnyNode:
+def _vertex_node(graph: Any, v: Hashable, name: str, legs: list[_Leg]) -> AnyNode:
     """The node of a vertex, its legs in the order of their axes, those without one last."""
     known = [axis for axis, _ in legs if axis is not None]
     if len(set(known)) != len(known):
@@ -186,15 +186,7 @@ def _node(graph: Any, v: Hashable, name: str, legs: list[_Leg]) -> AnyNode:
     return value
 
 
-def _size(size: Any, where: str) -> int:
+def _checked_size(size: Any, where: str) -> int:
     if not hasattr(size, "__index__") or size.__index__() < 1:
         raise ValueError(f"from_graph: {where} has size {size!r}; a size is a whole number from 1 up")
     return int(size)
-
-
-def _fresh(name: str, taken: Any) -> str:
-    """``name``, with a number behind it if that is taken."""
-    k, fresh = 1, name
-    while fresh in taken:
-        fresh, k = f"{name}.{k}", k + 1
-    return fresh

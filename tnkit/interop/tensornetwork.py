@@ -15,9 +15,14 @@ import numpy as np
 
 from tnkit.core.network import Network, Node
 from tnkit.core.structure import check_multilinear
-from tnkit.execution.run import NUMPY, check_arrays, constant
+from tnkit.execution.backend import Backend
+from tnkit.execution.library import backend_of
+from tnkit.execution.run import check_arrays, constant
 
 __all__ = ["from_tensornetwork", "to_tensornetwork"]
+
+#: How tensornetwork calls the libraries that it knows too.
+_NAMES = {"numpy": "numpy", "torch": "pytorch", "jax": "jax"}
 
 
 # -- from tensornetwork ---------------------------------------------------------------------------------------------
@@ -157,7 +162,7 @@ def to_tensornetwork(net: Network, arrays: Mapping[str, Any]) -> tuple[list[Any]
     net
         Names of nodes and indices are kept.
     arrays
-        Array name -> numpy array or torch tensor (then ``backend="pytorch"``); constants may be left out.
+        Array name -> array of numpy, torch or jax, which tensornetwork knows too; constants may be left out.
 
     Returns
     -------
@@ -169,15 +174,17 @@ def to_tensornetwork(net: Network, arrays: Mapping[str, Any]) -> tuple[list[Any]
 
     Raises
     ------
-    KeyError, ValueError
-        As :func:`tnkit.execution.run.check_arrays`; an Elementwise node; arrays of several libraries, or of others than numpy
-        and torch.
+    KeyError, TypeError, ValueError
+        As :func:`tnkit.check_arrays`; an Elementwise node; arrays of a library that tensornetwork does not know.
     """
     import tensornetwork as tn
 
     leaves = check_multilinear(net, "to_tensornetwork", tied=True)
-    backend = _backend(arrays)
-    full = check_arrays(net, arrays, replace(NUMPY, like=_like, array=object))
+    library = backend_of(None, arrays)
+    if library.name not in _NAMES:
+        raise ValueError(f"to_tensornetwork: arrays of {' or '.join(_NAMES)} are taken, not of {library}")
+    backend = _NAMES[library.name]
+    full = check_arrays(net, arrays, replace(library, mixes=True))
     if backend == "numpy":
         full = {name: np.asarray(array) for name, array in full.items()}
     nodes: list[Any] = [tn.Node(full[n.array], name=n.name, backend=backend) for n in leaves]
@@ -188,7 +195,7 @@ def to_tensornetwork(net: Network, arrays: Mapping[str, Any]) -> tuple[list[Any]
     hubs = [i for i in ends if len(ends[i]) + (i in net.output) != 2]
     hub_names = _unique([n.name for n in leaves] + hubs)[len(leaves) :]
     for i, name in zip(hubs, hub_names, strict=True):
-        hub = _copy_node(len(ends[i]) + (i in net.output), net.sizes[i], name, backend, full)
+        hub = _copy_node(len(ends[i]) + (i in net.output), net.sizes[i], name, library, full)
         nodes.append(hub)
         # connect puts a new edge on the hub, so its legs are listed before.
         legs = list(hub.edges)
@@ -203,38 +210,13 @@ def to_tensornetwork(net: Network, arrays: Mapping[str, Any]) -> tuple[list[Any]
     return nodes, [ends[i][0] for i in net.output]
 
 
-def _backend(arrays: Mapping[str, Any]) -> str:
-    """Library of the arrays, as tensornetwork calls it; told by their types, so that nothing is imported."""
-    backends: dict[str, str] = {}
-    for name, array in arrays.items():
-        root = type(array).__module__.split(".")[0]
-        backend = "pytorch" if _is_torch(array) else "numpy"
-        if backend == "numpy" and not isinstance(array, np.ndarray) and root not in ("numpy", "builtins"):
-            raise ValueError(f"to_tensornetwork: array {name!r} is of {root}; numpy and torch are supported")
-        backends.setdefault(backend, name)
-    if len(backends) > 1:
-        raise ValueError(
-            f"to_tensornetwork: array {backends['numpy']!r} is of numpy and {backends['pytorch']!r} of torch"
-        )
-    return next(iter(backends), "numpy")
-
-
-def _is_torch(array: Any) -> bool:
-    # By the bases, since torch.nn.Parameter and tensors of other packages are subclasses of torch.Tensor.
-    return any(f"{base.__module__}.{base.__qualname__}" == "torch.Tensor" for base in type(array).__mro__)
-
-
-def _like(a: np.ndarray, x: Any) -> Any:
-    # new_tensor keeps the dtype and device of x.
-    return x.new_tensor(a) if _is_torch(x) else NUMPY.like(a, x)
-
-
-def _copy_node(rank: int, size: int, name: str, backend: str, arrays: Mapping[str, Any]) -> Any:
+def _copy_node(rank: int, size: int, name: str, library: Backend, arrays: Mapping[str, Any]) -> Any:
     import tensornetwork as tn
 
+    backend = _NAMES[library.name]
     if backend == "numpy":
         return tn.CopyNode(rank, size, name=name, backend=backend, dtype=np.result_type(*arrays.values()))
     node = tn.CopyNode(rank, size, name=name, backend=backend)
     # Left to itself it makes a numpy array on the CPU, of a dtype that numpy knows: not what a GPU or bfloat16 needs.
-    node.tensor = _like(constant("delta", (size,) * rank), next(iter(arrays.values())))
+    node.tensor = library.like(constant("delta", (size,) * rank), next(iter(arrays.values())))
     return node

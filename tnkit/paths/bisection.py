@@ -42,7 +42,7 @@ def halved(
     rng
         Perturbs the weights by which cuts are found, for trees that differ.
     """
-    weights = _weights(inputs, sizes)
+    weights = _shared_weights(inputs, sizes)
     seen = weights
     if rng is not None:
         noise = np.triu(rng.normal(0.0, 0.2, weights.shape), 1)
@@ -61,14 +61,14 @@ def halved(
             made[nodes] = len(inputs) + len(steps) - 1
         else:
             inside = np.ix_(nodes, nodes)
-            side = _cut(weights[inside], seen[inside], balance)
+            side = _bisected(weights[inside], seen[inside], balance)
             a, b = (tuple(k for k, s in zip(nodes, side, strict=True) if s == which) for which in (False, True))
             halves[nodes] = a, b
             stack += [(nodes, True), (a, False), (b, False)]
     return steps
 
 
-def _weights(inputs: Sequence[Sequence[str]], sizes: Mapping[str, int]) -> Matrix:
+def _shared_weights(inputs: Sequence[Sequence[str]], sizes: Mapping[str, int]) -> Matrix:
     """Bits shared by every two nodes; a hyperedge's are divided among its pairs."""
     users: dict[str, list[int]] = {}
     for k, t in enumerate(inputs):
@@ -82,7 +82,7 @@ def _weights(inputs: Sequence[Sequence[str]], sizes: Mapping[str, int]) -> Matri
     return weights
 
 
-def _cut(weights: Matrix, seen: Matrix, balance: float) -> list[bool]:
+def _bisected(weights: Matrix, seen: Matrix, balance: float) -> list[bool]:
     """For each node whether it is in the second half: the best cut along the Fiedler vector, then single moves."""
     n = len(weights)
     if n <= _FEW:

@@ -13,13 +13,13 @@ from copy import copy
 from heapq import heappop, heappush
 from math import prod
 
-__all__ = ["Steps", "Tree", "linear", "numbered", "pairs", "refine_"]
+__all__ = ["ContractionTree", "Steps", "linear_path", "numbered_steps", "pairwise_steps", "refine_"]
 
 Inds = Sequence[str]
 Steps = list[tuple[int, int]]
 
 
-def linear(steps: Iterable[Sequence[int]], n: int) -> list[tuple[int, ...]]:
+def linear_path(steps: Iterable[Sequence[int]], n: int) -> list[tuple[int, ...]]:
     """Steps between numbered tensors (results numbered from ``n`` on) as a path of positions."""
     live, path = list(range(n)), []  # rising numbers at all times: what is appended has the largest
     for new, step in enumerate(steps, n):
@@ -31,7 +31,7 @@ def linear(steps: Iterable[Sequence[int]], n: int) -> list[tuple[int, ...]]:
     return path
 
 
-def numbered(path: Iterable[Sequence[int]], n: int) -> Steps:
+def numbered_steps(path: Iterable[Sequence[int]], n: int) -> Steps:
     """A path of pairs of positions as steps between numbered tensors."""
     live, steps = list(range(n)), []
     for new, (a, b) in enumerate(path, n):
@@ -41,7 +41,7 @@ def numbered(path: Iterable[Sequence[int]], n: int) -> Steps:
     return steps
 
 
-def pairs(steps: Iterable[Sequence[int]], n: int) -> Steps:
+def pairwise_steps(steps: Iterable[Sequence[int]], n: int) -> Steps:
     """The steps without those of a single tensor, renumbered."""
     number, out = list(range(n)), []
     for step in steps:
@@ -54,7 +54,7 @@ def pairs(steps: Iterable[Sequence[int]], n: int) -> Steps:
     return out
 
 
-class Tree:
+class ContractionTree:
     """A binary contraction tree: tensors are numbered, inputs first.
 
     Attributes
@@ -80,10 +80,10 @@ class Tree:
         self.sizes = [sizes[i] for i in number]
         self.legs = [frozenset([number[i] for i in t]) for t in inputs]
         self.kids: dict[int, tuple[int, int]] = {}
-        count = _counts([*self.legs, frozenset([number[i] for i in output])])
+        count = _term_counts([*self.legs, frozenset([number[i] for i in output])])
         for a, b in steps:
             self.kids[len(self.legs)] = (a, b)
-            self.legs.append(_joined(self.legs[a], self.legs[b], count))
+            self.legs.append(_result_inds(self.legs[a], self.legs[b], count))
         self.root = len(self.legs) - 1
         self.costs = {k: self._cost(a, b, self.legs[k]) for k, (a, b) in self.kids.items()}
 
@@ -107,7 +107,7 @@ class Tree:
             a, b = self.kids[k]
             number[k] = self.n + len(out)
             out.append((number[a], number[b]))
-        return linear(out, self.n)
+        return linear_path(out, self.n)
 
     def part(self, root: int, leaves: int) -> tuple[list[int], list[int]]:
         """Up to ``leaves`` nodes that ``root`` is made of, and the results between; the dearest are taken apart first."""
@@ -134,13 +134,13 @@ class Tree:
             [[letter[i] for i in t] for t in inputs], [letter[i] for i in output],
             {letter[i]: self.sizes[i] for i in letter}, minimize=f"combo-{self.write}", simplify=False, use_ssa=True,
         )  # fmt: skip
-        count = _counts([*inputs, output])
+        count = _term_counts([*inputs, output])
         names = [*ends, *reversed(inner)]  # numbers are used again, the root's for the root
         before, old = sum(self.costs[k] for k in inner), {k: self.legs[k] for k in inner}
         new: list[tuple[int, tuple[int, int], float]] = []
         for k, step in zip(reversed(inner), found, strict=True):
             a, b = names[step[0]], names[step[1]]
-            self.legs[k] = _joined(self.legs[a], self.legs[b], count)
+            self.legs[k] = _result_inds(self.legs[a], self.legs[b], count)
             new.append((k, (a, b), self._cost(a, b, self.legs[k])))
         if not sum(cost for *_, cost in new) < before * (1 - 1e-9):
             for k, legs in old.items():
@@ -150,7 +150,7 @@ class Tree:
             self.kids[k], self.costs[k] = kids, cost
         return True
 
-    def weighed(self, write: int) -> Tree:
+    def weighed(self, write: int) -> ContractionTree:
         """A copy in which writing has another weight."""
         tree = copy(self)
         tree.write, tree.legs, tree.kids = write, list(self.legs), dict(self.kids)
@@ -163,7 +163,7 @@ class Tree:
         return space + self.write * prod([sizes[i] for i in result], start=1.0)
 
 
-def _counts(terms: Iterable[Iterable[int]]) -> dict[int, int]:
+def _term_counts(terms: Iterable[Iterable[int]]) -> dict[int, int]:
     count: dict[int, int] = {}
     for t in terms:
         for i in t:
@@ -171,14 +171,14 @@ def _counts(terms: Iterable[Iterable[int]]) -> dict[int, int]:
     return count
 
 
-def _joined(a: frozenset[int], b: frozenset[int], count: dict[int, int]) -> frozenset[int]:
+def _result_inds(a: frozenset[int], b: frozenset[int], count: dict[int, int]) -> frozenset[int]:
     """Indices of the product of two tensors; ``count``, of the tensors that carry an index, is brought up to date."""
     for i in a & b:
         count[i] -= 1
     return frozenset([i for i in a | b if count[i] > 1])
 
 
-def refine_(tree: Tree, leaves: int, solves: int) -> Tree:
+def refine_(tree: ContractionTree, leaves: int, solves: int) -> ContractionTree:
     """Solve parts of up to ``leaves`` nodes, the dearest first, until nothing gets cheaper or ``solves`` are done."""
     done: set[tuple[int, ...]] = set()
     changed = True

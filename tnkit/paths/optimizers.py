@@ -19,9 +19,9 @@ import numpy as np
 import opt_einsum as oe
 
 from tnkit.paths.bisection import halved
-from tnkit.paths.contraction_tree import Tree, linear, numbered, pairs, refine_
+from tnkit.paths.contraction_tree import ContractionTree, linear_path, numbered_steps, pairwise_steps, refine_
 
-__all__ = ["OPTIMIZERS", "Optimizer", "find_path", "path_flops"]
+__all__ = ["OPTIMIZERS", "Optimizer", "find_path"]
 
 Inds = tuple[str, ...]
 Path = list[tuple[int, ...]]
@@ -74,9 +74,11 @@ def auto(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], memory_
     n = len(inputs)
     if n <= _FEW_NODES:
         return optimal(inputs, output, sizes, memory_limit)
-    trees = [_sampled(inputs, output, sizes, max(1, min(16, 6_400 // n)), 0), *_plain(inputs, output, sizes)]
+    trees = [_sampled(inputs, output, sizes, max(1, min(16, 6_400 // n)), 0), *_greedy_trees(inputs, output, sizes)]
     if n <= _HALVED_NODES:
-        trees += [Tree(inputs, output, sizes, halved(inputs, sizes, balance), _SOUGHT) for balance in (0.25, 0.4)]
+        trees += [
+            ContractionTree(inputs, output, sizes, halved(inputs, sizes, balance), _SOUGHT) for balance in (0.25, 0.4)
+        ]
     tree = min((refine_(tree, 6, 20) for tree in trees), key=lambda t: t.total)
     tree = refine_(refine_(tree, 8, max(40, min(n // 2, 200))).weighed(WRITE), 6, 30)
     if tree.total > _WORTH_A_SEARCH:
@@ -84,16 +86,18 @@ def auto(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], memory_
     return tree.path
 
 
-def _searched(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int]) -> Tree:
+def _searched(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int]) -> ContractionTree:
     """The tree of :func:`hyper`; bounded by trials, not by the clock, so that equal questions have equal answers."""
     n, rng = len(inputs), np.random.default_rng(0)
-    trees = _plain(inputs, output, sizes)
+    trees = _greedy_trees(inputs, output, sizes)
     for seed in range(max(1, min(16, 3_200 // n))):
         wild = seed % 2 == 0 and n <= _HALVED_NODES
         ranges: dict[str, Any] = {"costmod": (0.3, 1.5), "temperature": (0.1, 1.0)} if wild else {}
         trees.append(_sampled(inputs, output, sizes, max(1, min(32, 20_000 // n)), seed, **ranges))
         if n <= 4 * _HALVED_NODES:
-            trees.append(Tree(inputs, output, sizes, halved(inputs, sizes, rng.uniform(0.1, 0.48), rng), _SOUGHT))
+            trees.append(
+                ContractionTree(inputs, output, sizes, halved(inputs, sizes, rng.uniform(0.1, 0.48), rng), _SOUGHT)
+            )
     for leaves, solves, best in ((6, 100, len(trees)), (8, 200, 6)):
         trees = sorted((refine_(tree, leaves, solves) for tree in trees[:best]), key=lambda t: t.total)
     return min((refine_(tree.weighed(WRITE), 8, 200) for tree in trees[:4]), key=lambda t: t.total)
@@ -101,7 +105,7 @@ def _searched(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int]) ->
 
 def _sampled(
     inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], trials: int, seed: int, **ranges: Any
-) -> Tree:
+) -> ContractionTree:
     """The tree of fewest operations among randomised greedy ones; ``ranges`` of their ``costmod`` and ``temperature``."""
     from cotengrust import optimize_random_greedy_track_flops
 
@@ -114,10 +118,10 @@ def _sampled(
         [[letter[i] for i in t] for t in inputs], [letter[i] for i in output], {letter[i]: sizes[i] for i in letter},
         ntrials=trials, seed=seed, use_ssa=True, **ranges,
     )  # fmt: skip
-    return Tree(inputs, output, sizes, pairs(steps, len(inputs)), _SOUGHT)
+    return ContractionTree(inputs, output, sizes, pairwise_steps(steps, len(inputs)), _SOUGHT)
 
 
-def _plain(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int]) -> list[Tree]:
+def _greedy_trees(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int]) -> list[ContractionTree]:
     """The greedy tree that keeps results small before all: the best for chains and trees; of large networks, ``greedy``'s too.
 
     It suits lattices; small ones have better trees among the sampled ones.
@@ -125,8 +129,8 @@ def _plain(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int]) -> li
     cool = _sampled(inputs, output, sizes, 1, 0, costmod=(0.3, 0.5), temperature=(0.001, 0.002))
     if len(inputs) <= _HALVED_NODES:
         return [cool]
-    steps = numbered(_pairwise(greedy(inputs, output, sizes), len(inputs)), len(inputs))
-    return [cool, Tree(inputs, output, sizes, steps, _SOUGHT)]
+    steps = numbered_steps(_pairwise(greedy(inputs, output, sizes), len(inputs)), len(inputs))
+    return [cool, ContractionTree(inputs, output, sizes, steps, _SOUGHT)]
 
 
 OPTIMIZERS: dict[str, Optimizer] = {
@@ -136,31 +140,6 @@ OPTIMIZERS: dict[str, Optimizer] = {
     "random-greedy": random_greedy,
     "hyper": hyper,
 }
-
-
-def path_flops(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], path: Sequence[Sequence[int]]) -> float:
-    """Multiply-adds of a path: the product of all sizes at every pairwise step, summed."""
-    terms = [frozenset(i) for i in inputs]
-    count: dict[str, int] = {}
-    for term in (*terms, frozenset(output)):
-        for i in term:
-            count[i] = count.get(i, 0) + 1
-    total = 0.0
-    for step in path:
-        gone = [terms.pop(k) for k in sorted(step, reverse=True)]
-        every = frozenset().union(*gone)
-        cost = 1.0
-        for i in every:
-            cost *= sizes[i]
-        total += cost
-        for t in gone:
-            for i in t:
-                count[i] -= 1
-        result = frozenset(i for i in every if count[i])
-        for i in result:
-            count[i] += 1
-        terms.append(result)
-    return total
 
 
 def find_path(
@@ -200,7 +179,7 @@ def find_path(
     return _pairwise(_call(optimizer, *problem), len(inputs))
 
 
-def _fresh(optimizer: Optimizer) -> Optimizer:
+def _copied(optimizer: Optimizer) -> Optimizer:
     """A copy that shares no state, except for what cannot be copied (modules, pools)."""
     new = copy(optimizer)
     if new is not optimizer:  # functions copy to themselves
@@ -214,7 +193,7 @@ def _call(
     optimizer: Optimizer, inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int]
 ) -> Sequence[Sequence[int]]:
     """Call an optimiser: a copy of it, for search objects remember one contraction; cotengra's take no memory limit."""
-    optimizer = _fresh(optimizer)
+    optimizer = _copied(optimizer)
     arguments: list[Any] = [list(inputs), output, dict(sizes), None]
     try:
         signature(optimizer).bind(*arguments)
@@ -245,4 +224,4 @@ def _pairwise(path: Sequence[Sequence[int]], n: int) -> Path:
         terms = [live.pop(k) for k in sorted(step, reverse=True)]
         live += [reduce(merge, terms)] if terms else []
     reduce(merge, live)
-    return linear(steps, n)
+    return linear_path(steps, n)

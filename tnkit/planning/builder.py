@@ -11,11 +11,11 @@ from tnkit.planning.calibration import Rates
 from tnkit.planning.fusion import Made
 from tnkit.planning.lowering import lower_pair, lower_single
 from tnkit.planning.memory import layouts
-from tnkit.planning.steps import Apply, Step
-from tnkit.planning.strides import dense
+from tnkit.planning.steps import ApplyStep, Step
+from tnkit.planning.strides import contiguous
 from tnkit.planning.windows import intervals, places, windows
 
-__all__ = ["Builder"]
+__all__ = ["StepBuilder"]
 
 Inds = tuple[str, ...]
 Orders = dict[int, Inds]
@@ -24,7 +24,7 @@ Orders = dict[int, Inds]
 _WORTH_ORDERS = 2**10
 
 
-class Builder:
+class StepBuilder:
     """Slots and steps of the plan under construction."""
 
     def __init__(
@@ -59,7 +59,7 @@ class Builder:
                 terms.append((self.slots[node.array], node.inds))
             else:
                 terms.append((self.apply(node), node.inds))
-        count = _counts([inds for _, inds in terms], net.output)
+        count = _carriers([inds for _, inds in terms], net.output)
         terms = [self.single(slot, inds, count, net) for slot, inds in terms]
         rank = places([inds for _, inds in terms], order, net.sizes)
         path, orders = self.find(terms, net, order, rank)
@@ -102,12 +102,12 @@ class Builder:
         rank: dict[str, float],
     ) -> float:
         """Seconds of a path as lowered: its copies count, and what they and the steps move."""
-        trial = Builder.__new__(Builder)
+        trial = StepBuilder.__new__(StepBuilder)
         trial.inputs, trial.steps, trial.made, trial.dynamic = tuple(map(str, range(len(terms)))), [], [], None
         path, orders = found
         trial.follow(path, [(k, t) for k, (_, t) in enumerate(terms)], net, order, rank, orders)
         shapes = [tuple(net.sizes[i] for i in t) for _, t in terms]
-        copied = layouts([(shape, dense(shape)) for shape in shapes], trial.steps).copied
+        copied = layouts([(shape, contiguous(shape)) for shape in shapes], trial.steps).copied
         moved = sum(s.read + s.size for s in trial.steps) + 2 * sum(map(sum, copied))
         return self.rates.seconds(sum(s.flops for s in trial.steps), self.itemsize * moved)
 
@@ -122,7 +122,7 @@ class Builder:
     ) -> tuple[int, Inds]:
         """The pairwise steps of a path; the slot and axes of what is left."""
         live = list(terms)
-        count = _counts([inds for _, inds in live], net.output)
+        count = _carriers([inds for _, inds in live], net.output)
         for position, (a, b) in enumerate(path):
             sb, ib = live.pop(b)  # a < b: find_path sorts them
             sa, ia = live.pop(a)
@@ -150,7 +150,7 @@ class Builder:
         slots = tuple(self.contract(body, node.inds) for body in node.bodies)
         size = prod(node.bodies[0].sizes[i] for i in node.inds)
         fn = node.fn if isinstance(node.fn, str) else getattr(node.fn, "__name__", "fn")
-        step = Apply(slots, self.next_slot, f"{fn}({len(node.inds)} axes)", node.fn, size, size * len(slots), size)
+        step = ApplyStep(slots, self.next_slot, f"{fn}({len(node.inds)} axes)", node.fn, size, size * len(slots), size)
         return self.add(step, Made(node.bodies[0].sizes, (node.inds,) * len(slots), node.inds))
 
 
@@ -158,7 +158,7 @@ def _largest(terms: Sequence[Inds], output: Inds, net: Network) -> int:
     return max(prod(net.sizes[i] for i in t) for t in (*terms, output))
 
 
-def _counts(terms: list[Inds], output: Inds) -> dict[str, int]:
+def _carriers(terms: list[Inds], output: Inds) -> dict[str, int]:
     """Index -> number of tensors (and the output) that carry it."""
     count: dict[str, int] = {}
     for term in (*terms, output):

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["DEFAULT", "Rates", "calibrate", "rates", "rates_file", "spelled"]
+__all__ = ["DEFAULT", "Rates", "calibrate", "rates", "rates_file", "spelled_seconds"]
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def rates() -> Rates:
     """The calibrated rates of this machine; the defaults if there are none, or if their file is broken."""
     path = rates_file()
     if path not in _known:
-        _known[path] = _read(path)
+        _known[path] = _read_rates(path)
     return _known[path]
 
 
@@ -81,15 +81,15 @@ def calibrate() -> Rates:
     Rates
         The new rates, also where the cache cannot be written: then they last as long as the process.
     """
-    found = Rates(_flops(), _bytes())
+    found = Rates(_flops(), _measured_bandwidth())
     path = rates_file()
     with suppress(OSError):
-        _write(path, found)
+        _write_rates(path, found)
     _known[path] = found
     return found
 
 
-def spelled(seconds: float) -> str:
+def spelled_seconds(seconds: float) -> str:
     """A time in the unit that suits it: ``2.1 ms``."""
     for unit, scale in (("s", 1.0), ("ms", 1e-3)):
         if seconds >= scale:
@@ -97,14 +97,14 @@ def spelled(seconds: float) -> str:
     return f"{seconds * 1e6:.3g} us"
 
 
-def _read(path: Path) -> Rates:
+def _read_rates(path: Path) -> Rates:
     try:
         return Rates(**json.loads(path.read_text()))
     except (OSError, ValueError, TypeError):  # no file, no JSON, or JSON of something else
         return DEFAULT
 
 
-def _write(path: Path, found: Rates) -> None:
+def _write_rates(path: Path, found: Rates) -> None:
     """A temporary name first, so that no reader meets half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
@@ -120,16 +120,16 @@ def _write(path: Path, found: Rates) -> None:
 def _flops() -> float:
     n = 384
     a = np.ones((n, n), np.float32)
-    return 2 * n**3 / _least(lambda: a @ a)
+    return 2 * n**3 / _shortest_time(lambda: a @ a)
 
 
-def _bytes() -> float:
+def _measured_bandwidth() -> float:
     """Of a copy that brings a middle axis of a few megabytes to the front, as the steps of a plan do."""
     x = np.ones((8, 8, 256, 8, 8), np.float32).transpose(0, 1, 3, 2, 4)  # 4 MiB
-    return 2 * x.nbytes / _least(lambda: np.ascontiguousarray(x))
+    return 2 * x.nbytes / _shortest_time(lambda: np.ascontiguousarray(x))
 
 
-def _least(call: Callable[[], object], seconds: float = 0.2) -> float:
+def _shortest_time(call: Callable[[], object], seconds: float = 0.2) -> float:
     """Shortest wall time of a call, taken for about so long: what else runs on the machine only lengthens it."""
     call()
     took: list[float] = []

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tnkit.planning.fusion import whole
-from tnkit.planning.memory import Layout, Memory, backward_peak, layouts, saved
-from tnkit.planning.steps import Group, Step, last_use, renumbered
+from tnkit.planning.fusion import at_once
+from tnkit.planning.memory import Layout, Memory, backward_peak, kept_for_backward, layouts
+from tnkit.planning.steps import FusedStep, Step, last_use, renumbered
 
 __all__ = ["checkpointed"]
 
@@ -35,9 +35,9 @@ def checkpointed(
     peak = backward_peak(memory, steps, output, last_use(steps, output))
     tries: list[tuple[int, int, list[Step], int]] = [(peak, _twice(steps), list(steps), output)]
     if limit is None or peak > limit:
-        total = sum(saved(memory, steps)[0])
+        total = sum(kept_for_backward(memory, steps)[0])
         for partition in dict.fromkeys(_segments(steps, memory, output, total * part) for part in _PARTS):
-            new, out = _grouped(steps, partition, memory, output)
+            new, out = _in_segments(steps, partition, memory, output)
             peak = backward_peak(layouts(inputs, new), new, out, last_use(new, out))
             tries.append((peak, _twice(new), new, out))
     least = min(t[0] for t in tries)
@@ -47,13 +47,13 @@ def checkpointed(
 
 
 def _twice(steps: Sequence[Step]) -> int:
-    return sum(step.again for step in steps if isinstance(step, Group))
+    return sum(step.again for step in steps if isinstance(step, FusedStep))
 
 
 def _segments(steps: Sequence[Step], memory: Memory, output: int, most: float) -> tuple[int, ...]:
     """For each step the last step of its segment: joined to its operands' segments while they spare at most ``most``."""
     n = memory.inputs
-    begun, _ = saved(memory, steps)
+    begun, _ = kept_for_backward(memory, steps)
     users = [0] * (n + len(steps))
     for step in steps:
         for s in set(step.operands):
@@ -71,7 +71,7 @@ def _segments(steps: Sequence[Step], memory: Memory, output: int, most: float) -
     return tuple(owner)
 
 
-def _grouped(steps: Sequence[Step], owner: Sequence[int], memory: Memory, output: int) -> tuple[list[Step], int]:
+def _in_segments(steps: Sequence[Step], owner: Sequence[int], memory: Memory, output: int) -> tuple[list[Step], int]:
     """Every segment of several steps as one group, where its last step stood."""
     n = memory.inputs
     slot = {s: s for s in range(n)}
@@ -80,7 +80,7 @@ def _grouped(steps: Sequence[Step], owner: Sequence[int], memory: Memory, output
         if owner[k] != k:
             continue
         members = [steps[j] for j in range(k + 1) if owner[j] == k]
-        new = whole(members, f"{len(members)} steps, again in backward", kept=False) if len(members) > 1 else last
+        new = at_once(members, f"{len(members)} steps, again in backward", kept=False) if len(members) > 1 else last
         out.append(renumbered(new, tuple(slot[s] for s in new.operands), n + len(out)))
         slot[last.target] = out[-1].target
     return out, slot[output]

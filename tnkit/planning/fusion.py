@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 from math import prod
 
 from tnkit.planning.lowering import lower_pair
-from tnkit.planning.steps import Apply, Contract, Group, Program, Reduce, Step, last_use, renumbered
+from tnkit.planning.steps import ApplyStep, ContractStep, FusedStep, Program, ReduceStep, Step, last_use, renumbered
 
-__all__ = ["Made", "fused", "whole"]
+__all__ = ["Made", "at_once", "fused"]
 
 Inds = tuple[str, ...]
 
@@ -49,11 +49,11 @@ def fused(
         for s in step.operands:
             users[s] = users.get(s, 0) + 1
     while k < len(steps):
-        run, between = _run(steps, made, k, users, output)
+        run, between = _large_run(steps, made, k, users, output)
         # a step alone gains too: its result is written once into memory asked for as a whole
         sliced = _slices([made[r] for r in run]) if run else None
         if sliced is None and kept:
-            run, between = _chain(steps, k, users, output)
+            run, between = _medium_run(steps, k, users, output)
             sliced = () if run else None
         if sliced is None:
             out.append((steps[k], steps[k].target))
@@ -62,7 +62,9 @@ def fused(
         out += [(steps[b], steps[b].target) for b in between]
         members = [steps[r] for r in run]
         spelled = " ; ".join(step.equation for step in members)
-        group = _group(members, [made[r] for r in run], sliced) if sliced else whole(members, spelled, kept=True)
+        group = (
+            _sliced_step(members, [made[r] for r in run], sliced) if sliced else at_once(members, spelled, kept=True)
+        )
         out.append((group, steps[run[-1]].target))
         k = run[-1] + 1
     slot = {s: s for s in range(inputs)}
@@ -74,19 +76,21 @@ def fused(
     return result, slot[output]
 
 
-def _run(
+def _large_run(
     steps: Sequence[Step], made: Sequence[Made], first: int, users: Mapping[int, int], output: int
 ) -> tuple[list[int], list[int]]:
     """Positions of the steps that form a run from ``first`` on, and of those in between that do not depend on it."""
     return _followed(steps, first, users, output, _large, lambda run: _slices([made[r] for r in run]) is not None)
 
 
-def _chain(steps: Sequence[Step], first: int, users: Mapping[int, int], output: int) -> tuple[list[int], list[int]]:
+def _medium_run(
+    steps: Sequence[Step], first: int, users: Mapping[int, int], output: int
+) -> tuple[list[int], list[int]]:
     """The same for a run of one slice: from a product to a product."""
-    if not isinstance(steps[first], Contract) or steps[first].size >= LARGE:
+    if not isinstance(steps[first], ContractStep) or steps[first].size >= LARGE:
         return [], []
     run, between = _followed(steps, first, users, output, _medium, lambda run: steps[run[-1]].size < LARGE)
-    while run and not isinstance(steps[run[-1]], Contract):
+    while run and not isinstance(steps[run[-1]], ContractStep):
         run.pop()
     return (run, [b for b in between if b < run[-1]]) if len(run) > 1 else ([], [])
 
@@ -115,10 +119,10 @@ def _followed(
 
 
 def _medium(step: Step) -> bool:
-    return not isinstance(step, (Reduce, Group)) and step.size >= KEPT
+    return not isinstance(step, (ReduceStep, FusedStep)) and step.size >= KEPT
 
 
-def whole(steps: Sequence[Step], equation: str, kept: bool) -> Group:
+def at_once(steps: Sequence[Step], equation: str, kept: bool) -> FusedStep:
     """One group of steps that are not sliced, on the slots where they stand."""
     inner = {step.target for step in steps}
     outside = tuple(dict.fromkeys(s for step in steps for s in step.operands if s not in inner))
@@ -126,7 +130,7 @@ def whole(steps: Sequence[Step], equation: str, kept: bool) -> Group:
     last = steps[-1]
     own = tuple(renumbered(step, tuple(local[s] for s in step.operands), local[step.target]) for step in steps)
     body = Program(own, local[last.target], last_use(own, local[last.target]))
-    return Group(
+    return FusedStep(
         outside, last.target, equation, ((),) * len(outside), (), (), (), body, body,
         flops=sum(s.flops for s in steps), read=sum(s.read + s.size for s in steps) - last.size, size=last.size,
         kept=kept,
@@ -134,7 +138,7 @@ def whole(steps: Sequence[Step], equation: str, kept: bool) -> Group:
 
 
 def _large(step: Step) -> bool:
-    return not isinstance(step, (Reduce, Group)) and step.size >= LARGE
+    return not isinstance(step, (ReduceStep, FusedStep)) and step.size >= LARGE
 
 
 def _slices(run: Sequence[Made]) -> Inds | None:
@@ -160,7 +164,7 @@ def _slices(run: Sequence[Made]) -> Inds | None:
     return None
 
 
-def _group(steps: Sequence[Step], made: Sequence[Made], sliced: Inds) -> Group:
+def _sliced_step(steps: Sequence[Step], made: Sequence[Made], sliced: Inds) -> FusedStep:
     """One step that runs ``steps`` for every slice."""
     inner = {step.target for step in steps}
     # a tied array may be read twice, by different indices: one operand each
@@ -181,8 +185,8 @@ def _group(steps: Sequence[Step], made: Sequence[Made], sliced: Inds) -> Group:
         keys = zip(step.operands, m.operands, strict=True)
         operands, target = tuple(local[s if s in inner else (s, t)] for s, t in keys), local[step.target]
         uncut.append(renumbered(step, operands, target))
-        ordered = k == len(steps) - 1 or isinstance(steps[k + 1], Apply)  # the axes of a function's arguments agree
-        if isinstance(step, Contract):
+        ordered = k == len(steps) - 1 or isinstance(steps[k + 1], ApplyStep)  # the axes of a function's arguments agree
+        if isinstance(step, ContractStep):
             a, b = (held[s] for s in operands)
             wanted = tuple(i for i in m.result if i not in sliced)
             keep = [i for i in m.keep if i not in sliced]
@@ -192,7 +196,7 @@ def _group(steps: Sequence[Step], made: Sequence[Made], sliced: Inds) -> Group:
             cut.append(new)
             held[target] = result
         else:
-            assert isinstance(step, Apply)
+            assert isinstance(step, ApplyStep)
             size = prod(m.sizes[i] for i in m.result if i not in sliced)
             held[target] = held[operands[0]]
             cut.append(
@@ -202,7 +206,7 @@ def _group(steps: Sequence[Step], made: Sequence[Made], sliced: Inds) -> Group:
     axes = tuple(tuple(t.index(i) if i in t else None for i in sliced) for _, t in outside)
     sizes = {i: n for m in made for i, n in m.sizes.items()}
     counts = tuple(sizes[i] for i in sliced)
-    return Group(
+    return FusedStep(
         tuple(s for s, _ in outside), steps[-1].target, " ; ".join(step.equation for step in steps), axes, counts,
         tuple(sizes[i] for i in result), tuple(result.index(i) for i in sliced),
         Program(tuple(cut), local[steps[-1].target], last_use(cut, local[steps[-1].target])),

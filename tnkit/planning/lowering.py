@@ -8,7 +8,7 @@ from math import prod
 
 import opt_einsum as oe
 
-from tnkit.planning.steps import Contract, Reduce
+from tnkit.planning.steps import ContractStep, ReduceStep
 from tnkit.planning.strides import LEAST_COLUMNS, WIDENED, WIDEST, View
 
 __all__ = ["lower_pair", "lower_single"]
@@ -34,7 +34,7 @@ def _permutation(source: Inds, target: Inds) -> tuple[int, ...] | None:
 
 def lower_single(
     inds: Inds, keep: Sequence[str], sizes: Mapping[str, int], operand: int, target: int
-) -> tuple[Reduce, Inds]:
+) -> tuple[ReduceStep, Inds]:
     """Take traces of ``inds`` and sum what is not in ``keep``; the axes come out in the order of ``keep``."""
     left, diagonals = list(inds), []
     for i in dict.fromkeys(inds):
@@ -48,7 +48,7 @@ def lower_single(
     axes = tuple(k for k, i in enumerate(left) if i not in out)
     rest = tuple(i for i in left if i in out)
     elements = prod(sizes[i] for i in left)
-    step = Reduce(
+    step = ReduceStep(
         operand, target, _equation([inds], out), tuple(diagonals), axes, _permutation(rest, out),
         flops=elements if axes else 0, read=prod(sizes[i] for i in inds), size=prod(sizes[i] for i in out),
     )  # fmt: skip
@@ -59,7 +59,7 @@ def _extent(inds: Sequence[str], sizes: Mapping[str, int], dynamic: str | None) 
     return -1 if dynamic in inds else prod(sizes[i] for i in inds)
 
 
-def _view(
+def _matrix_view(
     inds: Inds, batch: Inds, rows: Inds, cols: Inds, sizes: Mapping[str, int], dynamic: str | None, vector: bool = False
 ) -> View:
     """Bring ``inds`` to ``(batch, rows, cols)``, or to a ``vector``, reading them in place where their order allows it."""
@@ -99,10 +99,10 @@ def _mean(inds: Inds, rank: Mapping[str, float]) -> float:
     return sum(rank.get(i, 0.5) for i in inds) / len(inds) if inds else 0.5
 
 
-def _spread(
+def _broadcast_step(
     large: Inds, small: Inds, k: Inds, sizes: Mapping[str, int], slots: tuple[int, int], target: int,
     dynamic: str | None, order: Inds | None, rank: Mapping[str, float],
-) -> tuple[Contract, Inds]:  # fmt: skip
+) -> tuple[ContractStep, Inds]:  # fmt: skip
     """One small matrix times a batch of matrices inside the large tensor, which is neither permuted nor copied."""
     at = large.index(k[0])
     f, g = large[:at], large[at + len(k) :]
@@ -113,8 +113,8 @@ def _spread(
     out = natural if order is None else order
     shape = tuple(-1 if i == dynamic else sizes[i] for i in natural)
     rows = View(None, (_extent(f, sizes, dynamic), _extent(k, sizes, None), _extent(g, sizes, None)))
-    step = Contract(
-        slots, target, _equation([small, large], out), (_view(small, (), n, k, sizes, dynamic), rows), False,
+    step = ContractStep(
+        slots, target, _equation([small, large], out), (_matrix_view(small, (), n, k, sizes, dynamic), rows), False,
         View(reshape=shape, permute=_permutation(natural, out)),
         flops=2 * prod(sizes[i] for i in {*small, *large}),
         read=prod(sizes[i] for i in small) + prod(sizes[i] for i in large),
@@ -123,10 +123,10 @@ def _spread(
     return step, out
 
 
-def _widened(
+def _kronecker_step(
     large: Inds, small: Inds, kept: set[str], sizes: Mapping[str, int], slots: tuple[int, int], target: int,
     order: Inds | None, rank: Mapping[str, float],
-) -> tuple[Contract, Inds] | None:  # fmt: skip
+) -> tuple[ContractStep, Inds] | None:  # fmt: skip
     """One product with the small matrix spread over neighbours, up to one end of the large tensor.
 
     So axes at one end are brought to the other without a copy, if ``order`` wants that, or a few columns stay where they are.
@@ -155,9 +155,9 @@ def _widened(
     if prod(beside) * max(rows, cols) > WIDEST or prod(beside) * cols * m < WIDENED or order is None:
         return None
     ahead, wide = way == "to the front", prod(beside) * cols  # the small matrix comes first
-    one = replace(_view(small, (), *((n, k) if ahead else (k, n)), sizes, None), beside=beside)
+    one = replace(_matrix_view(small, (), *((n, k) if ahead else (k, n)), sizes, None), beside=beside)
     other = View(None, (wide, m) if way == "to the end" else (m, wide), way != "stays")
-    step = Contract(
+    step = ContractStep(
         slots if ahead else slots[::-1], target, _equation([small, large] if ahead else [large, small], order),
         (one, other) if ahead else (other, one), False, View(reshape=tuple(sizes[i] for i in order)),
         flops=2 * prod(beside) * rows * wide * m, read=rows * cols + wide * m, size=prod(beside) * rows * m,
@@ -168,7 +168,7 @@ def _widened(
 def lower_pair(
     left: Inds, right: Inds, keep: Sequence[str], sizes: Mapping[str, int], operands: tuple[int, int], target: int,
     dynamic: str | None = None, order: Inds | None = None, rank: Mapping[str, float] | None = None,
-) -> tuple[Contract, Inds]:  # fmt: skip
+) -> tuple[ContractStep, Inds]:  # fmt: skip
     """Contract two tensors without traces, keeping the indices in ``keep``.
 
     ``order``: the axes' order wanted of the result (the last step of a network); else the cheapest, and among the cheap
@@ -180,12 +180,16 @@ def lower_pair(
     )
     # an axis of size 1 that an operand alone has and nobody wants is dropped below; the two ways beside would keep it
     loose = any(i not in kept or (order is not None and i not in order) for i in {*left} ^ {*right})
-    wide = _widened(large, small, kept, sizes, (s, b), target, order, rank) if dynamic is None and not loose else None
+    wide = (
+        _kronecker_step(large, small, kept, sizes, (s, b), target, order, rank)
+        if dynamic is None and not loose
+        else None
+    )
     if wide is not None:
         return wide
     inside = () if loose else _middle(large, small, kept, sizes, dynamic)
     if inside and len({*small, *large}) <= _MANY_AXES:
-        return _spread(large, small, inside, sizes, (s, b), target, dynamic, order, rank)
+        return _broadcast_step(large, small, inside, sizes, (s, b), target, dynamic, order, rank)
     common = [i for i in left if i in right]
     batch = tuple(i for i in common if i in kept)
     m = tuple(i for i in left if i not in right)
@@ -203,8 +207,8 @@ def lower_pair(
     batch = tuple(i for i in larger if i in batch)
     vector = not n and bool(k) and bool(m) and not batch
     views = (
-        _view(left, batch, m, k, sizes, dynamic),
-        _view(right, batch, k, n, sizes, dynamic, vector),
+        _matrix_view(left, batch, m, k, sizes, dynamic),
+        _matrix_view(right, batch, k, n, sizes, dynamic, vector),
     )
     natural = tuple(i for i in (*batch, *m, *n) if i in kept)
     if len(natural) > _MANY_AXES:
@@ -216,7 +220,7 @@ def lower_pair(
     flat = (1 if batch else 0) + 2 - vector
     whole = len(natural) == flat and natural == (*batch, *m, *n) and len(m) == 1 and len(n) == 1 - vector
     space = prod(sizes[i] for i in {*left, *right})
-    step = Contract(
+    step = ContractStep(
         operands, target, _equation([left, right], out), views, not k,
         View(reshape=None if whole else shape, permute=_permutation(natural, out)),
         flops=space * (2 if k else 1), read=prod(sizes[i] for i in left) + prod(sizes[i] for i in right),

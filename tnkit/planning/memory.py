@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-from tnkit.planning.steps import Apply, Contract, Group, Reduce, Step
-from tnkit.planning.strides import View, dense, viewed
+from tnkit.planning.steps import ApplyStep, ContractStep, FusedStep, ReduceStep, Step
+from tnkit.planning.strides import View, contiguous, viewed
 
-__all__ = ["Layout", "Memory", "backward_peak", "forward_peak", "layouts", "passes", "saved"]
+__all__ = ["Layout", "Memory", "backward_peak", "forward_peak", "kept_for_backward", "layouts", "passes"]
 
 Ints = tuple[int, ...]
 #: Shape and strides, in entries.
@@ -55,22 +55,22 @@ def layouts(inputs: Sequence[Layout], steps: Sequence[Step]) -> Memory:
     inside: list[tuple[int, int, int]] = []
     for step in steps:
         copies, owner, within = (0,) * len(step.operands), step.target, (0, 0, 0)
-        if isinstance(step, Contract):
+        if isinstance(step, ContractStep):
             a, b = (viewed(v, *layout[s]) for s, v in zip(step.operands, step.views, strict=True))
             copies = tuple(prod(x[0]) if x[2] or not (step.multiply or _blas(*x[:2])) else 0 for x in (a, b))
             shape = (b[0][0], a[0][0], b[0][2]) if step.spread else (*a[0][:-1], *b[0][max(len(b[0]) - 1, 1) :])
-            shape = viewed(View(reshape=step.result.reshape), shape, dense(shape))[0]
-            layout.append(viewed(View(step.result.permute), shape, dense(shape))[:2])
-        elif isinstance(step, Group):
+            shape = viewed(View(reshape=step.result.reshape), shape, contiguous(shape))[0]
+            layout.append(viewed(View(step.result.permute), shape, contiguous(shape))[:2])
+        elif isinstance(step, FusedStep):
             inner = _slice(step, layout)
             within = _inside(step, inner)
-            layout.append((step.shape, dense(step.shape)) if step.counts else inner.layout[step.body.output])
-        elif isinstance(step, Reduce):
+            layout.append((step.shape, contiguous(step.shape)) if step.counts else inner.layout[step.body.output])
+        elif isinstance(step, ReduceStep):
             layout.append(_reduced(step, *layout[step.operand]))
             owner = step.target if step.axes else base[step.operand]
         else:
             shape, strides = layout[step.operands[0]]
-            layout.append((shape, _like(shape, strides)))
+            layout.append((shape, _strides_as(shape, strides)))
             owner = base[step.operands[0]] if step.fn == "identity" else owner
         copied.append(copies)
         base.append(owner)
@@ -80,7 +80,7 @@ def layouts(inputs: Sequence[Layout], steps: Sequence[Step]) -> Memory:
     return Memory(len(inputs), tuple(layout), sizes, tuple(copied), tuple(base), forward, backward, held)
 
 
-def _slice(step: Group, layout: Sequence[Layout]) -> Memory:
+def _slice(step: FusedStep, layout: Sequence[Layout]) -> Memory:
     """What one slice of a group does with memory."""
     held = []
     for s, axes in zip(step.operands, step.axes, strict=True):
@@ -90,16 +90,18 @@ def _slice(step: Group, layout: Sequence[Layout]) -> Memory:
     return layouts(held, step.body.steps)
 
 
-def _inside(step: Group, memory: Memory) -> tuple[int, int, int]:
+def _inside(step: FusedStep, memory: Memory) -> tuple[int, int, int]:
     """Entries that one slice of a group takes at most beside the operands and the result, forward and in backward; and
     what it leaves to backward.
     """
     given, result = sum(memory.sizes[: memory.inputs]), memory.sizes[step.body.output]
     forward = forward_peak(memory, step.body.steps, step.body.last_use) - given
     if step.kept:  # gradients are written over what is held, all but the first
-        held = sum(saved(memory, step.body.steps)[0])
+        held = sum(kept_for_backward(memory, step.body.steps)[0])
         largest = max(s.size for s in step.body.steps)
-        rows = [s.size for s in step.body.steps[:-1] if isinstance(s, Contract)]  # two in turn, both there to the end
+        rows = [
+            s.size for s in step.body.steps[:-1] if isinstance(s, ContractStep)
+        ]  # two in turn, both there to the end
         return max(forward - result, min(2, len(rows)) * max(rows)), largest, held
     backward = backward_peak(memory, step.body.steps, step.body.output, step.body.last_use) - given
     # where nothing is sliced, a slice's result and gradients are those of the step itself
@@ -129,7 +131,7 @@ def backward_peak(memory: Memory, steps: Sequence[Step], output: int, last_use: 
     What autograd keeps, the result, the gradients alive; an activation is taken to keep its arguments and its result.
     """
     sizes, n = memory.sizes, memory.inputs
-    begun, first = saved(memory, steps)
+    begun, first = kept_for_backward(memory, steps)
     # the result is the caller's for as long as backward runs, kept by autograd or not
     kept = sum(sizes[:n]) + sum(begun) + (0 if output < n or memory.base[output] in first else sizes[output])
     grads = {output: sizes[output]}
@@ -144,18 +146,18 @@ def backward_peak(memory: Memory, steps: Sequence[Step], output: int, last_use: 
     return top
 
 
-def saved(memory: Memory, steps: Sequence[Step]) -> tuple[list[int], dict[int, int]]:
+def kept_for_backward(memory: Memory, steps: Sequence[Step]) -> tuple[list[int], dict[int, int]]:
     """Entries that autograd begins to keep at each step, beside the inputs, and the step at which a slot's begin."""
     begun, first = [0] * len(steps), {}
     for k, step in enumerate(steps):
         slots: list[int] = []
-        if isinstance(step, Contract):
+        if isinstance(step, ContractStep):
             begun[k] += sum(memory.copied[k])
             slots = [s for s, copied in zip(step.operands, memory.copied[k], strict=True) if not copied]
-        elif isinstance(step, Group):
+        elif isinstance(step, FusedStep):
             slots = list(step.operands)
             begun[k] += memory.held[k]
-        elif isinstance(step, Apply) and not passes(step):
+        elif isinstance(step, ApplyStep) and not passes(step):
             slots = [*step.operands, step.target]
         for base in {memory.base[s] for s in slots}:
             if base >= memory.inputs and base not in first:
@@ -166,7 +168,7 @@ def saved(memory: Memory, steps: Sequence[Step]) -> tuple[list[int], dict[int, i
 
 def passes(step: Step) -> bool:
     """Whether a step's gradient is the result's own, so that nothing is kept and nothing is made."""
-    return isinstance(step, Apply) and step.fn in ("add", "identity")
+    return isinstance(step, ApplyStep) and step.fn in ("add", "identity")
 
 
 def _blas(shape: Ints, strides: Ints) -> bool:
@@ -174,14 +176,14 @@ def _blas(shape: Ints, strides: Ints) -> bool:
     return len(shape) == 1 or any(n == 1 or s == 1 for n, s in zip(shape[-2:], strides[-2:], strict=True))
 
 
-def _like(shape: Ints, strides: Ints) -> Ints:
+def _strides_as(shape: Ints, strides: Ints) -> Ints:
     """Strides of a new array whose axes lie in memory in the order of these."""
     order = sorted(range(len(shape)), key=lambda k: -strides[k])
-    packed = dict(zip(order, dense([shape[k] for k in order]), strict=True))
+    packed = dict(zip(order, contiguous([shape[k] for k in order]), strict=True))
     return tuple(packed[k] for k in range(len(shape)))
 
 
-def _reduced(step: Reduce, shape: Ints, strides: Ints) -> Layout:
+def _reduced(step: ReduceStep, shape: Ints, strides: Ints) -> Layout:
     axes = list(zip(shape, strides, strict=True))
     for i, j in step.diagonals:
         both = (axes[i][0], axes[i][1] + axes[j][1])
@@ -189,6 +191,6 @@ def _reduced(step: Reduce, shape: Ints, strides: Ints) -> Layout:
     axes = [x for k, x in enumerate(axes) if k not in step.axes]
     shape, strides = tuple(n for n, _ in axes), tuple(s for _, s in axes)
     if step.axes:
-        strides = _like(shape, strides)
+        strides = _strides_as(shape, strides)
     order = step.permute or range(len(axes))
     return tuple(shape[k] for k in order), tuple(strides[k] for k in order)

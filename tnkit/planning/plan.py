@@ -17,14 +17,14 @@ import numpy as np
 from tnkit.core.network import Network
 from tnkit.core.numbers import whole_number
 from tnkit.paths.optimizers import Optimizer, Path
-from tnkit.planning.builder import Builder
-from tnkit.planning.calibration import DEFAULT, Rates, rates, spelled
+from tnkit.planning.builder import StepBuilder
+from tnkit.planning.calibration import DEFAULT, Rates, rates, spelled_seconds
 from tnkit.planning.checkpointing import checkpointed
 from tnkit.planning.fusion import fused
 from tnkit.planning.memory import Memory, backward_peak, forward_peak, layouts
 from tnkit.planning.slicing import candidates, choose, sliced_step
-from tnkit.planning.steps import Apply, Group, Program, Reduce, Step, last_use
-from tnkit.planning.strides import dense
+from tnkit.planning.steps import ApplyStep, FusedStep, Program, ReduceStep, Step, last_use
+from tnkit.planning.strides import contiguous
 
 __all__ = ["Plan", "plan"]
 
@@ -42,7 +42,7 @@ class Plan:
     inputs
         Array name of each input slot.
     steps
-        :class:`~tnkit.planning.steps.Reduce`, :class:`~tnkit.planning.steps.Contract` and :class:`~tnkit.planning.steps.Apply`, in order.
+        :class:`~tnkit.planning.steps.ReduceStep`, :class:`~tnkit.planning.steps.ContractStep` and :class:`~tnkit.planning.steps.ApplyStep`, in order.
     output
         Slot of the result.
     paths
@@ -127,18 +127,18 @@ class Plan:
     @cached_property
     def recomputed(self) -> int:
         """Floating-point operations that backward does a second time, because a slice's intermediates are not kept."""
-        return sum(step.again for step in self.steps if isinstance(step, Group))
+        return sum(step.again for step in self.steps if isinstance(step, FusedStep))
 
     @property
-    def sliced(self) -> Group | None:
+    def sliced(self) -> FusedStep | None:
         """The one step of a plan that runs slice by slice as a whole, which an executor can share out."""
         step = self.steps[0] if len(self.steps) == 1 else None
-        return step if isinstance(step, Group) and step.counts else None
+        return step if isinstance(step, FusedStep) and step.counts else None
 
     @cached_property
     def _memory(self) -> Memory:
         shapes = self.network.array_shapes
-        return layouts([(shapes[name], dense(shapes[name])) for name in self.inputs], self.steps)
+        return layouts([(shapes[name], contiguous(shapes[name])) for name in self.inputs], self.steps)
 
     # -- text -------------------------------------------------------------------------------------------------------
     def __repr__(self) -> str:
@@ -157,8 +157,8 @@ class Plan:
             repr(self),
             f"  bytes moved {_short(self.bytes_moved)}B, peak {_short(self.peak)}B forward, "
             f"{_short(self.peak_backward)}B forward + backward ({self.itemsize} bytes an entry)",
-            f"  predicted {spelled(sum(self.seconds))}: compute {spelled(self.seconds[0])}, "
-            f"memory {spelled(self.seconds[1])} (at {self.rates})",
+            f"  predicted {spelled_seconds(sum(self.seconds))}: compute {spelled_seconds(self.seconds[0])}, "
+            f"memory {spelled_seconds(self.seconds[1])} (at {self.rates})",
         ]
         if self.sliced is not None:
             at_once = sum(step.flops for step in self.sliced.whole.steps)
@@ -173,37 +173,37 @@ class Plan:
     def _table(self, style: str) -> str:
         from tabulate import tabulate  # when asked for: it is a sixth of what importing tnkit takes
 
-        rows = _rows(self.steps, list(self.inputs), "")
+        rows = _table_rows(self.steps, list(self.inputs), "")
         headers = ("result", "step", "of", "equation", "FLOPs", "entries")
         return str(tabulate(rows, headers, tablefmt=style, disable_numparse=True))
 
 
-def _rows(steps: Sequence[Step], names: list[str], mark: str) -> list[tuple[str, ...]]:
+def _table_rows(steps: Sequence[Step], names: list[str], mark: str) -> list[tuple[str, ...]]:
     """A line a step; those of a group, below it, are numbered within it."""
     rows: list[tuple[str, ...]] = []
     for k, step in enumerate(steps):
         new = f"{mark}#{k}"
         names.append(new)
         of = [names[s] for s in step.operands]
-        rows.append((new, _kind(step), " ".join(of), step.equation, _short(step.flops), _short(step.size)))
-        if isinstance(step, Group):
-            rows += _rows(step.body.steps, of, f"{new}.")
+        rows.append((new, _step_name(step), " ".join(of), step.equation, _short(step.flops), _short(step.size)))
+        if isinstance(step, FusedStep):
+            rows += _table_rows(step.body.steps, of, f"{new}.")
     return rows
 
 
 def _every(steps: Sequence[Step]) -> Iterator[Step]:
     for step in steps:
         yield step
-        if isinstance(step, Group):
+        if isinstance(step, FusedStep):
             yield from _every(step.body.steps)
 
 
-def _kind(step: Step) -> str:
-    if isinstance(step, Group):
+def _step_name(step: Step) -> str:
+    if isinstance(step, FusedStep):
         return f"{prod(step.counts)} slices" if step.counts else "chain" if step.kept else "checkpoint"
-    if isinstance(step, Apply):
+    if isinstance(step, ApplyStep):
         return step.fn if isinstance(step.fn, str) else getattr(step.fn, "__name__", "fn")
-    return "reduce" if isinstance(step, Reduce) else "multiply" if step.multiply else "matmul"
+    return "reduce" if isinstance(step, ReduceStep) else "multiply" if step.multiply else "matmul"
 
 
 def _short(number: float) -> str:
@@ -226,7 +226,7 @@ def _plan(
     slices: int = 1, checkpoint: bool | float = False, speed: Rates = DEFAULT,
 ) -> Plan:  # fmt: skip
     _check_dynamic(net, dynamic, memory_limit is not None or slices > 1 or checkpoint is not False)
-    builder = Builder(net, optimizer, itemsize, dynamic, speed)
+    builder = StepBuilder(net, optimizer, itemsize, dynamic, speed)
     output = builder.contract(net, net.output)
     steps = builder.steps
     if dynamic is None:
@@ -236,7 +236,7 @@ def _plan(
     )  # fmt: skip
     if slices > 1 or (memory_limit is not None and made.peak > memory_limit):
         made = _sliced(made, builder, optimizer, memory_limit, slices)
-    return made if checkpoint is False else _checkpointed(made, None if checkpoint is True else checkpoint)
+    return made if checkpoint is False else _with_checkpoints(made, None if checkpoint is True else checkpoint)
 
 
 def _check_dynamic(net: Network, dynamic: str | None, bounded: bool) -> None:
@@ -253,7 +253,7 @@ def _check_dynamic(net: Network, dynamic: str | None, bounded: bool) -> None:
         )
 
 
-def _sliced(whole: Plan, builder: Builder, optimizer: str | Optimizer, limit: float | None, slices: int) -> Plan:
+def _sliced(whole: Plan, builder: StepBuilder, optimizer: str | Optimizer, limit: float | None, slices: int) -> Plan:
     """The cheapest plan by slices that stays within ``limit`` bytes."""
     net, itemsize = whole.network, whole.itemsize
     end = builder.next_slot - 1 if builder.steps else whole.output
@@ -267,7 +267,7 @@ def _sliced(whole: Plan, builder: Builder, optimizer: str | Optimizer, limit: fl
 
     def planned(sliced: Inds, paths: Iterable[Path] | None) -> Plan:
         def build(one: Network) -> tuple[tuple[str, ...], Program]:
-            part = Builder(one, optimizer, itemsize, None, builder.rates, paths)
+            part = StepBuilder(one, optimizer, itemsize, None, builder.rates, paths)
             end = part.contract(one, one.output)
             steps, end = fused(part.steps, part.made, len(part.inputs), end)
             return part.inputs, Program(tuple(steps), end, last_use(steps, end))
@@ -297,7 +297,7 @@ def _sliced(whole: Plan, builder: Builder, optimizer: str | Optimizer, limit: fl
     )
 
 
-def _checkpointed(whole: Plan, limit: float | None) -> Plan:
+def _with_checkpoints(whole: Plan, limit: float | None) -> Plan:
     inputs = whole._memory.layout[: len(whole.inputs)]
     entries = None if limit is None else limit / whole.itemsize
     steps, output, peak = checkpointed(whole.steps, inputs, whole.output, entries)
@@ -308,7 +308,7 @@ def _checkpointed(whole: Plan, limit: float | None) -> Plan:
     return replace(whole, steps=tuple(steps), output=output, last_use=last_use(steps, output))
 
 
-def _bytes(x: Any, what: str) -> float:
+def _byte_limit(x: Any, what: str) -> float:
     """A number of bytes from 0 up."""
     if isinstance(x, bool) or not isinstance(x, (int, float, np.integer, np.floating)):
         raise TypeError(f"plan: {what} is a number of bytes, not {x!r}")
@@ -365,8 +365,8 @@ def plan(
     if not isinstance(net, Network):
         raise TypeError(f"plan: expected a Network, not {type(net).__name__}")
     itemsize, slices = whole_number(itemsize, "plan: itemsize", 1), whole_number(slices, "plan: slices", 1)
-    memory_limit = None if memory_limit is None else _bytes(memory_limit, "memory_limit")
-    checkpoint = checkpoint if isinstance(checkpoint, bool) else _bytes(checkpoint, "checkpoint")
+    memory_limit = None if memory_limit is None else _byte_limit(memory_limit, "memory_limit")
+    checkpoint = checkpoint if isinstance(checkpoint, bool) else _byte_limit(checkpoint, "checkpoint")
     if isinstance(optimizer, str):
         return _cached_plan(net, optimizer, itemsize, dynamic, memory_limit, slices, checkpoint, rates())
     return _plan(net, optimizer, itemsize, dynamic, memory_limit, slices, checkpoint, rates())

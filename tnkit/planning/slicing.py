@@ -14,9 +14,9 @@ import numpy as np
 
 from tnkit.core.network import AnyNode, Elementwise, Network, Node, unused
 from tnkit.planning.fusion import Made
-from tnkit.planning.steps import Group, Program
+from tnkit.planning.steps import FusedStep, Program
 
-__all__ = ["candidates", "choose", "cut", "sliced_step"]
+__all__ = ["candidates", "choose", "sliced_step", "without_indices"]
 
 Inds = tuple[str, ...]
 
@@ -34,7 +34,7 @@ def candidates(net: Network, dynamic: str | None = None) -> Inds:
     return tuple(i for i, n in net.sizes.items() if i not in traced and i != dynamic and n > 1)
 
 
-def cut(net: Network, gone: Sequence[str], names: dict[tuple[str, Inds], str], mark: str) -> Network:
+def without_indices(net: Network, gone: Sequence[str], names: dict[tuple[str, Inds], str], mark: str) -> Network:
     """The network of one slice: without the indices in ``gone``.
 
     ``names`` collects (array, its indices) -> the name of the slice's array, ``mark`` and a number: tied nodes are cut apart where
@@ -43,7 +43,9 @@ def cut(net: Network, gone: Sequence[str], names: dict[tuple[str, Inds], str], m
     nodes: list[AnyNode] = []
     for node in net.nodes:
         if isinstance(node, Elementwise):
-            nodes.append(Elementwise(node.name, node.fn, tuple(cut(body, gone, names, mark) for body in node.bodies)))
+            nodes.append(
+                Elementwise(node.name, node.fn, tuple(without_indices(body, gone, names, mark) for body in node.bodies))
+            )
             continue
         at = tuple(i if i in gone else "" for i in node.inds)
         rest = tuple(i for i in node.inds if i not in gone)
@@ -65,14 +67,14 @@ def choose(made: Sequence[Made], allowed: Sequence[str], entries: float, count: 
     usable = [i for i in allowed if i in sizes]
     if not usable:
         return None
-    search = _Search(made, usable, sizes)
+    search = _SliceSearch(made, usable, sizes)
     rng = np.random.default_rng(0)
     trials = (search.run(entries, count, rng, 0.3 * (trial > 0)) for trial in range(_TRIALS))
     found = [t for t in trials if t is not None]
     return tuple(i for i in usable if i in min(found)[1]) if found else None
 
 
-class _Search:
+class _SliceSearch:
     """Tables of the steps' indices, from which a choice is costed without lowering anything."""
 
     def __init__(self, made: Sequence[Made], usable: Sequence[str], sizes: Mapping[str, int]) -> None:
@@ -121,18 +123,18 @@ class _Search:
 def sliced_step(
     net: Network, sliced: Inds, slots: Mapping[str, int], whole: Program, target: int,
     build: Callable[[Network], tuple[tuple[str, ...], Program]],
-) -> Group:  # fmt: skip
+) -> FusedStep:  # fmt: skip
     """One step that runs the plan of a slice for every value of ``sliced``.
 
     ``build`` plans the network of one slice and gives the names of its inputs and its program.
     """
     names: dict[tuple[str, Inds], str] = {}
-    inputs, body = build(cut(net, sliced, names, unused("#", net)))
+    inputs, body = build(without_indices(net, sliced, names, unused("#", net)))
     array = {name: key for key, name in names.items()}
     axes = tuple(tuple(at.index(i) if i in at else None for i in sliced) for _, at in (array[n] for n in inputs))
     counts = tuple(net.sizes[i] for i in sliced)
     slices = prod(counts)
-    return Group(
+    return FusedStep(
         tuple(slots[array[n][0]] for n in inputs), target, f"for every {' '.join(sliced)}", axes, counts, net.shape,
         tuple(net.output.index(i) if i in net.output else None for i in sliced), body, whole,
         flops=slices * sum(s.flops for s in body.steps), read=slices * sum(s.read + s.size for s in body.steps),

@@ -17,11 +17,11 @@ from typing import Any
 from tnkit.core.activations import Activation
 from tnkit.planning.strides import View
 
-__all__ = ["Apply", "Contract", "Group", "Program", "Reduce", "Step", "last_use", "renumbered"]
+__all__ = ["ApplyStep", "ContractStep", "FusedStep", "Program", "ReduceStep", "Step", "last_use", "renumbered"]
 
 
 @dataclass(frozen=True)
-class Reduce:
+class ReduceStep:
     """One tensor alone: diagonals of its traces, then sums over ``axes``, then a permutation."""
 
     operand: int
@@ -41,7 +41,7 @@ class Reduce:
 
 
 @dataclass(frozen=True)
-class Contract:
+class ContractStep:
     """Two tensors into one: ``(batch, m, k) @ (batch, k, n)``, or their outer product where no index is summed.
 
     ``result`` is applied the other way round: reshaped first (never a copy), then permuted.  With ``spread``, one matrix
@@ -61,7 +61,7 @@ class Contract:
 
 
 @dataclass(frozen=True)
-class Apply:
+class ApplyStep:
     """``fn`` on tensors whose axes already agree."""
 
     operands: tuple[int, ...]
@@ -96,7 +96,7 @@ class Program:
 
 
 @dataclass(frozen=True)
-class Group:
+class FusedStep:
     """Several steps run together, slice by slice of some indices, or all at once where ``counts`` is empty.
 
     Between the first and the last, tensors exist in slices alone; a backward pass keeps the operands and runs every slice
@@ -143,9 +143,9 @@ class Group:
         """Operations that backward does again, those of groups inside included; no gradient wants a chain's last product."""
         if self.kept:
             return 0
-        inside = (s.again for s in self.body.steps if isinstance(s, Group))
+        inside = (s.again for s in self.body.steps if isinstance(s, FusedStep))
         last = self.body.steps[-1] if self.body.steps else None  # a slice may be an operand's, as it is
-        spared = last.flops if self.chain and isinstance(last, Contract) else 0
+        spared = last.flops if self.chain and isinstance(last, ContractStep) else 0
         return self.flops + prod(self.counts) * (sum(inside) - spared)
 
     @cached_property
@@ -155,18 +155,18 @@ class Group:
         return (
             bool(self.counts and steps)
             and not self.summed
-            and all(isinstance(step, (Contract, Apply)) for step in steps)
+            and all(isinstance(step, (ContractStep, ApplyStep)) for step in steps)
             and all(a.target in b.operands for a, b in pairwise(steps))
             and steps[-1].target == self.body.output
         )
 
 
-Step = Reduce | Contract | Apply | Group
+Step = ReduceStep | ContractStep | ApplyStep | FusedStep
 
 
 def renumbered(step: Step, operands: tuple[int, ...], target: int) -> Step:
     """The same step on other slots."""
-    if isinstance(step, Reduce):
+    if isinstance(step, ReduceStep):
         return replace(step, operand=operands[0], target=target)
     return replace(step, operands=operands, target=target)  # type: ignore[arg-type]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-__all__ = ["LEAST_COLUMNS", "WIDENED", "WIDEST", "View", "dense", "reshaped", "viewed"]
+__all__ = ["LEAST_COLUMNS", "WIDENED", "WIDEST", "View", "contiguous", "reshaped", "viewed"]
 
 
 #: A contracted group inside a tensor is read in place, as a batch of matrices, from this many columns up: below it the
@@ -31,7 +31,7 @@ class View:
     beside: tuple[int, int] = (1, 1)
 
 
-def dense(shape: Sequence[int]) -> tuple[int, ...]:
+def contiguous(shape: Sequence[int]) -> tuple[int, ...]:
     """Strides, in entries, of a C-contiguous array."""
     return tuple(prod(shape[k + 1 :]) for k in range(len(shape)))
 
@@ -66,10 +66,10 @@ def viewed(view: View, shape: Sequence[int], strides: Sequence[int]) -> tuple[tu
         known = prod(n for n in view.reshape if n != -1)
         new = tuple(prod(shape) // known if n == -1 else n for n in view.reshape)
         inplace = reshaped(shape, strides, new)
-        shape, strides, copied = new, inplace or dense(new), inplace is None
+        shape, strides, copied = new, inplace or contiguous(new), inplace is None
     if view.swap:
         shape, strides = (*shape[:-2], shape[-1], shape[-2]), (*strides[:-2], strides[-1], strides[-2])
     if view.beside != (1, 1):
         shape = tuple(prod(view.beside) * n for n in shape)
-        strides, copied = dense(shape), True
+        strides, copied = contiguous(shape), True
     return shape, strides, copied

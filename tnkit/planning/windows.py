@@ -16,7 +16,7 @@ from math import prod
 
 import numpy as np
 
-from tnkit.paths.contraction_tree import linear
+from tnkit.paths.contraction_tree import linear_path
 from tnkit.planning.strides import LEAST_COLUMNS, WIDENED, WIDEST
 
 __all__ = ["intervals", "places", "windows"]
@@ -34,13 +34,13 @@ _TURN = 1.0
 _MANY_NODES = 80
 
 
-def _size(inds: Sequence[str], sizes: Mapping[str, int]) -> int:
+def _entries(inds: Sequence[str], sizes: Mapping[str, int]) -> int:
     return prod(sizes[i] for i in inds)
 
 
-def state(terms: Sequence[Inds], sizes: Mapping[str, int]) -> int | None:
+def large_term(terms: Sequence[Inds], sizes: Mapping[str, int]) -> int | None:
     """Position of the tensor that is far larger than all others, if there is one."""
-    entries = [_size(t, sizes) for t in terms]
+    entries = [_entries(t, sizes) for t in terms]
     k = max(range(len(terms)), key=entries.__getitem__)
     others = max((e for j, e in enumerate(entries) if j != k), default=entries[k])
     return k if len(terms) > 1 and entries[k] >= _STATE and entries[k] >= _TIMES * others else None
@@ -52,7 +52,7 @@ def places(terms: Sequence[Inds], output: Inds, sizes: Mapping[str, int], turned
     The nodes' places are the harmonic ones: each is the mean of its neighbours' and of the pinned axes that it carries.
     The last ``turned`` axes of result and state lie before the first, below 0.
     """
-    big = state(terms, sizes)
+    big = large_term(terms, sizes)
     if len(terms) > _MANY_NODES:
         return {}
     pinned: dict[str, float] = {}
@@ -125,7 +125,7 @@ def intervals(
             stack += [h for h in halves if h not in done]
             continue
         stack.pop()
-    return linear(steps, n)
+    return linear_path(steps, n)
 
 
 # -- windows ----------------------------------------------------------------------------------------------------------
@@ -139,7 +139,7 @@ class _Window:
 
 
 @dataclass
-class _Sweep:
+class _WindowSearch:
     """The search: gates still to be applied -> cheapest windows, from one end of the state to the other."""
 
     gates: Mapping[int, Inds]
@@ -172,7 +172,7 @@ class _Sweep:
         for end in reversed(ends) if self.leftwards else ends:
             for width in range(1, len(axes) + 1):
                 a, b = (end - width + 1, end + 1) if self.leftwards else (end, end + width)
-                if a < 0 or b > len(axes) or _size(axes[a:b], self.sizes) > _LARGEST_WINDOW:
+                if a < 0 or b > len(axes) or _entries(axes[a:b], self.sizes) > _LARGEST_WINDOW:
                     break
                 window = self.window(left, axes, a, b, axes[end])
                 if window is not None:
@@ -187,7 +187,7 @@ class _Sweep:
         """Three windows that apply what joins the last axes to the first: the last go to the front and then back."""
         found = []
         for c in range(1, len(axes)):
-            if _size(axes[-c:], self.sizes) > _LARGEST_WINDOW:
+            if _entries(axes[-c:], self.sizes) > _LARGEST_WINDOW:
                 break
             self.rank = self.ring[c]
             away = self.window(left, axes, len(axes) - c, len(axes), axes[-1])
@@ -206,8 +206,8 @@ class _Sweep:
         """The window with its block of the axes, all that it leaves alone too, brought to the other end."""
         new = [i for i in window.axes if i in block or self.gates_of(window, i)]
         rest = tuple(i for i in window.axes if i not in new)
-        n, k = _size(new, self.sizes), _size(block, self.sizes)
-        time = self.time(k, n, _size(rest, self.sizes), window.axes)
+        n, k = _entries(new, self.sizes), _entries(block, self.sizes)
+        time = self.time(k, n, _entries(rest, self.sizes), window.axes)
         return _Window(window.gates, (*new, *rest) if way < 0 else (*rest, *new), time, True)
 
     def gates_of(self, window: _Window, index: str) -> bool:
@@ -219,7 +219,7 @@ class _Sweep:
         axes, rank = away.axes, self.rank
         joint = sum(rank[i] < 0 for i in axes)
         for b in range(joint + 1, len(axes)):
-            if _size(axes[joint - 1 : b], self.sizes) > _LARGEST_WINDOW:
+            if _entries(axes[joint - 1 : b], self.sizes) > _LARGEST_WINDOW:
                 break
             across = self.window(left, axes, joint - 1, b, axes[joint - 1])
             if across is None:
@@ -256,8 +256,8 @@ class _Sweep:
         if not k or needed not in k or axes[at : at + len(k)] != k:
             return None
         n = tuple(sorted(live - (set(axes[a:b]) - set(k)), key=lambda i: self.rank.get(i, 0.0)))
-        columns = _size(axes[at + len(k) :], self.sizes)
-        time = self.time(_size(k, self.sizes), _size(n, self.sizes), columns, axes)
+        columns = _entries(axes[at + len(k) :], self.sizes)
+        time = self.time(_entries(k, self.sizes), _entries(n, self.sizes), columns, axes)
         return _Window(tuple(applied), (*axes[:at], *n, *axes[at + len(k) :]), time)
 
     def alone(self, g: int, axes: Inds) -> _Window | None:
@@ -270,11 +270,11 @@ class _Sweep:
         return _Window((g,), tuple(sorted((*rest, *new), key=lambda i: self.rank.get(i, 0.0))), 8.0, alone=True)
 
     def fits(self, shared: set[str], new: set[str]) -> bool:
-        return bool(shared) and _size(tuple(new), self.sizes) <= _size(tuple(shared), self.sizes)
+        return bool(shared) and _entries(tuple(new), self.sizes) <= _entries(tuple(shared), self.sizes)
 
     def time(self, k: int, n: int, columns: int, axes: Inds) -> float:
         """Nanoseconds an entry, forward and backward on average, fitted to what products of these shapes took."""
-        large = _size(axes, self.sizes) >= WIDENED
+        large = _entries(axes, self.sizes) >= WIDENED
         if large and columns < LEAST_COLUMNS and k * columns <= WIDEST:  # a matrix over all of them
             k, n, columns = k * columns, n * columns, 1
         rows = 1.0 if k < 16 else 0.0
@@ -284,7 +284,7 @@ class _Sweep:
             + (
                 rows if columns == 1 else 4.0 if columns < LEAST_COLUMNS else 50 / (k * columns)
             )  # short products, or a copy
-            + 10_000 / _size(axes, self.sizes)  # the call
+            + 10_000 / _entries(axes, self.sizes)  # the call
         )
 
 
@@ -296,7 +296,7 @@ def windows(
     With it, the order of the axes after those steps where it is not that of their places.  None where there is no state, where
     an index is on more than two tensors, or where the gates cannot be applied without the state growing.
     """
-    big = state(terms, sizes)
+    big = large_term(terms, sizes)
     count: dict[str, int] = {}
     for t in (*terms, output):
         for i in t:
@@ -306,10 +306,10 @@ def windows(
     gates = {k: t for k, t in enumerate(terms) if k != big}
     rank = places(terms, output, sizes)
     ring: list[dict[str, float]] = []
-    found = _best_way(_Sweep(gates, sizes, rank, leftwards), terms[big])
-    if found is not None and any(w.alone for w in found[1]) and _size(terms[big], sizes) >= WIDENED:
+    found = _best_way(_WindowSearch(gates, sizes, rank, leftwards), terms[big])
+    if found is not None and any(w.alone for w in found[1]) and _entries(terms[big], sizes) >= WIDENED:
         ring = [rank, *(places(terms, output, sizes, c) for c in range(1, len(terms[big])))]
-        found = _best_way(_Sweep(gates, sizes, rank, leftwards, ring), terms[big])
+        found = _best_way(_WindowSearch(gates, sizes, rank, leftwards, ring), terms[big])
     if found is None:
         return None
     steps: list[tuple[int, int]] = []
@@ -321,13 +321,13 @@ def windows(
 
     orders: dict[int, Inds] = {}
     for window in found[1]:
-        now = merge(reduce(merge, _nearest(window.gates, gates, sizes)), now)
+        now = merge(reduce(merge, _nearest_gates(window.gates, gates, sizes)), now)
         if window.turn:
             orders[len(steps) - 1] = window.axes
-    return linear(steps, len(terms)), orders
+    return linear_path(steps, len(terms)), orders
 
 
-def _best_way(sweep: _Sweep, axes: Inds) -> tuple[float, tuple[_Window, ...]] | None:
+def _best_way(sweep: _WindowSearch, axes: Inds) -> tuple[float, tuple[_Window, ...]] | None:
     """The cheaper direction."""
     both = [
         replace(sweep, leftwards=way).best(frozenset(sweep.gates), axes)
@@ -337,7 +337,7 @@ def _best_way(sweep: _Sweep, axes: Inds) -> tuple[float, tuple[_Window, ...]] | 
     return min((w for w in both if w is not None), key=lambda w: w[0] + (_TURN if w is both[1] else 0.0), default=None)
 
 
-def _nearest(chosen: tuple[int, ...], gates: Mapping[int, Inds], sizes: Mapping[str, int]) -> list[int]:
+def _nearest_gates(chosen: tuple[int, ...], gates: Mapping[int, Inds], sizes: Mapping[str, int]) -> list[int]:
     """Gates of a window, each joined to what it shares most with: a window's matrix is made of a handful."""
     left, done = list(chosen[1:]), [chosen[0]]
     seen = set(gates[chosen[0]])

@@ -14,16 +14,16 @@ from math import inf
 
 from tnkit.core.network import Network, Node
 from tnkit.execution.codegen import source
-from tnkit.paths.contraction_tree import linear
+from tnkit.paths.contraction_tree import linear_path
 from tnkit.paths.optimizers import Optimizer
-from tnkit.planning.calibration import rates, spelled
+from tnkit.planning.calibration import rates, spelled_seconds
 from tnkit.planning.memory import layouts
 from tnkit.planning.plan import Plan, plan
-from tnkit.planning.steps import Contract
-from tnkit.planning.strides import dense
+from tnkit.planning.steps import ContractStep
+from tnkit.planning.strides import contiguous
 from tnkit_nn.engine.backend import TORCH
 
-__all__ = ["Way", "built", "crossovers", "described", "joined"]
+__all__ = ["Way", "crossovers", "described", "weight_first", "with_input"]
 
 Path = tuple[tuple[int, ...], ...]
 
@@ -51,7 +51,7 @@ class Way:
         return self.one if rows == 1 else self.fixed + self.row * rows
 
 
-def joined(
+def with_input(
     net: Network, ins: tuple[str, ...], x: str, b: str, batch: int, optimizer: str | Optimizer, itemsize: int
 ) -> list[Way]:
     """Ways with the input in the network, as node ``x`` with batch index ``b``.
@@ -76,10 +76,10 @@ def joined(
     return [_predicted(way, x) for way in {source(way.program, TORCH): way for way in found}.values()]
 
 
-def built(way: Plan, rows: int, cols: int, itemsize: int) -> Way:
+def weight_first(way: Plan, rows: int, cols: int, itemsize: int) -> Way:
     """The weight built by ``way``, then multiplied by."""
     speed, last = rates(), way.steps[-1] if way.steps else None
-    copied = isinstance(last, Contract) and last.result.permute is not None  # to read as a matrix
+    copied = isinstance(last, ContractStep) and last.result.permute is not None  # to read as a matrix
     moved = way.bytes_moved // way.itemsize + (3 if copied else 1) * rows * cols
     fixed = speed.seconds(way.flops, moved * itemsize)
     row = speed.seconds(2 * rows * cols, itemsize * (rows + cols))
@@ -112,24 +112,24 @@ def described(routes: Sequence[tuple[int, Plan | None]], ways: Sequence[Way], ty
         took = [min((w.seconds(at) for w in ways if w.builds == kind), default=inf) for kind in (False, True)]
         mine, other = builds[k], not builds[k]
         span = f"{start} and up" if last else f"{start} to {below - 1}" if below > start + 1 else f"{start}"
-        line = f"batch {span}: {names[mine]}, predicted {spelled(took[mine])}"
-        line += f"; {names[other]} {spelled(took[other])}" if took[other] < inf else ""
+        line = f"batch {span}: {names[mine]}, predicted {spelled_seconds(took[mine])}"
+        line += f"; {names[other]} {spelled_seconds(took[other])}" if took[other] < inf else ""
         yield line if span == str(at) else f"{line} (at {at})"
         start = below
 
 
 def _sweeps(n: int) -> Iterable[Path]:
     """Orders in which the input takes ``n`` nodes from either end: in runs, each fused before it is taken."""
-    for cuts in _cuts(n):
+    for cuts in _compositions(n):
         runs = [range(a, b) for a, b in zip((0, *cuts), (*cuts, n), strict=True)]
         for taken in (runs, runs[::-1]):
             steps: list[tuple[int, int]] = []
             merge = _merger(steps, n + 1)
             reduce(merge, [n, *(reduce(merge, run) for run in taken)])
-            yield tuple(linear(steps, n + 1))
+            yield tuple(linear_path(steps, n + 1))
 
 
-def _cuts(n: int) -> Iterable[tuple[int, ...]]:
+def _compositions(n: int) -> Iterable[tuple[int, ...]]:
     """Where runs begin: anywhere among a few nodes, else runs of one, of two, and two halves."""
     if n <= _FEW_NODES:
         return [cuts for k in range(1, n) for cuts in combinations(range(1, n), k)]
@@ -167,7 +167,7 @@ def _seconds(way: Plan, x: str, rows: int) -> tuple[float, float]:
     scale = rows / _shapes(way)[x][0]
     grows = [name == x for name in way.inputs] + [False] * len(way.steps)
     flops, moved = [0.0, 0.0], [0.0, 0.0]
-    for step, copied in zip(way.steps, layouts([(s, dense(s)) for s in shapes], way.steps).copied, strict=True):
+    for step, copied in zip(way.steps, layouts([(s, contiguous(s)) for s in shapes], way.steps).copied, strict=True):
         live = any(grows[s] for s in step.operands)
         grows[step.target] = live
         flops[live] += step.flops * (scale if live else 1)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from math import cos as cosine
-from math import isfinite, pi, prod, sqrt
+from math import isfinite, prod, sqrt
 from typing import Any
 
 import numpy as np
@@ -16,12 +15,14 @@ from torch import Tensor
 from tnkit import init
 from tnkit.core.extras import need
 from tnkit.core.network import Network, Node
-from tnkit.core.shapes import detensorize, split_axes
+from tnkit.core.shapes import split_axes
 from tnkit.execution.run import check_known, constant, run
+from tnkit.execution.weights import detensorize
 from tnkit.planning.plan import plan
+from tnkit_nn.adapter.descent import cosine, minimise
 from tnkit_nn.engine.backend import TORCH, native, to_tensor
 
-__all__ = ["NOTHING", "FitResult", "fit"]
+__all__ = ["NOTHING", "FitResult", "bar", "fit"]
 
 #: An error from here on means that nothing was learned.
 NOTHING = 0.999
@@ -41,12 +42,15 @@ class FitResult:
         ``|contract(net, arrays) - target| / |target|`` for ``arrays``.
     chance
         Error that a random family of as many numbers reaches, ``sqrt(1 - num_params / size)``: read ``error`` beside it.
+    method
+        What the arrays were found by.
     """
 
     arrays: dict[str, np.ndarray] = field(repr=False)
     history: tuple[float, ...] = field(repr=False)
     error: float
     chance: float
+    method: str = "gradient"
 
 
 def fit(
@@ -66,14 +70,14 @@ def fit(
 
     The angle between tensor and target is minimised (``1 - cos^2``) and the scale set in closed form: plain squared error
     collapses deep networks to zero.  Where no array scales the whole tensor (an activation is outermost) it is the plain
-    squared error.  A step that gives no finite number is rolled back and the rate halved.
+    squared error.  A restart that gives no finite number goes back to its best arrays, at half its rate.
 
     Parameters
     ----------
     net
         Any network; nonlinear ones too.
     target
-        Numpy array or tensor that the network's tensor reads as (:func:`tnkit.core.shapes.detensorize`).
+        Numpy array or tensor that the network's tensor reads as (:func:`tnkit.detensorize`).
     steps, lr
         Adam steps and first learning rate.
     seed
@@ -110,30 +114,31 @@ def fit(
     def tensor(trained: dict[str, Tensor]) -> Tensor:
         return detensorize(run(way, {**frozen, **trained}, TORCH), goal.shape)
 
-    def objective(trained: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def objective(trained: dict[str, Tensor]) -> Tensor:
         w = tensor(trained) / norm
-        a = _scale(w.detach(), unit) if outer else torch.ones_like(w.detach().sum())
-        return (unit - a * w).abs().square().sum(), a  # a is optimal, so its own derivative is zero: 1 - cos^2
+        a = _scale(w.detach(), unit) if outer else 1.0
+        return (unit - a * w).abs().square().sum()  # a is optimal, so its own derivative is zero: 1 - cos^2
 
     many = _single(objective) if restarts == 1 else torch.func.vmap(objective)
-    bar: Iterable[int] = range(steps)
-    if progress:
-        need("progress=True", "tqdm")
-        from tqdm.auto import tqdm
-
-        bar = tqdm(bar, desc="fit", unit="step")
-    best, scales, history = _adam(many, starts, bar, steps, lr, patience)
-    chosen = int(np.argmin([min(h) for h in history]))
-    found = {name: value[chosen] for name, value in best.items()}
+    rate = torch.full((restarts,), lr, dtype=torch.float64)
+    done = minimise(
+        lambda trained, _: many(trained), starts, dict.fromkeys(starts, rate), steps - 1, schedule=lambda step, _: cosine(step, steps),
+        every=1, eps=1e-12, patience=patience, enough=(4 * torch.finfo(goal.dtype).eps) ** 2, progress=bar if progress else iter,
+    )  # fmt: skip
+    if not torch.isfinite(done.score).any():
+        raise ValueError("fit: no start gives a finite tensor and gradient; give smaller arrays or another dtype")
+    chosen = int(done.score.argmin())
+    found = {name: value[chosen] for name, value in done.params.items()}
     if outer:
-        found = _rescaled(found, outer, scales[chosen] * size / norm)
+        with torch.no_grad():
+            found = _rescaled(found, outer, _scale(tensor(found) / norm, unit) * size / norm)
     with torch.no_grad():
         error = float((tensor(found) / size - unit).abs().square().sum().sqrt())
     if error >= NOTHING:
         warnings.warn(f"fit: relative error {error:.4f}; the network has not learned the target", stacklevel=2)
     chance = sqrt(max(0.0, 1 - net.num_params / goal.numel()))
     out = {name: value.numpy(force=True) for name, value in {**frozen, **found}.items()}
-    return FitResult(out, tuple(history[chosen]), error, chance)
+    return FitResult(out, tuple(done.history[:, chosen].sqrt().tolist()), error, chance)
 
 
 def _goal(net: Network, target: Any, dtype: torch.dtype | None) -> tuple[Tensor, Tensor]:
@@ -183,12 +188,15 @@ def _starts(
 
 def _single(objective: Any) -> Any:
     """An unbatched objective with the restarts' axis, of length one, put back."""
+    return lambda trained: objective({name: value[0] for name, value in trained.items()})[None]
 
-    def many(trained: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        loss, a = objective({name: value[0] for name, value in trained.items()})
-        return loss[None], a[None]
 
-    return many
+def bar(steps: Iterable[int]) -> Iterable[int]:
+    """The steps, with a progress bar."""
+    need("progress=True", "tqdm")
+    from tqdm.auto import tqdm
+
+    return tqdm(steps, desc="fit", unit="step")
 
 
 def _scale(w: Tensor, unit: Tensor) -> Tensor:
@@ -210,65 +218,3 @@ def _rescaled(arrays: dict[str, Tensor], outer: list[str], factor: Tensor) -> di
     scaled = {name: arrays[name] * share for name in outer}
     scaled[outer[0]] = scaled[outer[0]] * (factor / size if size > 0 else factor)
     return {**arrays, **scaled}
-
-
-@torch.enable_grad()
-def _adam(
-    many: Any, starts: dict[str, Tensor], bar: Iterable[int], steps: int, lr: float, patience: int | None
-) -> tuple[dict[str, Tensor], Tensor, list[list[float]]]:
-    """Best arrays, their scales and the errors of every restart."""
-    trained = {name: value.clone().requires_grad_() for name, value in starts.items()}
-    # the second moment forgets in 100 steps: with 1000 it lags behind a falling error, and fits stop at 1e-3, not 1e-15
-    optimizer = torch.optim.Adam(trained.values(), lr=lr, betas=(0.9, 0.99), eps=1e-12)
-    best = {name: value.detach().clone() for name, value in trained.items()}
-    lowest = scales = torch.empty(0)  # from the first step on, of every restart
-    history: list[list[float]] = [[] for _ in next(iter(starts.values()))]
-    marked, since, damp = float("inf"), 0, 1.0
-    for step in bar:
-        for group in optimizer.param_groups:
-            group["lr"] = damp * lr * 0.5 * (1 + cosine(pi * step / steps))
-        loss, a = many(trained)
-        optimizer.zero_grad()
-        loss.sum().backward()
-        now = loss.detach()
-        bad = ~torch.isfinite(now)
-        for value in trained.values():
-            assert value.grad is not None
-            bad |= ~torch.isfinite(value.grad).flatten(1).all(1)
-        if not len(lowest):
-            lowest, scales = torch.full_like(now, float("inf")), a.clone()
-        better = (now < lowest) & ~bad
-        lowest, scales = torch.where(better, now, lowest), torch.where(better, a, scales)
-        for name, value in trained.items():
-            best[name] = torch.where(_wide(better, value), value.detach(), best[name])
-        for errors, square, failed in zip(history, now.tolist(), bad.tolist(), strict=True):
-            errors.append(float("inf") if failed else sqrt(square))
-        if bad.any():
-            damp *= 0.5
-            _roll_back(trained, best, bad, optimizer)
-            continue
-        optimizer.step()
-        top = sqrt(float(lowest.min()))
-        since = 0 if top < 0.999 * marked else since + 1
-        marked = top if since == 0 else marked
-        if (patience is not None and since >= patience) or top <= 4 * torch.finfo(now.dtype).eps:
-            break
-        if hasattr(bar, "set_postfix_str"):
-            bar.set_postfix_str(f"relative error {top:.4g}", refresh=False)
-    if not any(isfinite(e) for errors in history for e in errors):
-        raise ValueError("fit: no start gives a finite tensor and gradient; give smaller arrays or another dtype")
-    return best, scales, history
-
-
-def _wide(mask: Tensor, value: Tensor) -> Tensor:
-    return mask.reshape(-1, *[1] * (value.ndim - 1))
-
-
-def _roll_back(
-    trained: dict[str, Tensor], best: dict[str, Tensor], bad: Tensor, optimizer: torch.optim.Optimizer
-) -> None:
-    """Put failed restarts back to their best arrays, and forget the optimiser's moments."""
-    optimizer.state.clear()
-    with torch.no_grad():
-        for name, value in trained.items():
-            value.copy_(torch.where(_wide(bad, value), best[name], value))

@@ -10,13 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tnkit.core.network import Network, Node, names_in
-from tnkit.core.shapes import detensorize, split_axes
+from tnkit.core.network import Network, Node, free_name, names_in
+from tnkit.core.shapes import split_axes
 from tnkit.execution.codegen import prepare
 from tnkit.execution.run import run
+from tnkit.execution.weights import detensorize
 from tnkit.paths.optimizers import Optimizer
 from tnkit.planning.plan import Plan, plan
-from tnkit_nn.adapter.crossover import Way, built, crossovers, described, joined
+from tnkit_nn.adapter.crossover import Way, crossovers, described, weight_first, with_input
 from tnkit_nn.adapter.fitting import fit as fit_arrays
 from tnkit_nn.adapter.module import TNModule
 from tnkit_nn.engine.backend import TORCH
@@ -72,7 +73,7 @@ class TNLinear(nn.Module):
         self.in_features, self.out_features = in_features, out_features
         if prod(network.shape) != in_features * out_features:
             split_axes(network.shape, (out_features, in_features))
-        self.tn = _held(network, arrays, optimizer, dtype, seed, 1 / sqrt(3 * in_features))
+        self.tn = _weight_module(network, arrays, optimizer, dtype, seed, 1 / sqrt(3 * in_features))
         like = next(iter(self.tn.tensors().values()))
         self.bias: nn.Parameter | None = None
         if bias:
@@ -83,9 +84,10 @@ class TNLinear(nn.Module):
         if network.multilinear and outs is not None:
             ins = network.output[outs:]
             self._dims = tuple(network.sizes[i] for i in ins)
-            self._x, b = _fresh("x", network), _fresh("b", network)
-            ways = joined(network, ins, self._x, b, batch, optimizer, like.element_size())
-        ways.append(built(self.tn.plan, out_features, in_features, like.element_size()))
+            taken = names_in(network)
+            self._x, b = free_name("x", taken), free_name("b", taken)
+            ways = with_input(network, ins, self._x, b, batch, optimizer, like.element_size())
+        ways.append(weight_first(self.tn.plan, out_features, in_features, like.element_size()))
         self._typical = batch
         #: ``(rows, plan)``: the plan used below so many rows; None builds the weight.
         self.routes: tuple[tuple[int, Plan | None], ...] = crossovers(ways)
@@ -221,10 +223,10 @@ class TNEmbedding(nn.Module):
             digits, aligned = len(split_axes(network.shape, (num, dim))[0]), True
         else:
             digits = _exact(network, num, dim) or 0
-        self.tn = _held(network, arrays, optimizer, dtype, seed, 1.0)
+        self.tn = _weight_module(network, arrays, optimizer, dtype, seed, 1.0)
         self.plan: Plan | None = None
         if network.multilinear and aligned:
-            self._digits, b = network.output[:digits], _fresh("b", network)
+            self._digits, b = network.output[:digits], free_name("b", names_in(network))
             self._sizes = tuple(network.sizes[i] for i in self._digits)
             self.plan = plan(_picked(network, self._digits, b, batch), optimizer, dynamic=b)
             prepare(self.plan.program, TORCH)
@@ -265,7 +267,7 @@ _exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling
 
 
 # -- networks and plans of the layers ----------------------------------------------------------------------------------
-def _held(
+def _weight_module(
     net: Network, arrays: Mapping[str, Any] | None, optimizer: str | Optimizer, dtype: torch.dtype | None, seed: int, std: float
 ) -> TNModule:  # fmt: skip
     module = TNModule(net, arrays, optimizer=optimizer, dtype=dtype, seed=seed, std=std)
@@ -280,14 +282,6 @@ def _exact(net: Network, rows: int, cols: int) -> int | None:
         if prod(net.shape[:k]) == rows and prod(net.shape[k:]) == cols:
             return k
     return None
-
-
-def _fresh(name: str, net: Network) -> str:
-    """``name``, with as many underscores as it takes to be new as index, node and array."""
-    taken = names_in(net)
-    while name in taken:
-        name += "_"
-    return name
 
 
 def _picked(net: Network, digits: tuple[str, ...], b: str, batch: int) -> Network:

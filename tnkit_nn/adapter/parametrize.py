@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from tnkit.core.network import Network
-from tnkit.core.shapes import detensorize, split_axes
+from tnkit.core.shapes import split_axes
+from tnkit.execution.weights import detensorize
 from tnkit.paths.optimizers import Optimizer
 from tnkit_nn.adapter.module import TNModule
 
@@ -55,7 +56,7 @@ def parametrize_(
     """Replace a weight by a network, in place.
 
     Reading ``module.<name>`` contracts the network and reads it as the weight's shape (see
-    :func:`tnkit.core.shapes.detensorize`).  The old weight is dropped: ``state_dict`` has the network's arrays, as
+    :func:`tnkit.detensorize`).  The old weight is dropped: ``state_dict`` has the network's arrays, as
     ``parametrizations.<name>.0.<array>``.  Inside ``torch.nn.utils.parametrize.cached()`` it is contracted once.
 
     Parameters

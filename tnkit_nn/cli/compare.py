@@ -20,8 +20,8 @@ from tnkit_nn.cli.options import add_model_and_data, add_out, listed
 from tnkit_nn.comparison.compare import compare
 from tnkit_nn.comparison.report.files import write_report
 from tnkit_nn.comparison.report.tables import table
-from tnkit_nn.comparison.setting import Task
 from tnkit_nn.comparison.statistics import verdict
+from tnkit_nn.comparison.task import Task
 from tnkit_nn.families import BASELINES
 
 __all__ = ["configure"]

@@ -15,23 +15,24 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.torch
 import torch
 
 import tnkit as tk
 from tnkit.core.numbers import whole_number
+from tnkit_nn.approximation import RATES
+from tnkit_nn.comparison.experiment import Experiment, opened, trained
 from tnkit_nn.comparison.job_store import Progress, Study, run, silent
-from tnkit_nn.comparison.row import RATES, Job, Record, built, row
-from tnkit_nn.comparison.setting import Task, checked, forget, opened, prepare
-from tnkit_nn.comparison.view import REST_RATES
+from tnkit_nn.comparison.replicas import REST_RATES
+from tnkit_nn.comparison.row import Job, built, row
+from tnkit_nn.comparison.task import Task
 from tnkit_nn.families import BASELINES, CONTROLS, SHARED, Family, families
 
-__all__ = ["RATES", "REST_RATES", "Record", "Task", "compare", "denses", "settings", "versions"]
+__all__ = ["compare", "settings", "versions"]
 
 
 def versions() -> dict[str, str]:
@@ -74,7 +75,7 @@ def compare(
     Returns
     -------
     list of dict
-        The records (see :class:`Record`), controls included, in a fixed order.
+        The records (see :class:`tnkit_nn.comparison.row.Record`), controls included, in a fixed order.
 
     Raises
     ------
@@ -101,26 +102,23 @@ def compare(
         raise ValueError(f"two rows of a comparison are called {twice[0]!r}; labels are unique")
     jobs = [Job(f, b) for b in budgets for f in chosen] + [Job(c, b) for b in budgets for c in SHARED]
     jobs += [Job(c, None) for c in CONTROLS if c not in SHARED]
-    try:
-        with torch.random.fork_rng(devices=[]):  # models are drawn by seeds; the caller's draws go on as they were
-            done = _run(task, jobs, executor, progress, out)
-    finally:
-        forget()
+    with torch.random.fork_rng(devices=[]):  # models are drawn by seeds; the caller's draws go on as they were
+        done = _run(opened(task), jobs, executor, progress, out)
     stamp = versions()
     return [{**record, "versions": stamp} for records in done for record in records]
 
 
-def _run(task: Task, jobs: Sequence[Job], executor: Executor | None, progress: Progress, out: Any) -> list[Any]:
+def _run(
+    experiment: Experiment, jobs: Sequence[Job], executor: Executor | None, progress: Progress, out: Any
+) -> list[list[dict[str, Any]]]:
     """The records of each job."""
-    known = settings(task)  # refuses a bad task before anything is written
-    study = None if out is None else Study(out, known)
+    study = None if out is None else Study(out, settings(experiment))
     with study.alone() if study else nullcontext():
-        dense = denses(task, study, executor, progress)
-        shapes = opened(task, dense).shapes
+        experiment = trained(experiment, study, executor, progress)
         # the longest jobs (deep networks) first, so that no worker is left alone with one at the end
         longest = sorted(jobs, key=lambda job: -(getattr(job.what, "depth", None) or 0))
-        keys = {j: _key(j, shapes) for j in jobs}
-        arguments = {keys[j]: (task, dense, j) for j in longest}
+        keys = {j: _key(j, experiment.shapes) for j in jobs}
+        arguments = {keys[j]: (experiment, j) for j in longest}
         done = run(arguments, row, study=study, executor=executor, progress=progress)
     return [done[keys[j]] for j in jobs]
 
@@ -136,22 +134,11 @@ def _key(job: Job, shapes: Mapping[str, Sequence[int]]) -> str:
     return key
 
 
-def settings(task: Task) -> dict[str, Any]:
-    """What a task's results depend on; where files lie is no part of it, what they hold is."""
+def settings(experiment: Experiment) -> dict[str, Any]:
+    """What an experiment's results depend on; where files lie is no part of it, what they hold is."""
+    task = experiment.task
     named = {name: value for name, value in asdict(task).items() if name != "data_dir"}
     named["weights"] = task.weights and hashlib.sha256(Path(task.weights).read_bytes()).hexdigest()[:12]
     return {
-        "task": named, "data": checked(task), "rates": RATES, "rest_rates": REST_RATES, "versions": versions(),
+        "task": named, "data": experiment.split.digest(), "rates": RATES, "rest_rates": REST_RATES, "versions": versions(),
     }  # fmt: skip
-
-
-def denses(
-    task: Task, study: Study | None = None, executor: Executor | None = None, progress: Progress = silent
-) -> bytes:  # fmt: skip
-    """The trained dense models' values as the bytes of a safetensors file, stacked: each model one job, trained once a study."""
-    if task.weights:
-        return prepare(task)
-    each = {f"dense model of seed {seed}": (replace(task, seeds=1, first_seed=seed),) for seed in task.each}
-    found = run(each, prepare, study=study, executor=executor, progress=progress).values()
-    models = [safetensors.torch.load(values) for values in found]
-    return safetensors.torch.save({name: torch.cat([m[name] for m in models]) for name in models[0]})

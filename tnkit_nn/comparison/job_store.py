@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from tnkit.execution.distributed import lost
+from tnkit.execution.distributed import Lost, attempt, received
 from tnkit_nn.storage import alone, difference, read_json, replacing, write_json
 
 __all__ = ["Progress", "Study", "run", "silent"]
@@ -109,7 +109,7 @@ def run(
     executor
         Any ``concurrent.futures.Executor``; jobs run here, one after another, without one.  Workers that see the study's folder
         keep results themselves, so that one that is lost after a job loses nothing.  A job whose worker is lost and that the
-        executor does not run again (:func:`tnkit.execution.distributed.lost`) is run here, with a warning.
+        executor does not run again (:class:`tnkit.execution.distributed.Lost`) is run here, with a warning.
     progress
         Wraps the iterable of the jobs still to be done.
 
@@ -133,13 +133,9 @@ def run(
     else:
         for key, future in progress(_finished(executor, todo), len(todo)):
             try:
-                if future is None:
-                    raise BrokenExecutor("the executor takes no more jobs")
-                results[key] = future.result()
-            except Exception as error:
-                if not lost(error):
-                    raise
-                warnings.warn(f"a worker was lost ({error!r}): {key} is run here", RuntimeWarning, stacklevel=3)
+                results[key] = received(future)
+            except Lost as error:
+                warnings.warn(f"a worker was lost ({error}): {key} is run here", RuntimeWarning, stacklevel=3)
                 results[key] = _done(*todo[key])
             if study and not study.has(key):  # its worker does not see the folder
                 study.put(key, results[key])
@@ -163,12 +159,12 @@ def _finished(executor: Executor, todo: Mapping[str, tuple[Any, ...]]) -> Iterat
     late: list[tuple[str, Future[Any] | None]] = []
     for key, arguments in todo.items():
         try:
-            futures[executor.submit(_done, *arguments)] = key
+            futures[executor.submit(attempt, _done, *arguments)] = key
         except BrokenExecutor:
             late.append((key, None))
     try:
         for future in as_completed(futures):
-            if future.cancelled() or lost(future.exception()):
+            if future.cancelled() or future.exception():
                 late.append((futures[future], future))
             else:
                 yield futures[future], future

@@ -26,7 +26,7 @@ from tnkit_nn.adapter.parametrize import parametrize_
 from tnkit_nn.approximation import approximate
 from tnkit_nn.compression.recipe import ORDERS, Compression
 from tnkit_nn.compression.result import Compressed, LayerReport, packed, save_compressed
-from tnkit_nn.compression.selection import groups, substitutes
+from tnkit_nn.compression.selection import substitutes, trained_groups
 from tnkit_nn.compression.workdir import Folder
 from tnkit_nn.data import Split
 from tnkit_nn.storage import alone, own_tensors
@@ -179,7 +179,7 @@ def _stage1(
     size = weight.element_size()
     return LayerReport(
         layer, tuple(weight.shape), family, weight.numel(), net.num_params, found.error, found.chance, float(weight.detach().norm()),
-        seconds, size * weight.numel(), size * net.num_params + len(packed({layer: net})),
+        seconds, size * weight.numel(), size * net.num_params + len(packed({layer: net})), found.method,
     )  # fmt: skip
 
 
@@ -208,7 +208,7 @@ def _stage2(
         stage2 = replace(recipe.stage2, epochs=epochs, lr=factor * recipe.stage2.lr)
         name = f"step-{k}" if factor == 1 else f"step-{k}-rate-{factor}"
         history = train(
-            model, data, stage2, seed=1000 * recipe.seed + k, groups=groups(model, layers, recipe.rest, factor * recipe.rest_lr),
+            model, data, stage2, seed=1000 * recipe.seed + k, groups=trained_groups(model, layers, recipe.rest, factor * recipe.rest_lr),
             checkpoint=files.path / f"{name}.safetensors", log=files.path / f"{name}.jsonl", progress=progress,
             after=lambda epoch: files.spent(),
         )  # fmt: skip

@@ -13,7 +13,7 @@ from tnkit.core.activations import UNARY
 from tnkit.core.extras import need
 from tnkit.core.numbers import real_number, whole_number
 from tnkit_nn.approximation import METHODS
-from tnkit_nn.families import BASELINES
+from tnkit_nn.families import KINDS
 from tnkit_nn.storage import replacing
 from tnkit_nn.training.loop import Recipe as Training
 
@@ -32,7 +32,7 @@ class Layers:
     select
         Names of layers, ``*`` standing for anything: ``("fc1", "features.*")``.
     family
-        A key of :data:`tnkit_nn.families.BASELINES`.
+        A key of :data:`tnkit_nn.families.KINDS`.
     budget
         Numbers stored for each of the weights; the family's nearest count is taken, with a warning where that is past it.
     depth, activation
@@ -51,8 +51,8 @@ class Layers:
         object.__setattr__(self, "select", select)
         if not select or not all(isinstance(s, str) and s for s in select):
             raise ValueError(f"select is one or more names of layers, not {given!r}")
-        if self.family not in BASELINES:
-            raise ValueError(f"unknown family {self.family!r}; known: {', '.join(BASELINES)}")
+        if self.family not in KINDS:
+            raise ValueError(f"unknown family {self.family!r}; known: {', '.join(KINDS)}")
         for name in ("budget", "depth"):
             object.__setattr__(self, name, whole_number(getattr(self, name), name, 1))
         if self.activation not in UNARY:
@@ -64,14 +64,12 @@ class Stage1:
     """How each network is brought near its trained weight (see :func:`tnkit_nn.approximation.approximate`)."""
 
     method: str = "auto"
-    steps: int = 1000
-    lr: float = 2e-2
+    steps: int = 300
 
     def __post_init__(self) -> None:
-        if self.method != "auto" and self.method not in METHODS:
-            raise ValueError(f"stage 1 has no method {self.method!r}; there are auto, {', '.join(METHODS)}")
+        if self.method not in METHODS:
+            raise ValueError(f"stage 1 has no method {self.method!r}; there are {', '.join(METHODS)}")
         object.__setattr__(self, "steps", whole_number(self.steps, "steps of stage 1", 1))
-        real_number(self.lr, "lr of stage 1")
 
 
 @dataclass(frozen=True)

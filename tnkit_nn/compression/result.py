@@ -41,6 +41,8 @@ class LayerReport:
         Of stage 1.
     bytes_before, bytes_after
         Of the weight, and of the network's numbers with what says which network it is.
+    method
+        What found the network's arrays (:func:`tnkit_nn.approximation.approximate`).
     """
 
     layer: str
@@ -54,6 +56,7 @@ class LayerReport:
     seconds: float
     bytes_before: int
     bytes_after: int
+    method: str
 
     @property
     def ratio(self) -> float:

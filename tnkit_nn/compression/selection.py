@@ -15,7 +15,7 @@ from tnkit_nn.compression.recipe import RESTS, Compression, Layers
 from tnkit_nn.families import families, keeps
 from tnkit_nn.training.loop import Group
 
-__all__ = ["groups", "substitutes"]
+__all__ = ["substitutes", "trained_groups"]
 
 
 def substitutes(model: nn.Module, recipe: Compression) -> dict[str, tuple[str, tk.Network]]:
@@ -50,12 +50,12 @@ def substitutes(model: nn.Module, recipe: Compression) -> dict[str, tuple[str, t
             raise ValueError(
                 f"layer {name!r}: its weight is shared ({', '.join(others)}), which a network cannot be; untie it first"
             )
-        found[name] = _network(first, name, tuple(module.weight.shape))
+        found[name] = _network_for(first, name, tuple(module.weight.shape))
         check_method(recipe.stage1.method, found[name][1], name)
     return found
 
 
-def _network(entry: Layers, layer: str, shape: Sequence[int]) -> tuple[str, tk.Network]:
+def _network_for(entry: Layers, layer: str, shape: Sequence[int]) -> tuple[str, tk.Network]:
     (family,) = families([entry.family], [entry.depth], entry.activation)
     net = family.build(shape, min(entry.budget, prod(shape)))  # a budget past the weight is the weight's
     if net.num_params > prod(shape):
@@ -71,7 +71,7 @@ def _network(entry: Layers, layer: str, shape: Sequence[int]) -> tuple[str, tk.N
     return family.label, net
 
 
-def groups(model: nn.Module, layers: Sequence[str], rest: str, rest_lr: float) -> list[Group]:
+def trained_groups(model: nn.Module, layers: Sequence[str], rest: str, rest_lr: float) -> list[Group]:
     """What stage 2 trains: the networks of these layers, and the rest as the recipe says, as groups for :func:`train`.
 
     Parameters

@@ -80,7 +80,8 @@ class Folder:
         name = f"stage1-{layer.replace('/', '-')}"
         figures = self._read(name)  # written last: where they are, the arrays are
         if figures:
-            found = FitResult(tk.load(self.path / f"{name}.tn")[1], (), figures["error"], figures["chance"])
+            arrays = tk.load(self.path / f"{name}.tn")[1]
+            found = FitResult(arrays, (), figures["error"], figures["chance"], figures["method"])
             return found, figures["seconds"]
         begin = time.perf_counter()
         found = make()
@@ -89,5 +90,5 @@ class Folder:
         with replacing(self.path / f"{name}.jsonl") as temporary:
             temporary.write_text("".join(lines))
         tk.save(self.path / f"{name}.tn", net, found.arrays)
-        self.write(name, {"error": found.error, "chance": found.chance, "seconds": seconds})
+        self.write(name, {"error": found.error, "chance": found.chance, "method": found.method, "seconds": seconds})
         return found, seconds

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from tnkit.execution.backend import Backend
 from tnkit.execution.codegen import execute
-from tnkit.planning.steps import Group, Program
+from tnkit.execution.library import register
+from tnkit.planning.steps import FusedStep, Program
 from tnkit_nn.engine import chain, cuda, sliced, sliced_chain
-from tnkit_nn.engine.shared_matmul import spread
+from tnkit_nn.engine.shared_matmul import broadcast_matmul
 from tnkit_nn.engine.svd_grad import left
 
 __all__ = ["TORCH", "native", "to_tensor"]
@@ -36,12 +37,12 @@ class _Group(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(step: Group, held: chain.Held | cuda.Graph | None, *operands: Tensor) -> Tensor:
+    def forward(step: FusedStep, held: chain.ChainTape | cuda.DeviceTape | None, *operands: Tensor) -> Tensor:
         if _whole(step, operands[0]):
-            assert not isinstance(held, chain.Held)
+            assert not isinstance(held, chain.ChainTape)
             return cuda.forward(step, operands, held, TORCH)
         if step.kept:
-            assert not isinstance(held, cuda.Graph)
+            assert not isinstance(held, cuda.DeviceTape)
             return chain.forward(step, operands, held)
         if step.chain:
             return sliced_chain.forward(step, operands)
@@ -75,12 +76,14 @@ class _Group(torch.autograd.Function):
         return torch.func.jvp(lambda *x: execute(ctx.step.whole, x, TORCH), tuple(operands), given)[1]
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, ...], step: Group, _: Any, *operands: Tensor) -> tuple[Tensor, int]:
+    def vmap(
+        info: Any, in_dims: tuple[int | None, ...], step: FusedStep, _: Any, *operands: Tensor
+    ) -> tuple[Tensor, int]:
         whole = torch.vmap(lambda *x: execute(step.whole, x, TORCH), in_dims[2:], randomness=info.randomness)
         return whole(*operands), 0
 
 
-def _pulled(step: Group, operands: Sequence[Tensor], wanted: Sequence[bool], grad: Tensor) -> Sequence[Tensor]:
+def _pulled(step: FusedStep, operands: Sequence[Tensor], wanted: Sequence[bool], grad: Tensor) -> Sequence[Tensor]:
     """The gradients wanted, the whole contraction done again; by ``torch.func``, whose levels may be left by now."""
 
     def whole(*some: Tensor) -> Tensor:
@@ -91,15 +94,15 @@ def _pulled(step: Group, operands: Sequence[Tensor], wanted: Sequence[bool], gra
     return cast(Sequence[Tensor], pull(grad))
 
 
-def _group(step: Group, operands: list[Tensor]) -> Tensor:
+def _group(step: FusedStep, operands: list[Tensor]) -> Tensor:
     if torch.compiler.is_compiling() or torch.is_autocast_enabled(operands[0].device.type):
         return execute(step.whole, operands, TORCH)
     back = torch.is_grad_enabled() and any(x.requires_grad for x in operands)
-    held = cuda.Graph if _whole(step, operands[0]) else chain.Held
+    held = cuda.DeviceTape if _whole(step, operands[0]) else chain.ChainTape
     return _Group.apply(step, held() if back else None, *operands)
 
 
-def _whole(step: Group, x: Tensor) -> bool:
+def _whole(step: FusedStep, x: Tensor) -> bool:
     """Whether a device runs it at once: a chain, sliced only for a CPU's cache."""
     return (step.kept or step.chain) and cuda.on_device(x)
 
@@ -112,26 +115,43 @@ def _own(x: Tensor) -> bool:
         return False
 
 
-#: For ``tnkit.run(plan, tensors, TORCH)`` and ``tnkit.contract(net, tensors, backend=TORCH)``.
+def _norm(x: Tensor, axis: int | None = None) -> Tensor:
+    return torch.linalg.norm(x.reshape(-1)) if axis is None else torch.linalg.norm(x, None, axis)
+
+
+#: Found by tnkit when a tensor arrives.
 TORCH = Backend(
     name="torch",
     xp=torch,
+    holds=lambda x: isinstance(x, Tensor),
     permute=torch.permute,
     swap=lambda x: x.mT,
+    concat=lambda arrays, axis: torch.concatenate(tuple(arrays), axis),
+    flip=lambda x, axis: torch.flip(x, (axis,)),
+    take=lambda x, places, axis: torch.index_select(x, axis, torch.as_tensor(places, device=x.device)),
+    total=lambda x, axes: torch.sum(x, axes, dtype=x.dtype),
+    diagonal=lambda x, i, j: torch.diagonal(x, 0, i, j),
+    norm=_norm,
+    eye=lambda n, x: torch.eye(n, dtype=x.dtype, device=x.device),
     like=_like,
     zeros=lambda shape, x: torch.zeros(shape, dtype=x.dtype, device=x.device),
-    spread=spread,
+    spread=broadcast_matmul,
     group=_group,
     own={"relu": torch.relu},
-    array=Tensor,
-    methods={"permute": "{x}.permute({axes})", "swap": "{x}.mT"},
+    methods={
+        "permute": "{x}.permute({axes})",
+        "swap": "{x}.mT",
+        "reshape": "{x}.reshape({axes})",
+        "diagonal": "{x}.diagonal(0, {axes})",
+    },
     home="tnkit_nn.engine.backend:TORCH",
     folds=True,
     left=left,
     cast=lambda x, dtype: x.to(getattr(torch, dtype)),
-    numpy=lambda x: x.detach().cpu().numpy(),
+    numpy=lambda x: x.detach().cpu().resolve_conj().resolve_neg().numpy(),
     tracked=lambda x: x.requires_grad and torch.is_grad_enabled(),
 )
+register(TORCH, Tensor, torch.nn.Parameter)
 
 
 def native(array: object) -> np.ndarray:

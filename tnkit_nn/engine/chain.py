@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from tnkit.core.activations import function
-from tnkit.planning.steps import Apply, Contract, Group
+from tnkit.planning.steps import ApplyStep, ContractStep, FusedStep
 from tnkit.planning.strides import View
-from tnkit_nn.engine.matmul import IN_PLACE, OVER, empty, matrix, multiplied, restored, slopes
+from tnkit_nn.engine.matmul import IN_PLACE, OVER, as_matrix, empty, multiplied, restored, slopes
 
-__all__ = ["Held", "backward", "forward"]
+__all__ = ["ChainTape", "backward", "forward"]
 
 Shape = tuple[int, ...]
 
@@ -29,13 +29,13 @@ _SPARE: list[Tensor] = []
 _MOST_SPARE = 2**27
 
 
-def _plain(x: Tensor) -> bool:
+def _is_plain(x: Tensor) -> bool:
     return x.device.type == "cpu" and type(x) in (Tensor, torch.nn.Parameter)
 
 
 def _workspace(entries: int, like: Tensor) -> Tensor:
     """Unwritten memory for so many entries at least."""
-    if not _plain(like):
+    if not _is_plain(like):
         return empty((entries,), like)
     try:
         spare = _SPARE.pop()
@@ -47,12 +47,12 @@ def _workspace(entries: int, like: Tensor) -> Tensor:
 
 
 def _returned(arena: Tensor) -> None:
-    if _plain(arena) and not arena.is_inference() and arena.numel() * arena.itemsize <= _MOST_SPARE:
+    if _is_plain(arena) and not arena.is_inference() and arena.numel() * arena.itemsize <= _MOST_SPARE:
         _SPARE[:] = [arena.view(torch.uint8)]
 
 
 @dataclass
-class _Saved:
+class _SavedStep:
     """Of one step: the tensor that came down the chain as it was used, the row it lies in, its shape before."""
 
     given: Any
@@ -60,7 +60,7 @@ class _Saved:
     shape: Shape
 
 
-class _Rows:
+class _Buffers:
     """Buffers: those given back first, then parts of one allocation, then new ones."""
 
     def __init__(self, entries: int, like: Tensor) -> None:
@@ -92,28 +92,28 @@ class _Rows:
 
 
 @dataclass
-class Held:
+class ChainTape:
     """What forward leaves to the first backward, which uses it up; a second one runs forward again."""
 
-    rows: _Rows | None = None
-    tape: list[_Saved] = field(default_factory=list)
+    rows: _Buffers | None = None
+    tape: list[_SavedStep] = field(default_factory=list)
 
 
-class _Chain:
+class _ForwardPass:
     """One run through a group's steps; what backward wants of each is on the tape."""
 
-    def __init__(self, group: Group, operands: Sequence[Tensor]) -> None:
+    def __init__(self, group: FusedStep, operands: Sequence[Tensor]) -> None:
         self.steps, self.operands, self.n = group.body.steps, operands, len(operands)
-        sizes = [s.size for s in self.steps[:-1] if isinstance(s, Contract)]
-        self.rows = _Rows(sum(sizes) + max(sizes), operands[0])
-        self.tape: list[_Saved] = []
+        sizes = [s.size for s in self.steps[:-1] if isinstance(s, ContractStep)]
+        self.rows = _Buffers(sum(sizes) + max(sizes), operands[0])
+        self.tape: list[_SavedStep] = []
         self.now: Tensor = operands[0]
         self.row: Tensor | None = None
 
     def run(self, last: bool = True) -> Tensor:
         """The result, or what its product is made of where ``last`` is not wanted."""
         for k, step in enumerate(self.steps):
-            if isinstance(step, Contract):
+            if isinstance(step, ContractStep):
                 a, b = self.pair(step)
                 if step is not self.steps[-1]:
                     out = self.rows.take(step.size, self.now)
@@ -124,16 +124,16 @@ class _Chain:
                 self.now = multiplied(step, a, b, out)
                 self.row = out
             else:
-                assert isinstance(step, Apply)
-                self.apply(step, isinstance(self.steps[k - 1], Contract))
+                assert isinstance(step, ApplyStep)
+                self.apply(step, isinstance(self.steps[k - 1], ContractStep))
         return self.now.data  # no view of a buffer: autograd would forbid to change it in place
 
-    def pair(self, step: Contract) -> list[Tensor]:
+    def pair(self, step: ContractStep) -> list[Tensor]:
         """Both matrices; a copy of the one in the chain takes the place of what it is a copy of."""
-        pair, saved = [], _Saved(None, None, ())
+        pair, saved = [], _SavedStep(None, None, ())
         for s, view in zip(step.operands, step.views, strict=True):
             if s < self.n:
-                pair.append(matrix(self.operands[s], view))
+                pair.append(as_matrix(self.operands[s], view))
                 continue
             shape = tuple(self.now.shape)
             x = self.now if view.permute is None else self.now.permute(view.permute)
@@ -146,11 +146,11 @@ class _Chain:
                     self.rows.give(self.row)
                 self.row = copied
             pair.append(x.mT if view.swap else x)
-            saved = _Saved(pair[-1], self.row, shape)
+            saved = _SavedStep(pair[-1], self.row, shape)
         self.tape.append(saved)
         return pair
 
-    def apply(self, step: Apply, on_product: bool) -> None:
+    def apply(self, step: ApplyStep, on_product: bool) -> None:
         """The function's result, over its argument where a product alone made that."""
         if on_product and step.fn in IN_PLACE:
             self.now = IN_PLACE[step.fn][0](self.now)
@@ -159,41 +159,41 @@ class _Chain:
             saved = [self.operands[s] if s < self.n else self.now for s in step.operands]
             fn = function(step.fn)
             self.now = fn(torch, *saved)
-        self.tape.append(_Saved(saved, self.row, tuple(self.now.shape)))
-        self.row = self.row if self.row is not None and _shared(self.now, self.row) else None
+        self.tape.append(_SavedStep(saved, self.row, tuple(self.now.shape)))
+        self.row = self.row if self.row is not None and _overlaps(self.now, self.row) else None
 
 
-def forward(group: Group, operands: Sequence[Tensor], held: Held | None) -> Tensor:
+def forward(group: FusedStep, operands: Sequence[Tensor], held: ChainTape | None) -> Tensor:
     """The group's result; what backward wants is left in ``held``, if there is to be one."""
     if held is None:
         return _forward_alone(group, operands)
-    chain = _Chain(group, operands)
+    chain = _ForwardPass(group, operands)
     result = chain.run()
     held.rows, held.tape = chain.rows, chain.tape
     return result
 
 
-def _forward_alone(group: Group, operands: Sequence[Tensor]) -> Tensor:
+def _forward_alone(group: FusedStep, operands: Sequence[Tensor]) -> Tensor:
     """The group's result by way of two buffers in turn; what a function makes of an operand outside is its own memory."""
     steps, n, now, row = group.body.steps, len(operands), operands[0], None
-    sizes = [s.size for s in steps[:-1] if isinstance(s, Contract)]
-    rows = _Rows(min(2, len(sizes)) * max(sizes), now)
+    sizes = [s.size for s in steps[:-1] if isinstance(s, ContractStep)]
+    rows = _Buffers(min(2, len(sizes)) * max(sizes), now)
     for step in steps:
-        if isinstance(step, Apply):
+        if isinstance(step, ApplyStep):
             if row is not None and step.fn in OVER:
                 now = OVER[step.fn](now)
                 continue
             fn = function(step.fn)
             now = fn(torch, *(operands[s] if s < n else now for s in step.operands))
-            if row is not None and not _shared(now, row):
+            if row is not None and not _overlaps(now, row):
                 rows.give(row)
                 row = None
             continue
-        assert isinstance(step, Contract)
+        assert isinstance(step, ContractStep)
         pair = []
         for s, view in zip(step.operands, step.views, strict=True):
             if s < n:
-                pair.append(matrix(operands[s], view))
+                pair.append(as_matrix(operands[s], view))
                 continue
             x, copied = rows.laid(now if view.permute is None else now.permute(view.permute), view.reshape)
             if copied is not None:
@@ -209,29 +209,29 @@ def _forward_alone(group: Group, operands: Sequence[Tensor]) -> Tensor:
     return now.data
 
 
-def _shared(x: Tensor, row: Tensor) -> bool:
+def _overlaps(x: Tensor, row: Tensor) -> bool:
     return x.untyped_storage().data_ptr() == row.untyped_storage().data_ptr()
 
 
 def backward(
-    group: Group, operands: Sequence[Tensor], wanted: Sequence[bool], grad: Tensor, held: Held
+    group: FusedStep, operands: Sequence[Tensor], wanted: Sequence[bool], grad: Tensor, held: ChainTape
 ) -> tuple[Tensor | None, ...]:
     """Gradients of the wanted operands."""
     rows, tape = held.rows, held.tape
     held.rows, held.tape = None, []
     if rows is None:
-        chain = _Chain(group, operands)
+        chain = _ForwardPass(group, operands)
         chain.run(last=False)
         rows, tape = chain.rows, chain.tape
-    found = _Back(group, operands, wanted, rows).run(grad, tape)
+    found = _BackwardPass(group, operands, wanted, rows).run(grad, tape)
     _returned(rows.arena)
     return found
 
 
-class _Back:
+class _BackwardPass:
     """The way back through a chain: one gradient, in a row of its own."""
 
-    def __init__(self, group: Group, operands: Sequence[Tensor], wanted: Sequence[bool], rows: _Rows) -> None:
+    def __init__(self, group: FusedStep, operands: Sequence[Tensor], wanted: Sequence[bool], rows: _Buffers) -> None:
         self.steps, self.operands, self.n, self.rows = group.body.steps, operands, len(operands), rows
         self.wanted, self.needed = wanted, list(wanted)
         for step in self.steps:
@@ -239,25 +239,25 @@ class _Back:
         self.found: dict[int, Tensor] = {}
         self.row: Tensor | None = None
 
-    def run(self, grad: Tensor, tape: list[_Saved]) -> tuple[Tensor | None, ...]:
-        products = [False, *(isinstance(a, Contract) for a, _ in pairwise(self.steps))]
+    def run(self, grad: Tensor, tape: list[_SavedStep]) -> tuple[Tensor | None, ...]:
+        products = [False, *(isinstance(a, ContractStep) for a, _ in pairwise(self.steps))]
         for k in reversed(range(len(self.steps))):
             step, saved = self.steps[k], tape.pop()
             if not self.needed[step.target]:  # nor is anything before it
                 break
-            if isinstance(step, Contract):
+            if isinstance(step, ContractStep):
                 grad = self.product(step, grad, saved, products[k])
                 continue
-            assert isinstance(step, Apply)
+            assert isinstance(step, ApplyStep)
             grad = self.apply(step, grad, saved)
             if products[k]:  # what made it needs it no more
                 self.rows.give(saved.row)
         return tuple(self.found.get(s) if w else None for s, w in enumerate(self.wanted))
 
-    def product(self, step: Contract, grad: Tensor, saved: _Saved, free: bool) -> Tensor:
+    def product(self, step: ContractStep, grad: Tensor, saved: _SavedStep, free: bool) -> Tensor:
         """The gradients of a product's operands: first of the one outside, then, perhaps over it, of the one in the chain."""
         a, b = (
-            matrix(self.operands[s], v) if s < self.n else saved.given
+            as_matrix(self.operands[s], v) if s < self.n else saved.given
             for s, v in zip(step.operands, step.views, strict=True)
         )
         b = b if b.ndim > 1 else b[:, None]
@@ -285,7 +285,7 @@ class _Back:
         self.row = into
         return restored(slope, step.views[o], saved.shape)
 
-    def apply(self, step: Apply, grad: Tensor, saved: _Saved) -> Tensor:
+    def apply(self, step: ApplyStep, grad: Tensor, saved: _SavedStep) -> Tensor:
         if isinstance(saved.given, Tensor):
             return IN_PLACE[step.fn][1](grad, saved.given, grad if self.row is not None else None)
         leaves = [x.data.requires_grad_(self.needed[s]) for x, s in zip(saved.given, step.operands, strict=True)]
@@ -307,7 +307,7 @@ class _Back:
 
     def inside(self, x: Tensor) -> bool:
         """Whether it lies in a row: some gradients are the one that they are made of."""
-        return self.row is not None and _shared(x, self.row)
+        return self.row is not None and _overlaps(x, self.row)
 
     def add(self, s: int, grad: Tensor) -> None:
         self.found[s] = self.found[s] + grad if s in self.found else grad

@@ -19,11 +19,11 @@ from torch import Tensor
 
 from tnkit.execution.backend import Backend
 from tnkit.execution.codegen import execute
-from tnkit.planning.steps import Apply, Contract, Group, Program, Step, last_use, renumbered
+from tnkit.planning.steps import ApplyStep, ContractStep, FusedStep, Program, Step, last_use, renumbered
 from tnkit.planning.strides import View
-from tnkit_nn.engine.matmul import matrix
+from tnkit_nn.engine.matmul import as_matrix
 
-__all__ = ["Graph", "Run", "backward", "forward", "on_device", "stages"]
+__all__ = ["DeviceTape", "TileRun", "backward", "forward", "on_device", "stages"]
 
 Shape = tuple[int, ...]
 
@@ -41,7 +41,7 @@ _NAMES = ("relu", "tanh", "sin")
 
 
 @dataclass(frozen=True)
-class Window:
+class TileMatrix:
     """A matrix of ``rows`` on the digits of a state that begin at ``stride``; identities ``beside`` it fill it up."""
 
     slot: int
@@ -53,7 +53,7 @@ class Window:
 
     def matrix(self, x: Tensor) -> Tensor:
         """Its entries in a row."""
-        w = matrix(x, self.view)
+        w = as_matrix(x, self.view)
         w = w.mT if self.transposed else w
         before, after = (torch.eye(n, dtype=w.dtype, device=w.device) if n > 1 else None for n in self.beside)
         w = w if before is None else torch.kron(before, w)
@@ -62,13 +62,13 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Run:
+class TileRun:
     """Windows with a function before each and one behind the last, on a state of ``entries``; its result has ``shape``."""
 
     slot: int
     target: int
     entries: int
-    windows: tuple[Window, ...]
+    windows: tuple[TileMatrix, ...]
     functions: tuple[str | None, ...]
     shape: Shape
 
@@ -116,7 +116,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Plain:
+class LibrarySteps:
     """Steps that the library does."""
 
     operands: tuple[int, ...]
@@ -125,9 +125,14 @@ class Plain:
 
 
 # -- finding runs -------------------------------------------------------------------------------------------------------
-def _window(step: Step) -> tuple[int, Window, Shape] | None:
+def _tile_matrix(step: Step) -> tuple[int, TileMatrix, Shape] | None:
     """The slot of the state, the window and the result's shape, if the step is a window's product in place."""
-    if not isinstance(step, Contract) or step.multiply or step.result.permute is not None or step.size & step.size - 1:
+    if (
+        not isinstance(step, ContractStep)
+        or step.multiply
+        or step.result.permute is not None
+        or step.size & step.size - 1
+    ):
         return None
     for state in (1, 0):
         shape, view = step.views[state].reshape, step.views[1 - state]
@@ -143,24 +148,24 @@ def _window(step: Step) -> tuple[int, Window, Shape] | None:
         if (step.spread and not state) or not 1 < rows <= _MOST or rows * fill > step.size // rows:
             continue
         beside = (1, fill) if stride % fill == 0 else (fill, 1)
-        window = Window(step.operands[1 - state], view, not state, rows * fill, stride // beside[1], beside)
+        window = TileMatrix(step.operands[1 - state], view, not state, rows * fill, stride // beside[1], beside)
         return step.operands[state], window, step.result.reshape or made
     return None
 
 
 def _named(step: Step) -> str | None:
-    return step.fn if isinstance(step, Apply) and len(step.operands) == 1 and step.fn in _NAMES else None
+    return step.fn if isinstance(step, ApplyStep) and len(step.operands) == 1 and step.fn in _NAMES else None
 
 
-def _found(steps: Sequence[Step]) -> Iterator[Run | Step]:
+def _found(steps: Sequence[Step]) -> Iterator[TileRun | Step]:
     """The steps, with those that a kernel does in runs."""
-    run: Run | None = None
+    run: TileRun | None = None
     waiting: Step | None = None  # a function with no run before it
     for step in steps:
-        window, name = _window(step), _named(step)
+        window, name = _tile_matrix(step), _named(step)
         if window is not None and (waiting is None or waiting.target == window[0]):
             slot, new, shape = window
-            alone = Run(slot, step.target, step.size, (new,), (None, None), shape)
+            alone = TileRun(slot, step.target, step.size, (new,), (None, None), shape)
             if run is not None and run.target == slot:
                 more = replace(
                     run, target=step.target, windows=(*run.windows, new), functions=(*run.functions, None), shape=shape
@@ -187,19 +192,19 @@ def _found(steps: Sequence[Step]) -> Iterator[Run | Step]:
     yield from (s for s in (run, waiting) if s is not None)
 
 
-def stages(group: Group, kernels: bool) -> tuple[Run | Plain, ...]:
+def stages(group: FusedStep, kernels: bool) -> tuple[TileRun | LibrarySteps, ...]:
     """What is run one after another on a group's slots; made once a group."""
     key = "windows" if kernels else "plain"
     if key not in group.whole.runners:
         steps = group.whole.steps
-        made: list[Run | Plain] = []
+        made: list[TileRun | LibrarySteps] = []
         for stage in _found(steps) if kernels else steps:
-            if isinstance(stage, Run):
+            if isinstance(stage, TileRun):
                 made.append(stage)
                 continue
             operands = tuple(dict.fromkeys(stage.operands))
             one = (renumbered(stage, tuple(operands.index(s) for s in stage.operands), len(operands)),)
-            made.append(Plain(operands, stage.target, Program(one, len(operands), last_use(one, len(operands)))))
+            made.append(LibrarySteps(operands, stage.target, Program(one, len(operands), last_use(one, len(operands)))))
         group.whole.runners[key] = tuple(made)
     return group.whole.runners[key]
 
@@ -232,7 +237,7 @@ class _Run(torch.autograd.Function):
     """A run on a state; backward keeps the state that it was given alone."""
 
     @staticmethod
-    def forward(ctx: Any, run: Run, x: Tensor, matrices: Tensor) -> Tensor:
+    def forward(ctx: Any, run: TileRun, x: Tensor, matrices: Tensor) -> Tensor:
         from tnkit_nn.engine import cuda_triton
 
         # three products in tf32 are as exact as one in float32, and faster
@@ -253,11 +258,11 @@ class _Run(torch.autograd.Function):
         return None, dx, dw
 
 
-def _through(group: Group, operands: Sequence[Tensor], backend: Backend) -> Tensor:
+def _through_steps(group: FusedStep, operands: Sequence[Tensor], backend: Backend) -> Tensor:
     """The group's result, under whatever gradient mode there is."""
     slots: dict[int, Tensor] = dict(enumerate(operands))
     for stage in stages(group, _kernels(operands[0])):
-        if isinstance(stage, Plain):
+        if isinstance(stage, LibrarySteps):
             made = execute(stage.program, [slots[s] for s in stage.operands], backend)
         else:
             parts = [w.matrix(slots[w.slot]) for w in stage.windows]
@@ -268,29 +273,29 @@ def _through(group: Group, operands: Sequence[Tensor], backend: Backend) -> Tens
 
 
 @dataclass
-class Graph:
+class DeviceTape:
     """What forward leaves to the first backward of a group that is kept: its operands' leaves and the result."""
 
     given: list[Tensor] | None = None
     made: Tensor | None = None
 
 
-def forward(group: Group, operands: Sequence[Tensor], graph: Graph | None, backend: Backend) -> Tensor:
+def forward(group: FusedStep, operands: Sequence[Tensor], graph: DeviceTape | None, backend: Backend) -> Tensor:
     """The group's result; what backward wants of a group that is kept is left in ``graph``, if there is to be one."""
     if graph is None or not group.kept:
-        return _through(group, operands, backend)
+        return _through_steps(group, operands, backend)
     with torch.enable_grad():
         given = [x.detach().requires_grad_(x.requires_grad) for x in operands]
-        graph.given, graph.made = given, _through(group, given, backend)
+        graph.given, graph.made = given, _through_steps(group, given, backend)
     return graph.made.detach()
 
 
 def backward(
-    group: Group,
+    group: FusedStep,
     operands: Sequence[Tensor],
     wanted: Sequence[bool],
     grad: Tensor,
-    graph: Graph | None,
+    graph: DeviceTape | None,
     backend: Backend,
 ) -> tuple[Tensor | None, ...]:
     """Gradients of the wanted operands; what was not kept is run again."""
@@ -300,6 +305,6 @@ def backward(
     if given is None or made is None:
         with torch.enable_grad():
             given = [x.detach().requires_grad_(w) for x, w in zip(operands, wanted, strict=True)]
-            made = _through(group, given, backend)
+            made = _through_steps(group, given, backend)
     found = iter(torch.autograd.grad(made, [x for x, w in zip(given, wanted, strict=True) if w], grad))
     return tuple(next(found) if w else None for w in wanted)

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tnkit.planning.steps import Contract
+from tnkit.planning.steps import ContractStep
 from tnkit.planning.strides import View
-from tnkit_nn.engine.shared_matmul import gram
+from tnkit_nn.engine.shared_matmul import summed_outer
 
-__all__ = ["IN_PLACE", "OVER", "empty", "matrix", "multiplied", "restored", "slopes", "undone"]
+__all__ = ["IN_PLACE", "OVER", "as_matrix", "empty", "multiplied", "restored", "slopes", "undone"]
 
 Shape = tuple[int, ...]
 
@@ -64,7 +64,7 @@ OVER: dict[Any, Callable[[Tensor], Tensor]] = {
 
 
 # -- views of operands as matrices, and back --------------------------------------------------------------------------
-def matrix(x: Tensor, view: View) -> Tensor:
+def as_matrix(x: Tensor, view: View) -> Tensor:
     """The operand brought into place."""
     x = x if view.permute is None else x.permute(view.permute)
     x = x if view.reshape is None else x.reshape(view.reshape)
@@ -89,7 +89,7 @@ def restored(x: Tensor, view: View, shape: Shape) -> Tensor:
     return x.reshape([shape[k] for k in view.permute]).permute(back)
 
 
-def multiplied(step: Contract, a: Tensor, b: Tensor, buffer: Tensor) -> Tensor:
+def multiplied(step: ContractStep, a: Tensor, b: Tensor, buffer: Tensor) -> Tensor:
     """The step's product, written into the buffer."""
     shape = (b.shape[0], a.shape[0], b.shape[2]) if step.spread else (*a.shape[:-1], *b.shape[max(b.ndim - 1, 1) :])
     out = buffer[: prod(shape)].view(shape)
@@ -103,17 +103,17 @@ def multiplied(step: Contract, a: Tensor, b: Tensor, buffer: Tensor) -> Tensor:
     return out if step.result.permute is None else out.permute(step.result.permute)
 
 
-def undone(step: Contract, grad: Tensor, a: Tensor, b: Tensor) -> Tensor:
+def undone(step: ContractStep, grad: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """The gradient of the step's result as that of its matrix."""
     if step.result.permute is not None:
         grad = grad.permute(sorted(range(grad.ndim), key=step.result.permute.__getitem__))
     return grad.reshape((b.shape[0], a.shape[0], b.shape[2]) if step.spread else (*a.shape[:-1], b.shape[-1]))
 
 
-def _times(a: Tensor, b: Tensor, swap: bool, buffer: Tensor | None) -> Tensor:
+def _product_into(a: Tensor, b: Tensor, swap: bool, buffer: Tensor | None) -> Tensor:
     """``a @ b``, laid out so that its transpose is contiguous if ``swap``, in the buffer if there is one."""
     if swap:
-        return _times(b.mT, a.mT, False, buffer).mT
+        return _product_into(b.mT, a.mT, False, buffer).mT
     if buffer is None:
         return torch.matmul(a, b)
     shape = (*a.shape[:-1], b.shape[-1])
@@ -121,19 +121,19 @@ def _times(a: Tensor, b: Tensor, swap: bool, buffer: Tensor | None) -> Tensor:
 
 
 def slopes(
-    step: Contract, grad: Tensor, a: Tensor, b: Tensor, wanted: Sequence[bool], buffers: Sequence[Tensor | None]
+    step: ContractStep, grad: Tensor, a: Tensor, b: Tensor, wanted: Sequence[bool], buffers: Sequence[Tensor | None]
 ) -> tuple[Tensor | None, Tensor | None]:
     """The gradients of the two matrices of a product."""
     first = second = None
     if step.spread:
         if wanted[0]:
-            first = gram(grad, b)
+            first = summed_outer(grad, b)
         if wanted[1]:
             into = torch.empty_like(b) if buffers[1] is None else buffers[1][: b.numel()].view(b.shape)
             second = torch.bmm(a.mH.expand(b.shape[0], *a.mH.shape), grad, out=into)
         return first, second
     if wanted[0]:
-        first = _times(grad, b.mH, step.views[0].swap, buffers[0])
+        first = _product_into(grad, b.mH, step.views[0].swap, buffers[0])
     if wanted[1]:
-        second = _times(a.mH, grad, step.views[1].swap, buffers[1])
+        second = _product_into(a.mH, grad, step.views[1].swap, buffers[1])
     return first, second

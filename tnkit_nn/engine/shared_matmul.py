@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["gram", "spread"]
+__all__ = ["broadcast_matmul", "summed_outer"]
 
 #: Entries of a batch whose products are added to those of the batch before: a call costs less than what it reads.
 _AT_ONCE = 2**18
@@ -19,14 +19,14 @@ _AT_ONCE = 2**18
 _WORTH_A_FUNCTION = 2**25
 
 
-def spread(a: Tensor, b: Tensor) -> Tensor:
+def broadcast_matmul(a: Tensor, b: Tensor) -> Tensor:
     """``(n, k)`` times each of ``(f, k, g)``."""
     if torch.compiler.is_compiling():  # expand would fix the size of a dynamic batch
         return torch.matmul(a, b)
     if torch.is_grad_enabled() and a.requires_grad and _worth_it(a, b):
-        product: Tensor = _Spread.apply(a, b)
+        product: Tensor = _BroadcastMatmul.apply(a, b)
         return product
-    return _plain(a, b)
+    return _batched(a, b)
 
 
 def _worth_it(a: Tensor, b: Tensor) -> bool:
@@ -40,7 +40,7 @@ def _worth_it(a: Tensor, b: Tensor) -> bool:
     )
 
 
-def gram(left: Tensor, right: Tensor) -> Tensor:
+def summed_outer(left: Tensor, right: Tensor) -> Tensor:
     """``sum_f left[f] @ right[f].mH``, a batch of the products at a time."""
     (f, n, g), k = left.shape, right.shape[1]
     some = max(1, _AT_ONCE // (max(n, k) * max(g, n, k)))
@@ -52,15 +52,15 @@ def gram(left: Tensor, right: Tensor) -> Tensor:
     return total.sum(0)
 
 
-def _plain(a: Tensor, b: Tensor) -> Tensor:
+def _batched(a: Tensor, b: Tensor) -> Tensor:
     # matmul would fold the batch into the columns, by a copy, as soon as a needs a gradient
     return torch.bmm(a.expand(b.shape[0], *a.shape), b)
 
 
-class _Spread(torch.autograd.Function):
+class _BroadcastMatmul(torch.autograd.Function):
     @staticmethod
     def forward(a: Tensor, b: Tensor) -> Tensor:
-        return _plain(a, b)
+        return _batched(a, b)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
@@ -72,19 +72,19 @@ class _Spread(torch.autograd.Function):
         a, b = ctx.saved_tensors
         to_a = to_b = None
         if ctx.needs_input_grad[1]:
-            to_b = _plain(a.mT.contiguous(), grad)
+            to_b = _batched(a.mT.contiguous(), grad)
         if ctx.needs_input_grad[0] and torch.is_grad_enabled():  # a gradient of this gradient may be asked for
             to_a = torch.bmm(grad, b.mT).sum(0)
         elif ctx.needs_input_grad[0]:
-            to_a = gram(grad, b)
+            to_a = summed_outer(grad, b)
         return to_a, to_b
 
     @staticmethod
     def jvp(ctx: Any, da: Tensor | None, db: Tensor | None) -> Tensor | None:
         a, b = ctx.saved_tensors
-        parts = ([] if da is None else [_plain(da, b)]) + ([] if db is None else [_plain(a, db)])
+        parts = ([] if da is None else [_batched(da, b)]) + ([] if db is None else [_batched(a, db)])
         return sum(parts[1:], parts[0]) if parts else None
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, int | None], a: Tensor, b: Tensor) -> tuple[Tensor, int]:
-        return torch.vmap(_plain, in_dims, randomness=info.randomness)(a, b), 0
+        return torch.vmap(_batched, in_dims, randomness=info.randomness)(a, b), 0

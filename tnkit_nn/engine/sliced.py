@@ -8,8 +8,8 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from tnkit.execution.backend import by_slices, fronted, part
-from tnkit.planning.steps import Group, Program
+from tnkit.execution.slices import by_slices, fronted, part
+from tnkit.planning.steps import FusedStep, Program
 from tnkit_nn.engine.matmul import empty
 
 __all__ = ["backward", "forward"]
@@ -17,7 +17,7 @@ __all__ = ["backward", "forward"]
 Run = Callable[[Program, Sequence[Tensor]], Tensor]
 
 
-def forward(group: Group, operands: Sequence[Tensor], run: Run) -> Tensor:
+def forward(group: FusedStep, operands: Sequence[Tensor], run: Run) -> Tensor:
     """The group's result."""
     if not group.counts:
         return run(group.body, operands)
@@ -31,7 +31,7 @@ def forward(group: Group, operands: Sequence[Tensor], run: Run) -> Tensor:
 
 
 def backward(
-    group: Group, operands: Sequence[Tensor], wanted: Sequence[bool], grad: Tensor, run: Run
+    group: FusedStep, operands: Sequence[Tensor], wanted: Sequence[bool], grad: Tensor, run: Run
 ) -> list[Tensor | None]:
     """Gradients of the wanted operands; every slice is run again."""
     if not group.counts:
@@ -54,7 +54,7 @@ def backward(
 
 
 def _gradients(
-    group: Group, operands: Sequence[Tensor], wanted: Sequence[bool], grad: Tensor, run: Run
+    group: FusedStep, operands: Sequence[Tensor], wanted: Sequence[bool], grad: Tensor, run: Run
 ) -> list[Tensor | None]:
     """Run the body again on these operands, and back."""
     leaves = [x.detach().requires_grad_(w) for x, w in zip(operands, wanted, strict=True)]

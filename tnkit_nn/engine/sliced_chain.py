@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from tnkit.core.activations import function
-from tnkit.execution.backend import by_slices, fronted, part
-from tnkit.planning.steps import Apply, Contract, Group
-from tnkit_nn.engine.matmul import IN_PLACE, empty, matrix, multiplied, restored, slopes, undone
+from tnkit.execution.slices import by_slices, fronted, part
+from tnkit.planning.steps import ApplyStep, ContractStep, FusedStep
+from tnkit_nn.engine.matmul import IN_PLACE, as_matrix, empty, multiplied, restored, slopes, undone
 
 __all__ = ["backward", "forward"]
 
@@ -30,18 +30,18 @@ class _Body:
     With ``keep``, every tensor on the way has a buffer of its own and the last product, which no gradient needs, is left out.
     """
 
-    def __init__(self, group: Group, operands: Sequence[Tensor], keep: bool) -> None:
+    def __init__(self, group: FusedStep, operands: Sequence[Tensor], keep: bool) -> None:
         self.steps, self.n, self.keep = group.body.steps, len(operands), keep
         self.largest = max(step.size for step in self.steps)
         self.whole = [all(axis is None for axis in axes) for axes in group.axes]
-        products = [(k, s) for k, s in enumerate(self.steps) if isinstance(s, Contract)]
+        products = [(k, s) for k, s in enumerate(self.steps) if isinstance(s, ContractStep)]
         self.turn = {k: j % 2 for j, (k, _) in enumerate(products)}
         some = [k for k, s in products if not (keep and s is self.steps[-1])]
         # one allocation: given back whole, its pages stay at hand for the next call
         arena = empty((len(some) if keep else 2, self.largest), operands[0])
         self.buffers = {k: arena[j if keep else j % 2] for j, k in enumerate(some)}
         self.matrices = {
-            (k, o): matrix(operands[s], step.views[o])
+            (k, o): as_matrix(operands[s], step.views[o])
             for k, step in products
             for o, s in enumerate(step.operands)
             if s < self.n and self.whole[s]
@@ -52,25 +52,25 @@ class _Body:
         slots: list[Any] = list(operands)
         tape: list[tuple[Any, ...]] = []
         for k, step in enumerate(self.steps):
-            if isinstance(step, Contract):
+            if isinstance(step, ContractStep):
                 a, b = (
-                    self.matrices[k, o] if (k, o) in self.matrices else matrix(slots[s], step.views[o])
+                    self.matrices[k, o] if (k, o) in self.matrices else as_matrix(slots[s], step.views[o])
                     for o, s in enumerate(step.operands)
                 )
                 slots.append(multiplied(step, a, b, self.buffers[k]) if k in self.buffers else None)
                 saved: tuple[Any, ...] = (a, b)
             else:
-                assert isinstance(step, Apply)
+                assert isinstance(step, ApplyStep)
                 made, saved = self.apply(step, [slots[s] for s in step.operands], needed)
                 slots.append(made)
             if self.keep:
                 tape.append(saved)
         return slots, tape
 
-    def apply(self, step: Apply, given: list[Tensor], needed: Sequence[bool]) -> tuple[Tensor, tuple[Any, ...]]:
+    def apply(self, step: ApplyStep, given: list[Tensor], needed: Sequence[bool]) -> tuple[Tensor, tuple[Any, ...]]:
         """The function's result, written over its argument where that is a product's."""
         inner = step.operands[0] - self.n
-        if step.fn in IN_PLACE and inner >= 0 and isinstance(self.steps[inner], Contract):
+        if step.fn in IN_PLACE and inner >= 0 and isinstance(self.steps[inner], ContractStep):
             y = IN_PLACE[step.fn][0](given[0])
             return y, (y,)
         fn = function(step.fn)
@@ -91,7 +91,7 @@ class _Body:
             step, mine = self.steps[k], grad
             if not needed[step.target]:  # nor is anything before it: a group is a chain
                 return
-            if isinstance(step, Contract):
+            if isinstance(step, ContractStep):
                 slopes = self.product_slopes(k, step, mine, tape[k], needed, spare)
                 grads = [
                     restored(g, v, tuple(slots[s].shape)) if s >= self.n or not self.whole[s] else g
@@ -100,7 +100,7 @@ class _Body:
                 ]
             elif len(tape[k]) == 1:
                 behind = self.steps[k + 1 : k + 2]  # only a product's gradient is ours to write over
-                free = mine if behind and isinstance(behind[0], Contract) else None
+                free = mine if behind and isinstance(behind[0], ContractStep) else None
                 grads = [IN_PLACE[step.fn][1](mine, tape[k][0], free)]  # type: ignore[union-attr]
             else:
                 leaves, y = tape[k]
@@ -117,7 +117,7 @@ class _Body:
     def product_slopes(
         self,
         k: int,
-        step: Contract,
+        step: ContractStep,
         grad: Tensor,
         tape: tuple[Any, ...],
         needed: Sequence[bool],
@@ -134,7 +134,7 @@ class _Body:
 
 
 # -- all slices -------------------------------------------------------------------------------------------------------
-def forward(group: Group, operands: Sequence[Tensor]) -> Tensor:
+def forward(group: FusedStep, operands: Sequence[Tensor]) -> Tensor:
     """The group's result."""
     body = _Body(group, operands, keep=False)
     found: Tensor = by_slices(
@@ -144,7 +144,7 @@ def forward(group: Group, operands: Sequence[Tensor]) -> Tensor:
 
 
 def backward(
-    group: Group, operands: Sequence[Tensor], wanted: Sequence[bool], grad: Tensor
+    group: FusedStep, operands: Sequence[Tensor], wanted: Sequence[bool], grad: Tensor
 ) -> tuple[Tensor | None, ...]:
     """Gradients of the wanted operands; every slice is run again."""
     body = _Body(group, operands, keep=True)
@@ -157,7 +157,9 @@ def backward(
         grads.append(empty(tuple(x.shape), x) if once[-1] else torch.zeros_like(x))
         views.append(fronted(x, axes, torch.permute))
         slots.append(fronted(grads[-1], axes, torch.permute))
-    spare = empty((2, max(body.largest, *(x.numel() // n for x, n in zip(operands, _cuts(group), strict=True)))), grad)
+    spare = empty(
+        (2, max(body.largest, *(x.numel() // n for x, n in zip(operands, _segment_ends(group), strict=True)))), grad
+    )
     sums: dict[tuple[int, int], Tensor] = {}
     grad = fronted(grad, group.out_axes, torch.permute)
     for at in product(*map(range, group.counts)):
@@ -167,7 +169,7 @@ def backward(
         def found(
             k: int, o: int, s: int, g: Tensor, places: list[tuple[int, ...]] = places, written: set[int] = written
         ) -> None:
-            if body.whole[s] and isinstance(body.steps[k], Contract):
+            if body.whole[s] and isinstance(body.steps[k], ContractStep):
                 sums[k, o] = sums[k, o].add_(g) if (k, o) in sums else g
             elif once[s] and s not in written:
                 slots[s][places[s]] = g
@@ -179,12 +181,12 @@ def backward(
         body.back(grad[at], made, tape, needed, spare, found)
     for (k, o), g in sums.items():
         step = body.steps[k]
-        assert isinstance(step, Contract)
+        assert isinstance(step, ContractStep)
         s = step.operands[o]
         grads[s] += restored(g, step.views[o], tuple(operands[s].shape))
     return tuple(g if w else None for g, w in zip(grads, wanted, strict=True))
 
 
-def _cuts(group: Group) -> list[int]:
+def _segment_ends(group: FusedStep) -> list[int]:
     """Into how many slices each operand is cut."""
     return [prod(n for n, a in zip(group.counts, axes, strict=True) if a is not None) for axes in group.axes]

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from tnkit_nn.storage import difference, fill_, read_tensors, write_tensors
 
-__all__ = ["capture", "keep", "restore", "resume", "structure", "values"]
+__all__ = ["capture", "restore", "resume", "structure", "values", "write_state"]
 
 KEY = "tnkit.train"
 VERSION = 2
@@ -52,7 +52,7 @@ def restore(model: nn.Module, optimizer: Optimizer, state: State, what: str = "s
     optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def keep(
+def write_state(
     path: str | os.PathLike[str],
     model: nn.Module,
     optimizer: Optimizer,

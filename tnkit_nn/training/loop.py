@@ -24,7 +24,7 @@ from tnkit.core.numbers import real_number, whole_number
 from tnkit_nn.data import Split
 from tnkit_nn.data.augment import AUGMENT
 from tnkit_nn.storage import clear, fill_
-from tnkit_nn.training.checkpoint import State, capture, keep, restore, resume, structure, values
+from tnkit_nn.training.checkpoint import State, capture, restore, resume, structure, values, write_state
 from tnkit_nn.training.evaluation import Loss, evaluate, worse
 from tnkit_nn.training.journal import Journal
 
@@ -197,7 +197,7 @@ def train(
     FloatingPointError
         No finite numbers at a rate halved five times; the model is as before the epoch.
     """
-    trained = _grouped(model, recipe, groups)
+    trained = _parameter_groups(model, recipe, groups)
     optimizer = METHODS[recipe.method]([{k: v for k, v in g.items() if k != "names"} for g in trained])
     run = {
         "recipe": asdict(recipe), "seed": seed, "data": [split.name, len(split.train[1]), split.digest()],
@@ -206,7 +206,7 @@ def train(
     }  # fmt: skip
     objective = loss or partial(F.cross_entropy, label_smoothing=recipe.label_smoothing)
     rates = [g["lr"] for g in trained]
-    loop = _Loop(model, split, recipe, seed, optimizer, rates, objective, Journal(log))
+    loop = _TrainingLoop(model, split, recipe, seed, optimizer, rates, objective, Journal(log))
     history: list[Epoch] = []
     factor, best = 1.0, State()
     if checkpoint:
@@ -214,7 +214,7 @@ def train(
     with _training(model, [p for g in trained for p in g["params"]]):
         found = resume(checkpoint, model, optimizer, run) if checkpoint else None
         if checkpoint and found is None:  # before the first epoch too: a restart has the same start
-            keep(checkpoint, model, optimizer, run, {"history": [], "factor": factor}, {})
+            write_state(checkpoint, model, optimizer, run, {"history": [], "factor": factor}, {})
         elif found:
             so_far, best = found
             history, factor = [Epoch(**e) for e in so_far["history"]], so_far["factor"]
@@ -226,7 +226,7 @@ def train(
                 best = {} if _best(history) == epoch else before  # the model's own are not kept twice
                 if checkpoint:
                     done = {"history": [asdict(e) for e in history], "factor": factor}
-                    keep(checkpoint, model, optimizer, run, done, best)
+                    write_state(checkpoint, model, optimizer, run, done, best)
                 if after:
                     after(epoch)
         _put_back(model, history, best, len(split.val[1]))
@@ -252,7 +252,7 @@ def _put_back(model: nn.Module, history: Sequence[Epoch], best: State, count: in
 
 # -- the loop ----------------------------------------------------------------------------------------------------------
 @dataclass
-class _Loop:
+class _TrainingLoop:
     """What stays the same from epoch to epoch."""
 
     model: nn.Module
@@ -336,7 +336,7 @@ class _Loop:
         return value.detach()
 
 
-def _grouped(model: nn.Module, recipe: Recipe, groups: Sequence[Group] | None) -> list[dict[str, Any]]:
+def _parameter_groups(model: nn.Module, recipe: Recipe, groups: Sequence[Group] | None) -> list[dict[str, Any]]:
     """Torch's parameter groups, with names: each of ours in two, with weight decay and without."""
     if groups is None:
         groups = [Group((n, p) for n, p in model.named_parameters() if p.requires_grad)]

@@ -16,7 +16,7 @@ class MLP(nn.Sequential):
     """Linear layers ``fc1, fc2, ...`` with ReLU between them; inputs (batch, ...) of sizes[0] numbers, logits (batch, sizes[-1])."""
 
     def __init__(self, sizes: Sequence[int]) -> None:
-        super().__init__(_dense(sizes))
+        super().__init__(_linear_stack(sizes))
 
 
 def mlp(num_classes: int = 10) -> MLP:
@@ -50,7 +50,7 @@ def lenet5(num_classes: int = 10, widths: tuple[int, int, int, int] = (6, 16, 12
         "conv1": nn.Conv2d(1, one, 5, padding=2), "relu_conv1": nn.ReLU(), "pool1": nn.MaxPool2d(2),
         "conv2": nn.Conv2d(one, two, 5), "relu_conv2": nn.ReLU(), "pool2": nn.MaxPool2d(2),
     }  # fmt: skip
-    return nn.Sequential(OrderedDict(layers) | _dense((25 * two, *features, num_classes)))
+    return nn.Sequential(OrderedDict(layers) | _linear_stack((25 * two, *features, num_classes)))
 
 
 def alexnet(num_classes: int = 10) -> nn.Sequential:
@@ -69,7 +69,9 @@ def alexnet(num_classes: int = 10) -> nn.Sequential:
         fc3   4096 -> classes                  40,960
     """
     convs = ((3, 64, 5, 2, True), (64, 192, 5, 1, True), (192, 384, 3, 1, False), (384, 256, 3, 1, False))
-    return _scaled(nn.Sequential(_convs((*convs, (256, 256, 3, 1, True))) | _dense((1024, 4096, 4096, num_classes))))
+    return _scaled(
+        nn.Sequential(_convs((*convs, (256, 256, 3, 1, True))) | _linear_stack((1024, 4096, 4096, num_classes)))
+    )
 
 
 def zfnet(num_classes: int = 10) -> nn.Sequential:
@@ -87,7 +89,9 @@ def zfnet(num_classes: int = 10) -> nn.Sequential:
         fc3   4096 -> classes                  40,960
     """
     convs = ((3, 96, 3, 1, True), (96, 256, 5, 2, True), (256, 384, 3, 1, False), (384, 384, 3, 1, False))
-    return _scaled(nn.Sequential(_convs((*convs, (384, 256, 3, 1, True))) | _dense((1024, 4096, 4096, num_classes))))
+    return _scaled(
+        nn.Sequential(_convs((*convs, (384, 256, 3, 1, True))) | _linear_stack((1024, 4096, 4096, num_classes)))
+    )
 
 
 def vgg16(num_classes: int = 10, scale: float = 1.0) -> nn.Sequential:
@@ -118,7 +122,7 @@ def vgg16(num_classes: int = 10, scale: float = 1.0) -> nn.Sequential:
     return nn.Sequential(OrderedDict(parts))
 
 
-def _dense(sizes: Sequence[int]) -> OrderedDict[str, nn.Module]:
+def _linear_stack(sizes: Sequence[int]) -> OrderedDict[str, nn.Module]:
     """flatten, fc1, relu1, fc2, ...: no activation after the last."""
     layers = OrderedDict[str, nn.Module](flatten=nn.Flatten())
     for k in range(1, len(sizes)):

@@ -8,7 +8,7 @@ import torch
 
 import tnkit as tk
 from tnkit import Network, Node
-from tnkit.core.shapes import detensorize
+from tnkit.execution.weights import detensorize
 from tnkit_nn import TNModule
 from tnkit_nn.adapter.fitting import fit
 

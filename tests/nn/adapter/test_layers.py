@@ -14,7 +14,7 @@ from tnkit import Network, Node, plan
 from tnkit.execution.codegen import source
 from tnkit.paths.optimizers import find_path
 from tnkit_nn import TNEmbedding, TNLinear
-from tnkit_nn.adapter.crossover import joined
+from tnkit_nn.adapter.crossover import with_input
 from tnkit_nn.engine.backend import TORCH
 
 from .test_parametrize import deep, pair, train
@@ -108,7 +108,7 @@ def test_predictions_are_those_of_plans_made_for_that_batch():
     sizes = {**MPO.sizes, "b": 40}
     net = MPO.join(Network((Node("x", "bijk", fixed=True),), "bijk", {i: sizes[i] for i in "bijk"}), "bopq", on="ijk")
     compared = 0
-    for way in joined(MPO, ("i", "j", "k"), "x", "b", 8, "auto", 4):
+    for way in with_input(MPO, ("i", "j", "k"), "x", "b", 8, "auto", 4):
         again = plan(net, lambda *a, way=way: list(way.plan.paths[0]), itemsize=4, dynamic="b")
         if source(again.program, TORCH) == source(way.plan.program, TORCH):
             assert way.seconds(40) == pytest.approx(sum(again.seconds), rel=1e-12)

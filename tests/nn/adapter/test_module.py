@@ -9,7 +9,7 @@ from torch.func import functional_call, vmap
 
 import tnkit as tk
 from tnkit import Network, Node
-from tnkit_nn import TORCH, TNModule
+from tnkit_nn import TNModule
 
 SIZES = {"i": 2, "j": 3, "k": 4, "r": 3, "s": 2}
 CHAIN = Network((Node("A", "ir"), Node("B", "rsj"), Node("C", "sk")), "ijk", SIZES)
@@ -145,9 +145,7 @@ def test_autocast():
 
 def test_tnkit_contract_with_torch():
     arrays = {n: torch.tensor(a) for n, a in tk.init.normal(DEEP).items()}
-    np.testing.assert_allclose(
-        tk.contract(DEEP, arrays, backend=TORCH).numpy(), tk.contract(DEEP, tk.init.normal(DEEP))
-    )
+    np.testing.assert_allclose(tk.contract(DEEP, arrays).numpy(), tk.contract(DEEP, tk.init.normal(DEEP)))
 
 
 @pytest.mark.parametrize("name", ["forward", "training", "T_destination", "network", "state_dict", "_held", "a.b"])

@@ -10,7 +10,7 @@ from torch.nn.utils import parametrize
 
 import tnkit as tk
 from tnkit import Network, Node
-from tnkit.core.shapes import detensorize
+from tnkit.execution.weights import detensorize
 from tnkit_nn import merge_, parametrize_
 
 

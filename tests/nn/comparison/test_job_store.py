@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from tnkit_nn.comparison import experiment as experiments
 from tnkit_nn.comparison.compare import compare
 from tnkit_nn.comparison.job_store import Study, run
 from tnkit_nn.comparison.row import row
-from tnkit_nn.comparison.setting import Task
+from tnkit_nn.comparison.task import Task
 
 TINY = Task(seeds=2, dense_steps=3, fit_steps=2, tune_steps=2)
 SMALL = dict(shapes=("cp",), budgets=(100,))
@@ -184,7 +185,7 @@ def test_a_comparison_goes_on_where_it_was(tmp_path, monkeypatch):
         path.unlink()
     calls = []
     work, module = row, sys.modules["tnkit_nn.comparison.compare"]
-    monkeypatch.setattr(module, "prepare", lambda task: 1 / 0)  # the dense models are there
+    monkeypatch.setattr(experiments, "dense_models", lambda *_: 1 / 0)  # the dense models are there
     monkeypatch.setattr(module, "row", lambda *job: calls.append(job) or work(*job))
     again = compare(TINY, **SMALL, out=tmp_path)
     strip = lambda records: [{k: v for k, v in r.items() if k != "seconds"} for r in records]  # noqa: E731

@@ -12,7 +12,7 @@ import tnkit_nn as tnn
 from tnkit.execution.run import check_arrays
 from tnkit.planning import fusion, windows
 from tnkit.planning.plan import _plan
-from tnkit_nn import TORCH, data, zoo
+from tnkit_nn import data, zoo
 from tnkit_nn.compression.compress import compress_
 from tnkit_nn.compression.recipe import Compression, Layers, Stage1
 from tnkit_nn.training.loop import train
@@ -42,9 +42,9 @@ def test_walls(name, large, monkeypatch):
     found = []
     for device in ("cpu", "cuda"):
         tensors = {n: torch.as_tensor(a, device=device).requires_grad_(n in net.parameters) for n, a in arrays.items()}
-        made = tk.run(plan, tensors, TORCH)
+        made = tk.run(plan, tensors)
         with torch.no_grad():
-            torch.testing.assert_close(tk.run(plan, tensors, TORCH), made)
+            torch.testing.assert_close(tk.run(plan, tensors), made)
         made.backward(seed.to(device))
         found.append({"made": made.detach().cpu(), **{n: tensors[n].grad.cpu() for n in net.parameters}})
     for n, want in found[0].items():
@@ -61,7 +61,7 @@ def test_windows_in_float32_and_their_capture(activation):
     for device, dtype in (("cpu", torch.float64), ("cuda", torch.float32)):
         tensors = {n: torch.as_tensor(a, dtype=dtype, device=device) for n, a in arrays.items()}
         params = [tensors[n].requires_grad_() for n in net.parameters]
-        ways = [lambda *_, t=tensors: tk.run(plan, t, TORCH)]
+        ways = [lambda *_, t=tensors: tk.run(plan, t)]
         if device == "cuda":
             ways.append(torch.cuda.make_graphed_callables(ways[0], tuple(params)))
         for way in ways:

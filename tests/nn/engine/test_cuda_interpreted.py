@@ -11,8 +11,7 @@ from tnkit.execution.run import check_arrays
 from tnkit.planning import fusion
 from tnkit.planning import windows as orders
 from tnkit.planning.plan import _plan
-from tnkit.planning.steps import Group
-from tnkit_nn import TORCH
+from tnkit.planning.steps import FusedStep
 from tnkit_nn.engine import cuda
 
 pytest.importorskip("triton")
@@ -41,9 +40,9 @@ def device(monkeypatch):
 
 def made(plan, net, arrays, dtype):
     tensors = {n: torch.as_tensor(a, dtype=dtype).requires_grad_(n in net.parameters) for n, a in arrays.items()}
-    result = tk.run(plan, tensors, TORCH)
+    result = tk.run(plan, tensors)
     with torch.no_grad():
-        torch.testing.assert_close(tk.run(plan, tensors, TORCH), result)
+        torch.testing.assert_close(tk.run(plan, tensors), result)
     seed = torch.as_tensor(np.random.default_rng(0).standard_normal(net.shape), dtype=dtype)
     params = [tensors[n] for n in net.parameters]
     first = torch.autograd.grad(result, params, seed, retain_graph=True)
@@ -62,8 +61,8 @@ def test_walls(name, sliced, device, monkeypatch):
     net = tk.brick_wall(**WALLS[name])
     arrays = check_arrays(net, tk.init.normal(net, seed=1))
     plan = _plan(net, "auto", 4, None)
-    groups = [s for s in plan.steps if isinstance(s, Group)]
-    runs = [r for g in groups for r in cuda.stages(g, kernels=True) if isinstance(r, cuda.Run)]
+    groups = [s for s in plan.steps if isinstance(s, FusedStep)]
+    runs = [r for g in groups for r in cuda.stages(g, kernels=True) if isinstance(r, cuda.TileRun)]
     assert runs or name in ("linear", "mixed")
     single, double = made(plan, net, arrays, torch.float32), made(plan, net, arrays, torch.float64)
     monkeypatch.setattr(cuda, "on_device", lambda x: False)
@@ -75,13 +74,13 @@ def test_walls(name, sliced, device, monkeypatch):
 
 def test_runs_hold_several_windows_and_functions():
     net = tk.brick_wall(20, 2, 3, "relu")
-    (group,) = (s for s in tk.plan(net, itemsize=4).steps if isinstance(s, Group))
+    (group,) = (s for s in tk.plan(net, itemsize=4).steps if isinstance(s, FusedStep))
     found = cuda.stages(group, kernels=True)
-    runs = [r for r in found if isinstance(r, cuda.Run)]
+    runs = [r for r in found if isinstance(r, cuda.TileRun)]
     assert sum(len(r.windows) for r in runs) == 10 and len(runs) <= 7
     assert sum(f is not None for r in runs for f in r.functions) == 2
     for run in runs:
         rows, columns, low, tiles = run.tiles()
         assert rows * columns * tiles == 2**20 and rows * columns <= 2**12
         assert all(w.stride >= low and w.stride * w.rows <= low * rows for w in run.windows)
-    assert not any(isinstance(s, cuda.Run) for s in cuda.stages(group, kernels=False))
+    assert not any(isinstance(s, cuda.TileRun) for s in cuda.stages(group, kernels=False))

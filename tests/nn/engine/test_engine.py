@@ -13,7 +13,7 @@ from tnkit.execution.run import check_arrays
 from tnkit.planning import fusion, windows
 from tnkit.planning.checkpointing import checkpointed
 from tnkit.planning.plan import _plan
-from tnkit.planning.steps import Contract, Group, last_use
+from tnkit.planning.steps import ContractStep, FusedStep, last_use
 from tnkit.testing import oracle, random_network
 from tnkit_nn import TORCH
 from tnkit_nn.engine.matmul import OVER
@@ -73,7 +73,7 @@ def plainly(net, arrays):
 
 def grouped(net, **kw):
     plan = _plan(net, "auto", 8, kw.get("dynamic"))
-    return plan, [s for s in plan.steps if isinstance(s, Group)]
+    return plan, [s for s in plan.steps if isinstance(s, FusedStep)]
 
 
 @pytest.mark.parametrize("name", WALLS)
@@ -84,7 +84,7 @@ def test_sliced_walls_are_the_plain_ones(name, small):
     want = plainly(net, arrays)
     np.testing.assert_allclose(tk.run(plan, arrays), want, atol=1e-12 * abs(want).max())
     tensors = {n: torch.as_tensor(a) for n, a in arrays.items()}
-    np.testing.assert_allclose(tk.run(plan, tensors, TORCH), want, atol=1e-12 * abs(want).max())
+    np.testing.assert_allclose(tk.run(plan, tensors), want, atol=1e-12 * abs(want).max())
 
 
 @pytest.mark.parametrize("name", WALLS)
@@ -94,12 +94,12 @@ def test_gradients_are_those_of_the_unsliced_plan(name, small, monkeypatch):
     monkeypatch.setattr(fusion, "LARGE", 2**40)
     monkeypatch.setattr(fusion, "KEPT", 2**40)
     whole = _plan(net, "greedy", 8, None)
-    assert not any(isinstance(s, Group) for s in whole.steps)
+    assert not any(isinstance(s, FusedStep) for s in whole.steps)
     seed = torch.as_tensor(np.random.default_rng(0).standard_normal(net.shape))
     found = []
     for way in (plan, whole):
         tensors = {n: torch.as_tensor(a).requires_grad_(n in net.parameters) for n, a in arrays.items()}
-        tk.run(way, tensors, TORCH).backward(seed)
+        tk.run(way, tensors).backward(seed)
         found.append({n: tensors[n].grad for n in net.parameters})
     for n in net.parameters:
         assert (found[0][n] - found[1][n]).norm() <= 1e-10 * found[1][n].norm(), n
@@ -164,7 +164,7 @@ def test_backward_twice_and_many_at_once(name, small):
     plan, _ = grouped(net)
     tensors = {n: torch.as_tensor(a).requires_grad_(n in net.parameters) for n, a in arrays.items()}
     wanted = [tensors[n] for n in net.parameters]
-    result = tk.run(plan, tensors, TORCH)
+    result = tk.run(plan, tensors)
     seeds = torch.as_tensor(np.random.default_rng(0).standard_normal((2, *net.shape)))
     once = [torch.autograd.grad(result, wanted, seed, retain_graph=True) for seed in seeds]
     torch.testing.assert_close(torch.autograd.grad(result, wanted, seeds[0], retain_graph=True), once[0])
@@ -172,8 +172,8 @@ def test_backward_twice_and_many_at_once(name, small):
     for k, found in enumerate(zip(*once, strict=True)):
         torch.testing.assert_close(many[k], torch.stack(found))
     with torch.inference_mode():  # whose memory nothing else may write to
-        tk.run(plan, tensors, TORCH)
-    doubled = tk.run(plan, tensors, TORCH).mul_(2)  # no view
+        tk.run(plan, tensors)
+    doubled = tk.run(plan, tensors).mul_(2)  # no view
     torch.testing.assert_close(torch.autograd.grad(doubled, wanted, seeds[0] / 2), once[0])
 
 
@@ -191,13 +191,13 @@ def test_forward_alone_leaves_earlier_results_and_operands(name, small):
     net, arrays = wall(name)
     plan, _ = grouped(net)
     tensors = {n: torch.as_tensor(a).clone() for n, a in arrays.items()}
-    first = tk.run(plan, tensors, TORCH)
+    first = tk.run(plan, tensors)
     want = first.clone()
-    tk.run(plan, {n: 2 * t for n, t in tensors.items()}, TORCH)
+    tk.run(plan, {n: 2 * t for n, t in tensors.items()})
     assert torch.equal(first, want)
     assert all(np.array_equal(tensors[n], a) for n, a in arrays.items())
     with torch.no_grad():
-        assert torch.equal(tk.run(plan, {n: t.requires_grad_() for n, t in tensors.items()}, TORCH), want)
+        assert torch.equal(tk.run(plan, {n: t.requires_grad_() for n, t in tensors.items()}), want)
 
 
 def test_functions_that_hand_on_their_gradient(small):
@@ -215,7 +215,7 @@ def test_functions_that_hand_on_their_gradient(small):
     net = network([outer, tk.Node("E", (x[2], y[2])), tk.Node("F", (x[3], y[3]))], y)
     plan, _ = grouped(net)
     arrays = {n: torch.as_tensor(a).requires_grad_() for n, a in tk.init.normal(net, seed=0).items()}
-    tk.run(plan, arrays, TORCH).sin().sum().backward()
+    tk.run(plan, arrays).sin().sum().backward()
     found = {n: a.grad for n, a in arrays.items()}
     again = {n: a.detach().clone().requires_grad_() for n, a in arrays.items()}
     state = torch.einsum("abcd,ae->ebcd", again["A"], again["B"]) + again["C"]
@@ -231,7 +231,7 @@ def test_some_gradients_alone(small):
         tensors = {n: torch.as_tensor(a).requires_grad_(n == name) for n, a in arrays.items()}
         every = {n: torch.as_tensor(a).requires_grad_(n in net.parameters) for n, a in arrays.items()}
         for way in (tensors, every):
-            tk.run(plan, way, TORCH).sin().sum().backward()
+            tk.run(plan, way).sin().sum().backward()
         torch.testing.assert_close(tensors[name].grad, every[name].grad)
 
 
@@ -239,11 +239,11 @@ def test_groups_under_autocast_and_in_half_precision(small):
     net, arrays = wall("binary")
     plan, _ = grouped(net)
     tensors = {n: torch.as_tensor(a, dtype=torch.float32) for n, a in arrays.items()}
-    want = tk.run(plan, tensors, TORCH)
+    want = tk.run(plan, tensors)
     with torch.autocast("cpu", torch.bfloat16):
-        got = tk.run(plan, tensors, TORCH)
+        got = tk.run(plan, tensors)
     assert (got.float() - want).norm() < 0.05 * want.norm()
-    half = tk.run(plan, {n: t.bfloat16() for n, t in tensors.items()}, TORCH)
+    half = tk.run(plan, {n: t.bfloat16() for n, t in tensors.items()})
     assert half.dtype == torch.bfloat16 and (half.float() - want).norm() < 0.05 * want.norm()
 
 
@@ -261,7 +261,7 @@ def test_windows_never_permute_the_state(leftwards):
     big = [s for s in plan.steps if max(plan.slot_sizes[o] for o in s.operands) == 2**12]
     assert 2 <= len(big) <= 4  # 11 bricks in a few windows
     for step in big:
-        assert isinstance(step, Contract)
+        assert isinstance(step, ContractStep)
         large = int(plan.slot_sizes[step.operands[1]] > plan.slot_sizes[step.operands[0]])
         assert step.views[large].permute is None and step.result.permute is None
     arrays = tk.init.normal(whole, seed=0)
@@ -278,7 +278,7 @@ def test_a_periodic_wall_closes_without_copies():
         arrays = check_arrays(wall_, tk.init.normal(wall_, seed=2))
         want = plainly(wall_, arrays)
         np.testing.assert_allclose(tk.run(plan, arrays), want, atol=1e-12 * abs(want).max())
-    spread = [v.beside for s in plan.steps if isinstance(s, Contract) for v in s.views if v.beside != (1, 1)]
+    spread = [v.beside for s in plan.steps if isinstance(s, ContractStep) for v in s.views if v.beside != (1, 1)]
     large = [k for k, s in enumerate(plan.steps) if max(plan.slot_sizes[o] for o in s.operands) == 2**14]
     assert len(spread) >= 2
     copied = [max(plan._memory.copied[k]) for k in large]
@@ -346,7 +346,7 @@ def test_torch_multiplies_a_tensor_by_a_matrix_without_views_where_it_can(left, 
     arrays, p = tk.init.normal(net, seed=0), tk.plan(net)
     want = oracle(net, arrays)
     tensors = {n: torch.as_tensor(x).requires_grad_() for n, x in arrays.items()}
-    result = tk.run(p, tensors, TORCH)
+    result = tk.run(p, tensors)
     assert tuple(result.shape) == want.shape
     np.testing.assert_allclose(result.detach().numpy(), want, atol=1e-12)
     if bare:
@@ -368,6 +368,6 @@ def test_work_done_again_is_what_torch_counts(name, small):
     for way in (plan, segments):
         tensors = {n: torch.as_tensor(a).requires_grad_(n in net.parameters) for n, a in arrays.items()}
         with FlopCounterMode(display=False) as counter:
-            tk.run(way, tensors, TORCH).sum().backward()
+            tk.run(way, tensors).sum().backward()
         found.append(counter.get_total_flops() - way.recomputed)
     assert segments.recomputed >= plan.recomputed >= 0 and abs(found[0] - found[1]) < 0.02 * found[0]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import tnkit_nn.engine.shared_matmul as module
-from tnkit_nn.engine.shared_matmul import spread
+from tnkit_nn.engine.shared_matmul import broadcast_matmul
 
 F64 = torch.float64
 
@@ -26,23 +26,23 @@ def pair(seed=0, shape=(3, 4), batch=(5, 4, 2), dtype=F64):
 
 def test_gradients(worth):
     a, b = pair()
-    torch.testing.assert_close(spread(a, b), plain(a, b))
+    torch.testing.assert_close(broadcast_matmul(a, b), plain(a, b))
     for x in ((a,), (b,), (a, b)):
-        got = torch.autograd.grad(spread(a, b).sin().sum(), x)
+        got = torch.autograd.grad(broadcast_matmul(a, b).sin().sum(), x)
         torch.testing.assert_close(got, torch.autograd.grad(plain(a, b).sin().sum(), x))
     a.requires_grad_(False)
-    torch.testing.assert_close(*(torch.autograd.grad(f(a, b).sin().sum(), b) for f in (spread, plain)))
-    assert spread(a, b[:0]).shape == (0, 3, 2)
+    torch.testing.assert_close(*(torch.autograd.grad(f(a, b).sin().sum(), b) for f in (broadcast_matmul, plain)))
+    assert broadcast_matmul(a, b[:0]).shape == (0, 3, 2)
 
 
 def test_the_gradient_of_no_matrices_is_zero(worth):
     a, b = pair(batch=(0, 4, 2))
-    assert not torch.autograd.grad(spread(a, b).sum(), a)[0].any()
+    assert not torch.autograd.grad(broadcast_matmul(a, b).sum(), a)[0].any()
 
 
 def test_gradcheck(worth):
-    assert torch.autograd.gradcheck(spread, pair(), check_forward_ad=True, check_batched_grad=True)
-    assert torch.autograd.gradgradcheck(spread, pair())
+    assert torch.autograd.gradcheck(broadcast_matmul, pair(), check_forward_ad=True, check_batched_grad=True)
+    assert torch.autograd.gradgradcheck(broadcast_matmul, pair())
 
 
 def test_transforms(worth):
@@ -54,18 +54,20 @@ def test_transforms(worth):
         ((0, None), (torch.stack([a, -a]), b)),
         ((0, 0), (torch.stack([a] * 3), many)),
     ):
-        torch.testing.assert_close(torch.vmap(spread, dims)(*x), torch.vmap(plain, dims)(*x))
-        both = [torch.vmap(torch.func.grad(loss(f), (0, 1)), dims)(*x) for f in (spread, plain)]
+        torch.testing.assert_close(torch.vmap(broadcast_matmul, dims)(*x), torch.vmap(plain, dims)(*x))
+        both = [torch.vmap(torch.func.grad(loss(f), (0, 1)), dims)(*x) for f in (broadcast_matmul, plain)]
         torch.testing.assert_close(*both)
     leaf = a.clone().requires_grad_()
-    torch.testing.assert_close(torch.vmap(spread, (None, 0))(leaf, many), torch.vmap(plain, (None, 0))(leaf, many))
-    torch.testing.assert_close(*(torch.func.hessian(loss(f))(a, b) for f in (spread, plain)))
+    torch.testing.assert_close(
+        torch.vmap(broadcast_matmul, (None, 0))(leaf, many), torch.vmap(plain, (None, 0))(leaf, many)
+    )
+    torch.testing.assert_close(*(torch.func.hessian(loss(f))(a, b) for f in (broadcast_matmul, plain)))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.complex64])
 def test_other_dtypes(worth, dtype):
     a, b = pair(dtype=dtype)
-    got, want = (torch.autograd.grad(f(a, b).abs().sum(), (a, b)) for f in (spread, plain))
+    got, want = (torch.autograd.grad(f(a, b).abs().sum(), (a, b)) for f in (broadcast_matmul, plain))
     torch.testing.assert_close(
         got, want, rtol=0.1 if dtype == torch.bfloat16 else 1e-5, atol=1e-1 if dtype == torch.bfloat16 else 1e-5
     )
@@ -74,8 +76,8 @@ def test_other_dtypes(worth, dtype):
 def test_autocast_and_compile(worth):
     a, b = pair(dtype=torch.float32)
     with torch.autocast("cpu", torch.bfloat16):
-        y = spread(a, b)
+        y = broadcast_matmul(a, b)
     assert y.dtype == torch.bfloat16
     y.float().sum().backward()
     assert a.grad.shape == a.shape
-    torch.testing.assert_close(torch.compile(spread, fullgraph=True, backend="aot_eager")(a, b), plain(a, b))
+    torch.testing.assert_close(torch.compile(broadcast_matmul, fullgraph=True, backend="aot_eager")(a, b), plain(a, b))

@@ -9,7 +9,7 @@ from pathlib import Path
 from tnkit_nn.comparison.report.page import page
 from tnkit_nn.comparison.report.plots import PLOTS, png
 from tnkit_nn.comparison.report.tables import Row, rows, table
-from tnkit_nn.comparison.statistics import Records, paired_table, verdict
+from tnkit_nn.comparison.statistics import Records, answer, paired_table, verdict
 from tnkit_nn.storage import replacing
 
 __all__ = ["Row", "paired_table", "rows", "table", "verdict", "write_report"]
@@ -33,7 +33,7 @@ def write_report(records: Records, out: str | os.PathLike[str], title: str) -> d
     files: dict[str, bytes] = {"results.json": (json.dumps(list(records), indent=1) + "\n").encode()}
     files["table.md"] = (table(records, "github") + "\n").encode()
     files["paired.md"] = (paired_table(records, "github") + "\n").encode()
-    files["verdict.md"] = "".join(f"- {line}\n" for line in verdict(records)).encode()
+    files["verdict.md"] = (f"{answer(records)}\n\n" + "".join(f"- {line}\n" for line in verdict(records))).encode()
     files |= {name: png(records, name) for name in PLOTS}
     files["index.html"] = page(records, title, {n: files[n] for n in PLOTS}).encode()
     for name, content in files.items():

@@ -1,4 +1,4 @@
-"""A comparison's curves: accuracy and error against the numbers stored, the controls as lines."""
+"""A comparison's curves: accuracy and error against the number of parameters, the controls as lines."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from tnkit.core.extras import need
 from tnkit_nn.comparison.report.tables import Row, rows
-from tnkit_nn.comparison.statistics import Records
+from tnkit_nn.comparison.statistics import READINGS, Records
 
 __all__ = ["PLOTS", "png"]
 
@@ -27,8 +27,8 @@ _DASHES = ((8, 2), (4, 2), (1, 1), (1, 3), (6, 2, 1, 2), (6, 2, 1, 1, 1, 2), (2,
 
 #: File name -> the attributes of a row that it shows, with their titles.
 PLOTS = {
-    "accuracy.png": (("frozen", "rest frozen"), ("trained", "rest trained")),
-    "error.png": (("error", "stage 1: Euclidean fit of the weight"),),
+    "accuracy.png": tuple(READINGS.items()),
+    "error.png": (("error", "approximation of the weight"),),
 }
 
 
@@ -53,16 +53,16 @@ def _figure(every: Sequence[Row], keys: Sequence[tuple[str, str]]) -> Any:
         for label in labels:
             points = sorted((r for r in every if r.label == label and r.budget is not None), key=lambda r: r.num_params)
             shown = [(r.num_params, *getattr(r, key)) for r in points if getattr(r, key) is not None]
-            numbers, means, spreads = np.array(shown).reshape(-1, 3).T
+            counts, means, spreads = np.array(shown).reshape(-1, 3).T
             axis.errorbar(
-                numbers, factor * means, factor * spreads, label=label, color=colours[label], capsize=2, ms=4, lw=1.3,
+                counts, factor * means, factor * spreads, label=label, color=colours[label], capsize=2, ms=4, lw=1.3,
                 marker="s" if label in _DASHED else "o", ls="--" if label in _DASHED else "-",
             )  # fmt: skip
         if key == "error":
-            _chance(axis, every)
+            _baseline(axis, every)
         else:
             _controls(axis, every, key)
-        axis.set(xscale="log", xlabel="numbers stored for the layer", title=title)
+        axis.set(xscale="log", xlabel="parameters of the layer", title=title)
         axis.grid(alpha=0.3)
     figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=7, handlelength=4)
     return figure
@@ -76,10 +76,10 @@ def _controls(axis: Any, every: Sequence[Row], key: str) -> None:
     # stretched towards 100 %, where the differences are
     axis.set_yscale("function", functions=(lambda a: -np.log10(102 - np.minimum(a, 101)), lambda y: 102 - 10.0**-y))
     axis.set_yticks([10, 50, 70, 80, 90, 95, 98, 100])
-    axis.set_ylabel("test accuracy, %")
+    axis.set_ylabel("test accuracy, % (axis stretched near 100)")
 
 
-def _chance(axis: Any, every: Sequence[Row]) -> None:
+def _baseline(axis: Any, every: Sequence[Row]) -> None:
     levels = sorted({(r.num_params, r.chance) for r in every if r.budget is not None})
-    axis.plot(*zip(*levels, strict=True), "k:", label="chance")
-    axis.set_ylabel("relative error")
+    axis.plot(*zip(*levels, strict=True), "k:", label="baseline: n of N coordinates kept")
+    axis.set_ylabel("relative Euclidean error")

@@ -18,17 +18,17 @@ __all__ = ["HEADERS", "Row", "cells", "rows", "table"]
 #: Header -> what it means.
 HEADERS = {
     "family": "a network, or a control",
-    "budget": "numbers allowed for the weight",
-    "numbers": "numbers stored for the weight (in whole bricks, for an ADTN)",
-    "whole model": "numbers of the whole model",
-    "error (chance)": "relative Euclidean error of the fitted weight (what a random family of as many numbers reaches)",
-    "fit": "test accuracy right after the fit, %",
-    "rest frozen": "test accuracy, the layer's numbers alone being trained, %",
-    "gain": "points above the best layer of no numbers, rest frozen",
-    "rest trained": "test accuracy, the rest being trained too, %",
-    "gain ": "points above the best layer of no numbers, rest trained",
-    "decode": "million floating-point operations to make the weight once",
-    "s/seed": "seconds for one seed, both stages",
+    "budget": "parameters allowed for the weight",
+    "parameters": "parameters of the weight (in whole bricks, for an ADTN)",
+    "whole model": "parameters of the whole model",
+    "error (baseline)": "relative Euclidean error of the approximated weight (baseline error of keeping n of N coordinates)",
+    "approximated": "test accuracy right after the approximation, %",
+    READINGS["frozen"]: "test accuracy after fine-tuning the layer alone, %",
+    "gain": "points above the best layer without parameters, other layers frozen",
+    READINGS["trained"]: "test accuracy after fine-tuning the other layers too, %",
+    "gain ": "points above the best layer without parameters, other layers fine-tuned",
+    "decode": "million floating-point operations to build the weight once",
+    "s/seed": "seconds for one seed, approximation and fine-tuning",
 }
 
 
@@ -39,7 +39,7 @@ class Row:
     Attributes
     ----------
     gain_frozen, gain_trained
-        Accuracy above that of the control without numbers that is best on validation; None for those controls.
+        Accuracy above that of the control without parameters that is best on validation; None for those controls.
     """
 
     label: str

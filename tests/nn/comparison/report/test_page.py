@@ -117,7 +117,7 @@ def test_in_a_browser(tmp_path, width):
 
     for before, up, down in zip(found["before"], found["up"], found["down"], strict=True):
         assert up == sorted(before, key=key) and down == sorted(before, key=key, reverse=True)
-    assert found["heads"][2] == "numbers" and found["before"][2] != found["up"][2] == [
+    assert found["heads"][2] == "parameters" and found["before"][2] != found["up"][2] == [
         "0",
         "100",
         "100",
@@ -151,5 +151,5 @@ def test_curves_are_the_tables_figures():
         assert set(control.get_ydata()) == {51}
         assert axis.get_xscale() == "log"
     (errors,) = _figure(rows(records), PLOTS["error.png"]).axes
-    (chance,) = [x for x in errors.lines if x.get_label() == "chance"]
-    assert set(chance.get_ydata()) == {0.95}
+    (baseline,) = [x for x in errors.lines if x.get_label().startswith("baseline")]
+    assert set(baseline.get_ydata()) == {0.95}

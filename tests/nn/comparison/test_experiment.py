@@ -1,4 +1,4 @@
-"""Settings: features computed once are the slow way, models side by side are models one by one."""
+"""Experiments: features computed once are the slow way, models side by side are models one by one."""
 
 from dataclasses import replace
 
@@ -7,12 +7,14 @@ import torch
 from torch.func import functional_call, vmap
 
 from tnkit_nn import data, zoo
+from tnkit_nn.axes import Axes
+from tnkit_nn.comparison import experiment as experiments
 from tnkit_nn.comparison import row as rows
-from tnkit_nn.comparison import setting as settings
 from tnkit_nn.comparison.compare import compare
+from tnkit_nn.comparison.experiment import opened, trained
+from tnkit_nn.comparison.replicas import Fixture, cut, train
 from tnkit_nn.comparison.row import Job, row
-from tnkit_nn.comparison.setting import Task, opened, prepare
-from tnkit_nn.comparison.view import View, cut, tune
+from tnkit_nn.comparison.task import Task
 from tnkit_nn.families import CONTROLS, SHARED, families, shares
 
 from ..test_data import write_cifar10, write_mnist
@@ -27,7 +29,7 @@ def lenet(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mnist")
     write_mnist(folder, train=400, test=60)
     task = Task("lenet5", "mnist", "fc1", 2, 2, 2, 3, data_dir=str(folder))
-    yield task, prepare(task)
+    yield trained(opened(task))
     torch.set_num_threads(threads)
 
 
@@ -35,8 +37,8 @@ def lenet(tmp_path_factory):
 def test_replicas_of_convolutions_one_after_another_are_those_side_by_side(shared):
     """In float64, values and gradients: a CPU is spared the groups that ``vmap`` makes of a convolution."""
     model = zoo.build("lenet5", 10).double()
-    view = View(model, {}, {}, False)
-    assert view.convolves and not View(cut(model, "fc1")[1], {}, {}, False).convolves
+    fixture = Fixture(model, {}, {}, False)
+    assert fixture.convolves and not Fixture(cut(model, "fc1")[1], {}, {}, False).convolves
     draw = torch.Generator().manual_seed(0)
     params = {
         n: 0.1 * torch.randn(3, *p.shape, generator=draw, dtype=p.dtype).requires_grad_()
@@ -44,19 +46,24 @@ def test_replicas_of_convolutions_one_after_another_are_those_side_by_side(share
     }
     x = torch.randn(*([] if shared else [3]), 5, 1, 28, 28, generator=draw, dtype=torch.float64)
     side = vmap(lambda p, z: functional_call(model, p, (z,)), in_dims=(0, None if shared else 0))(params, x)
-    mine = view(params, x, shared)
+    mine = fixture(params, x, shared)
     torch.testing.assert_close(mine, side, rtol=1e-10, atol=1e-12)
     got, want = (torch.autograd.grad(y.sin().sum(), list(params.values())) for y in (mine, side))
     torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-12)
 
 
-def slow(monkeypatch, setting):
-    """The same setting, with nothing computed beforehand."""
-    assert setting.features is not setting.images  # computed now, and kept
-    monkeypatch.setattr(settings, "FEATURES", 0)
-    other = replace(setting)
-    assert other.features is other.images
+def slow(monkeypatch, experiment):
+    """The same experiment, with nothing computed beforehand."""
+    assert experiment.tail is not experiment.full  # computed now, and kept
+    monkeypatch.setattr(experiments, "FEATURES", 0)
+    other = replace(experiment)
+    assert other.tail is other.full
     return other
+
+
+def other_task(experiment, **changes):
+    """The same dense models and data for a task that differs in what has no say in them."""
+    return replace(opened(replace(experiment.task, **changes)), dense=experiment.dense)
 
 
 @pytest.mark.parametrize(
@@ -74,47 +81,45 @@ def test_cut_is_the_model_in_two(model, layer):
 
 
 def test_features_give_what_images_give(lenet, monkeypatch):
-    task, dense = lenet
-    fast = opened(task, dense)
+    fast, seeds = replace(lenet), Axes(seed=2)
     full = slow(monkeypatch, fast)
-    assert fast.features.own and fast.features.inputs["test"].shape == (2, 60, 400)
+    assert fast.tail.own and fast.tail.inputs["test"].shape == (2, 60, 400)
     for part in ("val", "test"):
-        for_all = full.images.logits(full.dense, part)
-        torch.testing.assert_close(fast.features.logits({**fast.rest(False), **fast.targets}, part), for_all)
+        for_all = full.full.outputs(full.dense, part, seeds)
+        torch.testing.assert_close(fast.tail.outputs({**fast.others(False), **fast.targets}, part, seeds), for_all)
         for s in range(2):
             values = {n: p[s] for n, p in full.dense.items()}
             with torch.no_grad():
-                alone = functional_call(full.model, values, (full.images.inputs[part],))
+                alone = functional_call(full.model, values, (full.full.inputs[part],))
             torch.testing.assert_close(for_all[s], alone, rtol=1e-4, atol=1e-5)
-    trained = []
-    for setting in (fast, full):
-        rest = {n: p.repeat(2, *[1] * (p.dim() - 1)) for n, p in setting.rest(False).items()}
-        trained.append(
-            tune(
-                setting.view(False), range(2), setting.targets, {}, lambda p, rest=rest: {**rest, **p}, (1e-3, 1e-2), 3
-            )
-        )
-    torch.testing.assert_close(trained[0].params, trained[1].params, rtol=1e-3, atol=1e-5)
+    found = []
+    for experiment in (fast, full):
+        others = experiment.others(False)
+
+        def assemble(params, axes, others=others):
+            return {**{n: axes.by_seed(p) for n, p in others.items()}, **params}
+
+        start = {n: target[None] for n, target in experiment.targets.items()}
+        found.append(train(experiment.fixture(False), range(2), start, assemble, (1e-3, 1e-2), 3))
+    torch.testing.assert_close(found[0].params, found[1].params, rtol=1e-3, atol=1e-5)
 
 
 def test_what_is_trained(lenet, monkeypatch):
-    task, dense = lenet
-    whole, head = opened(task, dense), opened(replace(task, rest="head"), dense)
-    assert whole.movable(False) == [] and len(whole.movable(True)) == 9
-    assert head.movable(True) == ["fc1.bias", "fc2.weight", "fc2.bias", "fc3.weight", "fc3.bias"]
-    assert whole.view(True) is whole.images and head.view(True) is head.features
-    assert slow(monkeypatch, head).movable(True) == head.movable(True)
+    every, head = lenet, other_task(lenet, rest="head")
+    assert every.trainable(False) == [] and len(every.trainable(True)) == 9
+    assert head.trainable(True) == ["fc1.bias", "fc2.weight", "fc2.bias", "fc3.weight", "fc3.bias"]
+    assert every.fixture(True) is every.full and head.fixture(True) is head.tail
+    assert slow(monkeypatch, head).trainable(True) == head.trainable(True)
 
 
 def test_a_model_without_values_before_the_layer_shares_its_features():
-    setting = opened(Task(seeds=2), prepare(Task(seeds=2, dense_steps=1)))
-    assert not setting.features.own and setting.view(True) is setting.features
+    experiment = trained(opened(Task(seeds=2, dense_steps=1)))
+    assert not experiment.tail.own and experiment.fixture(True) is experiment.tail
 
 
 @pytest.mark.parametrize("rest", ["all", "head"])
 def test_the_layer_left_out_of_a_convolutional_model(lenet, rest):
-    task, dense = lenet
-    (first, _) = row(replace(task, rest=rest), dense, Job("removed", None))
+    (first, _) = row(other_task(lenet, rest=rest), Job("removed", None))
     whole = sum(p.numel() for p in zoo.without(zoo.build("lenet5"), "fc1").parameters())
     assert first["model_params"] == whole and 0 <= first["accuracy_trained"] <= 1
     convolutions = 6 * 25 + 6 + 16 * 150 + 16
@@ -122,15 +127,12 @@ def test_the_layer_left_out_of_a_convolutional_model(lenet, rest):
 
 
 def test_a_layer_that_cannot_be_left_out(lenet):
-    task, dense = lenet
-    (first, _) = row(replace(task, layer="conv2"), dense, Job("removed", None))
+    (first, _) = row(other_task(lenet, layer="conv2"), Job("removed", None))
     assert first["accuracy_trained"] is None and first["val_trained"] is None
 
 
 def test_batches_are_the_same_for_every_copy_and_every_image_comes_once_an_epoch(lenet):
-    task, dense = lenet
-    view = opened(task, dense).features
-    batch = view.batches(range(2), 3, 2)
+    batch = lenet.tail.batches(range(2), Axes(rate=3, seed=2), 2)
     x, y = batch(0)
     assert x.shape == (6, 128, 400) and torch.equal(x[:2], x[4:]) and torch.equal(y[:2], y[2:4])
     assert not torch.equal(y[0], y[1])
@@ -143,13 +145,11 @@ def test_later_seeds_are_the_same_seeds(lenet, monkeypatch):
     """A comparison from the seed 1 on has the rows that seed 1 has in one from 0 on, where there is one rate to choose from."""
     monkeypatch.setattr(rows, "RATES", (0.02,))
     monkeypatch.setattr(rows, "REST_RATES", (0.01,))
-    task, both = lenet
-    later = replace(task, seeds=1, first_seed=1)
-    dense, found = prepare(later), []
-    torch.testing.assert_close(opened(later, dense).dense, {n: p[1:] for n, p in opened(task, both).dense.items()})
+    later, found = trained(opened(replace(lenet.task, seeds=1, first_seed=1))), []
+    torch.testing.assert_close(later.dense, {n: p[1:] for n, p in lenet.dense.items()})
     jobs = [Job(families(["mpo"])[0], 300), *(Job(c, 300 if c in SHARED else None) for c in CONTROLS)]
     for job in jobs:
-        (one,), (*_, other) = row(later, dense, job), row(task, both, job)
+        (one,), (*_, other) = row(later, job), row(lenet, job)
         assert one["seed"] == other["seed"] == 1 and one["error"] == pytest.approx(other["error"], abs=1e-5)
         several = ("frozen_from", "trained_from") if one["frozen_from"] else ("accuracy_frozen", "accuracy_trained")
         for reading in ("accuracy_fit", *several):
@@ -166,45 +166,41 @@ BOTH = ("fc2", "conv2", "fc1")  # in any order: the model's counts
 
 
 def test_several_layers_are_replaced_together(lenet):
-    task, dense = lenet
-    setting = opened(replace(task, layer=BOTH), dense)
-    assert setting.layers == ("conv2", "fc1", "fc2") and list(setting.targets) == [
-        f"{n}.weight" for n in setting.layers
-    ]
-    assert setting.features.inputs["test"].shape == (2, 60, 6, 14, 14)  # cut before the first of them
-    assert set(setting.movable(True)) == set(setting.dense) - set(setting.targets)
-    (as_is, _) = row(setting.task, dense, Job("dense", None))
-    whole = setting.images.accuracy(setting.dense, "test")
+    several = other_task(lenet, layer=BOTH)
+    assert several.layers == ("conv2", "fc1", "fc2")
+    assert list(several.targets) == list(several.shapes) == [f"{n}.weight" for n in several.layers]
+    assert several.tail.inputs["test"].shape == (2, 60, 6, 14, 14)  # cut before the first of them
+    assert set(several.trainable(True)) == set(several.dense) - set(several.targets)
+    (as_is, _) = row(several, Job("dense", None))
+    whole = several.full.metric(several.dense, "test", Axes(seed=2))
     assert as_is["accuracy_frozen"] == pytest.approx(float(whole[0])) and as_is["error"] == 0
     assert (as_is["layer"], as_is["layer_params"]) == ("conv2, fc1, fc2", 2400 + 48000 + 10080)
 
 
 def test_a_row_of_several_layers_is_what_its_layers_are(lenet):
     """Counts and errors from the row's parts, made again one by one."""
-    task, dense = lenet
-    setting = opened(replace(task, layer=BOTH), dense)
+    several = other_task(lenet, layer=BOTH)
     (family,) = families(["cp"])
-    first, second = row(setting.task, dense, Job(family, 900))
+    first, second = row(several, Job(family, 900))
     parts = shares(900, [2400, 48000, 10080])
-    single = [row(replace(task, layer=n), dense, Job(family, b)) for n, b in zip(setting.layers, parts, strict=True)]
+    single = [row(other_task(lenet, layer=n), Job(family, b)) for n, b in zip(several.layers, parts, strict=True)]
     assert first["num_params"] == sum(r[0]["num_params"] for r in single)
-    assert list(first["networks"]) == list(setting.layers)
+    assert list(first["networks"]) == list(several.layers)
     assert first["model_params"] == 61706 - 60480 + first["num_params"]
     for s, mine in enumerate((first, second)):
-        norms = [float(t[s].norm()) for t in setting.targets.values()]
+        norms = [float(t[s].norm()) for t in several.targets.values()]
         off = sum((r[s]["error"] * n) ** 2 for r, n in zip(single, norms, strict=True))
         assert mine["error"] == pytest.approx((off / sum(n**2 for n in norms)) ** 0.5, rel=1e-5)
-    (hashed, _) = row(setting.task, dense, Job("hashed", 900))
+    (hashed, _) = row(several, Job("hashed", 900))
     assert hashed["num_params"] == 900 and not hashed["networks"]
 
 
 def test_all_that_several_layers_train_beside_them(lenet):
     """Trained rest, zero numbers: every replica has its own rest, though the weights are the seeds' alone."""
-    task, dense = lenet
     for rest, count in (("all", 61706 - 58080), ("head", 120 + 84 + 850)):
-        (picked, _) = row(replace(task, layer=("fc1", "fc2"), rest=rest), dense, Job("picked", None))
+        (picked, _) = row(other_task(lenet, layer=("fc1", "fc2"), rest=rest), Job("picked", None))
         assert picked["trained_elsewhere"] == count and picked["num_params"] == 0
-        (gone, _) = row(replace(task, layer=("fc1", "fc2"), rest=rest), dense, Job("removed", None))
+        (gone, _) = row(other_task(lenet, layer=("fc1", "fc2"), rest=rest), Job("removed", None))
         whole = sum(p.numel() for p in zoo.without(zoo.build("lenet5"), "fc1", "fc2").parameters())
         assert gone["model_params"] == whole
 
@@ -227,9 +223,8 @@ def test_a_budget_is_shared_out_whole():
     "layer, said", [(("fc1", "fc9"), "no layer 'fc9'"), (("fc1", "fc1"), "each named once"), ((), "one or more")]
 )
 def test_layers_that_cannot_be(lenet, layer, said):
-    task, _ = lenet
     with pytest.raises(ValueError, match=said):
-        settings.checked(replace(task, layer=layer))
+        opened(replace(lenet.task, layer=layer))
 
 
 @pytest.mark.parametrize("job", [Job(families(["mpo"])[0], 200), Job("hashed", 200), Job("dense_trained_on", None)])
@@ -246,9 +241,7 @@ def test_no_choice_is_made_on_the_test_part(monkeypatch, job):
             return replace(plain, test=(plain.test[0], (plain.test[1] + shift) % 10))
 
         monkeypatch.setitem(data.DATA, "digits", digits)
-        settings.forget()
-        found.append(row(task, prepare(task), job))
-    settings.forget()
+        found.append(row(trained(opened(task)), job))
     torch.set_num_threads(threads)
     for key in ("chosen_frozen", "chosen_trained", "val_frozen", "val_trained", "error"):
         assert [r[key] for r in found[0]] == [r[key] for r in found[1]] == [r[key] for r in found[2]]
@@ -268,25 +261,25 @@ def test_a_trained_model_with_running_statistics(tmp_path):
     task = Task(
         "vgg16", "cifar10", "classifier.4", 2, 1, 1, 1, str(tmp_path), limit=8, rest="head", weights=str(tmp_path / "vgg16.safetensors")
     )  # fmt: skip
-    setting = opened(task, prepare(task))
-    x = setting.split.test[0]
+    experiment = trained(opened(task))
+    x = experiment.split.test[0]
     with torch.no_grad():
         want = model.eval()(x)
-    found = setting.features.logits({**setting.rest(False), **setting.targets}, "test")
+    found = experiment.tail.outputs({**experiment.others(False), **experiment.targets}, "test", Axes(seed=2))
     torch.testing.assert_close(found, want.expand(2, *want.shape), rtol=1e-4, atol=1e-5)
-    (dense, _) = row(task, prepare(task), Job("dense", None))
+    (dense, _) = row(experiment, Job("dense", None))
     assert dense["dense_steps"] == 0 and dense["accuracy_frozen"] == pytest.approx(
-        float((want.argmax(1) == setting.split.test[1]).float().mean())
+        float((want.argmax(1) == experiment.split.test[1]).float().mean())
     )
     last = [n for n, m in model.named_modules() if isinstance(m, torch.nn.Conv2d)][-1]
     frozen = replace(
         task, layer=last, rest="none"
     )  # nothing is trained beside it: the normalisation after it is a fixed function
-    (as_is, _) = row(frozen, prepare(frozen), Job("dense", None))
+    (as_is, _) = row(trained(opened(frozen)), Job("dense", None))
     assert as_is["accuracy_frozen"] == dense["accuracy_frozen"]
     for other in (replace(task, rest="all"), replace(task, layer=last), replace(frozen, weights=None)):
         with pytest.raises(ValueError, match=r"features\.?1? ?.*BatchNorm2d.* keeps running statistics"):
-            settings.checked(other)
+            opened(other)
 
 
 @pytest.mark.parametrize("rest, features", [("head", True), ("head", False), ("all", True)])
@@ -300,21 +293,22 @@ def test_the_layer_left_out_of_a_trained_model(tmp_path, monkeypatch, rest, feat
         name, "cifar10", layer, 2, 99, 1, 1, str(tmp_path), limit=8, rest=rest, weights=str(tmp_path / "model.safetensors")
     )  # fmt: skip
     steps = []
-    original = rows.tune
+    original = rows.train
 
-    def tune(view, seeds, start, slow, full, rates, count, **more):
+    def train(fixture, seeds, start, assemble, rates, count, **more):
         steps.append(count)
-        return original(view, seeds, start, slow, full, [1e-9] * len(rates), 1, **more)  # what it begins with
+        return original(fixture, seeds, start, assemble, [1e-9] * len(rates), 1, **more)  # what it begins with
 
-    monkeypatch.setattr(rows, "tune", tune)
-    monkeypatch.setattr("tnkit_nn.comparison.view.BATCH", 8)
+    monkeypatch.setattr(rows, "train", train)
+    monkeypatch.setattr("tnkit_nn.comparison.replicas.BATCH", 8)
     if not features:
-        monkeypatch.setattr(settings, "FEATURES", 0)
-    (found, _) = row(task, prepare(task), Job("removed", None))
+        monkeypatch.setattr(experiments, "FEATURES", 0)
+    experiment = trained(opened(task))
+    (found, _) = row(experiment, Job("removed", None))
     shorter = zoo.without(zoo.load(name, tmp_path / "model.safetensors"), layer)
     torch.manual_seed(500)
     shorter = zoo.without(zoo.load(name, tmp_path / "model.safetensors"), layer).eval()
-    part = opened(task, prepare(task)).split.test
+    part = experiment.split.test
     with torch.no_grad():
         right = float((shorter(part[0]).argmax(1) == part[1]).float().mean())
     assert steps[-1] == 1 and found["accuracy_trained"] == pytest.approx(right)
@@ -325,7 +319,7 @@ def test_the_layer_left_out_of_a_trained_model(tmp_path, monkeypatch, rest, feat
 def test_weights_of_too_few_classes_are_refused(tmp_path):
     zoo.save(zoo.build("mlp", 4), tmp_path / "m.safetensors")
     with pytest.raises(ValueError, match="a model of 4 classes; 'digits' has 10"):
-        settings.checked(Task(weights=str(tmp_path / "m.safetensors")))
+        opened(Task(weights=str(tmp_path / "m.safetensors")))
 
 
 @pytest.mark.parametrize("value", [0.0, float("nan")])
@@ -336,7 +330,7 @@ def test_a_trained_weight_without_a_direction_is_refused(tmp_path, value):
     with pytest.raises(
         ValueError, match=f"m.safetensors: the weight of fc1 has the norm {value}: nothing to compare to"
     ):
-        settings.checked(Task(weights=str(tmp_path / "m.safetensors")))
+        opened(Task(weights=str(tmp_path / "m.safetensors")))
 
 
 def test_a_task_is_the_same_however_its_layers_are_given():

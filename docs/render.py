@@ -1,0 +1,285 @@
+"""The figures of README.md and of the pages beside this file, filled in from the results in ``benchmarks/paper``.
+
+``make docs`` runs it.  What stands between ``<!-- rendered: NAME -->`` and ``<!-- end -->`` is made by ``BLOCKS[NAME]``; a test
+compares the pages with what the results give.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "paper"
+sys.path.insert(0, str(RESULTS))  # of tables.py: the page of all results, whose p-values are shown here too
+import tables  # noqa: E402
+
+Records = list[dict[str, Any]]
+
+#: Label in the results -> what a reader calls it.
+NAMES = {
+    "mpo": "TT-matrix", "tt": "TT", "tucker": "Tucker", "cp": "CP", "ring": "ring", "tree": "tree", "low_rank": "low rank", "rank1": "rank 1",
+    "hashed": "hash", "hashed 424": "hash", "subspace": "random subspace", "frozen_random": "frozen random", "picked": "picked features",
+    "pooled": "pooled features", "removed": "layer left out", "dense": "dense", "dense_trained_on": "dense, trained on",
+    "adtn depth 3": "ADTN, ReLU, depth 3", "adtn 424": "ADTN", "mpo 424": "TT-matrix", "adtn": "ADTN", "circuit": "circuit", "small dense": "small dense model",
+}  # fmt: skip
+READINGS = {"frozen": "other layers frozen", "trained": "other layers fine-tuned"}
+
+
+def name(label: str) -> str:
+    """A row's name: ``adtn sin depth 3`` is "ADTN, sine, depth 3"."""
+    if label in NAMES:
+        return NAMES[label]
+    for short, long in {"adtn": "ADTN", "sin": "sine", "relu": "ReLU", **NAMES}.items():
+        label = re.sub(rf"\b{short}\b", long, label)
+    label = label.replace(", no fewer", " (no fewer)")
+    return re.sub(r"(?<! a) (sine|ReLU|linear|depth)", r", \1", label)
+
+
+@cache
+def results(study: str) -> dict[str, Any]:
+    """A study's committed file."""
+    found: dict[str, Any] = json.loads((RESULTS / f"{study}.json").read_text())
+    return found
+
+
+def groups(study: str, budget: int) -> dict[str, Records]:
+    """Rows of a budget, and those without one: label -> records."""
+    return tables.grouped([r for r in results(study)["records"] if r["budget"] in (budget, None)])
+
+
+def percent(values: Iterable[float], digits: int = 1) -> str:
+    """The mean, per cent."""
+    return f"{100 * mean(values):.{digits}f}"
+
+
+def accuracy(rows: Records, reading: str = "frozen") -> str:
+    """Mean test accuracy over the seeds, per cent."""
+    return percent(r[f"accuracy_{reading}"] for r in rows)
+
+
+def table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """A Markdown table, the first column to the left."""
+    rule = ["---", *["---:"] * (len(heads) - 1)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in [heads, rule, *lines])
+
+
+# -- deep against shallow -------------------------------------------------------------------------------------------
+def grid(study: str, labels: Sequence[str], columns: Sequence[tuple[int, str]]) -> str:
+    """Accuracies of rows at budgets, each with its parameters."""
+    shown = [(groups(study, budget), reading) for budget, reading in columns]
+
+    def cell(label: str, of: dict[str, Records], reading: str) -> str:
+        rows = of[label]
+        count = f" ({rows[0]['num_params']:,})" if rows[0]["budget"] else ""
+        return accuracy(rows, reading) + count
+
+    lines = [[name(x), *(cell(x, of, reading) if x in of else "" for of, reading in shown)] for x in labels]
+    return table(["test accuracy, % (parameters)", *(f"about {b:,}, {READINGS[r]}" for b, r in columns)], lines)
+
+
+def outcome(gap: tables.Against) -> str:
+    """What a p-value says of a row against another."""
+    shown = "p < 0.001" if gap.p < 0.001 else f"p = {gap.p:.3f}"
+    return f"no significant difference, {shown}" if gap.p >= 0.05 else shown
+
+
+def best(study: str, budget: int, reading: str = "frozen") -> str:
+    """The best deep and the best shallow network, and the hash, in words."""
+    rows = groups(study, budget)
+    (deep, shallow), gaps = tables.preferred(rows, reading), tables.against_best(rows, reading)
+    said = [
+        f"{len(rows['hashed'])} seeds, about {budget:,} parameters, {READINGS[reading]}.",
+        f"Best deep network: {name(deep)}, {accuracy(rows[deep], reading)} %.",
+        f"Best shallow network: {name(shallow)}, {accuracy(rows[shallow], reading)} % ({outcome(gaps[shallow])}).",
+        f"Hash: {accuracy(rows['hashed'], reading)} % ({outcome(gaps['hashed'])}).",
+    ]
+    return " ".join(said)
+
+
+def rivals(study: str, budget: int, reading: str = "frozen") -> str:
+    """Which rivals at an equal count are worse than the best deep network, which better, and which neither."""
+    rows = groups(study, budget)
+    (deep, _), gaps = tables.preferred(rows, reading), tables.against_best(rows, reading)
+    tested = {label: gap for label, gap in gaps.items() if gap.other == deep and gap.p is not None}
+    kinds = {
+        "Significantly worse": [x for x, gap in tested.items() if gap.p < 0.05 and gap.points < 0],
+        "Significantly better": [x for x, gap in tested.items() if gap.p < 0.05 and gap.points > 0],
+        "No significant difference": [x for x, gap in tested.items() if gap.p >= 0.05],
+    }
+    told = [f"{words}: {', '.join(map(name, labels))}." for words, labels in kinds.items() if labels]
+    return f"Its rivals with as many parameters. {' '.join(told)}"
+
+
+def against(study: str, budget: int, labels: Sequence[str], reading: str = "frozen") -> str:
+    """Rows with their differences to the best deep network (of deep ones: to the best shallow one) and p-values."""
+    rows = groups(study, budget)
+    gaps = tables.against_best(rows, reading)
+    lines = []
+    for label in labels:
+        gap, count = gaps[label], rows[label][0]["num_params"]
+        tested = outcome(gap) if gap.p is not None else ""
+        lines.append(
+            [name(label), f"{count:,}", accuracy(rows[label], reading), f"{gap.points:+.2f}", name(gap.other), tested]
+        )
+    return table(["weight", "parameters", "test accuracy, %", "difference", "to", "p-value (Holm)"], lines)
+
+
+# -- studies that are not of records --------------------------------------------------------------------------------
+def heads(study: str, model: str | None = None) -> dict[str, list[float]]:
+    """Two linear layers replaced: head -> accuracies."""
+    out: dict[str, list[float]] = {}
+    for cell in results(study)["cells"]:
+        if cell.get("model") == model:
+            out.setdefault(cell["head"], []).append(cell["result"]["accuracy"])
+    return out
+
+
+def convolutions() -> dict[str, dict[int, float]]:
+    """Twelve convolutions replaced: kind -> seed -> accuracy, at the rate that validation images prefer."""
+    rates: dict[str, dict[float, Records]] = {}
+    for cell in results("vgg16-convs")["cells"]:
+        rates.setdefault(cell["convs"], {}).setdefault(cell["rate"], []).append(
+            {**cell["result"], "seed": cell["seed"]}
+        )
+    chosen = {kind: max(of.values(), key=lambda rows: mean(r["val"] for r in rows)) for kind, of in rates.items()}
+    return {kind: {r["seed"]: r["accuracy"] for r in rows} for kind, rows in chosen.items()}
+
+
+def said(one: Sequence[float], other: Sequence[float]) -> str:
+    """What the 95 % interval of a difference paired over seeds says, by itself."""
+    words = tables.difference(one, other).rpartition(": ")[2]
+    return {"less": "worse", "more": "better"}.get(words, words)
+
+
+def of_both(one: dict[int, float], other: dict[int, float]) -> str:
+    """The same for the seeds that both have."""
+    seeds = sorted(one.keys() & other.keys())
+    return said([one[s] for s in seeds], [other[s] for s in seeds])
+
+
+def finding() -> str:
+    """The three rows of the README."""
+    rows = groups("lenet5-fc1-confirm", 400)
+    deep, shallow = tables.preferred(rows, "frozen")
+    gaps = tables.against_best(rows, "frozen")
+    vgg, convs = heads("cifar-whole", "vgg16"), convolutions()
+    kept = said(vgg["adtn 424"], vgg["left out"])
+    behind = {of_both(convs[kind], convs["mpo"]) for kind in ("circuit", "adtn")}
+    lines = [
+        ["LeNet-5 `fc1` on MNIST, other layers frozen: 48,000 weights in about 400 parameters", f"circuit {accuracy(rows[deep])}",
+         f"{name(shallow.split()[0])} {accuracy(rows[shallow])}", f"hash {accuracy(rows['hashed'])}",
+         "deep and shallow: no significant difference" if gaps[shallow].p >= 0.05 else "deep and shallow differ"],
+        ["VGG-16 on CIFAR-10, two linear layers: 18.9 million weights in 424 parameters", f"ADTN {percent(vgg['adtn 424'])}",
+         f"TT-matrix {percent(vgg['mpo 424'])}", f"left out {percent(vgg['left out'])}, frozen random {percent(vgg['frozen random'])}",
+         f"ADTN and left out: {kept}"],
+        ["VGG-16 on CIFAR-10, twelve convolutions: about 1,000 parameters each", f"circuit {percent(convs['circuit'].values())}, ADTN {percent(convs['adtn'].values())}",
+         f"TT-matrix {percent(convs['mpo'].values())}", f"hash {percent(convs['hashed'].values())}",
+         "both deep networks are worse than the TT-matrix" if behind == {"worse"} else "no significant difference"],
+    ]  # fmt: skip
+    better = [
+        gaps[shallow].p < 0.05 and gaps[shallow].points < 0,
+        said(vgg["adtn 424"], vgg["mpo 424"]) == "better",
+        "better" in behind,
+    ]
+    claim = f"Rows in which a deep network is shown to be better than the best shallow one: {sum(better) or 'none'}."
+    return f"{table(['test accuracy, %', 'deep', 'shallow', 'control', 'so'], lines)}\n\n{claim}"
+
+
+def layers_of_vgg() -> str:
+    """Two linear layers of three models, everything trained on."""
+    kinds = ["dense", "dense trained on", "adtn 424", "mpo 424", "hashed 424", "frozen random", "picked", "left out"]
+    models = {"vgg16": "VGG-16", "alexnet": "AlexNet", "zfnet": "ZFNet"}
+    found = {model: heads("cifar-whole", model) for model in models}
+
+    def cell(of: dict[str, list[float]], kind: str) -> str:
+        if kind == "left out" or len(of[kind]) != len(of["left out"]):
+            return percent(of[kind])
+        return f"{percent(of[kind])} ({said(of[kind], of['left out'])})"
+
+    lines = [[name(kind), *(cell(of, kind) for of in found.values())] for kind in kinds]
+    return table(["the two layers", *models.values()], lines)
+
+
+def convolutions_of_vgg() -> str:
+    """Twelve convolutions in few parameters, each beside the TT-matrix."""
+    found = convolutions()
+    order = sorted(found, key=lambda kind: -mean(found[kind].values()))
+    lines = [
+        [name(k), str(len(found[k])), percent(found[k].values()), "" if k == "mpo" else of_both(found[k], found["mpo"])]
+        for k in order
+    ]
+    return table(["the convolutions", "seeds", "test accuracy, %", "against the TT-matrix"], lines)
+
+
+def on_all_images() -> str:
+    """ADTNs after minutes on one core, all of MNIST."""
+    kinds: dict[tuple[str, str], Records] = {}
+    for cell in results("figures")["cells"]:
+        kinds.setdefault((cell["what"], cell["family"]), []).append(cell["result"])
+    lines = [
+        [what.rpartition(", ")[0] if what.split()[-1].isdigit() else what, name(family),
+         f"{sum(layer['num_params'] for layer in rows[0]['layers']):,}", percent(r["accuracy_after"] for r in rows),
+         percent(r["accuracy_before"] for r in rows), f"{max(r['seconds'] for r in rows):.0f}"]
+        for (what, family), rows in kinds.items()
+    ]  # fmt: skip
+    return table(["layers", "network", "parameters", "test accuracy, %", "dense, %", "seconds"], lines)
+
+
+FC1 = [
+    "circuit depth 2", "circuit depth 3", "adtn depth 3", "adtn sin depth 2", "adtn sin depth 3", "mpo", "ring", "cp", "tucker", "tt",
+    "hashed", "subspace", "frozen_random", "picked", "pooled", "removed", "dense", "dense_trained_on",
+]  # fmt: skip
+WHOLE = ["circuit depth 3", "adtn sin depth 3", "mpo", "ring", "cp", "hashed", "small dense", "dense"]
+
+#: Block -> what fills it.
+BLOCKS: dict[str, Callable[[], str]] = {
+    "finding": finding,
+    "fc1": lambda: grid("lenet5-fc1", FC1, [(150, "frozen"), (400, "frozen"), (400, "trained")]),
+    "fc1-best": lambda: "\n".join(
+        f"- {best('lenet5-fc1', budget, reading)}" for budget in (150, 400) for reading in READINGS
+    ),
+    "fc1-larger": lambda: grid(
+        "lenet5-fc1-large", ["circuit depth 3", "adtn sin depth 3", "mpo", "ring", "cp", "hashed", "subspace"],
+        [(1000, "frozen"), (3000, "frozen"), (10000, "frozen")],
+    ),
+    "fc1-long": lambda: against("lenet5-fc1-confirm", 400, list(groups("lenet5-fc1-confirm", 400))[:12]),
+    "fc1-long-best": lambda: f"{best('lenet5-fc1-confirm', 400)} {rivals('lenet5-fc1-confirm', 400)}",
+    "fc1-small": lambda: against(
+        "lenet5-fc1-smallest-confirm", 166, list(groups("lenet5-fc1-smallest-confirm", 166))[:8]
+    ),
+    "fc1-small-best": lambda: f"{best('lenet5-fc1-smallest-confirm', 166)} {rivals('lenet5-fc1-smallest-confirm', 166)}",
+    "fc2": lambda: "\n".join(
+        f"- {best(study, budget)}" for study, budget in (("fc2-fc1-fresh", 400), ("fc2-fc1-large", 10000))
+    ),
+    "lenet5-all": lambda: grid("lenet5-all", WHOLE, [(400, "frozen"), (1000, "frozen"), (10000, "frozen")]),
+    "fc2-all": lambda: grid("fc2-all", WHOLE, [(400, "frozen"), (1000, "frozen"), (10000, "frozen")]),
+    "vgg-linear": layers_of_vgg,
+    "vgg-convolutions": convolutions_of_vgg,
+    "all-images": on_all_images,
+}  # fmt: skip
+_BLOCK = re.compile(r"(<!-- rendered: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def pages() -> list[Path]:
+    """The files that may have blocks."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def rendered(text: str) -> str:
+    """A page with its blocks filled in; KeyError for a block that nothing makes."""
+    return _BLOCK.sub(lambda found: f"{found[1]}{BLOCKS[found[2]]()}\n{found[3]}", text)
+
+
+if __name__ == "__main__":
+    for path in pages():
+        text = path.read_text()
+        if (filled := rendered(text)) != text:
+            path.write_text(filled)
+            print(f"wrote {path.relative_to(ROOT)}")

@@ -1,0 +1,101 @@
+"""The approximation: the best way for each family, never the worse of what was tried, and the gradient way as it was."""
+
+import numpy as np
+import pytest
+import torch
+
+import tnkit as tk
+from tnkit_nn import TORCH
+from tnkit_nn.approximation import RATES, approximate, approximate_each, way
+from tnkit_nn.families import families
+
+
+def noise(*shape, seed=0, dtype=torch.float32):
+    """A weight whose singular values fall, as trained ones' do."""
+    x = torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    u, s, v = torch.linalg.svd(x, full_matrices=False)
+    return (u * (s * torch.arange(1, s.shape[-1] + 1) ** -0.5)[..., None, :] @ v).to(dtype)
+
+
+def off(net, arrays, weight):
+    made = torch.as_tensor(tk.detensorize(tk.contract(net, arrays), tuple(weight.shape)))
+    return float((made - weight).norm() / weight.norm())
+
+
+EVERY = families(["adtn", "circuit", "mpo", "tt", "tucker", "cp", "ring", "tree", "low_rank"], depths=(1, 2))
+
+
+@pytest.mark.parametrize("family", EVERY, ids=lambda f: f.label)
+def test_the_best_of_what_suits_a_family_is_kept_and_said(family):
+    weight = noise(16, 16)
+    net = family.build((16, 16), 100)
+    kind = way(net)
+    found = approximate(net, weight, steps=60)
+    alone = {"svd": ("svd", "gradient"), "als": ("gradient",), "gradient": ("gradient",)}[kind]
+    errors = {m: approximate(net, weight, method=m, steps=60).error for m in alone}
+    assert found.error <= min(errors.values()) + 1e-6
+    assert off(net, found.arrays, weight) == pytest.approx(found.error, abs=1e-5)
+    said = {"svd": {"svd", "svd, gradient", "gradient"}, "als": {"gradient", "gradient, als"}, "gradient": {"gradient"}}
+    assert found.method in said[kind]
+
+
+def test_a_matrix_of_low_rank_is_the_truncated_svd():
+    weight = noise(12, 10)
+    s = torch.linalg.svdvals(weight.double())
+    best = float((s[3:].square().sum() / s.square().sum()).sqrt())
+    assert approximate(tk.low_rank((12, 10), 3), weight, steps=20).error == pytest.approx(best, abs=1e-5)
+
+
+@pytest.mark.parametrize("label", ["adtn depth 2", "cp"])
+def test_the_gradient_way_is_one_minus_cosine_by_adam_at_the_best_of_three_rates(label):
+    """Against torch's own optimiser and schedules, one run after another, in float64; scores are read every 25 steps."""
+    family = next(f for f in EVERY if f.label == label)
+    net, steps = family.build((16, 16), 100), 50
+    targets = torch.stack([noise(16, 16, seed=s, dtype=torch.float64) for s in (1, 2)])
+    generator, found = approximate_each(net, targets, method="gradient", steps=steps)
+    for s, target in enumerate(targets):
+        best = 1.0
+        for rate in RATES:
+            arrays = {n: x[s].clone().requires_grad_() for n, x in generator.start.items()}
+            adam = torch.optim.Adam(arrays.values(), lr=rate, betas=(0.9, 0.99))
+            warm = torch.optim.lr_scheduler.LinearLR(adam, 0.1, 1.0, steps // 20)
+            fall = torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps - steps // 20)
+            schedule = torch.optim.lr_scheduler.SequentialLR(adam, [warm, fall], [steps // 20])
+            for step in range(steps + 1):
+                w = tk.detensorize(tk.contract(net, arrays, backend=TORCH), (16, 16))
+                loss = 1 - (w * target).sum() / (w.norm() * target.norm())
+                best = min(best, float(loss.detach())) if step % 25 == 0 else best
+                adam.zero_grad()
+                loss.backward()
+                adam.step()
+                schedule.step()
+        assert float(found.error[s]) == pytest.approx((1 - (1 - best) ** 2) ** 0.5, abs=1e-9)
+
+
+def test_weights_side_by_side_are_weights_one_by_one():
+    net = tk.tucker((4, 4, 4, 4), 2)
+    targets = torch.stack([noise(16, 16, seed=s) for s in range(3)])
+    generator, found = approximate_each(net, targets, steps=40, first_seed=5)
+    for s in range(3):
+        alone = approximate(net, targets[s], steps=40, seed=5 + s)
+        assert alone.error == pytest.approx(float(found.error[s]), abs=1e-5) and alone.method == found.methods[s]
+    assert set(generator.start) == set(net.parameters)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex64, torch.complex128])
+@pytest.mark.parametrize("net", [tk.mpo((4, 4), (4, 4), 16), tk.cp((4, 4, 4, 4), 40)], ids=["mpo", "cp"])
+def test_a_weight_is_approximated_in_its_own_dtype(net, dtype):
+    """Exactly representable (mpo), or nearly (cp): errors as told, imaginary parts included."""
+    draw = torch.Generator().manual_seed(3)
+    weight = torch.randn(16, 16, generator=draw, dtype=dtype)
+    found = approximate(net, weight, steps=100)
+    assert all(torch.as_tensor(a).dtype == dtype for a in found.arrays.values())
+    assert off(net, found.arrays, weight) == pytest.approx(found.error, abs=1e-6)
+    assert found.error < (1e-5 if "core_0" in found.arrays else 0.75)
+
+
+def test_zero_and_bfloat16_weights():
+    net = tk.mpo((4, 4), (4, 4), 2)
+    assert approximate(net, torch.zeros(16, 16)).method == "skip"
+    found = approximate(net, noise(16, 16).bfloat16(), steps=20)
+    assert all(a.dtype == np.float32 for a in found.arrays.values()) and found.error < 0.9

@@ -1,0 +1,99 @@
+"""The library of the arrays that come in: nobody has to say it, and nothing is set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from tnkit.execution.backend import Backend, found_at
+from tnkit.execution.numpy import NUMPY
+
+__all__ = ["backend_among", "backend_of", "library", "register", "values"]
+
+#: What :func:`library` found, by the type of the array.
+_OF_TYPE: dict[type, Backend] = {np.ndarray: NUMPY}
+
+
+def backend_of(given: Backend | None, *arrays: Mapping[str, Any]) -> Backend:
+    """The one library of all these arrays; numpy where there is none.
+
+    >>> backend_of(None, {"A": np.ones(2)})
+    numpy
+
+    Parameters
+    ----------
+    given
+        The caller's; None to find it.
+    arrays
+        Mappings from names to arrays.
+
+    Raises
+    ------
+    TypeError
+        Arrays of two libraries, or what is no array (of the library given): the array is named.
+    """
+    found, holder = given, ""
+    for some in arrays:
+        if not hasattr(some, "items"):
+            raise TypeError(f"arrays are a mapping from names to arrays, not a {type(some).__name__}")
+        for name, x in some.items():
+            own = _OF_TYPE.get(type(x)) or library(x)
+            if own is found is not None:
+                continue
+            if found is None and own is not None:
+                found, holder = own, name
+            elif given is None or not given.holds(x):
+                raise TypeError(_refusal(name, x, own, holder, found))
+    return found or NUMPY
+
+
+def backend_among(names: Sequence[str], arrays: Sequence[Any]) -> Backend:
+    """As :func:`backend_of`, for arrays in a list: at once where all are of one type."""
+    kinds = {*map(type, arrays)}
+    found = _OF_TYPE.get(kinds.pop()) if len(kinds) == 1 else None
+    return found or backend_of(None, dict(zip(names, arrays, strict=True)))
+
+
+def library(x: Any) -> Backend | None:
+    """The library of one array; None for what is no array."""
+    kind = type(x)
+    if kind not in _OF_TYPE and (found := _found(x)) is not None:
+        _OF_TYPE[kind] = found
+    return _OF_TYPE.get(kind)
+
+
+def register(backend: Backend, *types: type) -> None:
+    """Say of which library these types are, for who cannot wait until one arrives: ``torch.compile`` does not trace the search."""
+    _OF_TYPE.update(dict.fromkeys(types, backend))
+
+
+def values(x: Any) -> np.ndarray:
+    """An array of any library, or a list, as a numpy array."""
+    return (library(x) or NUMPY).numpy(x)
+
+
+def _found(x: Any) -> Backend | None:
+    # Loaded here alone: `import tnkit` loads neither torch nor array_api_compat.
+    if isinstance(x, (np.ndarray, np.generic)):
+        return NUMPY
+    # By the bases, since torch.nn.Parameter and tensors of other packages are subclasses of torch.Tensor.
+    if any((base.__module__, base.__qualname__) == ("torch", "Tensor") for base in type(x).__mro__):
+        torch: Backend = found_at("tnkit_nn.engine.backend:TORCH")
+        return torch
+    array_api = import_module("tnkit.execution.array_api")
+    xp = array_api.namespace(x)
+    found: Backend | None = None if xp is None else array_api.named(xp.__name__)
+    return found
+
+
+def _refusal(name: str, x: Any, own: Backend | None, holder: str, found: Backend | None) -> str:
+    if own is not None and holder:
+        return (
+            f"the arrays of one call are of one library: array {holder!r} is of {found}, array {name!r} of {own}; "
+            "convert one of them"
+        )
+    kind = f"{type(x).__module__}.{type(x).__name__}".removeprefix("builtins.")
+    return f"array {name!r} is a {kind}, which is no array{f' of {found}' if found else ''}; convert it"

@@ -1,0 +1,63 @@
+"""numpy as an array library that runs plans."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tnkit.execution.backend import Backend
+from tnkit.execution.codegen import execute
+from tnkit.execution.slices import by_slices
+from tnkit.planning.steps import FusedStep
+
+__all__ = ["NUMPY"]
+
+
+def _group(step: FusedStep, operands: Sequence[Any]) -> np.ndarray:
+    if not step.counts:
+        done: np.ndarray = execute(step.body, operands, NUMPY)
+        return done
+    made: np.ndarray = by_slices(
+        step, operands, lambda pieces: execute(step.body, pieces, NUMPY), np.transpose,
+        lambda first: (np.zeros if step.summed else np.empty)(step.shape, first.dtype),
+    )  # fmt: skip
+    return made
+
+
+def _norm(x: Any, axis: int | None = None) -> Any:
+    return np.linalg.norm(x.reshape(-1)) if axis is None else np.linalg.norm(x, None, axis)
+
+
+#: For arrays and scalars of numpy.
+NUMPY = Backend(
+    name="numpy",
+    xp=np,
+    holds=lambda x: isinstance(x, (np.ndarray, np.generic)),
+    permute=np.transpose,
+    swap=lambda x: x.swapaxes(-1, -2),
+    concat=np.concatenate,
+    flip=np.flip,
+    take=np.take,
+    total=lambda x, axes: np.sum(x, axes, dtype=x.dtype),
+    diagonal=lambda x, i, j: np.diagonal(x, 0, i, j),
+    norm=_norm,
+    eye=lambda n, x: np.eye(n, dtype=x.dtype),
+    like=lambda a, x: a.astype(np.asarray(x).dtype),
+    zeros=lambda shape, x: np.zeros(shape, x.dtype),
+    spread=np.matmul,
+    group=_group,
+    left=lambda m: np.linalg.svd(m, full_matrices=False)[:2],
+    cast=lambda x, dtype: x.astype(dtype),
+    numpy=np.asarray,
+    tracked=lambda x: False,
+    mixes=True,
+    methods={
+        "permute": "{x}.transpose({axes})",
+        "swap": "{x}.swapaxes(-1, -2)",
+        "reshape": "{x}.reshape({axes})",
+        "diagonal": "{x}.diagonal(0, {axes})",
+    },
+    home="tnkit.execution.numpy:NUMPY",
+)
