@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from tnkit.core.activations import function
 from tnkit.core.network import CONSTANTS, AnyNode, Elementwise, Network, Node
 from tnkit.execution.run import constant
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike  # a thirtieth of what importing tnkit takes
 
 __all__ = ["oracle", "path_flops", "random_network"]
 

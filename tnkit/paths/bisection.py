@@ -11,7 +11,6 @@ from math import log2
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tnkit.paths.contraction_tree import Steps
 
@@ -23,7 +22,7 @@ _MANY_USERS = 16
 #: So few nodes are taken off one by one, the least bound first: what they cost is little, and refined later.
 _FEW = 4
 
-Matrix = NDArray[Any]
+Matrix = np.ndarray[Any, np.dtype[Any]]
 
 
 def halved(
