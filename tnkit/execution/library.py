@@ -52,9 +52,14 @@ def backend_of(given: Backend | None, *arrays: Mapping[str, Any]) -> Backend:
 
 def backend_among(names: Sequence[str], arrays: Sequence[Any]) -> Backend:
     """As :func:`backend_of`, for arrays in a list: at once where all are of one type."""
-    kinds = {*map(type, arrays)}
-    found = _OF_TYPE.get(kinds.pop()) if len(kinds) == 1 else None
-    return found or backend_of(None, dict(zip(names, arrays, strict=True)))
+    kind = type(arrays[0]) if arrays else np.ndarray
+    for x in arrays:
+        if type(x) is not kind:
+            break
+    else:
+        if kind in _OF_TYPE:
+            return _OF_TYPE[kind]
+    return backend_of(None, dict(zip(names, arrays, strict=True)))
 
 
 def library(x: Any) -> Backend | None:

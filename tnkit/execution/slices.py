@@ -11,7 +11,7 @@ from tnkit.execution.backend import Backend
 if TYPE_CHECKING:
     from tnkit.planning.steps import FusedStep
 
-__all__ = ["Place", "assembled", "by_slices", "fronted", "part", "piece"]
+__all__ = ["Place", "assembled", "by_slices", "fronted", "part", "piece", "together"]
 
 Place = tuple[int, ...]
 Permute = Callable[[Any, tuple[int, ...]], Any]
@@ -90,6 +90,6 @@ def _stacked(group: FusedStep, made: Iterable[tuple[Place, Any]], backend: Backe
     if not kept:
         return parts[()]
     whole = backend.xp.stack([parts[place] for place in sorted(parts)])
-    sizes = [group.shape[k] for k in (*kept, *(k for k in range(len(group.shape)) if k not in kept))]
     order = [*kept, *(k for k in range(len(group.shape)) if k not in kept)]
-    return backend.permute(backend.xp.reshape(whole, tuple(sizes)), tuple(order.index(k) for k in range(len(order))))
+    whole = backend.reshape(whole, *(group.shape[k] for k in order))
+    return backend.permute(whole, tuple(order.index(k) for k in range(len(order))))
