@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod, sqrt
 from typing import Any
 
@@ -243,7 +244,7 @@ def approximate(
     ValueError
         An unknown method, or one that the network does not allow (the node is named).
     """
-    shown = bar if progress else iter
+    shown = partial(bar, what="approximate") if progress else iter
     begin = "skip" if method in METHODS and not float(weight.detach().abs().sum()) else method
     generator, found = approximate_each(net, weight[None], method=begin, steps=steps, first_seed=seed, progress=shown)
     if method == "auto" and begin != "skip" and float(found.error[0]) >= NOTHING:

@@ -10,9 +10,9 @@ import torch
 import tnkit as tk
 from tnkit.core.activations import UNARY
 from tnkit.execution.library import backend_of, library
+from tnkit.planning.steps import FusedStep
 from tnkit.testing import random_network
 from tnkit_nn import TORCH
-from tnkit_nn.training.loop import Group
 
 DTYPES = [np.float64, np.complex128]
 
@@ -83,7 +83,7 @@ def test_sliced_and_checkpointed_plans(xp, dtype):
     given, want = moved(xp, arrays), tk.contract(net, arrays)
     for options in ({"slices": 4}, {"memory_limit": tk.plan(net).peak // 2}, {"checkpoint": True}):
         plan = tk.plan(net, **options)
-        assert any(isinstance(step, Group) for step in plan.steps), options
+        assert any(isinstance(step, FusedStep) for step in plan.steps), options
         close(tk.run(plan, given), want)
     closed = tk.ring((1,) * 6, 4)
     arrays = tk.init.normal(closed, dtype=dtype)

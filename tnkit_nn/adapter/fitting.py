@@ -191,12 +191,12 @@ def _single(objective: Any) -> Any:
     return lambda trained: objective({name: value[0] for name, value in trained.items()})[None]
 
 
-def bar(steps: Iterable[int]) -> Iterable[int]:
+def bar(steps: Iterable[int], what: str = "fit") -> Iterable[int]:
     """The steps, with a progress bar."""
     need("progress=True", "tqdm")
     from tqdm.auto import tqdm
 
-    return tqdm(steps, desc="fit", unit="step")
+    return tqdm(steps, desc=what, unit="step")
 
 
 def _scale(w: Tensor, unit: Tensor) -> Tensor:
