@@ -73,7 +73,7 @@ def floor(plan: tk.Plan, arrays: dict[str, Any], backend: tk.Backend) -> Call:
     """The plan's products as one straight-line function on operands that are ready."""
     seen: list[tuple[Any, Any]] = []
     recorder = _Recorder(backend.xp, seen)
-    own = replace(backend, xp=recorder, spread=recorder.matmul)
+    own = replace(backend, xp=recorder, broadcast=recorder.matmul)
     own = replace(own, group=lambda step, operands: execute(step.whole, operands, own))
     tk.run(plan, arrays, own)
     names = [f"a{k}, b{k}" for k in range(len(seen))]

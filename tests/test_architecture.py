@@ -1,5 +1,6 @@
 """What importing costs, the total order of modules, types, lint and format."""
 
+import ast
 import os
 import shutil
 import statistics
@@ -8,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import networkx as nx
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -46,6 +48,60 @@ def test_a_tensor_brings_the_engine_of_torch():
     code = "import sys, torch, tnkit as tk; tk.norm(tk.tt((2,), 1), {'core_0': torch.ones(2)}); print(*sys.modules)"
     loaded = set(python(code))
     assert "tnkit_nn.engine.backend" in loaded and not {"jax", "array_api_compat"} & loaded
+
+
+def sources():
+    """Module -> its file."""
+    files = [f for root in ("tnkit", "tnkit_nn") for f in (ROOT / root).rglob("*.py")]
+    names = {".".join(f.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): f for f in files}
+    assert len(names) > 100
+    return names
+
+
+def test_no_module_is_hidden_behind_a_name():
+    """``import tnkit.planning.plan`` gives the module: no package has another thing of that name."""
+    code = """
+import importlib, sys
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+hidden = [n for n in sys.argv[1:] if "." in n and getattr(sys.modules[n.rpartition(".")[0]], n.rpartition(".")[2]) is not sys.modules[n]]
+print("hidden:", *hidden)
+"""
+    modules = [m for m in sources() if not m.endswith(("cuda_triton", "__main__"))]
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, *modules], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.stdout.split() == ["hidden:"], done.stdout + done.stderr
+
+
+def test_no_two_modules_import_each_other():
+    """No circle, imports for type checkers alone included."""
+    known, edges = sources(), nx.DiGraph()
+    for module, file in known.items():
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                targets = [f"{node.module}.{a.name}" for a in node.names]
+                edges.add_edges_from(
+                    (module, t if t in known else node.module) for t in targets if t in known or node.module in known
+                )
+            elif isinstance(node, ast.Import):
+                edges.add_edges_from((module, a.name) for a in node.names if a.name in known)
+    assert edges.number_of_edges() > 300
+    assert not [sorted(c) for c in nx.strongly_connected_components(edges) if len(c) > 1]
+
+
+#: Names that several modules define on purpose: the same call of siblings, or a namespace of its own (``zoo.load``).
+SHARED_NAMES = {"forward", "backward", "configure", "load", "save", "add"}
+
+
+def test_a_public_name_has_one_home():
+    """A function or class without an underscore is defined once in both packages; a class may have its function beside it."""
+    homes = {}
+    for module, file in sources().items():
+        for node in ast.parse(file.read_text()).body:
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
+                homes.setdefault(node.name.strip("_").lower(), set()).add(module)
+    assert not {name: sorted(found) for name, found in homes.items() if len(found) > 1 and name not in SHARED_NAMES}
 
 
 def test_import_is_fast():

@@ -210,12 +210,12 @@ def test_a_search_keeps_the_budget_and_goes_on(paper, tmp_path, deep, monkeypatc
     from dataclasses import replace
 
     from tests.nn.test_data import write_mnist
-    from tnkit_nn.comparison.experiment import opened, trained
+    from tnkit_nn.comparison.experiment import opened, with_dense_models
 
     search = paper("search")
     write_mnist(tmp_path / "data", train=200, test=40)
     task = replace(search.TASK, seeds=2, dense_steps=2, limit=100, data_dir=str(tmp_path / "data"))
-    experiment = trained(opened(task))
+    experiment = with_dense_models(opened(task))
     found = search.search(deep, 150, 4, experiment, tmp_path / "kept", steps=2)
     values = [value for value, _ in found]
     assert len({gene for _, gene in found}) == 4 and values == sorted(values, reverse=True)

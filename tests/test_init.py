@@ -53,7 +53,7 @@ def test_norm_network_agrees_with_the_formed_tensor(monkeypatch):
 
 def test_expected_variance_before_calibration(monkeypatch):
     """Independent entries: the bond's sizes and the nodes' variances multiply, a hyperedge counts once."""
-    monkeypatch.setattr("tnkit.init.calibrate", lambda net, arrays, std: dict(arrays))
+    monkeypatch.setattr("tnkit.init.to_rms", lambda net, arrays, std: dict(arrays))
     net = tk.cp((6, 6, 6), rank=8)
     squares = [np.mean(tk.contract(net, tk.init.normal(net, seed=s)) ** 2) for s in range(400)]
     assert np.mean(squares) == pytest.approx(1.0, rel=0.1)
@@ -153,7 +153,7 @@ def test_a_relu_of_nothing_but_negative_entries_is_turned():
 
 @pytest.mark.parametrize("make", [tk.cp, tk.tt, tk.tucker])
 def test_expected_variance_is_the_product_of_variances_and_summed_sizes(make, monkeypatch):
-    monkeypatch.setattr("tnkit.init.calibrate", lambda net, arrays, std: dict(arrays))
+    monkeypatch.setattr("tnkit.init.to_rms", lambda net, arrays, std: dict(arrays))
     net = make((6, 6, 6), rank=3)
     arrays = tk.init.normal(net)
     variance = np.prod([np.mean(a**2) for a in arrays.values()])

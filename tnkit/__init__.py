@@ -19,14 +19,15 @@ from tnkit.builders.lattices import *
 from tnkit.builders.registry import BUILDERS, EXAMPLES
 from tnkit.builders.trees import *
 from tnkit.core.activations import ACTIVATIONS
-from tnkit.core.network import Elementwise, Network, Node
+from tnkit.core.network import Elementwise, Network
+from tnkit.core.node import Node
 from tnkit.decompose.als import als
-from tnkit.decompose.cp import cp_als
+from tnkit.decompose.cp import *
 from tnkit.decompose.registry import DECOMPOSITIONS
 from tnkit.decompose.result import Decomposition
-from tnkit.decompose.ring import ring_svd
-from tnkit.decompose.svd import low_rank_svd, mpo_svd, tree_svd, tt_svd
-from tnkit.decompose.tucker import tucker_svd
+from tnkit.decompose.ring import *
+from tnkit.decompose.svd import *
+from tnkit.decompose.tucker import *
 from tnkit.drawing.draw import draw, to_svg
 from tnkit.execution.backend import Backend
 from tnkit.execution.numpy import NUMPY
@@ -45,9 +46,9 @@ __version__ = "0.1.0"
 __all__ = [
     "ACTIVATIONS", "BUILDERS", "DECOMPOSITIONS", "EXAMPLES", "NUMPY", "OPTIMIZERS", "Backend", "Decomposition",
     "Elementwise", "Network", "Node", "Plan", "Rates", "add", "als", "bond_entropy", "bond_spectrum", "calibrate",
-    "canonicalize", "check_arrays", "contract", "cp_als", "detensorize", "distance", "draw", "environment",
+    "canonicalize", "check_arrays", "contract", "detensorize", "distance", "draw", "environment",
     "from_arrays", "from_einsum", "from_graph", "from_json", "from_tensornetwork", "init", "inner", "load",
-    "low_rank_svd", "mpo_svd", "norm", "plan", "project", "ring_svd", "round", "run", "save", "tensorize",
-    "testing", "to_einsum", "to_graph", "to_json", "to_svg", "to_tensornetwork", "tree_svd", "tt_svd", "tucker_svd",
-    *BUILDERS,
+    "mpo_svd", "norm", "plan", "project", "round", "run", "save", "tensorize",
+    "testing", "to_einsum", "to_graph", "to_json", "to_svg", "to_tensornetwork",
+    *BUILDERS, *DECOMPOSITIONS,
 ]  # fmt: skip

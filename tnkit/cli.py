@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 import tnkit as tk
 from tnkit.core.extras import MissingExtra, need
 
-__all__ = ["Parser", "add_file", "known", "main", "names", "numbers", "positive", "seed"]
+__all__ = ["Parser", "add_file", "comma_separated", "known", "main", "numbers", "positive", "seed"]
 
 #: The commands of ``tnkit_nn.cli``: what each one does, its extra, and what it needs of that before it begins.
 APPLICATIONS: dict[str, tuple[str, str, tuple[str, ...]]] = {
@@ -49,7 +49,7 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
-def names(text: str) -> list[str]:
+def comma_separated(text: str) -> list[str]:
     """Names by commas."""
     return [name.strip() for name in text.split(",") if name.strip()]
 
@@ -57,7 +57,7 @@ def names(text: str) -> list[str]:
 def numbers(text: str) -> list[int]:
     """Whole numbers from 1 up, by commas."""
     try:
-        found = [int(n) for n in names(text)]
+        found = [int(n) for n in comma_separated(text)]
     except ValueError:
         found = []
     if not found or min(found) < 1:
@@ -90,11 +90,11 @@ def known(among: Collection[str]) -> Callable[[str], str]:
     return check
 
 
-def _sizes(text: str) -> dict[str, int] | int:
+def _sizes_given(text: str) -> dict[str, int] | int:
     """``i=2,j=3``, or one size for all."""
     if text.isdecimal() and int(text):
         return int(text)
-    pairs = [item.partition("=") for item in names(text)]
+    pairs = [item.partition("=") for item in comma_separated(text)]
     if not pairs or not all(name.strip() and size.strip().isdecimal() and int(size) for name, _, size in pairs):
         raise argparse.ArgumentTypeError(
             f"{text!r} is not a size for each index, such as i=8,j=16, or one for all, such as 8"
@@ -145,7 +145,7 @@ def _add_plan(commands: Any) -> None:
         '  tnkit plan "ij,jk,kl->il" --sizes i=8,j=64,k=64,l=8',
     )
     add_file(parser, "network", help="a file, as of tnkit show; or an einsum equation, with --sizes")
-    parser.add_argument("--sizes", type=_sizes, help="sizes of an equation's indices: i=8,j=16, or one for all")
+    parser.add_argument("--sizes", type=_sizes_given, help="sizes of an equation's indices: i=8,j=16, or one for all")
     parser.add_argument(
         "--optimizer", type=known(tk.OPTIMIZERS), choices=list(tk.OPTIMIZERS), default="auto", metavar="NAME",
         help=f"how the order is searched: {', '.join(tk.OPTIMIZERS)} (default: %(default)s)",
@@ -163,7 +163,7 @@ def _add_plan(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument("--itemsize", type=positive, default=8, help="bytes of an entry (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print figures as JSON")
-    parser.set_defaults(run=_plan, parser=parser)
+    parser.set_defaults(run=_plan_command, parser=parser)
 
 
 def _add_completion(commands: Any) -> None:
@@ -180,7 +180,7 @@ def _add_completion(commands: Any) -> None:
 
 
 def _show(args: argparse.Namespace) -> int:
-    nets = _networks(Path(args.network))
+    nets = _networks_in(Path(args.network))
     plans = {name: tk.plan(net) for name, net in nets.items()}
     if args.json:
         figures = {
@@ -195,11 +195,13 @@ def _show(args: argparse.Namespace) -> int:
             print(*([f"{name}:"] if name else []), net, plans[name], sep="\n\n", end="\n\n" if len(nets) > 1 else "\n")
     if args.out:
         for name, net in nets.items():
-            _draw(net, args.out if len(nets) == 1 else args.out.with_name(f"{args.out.stem}-{name}{args.out.suffix}"))
+            _draw_to_file(
+                net, args.out if len(nets) == 1 else args.out.with_name(f"{args.out.stem}-{name}{args.out.suffix}")
+            )
     return 0
 
 
-def _draw(net: tk.Network, path: Path) -> None:
+def _draw_to_file(net: tk.Network, path: Path) -> None:
     if path.suffix == ".png":
         tk.draw(net).figure.savefig(path, dpi=150)
     elif path.suffix == ".svg":
@@ -208,9 +210,9 @@ def _draw(net: tk.Network, path: Path) -> None:
         raise ValueError(f"argument --out: a drawing is a .svg or .png file, not {path.name!r}")
 
 
-def _plan(args: argparse.Namespace) -> int:
+def _plan_command(args: argparse.Namespace) -> int:
     if args.sizes is None:
-        nets = _networks(Path(args.network))
+        nets = _networks_in(Path(args.network))
     else:
         letters = [c for c in args.network if c not in ",->. "]
         sizes = dict.fromkeys(letters, args.sizes) if isinstance(args.sizes, int) else args.sizes
@@ -232,7 +234,7 @@ def _plan(args: argparse.Namespace) -> int:
     return 0
 
 
-def _networks(path: Path) -> dict[str, tk.Network]:
+def _networks_in(path: Path) -> dict[str, tk.Network]:
     """The networks of a file by name; one that has no name is called nothing."""
     if path.suffix == ".safetensors":
         need("a compressed model", "torch", "safetensors")

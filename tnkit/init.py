@@ -15,11 +15,13 @@ from typing import Any
 import numpy as np
 
 from tnkit.core.activations import function
-from tnkit.core.network import Elementwise, Network, Node, unused
-from tnkit.execution.library import values
+from tnkit.core.names import unused
+from tnkit.core.network import Elementwise, Network
+from tnkit.core.node import Node
+from tnkit.execution.library import as_numpy
 from tnkit.execution.run import constant, contract
 
-__all__ = ["calibrate", "normal", "orthogonal", "rms"]
+__all__ = ["normal", "orthogonal", "rms", "to_rms"]
 
 Arrays = dict[str, np.ndarray]
 
@@ -95,14 +97,14 @@ def _sample(
         elif name in net.parameters:
             arrays[name] = draw(shape, rng, wide)
     for region in net.regions():
-        _spread(region, arrays)
+        _unit_variance(region, arrays)
     stand_ins = {n: _gauss(s, rng, wide) for n, s in net.array_shapes.items() if n not in arrays}
     full = {**stand_ins, **(given or {}), **arrays}
-    scaled = calibrate(net, full, std)
+    scaled = to_rms(net, full, std)
     return {name: scaled[name].astype(dtype, copy=False) for name in arrays}
 
 
-def _spread(region: Network, arrays: Arrays) -> None:
+def _unit_variance(region: Network, arrays: Arrays) -> None:
     """Scale the arrays of a region so that its result has unit variance in expectation: no over- or underflow."""
     own = [n for n in region.nodes if isinstance(n, Node) and not n.fixed]
     if not own:
@@ -114,7 +116,7 @@ def _spread(region: Network, arrays: Arrays) -> None:
         arrays[name] = a / size * np.exp(-log_terms / (2 * len(own)))
 
 
-def calibrate(net: Network, arrays: Mapping[str, Any], std: float = 1.0) -> Arrays:
+def to_rms(net: Network, arrays: Mapping[str, Any], std: float = 1.0) -> Arrays:
     """Rescale trained arrays region by region: root mean square 1 before each activation, ``std`` at the end.
 
     Parameters
@@ -134,18 +136,18 @@ def calibrate(net: Network, arrays: Mapping[str, Any], std: float = 1.0) -> Arra
     """
     if not (std >= 0 and np.isfinite(std)):
         raise ValueError(f"init: std {std} is not a finite number from 0 up")
-    scaled = {name: values(a) for name, a in arrays.items()}
+    scaled = {name: as_numpy(a) for name, a in arrays.items()}
     uses: dict[str, set[int]] = {}
     for k, region in enumerate(net.regions()):
         for node in region.nodes:
             if isinstance(node, Node):
                 uses.setdefault(node.array, set()).add(k)
     exclusive = {name for name, where in uses.items() if len(where) == 1} & set(net.parameters)
-    _calibrate(net, scaled, std, exclusive)
+    _region_to_rms(net, scaled, std, exclusive)
     return scaled
 
 
-def _calibrate(net: Network, arrays: Arrays, std: float, exclusive: set[str]) -> None:
+def _region_to_rms(net: Network, arrays: Arrays, std: float, exclusive: set[str]) -> None:
     """Scale one network's arrays in place, inner regions first."""
     nodes: list[Node] = []
     local: Arrays = {}
@@ -171,7 +173,7 @@ def _calibrate(net: Network, arrays: Arrays, std: float, exclusive: set[str]) ->
 def _value(node: Elementwise, arrays: Arrays, exclusive: set[str]) -> np.ndarray:
     plain = []
     for body in node.bodies:
-        _calibrate(body, arrays, 1.0, exclusive)
+        _region_to_rms(body, arrays, 1.0, exclusive)
         made = contract(body, {name: arrays[name] for name in body.array_shapes if name in arrays})
         order = [body.output.index(i) for i in node.inds]
         plain.append(np.transpose(made, order))
@@ -192,7 +194,7 @@ def rms(net: Network, arrays: Mapping[str, Any]) -> float:
 
     Multilinear networks larger than 2^22 entries are measured by contracting <T, T>, so the tensor is never formed.
     """
-    arrays = {name: _wide(values(a)) for name, a in arrays.items()}
+    arrays = {name: _wide(as_numpy(a)) for name, a in arrays.items()}
     if not net.multilinear or prod(net.shape) <= _FORM:
         x = np.asarray(contract(net, arrays))
         return sqrt(float(np.mean(np.abs(x) ** 2)))

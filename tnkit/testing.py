@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tnkit.core.activations import function
-from tnkit.core.network import CONSTANTS, AnyNode, Elementwise, Network, Node
+from tnkit.core.network import AnyNode, Elementwise, Network
+from tnkit.core.node import CONSTANTS, Node
 from tnkit.execution.run import constant
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from tnkit_nn.axes import RATE, Axes
 from tnkit_nn.engine.backend import TORCH
 from tnkit_nn.generators import Generator, network_generator, regauged
 
-__all__ = ["METHODS", "RATES", "Approximation", "approximate", "approximate_each", "check_method", "way"]
+__all__ = ["METHODS", "RATES", "Approximation", "approximate", "approximate_each", "check_method", "suited_method"]
 
 #: Learning rates that are swept for every network, side by side.
 RATES = (1.5e-2, 6e-2, 2e-1)
@@ -59,7 +59,7 @@ class Approximation:
 
 
 @dataclass(frozen=True)
-class _Problem:
+class _Targets:
     """A network, the weights (seed, ...) that it is to be near, how it makes weights, and the effort."""
 
     net: tk.Network
@@ -82,7 +82,7 @@ class _Problem:
         return Approximation(values, error, (method,) * len(self.targets), history)
 
 
-def way(net: tk.Network) -> str:
+def suited_method(net: tk.Network) -> str:
     """What else than gradients a network allows: ``svd`` (trees), ``als`` (small multilinear ones), or nothing: ``gradient``."""
     try:
         as_tree(net, "the approximation")
@@ -108,27 +108,27 @@ def check_method(method: str, net: tk.Network, layer: str) -> None:
 
 
 # -- the methods -------------------------------------------------------------------------------------------------------
-def _svd(problem: _Problem) -> Approximation:
+def _svd(problem: _Targets) -> Approximation:
     """The closed form of a tree, weight by weight."""
     net, each = problem.net, []
     for target in problem.targets:
         found = tk.tree_svd(tk.tensorize(target, net.shape), net, backend=TORCH)
         # the builder's own bonds, so that the count is the one asked for: what the weight cannot use is zero
-        each.append({n: _padded(a, net.array_shapes[n]) for n, a in found.arrays.items()})
-    return problem.found(_stacked(each, net.parameters), "svd")
+        each.append({n: _filled_up(a, net.array_shapes[n]) for n, a in found.arrays.items()})
+    return problem.found(_stacked_arrays(each, net.parameters), "svd")
 
 
-def _als(problem: _Problem, start: Params | None = None) -> Approximation:
+def _als(problem: _Targets, start: Params | None = None) -> Approximation:
     """Alternating least squares, weight by weight, from a start or from the best of several random ones."""
     net, each = problem.net, []
     for s, target in enumerate(problem.targets):
         options = {"seed": problem.first_seed + s} if start is None else {"sweeps": _SWEEPS}
         arrays = None if start is None else {n: start[n][s] for n in net.parameters}
         each.append(dict(tk.als(tk.tensorize(target, net.shape), net, arrays, backend=TORCH, **options).arrays))
-    return problem.found(_stacked(each, net.parameters), "als")
+    return problem.found(_stacked_arrays(each, net.parameters), "als")
 
 
-def _gradient(problem: _Problem, start: Params | None = None, longer: int = 1) -> Approximation:
+def _gradient(problem: _Targets, start: Params | None = None, longer: int = 1) -> Approximation:
     """Minimise 1 - cos (plain squared error collapses deep networks), rates swept, the best kept for each weight."""
     axes = Axes(rate=len(RATES), seed=len(problem.targets))
     goal = axes.by_seed(problem.targets.flatten(1))
@@ -136,7 +136,7 @@ def _gradient(problem: _Problem, start: Params | None = None, longer: int = 1) -
     def losses(params: Params, step: int) -> Tensor:
         w = problem.generator.weight(params, axes).flatten(1)
         inner = (w.conj() * goal).sum(1)
-        return 1 - torch.real(inner) / (_power(w) * _power(goal)).clamp(min=1e-30).sqrt()
+        return 1 - torch.real(inner) / (_squares(w) * _squares(goal)).clamp(min=1e-30).sqrt()
 
     begin = {n: axes.by_seed(x) for n, x in (start or problem.generator.start).items()}
     rates = dict.fromkeys(begin, axes.by_rate(RATES).to(problem.targets.device))
@@ -148,31 +148,31 @@ def _gradient(problem: _Problem, start: Params | None = None, longer: int = 1) -
     return problem.found(values, "gradient", history)
 
 
-def _skip(problem: _Problem) -> Approximation:
+def _skip(problem: _Targets) -> Approximation:
     """Random starts of the weights' root mean squares, as they are drawn."""
     return problem.measured(problem.generator.start, "skip")
 
 
-def _auto(problem: _Problem) -> Approximation:
+def _nearest_of_all(problem: _Targets) -> Approximation:
     """Every way that suits the network, the nearest kept for each weight (measured: docs/changes-in-approximation.md)."""
-    kind, large = way(problem.net), problem.targets[0].numel() > _ENTRIES
+    kind, large = suited_method(problem.net), problem.targets[0].numel() > _ENTRIES
     if kind == "svd":
         closed = _svd(problem)
         if large:
             return closed
-        refined = _renamed(_gradient(problem, closed.params), "svd, gradient")
+        refined = _said_by(_gradient(problem, closed.params), "svd, gradient")
         return _nearest(closed, refined, _gradient(problem))
     if kind == "als":
         if large:
             return _als(problem)
         descended = _gradient(problem)
-        return _nearest(descended, _renamed(_als(problem, descended.params), "gradient, als"))
+        return _nearest(descended, _said_by(_als(problem, descended.params), "gradient, als"))
     return _gradient(problem, longer=1 if large else _LONGER)
 
 
 #: Name -> how it approximates the weights of a problem; ``auto`` takes the best of what suits the network.
-METHODS: dict[str, Callable[[_Problem], Approximation]] = {
-    "auto": _auto, "svd": _svd, "als": _als, "gradient": _gradient, "skip": _skip,
+METHODS: dict[str, Callable[[_Targets], Approximation]] = {
+    "auto": _nearest_of_all, "svd": _svd, "als": _als, "gradient": _gradient, "skip": _skip,
 }  # fmt: skip
 
 
@@ -204,7 +204,7 @@ def approximate_each(
         raise ValueError(f"stage 1 has no method {method!r}; there are {', '.join(METHODS)}")
     targets = targets.detach().to(torch.promote_types(targets.dtype, torch.float32))
     generator = network_generator(net, targets, first_seed)
-    return generator, METHODS[method](_Problem(net, targets, generator, first_seed, steps, progress))
+    return generator, METHODS[method](_Targets(net, targets, generator, first_seed, steps, progress))
 
 
 def approximate(
@@ -270,20 +270,20 @@ def _nearest(*found: Approximation) -> Approximation:
     return Approximation(params, error, tuple(found[best[s]].methods[s] for s in seeds))
 
 
-def _renamed(found: Approximation, method: str) -> Approximation:
+def _said_by(found: Approximation, method: str) -> Approximation:
     return Approximation(found.params, found.error, (method,) * len(found.methods))
 
 
-def _stacked(each: Sequence[Mapping[str, Any]], names: Iterable[str]) -> Params:
+def _stacked_arrays(each: Sequence[Mapping[str, Any]], names: Iterable[str]) -> Params:
     return {n: torch.stack([torch.as_tensor(arrays[n]) for arrays in each]) for n in names}
 
 
-def _power(x: Tensor) -> Tensor:
+def _squares(x: Tensor) -> Tensor:
     """Sum of the squares of each replica's entries."""
     return (x.abs() if x.is_complex() else x).square().sum(1)
 
 
-def _padded(a: Tensor, shape: tuple[int, ...]) -> Tensor:
+def _filled_up(a: Tensor, shape: tuple[int, ...]) -> Tensor:
     out = a.new_zeros(shape)
     out[tuple(slice(n) for n in a.shape)] = a
     return out

@@ -21,8 +21,16 @@ from tnkit_nn.axes import Axes
 from tnkit_nn.engine.backend import TORCH
 
 __all__ = [
-    "Generator", "Generators", "along", "fixed_generator", "hashed_generator", "network_generator", "random_start", "regauged", "rms",
+    "Generator",
+    "Generators",
+    "along",
+    "fixed_generator",
+    "hashed_generator",
+    "network_generator",
+    "random_start",
+    "regauged",
     "subspace_generator",
+    "weight_rms",
 ]  # fmt: skip
 
 
@@ -86,7 +94,8 @@ def network_generator(net: tk.Network, target: Tensor, first_seed: int = 0) -> G
     """
     kind = "complex128" if target.is_complex() else "float64"
     drawn = [
-        tk.init.orthogonal(net, seed=s, std=float(size), dtype=kind) for s, size in enumerate(rms(target), first_seed)
+        tk.init.orthogonal(net, seed=s, std=float(size), dtype=kind)
+        for s, size in enumerate(weight_rms(target), first_seed)
     ]
     names, shape = net.parameters, tuple(target.shape[1:])
     fixed = {n: torch.as_tensor(a).to(target) for n, a in drawn[0].items() if n not in names}
@@ -185,8 +194,8 @@ def random_start(generator: Generator, target: Tensor, first_seed: int = 0) -> P
         torch.randn(v.shape, generator=torch.Generator().manual_seed(88 + s)) for s, v in enumerate(generator.start["values"], first_seed)
     ])  # fmt: skip
     values = values.to(target.device)
-    made = rms(generator.weight({"values": values}, Axes(seed=len(target)))).clamp(min=1e-30)
-    return {"values": values * (rms(target) / made).view(-1, 1)}
+    made = weight_rms(generator.weight({"values": values}, Axes(seed=len(target)))).clamp(min=1e-30)
+    return {"values": values * (weight_rms(target) / made).view(-1, 1)}
 
 
 def fixed_generator(name: str, target: Tensor, first_seed: int = 0) -> Generator:
@@ -205,7 +214,7 @@ def fixed_generator(name: str, target: Tensor, first_seed: int = 0) -> Generator
         draws = [torch.Generator().manual_seed(99 + s) for s in range(first_seed, first_seed + len(target))]
         if name == "frozen_random":
             values = torch.stack([torch.randn(shape, generator=g) for g in draws])
-            values = values * along(rms(target), values)
+            values = values * along(weight_rms(target), values)
         else:
             cols = prod(shape[1:])
             picks = [torch.randint(cols, (shape[0],), generator=g) for g in draws]
@@ -214,7 +223,7 @@ def fixed_generator(name: str, target: Tensor, first_seed: int = 0) -> Generator
     return Generator({}, lambda _, axes: axes.by_seed(values), prod(shape) if name == "dense" else 0)
 
 
-def rms(w: Tensor) -> Tensor:
+def weight_rms(w: Tensor) -> Tensor:
     """Root mean square of each replica's entries: (replicas, ...) -> (replicas,)."""
     return (w.abs() if w.is_complex() else w).flatten(1).square().mean(1).sqrt()
 
@@ -232,7 +241,7 @@ def regauged(generator: Generator, values: Params, target: Tensor, net: tk.Netwo
     for region in regions if homogeneous else regions[:1]:
         for name in region:
             if uses[name] == 1:
-                ratio = rms(generator.start[name]) / rms(values[name]).clamp(min=1e-30)
+                ratio = weight_rms(generator.start[name]) / weight_rms(values[name]).clamp(min=1e-30)
                 values = {**values, name: values[name] * along(ratio, values[name])}
     outer = Counter(n.array for n in net.nodes if isinstance(n, tk.Node) and uses.get(n.array) == 1)
     if not outer:

@@ -21,8 +21,8 @@ from tnkit.core.extras import need
 __all__ = [
     "alone",
     "clear",
-    "difference",
     "fill_",
+    "first_difference",
     "own_tensors",
     "raw",
     "read_json",
@@ -127,10 +127,10 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
         temporary.write_text(json.dumps(value, indent=1))
 
 
-def difference(its: Any, ours: Any, name: str = "") -> str:
+def first_difference(its: Any, ours: Any, name: str = "") -> str:
     """The first thing that differs between two settings, in words; empty where nothing does."""
     if isinstance(its, dict) and isinstance(ours, dict):
-        found = (difference(its.get(key), ours.get(key), f"{name}.{key}".strip(".")) for key in {**ours, **its})
+        found = (first_difference(its.get(key), ours.get(key), f"{name}.{key}".strip(".")) for key in {**ours, **its})
         return next(filter(None, found), "")
     return "" if its == ours else f"its {name} is {its!r:.100}, not {ours!r:.100}"
 

@@ -68,7 +68,7 @@ def denses(
 ) -> None:  # fmt: skip
     """The dense models of a study, (model, seed), on a data set, each trained once."""
     todo = {f"{model}, {seed}": (name, args, model, seed, folder, epochs, batch) for model, seed in models}
-    job_store.run(todo, _one_dense, executor=pool, progress=bar("dense models"))
+    job_store.run_jobs(todo, _one_dense, executor=pool, progress=bar("dense models"))
 
 
 def _one_dense(

@@ -24,7 +24,7 @@ from small import small_dense
 import tnkit as tk
 from tnkit_nn.approximation import RATES
 from tnkit_nn.comparison.compare import compare, settings, versions
-from tnkit_nn.comparison.experiment import opened, trained
+from tnkit_nn.comparison.experiment import opened, with_dense_models
 from tnkit_nn.comparison.job_store import Study
 from tnkit_nn.comparison.report.files import write_report
 from tnkit_nn.comparison.task import Task
@@ -278,7 +278,7 @@ def main() -> None:
     write_report(records, out, f"Deep or shallow? {args.study}")
     if study.small:
         experiment = opened(task)
-        experiment = trained(experiment, Study(out, settings(experiment)))
+        experiment = with_dense_models(experiment, Study(out, settings(experiment)))
         for budget in study.budgets:
             total = max(r["model_params"] for r in records if r["budget"] == budget and keeps(r["num_params"], budget))
             records += small_dense(experiment, total, budget, out / f"small-{budget}-{total}.json")

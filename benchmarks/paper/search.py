@@ -27,9 +27,9 @@ from deep import save
 import tnkit as tk
 from tnkit_nn.axes import Axes
 from tnkit_nn.comparison.compare import compare, settings
-from tnkit_nn.comparison.experiment import Experiment, opened, trained
+from tnkit_nn.comparison.experiment import Experiment, opened, with_dense_models
 from tnkit_nn.comparison.job_store import Study
-from tnkit_nn.comparison.replicas import train
+from tnkit_nn.comparison.replicas import train_replicas
 from tnkit_nn.comparison.task import Task
 from tnkit_nn.families import Family, families
 from tnkit_nn.generators import Generators, network_generator
@@ -164,7 +164,7 @@ def score(experiment: Experiment, gene: Gene, steps: int = STEPS) -> float:
         return {**{n: axes.by_seed(p) for n, p in others.items()}, **generators.weights(params, axes)}
 
     start = {n: x[None] for n, x in generators.start.items()}
-    found = train(fixture, task.each, start, assemble, (RATE,), steps)
+    found = train_replicas(fixture, task.each, start, assemble, (RATE,), steps)
     with torch.no_grad():
         return float(fixture.metric(assemble(found.params, found.axes), "val", found.axes).mean())
 
@@ -197,7 +197,7 @@ def main() -> None:
     task = replace(TASK, data_dir=args.data_dir)
     with ProcessPoolExecutor(2, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
         experiment = opened(task)
-        experiment = trained(experiment, Study(out / "seen", settings(experiment)), pool, bar("dense"))
+        experiment = with_dense_models(experiment, Study(out / "seen", settings(experiment)), pool, bar("dense"))
         jobs = {
             kind: pool.submit(search, kind == "deep", args.budget, args.tries, experiment, out / kind)
             for kind in ("shallow", "deep")

@@ -13,8 +13,8 @@ from torch import nn
 
 from tnkit_nn import zoo
 from tnkit_nn.axes import Axes
-from tnkit_nn.comparison.experiment import Experiment, stacked
-from tnkit_nn.comparison.replicas import REST_RATES, train
+from tnkit_nn.comparison.experiment import Experiment, stacked_values
+from tnkit_nn.comparison.replicas import REST_RATES, train_replicas
 from tnkit_nn.storage import write_json
 
 
@@ -53,8 +53,8 @@ def small_dense(experiment: Experiment, total: int, budget: int, path: Path) -> 
     for seed in task.each:
         torch.manual_seed(700 + seed)
         models.append(make())
-    fixture, start = replace(experiment.full, model=models[0]), {n: x[None] for n, x in stacked(models).items()}
-    found = train(fixture, task.each, start, lambda p, _: p, REST_RATES, task.dense_steps + task.tune_steps)
+    fixture, start = replace(experiment.full, model=models[0]), {n: x[None] for n, x in stacked_values(models).items()}
+    found = train_replicas(fixture, task.each, start, lambda p, _: p, REST_RATES, task.dense_steps + task.tune_steps)
     rate, first = found.best()
     params, seeds = found.axes.at(found.params, rate, first), Axes(seed=task.seeds)
     val, test = (fixture.metric(params, part, seeds) for part in ("val", "test"))

@@ -150,7 +150,7 @@ def main() -> None:
         todo = {named(cell): (args.study, cell, args, kept.folder) for cell in STUDIES[args.study].cells}
         with pool_of(args.workers) as pool:
             STUDIES[args.study].before(args, kept.folder, pool)
-            found = job_store.run(
+            found = job_store.run_jobs(
                 todo, one, study=kept, executor=pool,
                 progress=bar(args.study),
             )  # fmt: skip

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from tnkit.core.activations import ACTIVATIONS, resolve
-from tnkit.core.network import Elementwise, Network, Node
+from tnkit.core.network import Elementwise, Network
+from tnkit.core.node import Node
 from tnkit.execution.run import contract
 
 X = np.concatenate([np.linspace(-6, 6, 61), [-0.0, 1e-8, -1e-8]])

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from tnkit.core.network import Elementwise, Network, Node
+from tnkit.core.network import Elementwise, Network
+from tnkit.core.node import Node
 from tnkit.execution.run import check_arrays, constant, contract
 from tnkit.paths.optimizers import find_path
 from tnkit.planning.plan import plan

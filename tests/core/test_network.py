@@ -6,7 +6,8 @@ import pickle
 import numpy as np
 import pytest
 
-from tnkit.core.network import Elementwise, Network, Node
+from tnkit.core.network import Elementwise, Network
+from tnkit.core.node import Node
 from tnkit.execution.run import contract
 from tnkit.testing import oracle, random_network
 

@@ -10,7 +10,9 @@ import tnkit as tk
 import tnkit_nn as tknn
 from tnkit.decompose import truncate
 
-FAMILIES = ["tt_svd", "ring_svd", "tucker_svd", "tree_svd", "low_rank_svd"]
+FAMILIES = [
+    name for name in tk.DECOMPOSITIONS if name != "cp_als"
+]  # a search, tested in test_als.py; these are exact at full rank
 DTYPES = [np.float32, np.float64, np.complex64, np.complex128]
 LIBRARIES = ["numpy", "torch"]
 

@@ -10,7 +10,8 @@ import networkx as nx
 import pytest
 
 import tnkit as tk
-from tnkit.core.network import Elementwise, Network, Node
+from tnkit.core.network import Elementwise, Network
+from tnkit.core.node import Node
 from tnkit.drawing.draw import draw, to_svg
 from tnkit.drawing.placement import layout
 from tnkit.planning.plan import plan

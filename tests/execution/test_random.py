@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from tnkit.core.activations import ACTIVATIONS
-from tnkit.core.network import Network, Node
+from tnkit.core.network import Network
+from tnkit.core.node import Node
 from tnkit.execution.numpy import NUMPY
 from tnkit.execution.run import check_arrays, constant, contract, run
 from tnkit.paths.optimizers import OPTIMIZERS

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from tnkit.core.network import Network, Node
+from tnkit.core.network import Network
+from tnkit.core.node import Node
 from tnkit.execution.run import check_arrays, constant, contract, run
 from tnkit.planning.plan import plan
 from tnkit_nn.engine.backend import TORCH

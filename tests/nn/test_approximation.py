@@ -6,7 +6,7 @@ import torch
 
 import tnkit as tk
 from tnkit_nn import TORCH
-from tnkit_nn.approximation import RATES, approximate, approximate_each, way
+from tnkit_nn.approximation import RATES, approximate, approximate_each, suited_method
 from tnkit_nn.families import families
 
 
@@ -29,7 +29,7 @@ EVERY = families(["adtn", "circuit", "mpo", "tt", "tucker", "cp", "ring", "tree"
 def test_the_best_of_what_suits_a_family_is_kept_and_said(family):
     weight = noise(16, 16)
     net = family.build((16, 16), 100)
-    kind = way(net)
+    kind = suited_method(net)
     found = approximate(net, weight, steps=60)
     alone = {"svd": ("svd", "gradient"), "als": ("gradient",), "gradient": ("gradient",)}[kind]
     errors = {m: approximate(net, weight, method=m, steps=60).error for m in alone}

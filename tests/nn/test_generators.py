@@ -15,8 +15,8 @@ from tnkit_nn.generators import (
     network_generator,
     random_start,
     regauged,
-    rms,
     subspace_generator,
+    weight_rms,
 )  # fmt: skip
 
 
@@ -38,7 +38,7 @@ def test_network_generator_makes_each_seeds_weight():
     sizes = torch.tensor([0.5, 1.0, 2.0])
     generator = network_generator(net, sizes.view(3, 1, 1).expand(3, 6, 8))
     weight = generator.weight(generator.start, Axes(seed=3))
-    assert rms(weight).tolist() == pytest.approx([0.5, 1.0, 2.0], rel=1e-4)
+    assert weight_rms(weight).tolist() == pytest.approx([0.5, 1.0, 2.0], rel=1e-4)
     one = {n: a[1].double().numpy() for n, a in generator.start.items()}
     assert np.allclose(tk.detensorize(tk.contract(net, one), (6, 8)), weight[1].numpy(), atol=1e-5)
 
@@ -95,8 +95,8 @@ def test_subspace_is_linear_starts_at_the_least_squares_fit_and_is_generic(budge
     assert np.linalg.matrix_rank(basis) == k or k > 40  # cut to 48 of 64 rows, the last columns depend on others
     best = np.linalg.lstsq(basis.T, target[1].flatten().double().numpy())[0] @ basis
     assert np.allclose(best, generator.weight(generator.start, Axes(seed=len(target)))[1].flatten().numpy(), atol=1e-3)
-    assert rms(generator.weight(random_start(generator, target), Axes(seed=2))).tolist() == pytest.approx(
-        rms(target).tolist(), rel=1e-4
+    assert weight_rms(generator.weight(random_start(generator, target), Axes(seed=2))).tolist() == pytest.approx(
+        weight_rms(target).tolist(), rel=1e-4
     )
     assert not torch.equal(*(generator.weight({"values": torch.ones(2, k)}, Axes(seed=2))))  # each seed has its own
 

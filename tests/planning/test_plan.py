@@ -10,7 +10,8 @@ import pytest
 import torch
 
 import tnkit as tk
-from tnkit.core.network import Network, Node
+from tnkit.core.network import Network
+from tnkit.core.node import Node
 from tnkit.execution.codegen import execute, prepare
 from tnkit.execution.numpy import NUMPY
 from tnkit.execution.run import check_arrays, run

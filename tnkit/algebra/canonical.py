@@ -10,7 +10,7 @@ from tnkit.core.network import Network
 from tnkit.decompose.gauge import gathered, held, measured
 from tnkit.decompose.ranks import Rank, limits
 from tnkit.decompose.result import Decomposition
-from tnkit.decompose.rounding import check_method, rounded, spectra, within
+from tnkit.decompose.rounding import check_truncation, ranks_for_budget, rounded, spectra
 from tnkit.execution.backend import Backend
 from tnkit.execution.library import backend_of
 
@@ -164,11 +164,11 @@ def round(
         No tree, no such node or method, ranks, tolerance or budget that cannot be.
     """
     what = "round"
-    check_method(method, what)
+    check_truncation(method, what)
     backend = backend_of(backend, arrays)
     tree, arrays, center = held(net, arrays, center, what, backend)
     bounds = limits(tree, rank, tol, budget, what)
     found = rounded(tree, arrays, center, bounds, method, backend)
     if bounds.budget is None:
         return found
-    return rounded(tree, arrays, center, within(found, bounds.budget, backend), method, backend)
+    return rounded(tree, arrays, center, ranks_for_budget(found, bounds.budget, backend), method, backend)

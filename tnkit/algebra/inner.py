@@ -9,7 +9,9 @@ from typing import Any
 
 from tnkit.algebra.canonical import canonicalize
 from tnkit.algebra.sums import add, differs
-from tnkit.core.network import AnyNode, Elementwise, Network, Node, renamed, unused
+from tnkit.core.names import renamed, unused
+from tnkit.core.network import AnyNode, Elementwise, Network
+from tnkit.core.node import Node
 from tnkit.core.structure import as_tree
 from tnkit.decompose.truncate import frobenius
 from tnkit.execution.arrays import is_complex, one_dtype, real
@@ -161,7 +163,7 @@ def _check_shapes(a: Network, b: Network, what: str) -> None:
             )
 
 
-def _conj(xp: Any, x: Any) -> Any:
+def _conjugate_of(xp: Any, x: Any) -> Any:
     return xp.conj(x)
 
 
@@ -177,7 +179,7 @@ def _conjugated(net: Network, arrays: dict[str, Any], backend: Backend) -> tuple
             made[f"{conj}{node.array}"] = backend.xp.conj(arrays[node.array])
         else:
             value = Network((node,), node.inds, {i: net.sizes[i] for i in node.inds})
-            nodes.append(Elementwise(f"{conj}{node.name}", _conj, (value,)))
+            nodes.append(Elementwise(f"{conj}{node.name}", _conjugate_of, (value,)))
     twin = replace(net, nodes=tuple(nodes))
     return twin, {name: made[name] for name in twin.array_shapes}
 

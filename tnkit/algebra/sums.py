@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tnkit.core.network import Network, Node
+from tnkit.core.network import Network
+from tnkit.core.node import Node
 from tnkit.core.structure import check_multilinear, resized
 from tnkit.execution.arrays import one_dtype, padded
 from tnkit.execution.backend import Backend

@@ -7,7 +7,8 @@ from math import prod
 
 from tnkit.builders.arguments import Rank, bond_caps, check_rank, check_shape
 from tnkit.builders.registry import builder
-from tnkit.core.network import Network, Node
+from tnkit.core.network import Network
+from tnkit.core.node import Node
 
 
 def _chain(shape: Sequence[int], rank: Rank, periodic: bool = False) -> int:

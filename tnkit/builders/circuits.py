@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 from tnkit.builders.arguments import assembled, check_shape
 from tnkit.builders.registry import builder
 from tnkit.core.activations import Activation, resolve
-from tnkit.core.network import AnyNode, Network, Node
+from tnkit.core.network import AnyNode, Network
+from tnkit.core.node import Node
 from tnkit.core.numbers import whole_number
 from tnkit.core.shapes import site_dims, split_axes
 

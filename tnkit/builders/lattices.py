@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tnkit.builders.arguments import check_shape
 from tnkit.builders.registry import builder
-from tnkit.core.network import Network, Node
+from tnkit.core.network import Network
+from tnkit.core.node import Node
 
 
 def _in_lattice(rows: int, cols: int, dim: int, rank: int) -> int:

@@ -11,7 +11,8 @@ from typing import Any
 from tnkit.builders.arguments import Rank, assembled, check_rank, check_shape
 from tnkit.builders.registry import builder
 from tnkit.core.activations import Activation, resolve
-from tnkit.core.network import AnyNode, Network, Node
+from tnkit.core.network import AnyNode, Network
+from tnkit.core.node import Node
 from tnkit.core.numbers import whole_number
 
 

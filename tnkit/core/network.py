@@ -7,99 +7,19 @@ it is kept.  An index twice on one node is a trace.  Nodes are :class:`Node` (a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 
 from tnkit.core.activations import Activation, resolve
+from tnkit.core.node import Node, Sizes, indices, store
 
-__all__ = [
-    "CONSTANTS",
-    "AnyNode",
-    "Elementwise",
-    "Network",
-    "Node",
-    "Sizes",
-    "all_indices",
-    "indices",
-    "names_in",
-    "unused",
-]
-
-
-#: What ``Node.fixed`` may name: constants that the structure itself knows (see :func:`tnkit.init.constant`).
-CONSTANTS = ("e0", "ones", "delta")
-
-
-class Sizes(dict[str, int]):
-    """A dict that does not change and can be hashed, so that a network can be a key."""
-
-    def _refuse(self, *args: object, **kwargs: object) -> None:
-        raise TypeError("the sizes of a network do not change; build a new network")
-
-    __setitem__ = __delitem__ = clear = pop = popitem = setdefault = update = __ior__ = _refuse  # type: ignore[assignment]
-
-    def __hash__(self) -> int:  # type: ignore[override]
-        return hash(frozenset(self.items()))
-
-    def __reduce__(self) -> tuple[type, tuple[dict[str, int]]]:
-        return Sizes, (dict(self),)
-
-
-def indices(inds: Iterable[str], where: str) -> tuple[str, ...]:
-    """The names as a tuple; TypeError, naming ``where``, for what is no sequence of strings."""
-    if not isinstance(inds, Iterable):
-        raise TypeError(f"{where}: indices are a string or a sequence of names, not {inds!r}")
-    inds = tuple(inds)
-    for i in inds:
-        if not isinstance(i, str):
-            raise TypeError(f"{where}: index {i!r} is not a string")
-    return inds
-
-
-def _store(value: object, **fields: object) -> None:
-    """Set the fields of a frozen value that is being made."""
-    for name, field in fields.items():
-        object.__setattr__(value, name, field)
+__all__ = ["AnyNode", "Elementwise", "Network", "all_indices"]
 
 
 # The constructors are written out: they take any iterable (a string of one-letter names too) and store tuples, and a type
 # checker sees both.
-@dataclass(frozen=True, init=False)
-class Node:
-    """A leaf: a slot that the array called ``array`` fills.
-
-    Parameters
-    ----------
-    name
-        Unique in its network.
-    inds
-        One index name an axis; ``"ij"`` is ``("i", "j")``.  A name twice is a trace.
-    array
-        Key of the array, the node's name by default.  Nodes with equal ``array`` are tied: one array fills them all.
-    fixed
-        False: trained, counted in ``num_params``.  True: data or a frozen weight, given by the caller.
-        One of :data:`CONSTANTS`: an array that follows from the shape: ``"e0"`` (1 at the origin, 0 elsewhere),
-        ``"ones"``, ``"delta"`` (1 where all indices are equal).
-    """
-
-    name: str
-    inds: tuple[str, ...]
-    array: str = ""
-    fixed: bool | str = False
-
-    def __init__(self, name: str, inds: Iterable[str], array: str = "", fixed: bool | str = False) -> None:
-        if not isinstance(name, str) or not name:
-            raise TypeError(f"a node's name is a non-empty string, not {name!r}")
-        inds = indices(inds, f"node {name!r}")
-        if not isinstance(array, str):
-            raise TypeError(f"node {name!r}: array is the name of an array, not a {type(array).__name__}")
-        if not isinstance(fixed, (bool, str)) or (isinstance(fixed, str) and fixed not in CONSTANTS):
-            raise ValueError(f"node {name!r}: fixed={fixed!r} is not True, False or one of {CONSTANTS}")
-        _store(self, name=name, inds=inds, array=array or name, fixed=fixed)
-
-
 @dataclass(frozen=True, init=False)
 class Elementwise:
     """A node whose tensor is ``fn(*bodies)``, each body contracted in full first.
@@ -133,7 +53,7 @@ class Elementwise:
                 raise ValueError(
                     f"elementwise node {name!r}: its bodies' outputs differ, {bodies[0].output} and {body.output}"
                 )
-        _store(self, name=name, fn=fn, bodies=bodies)
+        store(self, name=name, fn=fn, bodies=bodies)
 
     @property
     def inds(self) -> tuple[str, ...]:
@@ -183,11 +103,11 @@ class Network:
             if not isinstance(node, (Node, Elementwise)):
                 raise TypeError(f"a network's nodes are Node or Elementwise, not {type(node).__name__}")
         output = indices(output, "output")
-        _store(self, nodes=nodes, output=output, sizes=_checked_sizes(nodes, output, sizes))
+        store(self, nodes=nodes, output=output, sizes=_checked_sizes(nodes, output, sizes))
         _check_names(self)
         _check_tied(self)
         _check_summed(self)
-        _store(self, _hash=hash((self.nodes, self.output, self.sizes)))
+        store(self, _hash=hash((self.nodes, self.output, self.sizes)))
 
     def __hash__(self) -> int:
         return self._hash  # type: ignore[attr-defined,no-any-return]
@@ -491,31 +411,3 @@ def _lines(net: Network, indent: str) -> Iterator[str]:
             yield f"{indent}{node.name} = {fn} of"
             for body in node.bodies:
                 yield from _lines(body, indent + "  | ")
-
-
-def names_in(net: Network) -> set[str]:
-    """Names of the nodes, indices and arrays, those in bodies too."""
-    bodies = (body for node in net.nodes if isinstance(node, Elementwise) for body in node.bodies)
-    return {*net.sizes, *net.array_shapes, *(node.name for node in net.nodes)}.union(*map(names_in, bodies))
-
-
-def unused(mark: str, net: Network) -> str:
-    """``mark``, as often as it takes for no name of the network to begin or end with it."""
-    made, names = mark, names_in(net)
-    while any(name.startswith(made) or name.endswith(made) for name in names):
-        made += mark
-    return made
-
-
-def renamed(net: Network, mark: str) -> Network:
-    """The same network with names that only it has: output index k is ``o.k``, all else begins with the mark."""
-    place = {i: f"o.{k}" for k, i in enumerate(net.output)}
-    return net.relabel(lambda i: place.get(i, f"{mark}.{i}"), lambda n: f"{mark}.{n}", lambda n: f"{mark}.{n}")
-
-
-def free_name(name: str, taken: Container[str]) -> str:
-    """``name``, with a number behind it where that is taken."""
-    k, free = 1, name
-    while free in taken:
-        free, k = f"{name}.{k}", k + 1
-    return free

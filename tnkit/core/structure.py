@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from tnkit.core.network import Network, Node
+from tnkit.core.network import Network
+from tnkit.core.node import Node
 
-__all__ = ["Tree", "as_tree", "check_multilinear", "resized"]
+__all__ = ["TreeNetwork", "as_tree", "check_multilinear", "resized"]
 
 
 def check_multilinear(net: Network, what: str, tied: bool = False) -> tuple[Node, ...]:
@@ -49,7 +50,7 @@ def resized(net: Network, sizes: Mapping[str, int]) -> Network:
 
 
 @dataclass(frozen=True)
-class Tree:
+class TreeNetwork:
     """A tree-shaped network.
 
     Attributes
@@ -104,7 +105,7 @@ class Tree:
         return path[len(path) // 2]
 
 
-def as_tree(net: Network, what: str) -> Tree:
+def as_tree(net: Network, what: str) -> TreeNetwork:
     """Read a network as a tree.
 
     Raises
@@ -133,7 +134,7 @@ def as_tree(net: Network, what: str) -> Tree:
                         "a loop, where a tree is needed"
                     )
                 links[node.name][other] = i
-    tree = Tree(net, links)
+    tree = TreeNetwork(net, links)
     reached = {nodes[0].name, *(n for n, _, _ in tree.down(nodes[0].name))}
     if len(reached) < len(nodes):
         apart = next(n.name for n in nodes if n.name not in reached)

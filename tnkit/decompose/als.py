@@ -10,19 +10,20 @@ from typing import Any
 import numpy as np
 
 from tnkit import init
-from tnkit.core.network import Network, Node
+from tnkit.core.network import Network
+from tnkit.core.node import Node
 from tnkit.core.structure import check_multilinear
 from tnkit.decompose.fitting import Problem, alternate, gauss_newton, stalled
 from tnkit.decompose.ranks import check_tol
 from tnkit.decompose.result import Decomposition
-from tnkit.decompose.svd import check_target
-from tnkit.decompose.truncate import in_range, power
+from tnkit.decompose.sweep import check_target
+from tnkit.decompose.truncate import in_range, power_of_two
 from tnkit.execution.arrays import double_name, dtype_name, is_complex
 from tnkit.execution.backend import Backend
 from tnkit.execution.run import check_arrays, run
 from tnkit.planning.plan import plan
 
-__all__ = ["Goal", "als", "check_array", "check_options", "checked", "dense", "fitted", "improve", "search"]
+__all__ = ["Goal", "als", "check_array", "check_options", "checked_target", "dense_goal", "fitted", "improve", "search"]
 
 #: Multiply-adds that Gauss-Newton steps may take: all of one start among others, all of the last run (some ten seconds).
 _WORK_START, _WORK = 2e9, 4e10
@@ -85,7 +86,7 @@ def als(
         A nonlinear or tied node; another shape than the network's (the index is named); no entries, or some not finite; a
         negative ``tol`` or ``ridge``, fewer than one sweep or start; an array that requires a gradient.
     """
-    x, scale, backend = checked(x, "als", backend)
+    x, scale, backend = checked_target(x, "als", backend)
     check_options(net, "als", sweeps, tol, ridge, restarts)
     for i, n in zip(net.output, x.shape, strict=False):
         if n != net.sizes[i]:
@@ -97,16 +98,16 @@ def als(
         x, scale = x * scale, 1.0
     each = scale ** (1 / max(1, count))  # what every array takes of the target's scale
     if scale != 1:
-        start = _rescaled(start, net.parameters, scale, backend)
-    found = fitted("als", net, start, dense(x, net, backend), sweeps, tol, ridge, restarts, seed, backend)
+        start = _rescaled_start(start, net.parameters, scale, backend)
+    found = fitted("als", net, start, dense_goal(x, net, backend), sweeps, tol, ridge, restarts, seed, backend)
     for n in net.parameters:
         found = found.scaled(n, each)
     return found
 
 
-def _rescaled(start: dict[str, Any], names: Sequence[str], scale: float, backend: Backend) -> dict[str, Any]:
+def _rescaled_start(start: dict[str, Any], names: Sequence[str], scale: float, backend: Backend) -> dict[str, Any]:
     """A start of a target over ``scale``: every array as large as every other, for the scale may be in one of them."""
-    sizes = {n: power(start[n], backend)[1] for n in names if n in start and backend.holds(start[n])}
+    sizes = {n: power_of_two(start[n], backend)[1] for n in names if n in start and backend.holds(start[n])}
     if len(sizes) < len(names):
         return start  # no start, or one that is refused by name
     each = exp((sum(log(s) for s in sizes.values()) - log(scale)) / len(sizes))
@@ -124,7 +125,7 @@ class Goal:
     dtype: str
 
 
-def dense(x: Any, net: Network, backend: Backend) -> Goal:
+def dense_goal(x: Any, net: Network, backend: Backend) -> Goal:
     """An array as what ``net`` is fitted to."""
     narrow, whole, size = dtype_name(x), plan(net), float(backend.norm(x))
 
@@ -144,7 +145,7 @@ def fitted(
     like = next(iter(goal.arrays.values()))
     like = backend.cast(backend.zeros((1,), like), double_name(like))
     given = dict(given or {})
-    full = _start(what, net, given, like, backend)
+    full = _checked_start(what, net, given, like, backend)
     fixed = {n: backend.numpy(a) for n, a in full.items() if n not in net.parameters}
 
     def drawn(k: int) -> dict[str, Any]:
@@ -165,7 +166,7 @@ def fitted(
     return Decomposition(net, {n: a for n, a in made.items() if a is not None}, error, methods)
 
 
-def _start(what: str, net: Network, given: Mapping[str, Any], like: Any, backend: Backend) -> dict[str, Any]:
+def _checked_start(what: str, net: Network, given: Mapping[str, Any], like: Any, backend: Backend) -> dict[str, Any]:
     """All arrays in double precision: those given, constants, and zeros for those that are to be drawn."""
     missing = [n for n in net.parameters if n not in given]
     if missing and len(missing) < len(net.parameters):
@@ -273,7 +274,7 @@ def check_options(net: Network, what: str, sweeps: int, tol: float, ridge: float
         raise ValueError(f"{what}: sweeps {sweeps} and restarts {restarts} are whole numbers from 1 up")
 
 
-def checked(x: Any, what: str, backend: Backend | None) -> tuple[Any, float, Backend]:
+def checked_target(x: Any, what: str, backend: Backend | None) -> tuple[Any, float, Backend]:
     """A target in the range of its squares, what it was divided by, and its library; see :func:`als` for what is refused."""
     x, backend = check_target(x, what, backend)
     if backend.tracked(x):

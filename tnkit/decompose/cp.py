@@ -10,21 +10,21 @@ import numpy as np
 
 from tnkit.builders.trees import cp
 from tnkit.core.numbers import whole_number
-from tnkit.decompose.als import Goal, check_options, checked, dense, improve, search
+from tnkit.decompose.als import Goal, check_options, checked_target, dense_goal, improve, search
 from tnkit.decompose.fitting import Problem
 from tnkit.decompose.ranks import check_budget
+from tnkit.decompose.registry import registered
 from tnkit.decompose.result import Decomposition
 from tnkit.decompose.truncate import gram
 from tnkit.decompose.tucker import tucker_svd
 from tnkit.execution.arrays import adjoint, double_name, dtype_name, is_complex, real
 from tnkit.execution.backend import Backend
 
-__all__ = ["cp_als"]
-
 #: Compressed axes keep so many directions beyond the rank.
 _OVER = 2
 
 
+@registered
 def cp_als(
     x: Any, rank: int | None = None, *, tol: float = 0.0, budget: int | None = None, sweeps: int = 1000,
     restarts: int = 8, seed: int = 0, backend: Backend | None = None,
@@ -69,15 +69,15 @@ def cp_als(
         None of rank, tol and budget, or a budget below one term; a scalar, no entries, or some not finite; a negative
         ``tol``, fewer than one sweep or start; an array that requires a gradient.
     """
-    x, scale, backend = checked(x, "cp_als", backend)
+    x, scale, backend = checked_target(x, "cp_als", backend)
     shape = tuple(x.shape)
     most = _most(shape, rank, tol, budget)
     check_options(cp(shape, most), "cp_als", sweeps, tol, 0.0, restarts)
     if float(backend.norm(x)) == 0:
-        return _finished(x, [backend.zeros((n, 1 if tol else most), x) for n in shape], 0.0, scale, backend)
+        return _as_decomposition(x, [backend.zeros((n, 1 if tol else most), x) for n in shape], 0.0, scale, backend)
     if not tol:
-        return _finished(x, *_of_rank(x, most, None, tol, sweeps, restarts, seed, backend), scale, backend)
-    below, step, found = _least(x, tol, backend) - 1, 1, None
+        return _as_decomposition(x, *_of_rank(x, most, None, tol, sweeps, restarts, seed, backend), scale, backend)
+    below, step, found = _least_rank(x, tol, backend) - 1, 1, None
     tried: list[Any] | None = None
     while found is None:  # ranks rise by 1, 2, 4, ... until one keeps the tolerance
         now = min(most, below + step)
@@ -94,7 +94,7 @@ def cp_als(
             above, factors, error = now, other, its
         else:
             below = now
-    return _finished(x, factors, error, scale, backend)
+    return _as_decomposition(x, factors, error, scale, backend)
 
 
 def _most(shape: tuple[int, ...], rank: int | None, tol: float, budget: int | None) -> int:
@@ -115,7 +115,7 @@ def _most(shape: tuple[int, ...], rank: int | None, tol: float, budget: int | No
     return min(bounds) if bounds else prod(shape) // max(shape)
 
 
-def _least(x: Any, tol: float, backend: Backend) -> int:
+def _least_rank(x: Any, tol: float, backend: Backend) -> int:
     """A rank below which no CP keeps the tolerance: that of an unfolding, whose singular values bound the error."""
     least = 1
     for axis, n in enumerate(x.shape):
@@ -140,22 +140,22 @@ def _of_rank(
     if fewer is not None:
         fewer = [adjoint(b, backend) @ f for f, b in zip(fewer, bases, strict=True)]
     net = cp(core.shape, rank)
-    starts = _starts(core, rank, fewer, restarts, seed, backend)
-    _, arrays = search(net, dense(core, net, backend), starts, restarts, sweeps, tol, 1e-3, backend)
+    starts = _factor_starts(core, rank, fewer, restarts, seed, backend)
+    _, arrays = search(net, dense_goal(core, net, backend), starts, restarts, sweeps, tol, 1e-3, backend)
     factors = [b @ arrays[f"factor_{k}"] for k, b in enumerate(bases)]
     return _polished(x, factors, tol, sweeps if core.shape != x.shape else 0, backend)
 
 
 def _polished(x: Any, factors: list[Any], tol: float, sweeps: int, backend: Backend) -> tuple[list[Any], float]:
     net = cp(tuple(x.shape), factors[0].shape[1])
-    goal: Goal = dense(x, net, backend)
+    goal: Goal = dense_goal(x, net, backend)
     arrays = {f"factor_{k}": f for k, f in enumerate(factors)}
     problem = Problem(net, arrays, goal.net, goal.arrays, goal.size, goal.error, backend)
     error = improve(problem, sweeps, 0, tol, 1e-3, 0.0)[-1]
     return _even([problem.arrays[f"factor_{k}"] for k in range(len(factors))], backend), error
 
 
-def _starts(
+def _factor_starts(
     core: Any, rank: int, fewer: list[Any] | None, count: int, seed: int, backend: Backend
 ) -> Iterator[dict[str, Any]]:
     """Factors to begin with: random ones, singular vectors, or those of a lower rank with more terms beside."""
@@ -193,7 +193,7 @@ def _even(factors: list[Any], backend: Backend) -> list[Any]:
     return [backend.take(f, order, 1) * backend.like(s[order], f) for f, s in zip(factors, scales, strict=True)]
 
 
-def _finished(x: Any, factors: list[Any], error: float, scale: float, backend: Backend) -> Decomposition:
+def _as_decomposition(x: Any, factors: list[Any], error: float, scale: float, backend: Backend) -> Decomposition:
     """Of ``x`` times ``scale``, which all factors share."""
     net, each = cp(tuple(x.shape), factors[0].shape[1]), scale ** (1 / len(factors))
     arrays = {f"factor_{k}": backend.cast(f * each, dtype_name(x)) for k, f in enumerate(factors)}

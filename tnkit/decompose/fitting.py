@@ -17,7 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from tnkit.core.network import Network, Node, renamed
+from tnkit.core.names import renamed
+from tnkit.core.network import Network
+from tnkit.core.node import Node
 from tnkit.decompose.messages import Messages
 from tnkit.execution.arrays import conj, dtype_name, real
 from tnkit.execution.backend import Backend
@@ -34,7 +36,7 @@ _PULLS = 30
 
 
 @dataclass(frozen=True)
-class _Split:
+class _NodeAxes:
     """The axes of a node: shared open ones (solved apart), summed ones (the unknowns), its own open ones (columns)."""
 
     apart: tuple[str, ...]
@@ -85,7 +87,7 @@ class Problem:
         self.nodes = {node.name: node for node in net.nodes if isinstance(node, Node) and not node.fixed}
         self.inds = {name: model[f"n.{name}"].inds for name in self.nodes}
         self.lone = len(model.nodes) == 1
-        self.open = {name: _split(model, f"n.{name}") for name in self.nodes}
+        self.open = {name: _node_axes(model, f"n.{name}") for name in self.nodes}
         self.sizes = model.sizes
         order = {leaf: k for k, leaf in enumerate(_depth_first(self.right))}
         self.order = sorted(self.nodes, key=lambda n: order[self.right.leaf[f"cn.{n}"]])
@@ -196,10 +198,10 @@ def _plain(model: Network) -> tuple[Network, dict[str, np.ndarray]]:
     return Network((*nodes, *more), model.output, sizes), arrays
 
 
-def _split(model: Network, name: str) -> _Split:
+def _node_axes(model: Network, name: str) -> _NodeAxes:
     inds = model[name].inds
     shared = {i for i in inds if len(model.edges[i]) > 1}
-    return _Split(
+    return _NodeAxes(
         tuple(i for i in inds if i in model.output and i in shared),
         tuple(i for i in inds if i not in model.output),
         tuple(i for i in inds if i in model.output and i not in shared),
@@ -294,7 +296,7 @@ def _damped(
     """A step that lowers the error (and the arrays' norm, by ``weight``), with the damping it took; None if none does."""
     backend, nodes = problem.backend, list(problem.nodes)
     error, arrays = state
-    matrix, scale = _whole(problem, nodes)
+    matrix, scale = _all_normal_matrices(problem, nodes)
     gradient = backend.concat([backend.reshape(problem.gradient(n) - weight * problem.array(n), -1) for n in nodes], 0)
     counts = [prod(problem.array(n).shape) for n in nodes]
     ends = [0, *accumulate(counts)]
@@ -322,7 +324,7 @@ def _balance(problem: Problem) -> None:
             problem.set(n, problem.array(n) * (mean / v))
 
 
-def _whole(problem: Problem, nodes: list[str]) -> tuple[Any, np.ndarray]:
+def _all_normal_matrices(problem: Problem, nodes: list[str]) -> tuple[Any, np.ndarray]:
     """The Gauss-Newton matrix, and for each node the mean of its part of the diagonal (1 where that is 0)."""
     backend, blocks = problem.backend, {}
     for k, row in enumerate(nodes):

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from tnkit.core.network import Network
-from tnkit.core.structure import Tree, as_tree, resized
-from tnkit.decompose.truncate import orthogonal
+from tnkit.core.structure import TreeNetwork, as_tree, resized
+from tnkit.decompose.truncate import orthonormal
 from tnkit.execution.arrays import widened
 from tnkit.execution.backend import Backend
 from tnkit.execution.run import check_arrays
@@ -21,7 +21,7 @@ __all__ = ["absorb", "check_center", "fold", "gathered", "held", "measured", "mo
 
 
 def unfold(
-    tree: Tree, arrays: Mapping[str, Any], node: str, bond: str, backend: Backend
+    tree: TreeNetwork, arrays: Mapping[str, Any], node: str, bond: str, backend: Backend
 ) -> tuple[Any, tuple[int, ...]]:
     """A node's array as a matrix, the bond its columns; and the shape of its rows."""
     axis = tree.inds[node].index(bond)
@@ -34,7 +34,13 @@ def unfold(
 
 
 def fold(
-    tree: Tree, arrays: dict[str, Any], node: str, bond: str, matrix: Any, rows: tuple[int, ...], backend: Backend
+    tree: TreeNetwork,
+    arrays: dict[str, Any],
+    node: str,
+    bond: str,
+    matrix: Any,
+    rows: tuple[int, ...],
+    backend: Backend,
 ) -> None:
     """Set a node's array from such a matrix."""
     axis, last = tree.inds[node].index(bond), len(rows)
@@ -45,7 +51,7 @@ def fold(
     arrays[tree.array[node]] = x if axis == last else backend.permute(x, (*range(axis), last, *range(axis, last)))
 
 
-def absorb(tree: Tree, arrays: dict[str, Any], node: str, bond: str, m: Any, backend: Backend) -> None:
+def absorb(tree: TreeNetwork, arrays: dict[str, Any], node: str, bond: str, m: Any, backend: Backend) -> None:
     """Multiply a node's array along a bond by ``m`` (new size, old size)."""
     if tree.inds[node][0] == bond:
         x = arrays[tree.array[node]]
@@ -55,21 +61,21 @@ def absorb(tree: Tree, arrays: dict[str, Any], node: str, bond: str, m: Any, bac
     fold(tree, arrays, node, bond, matrix @ backend.swap(m), rows, backend)
 
 
-def push(tree: Tree, arrays: dict[str, Any], node: str, to: str, bond: str, backend: Backend) -> None:
+def push(tree: TreeNetwork, arrays: dict[str, Any], node: str, to: str, bond: str, backend: Backend) -> None:
     """Make a node an isometry, its weight going to a neighbour."""
     matrix, rows = unfold(tree, arrays, node, bond, backend)
-    q, r = orthogonal(matrix, backend)
+    q, r = orthonormal(matrix, backend)
     fold(tree, arrays, node, bond, q, rows, backend)
     absorb(tree, arrays, to, bond, r, backend)
 
 
-def gathered(tree: Tree, arrays: dict[str, Any], center: str, backend: Backend) -> None:
+def gathered(tree: TreeNetwork, arrays: dict[str, Any], center: str, backend: Backend) -> None:
     """All weight to the centre."""
     for node, parent, bond in reversed(tree.down(center)):
         push(tree, arrays, node, parent, bond, backend)
 
 
-def moved(tree: Tree, arrays: dict[str, Any], start: str, center: str, backend: Backend) -> None:
+def moved(tree: TreeNetwork, arrays: dict[str, Any], start: str, center: str, backend: Backend) -> None:
     """The weight from one node to another, along the path between them."""
     up = {node: (parent, bond) for node, parent, bond in tree.down(center)}
     while start != center:
@@ -86,13 +92,13 @@ def measured(net: Network, arrays: dict[str, Any]) -> tuple[Network, dict[str, A
 
 def held(
     net: Network, arrays: Mapping[str, Any], center: str | None, what: str, backend: Backend
-) -> tuple[Tree, dict[str, Any], str]:
+) -> tuple[TreeNetwork, dict[str, Any], str]:
     """A tree-shaped network as a tree, its arrays, and the name of its centre, all checked."""
     tree, held = as_tree(net, what), check_arrays(net, arrays, backend)
     return tree, {n: widened(a, backend) for n, a in held.items()}, check_center(tree, center, what)
 
 
-def check_center(tree: Tree, center: str | None, what: str) -> str:
+def check_center(tree: TreeNetwork, center: str | None, what: str) -> str:
     """A node of the tree, one in the middle by default."""
     if center is None:
         return tree.middle()

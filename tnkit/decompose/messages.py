@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tnkit.core.network import Network, Node
+from tnkit.core.network import Network
+from tnkit.core.node import Node
 from tnkit.execution.backend import Backend
 from tnkit.execution.run import run
 from tnkit.planning.plan import Plan, plan
@@ -38,7 +39,7 @@ class Messages:
         self.leaf = {node.name: k for k, node in enumerate(net.nodes)}
         self.inds = [node.inds for node in net.nodes]
         self.arrays = [arrays[node.name] for node in net.nodes]
-        self.near = _tree(plan(net).path, len(net.nodes))
+        self.near = _neighbours_of_path(plan(net).path, len(net.nodes))
         self.parent = _parents(self.near)
         self.cut = self._cuts()
         self.made: dict[tuple[int, int], Any] = {}
@@ -141,7 +142,7 @@ class Messages:
         return run(self.plans[key], arrays, self.backend)
 
 
-def _tree(path: Iterable[tuple[int, ...]], count: int) -> list[list[int]]:
+def _neighbours_of_path(path: Iterable[tuple[int, ...]], count: int) -> list[list[int]]:
     """The contraction tree of a path as neighbours of each vertex: leaves first; a vertex of two is left out."""
     near: list[list[int]] = [[] for _ in range(count)]
     items = list(range(count))

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from tnkit.builders.arguments import check_ranks
-from tnkit.core.structure import Tree
+from tnkit.core.structure import TreeNetwork
 
-__all__ = ["Limits", "Rank", "check_alone", "check_budget", "check_tol", "least", "limits", "ranks_within"]
+__all__ = ["Limits", "Rank", "check_alone", "check_budget", "check_tol", "limits", "parameters_at", "ranks_within"]
 
 #: Ranks whose error is looked at in a search.
 _TRIALS = 300
@@ -63,7 +63,7 @@ def check_budget(budget: Any, what: str) -> int:
         raise TypeError(f"{what}: budget {budget!r} is not a whole number of parameters") from None
 
 
-def limits(tree: Tree, rank: Rank, tol: float, budget: int | None, what: str) -> Limits:
+def limits(tree: TreeNetwork, rank: Rank, tol: float, budget: int | None, what: str) -> Limits:
     """Check what the caller allows.
 
     Raises
@@ -91,23 +91,23 @@ def limits(tree: Tree, rank: Rank, tol: float, budget: int | None, what: str) ->
     return Limits(caps, check_tol(tol, what), budget)
 
 
-def least(tree: Tree, ranks: Mapping[str, int] | None = None) -> int:
+def parameters_at(tree: TreeNetwork, ranks: Mapping[str, int] | None = None) -> int:
     """Numbers stored at these ranks; at ranks of 1 by default."""
     sizes = {**tree.net.sizes, **(dict.fromkeys(tree.bonds, 1) if ranks is None else ranks)}
     return sum(prod(sizes[i] for i in node.inds) for node in tree.net.nodes)
 
 
-def _caps(tree: Tree, budget: int, what: str) -> dict[str, int]:
+def _caps(tree: TreeNetwork, budget: int, what: str) -> dict[str, int]:
     """Largest size of each bond within a budget, the others being 1."""
     ones = dict.fromkeys(tree.bonds, 1)
-    floor = least(tree, ones)
+    floor = parameters_at(tree, ones)
     if floor > budget:
         raise ValueError(f"{what}: not even ranks of 1 fit a budget of {budget}: they take {floor} numbers")
-    return {b: 1 + (budget - floor) // (least(tree, {**ones, b: 2}) - floor) for b in ones}
+    return {b: 1 + (budget - floor) // (parameters_at(tree, {**ones, b: 2}) - floor) for b in ones}
 
 
 def ranks_within(
-    tree: Tree, squares: Mapping[str, np.ndarray], budget: int, lost: Callable[[Mapping[str, int]], float]
+    tree: TreeNetwork, squares: Mapping[str, np.ndarray], budget: int, lost: Callable[[Mapping[str, int]], float]
 ) -> dict[str, int]:
     """The ranks within a budget that lose least, as far as a search found.
 
@@ -134,7 +134,7 @@ def ranks_within(
             seen[key] = lost(ranks)
         return seen[key]
 
-    best = min((_filled(tree, squares, budget, start) for start in _starts(tree, squares, budget)), key=value)
+    best = min((_filled(tree, squares, budget, start) for start in _rank_starts(tree, squares, budget)), key=value)
     while len(seen) < _TRIALS:
         near = sorted(
             _near(tree, squares, budget, best), key=lambda r: sum(s[r[b] :].sum() for b, s in squares.items())
@@ -146,10 +146,10 @@ def ranks_within(
     return _useful(tree, best)
 
 
-def _starts(tree: Tree, squares: Mapping[str, np.ndarray], budget: int) -> list[dict[str, int]]:
+def _rank_starts(tree: TreeNetwork, squares: Mapping[str, np.ndarray], budget: int) -> list[dict[str, int]]:
     def last(ranks: Callable[[int], dict[str, int]], count: int) -> dict[str, int]:
         """The largest of these ranks that fit: their count rises with k."""
-        return ranks(bisect(range(count), budget, key=lambda k: least(tree, ranks(k))) - 1)
+        return ranks(bisect(range(count), budget, key=lambda k: parameters_at(tree, ranks(k))) - 1)
 
     bounds = np.unique(np.concatenate(list(squares.values())))[::-1]
     ones = dict.fromkeys(squares, 1)
@@ -161,7 +161,9 @@ def _starts(tree: Tree, squares: Mapping[str, np.ndarray], budget: int) -> list[
     return [level, ones, equal]
 
 
-def _near(tree: Tree, squares: Mapping[str, np.ndarray], budget: int, ranks: dict[str, int]) -> list[dict[str, int]]:
+def _near(
+    tree: TreeNetwork, squares: Mapping[str, np.ndarray], budget: int, ranks: dict[str, int]
+) -> list[dict[str, int]]:
     """One bond raised, others lowered for it; or one lowered and another raised as far as that fits."""
     found = []
     for b, s in squares.items():
@@ -169,20 +171,20 @@ def _near(tree: Tree, squares: Mapping[str, np.ndarray], budget: int, ranks: dic
             found.append(_lowered(tree, squares, budget, {**ranks, b: ranks[b] + 1}, b))
         for c, t in squares.items() if ranks[b] > 1 else ():
             other = {**ranks, b: ranks[b] - 1}
-            while c != b and other[c] < len(t) and least(tree, {**other, c: other[c] + 1}) <= budget:
+            while c != b and other[c] < len(t) and parameters_at(tree, {**other, c: other[c] + 1}) <= budget:
                 other[c] += 1
             found.append(other)
     return [_filled(tree, squares, budget, r) for r in found if r is not None]
 
 
 def _lowered(
-    tree: Tree, squares: Mapping[str, np.ndarray], budget: int, ranks: dict[str, int], kept: str
+    tree: TreeNetwork, squares: Mapping[str, np.ndarray], budget: int, ranks: dict[str, int], kept: str
 ) -> dict[str, int] | None:
     """Less for the bonds that lose least a number stored, all but one, until the ranks fit."""
     ranks = dict(ranks)
-    while (count := least(tree, ranks)) > budget:
+    while (count := parameters_at(tree, ranks)) > budget:
         costs = {
-            b: s[ranks[b] - 1] / (count - least(tree, {**ranks, b: ranks[b] - 1}))
+            b: s[ranks[b] - 1] / (count - parameters_at(tree, {**ranks, b: ranks[b] - 1}))
             for b, s in squares.items()
             if ranks[b] > 1 and b != kept
         }
@@ -192,14 +194,14 @@ def _lowered(
     return ranks
 
 
-def _filled(tree: Tree, squares: Mapping[str, np.ndarray], budget: int, ranks: dict[str, int]) -> dict[str, int]:
+def _filled(tree: TreeNetwork, squares: Mapping[str, np.ndarray], budget: int, ranks: dict[str, int]) -> dict[str, int]:
     """One more for the bond that gains most a number stored, until nothing fits."""
     ranks = dict(ranks)
     while True:
-        count, best, gain = least(tree, ranks), None, 0.0
+        count, best, gain = parameters_at(tree, ranks), None, 0.0
         for b, s in squares.items():
             if ranks[b] < len(s):
-                cost = least(tree, {**ranks, b: ranks[b] + 1}) - count
+                cost = parameters_at(tree, {**ranks, b: ranks[b] + 1}) - count
                 if count + cost <= budget and s[ranks[b]] / cost > gain:
                     best, gain = b, s[ranks[b]] / cost
         if best is None:
@@ -207,7 +209,7 @@ def _filled(tree: Tree, squares: Mapping[str, np.ndarray], budget: int, ranks: d
         ranks[best] += 1
 
 
-def _useful(tree: Tree, ranks: dict[str, int]) -> dict[str, int]:
+def _useful(tree: TreeNetwork, ranks: dict[str, int]) -> dict[str, int]:
     """No bond larger than the other indices of a node at its end."""
     ranks, changed = dict(ranks), True
     while changed:

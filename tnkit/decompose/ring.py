@@ -12,17 +12,17 @@ from tnkit.builders import chains
 from tnkit.builders.arguments import check_rank
 from tnkit.core.network import Network
 from tnkit.decompose.ranks import check_alone, check_budget, check_tol
+from tnkit.decompose.registry import registered
 from tnkit.decompose.result import Decomposition
-from tnkit.decompose.rounding import check_method
-from tnkit.decompose.svd import check_target, sweep
-from tnkit.decompose.truncate import cut, in_range, norm2
+from tnkit.decompose.rounding import check_truncation
+from tnkit.decompose.sweep import check_target, sweep
+from tnkit.decompose.truncate import in_range, norm2, truncated
 from tnkit.execution.arrays import adjoint, padded
 from tnkit.execution.backend import Backend
 from tnkit.execution.run import contract
 
-__all__ = ["ring_svd"]
 
-
+@registered
 def ring_svd(
     x: Any,
     *,
@@ -65,16 +65,16 @@ def ring_svd(
         As :func:`tnkit.tree_svd`; fewer than two axes.
     """
     what = "ring_svd"
-    check_method(method, what)
+    check_truncation(method, what)
     (x, backend), tol = check_target(x, what, backend), check_tol(tol, what)
     net = chains.ring(tuple(x.shape), 1)
     check_alone(budget, rank, tol, what)
     if budget is None:
         return _cut_open(x, net, None if rank is None else check_rank(rank, len(x.shape), what), tol, method, backend)
-    return _within(x, net, check_budget(budget, what), method, backend)
+    return _ring_for_budget(x, net, check_budget(budget, what), method, backend)
 
 
-def _within(x: Any, net: Network, budget: int, method: str, backend: Backend) -> Decomposition:
+def _ring_for_budget(x: Any, net: Network, budget: int, method: str, backend: Backend) -> Decomposition:
     total = sum(net.shape)
     if budget < total:
         raise ValueError(f"ring_svd: not even ranks of 1 fit a budget of {budget}: they take {total} numbers")
@@ -109,14 +109,14 @@ def _cut_open(
     order = [(first + k) % n for k in range(n)]
     flat = backend.reshape(backend.permute(x, tuple(order)), shape[first], -1)
     ends = None if caps is None else (caps[first], caps[order[1]])
-    found = cut(flat, None if ends is None else prod(ends), tol**2 * total / (n - 1), total, method, backend)
+    found = truncated(flat, None if ends is None else prod(ends), tol**2 * total / (n - 1), total, method, backend)
     u = backend.like(np.eye(shape[first]), flat) if found.u is None else found.u
     rest = flat if found.u is None else adjoint(u, backend) @ flat if found.rest is None else found.rest
     rows = u.shape[1]
     r0, r1 = _shared(rows, ends or (rows, rows))
     core = backend.permute(backend.reshape(padded(u, 1, r0 * r1 - rows, backend), shape[first], r0, r1), (1, 0, 2))
     whole = backend.reshape(padded(rest, 0, r0 * r1 - rows, backend), r0, r1, *(shape[k] for k in order[1:]))
-    chain = _chain(net, order, r0, r1)
+    chain = _opened_chain(net, order, r0, r1)
     inner = None if caps is None else {f"b{k}": caps[k] for k in order[2:]}
     kept = total - found.lost
     share = sqrt(max(tol**2 * total - found.lost, 0.0) / kept) if tol else 0.0
@@ -151,7 +151,7 @@ def _shared(k: int, caps: Sequence[int]) -> tuple[int, int]:
     return min((p for p in pairs if p[1] <= caps[1]), key=lambda p: (sum(p), prod(p)))
 
 
-def _chain(net: Network, order: Sequence[int], r0: int, r1: int) -> Network:
+def _opened_chain(net: Network, order: Sequence[int], r0: int, r1: int) -> Network:
     """The ring less its first core: a chain whose ends are open."""
     nodes = tuple(net[f"core_{k}"] for k in order[1:])
     ends = f"b{order[1]}", f"b{order[0]}"

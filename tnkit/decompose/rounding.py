@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 
 from tnkit.core.network import Network
-from tnkit.core.structure import Tree, as_tree
+from tnkit.core.structure import TreeNetwork, as_tree
 from tnkit.decompose.gauge import absorb, fold, gathered, held, measured, moved, push, unfold
 from tnkit.decompose.ranks import Limits, ranks_within
 from tnkit.decompose.result import Decomposition
-from tnkit.decompose.truncate import METHODS, cut, in_range, orthogonal
+from tnkit.decompose.truncate import METHODS, in_range, orthonormal, truncated
 from tnkit.execution.arrays import adjoint
 from tnkit.execution.backend import Backend
 from tnkit.execution.run import check_arrays
 
-__all__ = ["check_method", "rounded", "spectra", "within"]
+__all__ = ["check_truncation", "ranks_for_budget", "rounded", "spectra"]
 
 
 def spectra(net: Network, arrays: Mapping[str, Any], what: str, backend: Backend) -> dict[str, Any]:
@@ -29,19 +29,19 @@ def spectra(net: Network, arrays: Mapping[str, Any], what: str, backend: Backend
     # each parent's array stays the centre for all its children: nothing has to move back
     for node, parent, bond in tree.down(center):
         matrix, _ = unfold(tree, arrays, parent, bond, backend)
-        _, r = orthogonal(matrix, backend)
+        _, r = orthonormal(matrix, backend)
         found[bond] = backend.left(r)[1]
         absorb(tree, arrays, node, bond, r, backend)
     return {bond: found[bond] for bond in tree.bonds}
 
 
-def check_method(method: str, what: str) -> None:
+def check_truncation(method: str, what: str) -> None:
     """One of the ways of :mod:`tnkit.decompose.truncate`."""
     if method not in METHODS:
         raise ValueError(f"{what}: no method {method!r}; there are {', '.join(METHODS)}")
 
 
-def within(found: Decomposition, budget: int, backend: Backend) -> Limits:
+def ranks_for_budget(found: Decomposition, budget: int, backend: Backend) -> Limits:
     """The ranks for a budget, from a decomposition with more."""
     tree = as_tree(found.network, "budget")
     if not tree.bonds:
@@ -59,7 +59,7 @@ def within(found: Decomposition, budget: int, backend: Backend) -> Limits:
     return Limits(ranks_within(tree, squares, budget, lost), 0.0, None)
 
 
-def _tour(tree: Tree, root: str) -> Iterator[tuple[str, str, str, bool]]:
+def _tour(tree: TreeNetwork, root: str) -> Iterator[tuple[str, str, str, bool]]:
     """A walk over all bonds and back to the root: (from, to, bond, whether upwards), each bond down once, up once."""
     stack: list[tuple[str, str, str, bool]] = [
         (root, child, bond, False) for child, bond in reversed(tree.links[root].items())
@@ -73,7 +73,7 @@ def _tour(tree: Tree, root: str) -> Iterator[tuple[str, str, str, bool]]:
 
 
 def rounded(
-    tree: Tree, arrays: Mapping[str, Any], center: str, bounds: Limits, method: str, backend: Backend
+    tree: TreeNetwork, arrays: Mapping[str, Any], center: str, bounds: Limits, method: str, backend: Backend
 ) -> Decomposition:
     """Bonds truncated on the way up of a tour.
 
@@ -99,7 +99,7 @@ def rounded(
             continue
         matrix, rows = unfold(tree, arrays, here, bond, backend)
         allowed = max(bounds.tol**2 * total - lost, 0.0) / left
-        found = cut(matrix, bounds.caps.get(bond), allowed, total, method, backend)
+        found = truncated(matrix, bounds.caps.get(bond), allowed, total, method, backend)
         left, lost, methods[bond] = left - 1, lost + found.lost, found.method
         if found.u is not None:
             fold(tree, arrays, here, bond, found.u, rows, backend)

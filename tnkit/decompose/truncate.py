@@ -28,7 +28,18 @@ import numpy as np
 from tnkit.execution.arrays import adjoint, double_name, dtype_name, has_double, is_complex, is_single, spans
 from tnkit.execution.backend import Backend
 
-__all__ = ["METHODS", "Cut", "cut", "frobenius", "gram", "in_range", "norm2", "orthogonal", "power", "resolution"]
+__all__ = [
+    "METHODS",
+    "Truncation",
+    "frobenius",
+    "gram",
+    "in_range",
+    "norm2",
+    "orthonormal",
+    "power_of_two",
+    "resolution",
+    "truncated",
+]
 
 METHODS = ("auto", "exact", "gram", "svd", "randomised")
 
@@ -43,7 +54,7 @@ _LEADING, _TURNS = 6, 24
 
 
 @dataclass(frozen=True)
-class Cut:
+class Truncation:
     """What was kept of a matrix.
 
     Attributes
@@ -78,7 +89,7 @@ def _safe(total: float, x: Any) -> bool:
     return 1e-16 < total < 1e30 if is_single(x) else 1e-260 < total < 1e260
 
 
-def power(x: Any, backend: Backend) -> tuple[float, float]:
+def power_of_two(x: Any, backend: Backend) -> tuple[float, float]:
     """The largest entry's size, and the power of two just below it; 1 for zeros and what is not finite."""
     largest = float(backend.numpy(backend.xp.max(backend.xp.abs(x))))
     return largest, 2.0 ** (frexp(largest)[1] - 1) if largest and isfinite(largest) else 1.0
@@ -105,7 +116,7 @@ def in_range(x: Any, what: str, backend: Backend) -> tuple[Any, float, float]:
         total = norm2(x, backend)
     if _safe(total, x):
         return x, total, 1.0
-    largest, scale = power(x, backend)
+    largest, scale = power_of_two(x, backend)
     if not isfinite(largest):
         raise ValueError(f"{what}: x of shape {tuple(x.shape)} has some entries that are not finite")
     x = x / scale
@@ -122,7 +133,7 @@ def resolution(x: Any) -> float:
     return 1e-5 if is_single(x) else 2e-14
 
 
-def orthogonal(m: Any, backend: Backend) -> tuple[Any, Any]:
+def orthonormal(m: Any, backend: Backend) -> tuple[Any, Any]:
     """``m = q r`` with an isometry ``q``; gradients are finite for rank-deficient ``m`` too."""
     if backend.tracked(m):
         q, _ = backend.left(m)
@@ -131,7 +142,7 @@ def orthogonal(m: Any, backend: Backend) -> tuple[Any, Any]:
     return q, r
 
 
-def cut(m: Any, cap: int | None, allowed: float, total: float, method: str, backend: Backend) -> Cut:
+def truncated(m: Any, cap: int | None, allowed: float, total: float, method: str, backend: Backend) -> Truncation:
     """Truncate one matrix.
 
     Parameters
@@ -153,8 +164,8 @@ def cut(m: Any, cap: int | None, allowed: float, total: float, method: str, back
     cap = full if cap is None else min(cap, full)
     if cap == full and not allowed:
         if full == m.shape[0]:
-            return Cut(None, None, 0.0, "kept")
-        return Cut(*orthogonal(m, backend), 0.0, "qr")
+            return Truncation(None, None, 0.0, "kept")
+        return Truncation(*orthonormal(m, backend), 0.0, "qr")
     if method == "svd" or backend.tracked(m):
         return _by_svd(m, cap, allowed, backend)
     if method in ("gram", "randomised"):
@@ -191,7 +202,7 @@ def _keep(squares: np.ndarray, cap: int, allowed: float) -> tuple[int, float]:
     return r, float(tails[r])
 
 
-def _by_svd(m: Any, cap: int, allowed: float, backend: Backend) -> Cut:
+def _by_svd(m: Any, cap: int, allowed: float, backend: Backend) -> Truncation:
     rows, columns = m.shape
     if backend.tracked(m) or max(rows, columns) < 2 * min(rows, columns):
         u, s = backend.left(m)
@@ -205,14 +216,14 @@ def _by_svd(m: Any, cap: int, allowed: float, backend: Backend) -> Cut:
     return _cut(u[:, :r], lost, "svd")
 
 
-def _cut(u: Any, lost: float, method: str) -> Cut:
+def _cut(u: Any, lost: float, method: str) -> Truncation:
     """All rows kept, or ``u``: never a basis of the whole space where the given one does."""
     if u.shape[0] == u.shape[1]:
-        return Cut(None, None, 0.0, "kept")
-    return Cut(u, None, lost, method)
+        return Truncation(None, None, 0.0, "kept")
+    return Truncation(u, None, lost, method)
 
 
-def _by_gram(m: Any, cap: int, allowed: float, double: bool, backend: Backend) -> Cut:
+def _by_gram(m: Any, cap: int, allowed: float, double: bool, backend: Backend) -> Truncation:
     wide = m.shape[0] <= m.shape[1]
     side, name = m if wide else adjoint(m, backend), "gram64" if double else "gram"
     squares, vectors = _eigen(gram(side, double, backend), cap, backend)
@@ -224,7 +235,7 @@ def _by_gram(m: Any, cap: int, allowed: float, double: bool, backend: Backend) -
     if wide:
         return _cut(vectors, lost, name)
     u, upper = backend.xp.linalg.qr(m @ vectors)
-    return Cut(u, upper @ adjoint(vectors, backend), lost, name)
+    return Truncation(u, upper @ adjoint(vectors, backend), lost, name)
 
 
 def _eigen(m: Any, cap: int, backend: Backend) -> tuple[np.ndarray, Any]:
@@ -262,13 +273,13 @@ def _leading(m: Any, cap: int, backend: Backend) -> tuple[np.ndarray, Any] | Non
         return None
     rest = m - (vectors * values) @ adjoint(vectors, backend)
     last = float(squares[-1])
-    if norm2(rest, backend) > last**2 and not _positive(last * backend.eye(n, m) - rest, backend):
+    if norm2(rest, backend) > last**2 and not _is_positive(last * backend.eye(n, m) - rest, backend):
         return None
     lost = float(np.asarray(backend.numpy(backend.diagonal(rest, 0, 1))).real.sum(dtype=np.float64))
     return np.append(np.maximum(squares, 0.0), max(lost, 0.0)), vectors
 
 
-def _positive(m: Any, backend: Backend) -> bool:
+def _is_positive(m: Any, backend: Backend) -> bool:
     """Whether a matrix has a Cholesky factor."""
     try:
         root = backend.xp.linalg.cholesky(m)
@@ -288,7 +299,7 @@ def gram(m: Any, double: bool, backend: Backend, piece: int = 1 << 20) -> Any:
     return total
 
 
-def _randomised(m: Any, cap: int, allowed: float, double: bool, backend: Backend) -> Cut:
+def _randomised(m: Any, cap: int, allowed: float, double: bool, backend: Backend) -> Truncation:
     given, xp = m, backend.xp
     if double:
         m = backend.cast(m, double_name(m))
@@ -310,13 +321,13 @@ def _randomised(m: Any, cap: int, allowed: float, double: bool, backend: Backend
     r, _ = _keep(np.append(squares, max(size - float(squares.sum()), 0.0)), cap, allowed)
     vectors = vectors[:, :r]
     u, rest = sketch @ vectors, adjoint(vectors, backend) @ rest
-    lost = _left(m, u, rest, size, backend)
+    lost = _lost_square(m, u, rest, size, backend)
     if double:
         u, rest = backend.cast(u, dtype_name(given)), backend.cast(rest, dtype_name(given))
-    return Cut(u, rest, lost, "randomised64" if double else "randomised")
+    return Truncation(u, rest, lost, "randomised64" if double else "randomised")
 
 
-def _left(m: Any, u: Any, rest: Any, size: float, backend: Backend, piece: int = 1 << 20) -> float:
+def _lost_square(m: Any, u: Any, rest: Any, size: float, backend: Backend, piece: int = 1 << 20) -> float:
     """Square of the norm of ``m - u rest``, ``size`` being that of ``m``.
 
     As a difference of norms, if that is large enough: ``u`` is an isometry but for rounding, which counts, so its products are

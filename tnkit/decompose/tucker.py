@@ -9,15 +9,15 @@ from typing import Any
 from tnkit.builders import trees
 from tnkit.decompose.gauge import measured
 from tnkit.decompose.ranks import Rank
+from tnkit.decompose.registry import registered
 from tnkit.decompose.result import Decomposition
-from tnkit.decompose.svd import check_target, sweep
-from tnkit.decompose.truncate import cut, in_range, norm2, resolution
+from tnkit.decompose.sweep import check_target, sweep
+from tnkit.decompose.truncate import in_range, norm2, resolution, truncated
 from tnkit.execution.arrays import adjoint, conj
 from tnkit.execution.backend import Backend
 
-__all__ = ["tucker_svd"]
 
-
+@registered
 def tucker_svd(
     x: Any,
     *,
@@ -80,7 +80,7 @@ def _iterated(x: Any, found: Decomposition, method: str, backend: Backend) -> De
         if len(modes) == 1:
             (k,) = modes
             order = (k, *(j for j in range(len(y.shape)) if j != k))
-            made = cut(
+            made = truncated(
                 backend.reshape(backend.permute(y, order), y.shape[k], -1),
                 factors[k].shape[1],
                 0.0,

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from tnkit.core.extras import need
-from tnkit.core.network import Network, Node
+from tnkit.core.network import Network
+from tnkit.core.node import Node
 from tnkit.drawing.edges import Route, add_dots, legs_of, routes_of
 from tnkit.drawing.placement import (
     LEG,

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from tnkit.core.network import Elementwise, Network, Node
+from tnkit.core.network import Elementwise, Network
+from tnkit.core.node import Node
 
 __all__ = [
     "BOTH",

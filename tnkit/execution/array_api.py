@@ -11,9 +11,9 @@ import numpy as np
 
 from tnkit.execution.backend import Backend
 from tnkit.execution.codegen import execute
-from tnkit.execution.slices import assembled
+from tnkit.execution.slices import sliced_result
 
-__all__ = ["named", "namespace"]
+__all__ = ["backend_named", "namespace"]
 
 
 def namespace(x: Any) -> Any:
@@ -27,7 +27,7 @@ def namespace(x: Any) -> Any:
 
 
 @cache
-def named(module: str) -> Backend:
+def backend_named(module: str) -> Backend:
     """The backend of a namespace, by its module's name; one for each.
 
     >>> named("array_api_strict").name
@@ -42,10 +42,10 @@ def named(module: str) -> Backend:
         others = tuple(k for k in range(len(x.shape)) if k not in (i, j))
         return xp.linalg.diagonal(xp.permute_dims(x, (*others, i, j)))
 
-    def group(step: Any, operands: list[Any]) -> Any:
+    def fused(step: Any, operands: list[Any]) -> Any:
         if not step.counts:
             return execute(step.body, operands, made)
-        return assembled(step, operands, lambda pieces: execute(step.body, pieces, made), made)
+        return sliced_result(step, operands, lambda pieces: execute(step.body, pieces, made), made)
 
     made = Backend(
         name=module.removeprefix("array_api_compat.").partition(".")[0],
@@ -62,11 +62,11 @@ def named(module: str) -> Backend:
         eye=lambda n, x: xp.eye(n, dtype=x.dtype, device=_device(x)),
         like=lambda a, x: xp.asarray(a, dtype=x.dtype, device=_device(x)),
         zeros=lambda shape, x: xp.zeros(shape, dtype=x.dtype, device=_device(x)),
-        spread=xp.matmul,
-        group=group,
+        broadcast=xp.matmul,
+        fused=fused,
         left=lambda m: tuple(xp.linalg.svd(m, full_matrices=False))[:2],
         cast=lambda x, dtype: xp.astype(x, _dtype(xp, dtype)),
-        numpy=_values,
+        numpy=_on_host,
         tracked=lambda x: False,
         writes=False,
         home=f"{__name__}:named:{module}",
@@ -86,6 +86,6 @@ def _dtype(xp: Any, name: str) -> Any:
     return getattr(xp, name)
 
 
-def _values(x: Any) -> np.ndarray:
+def _on_host(x: Any) -> np.ndarray:
     # cupy refuses an implicit copy from the device
     return np.asarray(array_api_compat.to_device(x, "cpu") if array_api_compat.is_cupy_array(x) else x)

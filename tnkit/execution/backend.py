@@ -6,12 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from tnkit.planning.steps import FusedStep
+from tnkit.planning.steps import FusedStep
 
 __all__ = ["Backend"]
 
@@ -51,10 +50,10 @@ class Backend:
         ``like(a, x)``: the numpy array ``a`` in the library, dtype and device of ``x``.
     zeros
         ``zeros(shape, x)``: dtype and device of ``x``.
-    spread
-        ``spread(a, b)``: a matrix ``(n, k)`` times each of a batch ``(f, k, g)``.
-    group
-        ``group(step, operands)``: run a :class:`~tnkit.planning.steps.FusedStep`.
+    broadcast
+        ``broadcast(a, b)``: a matrix ``(n, k)`` times each of a batch ``(f, k, g)``.
+    fused
+        ``fused(step, operands)``: run a :class:`~tnkit.planning.steps.FusedStep`.
     left
         ``left(m)``: left singular vectors and singular values of a matrix, thin and falling, with finite gradients.
     cast
@@ -94,8 +93,8 @@ class Backend:
     eye: Callable[[int, Any], Any]
     like: Callable[[np.ndarray, Any], Any]
     zeros: Callable[[tuple[int, ...], Any], Any]
-    spread: Callable[[Any, Any], Any]
-    group: Callable[[FusedStep, list[Any]], Any]
+    broadcast: Callable[[Any, Any], Any]
+    fused: Callable[[FusedStep, list[Any]], Any]
     left: Callable[[Any], tuple[Any, Any]]
     cast: Callable[[Any, str], Any]
     numpy: Callable[[Any], np.ndarray]

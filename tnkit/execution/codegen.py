@@ -21,11 +21,11 @@ Runner = Callable[[Sequence[Any]], Any]
 
 def execute(program: Program, arrays: Sequence[Any], backend: Backend) -> Any:
     """Run a program on its arguments."""
-    return (program.runners.get(backend.key) or _made(program, backend))(arrays)
+    return (program.runners.get(backend.key) or _compiled(program, backend))(arrays)
 
 
-def _made(program: Program, backend: Backend) -> Runner:
-    text, things = _written(program, backend)
+def _compiled(program: Program, backend: Backend) -> Runner:
+    text, things = _source_of(program, backend)
     space: dict[str, Any] = {"__name__": __name__}  # with builtins: torch imports some of its modules at the first call
     exec(compile(text, f"<tnkit program of {len(program.steps)} steps>", "exec"), space)  # numbers and slots alone
     runner: Runner = space["make"](*things)
@@ -35,7 +35,7 @@ def _made(program: Program, backend: Backend) -> Runner:
 
 def prepare(program: Program, backend: Backend) -> None:
     """Write the code now, for a caller that cannot do it when it runs (``torch.compile(fullgraph=True)`` traces calls only)."""
-    _made(program, backend)
+    _compiled(program, backend)
     for step in program.steps:
         if isinstance(step, FusedStep):
             prepare(step.body, backend)
@@ -44,7 +44,7 @@ def prepare(program: Program, backend: Backend) -> None:
 
 def source(program: Program, backend: Backend) -> str:
     """The code that runs a program."""
-    return _written(program, backend)[0]
+    return _source_of(program, backend)[0]
 
 
 class _Writer:
@@ -103,8 +103,8 @@ class _Writer:
                 return f"{self.thing('matmul', xp.matmul)}(s{step.operands[0]}, {b})"
             if step.multiply:
                 x = f"({a} * {b})"
-            elif step.spread:
-                x = f"{self.thing('spread', self.backend.spread)}({a}, {b})"
+            elif step.broadcast:
+                x = f"{self.thing('broadcast', self.backend.broadcast)}({a}, {b})"
             else:
                 x = f"{self.thing('matmul', xp.matmul)}({a}, {b})"
             return self.view(self.view(x, View(reshape=step.result.reshape)), View(permute=step.result.permute))
@@ -117,7 +117,7 @@ class _Writer:
             return self.view(x, View(permute=step.permute))
         arguments = ", ".join(f"s{s}" for s in step.operands)
         if isinstance(step, FusedStep):
-            return f"{self.thing('group', self.backend.group)}({self.thing('step', step)}, [{arguments}])"
+            return f"{self.thing('fused', self.backend.fused)}({self.thing('step', step)}, [{arguments}])"
         return self.apply(step, arguments)
 
     def apply(self, step: ApplyStep, arguments: str) -> str:
@@ -127,7 +127,7 @@ class _Writer:
         return f"{self.thing('fn', fn)}({self.thing('xp', self.backend.xp)}, {arguments})"
 
 
-def _written(program: Program, backend: Backend) -> tuple[str, list[Any]]:
+def _source_of(program: Program, backend: Backend) -> tuple[str, list[Any]]:
     writer = _Writer(backend)
     first = program.steps[0].target if program.steps else program.output + 1
     lines = ["s" + ", s".join(map(str, range(first))) + ", = slots"] if first else []
@@ -146,7 +146,7 @@ def _written(program: Program, backend: Backend) -> tuple[str, list[Any]]:
 def _folds(step: ContractStep) -> bool:
     """Whether the library's product of the first operand as it is, its last axis contracted, is the result as it is."""
     view, result = step.views[0], step.result
-    if step.multiply or step.spread or view.permute or view.swap or len(view.reshape or ()) != 2 or result.permute:
+    if step.multiply or step.broadcast or view.permute or view.swap or len(view.reshape or ()) != 2 or result.permute:
         return False
     terms, out = step.equation.split("->")
     left, right = terms.split(",")

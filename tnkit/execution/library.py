@@ -11,7 +11,7 @@ import numpy as np
 from tnkit.execution.backend import Backend, found_at
 from tnkit.execution.numpy import NUMPY
 
-__all__ = ["backend_among", "backend_of", "library", "register", "values"]
+__all__ = ["as_numpy", "backend_among", "backend_of", "library", "register"]
 
 #: What :func:`library` found, by the type of the array.
 _OF_TYPE: dict[type, Backend] = {np.ndarray: NUMPY}
@@ -65,7 +65,7 @@ def backend_among(names: Sequence[str], arrays: Sequence[Any]) -> Backend:
 def library(x: Any) -> Backend | None:
     """The library of one array; None for what is no array."""
     kind = type(x)
-    if kind not in _OF_TYPE and (found := _found(x)) is not None:
+    if kind not in _OF_TYPE and (found := _looked_up(x)) is not None:
         _OF_TYPE[kind] = found
     return _OF_TYPE.get(kind)
 
@@ -75,12 +75,12 @@ def register(backend: Backend, *types: type) -> None:
     _OF_TYPE.update(dict.fromkeys(types, backend))
 
 
-def values(x: Any) -> np.ndarray:
+def as_numpy(x: Any) -> np.ndarray:
     """An array of any library, or a list, as a numpy array."""
     return (library(x) or NUMPY).numpy(x)
 
 
-def _found(x: Any) -> Backend | None:
+def _looked_up(x: Any) -> Backend | None:
     # Loaded here alone: `import tnkit` loads neither torch nor array_api_compat.
     if isinstance(x, (np.ndarray, np.generic)):
         return NUMPY

@@ -15,7 +15,7 @@ from tnkit.planning.steps import FusedStep
 __all__ = ["NUMPY"]
 
 
-def _group(step: FusedStep, operands: Sequence[Any]) -> np.ndarray:
+def _run_fused(step: FusedStep, operands: Sequence[Any]) -> np.ndarray:
     if not step.counts:
         done: np.ndarray = execute(step.body, operands, NUMPY)
         return done
@@ -26,7 +26,7 @@ def _group(step: FusedStep, operands: Sequence[Any]) -> np.ndarray:
     return made
 
 
-def _norm(x: Any, axis: int | None = None) -> Any:
+def _norm_along(x: Any, axis: int | None = None) -> Any:
     return np.linalg.norm(x.reshape(-1)) if axis is None else np.linalg.norm(x, None, axis)
 
 
@@ -42,12 +42,12 @@ NUMPY = Backend(
     take=np.take,
     total=lambda x, axes: np.sum(x, axes, dtype=x.dtype),
     diagonal=lambda x, i, j: np.diagonal(x, 0, i, j),
-    norm=_norm,
+    norm=_norm_along,
     eye=lambda n, x: np.eye(n, dtype=x.dtype),
     like=lambda a, x: a.astype(np.asarray(x).dtype),
     zeros=lambda shape, x: np.zeros(shape, x.dtype),
-    spread=np.matmul,
-    group=_group,
+    broadcast=np.matmul,
+    fused=_run_fused,
     left=lambda m: np.linalg.svd(m, full_matrices=False)[:2],
     cast=lambda x, dtype: x.astype(dtype),
     numpy=np.asarray,

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tnkit.core.network import Network, Node
+from tnkit.core.network import Network
+from tnkit.core.node import Node
 from tnkit.execution.backend import Backend
 from tnkit.execution.codegen import execute
 from tnkit.execution.distributed import shared_out
@@ -112,10 +113,12 @@ def check_arrays(
         A shape that disagrees with the network (node, index and sizes are named), an array that no node uses, or mixed
         dtypes where the library does not mix them.
     """
-    return _checked(net, arrays, backend_of(backend, arrays), dynamic)
+    return _checked_arrays(net, arrays, backend_of(backend, arrays), dynamic)
 
 
-def _checked(net: Network, arrays: Mapping[str, Any], backend: Backend, dynamic: str | None = None) -> dict[str, Any]:
+def _checked_arrays(
+    net: Network, arrays: Mapping[str, Any], backend: Backend, dynamic: str | None = None
+) -> dict[str, Any]:
     full: dict[str, Any] = {}
     missing = []
     batch: dict[str, tuple[int, str]] = {}
@@ -126,7 +129,7 @@ def _checked(net: Network, arrays: Mapping[str, Any], backend: Backend, dynamic:
         if node.array in arrays:
             full[node.array] = array = arrays[node.array]
             if array.shape != shape:
-                _check_shape(node, shape, array, dynamic, batch)
+                _check_array_shape(node, shape, array, dynamic, batch)
         elif isinstance(node.fixed, str):
             missing.append((node, shape))
         else:
@@ -142,7 +145,7 @@ def _checked(net: Network, arrays: Mapping[str, Any], backend: Backend, dynamic:
     return full
 
 
-def _check_shape(
+def _check_array_shape(
     node: Node, shape: tuple[int, ...], array: Any, dynamic: str | None, batch: dict[str, tuple[int, str]]
 ) -> None:
     """ValueError where an array's shape is not the node's; ``batch`` holds the size that the dynamic index has so far."""
@@ -189,4 +192,4 @@ def contract(
         From :func:`check_arrays`.
     """
     backend = backend_of(backend, arrays)
-    return run(plan(net, optimizer), _checked(net, arrays, backend), backend)
+    return run(plan(net, optimizer), _checked_arrays(net, arrays, backend), backend)

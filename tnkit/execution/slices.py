@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tnkit.execution.backend import Backend
+from tnkit.planning.steps import FusedStep
 
-if TYPE_CHECKING:
-    from tnkit.planning.steps import FusedStep
-
-__all__ = ["Place", "assembled", "by_slices", "fronted", "part", "piece", "together"]
+__all__ = ["Place", "by_slices", "fronted", "part", "piece", "sliced_result", "together"]
 
 Place = tuple[int, ...]
 Permute = Callable[[Any, tuple[int, ...]], Any]
@@ -38,22 +36,22 @@ def by_slices(
     group: FusedStep, operands: Sequence[Any], run: Callable[[list[Any]], Any], permute: Permute, start: Callable[[Any], Any]
 ) -> Any:  # fmt: skip
     """``run`` on every slice of a group's operands, written or added into ``start(the first one made)``."""
-    return _written(group, _made(group, operands, run, permute), permute, start)
+    return _by_writing(group, _slice_results(group, operands, run, permute), permute, start)
 
 
-def assembled(group: FusedStep, operands: Sequence[Any], run: Callable[[list[Any]], Any], backend: Backend) -> Any:
+def sliced_result(group: FusedStep, operands: Sequence[Any], run: Callable[[list[Any]], Any], backend: Backend) -> Any:
     """``run`` on every slice of a group's operands, put together without writing to an array."""
-    return _stacked(group, _made(group, operands, run, backend.permute), backend)
+    return _by_stacking(group, _slice_results(group, operands, run, backend.permute), backend)
 
 
 def together(group: FusedStep, made: Iterable[tuple[Place, Any]], backend: Backend) -> Any:
     """Parts of a group's result by their places, put together; those of one place are added."""
     if not backend.writes:
-        return _stacked(group, made, backend)
-    return _written(group, made, backend.permute, lambda first: backend.zeros(group.shape, first), add=True)
+        return _by_stacking(group, made, backend)
+    return _by_writing(group, made, backend.permute, lambda first: backend.zeros(group.shape, first), add=True)
 
 
-def _made(
+def _slice_results(
     group: FusedStep, operands: Sequence[Any], run: Callable[[list[Any]], Any], permute: Permute
 ) -> Iterator[tuple[Place, Any]]:
     """What is made of each slice, and its place in the result."""
@@ -63,7 +61,7 @@ def _made(
         yield part(at, group.out_axes), made
 
 
-def _written(
+def _by_writing(
     group: FusedStep,
     made: Iterable[tuple[Place, Any]],
     permute: Permute,
@@ -82,7 +80,7 @@ def _written(
     return result
 
 
-def _stacked(group: FusedStep, made: Iterable[tuple[Place, Any]], backend: Backend) -> Any:
+def _by_stacking(group: FusedStep, made: Iterable[tuple[Place, Any]], backend: Backend) -> Any:
     parts: dict[Place, Any] = {}
     for place, some in made:
         parts[place] = parts[place] + some if place in parts else some

@@ -7,7 +7,8 @@ from itertools import count
 from string import ascii_letters, ascii_uppercase
 from typing import Any
 
-from tnkit.core.network import Network, Node, Sizes
+from tnkit.core.network import Network
+from tnkit.core.node import Node, Sizes
 from tnkit.core.structure import check_multilinear
 
 __all__ = ["from_arrays", "from_einsum", "to_einsum"]

@@ -18,7 +18,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from tnkit.core.network import AnyNode, Elementwise, Network, Node
+from tnkit.core.network import AnyNode, Elementwise, Network
+from tnkit.core.node import Node
 from tnkit.execution.run import check_arrays
 
 __all__ = ["from_json", "load", "save", "to_json"]

@@ -14,7 +14,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
-from tnkit.core.network import AnyNode, Elementwise, Network, Node, free_name
+from tnkit.core.names import free_name
+from tnkit.core.network import AnyNode, Elementwise, Network
+from tnkit.core.node import Node
 
 __all__ = ["from_graph", "to_graph"]
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from tnkit.core.network import Network, Node
+from tnkit.core.network import Network
+from tnkit.core.node import Node
 from tnkit.core.structure import check_multilinear
 from tnkit.execution.backend import Backend
 from tnkit.execution.library import backend_of

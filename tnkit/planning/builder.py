@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from math import prod
 
-from tnkit.core.network import Elementwise, Network, Node
+from tnkit.core.network import Elementwise, Network
+from tnkit.core.node import Node
 from tnkit.paths.optimizers import Optimizer, Path, find_path
 from tnkit.planning.calibration import Rates
 from tnkit.planning.fusion import Made

@@ -63,7 +63,7 @@ def fused(
         members = [steps[r] for r in run]
         spelled = " ; ".join(step.equation for step in members)
         group = (
-            _sliced_step(members, [made[r] for r in run], sliced) if sliced else at_once(members, spelled, kept=True)
+            _fused_slices(members, [made[r] for r in run], sliced) if sliced else at_once(members, spelled, kept=True)
         )
         out.append((group, steps[run[-1]].target))
         k = run[-1] + 1
@@ -164,7 +164,7 @@ def _slices(run: Sequence[Made]) -> Inds | None:
     return None
 
 
-def _sliced_step(steps: Sequence[Step], made: Sequence[Made], sliced: Inds) -> FusedStep:
+def _fused_slices(steps: Sequence[Step], made: Sequence[Made], sliced: Inds) -> FusedStep:
     """One step that runs ``steps`` for every slice."""
     inner = {step.target for step in steps}
     # a tied array may be read twice, by different indices: one operand each

@@ -118,7 +118,7 @@ def _broadcast_step(
         View(reshape=shape, permute=_permutation(natural, out)),
         flops=2 * prod(sizes[i] for i in {*small, *large}),
         read=prod(sizes[i] for i in small) + prod(sizes[i] for i in large),
-        size=prod(sizes[i] for i in out), spread=True,
+        size=prod(sizes[i] for i in out), broadcast=True,
     )  # fmt: skip
     return step, out
 

@@ -58,7 +58,7 @@ def layouts(inputs: Sequence[Layout], steps: Sequence[Step]) -> Memory:
         if isinstance(step, ContractStep):
             a, b = (viewed(v, *layout[s]) for s, v in zip(step.operands, step.views, strict=True))
             copies = tuple(prod(x[0]) if x[2] or not (step.multiply or _blas(*x[:2])) else 0 for x in (a, b))
-            shape = (b[0][0], a[0][0], b[0][2]) if step.spread else (*a[0][:-1], *b[0][max(len(b[0]) - 1, 1) :])
+            shape = (b[0][0], a[0][0], b[0][2]) if step.broadcast else (*a[0][:-1], *b[0][max(len(b[0]) - 1, 1) :])
             shape = viewed(View(reshape=step.result.reshape), shape, contiguous(shape))[0]
             layout.append(viewed(View(step.result.permute), shape, contiguous(shape))[:2])
         elif isinstance(step, FusedStep):

@@ -12,7 +12,9 @@ from math import prod
 
 import numpy as np
 
-from tnkit.core.network import AnyNode, Elementwise, Network, Node, unused
+from tnkit.core.names import unused
+from tnkit.core.network import AnyNode, Elementwise, Network
+from tnkit.core.node import Node
 from tnkit.planning.fusion import Made
 from tnkit.planning.steps import FusedStep, Program
 

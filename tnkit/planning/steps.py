@@ -44,7 +44,7 @@ class ReduceStep:
 class ContractStep:
     """Two tensors into one: ``(batch, m, k) @ (batch, k, n)``, or their outer product where no index is summed.
 
-    ``result`` is applied the other way round: reshaped first (never a copy), then permuted.  With ``spread``, one matrix
+    ``result`` is applied the other way round: reshaped first (never a copy), then permuted.  With ``broadcast``, one matrix
     ``(n, k)`` times every matrix of a batch ``(f, k, g)``.
     """
 
@@ -57,7 +57,7 @@ class ContractStep:
     flops: int
     read: int
     size: int
-    spread: bool = False
+    broadcast: bool = False
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from functools import reduce
 from itertools import combinations
 from math import inf
 
-from tnkit.core.network import Network, Node
+from tnkit.core.network import Network
+from tnkit.core.node import Node
 from tnkit.execution.codegen import source
 from tnkit.paths.contraction_tree import linear_path
 from tnkit.paths.optimizers import Optimizer
@@ -23,7 +24,7 @@ from tnkit.planning.steps import ContractStep
 from tnkit.planning.strides import contiguous
 from tnkit_nn.engine.backend import TORCH
 
-__all__ = ["Way", "crossovers", "described", "weight_first", "with_input"]
+__all__ = ["WeightRoute", "crossovers", "described", "weight_first", "with_input"]
 
 Path = tuple[tuple[int, ...], ...]
 
@@ -34,7 +35,7 @@ _FEW_NODES = 4
 
 
 @dataclass(frozen=True)
-class Way:
+class WeightRoute:
     """One way and its predicted seconds: ``one`` for a single row, else ``fixed + row * rows``.
 
     Without a plan the weight is built and multiplied by; a plan that takes the input last ``builds`` it too.
@@ -53,7 +54,7 @@ class Way:
 
 def with_input(
     net: Network, ins: tuple[str, ...], x: str, b: str, batch: int, optimizer: str | Optimizer, itemsize: int
-) -> list[Way]:
+) -> list[WeightRoute]:
     """Ways with the input in the network, as node ``x`` with batch index ``b``.
 
     Two searches, for a single row and for ``batch``; with ``auto``, the sweeps of the input over the nodes beside them.  All
@@ -76,17 +77,17 @@ def with_input(
     return [_predicted(way, x) for way in {source(way.program, TORCH): way for way in found}.values()]
 
 
-def weight_first(way: Plan, rows: int, cols: int, itemsize: int) -> Way:
+def weight_first(way: Plan, rows: int, cols: int, itemsize: int) -> WeightRoute:
     """The weight built by ``way``, then multiplied by."""
     speed, last = rates(), way.steps[-1] if way.steps else None
     copied = isinstance(last, ContractStep) and last.result.permute is not None  # to read as a matrix
     moved = way.bytes_moved // way.itemsize + (3 if copied else 1) * rows * cols
     fixed = speed.seconds(way.flops, moved * itemsize)
     row = speed.seconds(2 * rows * cols, itemsize * (rows + cols))
-    return Way(None, True, fixed + row, fixed, row)
+    return WeightRoute(None, True, fixed + row, fixed, row)
 
 
-def crossovers(ways: Sequence[Way]) -> tuple[tuple[int, Plan | None], ...]:
+def crossovers(ways: Sequence[WeightRoute]) -> tuple[tuple[int, Plan | None], ...]:
     """The fastest for every power of two of rows, equal neighbours merged: ``(below, plan)``, None where it is built."""
     spans: list[tuple[int, Plan | None]] = []
     rows = 1
@@ -99,7 +100,7 @@ def crossovers(ways: Sequence[Way]) -> tuple[tuple[int, Plan | None], ...]:
     return tuple(spans)
 
 
-def described(routes: Sequence[tuple[int, Plan | None]], ways: Sequence[Way], typical: int) -> Iterable[str]:
+def described(routes: Sequence[tuple[int, Plan | None]], ways: Sequence[WeightRoute], typical: int) -> Iterable[str]:
     """A line a kind and span: which, and the predicted times of it and of the best of the other kind."""
     names = ("factorised", "reconstructed")
     builds = [next(w.builds for w in ways if w.plan is chosen) for _, chosen in routes]
@@ -153,18 +154,18 @@ def _fixed(order: Path) -> Optimizer:
     return given
 
 
-def _predicted(way: Plan, x: str) -> Way:
+def _predicted(way: Plan, x: str) -> WeightRoute:
     """The time of a plan by its number of rows: what descends from the input grows with them."""
     one = sum(_seconds(way, x, 1))
     fixed, two = _seconds(way, x, 2)  # a single row's axis stands in no one's way: it may copy less
     first = next(k for k, step in enumerate(way.steps) if way.inputs.index(x) in step.operands)
-    return Way(way, first == len(way.steps) - 1 and first > 0, one, fixed, two / 2)
+    return WeightRoute(way, first == len(way.steps) - 1 and first > 0, one, fixed, two / 2)
 
 
 def _seconds(way: Plan, x: str, rows: int) -> tuple[float, float]:
     """Seconds for so many rows, of what is the same for any number and of what grows with it."""
-    shapes = [(rows, *s[1:]) if name == x else s for name, s in _shapes(way).items()]
-    scale = rows / _shapes(way)[x][0]
+    shapes = [(rows, *s[1:]) if name == x else s for name, s in _input_shapes(way).items()]
+    scale = rows / _input_shapes(way)[x][0]
     grows = [name == x for name in way.inputs] + [False] * len(way.steps)
     flops, moved = [0.0, 0.0], [0.0, 0.0]
     for step, copied in zip(way.steps, layouts([(s, contiguous(s)) for s in shapes], way.steps).copied, strict=True):
@@ -179,6 +180,6 @@ def _seconds(way: Plan, x: str, rows: int) -> tuple[float, float]:
     return fixed, growing
 
 
-def _shapes(way: Plan) -> dict[str, tuple[int, ...]]:
+def _input_shapes(way: Plan) -> dict[str, tuple[int, ...]]:
     shapes = way.network.array_shapes
     return {name: shapes[name] for name in way.inputs}

@@ -14,7 +14,7 @@ from math import cos, inf, pi, prod
 import torch
 from torch import Tensor
 
-__all__ = ["Found", "Params", "cosine", "minimise", "warm_cosine"]
+__all__ = ["Descent", "Params", "cosine", "minimise", "warm_cosine"]
 
 Params = dict[str, Tensor]
 
@@ -25,7 +25,7 @@ _GAIN = 1 - 0.999**2
 
 
 @dataclass(frozen=True)
-class Found:
+class Descent:
     """Result of :func:`minimise`.
 
     Attributes
@@ -68,7 +68,7 @@ def minimise(
     patience: int | None = None,
     enough: float = -inf,
     progress: Callable[[Iterable[int]], Iterable[int]] = iter,
-) -> Found:
+) -> Descent:
     """Minimise the loss of every replica.
 
     Parameters
@@ -102,7 +102,7 @@ def minimise(
     Found
         A replica whose loss or gradient is not finite goes back to its best values, without its moments, at half its rates.
     """
-    table = _Table(start)
+    table = _ParameterTable(start)
     rows = table.rows(start)
     groups = [(columns, rates[name].to(rows.device)[:, None]) for name, columns in table.columns.items()]
     first, second = torch.zeros_like(rows), torch.zeros_like(rows)
@@ -140,14 +140,14 @@ def minimise(
                 wide = bad[:, None]
                 rows, damp, age = torch.where(wide, best, rows), torch.where(wide, damp / 2, damp), age * ~wide
                 first, second = (torch.where(wide, 0.0, moment) for moment in (first, second))
-    return Found(table.params(best), lowest, torch.stack(history))
+    return Descent(table.params(best), lowest, torch.stack(history))
 
 
 def _finite(x: Tensor, otherwise: float) -> Tensor:
     return torch.where(torch.isfinite(x), x, otherwise)
 
 
-class _Table:
+class _ParameterTable:
     """Where the values of each name stand in a row; a complex number is two."""
 
     def __init__(self, start: Mapping[str, Tensor]) -> None:

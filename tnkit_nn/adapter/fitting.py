@@ -14,7 +14,8 @@ from torch import Tensor
 
 from tnkit import init
 from tnkit.core.extras import need
-from tnkit.core.network import Network, Node
+from tnkit.core.network import Network
+from tnkit.core.node import Node
 from tnkit.core.shapes import split_axes
 from tnkit.execution.run import check_known, constant, run
 from tnkit.execution.weights import detensorize
@@ -103,12 +104,12 @@ def fit(
         A target that is zero, not finite, or that the network does not fill; ``steps`` or ``restarts`` below 1; a missing,
         misshapen or unknown array.
     """
-    goal, size = _goal(net, target, dtype)
+    goal, size = _checked_goal(net, target, dtype)
     if steps < 1 or restarts < 1:
         raise ValueError(f"steps and restarts are at least 1, not {steps} and {restarts}")
     outer = _scalers(net)
     std = 1.0 if outer else float(size) / sqrt(goal.numel())  # lr is relative to entries near 1
-    starts, frozen = _starts(net, arrays or {}, goal, std, seed, restarts)
+    starts, frozen = _stacked_starts(net, arrays or {}, goal, std, seed, restarts)
     way, norm, unit = plan(net), std * sqrt(goal.numel()), goal / size
 
     def tensor(trained: dict[str, Tensor]) -> Tensor:
@@ -131,7 +132,7 @@ def fit(
     found = {name: value[chosen] for name, value in done.params.items()}
     if outer:
         with torch.no_grad():
-            found = _rescaled(found, outer, _scale(tensor(found) / norm, unit) * size / norm)
+            found = _with_factor(found, outer, _scale(tensor(found) / norm, unit) * size / norm)
     with torch.no_grad():
         error = float((tensor(found) / size - unit).abs().square().sum().sqrt())
     if error >= NOTHING:
@@ -141,7 +142,7 @@ def fit(
     return FitResult(out, tuple(done.history[:, chosen].sqrt().tolist()), error, chance)
 
 
-def _goal(net: Network, target: Any, dtype: torch.dtype | None) -> tuple[Tensor, Tensor]:
+def _checked_goal(net: Network, target: Any, dtype: torch.dtype | None) -> tuple[Tensor, Tensor]:
     """Target in the dtype to compute in, and its norm."""
     goal = to_tensor(target, target.dtype if isinstance(target, Tensor) else torch.as_tensor(native(target)).dtype)
     if dtype is None:
@@ -155,7 +156,7 @@ def _goal(net: Network, target: Any, dtype: torch.dtype | None) -> tuple[Tensor,
     return goal, size
 
 
-def _starts(
+def _stacked_starts(
     net: Network, given: Mapping[str, Any], goal: Tensor, std: float, seed: int, restarts: int
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Trained arrays, stacked over the restarts, and the frozen ones."""
@@ -211,7 +212,7 @@ def _scalers(net: Network) -> list[str]:
     return [n.array for n in net.nodes if isinstance(n, Node) and not n.fixed and leaves.count(n.array) == 1]
 
 
-def _rescaled(arrays: dict[str, Tensor], outer: list[str], factor: Tensor) -> dict[str, Tensor]:
+def _with_factor(arrays: dict[str, Tensor], outer: list[str], factor: Tensor) -> dict[str, Tensor]:
     """The tensor times ``factor``, shared out evenly so that one learning rate keeps suiting all arrays."""
     size = factor.abs()
     share = size ** (1 / len(outer))

@@ -10,14 +10,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tnkit.core.network import Network, Node, free_name, names_in
+from tnkit.core.names import free_name, names_in
+from tnkit.core.network import Network
+from tnkit.core.node import Node
 from tnkit.core.shapes import split_axes
 from tnkit.execution.codegen import prepare
 from tnkit.execution.run import run
 from tnkit.execution.weights import detensorize
 from tnkit.paths.optimizers import Optimizer
 from tnkit.planning.plan import Plan, plan
-from tnkit_nn.adapter.crossover import Way, crossovers, described, weight_first, with_input
+from tnkit_nn.adapter.crossover import WeightRoute, crossovers, described, weight_first, with_input
 from tnkit_nn.adapter.fitting import fit as fit_arrays
 from tnkit_nn.adapter.module import TNModule
 from tnkit_nn.engine.backend import TORCH
@@ -79,7 +81,7 @@ class TNLinear(nn.Module):
         if bias:
             bound = 1 / sqrt(in_features)
             self.bias = nn.Parameter(torch.empty(out_features, dtype=like.dtype).uniform_(-bound, bound))
-        self._x, self._dims, ways = "", tuple[int, ...](), list[Way]()
+        self._x, self._dims, ways = "", tuple[int, ...](), list[WeightRoute]()
         outs = _exact(network, out_features, in_features)
         if network.multilinear and outs is not None:
             ins = network.output[outs:]

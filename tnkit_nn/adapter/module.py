@@ -70,7 +70,9 @@ class TNModule(nn.Module):
         tensors = _tensors(net, arrays or {}, dtype, seed, std)
         for name, tensor in tensors.items():
             self._check(name, tensor)
-            _register(self, name, tensor, trained=name in net.parameters, saved=self._slots[name][0].fixed is True)
+            _register_tensor(
+                self, name, tensor, trained=name in net.parameters, saved=self._slots[name][0].fixed is True
+            )
         self._held = tuple(tensors)
         self.inputs = tuple(name for name in net.array_shapes if name not in tensors)
 
@@ -155,7 +157,7 @@ def _tensors(
     return {name: held[name] for name in net.array_shapes if name in held}
 
 
-def _register(module: nn.Module, name: str, tensor: Tensor, trained: bool, saved: bool) -> None:
+def _register_tensor(module: nn.Module, name: str, tensor: Tensor, trained: bool, saved: bool) -> None:
     """Register under the array's own name; what torch cannot hold is refused, naming the way out."""
     if "." in name or hasattr(module, name):
         why = "a dot separates modules in torch" if "." in name else "it is an attribute of the module"

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from tnkit.cli import add_file, names, numbers, positive, seed
+from tnkit.cli import add_file, comma_separated, numbers, positive, seed
 from tnkit_nn.cli.options import add_model_and_data, add_out, listed
 from tnkit_nn.comparison.compare import compare
 from tnkit_nn.comparison.report.files import write_report
@@ -39,12 +39,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_model_and_data(parser)
     parser.add_argument(
         "--layer",
-        type=names,
+        type=comma_separated,
         help="the layer whose weight is replaced, or several by commas; the largest, if not given",
     )
     add_file(parser, "--weights", help="trained values, the model.safetensors of tnkit train, instead of --dense-steps")
     add = parser.add_argument
-    add("--shapes", type=_shapes, default=list(BASELINES), help="families, by commas (default: all)")
+    add("--shapes", type=_chosen_families, default=list(BASELINES), help="families, by commas (default: all)")
     add(
         "--budgets", type=numbers, default=[100, 300, 1000],
         help="parameters of the weight (of all layers together), by commas (default: 100,300,1000)",
@@ -70,8 +70,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_run)
 
 
-def _shapes(text: str) -> list[str]:
-    chosen = names(text)
+def _chosen_families(text: str) -> list[str]:
+    chosen = comma_separated(text)
     unknown = [name for name in chosen if name not in BASELINES]
     if unknown or not chosen:
         raise argparse.ArgumentTypeError(f"unknown shape {''.join(unknown[:1])!r}; known: {', '.join(BASELINES)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from tnkit.cli import add_file, names, seed
+from tnkit.cli import add_file, comma_separated, seed
 from tnkit_nn import data, zoo
 from tnkit_nn.cli.options import add_model_and_data, add_out, finish, listed
 from tnkit_nn.comparison.compare import versions
@@ -35,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def _run(args: argparse.Namespace) -> int:
     changes: dict[str, Any] = {} if args.seed is None else {"seed": args.seed}
     if args.order:
-        changes["order"] = args.order if args.order in ORDERS else tuple(names(args.order))
+        changes["order"] = args.order if args.order in ORDERS else tuple(comma_separated(args.order))
     model = zoo.load(args.model, args.weights)
     split = data.load(args.data, args.data_dir, limit=args.limit)
     zoo.check_takes(model, split.val[0], args.weights, args.data, split.num_classes)

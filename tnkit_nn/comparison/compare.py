@@ -25,8 +25,8 @@ import torch
 import tnkit as tk
 from tnkit.core.numbers import whole_number
 from tnkit_nn.approximation import RATES
-from tnkit_nn.comparison.experiment import Experiment, opened, trained
-from tnkit_nn.comparison.job_store import Progress, Study, run, silent
+from tnkit_nn.comparison.experiment import Experiment, opened, with_dense_models
+from tnkit_nn.comparison.job_store import Progress, Study, run_jobs, silent
 from tnkit_nn.comparison.replicas import REST_RATES
 from tnkit_nn.comparison.row import Job, built, row
 from tnkit_nn.comparison.task import Task
@@ -114,12 +114,12 @@ def _run(
     """The records of each job."""
     study = None if out is None else Study(out, settings(experiment))
     with study.alone() if study else nullcontext():
-        experiment = trained(experiment, study, executor, progress)
+        experiment = with_dense_models(experiment, study, executor, progress)
         # the longest jobs (deep networks) first, so that no worker is left alone with one at the end
         longest = sorted(jobs, key=lambda job: -(getattr(job.what, "depth", None) or 0))
         keys = {j: _key(j, experiment.shapes) for j in jobs}
         arguments = {keys[j]: (experiment, j) for j in longest}
-        done = run(arguments, row, study=study, executor=executor, progress=progress)
+        done = run_jobs(arguments, row, study=study, executor=executor, progress=progress)
     return [done[keys[j]] for j in jobs]
 
 

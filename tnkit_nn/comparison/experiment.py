@@ -19,11 +19,11 @@ from torch import nn
 from tnkit_nn import data as datasets
 from tnkit_nn import zoo
 from tnkit_nn.adapter.descent import Params
-from tnkit_nn.comparison.job_store import Progress, Study, run, silent
-from tnkit_nn.comparison.replicas import Fixture, cut, through, train
+from tnkit_nn.comparison.job_store import Progress, Study, run_jobs, silent
+from tnkit_nn.comparison.replicas import Fixture, split_at, through, train_replicas
 from tnkit_nn.comparison.task import Task, build_model, chosen_layers, read_data
 
-__all__ = ["Experiment", "drawn", "opened", "stacked", "trained"]
+__all__ = ["Experiment", "fresh_models", "opened", "stacked_values", "with_dense_models"]
 
 #: Bytes of what the layers before give for all examples and seeds, up to which it is computed once and kept.
 FEATURES = 2**30
@@ -40,7 +40,7 @@ class Experiment:
     layers
         Names of the layers that are replaced, in the model's order.
     dense
-        Parameter -> (seed, *shape): the trained dense models; nothing before they are trained (:func:`trained`).
+        Parameter -> (seed, *shape): the trained dense models; nothing before they are trained (:func:`with_dense_models`).
     """
 
     task: Task
@@ -81,11 +81,11 @@ class Experiment:
     @cached_property
     def tail(self) -> Fixture:
         """The model from the first layer on, and what stands before it, computed once; :attr:`full` where that is too large."""
-        before, after = cut(self.model, self.layers[0])
+        before, after = split_at(self.model, self.layers[0])
         if not len(before):
             return self.full
         own = any(True for _ in before.parameters()) and not self.task.weights  # one model given: one set of features
-        parts = _parts(self.split)
+        parts = _split_parts(self.split)
         fixed = {n: self.dense[n] for n, _ in before.named_parameters()}
         probe = before(parts["val"][0][:1])
         count = sum(len(y) for _, y in parts.values()) * (self.task.seeds if own else 1)
@@ -96,7 +96,11 @@ class Experiment:
 
     def fixture(self, tuned: bool) -> Fixture:
         """The tail where nothing before the layer is trained, else the full model; ``tuned``: other layers are trained too."""
-        moves = tuned and self.task.rest == "all" and any(True for _ in cut(self.model, self.layers[0])[0].parameters())
+        moves = (
+            tuned
+            and self.task.rest == "all"
+            and any(True for _ in split_at(self.model, self.layers[0])[0].parameters())
+        )
         return self.full if moves else self.tail
 
     def others(self, tuned: bool) -> Params:
@@ -109,7 +113,7 @@ class Experiment:
             return []
         before = set[str]()
         if self.task.rest == "head":
-            before = {n for n, _ in cut(self.model, self.layers[0])[0].named_parameters()}
+            before = {n for n, _ in split_at(self.model, self.layers[0])[0].named_parameters()}
         return [n for n in self.others(tuned) if n not in before]
 
 
@@ -128,22 +132,22 @@ def _reopened(task: Task, dense: bytes) -> Experiment:
     return last
 
 
-def _parts(split: datasets.Split) -> dict[str, datasets.Part]:
+def _split_parts(split: datasets.Split) -> dict[str, datasets.Part]:
     return {"train": split.train, "val": split.val, "test": split.test}
 
 
 def _fixture(model: nn.Module, split: datasets.Split) -> Fixture:
-    parts = _parts(split)
+    parts = _split_parts(split)
     return Fixture(model, {n: x for n, (x, _) in parts.items()}, {n: y for n, (_, y) in parts.items()}, False)
 
 
-def stacked(models: Sequence[nn.Module]) -> Params:
+def stacked_values(models: Sequence[nn.Module]) -> Params:
     """Values of several models, stacked by name."""
     values = [dict(m.named_parameters()) for m in models]
     return {n: torch.stack([v[n].detach() for v in values]) for n in values[0]}
 
 
-def drawn(experiment: Experiment, seeds: Sequence[int], offset: int = 0) -> Iterator[nn.Sequential]:
+def fresh_models(experiment: Experiment, seeds: Sequence[int], offset: int = 0) -> Iterator[nn.Sequential]:
     """The task's model with new values, one a seed; ``offset`` is added to each seed."""
     for seed in seeds:
         torch.manual_seed(offset + seed)
@@ -183,24 +187,24 @@ def _side_by_side(task: Task, model: nn.Module, first: str) -> nn.Module:
     """What is trained side by side beside the layers: everything, what comes from the first on, or nothing."""
     if not task.weights or task.rest == "all":
         return model
-    return cut(model, first)[1] if task.rest == "head" else nn.Sequential()
+    return split_at(model, first)[1] if task.rest == "head" else nn.Sequential()
 
 
-def trained(
+def with_dense_models(
     experiment: Experiment, study: Study | None = None, executor: Executor | None = None, progress: Progress = silent
 ) -> Experiment:
     """The experiment with its dense models: those that are given, or each trained as a job of its own, once a study."""
     task = experiment.task
     if task.weights:
-        return replace(experiment, dense=stacked([experiment.model] * task.seeds))
+        return replace(experiment, dense=stacked_values([experiment.model] * task.seeds))
     each = {f"dense model of seed {seed}": (experiment, [seed]) for seed in task.each}
-    found = run(each, dense_models, study=study, executor=executor, progress=progress).values()
+    found = run_jobs(each, dense_models, study=study, executor=executor, progress=progress).values()
     models = [safetensors.torch.load(values) for values in found]
     return replace(experiment, dense={name: torch.cat([m[name] for m in models]) for name in models[0]})
 
 
 def dense_models(experiment: Experiment, seeds: Sequence[int]) -> bytes:
     """Train dense models side by side, one a seed: their values as the bytes of a safetensors file."""
-    start = {n: x[None] for n, x in stacked(list(drawn(experiment, seeds))).items()}
-    found = train(experiment.full, seeds, start, lambda p, _: p, (3e-3,), experiment.task.dense_steps)
+    start = {n: x[None] for n, x in stacked_values(list(fresh_models(experiment, seeds))).items()}
+    found = train_replicas(experiment.full, seeds, start, lambda p, _: p, (3e-3,), experiment.task.dense_steps)
     return safetensors.torch.save({n: p.contiguous() for n, p in found.params.items()})

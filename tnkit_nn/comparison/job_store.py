@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from tnkit.execution.distributed import Lost, attempt, received
-from tnkit_nn.storage import alone, difference, read_json, replacing, write_json
+from tnkit_nn.storage import alone, first_difference, read_json, replacing, write_json
 
-__all__ = ["Progress", "Study", "run", "silent"]
+__all__ = ["Progress", "Study", "run_jobs", "silent"]
 
 VERSION = 3
 
@@ -59,7 +59,7 @@ class Study:
         if not path.exists():
             write_json(path, self.settings)
         kept = read_json(path)
-        differs = difference(kept, self.settings)
+        differs = first_difference(kept, self.settings)
         if differs:
             raise ValueError(f"{folder} holds another study: {differs}; choose another folder")
         self.settings = kept  # a setting that came later, and says as before, makes no other study
@@ -92,7 +92,7 @@ class Study:
         return alone(self.folder, "this study")
 
 
-def run(
+def run_jobs(
     jobs: Mapping[str, tuple[Any, ...]], work: Callable[..., Any], *, study: Study | None = None,
     executor: Executor | None = None, progress: Progress = silent,
 ) -> dict[str, Any]:  # fmt: skip
@@ -131,7 +131,7 @@ def run(
         for key in progress(list(todo), len(todo)):
             results[key] = _done(*todo[key])
     else:
-        for key, future in progress(_finished(executor, todo), len(todo)):
+        for key, future in progress(_finished_jobs(executor, todo), len(todo)):
             try:
                 results[key] = received(future)
             except Lost as error:
@@ -153,7 +153,7 @@ def _done(study: Study | None, key: str, work: Callable[..., Any], arguments: tu
     return found
 
 
-def _finished(executor: Executor, todo: Mapping[str, tuple[Any, ...]]) -> Iterator[tuple[str, Future[Any] | None]]:
+def _finished_jobs(executor: Executor, todo: Mapping[str, tuple[Any, ...]]) -> Iterator[tuple[str, Future[Any] | None]]:
     """Jobs as they finish, then those that the executor did not take or lost; all others are cancelled if the caller stops."""
     futures: dict[Future[Any], str] = {}
     late: list[tuple[str, Future[Any] | None]] = []

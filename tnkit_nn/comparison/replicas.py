@@ -16,7 +16,7 @@ from tnkit_nn.adapter.descent import Params, minimise
 from tnkit_nn.axes import RATE, SEED, Axes
 from tnkit_nn.comparison.task import loss, metric, score
 
-__all__ = ["BATCH", "REST_RATES", "Fixture", "Trained", "cut", "through", "train"]
+__all__ = ["BATCH", "REST_RATES", "Fixture", "Trained", "split_at", "through", "train_replicas"]
 
 #: Learning rates of dense parameters: of the other layers, and of a dense layer.
 REST_RATES = (2e-3, 1e-2, 5e-2)
@@ -100,7 +100,7 @@ class Fixture:
         return self.labels[part].expand(axes.replicas, -1)
 
 
-def cut(model: nn.Module, layer: str) -> tuple[nn.Sequential, nn.Module]:
+def split_at(model: nn.Module, layer: str) -> tuple[nn.Sequential, nn.Module]:
     """What stands before a layer, and the layer with what stands after it, both under the model's names.
 
     Nothing stands before a layer that is not in a chain of ``nn.Sequential``.
@@ -112,7 +112,7 @@ def cut(model: nn.Module, layer: str) -> tuple[nn.Sequential, nn.Module]:
     k = [n for n, _ in members].index(name)
     before, after = OrderedDict(members[:k]), OrderedDict(members[k:])
     if inner:
-        first, after[name] = cut(after[name], inner)
+        first, after[name] = split_at(after[name], inner)
         if len(first):
             before[name] = first
     return nn.Sequential(before), nn.Sequential(after)
@@ -158,7 +158,7 @@ class Trained:
         return int(rate), int(start)
 
 
-def train(
+def train_replicas(
     fixture: Fixture, seeds: Sequence[int], start: Mapping[str, Tensor], assemble: Callable[[Params, Axes], Params],
     rates: Sequence[float], steps: int, *, others: Mapping[str, Tensor] | None = None, other_rates: Sequence[float] = REST_RATES,
 ) -> Trained:  # fmt: skip

@@ -17,8 +17,8 @@ from tnkit_nn import zoo
 from tnkit_nn.adapter.descent import Params
 from tnkit_nn.approximation import RATES, approximate_each
 from tnkit_nn.axes import Axes
-from tnkit_nn.comparison.experiment import Experiment, drawn, stacked
-from tnkit_nn.comparison.replicas import REST_RATES, cut, train
+from tnkit_nn.comparison.experiment import Experiment, fresh_models, stacked_values
+from tnkit_nn.comparison.replicas import REST_RATES, split_at, train_replicas
 from tnkit_nn.families import SHARED, Family, full_count, matrix_shape, shares
 from tnkit_nn.generators import (
     Generator,
@@ -195,11 +195,11 @@ def _start(experiment: Experiment, job: Job) -> _Start:
     if what == "rank1":
         what = Family("rank1", "rank1", lambda s, _: tk.low_rank(matrix_shape(s), 1))
     if isinstance(what, Family):
-        return _networks(experiment, built(what, experiment.shapes, job.budget or 0))
+        return _approximated(experiment, built(what, experiment.shapes, job.budget or 0))
     if what in SHARED:
         assert job.budget is not None
         make = {"hashed": hashed_generator, "subspace": subspace_generator}[what]
-        parts, shapes = _parts(experiment.shapes, job.budget), experiment.shapes
+        parts, shapes = _budget_parts(experiment.shapes, job.budget), experiment.shapes
         generators = Generators({n: make(parts[n], shapes[n], t, first) for n, t in targets.items()})
         random = {n: random_start(generator, targets[n], first) for n, generator in generators.each.items()}
         values = {"fit": generators.start, "random": generators.gathered(random)}
@@ -208,10 +208,10 @@ def _start(experiment: Experiment, job: Job) -> _Start:
         values = {"fit": generators.start}
     with torch.no_grad():
         made = generators.weights(values["fit"], Axes(seed=experiment.task.seeds))
-    return _Start(generators, values, {n: _norm(made[n] - t) / _norm(t) for n, t in targets.items()}, {})
+    return _Start(generators, values, {n: _norms(made[n] - t) / _norms(t) for n, t in targets.items()}, {})
 
 
-def _networks(experiment: Experiment, nets: Mapping[str, tk.Network]) -> _Start:
+def _approximated(experiment: Experiment, nets: Mapping[str, tk.Network]) -> _Start:
     """Each network near its weight, and as it was drawn."""
     task, generators, fitted, errors = experiment.task, dict[str, Generator](), {}, {}
     methods = dict[str, tuple[str, ...]]()
@@ -226,22 +226,22 @@ def _networks(experiment: Experiment, nets: Mapping[str, tk.Network]) -> _Start:
 
 def built(what: Family, shapes: Mapping[str, Sequence[int]], budget: int) -> dict[str, tk.Network]:
     """Weight name -> its network, the budget shared out."""
-    return {name: what.build(shapes[name], part) for name, part in _parts(shapes, budget).items()}
+    return {name: what.build(shapes[name], part) for name, part in _budget_parts(shapes, budget).items()}
 
 
-def _parts(shapes: Mapping[str, Sequence[int]], budget: int) -> dict[str, int]:
+def _budget_parts(shapes: Mapping[str, Sequence[int]], budget: int) -> dict[str, int]:
     """Weight name -> its part of a budget (:func:`tnkit_nn.families.shares`)."""
     return dict(zip(shapes, shares(budget, [prod(shape) for shape in shapes.values()]), strict=True))
 
 
-def _norm(x: Tensor) -> Tensor:
+def _norms(x: Tensor) -> Tensor:
     """(seed, ...) -> (seed,)."""
     return x.flatten(1).norm(dim=1)
 
 
 def _error(experiment: Experiment, errors: Mapping[str, Tensor]) -> Tensor:
     """The relative error of all weights as one vector, (seed,)."""
-    norms = {name: _norm(target) for name, target in experiment.targets.items()}
+    norms = {name: _norms(target) for name, target in experiment.targets.items()}
     off = torch.stack([(errors[n] * norm).square() for n, norm in norms.items()]).sum(0)
     return (off / torch.stack(list(norms.values())).square().sum(0)).sqrt()
 
@@ -262,7 +262,7 @@ def _tune(experiment: Experiment, start: _Start, others: bool, dense: bool) -> _
         return {**still, **{n: params[n] for n in moving}, **start.generators.weights(params, axes)}
 
     rates = REST_RATES if dense else RATES  # a dense layer's parameters are like those of the other layers
-    found = train(fixture, task.each, values, assemble, rates, task.tune_steps, others=moving)
+    found = train_replicas(fixture, task.each, values, assemble, rates, task.tune_steps, others=moving)
     with torch.no_grad():
         made = assemble(found.params, found.axes)
     by_start = {
@@ -289,11 +289,11 @@ def _left_out(experiment: Experiment) -> _Tuned | None:
     if not models:
         return None
     steps = task.tune_steps if task.weights else task.dense_steps + task.tune_steps
-    fixture, start, held = replace(experiment.full, model=models[0]), stacked(models), Params()
+    fixture, start, held = replace(experiment.full, model=models[0]), stacked_values(models), Params()
     if task.rest == "head":
         linear = [n for n, m in experiment.model.named_modules() if isinstance(m, nn.Linear)]
         heir = next(n for n in linear[linear.index(experiment.layers[0]) :] if n not in experiment.layers)
-        before, after = cut(models[0], heir)
+        before, after = split_at(models[0], heir)
         if experiment.tail is not experiment.full:
             fixture = replace(experiment.tail, model=after)
         else:
@@ -303,7 +303,7 @@ def _left_out(experiment: Experiment) -> _Tuned | None:
     def assemble(params: Params, axes: Axes) -> Params:
         return {**{n: axes.by_seed(p) for n, p in held.items()}, **params}
 
-    found = train(fixture, task.each, {n: x[None] for n, x in start.items()}, assemble, REST_RATES, steps)
+    found = train_replicas(fixture, task.each, {n: x[None] for n, x in start.items()}, assemble, REST_RATES, steps)
     rate, s = found.best()
     params, seeds = {**held, **found.axes.at(found.params, rate, s)}, Axes(seed=task.seeds)
     counts = sum(p[0].numel() for p in start.values()), sum(p.numel() for p in models[0].parameters())
@@ -314,7 +314,7 @@ def _left_out(experiment: Experiment) -> _Tuned | None:
 def _shorter(experiment: Experiment) -> list[nn.Module]:
     """The model without the layers, one a seed; none where it cannot go without them."""
     task, found = experiment.task, []
-    for seed, model in zip(task.each, drawn(experiment, task.each, 500), strict=True):
+    for seed, model in zip(task.each, fresh_models(experiment, task.each, 500), strict=True):
         torch.manual_seed(500 + seed)  # what is made anew in a model that is given
         found.append(zoo.without(experiment.model if task.weights else model, *experiment.layers))
     return [model for model in found if model is not None]

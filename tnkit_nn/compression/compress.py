@@ -95,10 +95,10 @@ def compress_(
         untuned = copy.deepcopy(model)  # every weight as stage 1 made it
         for k, layers in enumerate(schedule):
             for layer in layers:
-                reports.append(_stage1(model, untuned, layer, chosen[layer], recipe, files, progress))
+                reports.append(_approximation_step(model, untuned, layer, chosen[layer], recipe, files, progress))
             fitted = files.once(f"step-{k}-fitted", lambda: {"accuracy": accuracy(model, data.test)})
             done = [r.layer for r in reports]
-            history, factor, seconds = _stage2(model, done, recipe, epochs[k], k, data, files, progress)
+            history, factor, seconds = _fine_tuning_step(model, done, recipe, epochs[k], k, data, files, progress)
             tuned = files.once(f"step-{k}-tuned", lambda: {"accuracy": accuracy(model, data.test)})
             steps.append({
                 "layers": list(layers), "epochs": epochs[k], "accuracy_stage1": fitted["accuracy"],
@@ -161,7 +161,7 @@ def _epochs(recipe: Compression, steps: int) -> list[int]:
     return [each + (k >= steps - over) for k in range(steps)]
 
 
-def _stage1(
+def _approximation_step(
     model: nn.Module,
     untuned: nn.Module,
     layer: str,
@@ -183,7 +183,7 @@ def _stage1(
     )  # fmt: skip
 
 
-def _stage2(
+def _fine_tuning_step(
     model: nn.Module,
     layers: Sequence[str],
     recipe: Compression,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["cifar", "find", "idx_images", "idx_labels", "names"]
+__all__ = ["cifar", "class_names", "find", "idx_images", "idx_labels"]
 
 IMAGES, LABELS = 2051, 2049  # IDX magic numbers: unsigned bytes in three dimensions, in one
 PIXELS = 3 * 32 * 32
@@ -160,7 +160,7 @@ def _check_range(path: Path, labels: np.ndarray, classes: int, what: str) -> Non
         raise ValueError(f"{path}: {what}s 0..{classes - 1} expected, {labels[wrong[0]]} found (record {wrong[0]})")
 
 
-def names(path: Path, classes: int) -> tuple[str, ...]:
+def class_names(path: Path, classes: int) -> tuple[str, ...]:
     """Class names, one a line, in the order of the labels; ValueError for another number of them."""
     found = tuple(line.strip() for line in _content(path).decode(errors="replace").splitlines() if line.strip())
     if len(found) != classes:

@@ -93,7 +93,7 @@ def cifar10(root: Root = None) -> Split:
     """CIFAR-10 from the files of its binary version, plain, ``.gz`` or ``.xz``: images (count, 3, 32, 32), 45,000 / 5,000 / 10,000."""
     *batches, test, meta = formats.find(root, ("cifar-10-batches-bin",), CIFAR10_FILES, CIFAR_SITE)
     parts = formats.cifar(batches, (10,), 10000), formats.cifar([test], (10,), 10000)
-    return _parts("cifar10", *parts, CIFAR10_STATS, formats.names(meta, 10))
+    return _parts("cifar10", *parts, CIFAR10_STATS, formats.class_names(meta, 10))
 
 
 def cifar100(root: Root = None, coarse: bool = False) -> Split:
@@ -105,7 +105,7 @@ def cifar100(root: Root = None, coarse: bool = False) -> Split:
     train, test, meta = formats.find(root, ("cifar-100-binary",), files, CIFAR_SITE)
     files_of = ((train, 50000), (test, 10000))
     learn, check = (formats.cifar([path], (20, 100), count, 0 if coarse else 1) for path, count in files_of)
-    return _parts("cifar100", learn, check, CIFAR100_STATS, formats.names(meta, 20 if coarse else 100))
+    return _parts("cifar100", learn, check, CIFAR100_STATS, formats.class_names(meta, 20 if coarse else 100))
 
 
 DATA: dict[str, Callable[[Root], Split]] = {

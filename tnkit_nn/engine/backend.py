@@ -29,7 +29,7 @@ def _run(program: Program, operands: Sequence[Tensor]) -> Tensor:
     return made
 
 
-class _Group(torch.autograd.Function):
+class _FusedFunction(torch.autograd.Function):
     """A group's slices, one after another; backward keeps the operands alone and runs every slice again.
 
     What forward leaves to backward of a group that is kept is in ``held``: no output, for every transform would see it.
@@ -38,7 +38,7 @@ class _Group(torch.autograd.Function):
 
     @staticmethod
     def forward(step: FusedStep, held: chain.ChainTape | cuda.DeviceTape | None, *operands: Tensor) -> Tensor:
-        if _whole(step, operands[0]):
+        if _runs_on_device(step, operands[0]):
             assert not isinstance(held, chain.ChainTape)
             return cuda.forward(step, operands, held, TORCH)
         if step.kept:
@@ -61,7 +61,7 @@ class _Group(torch.autograd.Function):
         if torch.is_grad_enabled() or not all(map(_own, (grad, *operands))):
             found = iter(_pulled(step, operands, wanted, grad))
             return None, None, *(next(found) if w else None for w in wanted)
-        if _whole(step, grad):
+        if _runs_on_device(step, grad):
             return None, None, *cuda.backward(step, operands, wanted, grad, ctx.held, TORCH)
         if step.kept:
             return None, None, *chain.backward(step, operands, wanted, grad, ctx.held)
@@ -94,15 +94,15 @@ def _pulled(step: FusedStep, operands: Sequence[Tensor], wanted: Sequence[bool],
     return cast(Sequence[Tensor], pull(grad))
 
 
-def _group(step: FusedStep, operands: list[Tensor]) -> Tensor:
+def _run_fused_step(step: FusedStep, operands: list[Tensor]) -> Tensor:
     if torch.compiler.is_compiling() or torch.is_autocast_enabled(operands[0].device.type):
         return execute(step.whole, operands, TORCH)
     back = torch.is_grad_enabled() and any(x.requires_grad for x in operands)
-    held = cuda.DeviceTape if _whole(step, operands[0]) else chain.ChainTape
-    return _Group.apply(step, held() if back else None, *operands)
+    held = cuda.DeviceTape if _runs_on_device(step, operands[0]) else chain.ChainTape
+    return _FusedFunction.apply(step, held() if back else None, *operands)
 
 
-def _whole(step: FusedStep, x: Tensor) -> bool:
+def _runs_on_device(step: FusedStep, x: Tensor) -> bool:
     """Whether a device runs it at once: a chain, sliced only for a CPU's cache."""
     return (step.kept or step.chain) and cuda.on_device(x)
 
@@ -115,7 +115,7 @@ def _own(x: Tensor) -> bool:
         return False
 
 
-def _norm(x: Tensor, axis: int | None = None) -> Tensor:
+def _frobenius_norm(x: Tensor, axis: int | None = None) -> Tensor:
     return torch.linalg.norm(x.reshape(-1)) if axis is None else torch.linalg.norm(x, None, axis)
 
 
@@ -131,12 +131,12 @@ TORCH = Backend(
     take=lambda x, places, axis: torch.index_select(x, axis, torch.as_tensor(places, device=x.device)),
     total=lambda x, axes: torch.sum(x, axes, dtype=x.dtype),
     diagonal=lambda x, i, j: torch.diagonal(x, 0, i, j),
-    norm=_norm,
+    norm=_frobenius_norm,
     eye=lambda n, x: torch.eye(n, dtype=x.dtype, device=x.device),
     like=_like,
     zeros=lambda shape, x: torch.zeros(shape, dtype=x.dtype, device=x.device),
-    spread=broadcast_matmul,
-    group=_group,
+    broadcast=broadcast_matmul,
+    fused=_run_fused_step,
     own={"relu": torch.relu},
     methods={
         "permute": "{x}.permute({axes})",

@@ -263,7 +263,7 @@ class _BackwardPass:
         b = b if b.ndim > 1 else b[:, None]
         if step.result.permute is not None:
             grad = grad.permute(sorted(range(grad.ndim), key=step.result.permute.__getitem__))
-        shape = (b.shape[0], a.shape[0], b.shape[2]) if step.spread else (*a.shape[:-1], b.shape[-1])
+        shape = (b.shape[0], a.shape[0], b.shape[2]) if step.broadcast else (*a.shape[:-1], b.shape[-1])
         grad, copied = self.rows.laid(grad, shape)
         if copied is not None:
             self.rows.give(self.row)

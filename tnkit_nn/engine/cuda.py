@@ -138,14 +138,14 @@ def _tile_matrix(step: Step) -> tuple[int, TileMatrix, Shape] | None:
         shape, view = step.views[state].reshape, step.views[1 - state]
         if shape is None or step.views[state] != View(reshape=shape) or prod(shape) != step.size:
             continue
-        if step.spread:
+        if step.broadcast:
             rows, stride, made = shape[1], shape[2], shape
         elif len(shape) == 2:
             rows, stride, made = (shape[0], shape[1], shape) if state else (shape[1], 1, shape)
         else:
             continue
         fill = max(1, _LEAST // rows)
-        if (step.spread and not state) or not 1 < rows <= _MOST or rows * fill > step.size // rows:
+        if (step.broadcast and not state) or not 1 < rows <= _MOST or rows * fill > step.size // rows:
             continue
         beside = (1, fill) if stride % fill == 0 else (fill, 1)
         window = TileMatrix(step.operands[1 - state], view, not state, rows * fill, stride // beside[1], beside)

@@ -91,9 +91,9 @@ def restored(x: Tensor, view: View, shape: Shape) -> Tensor:
 
 def multiplied(step: ContractStep, a: Tensor, b: Tensor, buffer: Tensor) -> Tensor:
     """The step's product, written into the buffer."""
-    shape = (b.shape[0], a.shape[0], b.shape[2]) if step.spread else (*a.shape[:-1], *b.shape[max(b.ndim - 1, 1) :])
+    shape = (b.shape[0], a.shape[0], b.shape[2]) if step.broadcast else (*a.shape[:-1], *b.shape[max(b.ndim - 1, 1) :])
     out = buffer[: prod(shape)].view(shape)
-    if step.spread:
+    if step.broadcast:
         torch.bmm(a.expand(b.shape[0], *a.shape), b, out=out)
     elif step.multiply:
         torch.mul(a, b, out=out)
@@ -107,7 +107,7 @@ def undone(step: ContractStep, grad: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """The gradient of the step's result as that of its matrix."""
     if step.result.permute is not None:
         grad = grad.permute(sorted(range(grad.ndim), key=step.result.permute.__getitem__))
-    return grad.reshape((b.shape[0], a.shape[0], b.shape[2]) if step.spread else (*a.shape[:-1], b.shape[-1]))
+    return grad.reshape((b.shape[0], a.shape[0], b.shape[2]) if step.broadcast else (*a.shape[:-1], b.shape[-1]))
 
 
 def _product_into(a: Tensor, b: Tensor, swap: bool, buffer: Tensor | None) -> Tensor:
@@ -125,7 +125,7 @@ def slopes(
 ) -> tuple[Tensor | None, Tensor | None]:
     """The gradients of the two matrices of a product."""
     first = second = None
-    if step.spread:
+    if step.broadcast:
         if wanted[0]:
             first = summed_outer(grad, b)
         if wanted[1]:

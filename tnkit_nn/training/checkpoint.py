@@ -12,9 +12,9 @@ from typing import Any
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from tnkit_nn.storage import difference, fill_, read_tensors, write_tensors
+from tnkit_nn.storage import fill_, first_difference, read_tensors, write_tensors
 
-__all__ = ["capture", "restore", "resume", "structure", "values", "write_state"]
+__all__ = ["capture", "model_values", "restore", "resume", "structure", "write_state"]
 
 KEY = "tnkit.train"
 VERSION = 2
@@ -28,14 +28,14 @@ def structure(model: nn.Module) -> dict[str, str]:
     return {n: f"{type(m).__name__}({re.sub('0x[0-9a-f]+', '', m.extra_repr())})" for n, m in model.named_modules()}
 
 
-def values(model: nn.Module) -> State:
+def model_values(model: nn.Module) -> State:
     """Copies of all values of a model, by name."""
     return {n: v.detach().clone() for n, v in model.state_dict().items()}
 
 
 def capture(model: nn.Module, optimizer: Optimizer) -> State:
     """Copies of all values of a model and its optimiser, by name."""
-    state = {f"model.{n}": v for n, v in values(model).items()}
+    state = {f"model.{n}": v for n, v in model_values(model).items()}
     for k, moments in optimizer.state_dict()["state"].items():
         state |= {f"optimizer.{k}.{key}": v.detach().clone() for key, v in moments.items() if v is not None}
     return state
@@ -85,7 +85,7 @@ def resume(
         raise ValueError(f"{path}: not a checkpoint of a training") from None
     if version != VERSION:
         raise ValueError(f"{path}: version {version} of a checkpoint; this tnkit reads version {VERSION}")
-    differs = difference(its, json.loads(json.dumps(run)))
+    differs = first_difference(its, json.loads(json.dumps(run)))
     if differs:
         raise ValueError(f"{path}: belongs to another run: {differs}")
     restore(model, optimizer, state, f"{path}: belongs to another model")

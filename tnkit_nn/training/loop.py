@@ -24,7 +24,7 @@ from tnkit.core.numbers import real_number, whole_number
 from tnkit_nn.data.augment import AUGMENT
 from tnkit_nn.data.splits import Split
 from tnkit_nn.storage import clear, fill_
-from tnkit_nn.training.checkpoint import State, capture, restore, resume, structure, values, write_state
+from tnkit_nn.training.checkpoint import State, capture, model_values, restore, resume, structure, write_state
 from tnkit_nn.training.evaluation import Loss, evaluate, worse
 from tnkit_nn.training.journal import Journal
 
@@ -34,7 +34,7 @@ EVERY = 25  # steps between looks at the loss: each waits for the device
 ROLLBACKS = 5  # halvings of the rate before a training counts as hopeless
 
 
-def _cosine(t: float, warm: float = 0.05) -> float:
+def _cosine_schedule(t: float, warm: float = 0.05) -> float:
     return (t + 1e-3) / (warm + 1e-3) if t < warm else (1 + cos(pi * (t - warm) / (1 - warm))) / 2
 
 
@@ -43,7 +43,11 @@ def _onecycle(t: float, rise: float = 0.3) -> float:
 
 
 #: Part of the training done, in 0..1 -> factor of the rate.
-SCHEDULES: dict[str, Callable[[float], float]] = {"constant": lambda t: 1.0, "cosine": _cosine, "onecycle": _onecycle}
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "constant": lambda t: 1.0,
+    "cosine": _cosine_schedule,
+    "onecycle": _onecycle,
+}
 
 #: Parameter groups with ``lr`` and ``weight_decay`` -> optimiser.
 METHODS: dict[str, Callable[[list[dict[str, Any]]], Optimizer]] = {
@@ -220,7 +224,7 @@ def train(
             history, factor = [Epoch(**e) for e in so_far["history"]], so_far["factor"]
         with _bar(recipe.epochs * loop.steps, progress) as bar:
             while len(history) < recipe.epochs:
-                before = values(model) if history and _best(history) == history[-1] else best
+                before = model_values(model) if history and _best(history) == history[-1] else best
                 epoch, factor = loop.epoch(len(history) + 1, factor, bar)
                 history.append(epoch)
                 best = {} if _best(history) == epoch else before  # the model's own are not kept twice

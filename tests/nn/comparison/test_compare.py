@@ -13,7 +13,7 @@ import torch
 import tnkit as tk
 from tnkit_nn.comparison import experiment as experiments
 from tnkit_nn.comparison.compare import compare, settings
-from tnkit_nn.comparison.experiment import dense_models, opened, trained
+from tnkit_nn.comparison.experiment import dense_models, opened, with_dense_models
 from tnkit_nn.comparison.job_store import Study
 from tnkit_nn.comparison.report.files import write_report
 from tnkit_nn.comparison.statistics import verdict
@@ -122,7 +122,7 @@ def test_each_dense_model_is_trained_once_a_study(tmp_path, monkeypatch):
     compare(task, ["cp"], [300], out=tmp_path)
     assert done == [5, 6, 7]
     experiment = opened(task)
-    found = trained(experiment, Study(tmp_path, settings(experiment))).dense
+    found = with_dense_models(experiment, Study(tmp_path, settings(experiment))).dense
     assert done == [5, 6, 7]
     together = safetensors.torch.load(dense_models(experiment, task.each))
     torch.testing.assert_close(found, together, rtol=1e-3, atol=1e-4)

@@ -12,8 +12,8 @@ from tnkit_nn.axes import Axes
 from tnkit_nn.comparison import experiment as experiments
 from tnkit_nn.comparison import row as rows
 from tnkit_nn.comparison.compare import compare
-from tnkit_nn.comparison.experiment import opened, trained
-from tnkit_nn.comparison.replicas import Fixture, cut, train
+from tnkit_nn.comparison.experiment import opened, with_dense_models
+from tnkit_nn.comparison.replicas import Fixture, split_at, train_replicas
 from tnkit_nn.comparison.row import Job, row
 from tnkit_nn.comparison.task import Task
 from tnkit_nn.families import CONTROLS, SHARED, families, shares
@@ -30,7 +30,7 @@ def lenet(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mnist")
     write_mnist(folder, train=400, test=60)
     task = Task("lenet5", "mnist", "fc1", 2, 2, 2, 3, data_dir=str(folder))
-    yield trained(opened(task))
+    yield with_dense_models(opened(task))
     torch.set_num_threads(threads)
 
 
@@ -39,7 +39,7 @@ def test_replicas_of_convolutions_one_after_another_are_those_side_by_side(share
     """In float64, values and gradients: a CPU is spared the groups that ``vmap`` makes of a convolution."""
     model = zoo.build("lenet5", 10).double()
     fixture = Fixture(model, {}, {}, False)
-    assert fixture.convolves and not Fixture(cut(model, "fc1")[1], {}, {}, False).convolves
+    assert fixture.convolves and not Fixture(split_at(model, "fc1")[1], {}, {}, False).convolves
     draw = torch.Generator().manual_seed(0)
     params = {
         n: 0.1 * torch.randn(3, *p.shape, generator=draw, dtype=p.dtype).requires_grad_()
@@ -73,7 +73,7 @@ def other_task(experiment, **changes):
 def test_cut_is_the_model_in_two(model, layer):
     torch.manual_seed(0)
     net = zoo.build(model).eval()
-    before, after = cut(net, layer)
+    before, after = split_at(net, layer)
     x = torch.randn(2, *((1, 28, 28) if model == "lenet5" else (3, 32, 32)))
     with torch.no_grad():
         assert torch.equal(after(before(x)), net(x))
@@ -101,7 +101,7 @@ def test_features_give_what_images_give(lenet, monkeypatch):
             return {**{n: axes.by_seed(p) for n, p in others.items()}, **params}
 
         start = {n: target[None] for n, target in experiment.targets.items()}
-        found.append(train(experiment.fixture(False), range(2), start, assemble, (1e-3, 1e-2), 3))
+        found.append(train_replicas(experiment.fixture(False), range(2), start, assemble, (1e-3, 1e-2), 3))
     torch.testing.assert_close(found[0].params, found[1].params, rtol=1e-3, atol=1e-5)
 
 
@@ -114,7 +114,7 @@ def test_what_is_trained(lenet, monkeypatch):
 
 
 def test_a_model_without_values_before_the_layer_shares_its_features():
-    experiment = trained(opened(Task(seeds=2, dense_steps=1)))
+    experiment = with_dense_models(opened(Task(seeds=2, dense_steps=1)))
     assert not experiment.tail.own and experiment.fixture(True) is experiment.tail
 
 
@@ -146,7 +146,7 @@ def test_later_seeds_are_the_same_seeds(lenet, monkeypatch):
     """A comparison from the seed 1 on has the rows that seed 1 has in one from 0 on, where there is one rate to choose from."""
     monkeypatch.setattr(rows, "RATES", (0.02,))
     monkeypatch.setattr(rows, "REST_RATES", (0.01,))
-    later, found = trained(opened(replace(lenet.task, seeds=1, first_seed=1))), []
+    later, found = with_dense_models(opened(replace(lenet.task, seeds=1, first_seed=1))), []
     torch.testing.assert_close(later.dense, {n: p[1:] for n, p in lenet.dense.items()})
     jobs = [Job(families(["mpo"])[0], 300), *(Job(c, 300 if c in SHARED else None) for c in CONTROLS)]
     for job in jobs:
@@ -242,7 +242,7 @@ def test_no_choice_is_made_on_the_test_part(monkeypatch, job):
             return replace(plain, test=(plain.test[0], (plain.test[1] + shift) % 10))
 
         monkeypatch.setitem(data.DATA, "digits", digits)
-        found.append(row(trained(opened(task)), job))
+        found.append(row(with_dense_models(opened(task)), job))
     torch.set_num_threads(threads)
     for key in ("chosen_frozen", "chosen_trained", "val_frozen", "val_trained", "error"):
         assert [r[key] for r in found[0]] == [r[key] for r in found[1]] == [r[key] for r in found[2]]
@@ -262,7 +262,7 @@ def test_a_trained_model_with_running_statistics(tmp_path):
     task = Task(
         "vgg16", "cifar10", "classifier.4", 2, 1, 1, 1, str(tmp_path), limit=8, rest="head", weights=str(tmp_path / "vgg16.safetensors")
     )  # fmt: skip
-    experiment = trained(opened(task))
+    experiment = with_dense_models(opened(task))
     x = experiment.split.test[0]
     with torch.no_grad():
         want = model.eval()(x)
@@ -276,7 +276,7 @@ def test_a_trained_model_with_running_statistics(tmp_path):
     frozen = replace(
         task, layer=last, rest="none"
     )  # nothing is trained beside it: the normalisation after it is a fixed function
-    (as_is, _) = row(trained(opened(frozen)), Job("dense", None))
+    (as_is, _) = row(with_dense_models(opened(frozen)), Job("dense", None))
     assert as_is["accuracy_frozen"] == dense["accuracy_frozen"]
     for other in (replace(task, rest="all"), replace(task, layer=last), replace(frozen, weights=None)):
         with pytest.raises(ValueError, match=r"features\.?1? ?.*BatchNorm2d.* keeps running statistics"):
@@ -294,7 +294,7 @@ def test_the_layer_left_out_of_a_trained_model(tmp_path, monkeypatch, rest, feat
         name, "cifar10", layer, 2, 99, 1, 1, str(tmp_path), limit=8, rest=rest, weights=str(tmp_path / "model.safetensors")
     )  # fmt: skip
     steps = []
-    original = rows.train
+    original = rows.train_replicas
 
     def train(fixture, seeds, start, assemble, rates, count, **more):
         steps.append(count)
@@ -304,7 +304,7 @@ def test_the_layer_left_out_of_a_trained_model(tmp_path, monkeypatch, rest, feat
     monkeypatch.setattr("tnkit_nn.comparison.replicas.BATCH", 8)
     if not features:
         monkeypatch.setattr(experiments, "FEATURES", 0)
-    experiment = trained(opened(task))
+    experiment = with_dense_models(opened(task))
     (found, _) = row(experiment, Job("removed", None))
     shorter = zoo.without(zoo.load(name, tmp_path / "model.safetensors"), layer)
     torch.manual_seed(500)
@@ -357,7 +357,7 @@ def test_the_file_of_weights_is_part_of_a_study(tmp_path):
 # -- in workers ---------------------------------------------------------------------------------------------------------
 def test_a_worker_gets_the_dense_values_alone_and_opens_an_experiment_once():
     bare = opened(Task(seeds=2, dense_steps=1))
-    experiment = trained(bare)
+    experiment = with_dense_models(bare)
     sent = pickle.dumps(experiment)
     dense = sum(p.numel() * p.element_size() for p in experiment.dense.values())
     assert dense < len(sent) < dense + 2000

@@ -15,7 +15,7 @@ import torch
 
 from tnkit_nn.comparison import experiment as experiments
 from tnkit_nn.comparison.compare import compare
-from tnkit_nn.comparison.job_store import Study, run
+from tnkit_nn.comparison.job_store import Study, run_jobs
 from tnkit_nn.comparison.row import row
 from tnkit_nn.comparison.task import Task
 
@@ -53,8 +53,8 @@ def jobs(log, count, seconds=0.0):
 def test_finished_jobs_are_kept_and_not_run_again(tmp_path, threads):
     log, study = tmp_path / "log", Study(tmp_path / "out", {"seed": 1})
     executor = ThreadPoolExecutor(threads) if threads else None
-    first = run(jobs(log, 2), note, study=study, executor=executor)
-    again = run(jobs(log, 4), note, study=Study(tmp_path / "out", {"seed": 1}), executor=executor)
+    first = run_jobs(jobs(log, 2), note, study=study, executor=executor)
+    again = run_jobs(jobs(log, 4), note, study=Study(tmp_path / "out", {"seed": 1}), executor=executor)
     assert list(again) == [f"job {k}" for k in range(4)] and first.items() <= again.items()
     assert counted(log, "done") == {str(k): 1 for k in range(4)}
     assert len(list((tmp_path / "out" / "jobs").glob("*.json"))) == 4
@@ -64,11 +64,11 @@ def test_finished_jobs_are_kept_and_not_run_again(tmp_path, threads):
 def test_a_result_in_bytes_is_kept_as_it_is(tmp_path, threads):
     study, given = Study(tmp_path, {}), {f"job {k}": (k,) for k in range(3)}
     executor = ThreadPoolExecutor(threads) if threads else None
-    made = run(given, lambda k: bytes([255, 0, k]), study=study, executor=executor)
+    made = run_jobs(given, lambda k: bytes([255, 0, k]), study=study, executor=executor)
     assert made == {f"job {k}": bytes([255, 0, k]) for k in range(3)}
     assert study.path("job 1", "bin").read_bytes() == study.get("job 1") == made["job 1"]
     assert study.has("job 1") and not study.has("job 3")
-    assert run(given, pytest.fail, study=study, executor=executor) == made
+    assert run_jobs(given, pytest.fail, study=study, executor=executor) == made
 
 
 def test_an_interrupted_run_keeps_what_had_finished(tmp_path):
@@ -80,8 +80,8 @@ def test_an_interrupted_run_keeps_what_had_finished(tmp_path):
         return note(log, key)
 
     with pytest.raises(KeyboardInterrupt):
-        run(jobs(tmp_path / "log", 4), fails_at_2, study=study)
-    run(jobs(tmp_path / "log", 4), note, study=study)
+        run_jobs(jobs(tmp_path / "log", 4), fails_at_2, study=study)
+    run_jobs(jobs(tmp_path / "log", 4), note, study=study)
     assert counted(tmp_path / "log", "done") == {str(k): 1 for k in range(4)}
 
 
@@ -119,14 +119,14 @@ def test_an_error_in_a_job_is_raised_and_the_rest_cancelled(tmp_path):
         raise MemoryError(f"job {key}")
 
     with ThreadPoolExecutor(1) as pool, pytest.raises(MemoryError, match="job 0"):
-        run(jobs(tmp_path / "log", 50, 0.05), fails, executor=pool)
+        run_jobs(jobs(tmp_path / "log", 50, 0.05), fails, executor=pool)
 
 
 @pytest.mark.slow
 def test_a_pool_that_breaks(tmp_path):
     log, study = tmp_path / "log", Study(tmp_path / "out", {})
     with ProcessPoolExecutor(2, get_context("spawn")) as pool, pytest.warns(RuntimeWarning, match="a worker was lost"):
-        made = run(jobs(log, 8), once_killed, study=study, executor=pool)
+        made = run_jobs(jobs(log, 8), once_killed, study=study, executor=pool)
     assert made == {f"job {k}": {"key": k} for k in range(8)}
     done, begun = counted(log, "done"), counted(log, "begun")
     assert set(done) == {str(k) for k in range(8)} and done["2"] == 1
@@ -141,7 +141,7 @@ def test_dask_with_one_of_two_workers_killed(tmp_path):
     log, study = tmp_path / "log", Study(tmp_path / "out", {})
     options = dict(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50)
     with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster) as client:
-        made = run(jobs(log, 12, 0.1), once_killed, study=study, executor=client.get_executor(pure=False))
+        made = run_jobs(jobs(log, 12, 0.1), once_killed, study=study, executor=client.get_executor(pure=False))
     assert made == {f"job {k}": {"key": k} for k in range(12)}
     assert (tmp_path / "log.killed").exists() and counted(log, "done") == {str(k): 1 for k in range(12)}
     assert len(list((tmp_path / "out" / "jobs").glob("*.json"))) == 12

@@ -19,7 +19,7 @@ from torch import nn
 import tnkit as tk
 import tnkit_nn as tknn
 from tnkit_nn import storage
-from tnkit_nn.approximation import approximate, way
+from tnkit_nn.approximation import approximate, suited_method
 from tnkit_nn.compression import compress as module
 from tnkit_nn.compression.compress import compress_
 from tnkit_nn.compression.recipe import Compression, Layers, Stage1
@@ -282,9 +282,9 @@ def test_stage_1_finds_a_weight_that_is_in_the_family(family):
     )
     found = approximate(net, weight)
     expected = {"adtn": "gradient", "cp": "als", "ring": "als"}.get(family.name, "svd")
-    assert way(net) == expected or family.depth == 1
+    assert suited_method(net) == expected or family.depth == 1
     if made.size == 192:
-        assert found.error < (1e-4 if way(net) == "svd" else 1e-2 if way(net) == "als" else 0.9)
+        assert found.error < (1e-4 if suited_method(net) == "svd" else 1e-2 if suited_method(net) == "als" else 0.9)
     out = tk.detensorize(tk.contract(net, found.arrays), (16, 12))
     assert float((torch.as_tensor(out) - weight).norm() / weight.norm()) == pytest.approx(found.error, abs=2e-5)
     sizes = [float((torch.as_tensor(found.arrays[n]) ** 2).mean()) ** 0.5 for n in net.parameters]

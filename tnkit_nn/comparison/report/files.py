@@ -8,11 +8,11 @@ from pathlib import Path
 
 from tnkit_nn.comparison.report.page import page
 from tnkit_nn.comparison.report.plots import PLOTS, png
-from tnkit_nn.comparison.report.tables import Row, rows, table
+from tnkit_nn.comparison.report.tables import table
 from tnkit_nn.comparison.statistics import Records, answer, paired_table, verdict
 from tnkit_nn.storage import replacing
 
-__all__ = ["Row", "paired_table", "rows", "table", "verdict", "write_report"]
+__all__ = ["write_report"]
 
 
 def _write(path: Path, content: bytes) -> None:

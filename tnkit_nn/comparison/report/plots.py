@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tnkit.core.extras import need
-from tnkit_nn.comparison.report.tables import Row, rows
+from tnkit_nn.comparison.report.tables import TableRow, rows
 from tnkit_nn.comparison.statistics import READINGS, Records
 
 __all__ = ["PLOTS", "png"]
@@ -39,7 +39,7 @@ def png(records: Records, name: str) -> bytes:
     return buffer.getvalue()
 
 
-def _figure(every: Sequence[Row], keys: Sequence[tuple[str, str]]) -> Any:
+def _figure(every: Sequence[TableRow], keys: Sequence[tuple[str, str]]) -> Any:
     need("a comparison's plots", "matplotlib")
     from matplotlib.figure import Figure
 
@@ -68,7 +68,7 @@ def _figure(every: Sequence[Row], keys: Sequence[tuple[str, str]]) -> Any:
     return figure
 
 
-def _controls(axis: Any, every: Sequence[Row], key: str) -> None:
+def _controls(axis: Any, every: Sequence[TableRow], key: str) -> None:
     for k, r in enumerate(r for r in every if r.budget is None):
         if getattr(r, key):
             dashes = (0, _DASHES[k % len(_DASHES)])
@@ -79,7 +79,7 @@ def _controls(axis: Any, every: Sequence[Row], key: str) -> None:
     axis.set_ylabel("test accuracy, % (axis stretched near 100)")
 
 
-def _baseline(axis: Any, every: Sequence[Row]) -> None:
+def _baseline(axis: Any, every: Sequence[TableRow]) -> None:
     levels = sorted({(r.num_params, r.chance) for r in every if r.budget is not None})
     axis.plot(*zip(*levels, strict=True), "k:", label="baseline: n of N coordinates kept")
     axis.set_ylabel("relative Euclidean error")

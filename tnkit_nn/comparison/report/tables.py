@@ -13,7 +13,7 @@ from tabulate import tabulate
 from tnkit_nn.comparison.statistics import READINGS, Records, best_free
 from tnkit_nn.families import FREE
 
-__all__ = ["HEADERS", "Row", "cells", "rows", "table"]
+__all__ = ["HEADERS", "TableRow", "cells", "rows", "table"]
 
 #: Header -> what it means.
 HEADERS = {
@@ -33,7 +33,7 @@ HEADERS = {
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """One family at one budget over its seeds; each figure is (mean, sample standard deviation).
 
     Attributes
@@ -65,7 +65,7 @@ def _spread(values: Sequence[float]) -> tuple[float, float]:
     return mean(values), stdev(values) if len(values) > 1 else nan
 
 
-def rows(records: Records) -> list[Row]:
+def rows(records: Records) -> list[TableRow]:
     """Records gathered by family and budget, in their order."""
     groups: dict[tuple[str, int | None], list[Mapping[str, Any]]] = {}
     for r in sorted(records, key=lambda r: r["seed"]):
@@ -80,7 +80,7 @@ def rows(records: Records) -> list[Row]:
         return _spread([r[key] - b[key] for r, b in zip(group, base, strict=True)])
 
     return [
-        Row(
+        TableRow(
             label, g[0]["family"], budget, g[0]["num_params"], g[0]["full_params"], g[0]["model_params"],
             _spread([r["error"] for r in g]), g[0]["chance"], _spread([r["accuracy_fit"] for r in g]),
             _spread([r["accuracy_frozen"] for r in g]), gain(g, "frozen"),
@@ -103,7 +103,7 @@ def _points(x: tuple[float, float] | None) -> str:
     return "–" if x is None else f"{100 * x[0]:+.1f}"
 
 
-def cells(row: Row) -> tuple[str, ...]:
+def cells(row: TableRow) -> tuple[str, ...]:
     """One row as text, a cell for each of :data:`HEADERS`."""
     full = f" ({row.full_params})" if row.full_params != row.num_params else ""
     return (
