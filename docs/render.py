@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
@@ -238,7 +239,41 @@ FC1 = [
 ]  # fmt: skip
 WHOLE = ["circuit depth 3", "adtn sin depth 3", "mpo", "ring", "cp", "hashed", "small dense", "dense"]
 
+
 #: Block -> what fills it.
+def approximation_methods() -> str:
+    """Errors of the ways to approximate one weight."""
+    found = results("approximation")["methods"]
+    ways = list(found[0]["errors"])
+    lines = [
+        [name(row["family"]), str(row["budget"]), *("" if e is None else f"{e:.3f}" for e in row["errors"].values())]
+        for row in found
+    ]
+    return table(["family", "budget", *ways], lines)
+
+
+def approximation_demo() -> str:
+    """The demo's rows before there was one approximation, and now."""
+    before, now = (tables.grouped(results("approximation")[when]) for when in ("before", "now"))
+    heads = ["family", "budget", "parameters", "error, before", "now", "found by"]
+    for reading in ("after it", "frozen", "trained"):
+        heads += [f"{reading}, before", "now"]
+    lines = []
+    for budget in (100, 300, 1000):
+        for label in before:
+            old, new = ([r for r in rows[label] if r["budget"] == budget] for rows in (before, now))
+            if not old or not new[0]["approximation"]:
+                continue
+            ways = Counter(way for r in new for way in r["approximation"].values())
+            line = [name(label), str(budget), f"{new[0]['num_params']:,}"]
+            line += [f"{mean(r['error'] for r in rows):.3f}" for rows in (old, new)]
+            line += ["; ".join(f"{way} ({n})" if len(ways) > 1 else way for way, n in ways.items())]
+            for key in ("accuracy_fit", "accuracy_frozen", "accuracy_trained"):
+                line += [percent(r[key] for r in rows) for rows in (old, new)]
+            lines.append(line)
+    return table(heads, lines)
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "finding": finding,
     "fc1": lambda: grid("lenet5-fc1", FC1, [(150, "frozen"), (400, "frozen"), (400, "trained")]),
@@ -263,6 +298,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "vgg-linear": layers_of_vgg,
     "vgg-convolutions": convolutions_of_vgg,
     "all-images": on_all_images,
+    "approximation-methods": approximation_methods,
+    "approximation-demo": approximation_demo,
 }  # fmt: skip
 _BLOCK = re.compile(r"(<!-- rendered: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 

@@ -154,7 +154,7 @@ def _skip(problem: _Targets) -> Approximation:
 
 
 def _nearest_of_all(problem: _Targets) -> Approximation:
-    """Every way that suits the network, the nearest kept for each weight (measured: docs/changes-in-approximation.md)."""
+    """Every way that suits the network, the nearest kept for each weight (measured: docs/approximation.md)."""
     kind, large = suited_method(problem.net), problem.targets[0].numel() > _ENTRIES
     if kind == "svd":
         closed = _svd(problem)

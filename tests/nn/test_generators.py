@@ -34,7 +34,7 @@ def test_hashed_start_is_the_least_squares_fit():
 
 
 def test_network_generator_makes_each_seeds_weight():
-    net = tk.adtn((6, 8), depth=2)
+    net = tk.adtn((6, 8), depth=2, dim=None)
     sizes = torch.tensor([0.5, 1.0, 2.0])
     generator = network_generator(net, sizes.view(3, 1, 1).expand(3, 6, 8))
     weight = generator.weight(generator.start, Axes(seed=3))

@@ -30,7 +30,7 @@ def namespace(x: Any) -> Any:
 def backend_named(module: str) -> Backend:
     """The backend of a namespace, by its module's name; one for each.
 
-    >>> named("array_api_strict").name
+    >>> backend_named("array_api_strict").name
     'array_api_strict'
     """
     xp = import_module(module)
@@ -69,7 +69,7 @@ def backend_named(module: str) -> Backend:
         numpy=_on_host,
         tracked=lambda x: False,
         writes=False,
-        home=f"{__name__}:named:{module}",
+        home=f"{__name__}:backend_named:{module}",
     )
     return made
 

@@ -90,7 +90,7 @@ def _looked_up(x: Any) -> Backend | None:
         return torch
     array_api = import_module("tnkit.execution.array_api")
     xp = array_api.namespace(x)
-    found: Backend | None = None if xp is None else array_api.named(xp.__name__)
+    found: Backend | None = None if xp is None else array_api.backend_named(xp.__name__)
     return found
 
 

@@ -300,7 +300,7 @@ def test_the_layer_left_out_of_a_trained_model(tmp_path, monkeypatch, rest, feat
         steps.append(count)
         return original(fixture, seeds, start, assemble, [1e-9] * len(rates), 1, **more)  # what it begins with
 
-    monkeypatch.setattr(rows, "train", train)
+    monkeypatch.setattr(rows, "train_replicas", train)
     monkeypatch.setattr("tnkit_nn.comparison.replicas.BATCH", 8)
     if not features:
         monkeypatch.setattr(experiments, "FEATURES", 0)
