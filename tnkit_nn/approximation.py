@@ -100,9 +100,9 @@ def check_method(method: str, net: tk.Network, layer: str) -> None:
     """ValueError, with the layer's name, where a method cannot fit a network."""
     try:
         if method == "svd":
-            as_tree(net, "stage 1 by svd")
+            as_tree(net, "the approximation by svd")
         elif method == "als":
-            check_multilinear(net, "stage 1 by als")
+            check_multilinear(net, "the approximation by als")
     except ValueError as error:
         raise ValueError(f"layer {layer!r}: {error}") from None
 
@@ -201,7 +201,7 @@ def approximate_each(
         How the network makes weights, with its random starts, and the arrays that are near.
     """
     if method not in METHODS:
-        raise ValueError(f"stage 1 has no method {method!r}; there are {', '.join(METHODS)}")
+        raise ValueError(f"the approximation has no method {method!r}; there are {', '.join(METHODS)}")
     targets = targets.detach().to(torch.promote_types(targets.dtype, torch.float32))
     generator = network_generator(net, targets, first_seed)
     return generator, METHODS[method](_Targets(net, targets, generator, first_seed, steps, progress))
@@ -249,7 +249,7 @@ def approximate(
     generator, found = approximate_each(net, weight[None], method=begin, steps=steps, first_seed=seed, progress=shown)
     if method == "auto" and begin != "skip" and float(found.error[0]) >= NOTHING:
         warnings.warn(
-            f"stage 1: relative error {float(found.error[0]):.4f}, nothing of the weight is found; the network starts at random instead",
+            f"the approximation: relative error {float(found.error[0]):.4f}, nothing of the weight is found; the network starts at random instead",
             stacklevel=2,
         )
         generator, found = approximate_each(net, weight[None], method="skip", first_seed=seed)

@@ -78,7 +78,7 @@ class Family:
 
 
 def keeps(numbers: int, budget: int) -> bool:
-    """Whether so many numbers are within a budget, give or take :data:`SLACK`."""
+    """Whether so many parameters are within a budget, give or take :data:`SLACK`."""
     return numbers <= (1 + SLACK) * budget
 
 

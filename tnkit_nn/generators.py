@@ -108,7 +108,7 @@ def network_generator(net: tk.Network, target: Tensor, first_seed: int = 0) -> G
 
 
 def hashed_generator(budget: int, shape: tuple[int, ...], target: Tensor, first_seed: int = 0) -> Generator:
-    """Each weight is one of ``budget`` shared numbers times a random sign; the start is the least-squares fit.
+    """Each weight is one of ``budget`` shared parameters times a random sign; the start is the least-squares fit.
 
     ``first_seed``: the first target's, those of the others being the next ones.
     """
@@ -128,7 +128,7 @@ def hashed_generator(budget: int, shape: tuple[int, ...], target: Tensor, first_
 
 
 def subspace_generator(budget: int, shape: tuple[int, ...], target: Tensor, first_seed: int = 0) -> Generator:
-    """The weight is a fixed random projection of ``budget`` numbers; the start is the least-squares fit.
+    """The weight is a fixed random projection of ``budget`` parameters; the start is the least-squares fit.
 
     The projection has orthonormal columns, dense ones, up to a common factor: rows' random signs times randomly chosen columns
     of a Hadamard matrix (stored as signs and positions alone), cut to the weight's length.  ``first_seed`` as in :func:`hashed_generator`.
@@ -199,7 +199,7 @@ def random_start(generator: Generator, target: Tensor, first_seed: int = 0) -> P
 
 
 def fixed_generator(name: str, target: Tensor, first_seed: int = 0) -> Generator:
-    """The controls that have no numbers, and the dense weight, as it is and to be trained on.  ``first_seed`` as in :func:`hashed_generator`."""
+    """The controls that have no parameters, and the dense weight, as it is and to be trained on.  ``first_seed`` as in :func:`hashed_generator`."""
     shape = tuple(target.shape[1:])
     if name == "dense_trained_on":
         return Generator({"weight": target}, lambda p, _: p["weight"], prod(shape))
@@ -231,7 +231,7 @@ def weight_rms(w: Tensor) -> Tensor:
 def regauged(generator: Generator, values: Params, target: Tensor, net: tk.Network) -> Params:
     """The fitted values in the gauge of the start: every array as large as it began, the scale <w, t> / <w, w> shared out.
 
-    The objective of stage 1 does not see the scale, so arrays drift; Adam's steps have a fixed size, so arrays of unlike
+    The objective of the approximation does not see the scale, so arrays drift; Adam's steps have a fixed size, so arrays of unlike
     size would make every learning rate wrong for some of them.  Only positively homogeneous activations let an inner
     region be rescaled without changing more than the overall factor.
     """

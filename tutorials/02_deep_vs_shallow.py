@@ -125,7 +125,7 @@ for family in families(["adtn", "mpo", "low_rank"], depths=(1, 3)):
     picture(net, f"12_{family.label.replace(' ', '_')}")
 
 # %% [markdown]
-# ## 5. Stage 1: fit the weight
+# ## 5. Approximation: fit the weight
 #
 # How near does the network's tensor T come to W?  The measure is the relative Euclidean error |T - W| / |W|.
 #
@@ -198,9 +198,9 @@ for lr in (1e-3, 6e-3, 6e-2):
 assert min(table[1e-3]) > min(table[6e-2])  # the smallest rate has not arrived
 
 # %% [markdown]
-# A small error does not mean a good classifier: W is not used on random inputs but on images.  Hence stage 2.
+# A small error does not mean a good classifier: W is not used on random inputs but on images.  Hence the fine-tuning.
 #
-# ## 6. Stage 2: fine-tune, and controls
+# ## 6. Fine-tuning, and controls
 #
 # The network takes the weight's place and its numbers are trained on the labels, from the fit or from a random start,
 # whichever is better on the *validation* images; test images are read once.  Two columns:
@@ -296,7 +296,7 @@ for other in ("adtn depth 1", "mpo", "low_rank", "hashed"):
     print(f"rest frozen: {verdict('adtn depth 3', other)} ({counts[0]} and {counts[1]} numbers)")
 
 # %% [markdown]
-# **Fourth: does the error of stage 1 predict the accuracy of stage 2?**  Order the families by each and compare.
+# **Fourth: does the error of the approximation predict the accuracy of the fine-tuning?**  Order the families by each and compare.
 
 # %%
 by_error = sorted(compressed, key=lambda label: column(label, "error").mean())

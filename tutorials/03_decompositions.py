@@ -22,7 +22,7 @@ OUT.mkdir(parents=True, exist_ok=True)
 
 photo = load_sample_image("flower.jpg")[:384, :512] / 255.0  # 384 x 512 pixels, 3 colours
 mean = photo.mean()
-print(f"{photo.size:,} numbers, mean {mean:.3f}")
+print(f"{photo.size:,} parameters, mean {mean:.3f}")
 
 # %% [markdown]
 # ## 1. How a picture reads as a tensor
@@ -143,7 +143,7 @@ axes[0, 0].set_title(f"the photograph: {photo.size:,} numbers")
 for ax, name in zip(axes.flat[1:], FAMILIES, strict=True):
     one = min((results[name, r, budget] for r in READINGS if (name, r, budget) in results), key=lambda d: d.error)
     ax.imshow(as_picture(tk.contract(*one)))
-    ax.set_title(f"{name}: {one.network.num_params:,} numbers, error {one.error:.3f}")
+    ax.set_title(f"{name}: {one.network.num_params:,} parameters, error {one.error:.3f}")
 for ax in axes.flat:
     ax.axis("off")
 figure.savefig(OUT / "31_pictures.png", dpi=120)

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Compressing a trained model
 #
-# Two stages, as in the paper (arXiv 2305.06058): bring a network near each trained weight (stage 1), then train the
-# network's few numbers on the task (stage 2). First in one call, then by hand in thirty lines with a training loop of your
+# Two stages, as in the paper (arXiv 2305.06058): bring a network near each trained weight (the approximation), then train the
+# network's few parameters on the task (the fine-tuning). First in one call, then by hand in thirty lines with a training loop of your
 # own, then the question that the one call makes cheap: does it matter in which order the layers are taken?
 #
 # Everything here is small (scikit-learn's digits), so that it runs in a minute; `tnkit compress` does the same for the
@@ -37,13 +37,13 @@ torch.manual_seed(0)
 trained = zoo.models.MLP((64, 64, 64, 10))
 tknn.train(trained, split, tknn.Recipe(epochs=30, lr=3e-3, batch=64), seed=0)
 print(
-    f"dense: {sum(p.numel() for p in trained.parameters()):,} numbers, test accuracy {tknn.accuracy(trained, split.test):.3f}"
+    f"dense: {sum(p.numel() for p in trained.parameters()):,} parameters, test accuracy {tknn.accuracy(trained, split.test):.3f}"
 )
 
 # %% [markdown]
 # ## 2. In one call
 #
-# A recipe is a value: which layers become which network at which budget, in which order, how stage 1 and stage 2 go, and
+# A recipe is a value: which layers become which network at which budget, in which order, how the approximation and the fine-tuning go, and
 # what else is trained. `rest="frozen"` means: nothing but the networks' numbers.
 
 # %%
@@ -60,11 +60,11 @@ print(result)
 assert result.params_after < result.params_before / 5
 
 # %% [markdown]
-# Read it from left to right: how many numbers a layer has now; its relative error after stage 1, and beside it what any
-# family of as many free numbers reaches by chance; the accuracies before, after stage 1, after stage 2. An error close to 1
+# Read it from left to right: how many parameters a layer has now; its relative error after the approximation, and beside it what any
+# family of as many parameters reaches by chance; the accuracies before, after the approximation, after the fine-tuning. An error close to 1
 # and a good accuracy at the end is the usual picture: fine-tuning does not give the old weight back, it finds another one.
 #
-# The rates rise slowly (`onecycle`) because a network that is trained at full rate from the start may lose what stage 1 found,
+# The rates rise slowly (`onecycle`) because a network that is trained at full rate from the start may lose what the approximation found,
 # or die. Where that happens `compress_` notices, undoes it, goes again at half the rates, and says so.
 #
 # With `out=` a folder, the compression can be killed at any moment and goes on where it was. A recipe reads and writes TOML
@@ -78,7 +78,7 @@ assert type(plain.fc1) is nn.Linear and torch.equal(plain(split.test[0]), model(
 # ## 3. By hand, with your own loop
 #
 # `compress_` is made of pieces that stand alone: a family that builds a network for a weight's shape and a budget,
-# `approximate` (stage 1), `parametrize_` (the network takes the weight's place), `merge_` (back). The rest is torch.
+# `approximate` (the approximation), `parametrize_` (the network takes the weight's place), `merge_` (back). The rest is torch.
 
 # %%
 by_hand = copy.deepcopy(trained)
@@ -88,7 +88,7 @@ numbers = []
 for name in ("fc2", "fc1"):  # backward
     layer = by_hand.get_submodule(name)
     net = family.build(layer.weight.shape, 300)
-    start = tknn.approximate(net, layer.weight, steps=300)  # stage 1
+    start = tknn.approximate(net, layer.weight, steps=300)  # the approximation
     tknn.parametrize_(layer, "weight", net, start.arrays)
     numbers += layer.parametrizations.weight.parameters()
     for p in by_hand.parameters():
@@ -98,7 +98,7 @@ for name in ("fc2", "fc1"):  # backward
     epochs, batch = 10, 64
     optimizer = torch.optim.AdamW(numbers, lr=3e-2, betas=(0.9, 0.99), weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-2, epochs * (len(x) // batch))
-    for _ in range(epochs):  # stage 2
+    for _ in range(epochs):  # the fine-tuning
         for chosen in torch.randperm(len(x))[: len(x) // batch * batch].split(batch):
             loss = nn.functional.cross_entropy(by_hand(x[chosen]), y[chosen])
             optimizer.zero_grad()

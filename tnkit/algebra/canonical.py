@@ -145,7 +145,7 @@ def round(
     tol
         Relative Frobenius error that the result keeps.
     budget
-        Most numbers stored: the ranks that give the least error found for that count.
+        Most parameters: the ranks that give the least error found for that count.
     center
         Node that ends as the centre; one in the middle by default.
     method

@@ -1,7 +1,7 @@
 """How a weight's shape reads as many small indices.
 
 A weight axis of size 784 becomes sites of sizes (2, 2, 2, 2, 2, 5, 5): prime factors up to 5 stay mixed local
-dimensions, since a brick on sites p, q holds (pq)^2 numbers and a factor 7 or 101 would cost more than the whole wall; an
+dimensions, since a brick on sites p, q holds (pq)^2 parameters and a factor 7 or 101 would cost more than the whole wall; an
 axis with a larger prime factor is padded to the next size that has none, and the padding is cut off when the tensor is
 read as a weight.
 """

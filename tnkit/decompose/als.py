@@ -46,7 +46,7 @@ def als(
     """Fit a network to an array by alternating least squares (Kolda and Bader 2009, section 3.4, for any network).
 
     One node at a time is set to the best array for the others, from its environment.  Where that crawls and the arrays are
-    small (2000 numbers), Levenberg-Marquardt steps on all nodes take over; where they are large, sweeps are extrapolated.
+    small (2000 parameters), Levenberg-Marquardt steps on all nodes take over; where they are large, sweeps are extrapolated.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""How large each bond may be: by rank, by tolerance, by a budget of numbers."""
+"""How large each bond may be: by rank, by tolerance, by a budget of parameters."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Limits:
     tol
         Relative error that may be added.
     budget
-        Most numbers stored, or None.
+        Most parameters, or None.
     """
 
     caps: Mapping[str, int]
@@ -102,7 +102,7 @@ def _caps(tree: TreeNetwork, budget: int, what: str) -> dict[str, int]:
     ones = dict.fromkeys(tree.bonds, 1)
     floor = parameters_at(tree, ones)
     if floor > budget:
-        raise ValueError(f"{what}: not even ranks of 1 fit a budget of {budget}: they take {floor} numbers")
+        raise ValueError(f"{what}: not even ranks of 1 fit a budget of {budget}: they take {floor} parameters")
     return {b: 1 + (budget - floor) // (parameters_at(tree, {**ones, b: 2}) - floor) for b in ones}
 
 
@@ -122,7 +122,7 @@ def ranks_within(
     squares
         Bond -> squared singular values across it.
     budget
-        Most numbers stored.
+        Most parameters.
     lost
         The error at these ranks, or what rises with it.
     """

@@ -47,7 +47,7 @@ def ring_svd(
     tol
         Relative Frobenius error that the result keeps.
     budget
-        Most numbers stored: equal ranks (the largest that fit, half of them, a quarter), each then raised one at a time while
+        Most parameters: equal ranks (the largest that fit, half of them, a quarter), each then raised one at a time while
         that fits and helps; the best of the three.
     method
         As for :func:`tnkit.tree_svd`.
@@ -77,7 +77,7 @@ def ring_svd(
 def _ring_for_budget(x: Any, net: Network, budget: int, method: str, backend: Backend) -> Decomposition:
     total = sum(net.shape)
     if budget < total:
-        raise ValueError(f"ring_svd: not even ranks of 1 fit a budget of {budget}: they take {total} numbers")
+        raise ValueError(f"ring_svd: not even ranks of 1 fit a budget of {budget}: they take {total} parameters")
     most = isqrt(budget // total)
     starts = {r for r in (most, most // 2, most // 4) if r}  # from more, single ranks may rise to no better ring
     return min((_raised(x, net, r, budget, method, backend) for r in sorted(starts)), key=lambda d: d.error)

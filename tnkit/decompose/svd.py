@@ -42,7 +42,7 @@ def tree_svd(
     tol
         Relative Frobenius error that the result keeps.
     budget
-        Most numbers stored: the ranks that give the least error found for that count.
+        Most parameters: the ranks that give the least error found for that count.
     center
         The node that holds the weight, all others being isometries; by default the last one left, where the sweep is cheap.
     method

@@ -1,4 +1,4 @@
-"""Stage 1: arrays for a given network so that its tensor is as near as possible to a given weight (Euclidean)."""
+"""The gradient fit: arrays for a given network so that its tensor is as near as possible to a given weight (Euclidean)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class FitResult:
     error
         ``|contract(net, arrays) - target| / |target|`` for ``arrays``.
     chance
-        Error that a random family of as many numbers reaches, ``sqrt(1 - num_params / size)``: read ``error`` beside it.
+        Error that a random family of as many parameters reaches, ``sqrt(1 - num_params / size)``: read ``error`` beside it.
     method
         What the arrays were found by.
     """

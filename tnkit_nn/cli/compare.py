@@ -22,7 +22,7 @@ from tnkit_nn.comparison.report.files import write_report
 from tnkit_nn.comparison.report.tables import table
 from tnkit_nn.comparison.statistics import verdict
 from tnkit_nn.comparison.task import Task
-from tnkit_nn.families import BASELINES
+from tnkit_nn.families import BASELINES, KINDS
 
 __all__ = ["configure"]
 
@@ -31,7 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.description = listed(
         "Replace a layer's weight, or those of several, by tensor networks of equal parameter counts; compare them with controls. "
-        "The defaults take about two minutes on one core and need no download. Run again with the same options, it goes on from "
+        "The defaults take a few minutes and need no download. Run again with the same options, it goes on from "
         "where it was interrupted.",
         families=True,
         controls=True,
@@ -44,7 +44,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add_file(parser, "--weights", help="trained values, the model.safetensors of tnkit train, instead of --dense-steps")
     add = parser.add_argument
-    add("--shapes", type=_chosen_families, default=list(BASELINES), help="families, by commas (default: all)")
+    add(
+        "--shapes",
+        type=_chosen_families,
+        default=list(BASELINES),
+        help="families, by commas (default: " + ",".join(BASELINES) + ")",
+    )
     add(
         "--budgets", type=numbers, default=[100, 300, 1000],
         help="parameters of the weight (of all layers together), by commas (default: 100,300,1000)",
@@ -72,9 +77,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def _chosen_families(text: str) -> list[str]:
     chosen = comma_separated(text)
-    unknown = [name for name in chosen if name not in BASELINES]
+    unknown = [name for name in chosen if name not in KINDS]
     if unknown or not chosen:
-        raise argparse.ArgumentTypeError(f"unknown shape {''.join(unknown[:1])!r}; known: {', '.join(BASELINES)}")
+        raise argparse.ArgumentTypeError(f"unknown shape {''.join(unknown[:1])!r}; known: {', '.join(KINDS)}")
     return chosen
 
 

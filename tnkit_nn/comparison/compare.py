@@ -1,8 +1,8 @@
 """Deep or shallow: every family at equal budgets, tuned alike, over several seeds, beside the controls.
 
-Two readings.  Stage 1: relative Euclidean error after fitting the trained weight (beside the chance level).  Stage 2: test
+Two readings.  The approximation: relative Euclidean error after fitting the trained weight (beside the chance level).  The fine-tuning: test
 accuracy after fine-tuning from there or from a random start, told apart by what else is trained: nothing ("frozen": the layer's
-numbers alone) or everything ("trained").  Learning rates and starts are swept alike for every family and chosen on the
+parameters alone) or everything ("trained").  Learning rates and starts are swept alike for every family and chosen on the
 validation part; the test part is read once.
 """
 

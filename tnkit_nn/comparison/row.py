@@ -72,7 +72,7 @@ class Record:
     val_frozen, val_trained
         Validation accuracies: what a choice between rows goes by.
     frozen_from, trained_from
-        Test accuracy from each start (stage 1's fit, or at random), at the rate that is best for it on validation.
+        Test accuracy from each start (the approximation, or at random), at the rate that is best for it on validation.
     """
 
     family: str

@@ -1,7 +1,7 @@
-"""Compressing a trained model: stage 1 and stage 2 in schedule, resumable, with a report.
+"""Compressing a trained model: the approximation and the fine-tuning in schedule, resumable, with a report.
 
-The schedule is a list of steps, each of one layer or (``together``) of all: the weights become networks (stage 1), then these are
-trained on the task (stage 2).  Everything drawn follows from the recipe's seed, and everything found is written before the next
+The schedule is a list of steps, each of one layer or (``together``) of all: the weights become networks (the approximation), then these are
+trained on the task (the fine-tuning).  Everything drawn follows from the recipe's seed, and everything found is written before the next
 thing begins, so that a compression killed at any moment goes on where it was and ends with the same numbers.
 """
 
@@ -74,11 +74,11 @@ def compress_(
     Raises
     ------
     ValueError
-        A layer that is not there, a network larger than its weight or that stage 1 cannot fit, a weight that layers share, fewer
+        A layer that is not there, a network larger than its weight or that the approximation cannot fit, a weight that layers share, fewer
         epochs than steps, a folder of another model, recipe or data, or of something else, or one that another process is at work
         in.  The model is as it was.
     FloatingPointError
-        Stage 2 found no finite numbers at any rate tried; what was done before is kept.
+        The fine-tuning found no finite numbers at any rate tried; what was done before is kept.
     """
     recipe = _changed(recipe if isinstance(recipe, Compression) else Compression.load(recipe), changes)
     chosen = substitutes(model, recipe)
@@ -92,7 +92,7 @@ def compress_(
         before = files.once("before", lambda: _before(model, data))
         reports: list[LayerReport] = []
         steps = []
-        untuned = copy.deepcopy(model)  # every weight as stage 1 made it
+        untuned = copy.deepcopy(model)  # every weight as the approximation made it
         for k, layers in enumerate(schedule):
             for layer in layers:
                 reports.append(_approximation_step(model, untuned, layer, chosen[layer], recipe, files, progress))
@@ -108,7 +108,7 @@ def compress_(
         if before["classes"] > 1 and int(answers(model, data.val).count_nonzero()) == 1:
             warnings.warn(
                 "the compressed model gives every input one class: a network in it may be dead; another seed, stage1 'skip' (a "
-                "random start) or more numbers may help",
+                "random start) or more parameters may help",
                 stacklevel=2,
             )
         stage1 = files.once("stage1", lambda: {"accuracy": accuracy(untuned, data.test)})
@@ -218,16 +218,16 @@ def _fine_tuning_step(
         if not worse(end, begin, count):
             return history, factor, seconds
         model.load_state_dict(before)
-        told = f"step {k} ({', '.join(layers)}): {begin:.3f} of the validation part right before stage 2, {end:.3f} after it"
+        told = f"step {k} ({', '.join(layers)}): {begin:.3f} of the validation part right before the fine-tuning, {end:.3f} after it"
         if factor <= _LEAST_RATE:
-            warnings.warn(f"{told}; left as stage 1 made it", stacklevel=3)
+            warnings.warn(f"{told}; left as the approximation made it", stacklevel=3)
             return history, 0.0, seconds
         factor /= 2
         warnings.warn(f"{told}; undone, and again at {factor} of the rates", stacklevel=3)
 
 
 def _before(model: nn.Module, data: Split) -> dict[str, Any]:
-    """What a report needs of the dense model: accuracy, how many classes it gives, numbers, and bytes of its file."""
+    """What a report needs of the dense model: accuracy, how many classes it gives, parameters, and bytes of its file."""
     given, state = int(answers(model, data.val).count_nonzero()), own_tensors(model.state_dict())
     return {
         "accuracy": accuracy(model, data.test), "classes": given, "params": sum(p.numel() for p in model.parameters()),

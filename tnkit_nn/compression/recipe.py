@@ -68,8 +68,8 @@ class Stage1:
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
-            raise ValueError(f"stage 1 has no method {self.method!r}; there are {', '.join(METHODS)}")
-        object.__setattr__(self, "steps", whole_number(self.steps, "steps of stage 1", 1))
+            raise ValueError(f"the approximation has no method {self.method!r}; there are {', '.join(METHODS)}")
+        object.__setattr__(self, "steps", whole_number(self.steps, "steps of the approximation", 1))
 
 
 @dataclass(frozen=True)

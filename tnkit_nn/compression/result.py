@@ -34,13 +34,13 @@ class LayerReport:
     dense_params, num_params
         Numbers stored before and after.
     error, chance
-        Relative error after stage 1, and what a random family of as many numbers reaches.
+        Relative error after the approximation, and what a random family of as many parameters reaches.
     norm
-        Frobenius norm of the weight that stage 1 was given.
+        Frobenius norm of the weight that the approximation was given.
     seconds
-        Of stage 1.
+        Of the approximation.
     bytes_before, bytes_after
-        Of the weight, and of the network's numbers with what says which network it is.
+        Of the weight, and of the network's parameters with what says which network it is.
     method
         What found the network's arrays (:func:`tnkit_nn.approximation.approximate`).
     """
@@ -60,7 +60,7 @@ class LayerReport:
 
     @property
     def ratio(self) -> float:
-        """Dense numbers a stored one."""
+        """Dense parameters a stored one."""
         return self.dense_params / self.num_params
 
 
@@ -75,11 +75,11 @@ class Compressed:
     layers
         A report a weight, in the order of compression.
     accuracy_before, accuracy_stage1, accuracy_after
-        Of the dense model, with every weight as stage 1 made it and nothing else changed, at the end.  Where a sequence trains
-        more than its networks, stage 1 of a later layer is given a weight that was trained on meanwhile.
+        Of the dense model, with every weight as the approximation made it and nothing else changed, at the end.  Where a sequence trains
+        more than its networks, the approximation of a later layer is given a weight that was trained on meanwhile.
     steps
-        For each step of the schedule: its layers, its epochs, the accuracy right after its stage 1 and after its stage 2, the
-        seconds of stage 2, and the factor of the rates that it took (below 1 where it was undone and done again, 0 where it was
+        For each step of the schedule: its layers, its epochs, the accuracy right after its approximation and after its fine-tuning, the
+        seconds of the fine-tuning, and the factor of the rates that it took (below 1 where it was undone and done again, 0 where it was
         given up).
     params_before, params_after
         Numbers in the whole model.
@@ -108,12 +108,12 @@ class Compressed:
 
     @property
     def error(self) -> float:
-        """Relative error after stage 1 of all compressed weights as one vector."""
+        """Relative error after the approximation of all compressed weights as one vector."""
         return sqrt(sum((r.error * r.norm) ** 2 for r in self.layers) / (sum(r.norm**2 for r in self.layers) or 1.0))
 
     @property
     def chance(self) -> float:
-        """What a random family of as many numbers reaches for them."""
+        """What a random family of as many parameters reaches for them."""
         return sqrt(max(0.0, 1 - sum(r.num_params for r in self.layers) / sum(r.dense_params for r in self.layers)))
 
     def report(self) -> dict[str, Any]:
@@ -140,14 +140,28 @@ class Compressed:
             ]
             for r in self.layers
         ]
-        heads = ["layer", "shape", "network", "numbers", "compression", "error (chance)", "bytes", "s of stage 1"]
+        heads = [
+            "layer",
+            "shape",
+            "network",
+            "parameters",
+            "compression",
+            "error (baseline)",
+            "bytes",
+            "s of approximation",
+        ]
         table = tabulate(rows, heads)
         whole = (
-            f"whole model: {self.params_before:,} -> {self.params_after:,} numbers ({self.ratio:,.1f}x), {self.bytes_before:,} -> "
+            f"whole model: {self.params_before:,} -> {self.params_after:,} parameters ({self.ratio:,.1f}x), {self.bytes_before:,} -> "
             f"{self.bytes_after:,} bytes, error {self.error:.3f} ({self.chance:.3f}), {self.seconds:.0f} s"
         )
-        accuracies = f"test accuracy: dense {self.accuracy_before:.4f}, after stage 1 {self.accuracy_stage1:.4f}, " + (
-            f"after stage 2 {self.accuracy_after:.4f}" if any(s["epochs"] for s in self.steps) else "no stage 2"
+        accuracies = (
+            f"test accuracy: dense {self.accuracy_before:.4f}, after the approximation {self.accuracy_stage1:.4f}, "
+            + (
+                f"after the fine-tuning {self.accuracy_after:.4f}"
+                if any(s["epochs"] for s in self.steps)
+                else "no fine-tuning"
+            )
         )
         return "\n".join([table, whole, accuracies])
 
@@ -162,7 +176,7 @@ def dense(model: nn.Module) -> nn.Module:
 
 
 def save_compressed(model: nn.Module, path: str | os.PathLike[str]) -> None:
-    """Write a compressed model to one safetensors file: its numbers, and its networks as packed JSON.
+    """Write a compressed model to one safetensors file: its parameters, and its networks as packed JSON.
 
     Raises
     ------
@@ -173,7 +187,7 @@ def save_compressed(model: nn.Module, path: str | os.PathLike[str]) -> None:
 
 
 def packed(nets: Mapping[str, tk.Network]) -> str:
-    """Networks by name as a short text: their JSON is many times the size of their numbers."""
+    """Networks by name as a short text: their JSON is many times the size of their parameters."""
     plain = {name: json.loads(tk.to_json(net)) for name, net in nets.items()}
     return base64.b85encode(zlib.compress(json.dumps(plain, separators=(",", ":")).encode(), 9)).decode()
 

@@ -27,7 +27,7 @@ def substitutes(model: nn.Module, recipe: Compression) -> dict[str, tuple[str, t
     ------
     ValueError
         A name that selects nothing, or nothing with a weight (what there is, is named); a weight that two layers share; a
-        network of more numbers than the weight, or one that the recipe's stage 1 cannot fit; a model that is itself a layer.
+        network of more parameters than the weight, or one that the approximation of the recipe cannot fit; a model that is itself a layer.
     """
     known = {
         n: m
@@ -60,19 +60,19 @@ def _network_for(entry: Layers, layer: str, shape: Sequence[int]) -> tuple[str, 
     net = family.build(shape, min(entry.budget, prod(shape)))  # a budget past the weight is the weight's
     if net.num_params > prod(shape):
         raise ValueError(
-            f"layer {layer!r}: {family.label} for a budget of {entry.budget} has {net.num_params:,} numbers, its weight of shape "
+            f"layer {layer!r}: {family.label} for a budget of {entry.budget} has {net.num_params:,} parameters, its weight of shape "
             f"{tuple(shape)} only {prod(shape):,}"
         )
     if not keeps(net.num_params, entry.budget):
         warnings.warn(
-            f"layer {layer!r}: the smallest {family.label} has {net.num_params:,} numbers, past its budget of {entry.budget:,}",
+            f"layer {layer!r}: the smallest {family.label} has {net.num_params:,} parameters, past its budget of {entry.budget:,}",
             stacklevel=4,
         )
     return family.label, net
 
 
 def trained_groups(model: nn.Module, layers: Sequence[str], rest: str, rest_lr: float) -> list[Group]:
-    """What stage 2 trains: the networks of these layers, and the rest as the recipe says, as groups for :func:`train`.
+    """What the fine-tuning trains: the networks of these layers, and the rest as the recipe says, as groups for :func:`train`.
 
     Parameters
     ----------

@@ -76,7 +76,7 @@ class Folder:
         return seconds
 
     def arrays(self, layer: str, net: tk.Network, make: Callable[[], FitResult]) -> tuple[FitResult, float]:
-        """The arrays of stage 1, found before or now, and the seconds that it took."""
+        """The arrays of the approximation, found before or now, and the seconds that it took."""
         name = f"stage1-{layer.replace('/', '-')}"
         figures = self._read(name)  # written last: where they are, the arrays are
         if figures:

@@ -1,4 +1,4 @@
-"""Training: one loop for whole models and for the few numbers of a compressed layer; a restarted run ends bit by bit the same."""
+"""Training: one loop for whole models and for the few parameters of a compressed layer; a restarted run ends bit by bit the same."""
 
 from __future__ import annotations
 

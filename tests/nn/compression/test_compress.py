@@ -149,7 +149,7 @@ def test_report_and_the_way_back(tmp_path):
     assert result.params_before - result.params_after == sum(r.dense_params - r.num_params for r in result.layers)
     assert result.bytes_after == (tmp_path / "model.safetensors").stat().st_size
     assert json.loads((tmp_path / "report.json").read_text())["accuracy_after"] == result.accuracy_after
-    assert "fc2" in str(result) and "after stage 2" in str(result)
+    assert "fc2" in str(result) and "after the fine-tuning" in str(result)
     assert Compression.load(tmp_path / "recipe.toml") == RECIPE
 
     made = dense(model)
@@ -213,7 +213,7 @@ def test_fine_tuning_that_does_harm_is_undone(harmed, tmp_path, monkeypatch):
 
     monkeypatch.setattr(module, "train", harmful)
     with pytest.warns(
-        UserWarning, match=r"step 0 \(fc2\): 0.\d+ of the validation part right before stage 2, 0.000 after it"
+        UserWarning, match=r"step 0 \(fc2\): 0.\d+ of the validation part right before the fine-tuning, 0.000 after it"
     ):
         result = compress_(model, RECIPE, split, select="fc2", out=tmp_path)
     (step,) = result.steps
@@ -270,7 +270,7 @@ def test_a_stage_2_that_goes_wrong_is_tried_again_from_its_start(monkeypatch):
     assert rates == [5e-2, 2.5e-2]
 
 
-# -- stage 1 ----------------------------------------------------------------------------------------------------------
+# -- the approximation ----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     "family", families(["adtn", "mpo", "tt", "tucker", "cp", "ring", "tree", "low_rank"]), ids=lambda f: f.label
 )
@@ -315,7 +315,9 @@ def test_stage_1_methods():
         0, abs=1e-3
     )  # no factor would bring it nearer
     assert approximate(net, weight).error <= best
-    with pytest.raises(ValueError, match="stage 1 has no method 'guess'; there are auto, svd, als, gradient, skip"):
+    with pytest.raises(
+        ValueError, match="the approximation has no method 'guess'; there are auto, svd, als, gradient, skip"
+    ):
         approximate(net, weight, method="guess")
     with pytest.raises(ValueError, match="form a loop"):
         approximate(tk.ring((4, 4, 4, 3), 2), weight, method="svd")
@@ -470,7 +472,7 @@ def test_tied_weights_are_refused():
 def test_what_stage_1_cannot_do_is_said_before_anything_is_done(tmp_path):
     model, split = small()
     recipe = replace(RECIPE, layers=(Layers("fc2", "tt", 60), Layers("fc1", "adtn", 84)), stage1=Stage1("svd"))
-    with pytest.raises(ValueError, match="layer 'fc1': stage 1 by svd: "):
+    with pytest.raises(ValueError, match="layer 'fc1': the approximation by svd: "):
         compress_(model, recipe, split, out=tmp_path / "out")
     assert isinstance(model.fc2.weight, nn.Parameter) and not (tmp_path / "out").exists()
     with pytest.raises(ValueError, match=r"the model is itself one layer \(Linear\); put it into an nn.Sequential"):
@@ -542,7 +544,7 @@ def test_toml_round_trip():
         ("order='sideways'\n[[layers]]\nselect='fc1'", "unknown order 'sideways'"),
         ("[[layers]]\nselect='fc1'\nactivation='add'", "unknown activation 'add'; known: relu"),
         ("rest='some'\n[[layers]]\nselect='fc1'", "unknown rest 'some'"),
-        ("[[layers]]\nselect='fc1'\n[stage1]\nmethod='guess'", "stage 1 has no method 'guess'"),
+        ("[[layers]]\nselect='fc1'\n[stage1]\nmethod='guess'", "the approximation has no method 'guess'"),
         ("[[layers]]\nselect='fc1'\n[stage2]\nepochs=2\nlr=0", "lr is a positive number, not 0"),
     ],
 )
@@ -563,10 +565,10 @@ def test_refusals():
         compress_(model, RECIPE, split, order=["fc1"])
     with pytest.raises(ValueError, match="a recipe has no 'orders'; it has layers, order"):
         compress_(model, RECIPE, split, orders=1)
-    with pytest.raises(ValueError, match=r"layer 'fc2': adtn .* budget of 9 has 148 numbers, .*\(8, 16\) only 128"):
+    with pytest.raises(ValueError, match=r"layer 'fc2': adtn .* budget of 9 has 148 parameters, .*\(8, 16\) only 128"):
         compress_(model, replace(RECIPE, layers=(Layers("fc2", "adtn", 9, depth=5),)), split)
     (found,) = substitutes(model, replace(RECIPE, layers=(Layers("fc2", "tt", 10**9),))).values()  # at once
     assert found[1].num_params <= 128
-    with pytest.warns(UserWarning, match="layer 'fc1': the smallest low_rank has 28 numbers, past its budget of 5"):
+    with pytest.warns(UserWarning, match="layer 'fc1': the smallest low_rank has 28 parameters, past its budget of 5"):
         substitutes(model, replace(RECIPE, layers=(Layers("fc1", "low_rank", 5),)))
     assert list(substitutes(model, RECIPE)) == ["fc1", "fc2"] and isinstance(model.fc1.weight, nn.Parameter)
