@@ -16,7 +16,7 @@ from tnkit_nn import accuracy, data, zoo
 from tnkit_nn.comparison.report.files import write_report
 from tnkit_nn.comparison.report.tables import rows, table
 from tnkit_nn.data.sources import DATA
-from tnkit_nn.families import BASELINES, CONTROLS
+from tnkit_nn.families import CONTROLS, KINDS
 from tnkit_nn.storage import alone
 from tnkit_nn.zoo.registry import ZOO
 
@@ -138,7 +138,7 @@ def test_bad_use_exits_2_with_one_line(argv, message, capsys):
 
 
 @pytest.mark.parametrize(
-    "command, listed", [("train", (ZOO, DATA)), ("compress", (ZOO, DATA, BASELINES)), ("compare", (ZOO, DATA, BASELINES, CONTROLS))]
+    "command, listed", [("train", (ZOO, DATA)), ("compress", (ZOO, DATA, KINDS)), ("compare", (ZOO, DATA, KINDS, CONTROLS))]
 )  # fmt: skip
 def test_help_lists_what_there_is(command, listed, capsys):
     with pytest.raises(SystemExit) as stop:

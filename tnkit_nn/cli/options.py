@@ -11,7 +11,7 @@ from typing import Any
 
 from tnkit.cli import add_file, known, positive
 from tnkit_nn.data.sources import DATA
-from tnkit_nn.families import BASELINES, CONTROLS
+from tnkit_nn.families import CONTROLS, KINDS
 from tnkit_nn.storage import write_json
 from tnkit_nn.zoo.registry import ZOO
 
@@ -46,7 +46,7 @@ def add_out(parser: argparse.ArgumentParser, default: str, files: str) -> None:
 
 def listed(about: str, *, families: bool = False, controls: bool = False) -> str:
     """A command's description: what it does, and the models, data sets, families and controls that there are."""
-    named = [("models", list(ZOO)), ("data sets", list(DATA))] + ([("families", list(BASELINES))] if families else [])
+    named = [("models", list(ZOO)), ("data sets", list(DATA))] + ([("families", list(KINDS))] if families else [])
     lines = [fill(about, WIDTH), "", *(f"{what}: {', '.join(names)}" for what, names in named)]
     if controls:
         rows = (fill(f"{name:17}{what}", WIDTH - 2, subsequent_indent=" " * 17) for name, what in CONTROLS.items())
