@@ -23,7 +23,7 @@ from small import small_dense
 
 import tnkit as tk
 from tnkit_nn.approximation import RATES
-from tnkit_nn.comparison.compare import compare, settings, versions
+from tnkit_nn.comparison.compare import compare, settings
 from tnkit_nn.comparison.experiment import opened, with_dense_models
 from tnkit_nn.comparison.job_store import Study
 from tnkit_nn.comparison.report.files import write_report
@@ -41,6 +41,7 @@ from tnkit_nn.families import (
     tree_near,
 )
 from tnkit_nn.storage import replacing
+from tnkit_nn.versions import versions
 
 HERE = Path(__file__).parent
 

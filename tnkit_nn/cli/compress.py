@@ -8,10 +8,10 @@ from typing import Any
 from tnkit.cli import add_file, comma_separated, seed
 from tnkit_nn import data, zoo
 from tnkit_nn.cli.options import add_model_and_data, add_out, finish, listed
-from tnkit_nn.comparison.compare import versions
 from tnkit_nn.compression.compress import compress_
 from tnkit_nn.compression.recipe import ORDERS
 from tnkit_nn.compression.result import dense
+from tnkit_nn.versions import versions
 
 __all__ = ["configure"]
 

@@ -10,10 +10,10 @@ import torch
 from tnkit.cli import positive, seed
 from tnkit_nn import data, zoo
 from tnkit_nn.cli.options import add_model_and_data, add_out, finish, listed
-from tnkit_nn.comparison.compare import versions
 from tnkit_nn.storage import alone
 from tnkit_nn.training.evaluation import accuracy
 from tnkit_nn.training.loop import train
+from tnkit_nn.versions import versions
 
 __all__ = ["configure"]
 

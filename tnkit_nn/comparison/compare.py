@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
@@ -19,7 +18,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 import tnkit as tk
@@ -31,15 +29,9 @@ from tnkit_nn.comparison.replicas import REST_RATES
 from tnkit_nn.comparison.row import Job, built, row
 from tnkit_nn.comparison.task import Task
 from tnkit_nn.families import BASELINES, CONTROLS, SHARED, Family, families
+from tnkit_nn.versions import versions
 
-__all__ = ["compare", "settings", "versions"]
-
-
-def versions() -> dict[str, str]:
-    """Versions of what the figures depend on."""
-    return {
-        "tnkit": tk.__version__, "torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version(),
-    }  # fmt: skip
+__all__ = ["compare", "settings"]
 
 
 def compare(
