@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import prod, sqrt
 from typing import Any
@@ -18,7 +19,7 @@ from tnkit_nn.adapter.descent import Params, minimise
 from tnkit_nn.adapter.fitting import NOTHING, FitResult, bar
 from tnkit_nn.axes import RATE, Axes
 from tnkit_nn.engine.backend import TORCH
-from tnkit_nn.generators import Generator, network_generator, regauged
+from tnkit_nn.generators import Generator, along, network_generator, regauged, weight_rms
 
 __all__ = ["METHODS", "RATES", "Approximation", "approximate", "approximate_each", "check_method", "suited_method"]
 
@@ -32,6 +33,9 @@ _SWEEPS = 100
 _LONGER = 3
 #: Entries of a weight beyond which there is one way alone: more gradient steps would take minutes, and gain a few per cent.
 _ENTRIES = 1 << 22
+
+#: Root mean squares, those of trained layers, outside of which weights are scaled first: rates and thresholds have a size.
+_SIZES = (1e-3, 1.0)
 
 Progress = Callable[[Iterable[int]], Iterable[int]]
 
@@ -56,6 +60,12 @@ class Approximation:
     error: Tensor
     methods: tuple[str, ...]
     history: Tensor | None = None
+
+    def scaled(self, by: Tensor, outer: Sequence[str]) -> Approximation:
+        """Arrays near so many times the weights: the factor (seed,) is shared out over the arrays that scale the result."""
+        share = by ** (1 / len(outer))
+        params = {n: x * along(share, x) if n in outer else x for n, x in self.params.items()}
+        return replace(self, params=params)
 
 
 @dataclass(frozen=True)
@@ -204,7 +214,13 @@ def approximate_each(
         raise ValueError(f"the approximation has no method {method!r}; there are {', '.join(METHODS)}")
     targets = targets.detach().to(torch.promote_types(targets.dtype, torch.float32))
     generator = network_generator(net, targets, first_seed)
-    return generator, METHODS[method](_Targets(net, targets, generator, first_seed, steps, progress))
+    size = weight_rms(targets)
+    by = torch.where(size > 0, size.clamp(*_SIZES) / size, 1.0)
+    if method == "skip" or bool((by == 1).all()) or not _outer(net):
+        return generator, METHODS[method](_Targets(net, targets, generator, first_seed, steps, progress))
+    scaled = targets * along(by, targets)
+    inside = _Targets(net, scaled, network_generator(net, scaled, first_seed), first_seed, steps, progress)
+    return generator, METHODS[method](inside).scaled(1 / by, _outer(net))
 
 
 def approximate(
@@ -276,6 +292,13 @@ def _said_by(found: Approximation, method: str) -> Approximation:
 
 def _stacked_arrays(each: Sequence[Mapping[str, Any]], names: Iterable[str]) -> Params:
     return {n: torch.stack([torch.as_tensor(arrays[n]) for arrays in each]) for n in names}
+
+
+def _outer(net: tk.Network) -> list[str]:
+    """Arrays that scale the result: each on one node, at the top level."""
+    uses = Counter(leaf.array for leaf in net.leaves)
+    top = (node for node in net.nodes if isinstance(node, tk.Node))
+    return [node.array for node in top if node.array in net.parameters and uses[node.array] == 1]
 
 
 def _squares(x: Tensor) -> Tensor:

@@ -224,8 +224,11 @@ def fixed_generator(name: str, target: Tensor, first_seed: int = 0) -> Generator
 
 
 def weight_rms(w: Tensor) -> Tensor:
-    """Root mean square of each replica's entries: (replicas, ...) -> (replicas,)."""
-    return (w.abs() if w.is_complex() else w).flatten(1).square().mean(1).sqrt()
+    """Root mean square of each replica's entries, whose squares neither vanish nor overflow: (replicas, ...) -> (replicas,)."""
+    size = w.abs().flatten(1)
+    _, exponent = torch.frexp(size.amax(1).to(torch.float64))  # a power of two: no digit of an ordinary weight changes
+    unit = torch.ldexp(torch.ones_like(exponent, dtype=torch.float64), exponent).to(size)
+    return (size / unit[:, None]).square().mean(1).sqrt() * unit
 
 
 def regauged(generator: Generator, values: Params, target: Tensor, net: tk.Network) -> Params:
