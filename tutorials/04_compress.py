@@ -50,7 +50,7 @@ print(
 recipe = tknn.Compression(
     layers=(tknn.Layers(("fc1", "fc2"), "adtn", budget=300, depth=3, activation="sin"),),
     order="backward",  # the last layer first, each tuned before the next is touched
-    stage1=tknn.Stage1(steps=300),
+    stage1=tknn.Stage1(steps=100),
     stage2=tknn.Recipe(epochs=20, lr=3e-2, batch=64, schedule="onecycle"),  # rates rise slowly: see below
     rest="frozen",
 )
@@ -88,7 +88,7 @@ numbers = []
 for name in ("fc2", "fc1"):  # backward
     layer = by_hand.get_submodule(name)
     net = family.build(layer.weight.shape, 300)
-    start = tknn.approximate(net, layer.weight, steps=300)  # the approximation
+    start = tknn.approximate(net, layer.weight, steps=100)  # the approximation
     tknn.parametrize_(layer, "weight", net, start.arrays)
     numbers += layer.parametrizations.weight.parameters()
     for p in by_hand.parameters():
@@ -106,7 +106,7 @@ for name in ("fc2", "fc1"):  # backward
             optimizer.step()
             schedule.step()
     print(
-        f"{name}: {net.num_params} numbers, error {start.error:.3f}, accuracy now {tknn.accuracy(by_hand, split.test):.3f}"
+        f"{name}: {net.num_params} parameters, error {start.error:.3f}, accuracy now {tknn.accuracy(by_hand, split.test):.3f}"
     )
 
 assert tknn.accuracy(by_hand, split.test) > 0.5

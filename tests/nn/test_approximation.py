@@ -106,3 +106,15 @@ def test_zero_and_bfloat16_weights():
     assert approximate(net, torch.zeros(16, 16)).method == "skip"
     found = approximate(net, noise(16, 16).bfloat16(), steps=20)
     assert all(a.dtype == np.float32 for a in found.arrays.values()) and found.error < 0.9
+
+
+@pytest.mark.parametrize("net", [tk.low_rank((16, 16), 3), tk.adtn((16, 16), depth=2, activation="tanh")])
+@pytest.mark.parametrize("scale", [1e-30, 1e-12, 1e9, 1e20])
+def test_errors_do_not_depend_on_the_scale_of_a_weight(net, scale):
+    weight = scale * torch.randn(16, 16, generator=torch.Generator().manual_seed(0))
+    found = approximate(net, weight, steps=50)
+    made = tk.contract(net, {name: torch.as_tensor(a).double() for name, a in found.arrays.items()}).reshape(16, 16)
+    true = float((made - weight.double()).norm() / weight.double().norm())
+    assert found.error == pytest.approx(true, rel=1e-4)
+    usual = approximate(net, weight.double().div(scale).float(), steps=50).error
+    assert found.error == pytest.approx(usual, rel=0.1)

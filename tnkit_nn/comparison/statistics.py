@@ -308,7 +308,10 @@ def _about_controls(records: Records, every: Sequence[Difference]) -> list[str]:
             out.append(
                 f"The best layer without parameters ({free}) reaches {reached} on test images, {name}. Gains are counted from there."
             )
-    left_out, sizes = _Runs(records, "trained"), [r["model_params"] for r in records if r["budget"] is not None]
+    left_out, sizes = (
+        _Runs(records, "trained"),
+        [r["model_params"] for r in records if r["budget"] is not None and r["label"] not in SHARED],
+    )
     if ("removed", None) in left_out.test and sizes:
         reached = f"{100 * mean(left_out.test['removed', None]):.1f} %"
         whole = left_out.first["removed", None]["model_params"]
