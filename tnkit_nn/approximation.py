@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,7 +15,7 @@ from torch import Tensor
 import tnkit as tk
 from tnkit.core.structure import as_tree, check_multilinear
 from tnkit_nn.adapter.descent import Params, minimise
-from tnkit_nn.adapter.fitting import NOTHING, FitResult, bar
+from tnkit_nn.adapter.fitting import NOTHING, FitResult, bar, scalers
 from tnkit_nn.axes import RATE, Axes
 from tnkit_nn.engine.backend import TORCH
 from tnkit_nn.generators import Generator, along, network_generator, regauged, weight_rms
@@ -215,12 +214,12 @@ def approximate_each(
     targets = targets.detach().to(torch.promote_types(targets.dtype, torch.float32))
     generator = network_generator(net, targets, first_seed)
     size = weight_rms(targets)
-    by = torch.where(size > 0, size.clamp(*_SIZES) / size, 1.0)
-    if method == "skip" or bool((by == 1).all()) or not _outer(net):
+    outer, by = scalers(net), torch.where(size > 0, size.clamp(*_SIZES) / size, 1.0)
+    if method == "skip" or bool((by == 1).all()) or not outer:
         return generator, METHODS[method](_Targets(net, targets, generator, first_seed, steps, progress))
     scaled = targets * along(by, targets)
     inside = _Targets(net, scaled, network_generator(net, scaled, first_seed), first_seed, steps, progress)
-    return generator, METHODS[method](inside).scaled(1 / by, _outer(net))
+    return generator, METHODS[method](inside).scaled(1 / by, outer)
 
 
 def approximate(
@@ -292,13 +291,6 @@ def _said_by(found: Approximation, method: str) -> Approximation:
 
 def _stacked_arrays(each: Sequence[Mapping[str, Any]], names: Iterable[str]) -> Params:
     return {n: torch.stack([torch.as_tensor(arrays[n]) for arrays in each]) for n in names}
-
-
-def _outer(net: tk.Network) -> list[str]:
-    """Arrays that scale the result: each on one node, at the top level."""
-    uses = Counter(leaf.array for leaf in net.leaves)
-    top = (node for node in net.nodes if isinstance(node, tk.Node))
-    return [node.array for node in top if node.array in net.parameters and uses[node.array] == 1]
 
 
 def _squares(x: Tensor) -> Tensor:

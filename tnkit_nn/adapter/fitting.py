@@ -23,7 +23,7 @@ from tnkit.planning.plan import plan
 from tnkit_nn.adapter.descent import cosine, minimise
 from tnkit_nn.engine.backend import TORCH, native, to_tensor
 
-__all__ = ["NOTHING", "FitResult", "bar", "fit"]
+__all__ = ["NOTHING", "FitResult", "bar", "fit", "scalers"]
 
 #: An error from here on means that nothing was learned.
 NOTHING = 0.999
@@ -107,7 +107,7 @@ def fit(
     goal, size = _checked_goal(net, target, dtype)
     if steps < 1 or restarts < 1:
         raise ValueError(f"steps and restarts are at least 1, not {steps} and {restarts}")
-    outer = _scalers(net)
+    outer = scalers(net)
     std = 1.0 if outer else float(size) / sqrt(goal.numel())  # lr is relative to entries near 1
     starts, frozen = _stacked_starts(net, arrays or {}, goal, std, seed, restarts)
     way, norm, unit = plan(net), std * sqrt(goal.numel()), goal / size
@@ -206,7 +206,7 @@ def _scale(w: Tensor, unit: Tensor) -> Tensor:
     return (w.conj() * unit).sum() / torch.where(norm > 0, norm, torch.ones_like(norm))
 
 
-def _scalers(net: Network) -> list[str]:
+def scalers(net: Network) -> list[str]:
     """Trained arrays that scale the whole tensor: each on one node, outermost, and nowhere else."""
     leaves = [leaf.array for leaf in net.leaves]
     return [n.array for n in net.nodes if isinstance(n, Node) and not n.fixed and leaves.count(n.array) == 1]
