@@ -19,12 +19,12 @@ from tnkit.builders.lattices import *
 from tnkit.builders.registry import BUILDERS, EXAMPLES
 from tnkit.builders.trees import *
 from tnkit.core.activations import ACTIVATIONS
+from tnkit.core.decomposition import Decomposition
 from tnkit.core.network import Elementwise, Network
 from tnkit.core.node import Node
 from tnkit.decompose.als import als
 from tnkit.decompose.cp import *
 from tnkit.decompose.registry import DECOMPOSITIONS
-from tnkit.decompose.result import Decomposition
 from tnkit.decompose.ring import *
 from tnkit.decompose.svd import *
 from tnkit.decompose.tucker import *

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from tnkit.core.activations import function
+from tnkit.core.decomposition import paired
 from tnkit.core.names import unused
 from tnkit.core.network import Elementwise, Network
 from tnkit.core.node import Node
@@ -116,6 +117,7 @@ def _unit_variance(region: Network, arrays: Arrays) -> None:
         arrays[name] = a / size * np.exp(-log_terms / (2 * len(own)))
 
 
+@paired
 def to_rms(net: Network, arrays: Mapping[str, Any], std: float = 1.0) -> Arrays:
     """Rescale trained arrays region by region: root mean square 1 before each activation, ``std`` at the end.
 
@@ -189,6 +191,7 @@ def _value(node: Elementwise, arrays: Arrays, exclusive: set[str]) -> np.ndarray
     return np.asarray(fn(np, -plain[0]))
 
 
+@paired
 def rms(net: Network, arrays: Mapping[str, Any]) -> float:
     """Root mean square of the contracted tensor's entries.
 

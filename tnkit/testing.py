@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tnkit.core.activations import function
+from tnkit.core.decomposition import paired
 from tnkit.core.network import AnyNode, Elementwise, Network
 from tnkit.core.node import CONSTANTS, Node
 from tnkit.execution.run import constant
@@ -76,6 +77,7 @@ def random_network(
     return draw.region(output, sizes, depth), draw.arrays
 
 
+@paired
 def oracle(net: Network, arrays: Mapping[str, Any]) -> np.ndarray:
     """Contract ``net`` without a plan: one ``numpy.einsum`` a region and numpy for the functions.
 

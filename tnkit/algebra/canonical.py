@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from math import inf
 from typing import Any
 
+from tnkit.core.decomposition import Decomposition, paired
 from tnkit.core.network import Network
 from tnkit.decompose.gauge import gathered, held, measured
 from tnkit.decompose.ranks import Rank, limits
-from tnkit.decompose.result import Decomposition
 from tnkit.decompose.rounding import check_truncation, ranks_for_budget, rounded, spectra
 from tnkit.execution.backend import Backend
 from tnkit.execution.library import backend_of
@@ -17,6 +17,7 @@ from tnkit.execution.library import backend_of
 __all__ = ["bond_entropy", "bond_spectrum", "canonicalize", "round"]
 
 
+@paired
 def canonicalize(
     net: Network, arrays: Mapping[str, Any], center: str | None = None, *, backend: Backend | None = None
 ) -> tuple[Network, dict[str, Any]]:
@@ -49,6 +50,7 @@ def canonicalize(
     return measured(net, arrays)
 
 
+@paired
 def bond_spectrum(net: Network, arrays: Mapping[str, Any], *, backend: Backend | None = None) -> dict[str, Any]:
     """Singular values of the tensor across each bond of a tree (Schmidt values, falling).
 
@@ -73,6 +75,7 @@ def bond_spectrum(net: Network, arrays: Mapping[str, Any], *, backend: Backend |
     return spectra(net, arrays, "bond_spectrum", backend_of(backend, arrays))
 
 
+@paired
 def bond_entropy(
     net: Network, arrays: Mapping[str, Any], *, order: float = 1.0, backend: Backend | None = None
 ) -> dict[str, Any]:
@@ -120,6 +123,7 @@ def bond_entropy(
     return found
 
 
+@paired
 def round(
     net: Network,
     arrays: Mapping[str, Any],

@@ -9,6 +9,7 @@ from typing import Any
 
 from tnkit.algebra.canonical import canonicalize
 from tnkit.algebra.sums import add, differs
+from tnkit.core.decomposition import paired
 from tnkit.core.names import renamed, unused
 from tnkit.core.network import AnyNode, Elementwise, Network
 from tnkit.core.node import Node
@@ -28,6 +29,7 @@ Arrays = Mapping[str, Any]
 _FORM = 2**16
 
 
+@paired
 def inner(a: Network, a_arrays: Arrays, b: Network, b_arrays: Arrays, *, backend: Backend | None = None) -> Any:
     """Inner product ``sum(conj(a) * b)`` of what two networks contract to.
 
@@ -62,6 +64,7 @@ def inner(a: Network, a_arrays: Arrays, b: Network, b_arrays: Arrays, *, backend
     return run(plan(both), one_dtype(arrays, backend), backend)
 
 
+@paired
 def norm(net: Network, arrays: Arrays, *, backend: Backend | None = None) -> Any:
     """Frobenius norm of what a network contracts to.
 
@@ -96,6 +99,7 @@ def norm(net: Network, arrays: Arrays, *, backend: Backend | None = None) -> Any
     return _root(inner(net, arrays, net, arrays, backend=backend), backend)
 
 
+@paired
 def distance(a: Network, a_arrays: Arrays, b: Network, b_arrays: Arrays, *, backend: Backend | None = None) -> Any:
     """Frobenius norm of the difference of what two networks contract to.
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from tnkit.algebra.inner import distance, norm, resolves
+from tnkit.core.decomposition import Decomposition, paired
 from tnkit.core.network import Network
 from tnkit.core.structure import check_multilinear
 from tnkit.decompose.als import Goal, check_array, check_options, fitted
-from tnkit.decompose.result import Decomposition
 from tnkit.execution.arrays import dtype_name
 from tnkit.execution.backend import Backend
 from tnkit.execution.library import backend_of
@@ -20,6 +20,7 @@ from tnkit.execution.run import check_arrays
 __all__ = ["project"]
 
 
+@paired
 def project(
     target: Network, target_arrays: Mapping[str, Any], net: Network, arrays: Mapping[str, Any] | None = None, *,
     sweeps: int = 300, tol: float = 0.0, ridge: float = 1e-3, restarts: int = 8, seed: int = 0, backend: Backend | None = None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tnkit.core.decomposition import paired
 from tnkit.core.network import Network
 from tnkit.core.node import Node
 from tnkit.core.structure import check_multilinear, resized
@@ -18,6 +19,7 @@ __all__ = ["add", "differs"]
 Arrays = Mapping[str, Any]
 
 
+@paired
 def add(
     a: Network,
     a_arrays: Arrays,

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from tnkit import init
+from tnkit.core.decomposition import Decomposition
 from tnkit.core.network import Network
 from tnkit.core.node import Node
 from tnkit.core.structure import check_multilinear
 from tnkit.decompose.fitting import Problem, alternate, gauss_newton, stalled
 from tnkit.decompose.ranks import check_tol
-from tnkit.decompose.result import Decomposition
 from tnkit.decompose.sweep import check_target
 from tnkit.decompose.truncate import in_range, power_of_two
 from tnkit.execution.arrays import double_name, dtype_name, is_complex

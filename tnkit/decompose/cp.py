@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from tnkit.builders.trees import cp
+from tnkit.core.decomposition import Decomposition
 from tnkit.core.numbers import whole_number
 from tnkit.decompose.als import Goal, check_options, checked_target, dense_goal, improve, search
 from tnkit.decompose.fitting import Problem
 from tnkit.decompose.ranks import check_budget
 from tnkit.decompose.registry import registered
-from tnkit.decompose.result import Decomposition
 from tnkit.decompose.truncate import gram
 from tnkit.decompose.tucker import tucker_svd
 from tnkit.execution.arrays import adjoint, double_name, dtype_name, is_complex, real

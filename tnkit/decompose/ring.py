@@ -10,10 +10,10 @@ import numpy as np
 
 from tnkit.builders import chains
 from tnkit.builders.arguments import check_rank
+from tnkit.core.decomposition import Decomposition
 from tnkit.core.network import Network
 from tnkit.decompose.ranks import check_alone, check_budget, check_tol
 from tnkit.decompose.registry import registered
-from tnkit.decompose.result import Decomposition
 from tnkit.decompose.rounding import check_truncation
 from tnkit.decompose.sweep import check_target, sweep
 from tnkit.decompose.truncate import in_range, norm2, truncated

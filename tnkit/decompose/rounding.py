@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from tnkit.core.decomposition import Decomposition
 from tnkit.core.network import Network
 from tnkit.core.structure import TreeNetwork, as_tree
 from tnkit.decompose.gauge import absorb, fold, gathered, held, measured, moved, push, unfold
 from tnkit.decompose.ranks import Limits, ranks_within
-from tnkit.decompose.result import Decomposition
 from tnkit.decompose.truncate import METHODS, in_range, orthonormal, truncated
 from tnkit.execution.arrays import adjoint
 from tnkit.execution.backend import Backend

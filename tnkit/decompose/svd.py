@@ -7,11 +7,11 @@ from math import prod
 from typing import Any
 
 from tnkit.builders import chains, trees
+from tnkit.core.decomposition import Decomposition
 from tnkit.core.network import Network
 from tnkit.core.structure import as_tree
 from tnkit.decompose.ranks import Rank
 from tnkit.decompose.registry import public, registered
-from tnkit.decompose.result import Decomposition
 from tnkit.decompose.sweep import check_target, sweep
 from tnkit.execution.backend import Backend
 

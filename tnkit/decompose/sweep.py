@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from tnkit.core.decomposition import Decomposition
 from tnkit.core.network import Network
 from tnkit.core.structure import TreeNetwork, as_tree
 from tnkit.decompose.gauge import check_center, measured, moved
 from tnkit.decompose.ranks import Limits, Rank, limits
-from tnkit.decompose.result import Decomposition
 from tnkit.decompose.rounding import check_truncation, ranks_for_budget
 from tnkit.decompose.truncate import Truncation, in_range, truncated
 from tnkit.execution.arrays import adjoint, dtype_name, widened

@@ -7,10 +7,10 @@ from math import prod, sqrt
 from typing import Any
 
 from tnkit.builders import trees
+from tnkit.core.decomposition import Decomposition
 from tnkit.decompose.gauge import measured
 from tnkit.decompose.ranks import Rank
 from tnkit.decompose.registry import registered
-from tnkit.decompose.result import Decomposition
 from tnkit.decompose.sweep import check_target, sweep
 from tnkit.decompose.truncate import in_range, norm2, resolution, truncated
 from tnkit.execution.arrays import adjoint, conj

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tnkit.core.decomposition import paired
 from tnkit.core.network import Network
 from tnkit.core.node import Node
 from tnkit.execution.backend import Backend
@@ -87,6 +88,7 @@ def check_known(net: Network, arrays: Iterable[str]) -> None:
             raise ValueError(f"array {name!r} belongs to no node; the network has {', '.join(net.array_shapes)}")
 
 
+@paired
 def check_arrays(
     net: Network, arrays: Mapping[str, Any], backend: Backend | None = None, dynamic: str | None = None
 ) -> dict[str, Any]:
@@ -165,6 +167,7 @@ def _check_array_shape(
             )
 
 
+@paired
 def contract(
     net: Network, arrays: Mapping[str, Any], *, optimizer: str | Optimizer = "auto", backend: Backend | None = None
 ) -> Any:

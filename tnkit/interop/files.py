@@ -18,6 +18,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from tnkit.core.decomposition import paired
 from tnkit.core.network import AnyNode, Elementwise, Network
 from tnkit.core.node import Node
 from tnkit.execution.run import check_arrays
@@ -131,6 +132,7 @@ def _strings(values: list[Any], where: str) -> tuple[str, ...]:
 
 
 # -- one file -------------------------------------------------------------------------------------------------------
+@paired
 def save(path: str | os.PathLike[str], net: Network, arrays: Mapping[str, Any] | None = None) -> None:
     """Write a network and its arrays to one file, whole or not at all.
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tnkit.core.decomposition import paired
 from tnkit.core.network import Network
 from tnkit.core.node import Node
 from tnkit.core.structure import check_multilinear
@@ -155,6 +156,7 @@ def _unique(names: list[str]) -> list[str]:
 
 
 # -- to tensornetwork -----------------------------------------------------------------------------------------------
+@paired
 def to_tensornetwork(net: Network, arrays: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
     """Write a multilinear network as nodes and edges of google's tensornetwork.
 

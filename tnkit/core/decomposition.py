@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 from tnkit.core.network import Network
 
-__all__ = ["Decomposition"]
+__all__ = ["Decomposition", "paired"]
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 class Decomposition(tuple[Network, dict[str, Any]]):
@@ -62,3 +65,23 @@ class Decomposition(tuple[Network, dict[str, Any]]):
         counts = {m: list(self.methods.values()).count(m) for m in dict.fromkeys(self.methods.values())}
         ran = ", ".join(f"{m} x{n}" if n > 1 else m for m, n in counts.items())
         return f"Decomposition({self.network!r}, error {self.error:.3g}{', by ' if ran else ''}{ran})"
+
+
+def paired(function: _Function) -> _Function:
+    """A function of ``(net, arrays)`` that takes a :class:`Decomposition` in the place of both.
+
+    >>> tk.norm(tk.tt_svd(x, rank=3))  # as tk.norm(*tk.tt_svd(x, rank=3))
+
+    Returns
+    -------
+    function
+        With the same signature: each positional argument that is a Decomposition stands for its network and its arrays.
+    """
+
+    @wraps(function)
+    def expanded(*args: Any, **kwargs: Any) -> Any:
+        if any(isinstance(a, Decomposition) for a in args):
+            args = tuple(b for a in args for b in (a if isinstance(a, Decomposition) else (a,)))
+        return function(*args, **kwargs)
+
+    return cast(_Function, expanded)
