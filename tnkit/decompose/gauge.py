@@ -15,7 +15,7 @@ from tnkit.core.structure import TreeNetwork, as_tree, resized
 from tnkit.decompose.truncate import orthonormal
 from tnkit.execution.arrays import widened
 from tnkit.execution.backend import Backend
-from tnkit.execution.run import check_arrays
+from tnkit.execution.inputs import check_arrays
 
 __all__ = ["absorb", "check_center", "fold", "gathered", "held", "measured", "moved", "push", "unfold"]
 

@@ -16,7 +16,7 @@ from tnkit.decompose.ranks import Limits, ranks_within
 from tnkit.decompose.truncate import METHODS, in_range, orthonormal, truncated
 from tnkit.execution.arrays import adjoint
 from tnkit.execution.backend import Backend
-from tnkit.execution.run import check_arrays
+from tnkit.execution.inputs import check_arrays
 
 __all__ = ["check_truncation", "ranks_for_budget", "rounded", "spectra"]
 
