@@ -115,6 +115,11 @@ def _own(x: Tensor) -> bool:
         return False
 
 
+def _numpy(x: Tensor) -> np.ndarray:
+    x = x.detach().cpu().resolve_conj().resolve_neg()
+    return (x.float() if x.dtype == torch.bfloat16 else x).numpy()  # numpy has no such dtype
+
+
 def _unseen(arrays: Sequence[Tensor]) -> bool:
     """Whether values cannot be read: a graph is being traced, or one is a batch under ``vmap``, or has none (device meta)."""
     if torch.compiler.is_compiling():
@@ -166,7 +171,7 @@ TORCH = Backend(
     folds=True,
     left=left,
     cast=lambda x, dtype: x.to(getattr(torch, dtype)),
-    numpy=lambda x: x.detach().cpu().resolve_conj().resolve_neg().numpy(),
+    numpy=_numpy,
     tracked=lambda x: x.requires_grad and torch.is_grad_enabled(),
     unseen=_unseen,
     refused=_refused,
