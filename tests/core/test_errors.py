@@ -46,7 +46,7 @@ CASES = [
     (lambda: Network([A], "ir", [2, 4]), TypeError, "sizes map index names to sizes; they are not a list"),
     (lambda: Network([A], "ir", dict(i=2)), ValueError, "node 'A': index 'r' has no size"),
     (lambda: Network([A], "ir", dict(i=2, r=0)), ValueError, "index 'r' has size 0; a size is a whole number from 1 up"),
-    (lambda: Network([A], "ir", dict(i=2, r=2.0)), ValueError, "index 'r' has size 2.0; a size is a whole number from 1 up"),
+    (lambda: Network([A], "ir", dict(i=2, r=2.0)), TypeError, "index 'r' has size 2.0; a size is a whole number from 1 up"),
     (lambda: Network([A], "ir", dict(i=2, r=-1)), ValueError, "index 'r' has size -1; a size is a whole number"),
     (lambda: Network([A, B], "ik", SIZES), ValueError, "output index 'k' is on no node"),
     (lambda: Network([A, B], "iij", SIZES), ValueError, "output ('i', 'i', 'j') names an index twice"),
