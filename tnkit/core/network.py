@@ -118,12 +118,14 @@ class Network:
         self,
         nodes: Iterable[AnyNode],
         output: Iterable[str],
-        sizes: Mapping[str, int] = Sizes(),  # noqa: B008: frozen
+        sizes: Mapping[str, int] = Sizes(),  # noqa: B008 (frozen)
     ) -> None:
         if not isinstance(nodes, Iterable):
             raise TypeError(f"a network's nodes are a sequence of nodes, not one {type(nodes).__name__}")
         if unordered(nodes):
-            raise TypeError(f"a network's nodes are a sequence of nodes, not a {type(nodes).__name__}: a set has no order")
+            raise TypeError(
+                f"a network's nodes are a sequence of nodes, not a {type(nodes).__name__}: a set has no order"
+            )
         if not isinstance(sizes, Mapping):
             raise TypeError(f"sizes map index names to sizes; they are not a {type(sizes).__name__}")
         nodes = tuple(nodes)
@@ -378,7 +380,9 @@ def _from_levels(all_levels: tuple[_Level, ...]) -> Network:
         split = len(done) - sum(n[2] for n in nodes if not isinstance(n, Node))
         below = iter(done[split:])
         del done[split:]
-        made = [n if isinstance(n, Node) else Elementwise(n[0], n[1], [next(below) for _ in range(n[2])]) for n in nodes]
+        made = [
+            n if isinstance(n, Node) else Elementwise(n[0], n[1], [next(below) for _ in range(n[2])]) for n in nodes
+        ]
         done.append(Network(made, output, sizes))
     return done[0]
 
@@ -406,7 +410,11 @@ def _renamed(
 
 
 def _relabelled(
-    net: Network, bodies: Iterator[Network], inds: Mapping[str, str], nodes: Mapping[str, str], arrays: Mapping[str, str]
+    net: Network,
+    bodies: Iterator[Network],
+    inds: Mapping[str, str],
+    nodes: Mapping[str, str],
+    arrays: Mapping[str, str],
 ) -> Network:
     made: list[AnyNode] = []
     for n in net.nodes:

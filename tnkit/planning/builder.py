@@ -7,6 +7,7 @@ from math import prod
 
 from tnkit.core.network import Elementwise, Network, inside_out
 from tnkit.core.node import Node
+from tnkit.core.spelling import function_name
 from tnkit.paths.optimizers import Optimizer, Path, find_path
 from tnkit.planning.calibration import Rates
 from tnkit.planning.fusion import Made
@@ -62,9 +63,7 @@ class StepBuilder:
             if isinstance(part, Elementwise):
                 slots[id(part)] = self.apply(part, tuple(slots.pop(id(body)) for body in part.bodies))
             else:
-                terms = [
-                    (self.slots[n.array] if isinstance(n, Node) else slots.pop(id(n)), n.inds) for n in part.nodes
-                ]
+                terms = [(self.slots[n.array] if isinstance(n, Node) else slots.pop(id(n)), n.inds) for n in part.nodes]
                 slots[id(part)] = self.region(part, terms, orders[id(part)])
         return slots[id(net)]
 
@@ -159,7 +158,7 @@ class StepBuilder:
     def apply(self, node: Elementwise, slots: tuple[int, ...]) -> int:
         """The step of an Elementwise node, whose bodies' results stand in slots."""
         size = prod(node.bodies[0].sizes[i] for i in node.inds)
-        fn = node.fn if isinstance(node.fn, str) else getattr(node.fn, "__name__", "fn")
+        fn = function_name(node.fn)
         step = ApplyStep(slots, self.next_slot, f"{fn}({len(node.inds)} axes)", node.fn, size, size * len(slots), size)
         return self.add(step, Made(node.bodies[0].sizes, (node.inds,) * len(slots), node.inds))
 
