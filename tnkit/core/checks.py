@@ -1,12 +1,15 @@
-"""What users give, checked where it comes in: networks and mappings here, plain values in :mod:`tnkit.core.values`."""
+"""What users give, checked where it comes in: the value itself, or an error that states the rule, then the value."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+
 from tnkit.core.network import Network
-from tnkit.core.values import flag, one_of, sequence, shown, text
+from tnkit.core.node import unordered
+from tnkit.core.wording import shown
 
 __all__ = ["a_mapping", "a_network", "flag", "one_of", "sequence", "shown", "text"]
 
@@ -32,3 +35,36 @@ def a_mapping(value: Any, who: str, what: str = "arrays") -> Mapping[str, Any]:
     if isinstance(value, Mapping):
         return value
     raise TypeError(f"{who}: {what} map names to values, as a dict does; they are not {shown(value)}")
+
+
+def flag(value: Any, what: str) -> bool:
+    """True or False (numpy's too), and no other value that has a truth."""
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    raise TypeError(f"{what} is True or False, not {shown(value)}")
+
+
+def text(value: Any, what: str, empty: bool = False) -> str:
+    """A string, by default not an empty one."""
+    if isinstance(value, str) and (value or empty):
+        return value
+    raise TypeError(f"{what} is a {'' if empty else 'non-empty '}string, not {shown(value)}")
+
+
+def one_of(value: Any, what: str, known: Iterable[str]) -> str:
+    """A name among those known; TypeError for no string, ValueError for an unknown one."""
+    names = tuple(known)
+    if not isinstance(value, str):
+        raise TypeError(f"{what} is one of {', '.join(names)}, not {shown(value)}")
+    if value not in names:
+        raise ValueError(f"{what} is one of {', '.join(names)}, not {value!r}")
+    return value
+
+
+def sequence(value: Any, what: str) -> tuple[Any, ...]:
+    """The items in their order, as a tuple; TypeError for what has no order (a set), and for bytes and strings."""
+    if unordered(value):
+        raise TypeError(f"{what} is a sequence, a tuple or a list, not {shown(value)}: a set has no order")
+    if isinstance(value, (str, bytes, bytearray, memoryview, Mapping)) or not isinstance(value, Iterable):
+        raise TypeError(f"{what} is a sequence, a tuple or a list, not {shown(value)}")
+    return tuple(value)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from tnkit.core.inside import SUMMED, Gathering, Inside
 from tnkit.core.node import Node, Sizes
 from tnkit.core.numbers import whole_number
-from tnkit.core.values import shown
+from tnkit.core.wording import shown
 
 __all__ = ["checked_inside", "checked_sizes", "inside_bodies"]
 

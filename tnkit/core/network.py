@@ -17,9 +17,9 @@ from tnkit.core import nested
 from tnkit.core.activations import Activation, resolve
 from tnkit.core.consistency import checked_inside, checked_sizes, inside_bodies
 from tnkit.core.inside import ARRAY, NODE, SUMMED, Inside
-from tnkit.core.node import Node, Sizes, indices, store
-from tnkit.core.spelling import spelled
-from tnkit.core.values import shown, text, unordered
+from tnkit.core.node import Node, Sizes, indices, store, unordered
+from tnkit.core.spelling import shape_text, spelled
+from tnkit.core.wording import shown
 
 R = TypeVar("R")
 
@@ -49,7 +49,8 @@ class Elementwise:
     _hash: int = field(init=False, repr=False)
 
     def __init__(self, name: str, fn: str | Activation, bodies: Network | Iterable[Network]) -> None:
-        name = text(name, "an elementwise node's name")
+        if not isinstance(name, str) or not name:
+            raise TypeError(f"an elementwise node's name is a non-empty string, not {shown(name)}")
         fn = resolve(fn)
         if not isinstance(bodies, Network) and (not isinstance(bodies, Iterable) or unordered(bodies)):
             raise TypeError(f"elementwise node {name!r}: bodies are a sequence of networks, not {shown(bodies)}")
@@ -92,6 +93,16 @@ AnyNode = Node | Elementwise
 class Network:
     """Nodes, the indices that are kept, and the size of every index.  Frozen, hashable, compared by value.
 
+    >>> print(Network([Node("A", "ir"), Node("B", "qj")], "ij", dict(i=2, j=3, r=4, q=4)))
+    Network(2 nodes, 2x3, 20 params)
+      A(i:2, r:4?)
+      B(q:4?, j:3)
+      -> (i:2, j:3)
+      ? on one node alone, and summed there: a misspelt name, often
+
+    In print, ``?`` marks an index that is on one node alone and summed there, ``*`` a hyperedge (three ends or more, the
+    output counted); the marks that occur are explained at the end, and :func:`tnkit.explain` says more.
+
     Parameters
     ----------
     nodes
@@ -118,7 +129,7 @@ class Network:
         self,
         nodes: Iterable[AnyNode],
         output: Iterable[str],
-        sizes: Mapping[str, int] = Sizes(),  # noqa: B008 (frozen)
+        sizes: Mapping[str, int] = Sizes(),
     ) -> None:
         if not isinstance(nodes, Iterable):
             raise TypeError(f"a network's nodes are a sequence of nodes, not one {type(nodes).__name__}")
@@ -291,10 +302,8 @@ class Network:
 
     # -- how it reads ---------------------------------------------------------------------------------------------
     def __repr__(self) -> str:
-        shape = "x".join(map(str, self.shape[:12])) or "scalar"
-        shape += f"x... ({len(self.shape)} axes)" if len(self.shape) > 12 else ""
         kind = "" if self.multilinear else ", nonlinear"
-        return f"Network({len(self.leaves)} nodes, {shape}, {self.num_params} params{kind})"
+        return f"Network({len(self.leaves)} nodes, {shape_text(self.shape)}, {self.num_params} params{kind})"
 
     def __str__(self) -> str:
         return "\n".join([repr(self), *spelled(self)])
@@ -405,7 +414,8 @@ def _renamed(
     else:
         raise TypeError(f"relabel: {argument} are a mapping from names to names, or a function, not {shown(names)}")
     for name, new in found.items():
-        text(new, f"relabel: the new name of {kind} {name!r}")
+        if not isinstance(new, str) or not new:
+            raise TypeError(f"relabel: the new name of {kind} {name!r} is a non-empty string, not {shown(new)}")
     return found
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import ItemsView, Iterable, KeysView, Mapping, Sequence, Set
 from dataclasses import dataclass
 from unicodedata import category
 
 import numpy as np
 
-from tnkit.core.values import shown, text, unordered
+from tnkit.core.wording import shown
 
-__all__ = ["CONSTANTS", "Node", "Sizes", "indices", "store"]
+__all__ = ["CONSTANTS", "Node", "Sizes", "indices", "store", "unordered"]
 
 #: What ``Node.fixed`` may name: constants that the structure itself knows (see :func:`tnkit.init.constant`).
 CONSTANTS = ("e0", "ones", "delta")
@@ -29,6 +29,15 @@ class Sizes(dict[str, int]):
 
     def __reduce__(self) -> tuple[type, tuple[dict[str, int]]]:
         return Sizes, (dict(self),)
+
+
+def unordered(value: object) -> bool:
+    """Whether the items come in no order of their own: sets of every kind, but not the keys of a dict.
+
+    >>> unordered({"i"}), unordered({"i": 2}.keys())
+    (True, False)
+    """
+    return isinstance(value, Set) and not isinstance(value, (KeysView, ItemsView, Sequence))
 
 
 def indices(inds: Iterable[str], where: str) -> tuple[str, ...]:
@@ -112,7 +121,8 @@ class Node:
     fixed: bool | str = False
 
     def __init__(self, name: str, inds: Iterable[str], array: str = "", fixed: bool | str = False) -> None:
-        name = text(name, "a node's name")
+        if not isinstance(name, str) or not name:
+            raise TypeError(f"a node's name is a non-empty string, not {shown(name)}")
         inds = indices(inds, f"node {name!r}")
         if not isinstance(array, str):
             raise TypeError(f"node {name!r}: array is the name of an array, not a {type(array).__name__}")

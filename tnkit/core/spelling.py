@@ -7,7 +7,7 @@ from typing import Any
 
 from tnkit.core.node import Node
 
-__all__ = ["function_name", "marks", "spelled"]
+__all__ = ["function_name", "marks", "shape_text", "spelled"]
 
 #: Marks of indices, and what they say below the text.
 DANGLING, HYPER = "?", "*"
@@ -22,6 +22,12 @@ _INDENTED = 8
 def function_name(fn: Any) -> str:
     """An activation's name."""
     return fn if isinstance(fn, str) else getattr(fn, "__name__", "fn")
+
+
+def shape_text(shape: tuple[int, ...]) -> str:
+    """A shape as ``2x3x4``, a long one cut."""
+    text = "x".join(map(str, shape[:12])) or "scalar"
+    return text + (f"x... ({len(shape)} axes)" if len(shape) > 12 else "")
 
 
 def marks(edges: Mapping[str, tuple[str, ...]], output: tuple[str, ...]) -> dict[str, str]:

@@ -260,8 +260,8 @@ class _Archive:
             promised, there = prod(shape) * dtype.itemsize, info.file_size - entry.tell()
             if promised != there:
                 raise ValueError(f"{name} is {'longer' if there > promised else 'shorter'} than its header says")
-            flat = np.empty(prod(shape), dtype)
-            rest = memoryview(flat.view(np.uint8)) if promised else memoryview(b"")
+            whole = bytearray(promised)
+            rest = memoryview(whole)
             # zipfile compares its own checksum once an entry is read to its end
             while data := hashed.read(_CHUNK):
                 rest[: len(data)] = data
@@ -269,7 +269,7 @@ class _Archive:
         if len(rest):
             raise EOFError(f"{name} ends early")
         self.check(name, hashed.hash.hexdigest())
-        return flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
+        return np.ndarray(shape, dtype, whole, order="F" if fortran else "C")
 
 
 def _header(file: _Hashed, name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
