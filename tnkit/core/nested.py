@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
-__all__ = ["folded", "inside_out", "outside_in"]
+__all__ = ["equal", "folded", "inside_out", "outside_in"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -49,3 +49,21 @@ def folded(root: T, inner: Callable[[T], Sequence[T]], make: Callable[[T, list[R
         del made[split:]
         made.append(make(part, below))
     return made[0]
+
+
+def equal(one: object, two: object, opened: Callable[[Any], tuple[object, Sequence[object]]]) -> bool:
+    """Equality by value; ``opened`` gives what a part is of its own, and the parts inside it.  What differs has another
+    hash, mostly.
+    """
+    todo = [(one, two)]
+    while todo:
+        a, b = todo.pop()
+        if a is b:
+            continue
+        if type(a) is not type(b) or hash(a) != hash(b):
+            return False
+        (own, inner), (other, others) = opened(a), opened(b)
+        if own != other or len(inner) != len(others):
+            return False
+        todo += zip(inner, others, strict=True)
+    return True

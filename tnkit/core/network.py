@@ -18,6 +18,7 @@ from tnkit.core.activations import Activation, resolve
 from tnkit.core.consistency import checked_inside, checked_sizes, inside_bodies
 from tnkit.core.inside import ARRAY, NODE, SUMMED, Inside
 from tnkit.core.node import Node, Sizes, indices, store, unordered
+from tnkit.core.renaming import name_table
 from tnkit.core.spelling import shape_text, spelled
 from tnkit.core.wording import shown
 
@@ -69,7 +70,7 @@ class Elementwise:
         store(self, _hash=hash((name, fn, bodies)))
 
     def __eq__(self, other: object) -> bool:
-        return _equal(self, other) if isinstance(other, Elementwise) else NotImplemented
+        return nested.equal(self, other, _opened) if isinstance(other, Elementwise) else NotImplemented
 
     def __hash__(self) -> int:
         return self._hash
@@ -149,7 +150,7 @@ class Network:
         store(self, _hash=hash((nodes, output, known)))
 
     def __eq__(self, other: object) -> bool:
-        return _equal(self, other) if isinstance(other, Network) else NotImplemented
+        return nested.equal(self, other, _opened) if isinstance(other, Network) else NotImplemented
 
     def __hash__(self) -> int:
         return self._hash
@@ -282,9 +283,9 @@ class Network:
             Neither a mapping nor a function, or a new name that is no string.
         """
         tables = (
-            _renamed("inds", "index", inds, sorted(all_indices(self))),
-            _renamed("nodes", "node", nodes, list(self.inside.names(NODE))),
-            _renamed("arrays", "array", arrays, list(self.inside.names(ARRAY))),
+            name_table("inds", "index", inds, sorted(all_indices(self))),
+            name_table("nodes", "node", nodes, list(self.inside.names(NODE))),
+            name_table("arrays", "array", arrays, list(self.inside.names(ARRAY))),
         )
         if len(set(tables[0].values())) != len(tables[0]):
             raise ValueError("relabel: two indices would get the same name and become connected")
@@ -345,26 +346,11 @@ def all_indices(net: Network) -> set[str]:
     return {*net.output, *net.inside.names(SUMMED)}
 
 
-def _equal(one: Network | Elementwise, two: Network | Elementwise) -> bool:
-    """Equality by value, level by level; what differs has another hash, mostly."""
-    todo: list[tuple[Any, Any]] = [(one, two)]
-    while todo:
-        a, b = todo.pop()
-        if a is b:
-            continue
-        if type(a) is not type(b) or hash(a) != hash(b):
-            return False
-        if isinstance(a, Network):
-            if a.output != b.output or a.sizes != b.sizes or len(a.nodes) != len(b.nodes):
-                return False
-            todo += zip(a.nodes, b.nodes, strict=True)
-        elif isinstance(a, Elementwise):
-            if a.name != b.name or a.fn != b.fn or len(a.bodies) != len(b.bodies):
-                return False
-            todo += zip(a.bodies, b.bodies, strict=True)
-        elif a != b:
-            return False
-    return True
+def _opened(part: Network | AnyNode) -> tuple[object, tuple[Network | AnyNode, ...]]:
+    """What a part is of its own, and what is inside it."""
+    if isinstance(part, Network):
+        return (part.output, part.sizes), part.nodes
+    return ((part.name, part.fn), part.bodies) if isinstance(part, Elementwise) else (part, ())
 
 
 # An Elementwise in a list of levels: its name, its function, how many networks before it are its bodies.
@@ -397,28 +383,6 @@ def _from_levels(all_levels: tuple[_Level, ...]) -> Network:
 
 
 # -- names ----------------------------------------------------------------------------------------------------------
-def _renamed(
-    argument: str, kind: str, names: Mapping[str, str] | Callable[[str], str] | None, old: list[str]
-) -> dict[str, str]:
-    """Old name -> new name, of all of one kind."""
-    if names is None:
-        return {name: name for name in old}
-    if isinstance(names, Mapping):
-        known = set(old)
-        for name in names:
-            if name not in known:
-                raise ValueError(f"relabel: {argument} names {shown(name)}, and the network has no {kind} of that name")
-        found = {name: names.get(name, name) for name in old}
-    elif callable(names):
-        found = {name: names(name) for name in old}
-    else:
-        raise TypeError(f"relabel: {argument} are a mapping from names to names, or a function, not {shown(names)}")
-    for name, new in found.items():
-        if not isinstance(new, str) or not new:
-            raise TypeError(f"relabel: the new name of {kind} {name!r} is a non-empty string, not {shown(new)}")
-    return found
-
-
 def _relabelled(
     net: Network,
     bodies: Iterator[Network],

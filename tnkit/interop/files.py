@@ -166,7 +166,7 @@ def _write_file(file: IO[bytes], text: str, arrays: Mapping[str, np.ndarray]) ->
             # The size is not known when the entry is opened, so zip64 must be asked for or 2 GiB is the limit.
             with archive.open(f"array_{k}.npy", "w", force_zip64=True) as entry:
                 hashed = _Hashed(entry)
-                np.lib.format.write_array(hashed, array, allow_pickle=False)  # type: ignore[arg-type]
+                np.lib.format.write_array(hashed, array, allow_pickle=False)
                 digests[f"array_{k}.npy"] = hashed.hash.hexdigest()
         archive.writestr("sha256.json", json.dumps(digests))
 
