@@ -201,3 +201,13 @@ def test_wide_networks_too():
     assert len(net.leaves) == len(side.leaves) == 1000 and len(all_indices(net)) == 1001
     x = {name: np.full((2, 2), k / 1000) for k, name in enumerate(net.array_shapes)}
     assert np.allclose(tk.contract(net, x), 999.0)
+
+
+def test_a_deep_network_is_drawn():
+    from tnkit.drawing.placement import layout
+
+    ax = tk.draw(tk.plan(tower(1200)))
+    boxes = {patch.get_gid() for patch in ax.patches if (patch.get_gid() or "").startswith("box:")}
+    assert boxes == {f"box:f{k}" for k in range(1200)}
+    net = wall(400)
+    assert set(layout(net)) == {leaf.name for leaf in net.leaves}
