@@ -20,6 +20,7 @@ from tnkit.builders.registry import BUILDERS, EXAMPLES
 from tnkit.builders.trees import *
 from tnkit.core.activations import ACTIVATIONS
 from tnkit.core.decomposition import Decomposition
+from tnkit.core.explain import explain
 from tnkit.core.network import Elementwise, Network
 from tnkit.core.node import Node
 from tnkit.decompose.als import als
@@ -47,7 +48,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ACTIVATIONS", "BUILDERS", "DECOMPOSITIONS", "EXAMPLES", "NUMPY", "OPTIMIZERS", "Backend", "Decomposition",
     "Elementwise", "Network", "Node", "Plan", "Rates", "add", "als", "bond_entropy", "bond_spectrum", "calibrate",
-    "canonicalize", "check_arrays", "contract", "detensorize", "distance", "draw", "environment",
+    "canonicalize", "check_arrays", "contract", "detensorize", "distance", "draw", "environment", "explain",
     "from_arrays", "from_einsum", "from_graph", "from_json", "from_tensornetwork", "init", "inner", "load",
     "mpo_svd", "norm", "plan", "project", "round", "run", "save", "tensorize",
     "testing", "to_einsum", "to_graph", "to_json", "to_svg", "to_tensornetwork",

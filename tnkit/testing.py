@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ import numpy as np
 
 from tnkit.core.activations import function
 from tnkit.core.decomposition import paired
-from tnkit.core.network import AnyNode, Elementwise, Network
+from tnkit.core.network import AnyNode, Elementwise, Network, folded
 from tnkit.core.node import CONSTANTS, Node
 from tnkit.execution.inputs import constant
 
@@ -94,28 +94,29 @@ def oracle(net: Network, arrays: Mapping[str, Any]) -> np.ndarray:
         Of shape ``net.shape``.
     """
     dtype = np.result_type(*(np.asarray(a) for a in arrays.values())) if arrays else np.dtype(np.float64)
-    return _region_oracle(net, {name: np.asarray(a) for name, a in arrays.items()}, dtype)
+    given = {name: np.asarray(a) for name, a in arrays.items()}
+    return folded(net, lambda level, bodies: _region_oracle(level, iter(bodies), given, dtype))
 
 
-def _region_oracle(net: Network, arrays: Mapping[str, np.ndarray], dtype: np.dtype[Any]) -> np.ndarray:
+def _region_oracle(
+    net: Network, bodies: Iterator[np.ndarray], arrays: Mapping[str, np.ndarray], dtype: np.dtype[Any]
+) -> np.ndarray:
     number = {i: k for k, i in enumerate(net.sizes)}
     operands: list[Any] = []
     for node in net.nodes:
-        operands += [_tensor(node, net, arrays, dtype), [number[i] for i in node.inds]]
+        operands += [_tensor(node, net, bodies, arrays, dtype), [number[i] for i in node.inds]]
     return np.asarray(np.einsum(*operands, [number[i] for i in net.output]))
 
 
-def _tensor(node: AnyNode, net: Network, arrays: Mapping[str, np.ndarray], dtype: np.dtype[Any]) -> np.ndarray:
+def _tensor(
+    node: AnyNode, net: Network, bodies: Iterator[np.ndarray], arrays: Mapping[str, np.ndarray], dtype: np.dtype[Any]
+) -> np.ndarray:
     if isinstance(node, Node):
         if node.array in arrays:
             return arrays[node.array]
         return constant(str(node.fixed), tuple(net.sizes[i] for i in node.inds)).astype(dtype)
-    bodies = []
-    for body in node.bodies:
-        axes = [body.output.index(i) for i in node.inds]
-        bodies.append(_region_oracle(body, arrays, dtype).transpose(axes))
-    fn = function(node.fn)
-    return np.asarray(fn(np, *bodies))
+    inner = [next(bodies).transpose([body.output.index(i) for i in node.inds]) for body in node.bodies]
+    return np.asarray(function(node.fn)(np, *inner))
 
 
 @dataclass

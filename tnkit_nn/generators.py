@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.func import vmap
 
 import tnkit as tk
+from tnkit.core.network import inside_out
 from tnkit_nn.axes import Axes
 from tnkit_nn.engine.backend import TORCH
 
@@ -257,8 +258,7 @@ def regauged(generator: Generator, values: Params, target: Tensor, net: tk.Netwo
 
 
 def _functions(net: tk.Network) -> set[Any]:
-    elementwise = [n for n in net.nodes if isinstance(n, tk.Elementwise)]
-    return {n.fn for n in elementwise}.union(*(_functions(body) for n in elementwise for body in n.bodies))
+    return {part.fn for part in inside_out(net) if isinstance(part, tk.Elementwise)}
 
 
 def along(factor: Tensor, x: Tensor) -> Tensor:

@@ -16,8 +16,8 @@ Rank = int | Sequence[int]
 
 def assembled(nodes: Sequence[AnyNode], output: tuple[str, ...], sizes: Mapping[str, int]) -> Network:
     """The network of some nodes, whose sizes may be given among others."""
-    used = {i for node in nodes for i in node.inds}
-    return Network(tuple(nodes), output, {i: n for i, n in sizes.items() if i in used})
+    used = dict.fromkeys(i for node in nodes for i in node.inds)
+    return Network(tuple(nodes), output, {i: sizes[i] for i in used if i in sizes})
 
 
 def check_shape(shape: Sequence[int], what: str, least: int = 1) -> tuple[int, ...]:

@@ -8,19 +8,10 @@ from typing import Any
 import numpy as np
 
 from tnkit.core.network import Network
+from tnkit.core.node import unordered
+from tnkit.core.wording import shown
 
 __all__ = ["a_mapping", "a_network", "flag", "one_of", "sequence", "shown", "text"]
-
-
-def shown(value: Any, most: int = 60) -> str:
-    """A value for a message: its repr on one line, cut; of an array its type and shape."""
-    if hasattr(value, "shape") and hasattr(value, "dtype") and len(value.shape):
-        return f"a {type(value).__name__} of shape {tuple(value.shape)}"
-    try:
-        found = " ".join(repr(value).split())
-    except Exception:  # a repr of its own that fails is no reason to hide the rule
-        found = f"a {type(value).__name__}"
-    return found if len(found) <= most else f"{found[: most - 3]}..."
 
 
 def a_network(value: Any, who: str) -> Network:
@@ -72,7 +63,7 @@ def one_of(value: Any, what: str, known: Iterable[str]) -> str:
 
 def sequence(value: Any, what: str) -> tuple[Any, ...]:
     """The items in their order, as a tuple; TypeError for what has no order (a set), and for bytes and strings."""
-    if isinstance(value, (set, frozenset)):
+    if unordered(value):
         raise TypeError(f"{what} is a sequence, a tuple or a list, not {shown(value)}: a set has no order")
     if isinstance(value, (str, bytes, bytearray, memoryview, Mapping)) or not isinstance(value, Iterable):
         raise TypeError(f"{what} is a sequence, a tuple or a list, not {shown(value)}")

@@ -9,13 +9,14 @@ import cmath
 import re
 from collections.abc import Sequence
 from io import StringIO
+from itertools import islice
 from math import log2, pi
 from typing import Any
 
 import numpy as np
 
 from tnkit.core.extras import need
-from tnkit.core.network import Network
+from tnkit.core.network import Network, folded
 from tnkit.core.node import Node
 from tnkit.drawing.edges import Route, add_dots, legs_of, routes_of
 from tnkit.drawing.placement import (
@@ -44,8 +45,9 @@ def _merges(plan: Plan) -> list[tuple[set[str], set[str]]]:
     paths = iter(plan.paths)
     pairs: list[tuple[set[str], set[str]]] = []
 
-    def visit(net: Network) -> set[str]:
-        live = [{n.name} if isinstance(n, Node) else set().union(*map(visit, n.bodies)) for n in net.nodes]
+    def merged(net: Network, bodies: list[set[str]]) -> set[str]:
+        inner = iter(bodies)
+        live = [{n.name} if isinstance(n, Node) else set().union(*islice(inner, len(n.bodies))) for n in net.nodes]
         for pair in next(paths):
             if len(pair) == 2:
                 a, b = live[pair[0]], live[pair[1]]
@@ -53,7 +55,7 @@ def _merges(plan: Plan) -> list[tuple[set[str], set[str]]]:
                 live = [group for k, group in enumerate(live) if k not in pair] + [a | b]
         return set().union(*live)
 
-    visit(plan.network)
+    folded(plan.network, merged)
     return pairs
 
 
