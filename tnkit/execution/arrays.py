@@ -11,9 +11,12 @@ import numpy as np
 from tnkit.execution.backend import Backend
 
 __all__ = [
-    "adjoint", "conj", "double_name", "dtype_name", "has_double", "is_complex", "is_single", "one_dtype", "padded", "real",
-    "spans", "widened",
+    "adjoint", "check_numeric", "conj", "double_name", "dtype_name", "has_double", "is_complex", "is_single", "one_dtype",
+    "padded", "plain", "real", "spans", "widened",
 ]  # fmt: skip
+
+_WHOLE = frozenset({"bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))})
+_NUMERIC = _WHOLE | {"float16", "bfloat16", "float32", "float64", "complex64", "complex128"}
 
 
 def dtype_name(x: Any) -> str:
@@ -37,8 +40,11 @@ def is_single(x: Any) -> bool:
 
 
 def widened(x: Any, backend: Backend) -> Any:
-    """An array of half precision in single precision, in which there is linear algebra; any other as it is."""
-    return backend.cast(x, "float32") if dtype_name(x) in ("float16", "bfloat16") else x
+    """An array in a dtype of linear algebra: half precision in single, whole numbers and bools in double; any other as it is."""
+    name = dtype_name(x)
+    if name in ("float16", "bfloat16"):
+        return backend.cast(x, "float32")
+    return backend.cast(x, "float64") if name in _WHOLE else x
 
 
 @cache
@@ -81,9 +87,27 @@ def padded(x: Any, axis: int, count: int, backend: Backend, before: bool = False
 
 
 def one_dtype(arrays: dict[str, Any], backend: Backend) -> dict[str, Any]:
-    """The arrays, all of the narrowest dtype that holds them."""
+    """The arrays, all of the narrowest floating or complex dtype that holds them; whole numbers alone in double precision."""
     names = set(map(dtype_name, arrays.values()))
-    if len(names) < 2:
+    if names <= _WHOLE:
+        widest = "float64"
+    elif len(names) == 1:
         return arrays
-    widest = np.result_type(*names).name
-    return {n: backend.cast(x, widest) for n, x in arrays.items()}
+    else:  # numpy has no bfloat16, and none of the others holds it but from float32 on
+        widest = np.result_type(*("float32" if n == "bfloat16" else n for n in names)).name
+    return {n: x if dtype_name(x) == widest else backend.cast(x, widest) for n, x in arrays.items()}
+
+
+def check_numeric(x: Any, what: str) -> None:
+    """TypeError for an array whose entries are no numbers that libraries compute with: objects, strings, dates, records."""
+    if (name := dtype_name(x)) not in _NUMERIC:
+        raise TypeError(f"{what} has entries of dtype {name}; convert them to numbers, float64 or complex128")
+
+
+def plain(x: Any, what: str) -> Any:
+    """numpy's matrices and masked arrays as what they hold; ValueError where an entry is masked."""
+    if isinstance(x, np.ma.MaskedArray):
+        if np.ma.is_masked(x):
+            raise ValueError(f"{what} has masked entries: {np.ma.count_masked(x)} of {x.size}; fill them first")
+        return np.asarray(x.data)
+    return np.asarray(x) if isinstance(x, np.matrix) else x

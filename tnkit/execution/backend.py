@@ -62,6 +62,8 @@ class Backend:
         ``numpy(x)``: the values as a numpy array, where a rank or an error is decided.
     tracked
         ``tracked(x)``: whether a gradient may be asked through what is made of ``x``.
+    constant
+        ``constant(x)``: the values, without a gradient.
     own
         The library's own version of an activation, by name, where it is faster.
     mixes
@@ -99,6 +101,7 @@ class Backend:
     cast: Callable[[Any, str], Any]
     numpy: Callable[[Any], np.ndarray]
     tracked: Callable[[Any], bool]
+    constant: Callable[[Any], Any] = lambda x: x
     own: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     mixes: bool = False
     writes: bool = True

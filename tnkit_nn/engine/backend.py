@@ -150,6 +150,7 @@ TORCH = Backend(
     cast=lambda x, dtype: x.to(getattr(torch, dtype)),
     numpy=lambda x: x.detach().cpu().resolve_conj().resolve_neg().numpy(),
     tracked=lambda x: x.requires_grad and torch.is_grad_enabled(),
+    constant=lambda x: x.detach(),
 )
 register(TORCH, Tensor, torch.nn.Parameter)
 
