@@ -30,8 +30,9 @@ from tnkit.decompose.svd import *
 from tnkit.decompose.tucker import *
 from tnkit.drawing.draw import draw, to_svg
 from tnkit.execution.backend import Backend
+from tnkit.execution.inputs import check_arrays
 from tnkit.execution.numpy import NUMPY
-from tnkit.execution.run import check_arrays, contract, run
+from tnkit.execution.run import contract, run
 from tnkit.execution.weights import detensorize, tensorize
 from tnkit.interop.einsum import from_arrays, from_einsum, to_einsum
 from tnkit.interop.files import from_json, load, save, to_json

@@ -19,8 +19,9 @@ from tnkit.core.decomposition import paired
 from tnkit.core.names import unused
 from tnkit.core.network import Elementwise, Network
 from tnkit.core.node import Node
+from tnkit.execution.inputs import constant
 from tnkit.execution.library import as_numpy
-from tnkit.execution.run import constant, contract
+from tnkit.execution.run import contract
 
 __all__ = ["normal", "orthogonal", "rms", "to_rms"]
 

@@ -17,7 +17,7 @@ from tnkit.core.activations import function
 from tnkit.core.decomposition import paired
 from tnkit.core.network import AnyNode, Elementwise, Network
 from tnkit.core.node import CONSTANTS, Node
-from tnkit.execution.run import constant
+from tnkit.execution.inputs import constant
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike  # a thirtieth of what importing tnkit takes

@@ -6,7 +6,8 @@ import torch
 
 from tnkit.core.network import Elementwise, Network
 from tnkit.core.node import Node
-from tnkit.execution.run import check_arrays, constant, contract
+from tnkit.execution.inputs import check_arrays, constant
+from tnkit.execution.run import contract
 from tnkit.paths.optimizers import find_path
 from tnkit.planning.plan import plan
 

@@ -9,8 +9,9 @@ import torch
 from tnkit.core.activations import ACTIVATIONS
 from tnkit.core.network import Network
 from tnkit.core.node import Node
+from tnkit.execution.inputs import check_arrays, constant
 from tnkit.execution.numpy import NUMPY
-from tnkit.execution.run import check_arrays, constant, contract, run
+from tnkit.execution.run import contract, run
 from tnkit.paths.optimizers import OPTIMIZERS
 from tnkit.planning.plan import plan
 from tnkit.testing import oracle, random_network

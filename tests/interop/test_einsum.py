@@ -56,7 +56,7 @@ def test_einsum_names():
 @pytest.mark.parametrize("seed", range(40))
 def test_to_einsum_of_random_networks(seed):
     net, arrays = random_network(seed)
-    full = tk.execution.run.check_arrays(net, arrays)
+    full = tk.check_arrays(net, arrays)
     got = np.einsum(to_einsum(net), *(full[n.array] for n in net.nodes))
     np.testing.assert_allclose(got, oracle(net, arrays), **CLOSE)
 
@@ -233,7 +233,7 @@ def test_copy_nodes_alone():
     ring[0] ^ ring[1]
     net, arrays = from_tensornetwork([free, ring, point])
     assert arrays == {}
-    want = np.multiply.outer(tk.execution.run.constant("delta", (4, 4, 4)), 5.0 * np.ones(3))
+    want = np.multiply.outer(tk.execution.inputs.constant("delta", (4, 4, 4)), 5.0 * np.ones(3))
     np.testing.assert_allclose(tk.contract(net, arrays), want, **CLOSE)
 
 

@@ -13,8 +13,9 @@ import tnkit as tk
 from tnkit.core.network import Network
 from tnkit.core.node import Node
 from tnkit.execution.codegen import execute, prepare
+from tnkit.execution.inputs import check_arrays
 from tnkit.execution.numpy import NUMPY
-from tnkit.execution.run import check_arrays, run
+from tnkit.execution.run import run
 from tnkit.planning.plan import plan
 from tnkit.planning.steps import ContractStep, Program
 from tnkit.planning.strides import contiguous, reshaped

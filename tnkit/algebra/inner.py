@@ -17,8 +17,9 @@ from tnkit.core.structure import as_tree
 from tnkit.decompose.truncate import frobenius
 from tnkit.execution.arrays import is_complex, one_dtype, real
 from tnkit.execution.backend import Backend
+from tnkit.execution.inputs import check_arrays
 from tnkit.execution.library import backend_of
-from tnkit.execution.run import check_arrays, contract, run
+from tnkit.execution.run import contract, run
 from tnkit.planning.plan import plan
 
 __all__ = ["distance", "inner", "norm", "resolves"]

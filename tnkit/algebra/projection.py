@@ -14,8 +14,8 @@ from tnkit.core.structure import check_multilinear
 from tnkit.decompose.als import Goal, check_array, check_options, fitted
 from tnkit.execution.arrays import dtype_name
 from tnkit.execution.backend import Backend
+from tnkit.execution.inputs import check_arrays
 from tnkit.execution.library import backend_of
-from tnkit.execution.run import check_arrays
 
 __all__ = ["project"]
 

@@ -11,8 +11,8 @@ from tnkit.core.node import Node
 from tnkit.core.structure import check_multilinear, resized
 from tnkit.execution.arrays import one_dtype, padded
 from tnkit.execution.backend import Backend
+from tnkit.execution.inputs import check_arrays
 from tnkit.execution.library import backend_of
-from tnkit.execution.run import check_arrays
 
 __all__ = ["add", "differs"]
 

@@ -20,7 +20,8 @@ from tnkit.decompose.sweep import check_target
 from tnkit.decompose.truncate import in_range, power_of_two
 from tnkit.execution.arrays import double_name, dtype_name, is_complex
 from tnkit.execution.backend import Backend
-from tnkit.execution.run import check_arrays, run
+from tnkit.execution.inputs import check_arrays
+from tnkit.execution.run import run
 from tnkit.planning.plan import plan
 
 __all__ = ["Goal", "als", "check_array", "check_options", "checked_target", "dense_goal", "fitted", "improve", "search"]

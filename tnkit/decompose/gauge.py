@@ -16,9 +16,9 @@ from tnkit.core.network import Network
 from tnkit.core.structure import TreeNetwork, as_tree, resized
 from tnkit.decompose.scale import fits, seen, shares, times, unit, units
 from tnkit.decompose.truncate import orthonormal
-from tnkit.execution.arrays import check_numeric, one_dtype, widened
+from tnkit.execution.arrays import one_dtype, widened
 from tnkit.execution.backend import Backend
-from tnkit.execution.run import check_arrays
+from tnkit.execution.inputs import check_arrays
 
 __all__ = [
     "absorb", "check_center", "check_finite", "fold", "gathered", "held", "measured", "moved", "placed", "push", "unfold",
@@ -109,8 +109,6 @@ def held(
 ) -> tuple[TreeNetwork, dict[str, Any], str, Any]:
     """A tree-shaped network as a tree, its arrays over powers of two, the name of its centre, and the sum of those powers."""
     tree, given = as_tree(a_network(net, what), what), check_arrays(net, arrays, backend)
-    for name, a in given.items():
-        check_numeric(a, f"{what}: array {name!r}")
     wide, power = units(one_dtype({n: widened(a, backend) for n, a in given.items()}, backend), backend)
     return tree, wide, check_center(tree, center, what), power
 

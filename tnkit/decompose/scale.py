@@ -118,10 +118,7 @@ def seen(x: Any, backend: Backend) -> float | None:
     """A real scalar as a Python number; None where a transform (``torch.func``, ``jax.jit``) hides its value."""
     if isinstance(x, float):
         return x
-    try:
-        return float(backend.numpy(x))
-    except (RuntimeError, TypeError, ValueError):
-        return None
+    return None if backend.unseen((x,)) else float(backend.numpy(x))
 
 
 def fits(x: Any, power: Power, backend: Backend) -> bool:
@@ -146,7 +143,7 @@ def decimal(x: Any, power: Power, backend: Backend) -> tuple[Any, Any]:
     size, known = seen(largest, backend), seen(power, backend)
     if size is None or known is None:
         return _hidden_decimal(x, largest, power, backend)
-    if not size or not isfinite(known):
+    if not size or not isfinite(size) or not isfinite(known):
         return (x if isfinite(known) else x * known)[()], _told(0.0, x, backend)
     exponent = floor(log10(size) + known * log10(2))
     factor = 10.0 ** ((known * _TENS - exponent) + known * _REST)  # no digit cancels

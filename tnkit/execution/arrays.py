@@ -11,12 +11,11 @@ import numpy as np
 from tnkit.execution.backend import Backend
 
 __all__ = [
-    "adjoint", "check_numeric", "conj", "double_name", "dtype_name", "has_double", "is_complex", "is_single", "one_dtype",
-    "padded", "plain", "real", "spans", "widened",
+    "adjoint", "conj", "double_name", "dtype_name", "has_double", "is_complex", "is_single", "one_dtype",
+    "padded", "real", "spans", "widened",
 ]  # fmt: skip
 
 _WHOLE = frozenset({"bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))})
-_NUMERIC = _WHOLE | {"float16", "bfloat16", "float32", "float64", "complex64", "complex128"}
 
 
 def dtype_name(x: Any) -> str:
@@ -96,18 +95,3 @@ def one_dtype(arrays: dict[str, Any], backend: Backend) -> dict[str, Any]:
     else:  # numpy has no bfloat16, and none of the others holds it but from float32 on
         widest = np.result_type(*("float32" if n == "bfloat16" else n for n in names)).name
     return {n: x if dtype_name(x) == widest else backend.cast(x, widest) for n, x in arrays.items()}
-
-
-def check_numeric(x: Any, what: str) -> None:
-    """TypeError for an array whose entries are no numbers that libraries compute with: objects, strings, dates, records."""
-    if (name := dtype_name(x)) not in _NUMERIC:
-        raise TypeError(f"{what} has entries of dtype {name}; convert them to numbers, float64 or complex128")
-
-
-def plain(x: Any, what: str) -> Any:
-    """numpy's matrices and masked arrays as what they hold; ValueError where an entry is masked."""
-    if isinstance(x, np.ma.MaskedArray):
-        if np.ma.is_masked(x):
-            raise ValueError(f"{what} has masked entries: {np.ma.count_masked(x)} of {x.size}; fill them first")
-        return np.asarray(x.data)
-    return np.asarray(x) if isinstance(x, np.matrix) else x

@@ -64,6 +64,11 @@ class Backend:
         ``tracked(x)``: whether a gradient may be asked through what is made of ``x``.
     constant
         ``constant(x)``: the values, without a gradient.
+    unseen
+        ``unseen(arrays)``: whether the values of some cannot be read here, since they are traced (``torch.compile``, ``vmap``,
+        ``jax.jit``).
+    refused
+        ``refused(x)``: why an array cannot be contracted, ``"is sparse"``; empty if it can.
     own
         The library's own version of an activation, by name, where it is faster.
     mixes
@@ -102,6 +107,8 @@ class Backend:
     numpy: Callable[[Any], np.ndarray]
     tracked: Callable[[Any], bool]
     constant: Callable[[Any], Any] = lambda x: x
+    unseen: Callable[[Sequence[Any]], bool] = lambda arrays: False
+    refused: Callable[[Any], str] = lambda x: ""
     own: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     mixes: bool = False
     writes: bool = True

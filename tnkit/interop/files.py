@@ -21,7 +21,7 @@ import numpy as np
 from tnkit.core.decomposition import paired
 from tnkit.core.network import AnyNode, Elementwise, Network
 from tnkit.core.node import Node
-from tnkit.execution.run import check_arrays
+from tnkit.execution.inputs import check_arrays
 
 __all__ = ["from_json", "load", "save", "to_json"]
 

@@ -18,8 +18,8 @@ from tnkit.core.network import Network
 from tnkit.core.node import Node
 from tnkit.core.structure import check_multilinear
 from tnkit.execution.backend import Backend
+from tnkit.execution.inputs import check_arrays, constant
 from tnkit.execution.library import backend_of
-from tnkit.execution.run import check_arrays, constant
 
 __all__ = ["from_tensornetwork", "to_tensornetwork"]
 

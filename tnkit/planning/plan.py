@@ -129,6 +129,16 @@ class Plan:
         """Floating-point operations that backward does a second time, because a slice's intermediates are not kept."""
         return sum(step.again for step in self.steps if isinstance(step, FusedStep))
 
+    @cached_property
+    def entries(self) -> int:
+        """Entries of all tensors, arguments and what steps make: more than are alive at once."""
+        return sum(prod(shape) for shape in self.shapes) + sum(step.size for step in self.steps)
+
+    @cached_property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shape of the array in each input slot."""
+        return tuple(self.network.array_shapes[name] for name in self.inputs)
+
     @property
     def sliced(self) -> FusedStep | None:
         """The one step of a plan that runs slice by slice as a whole, which an executor can share out."""
@@ -137,8 +147,7 @@ class Plan:
 
     @cached_property
     def _memory(self) -> Memory:
-        shapes = self.network.array_shapes
-        return layouts([(shapes[name], contiguous(shapes[name])) for name in self.inputs], self.steps)
+        return layouts([(shape, contiguous(shape)) for shape in self.shapes], self.steps)
 
     # -- text -------------------------------------------------------------------------------------------------------
     def __repr__(self) -> str:

@@ -17,7 +17,8 @@ from tnkit.core.extras import need
 from tnkit.core.network import Network
 from tnkit.core.node import Node
 from tnkit.core.shapes import split_axes
-from tnkit.execution.run import check_known, constant, run
+from tnkit.execution.inputs import check_known, constant
+from tnkit.execution.run import run
 from tnkit.execution.weights import detensorize
 from tnkit.planning.plan import plan
 from tnkit_nn.adapter.descent import cosine, minimise

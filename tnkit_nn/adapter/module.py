@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from tnkit import init
 from tnkit.core.network import Network
 from tnkit.execution.codegen import prepare
-from tnkit.execution.run import check_known, constant, run
+from tnkit.execution.inputs import check_known, constant
+from tnkit.execution.run import run
 from tnkit.paths.optimizers import Optimizer
 from tnkit.planning.plan import plan
 from tnkit_nn.engine.backend import TORCH, to_tensor

@@ -115,6 +115,24 @@ def _own(x: Tensor) -> bool:
         return False
 
 
+def _unseen(arrays: Sequence[Tensor]) -> bool:
+    """Whether values cannot be read: a graph is being traced, or one is a batch under ``vmap``, or has none (device meta)."""
+    if torch.compiler.is_compiling():
+        return True
+    try:
+        for x in arrays:
+            x.detach()[(0,) * x.ndim].item()
+    except RuntimeError:
+        return True
+    return False
+
+
+def _refused(x: Tensor) -> str:
+    if x.dtype == torch.bool:
+        return "has dtype torch.bool, which torch does not multiply"
+    return "" if x.layout == torch.strided else f"is {x.layout}, no plain tensor".replace("torch.", "")
+
+
 def _frobenius_norm(x: Tensor, axis: int | None = None) -> Tensor:
     return torch.linalg.norm(x.reshape(-1)) if axis is None else torch.linalg.norm(x, None, axis)
 
@@ -151,6 +169,8 @@ TORCH = Backend(
     numpy=lambda x: x.detach().cpu().resolve_conj().resolve_neg().numpy(),
     tracked=lambda x: x.requires_grad and torch.is_grad_enabled(),
     constant=lambda x: x.detach(),
+    unseen=_unseen,
+    refused=_refused,
 )
 register(TORCH, Tensor, torch.nn.Parameter)
 

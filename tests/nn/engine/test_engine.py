@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import tnkit as tk
 from tnkit.execution.codegen import source
-from tnkit.execution.run import check_arrays
+from tnkit.execution.inputs import check_arrays
 from tnkit.planning import fusion, windows
 from tnkit.planning.checkpointing import checkpointed
 from tnkit.planning.plan import _plan
