@@ -198,7 +198,9 @@ def _entropy(s: Any, order: float, backend: Backend) -> Any:
     elif abs(order - 1) < 0.1:  # sum p = 1, so nothing cancels near Neumann's
         found = -xp.log1p(xp.sum(p * xp.expm1((order - 1) * xp.where(some, logs, zeros)))) / (order - 1)
     else:
-        powers = xp.where(some, xp.exp(order * (xp.where(some, logs, zeros) - top)), zeros)  # of the largest 1: none overflows
+        powers = xp.where(
+            some, xp.exp(order * (xp.where(some, logs, zeros) - top)), zeros
+        )  # of the largest 1: none overflows
         found = (order * top + xp.log(xp.sum(powers))) / (1 - order)
     return xp.where((found > 0) & (size > 0), found, xp.zeros_like(found))
 

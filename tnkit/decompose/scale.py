@@ -8,18 +8,31 @@ power that is not finite says that some array has an entry that is not.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from math import floor, frexp, isfinite, log2, log10
 from typing import Any
 
 import numpy as np
 
-from tnkit.execution.arrays import double_name, dtype_name, is_complex, is_single, real
+from tnkit.execution.arrays import dtype_name, is_complex, is_single, real
 from tnkit.execution.backend import Backend
 from tnkit.execution.numpy import NUMPY
 
-__all__ = ["Power", "decimal", "fits", "larger", "seen", "shares", "times", "unit", "units", "whole"]
+__all__ = [
+    "Power",
+    "aligned",
+    "decimal",
+    "fits",
+    "larger",
+    "largest",
+    "seen",
+    "shares",
+    "times",
+    "unit",
+    "units",
+    "whole",
+]
 
 #: Binary logarithm of a scale: a Python float, or a 0-d array where transforms (``torch.func``, ``jax.jit``) hide values.
 Power = Any
@@ -41,10 +54,10 @@ def unit(x: Any, backend: Backend) -> tuple[Any, Power]:
     array, power
         Zeros as they are, with power 0.  Where an entry is not finite: ones, with power NaN or infinity.
     """
-    largest = _largest(backend.constant(x), backend)
-    size = seen(largest, backend)
+    top = largest(backend.constant(x), backend)
+    size = seen(top, backend)
     if size is None:
-        return _hidden_unit(x, largest, backend)
+        return _hidden_unit(x, top, backend)
     if not isfinite(size):
         return backend.xp.ones_like(x), size
     power = frexp(size)[1] - 1 if size else 0
@@ -100,6 +113,22 @@ def _most(x: Any) -> float:
     return 120.0 if is_single(x) else 1000.0
 
 
+def aligned(pairs: Sequence[tuple[Any, Power]], backend: Backend) -> tuple[list[Any], Power]:
+    """Arrays with their powers as arrays with one, the largest that an array other than zeros has."""
+    sizes = [largest(backend.constant(x), backend) for x, _ in pairs]
+    known = [seen(size, backend) for size in sizes]
+    if all(isinstance(p, float) for _, p in pairs) and None not in known:
+        most = max((p for (_, p), size in zip(pairs, known, strict=True) if size), default=0.0)
+        return [times(x, p - most, backend) if size else x for (x, p), size in zip(pairs, known, strict=True)], most
+    xp, least = backend.xp, -1e300
+    powers = [p + backend.cast(xp.zeros_like(s), "float64") for s, (_, p) in zip(sizes, pairs, strict=True)]
+    most = powers[0] * 0 + least
+    for p, size in zip(powers, sizes, strict=True):
+        most = xp.where((size > 0) & (p > most), p, most)
+    most = xp.where(most == least, xp.zeros_like(most), most)
+    return [times(x, p - most, backend) for (x, _), p in zip(pairs, powers, strict=True)], most
+
+
 def larger(a: Power, b: Power, backend: Backend) -> Power:
     """The larger one of two powers."""
     if isinstance(a, float) and isinstance(b, float):
@@ -118,7 +147,7 @@ def seen(x: Any, backend: Backend) -> float | None:
     """A real scalar as a Python number; None where a transform (``torch.func``, ``jax.jit``) hides its value."""
     if isinstance(x, float):
         return x
-    return None if backend.unseen((x,)) else float(backend.numpy(x))
+    return None if backend.unseen((x,)) else float(backend.constant(x))  # torch.func.grad gives numbers, but no numpy arrays
 
 
 def fits(x: Any, power: Power, backend: Backend) -> bool:
@@ -138,11 +167,10 @@ def decimal(x: Any, power: Power, backend: Backend) -> tuple[Any, Any]:
     array, exponent
         The exponent is a Python float for numpy, a 0-d array for others; 0 for zeros, and where the power is not finite.
     """
-    xp = backend.xp
-    largest = _largest(backend.constant(x), backend)
-    size, known = seen(largest, backend), seen(power, backend)
+    top = largest(backend.constant(x), backend)
+    size, known = seen(top, backend), seen(power, backend)
     if size is None or known is None:
-        return _hidden_decimal(x, largest, power, backend)
+        return _hidden_decimal(x, top, power, backend)
     if not size or not isfinite(size) or not isfinite(known):
         return (x if isfinite(known) else x * known)[()], _told(0.0, x, backend)
     exponent = floor(log10(size) + known * log10(2))
@@ -173,18 +201,19 @@ def whole(value: Any, power: Any, strip: bool, what: str, backend: Backend) -> A
     if strip:
         return decimal(value, power, backend)
     found = times(value, power, backend)[()]
-    size = seen(_largest(backend.constant(found), backend), backend)
-    if size is not None and not size < np.inf and isfinite(seen(power, backend) or 0.0):
-        warnings.warn(
-            f"{what}: the result is beyond the range of {dtype_name(found)}; strip_exponent=True returns it as a pair, "
-            "value and exponent",
-            RuntimeWarning,
-            stacklevel=4,
-        )
+    before, after = (seen(largest(backend.constant(x), backend), backend) for x in (value, found))
+    if before and after is not None and isfinite(before) and isfinite(seen(power, backend) or 0.0):
+        if not np.finfo(np.float32 if is_single(found) else np.float64).tiny <= after < np.inf:
+            warnings.warn(
+                f"{what}: the result is {'below' if after < 1 else 'above'} the range of {dtype_name(found)}; "
+                "strip_exponent=True gives it as a value and an exponent",
+                RuntimeWarning,
+                stacklevel=4,
+            )
     return found
 
 
-def _largest(x: Any, backend: Backend) -> Any:
+def largest(x: Any, backend: Backend) -> Any:
     """Size of the largest entry, or of the largest real or imaginary part."""
     xp = backend.xp
     if not is_complex(x):

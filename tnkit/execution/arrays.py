@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -11,8 +11,8 @@ import numpy as np
 from tnkit.execution.backend import Backend
 
 __all__ = [
-    "adjoint", "conj", "double_name", "dtype_name", "has_double", "is_complex", "is_single", "one_dtype",
-    "padded", "real", "spans", "widened",
+    "adjoint", "conj", "double_name", "dtype_name", "floating", "has_double", "is_complex", "is_single",
+    "one_dtype", "padded", "real", "spans", "widened",
 ]  # fmt: skip
 
 _WHOLE = frozenset({"bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))})
@@ -44,6 +44,13 @@ def widened(x: Any, backend: Backend) -> Any:
     if name in ("float16", "bfloat16"):
         return backend.cast(x, "float32")
     return backend.cast(x, "float64") if name in _WHOLE else x
+
+
+def floating(arrays: Mapping[str, Any], backend: Backend) -> dict[str, Any]:
+    """Arrays of whole numbers and of bools in double precision, where sums do not wrap around; others as they are."""
+    return {
+        n: backend.cast(x, "float64") if backend.holds(x) and dtype_name(x) in _WHOLE else x for n, x in arrays.items()
+    }
 
 
 @cache
