@@ -16,7 +16,7 @@ from tnkit.core.network import Network
 from tnkit.core.structure import TreeNetwork, as_tree, resized
 from tnkit.decompose.scale import fits, seen, shares, times, unit, units
 from tnkit.decompose.truncate import orthonormal
-from tnkit.execution.arrays import floating, one_dtype, widened
+from tnkit.execution.arrays import DTYPES, LINEAR, dtype_name, floating, one_dtype, widened
 from tnkit.execution.backend import Backend
 from tnkit.execution.inputs import check_arrays
 
@@ -109,6 +109,11 @@ def held(
 ) -> tuple[TreeNetwork, dict[str, Any], str, Any]:
     """A tree-shaped network as a tree, its arrays over powers of two, the name of its centre, and the sum of those powers."""
     tree, given = as_tree(a_network(net, what), what), check_arrays(net, floating(arrays, backend), backend)
+    for name, x in given.items():
+        if dtype_name(x) not in DTYPES:
+            raise TypeError(
+                f"{what}: array {name!r} has dtype {dtype_name(x)}; convert it to one of {', '.join(sorted(LINEAR))}"
+            )
     wide, power = units(one_dtype({n: widened(a, backend) for n, a in given.items()}, backend), backend)
     return tree, wide, check_center(tree, center, what), power
 

@@ -147,7 +147,9 @@ def seen(x: Any, backend: Backend) -> float | None:
     """A real scalar as a Python number; None where a transform (``torch.func``, ``jax.jit``) hides its value."""
     if isinstance(x, float):
         return x
-    return None if backend.unseen((x,)) else float(backend.constant(x))  # torch.func.grad gives numbers, but no numpy arrays
+    return (
+        None if backend.unseen((x,)) else float(backend.constant(x))
+    )  # torch.func.grad gives numbers, but no numpy arrays
 
 
 def fits(x: Any, power: Power, backend: Backend) -> bool:

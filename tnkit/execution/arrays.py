@@ -11,11 +11,14 @@ import numpy as np
 from tnkit.execution.backend import Backend
 
 __all__ = [
-    "adjoint", "conj", "double_name", "dtype_name", "floating", "has_double", "is_complex", "is_single",
+    "DTYPES", "LINEAR", "adjoint", "conj", "double_name", "dtype_name", "floating", "has_double", "is_complex", "is_single",
     "one_dtype", "padded", "real", "spans", "widened",
 ]  # fmt: skip
 
+#: Dtypes in which there is linear algebra, and those of them and of what is computed with in them.
+LINEAR = frozenset({"float32", "float64", "complex64", "complex128"})
 _WHOLE = frozenset({"bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))})
+DTYPES = LINEAR | _WHOLE | {"float16", "bfloat16"}
 
 
 def dtype_name(x: Any) -> str:
