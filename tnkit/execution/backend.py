@@ -62,6 +62,8 @@ class Backend:
         ``numpy(x)``: the values as a numpy array, where a rank or an error is decided.
     tracked
         ``tracked(x)``: whether a gradient may be asked through what is made of ``x``.
+    constant
+        ``constant(x)``: the values, without a gradient.
     unseen
         ``unseen(arrays)``: whether the values of some cannot be read here, since they are traced (``torch.compile``, ``vmap``,
         ``jax.jit``).
@@ -104,6 +106,7 @@ class Backend:
     cast: Callable[[Any, str], Any]
     numpy: Callable[[Any], np.ndarray]
     tracked: Callable[[Any], bool]
+    constant: Callable[[Any], Any] = lambda x: x
     unseen: Callable[[Sequence[Any]], bool] = lambda arrays: False
     refused: Callable[[Any], str] = lambda x: ""
     own: Mapping[str, Callable[..., Any]] = field(default_factory=dict)

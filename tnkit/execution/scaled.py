@@ -27,7 +27,7 @@ from tnkit.execution.slices import Place, fronted, part, piece, together
 from tnkit.planning.plan import Plan
 from tnkit.planning.steps import ApplyStep, FusedStep, Program
 
-__all__ = ["in_range", "scientific", "shifted"]
+__all__ = ["binary", "in_range", "scientific", "shifted"]
 
 #: Binary exponent taken off a tensor, and bounds of the binary logarithm of its largest entry as it stands.
 Size = tuple[Any, float, float]
@@ -194,7 +194,7 @@ class Guard:
         return self.backend.cast(scale, dtype_name(real(self.backend.zeros((), x), self.backend)))
 
     def _read(self, x: Any) -> float:
-        return float(self.backend.numpy(x))
+        return float(self.backend.constant(x))  # torch.func.grad gives numbers, but no numpy arrays
 
     # -- results --------------------------------------------------------------------------------------------------
     def scientific(self, x: Any, size: Size) -> tuple[Any, Any]:
@@ -260,6 +260,19 @@ def in_range(plan: Plan, given: Sequence[Any], backend: Backend, who: str) -> An
 
 def scientific(plan: Plan, given: Sequence[Any], backend: Backend, executor: Executor | None = None) -> tuple[Any, Any]:
     """What a plan contracts to, as a mantissa with its largest entry from 1 to 10, and a decimal exponent."""
+    guard, made, size = _watched(plan, given, backend, executor)
+    return guard.scientific(made, size)
+
+
+def binary(plan: Plan, given: Sequence[Any], backend: Backend) -> tuple[Any, Any]:
+    """What a plan contracts to, as an array whose entries are of size about 1 and a binary exponent, by which no digit changes."""
+    guard, made, size = _watched(plan, given, backend, None)
+    made, size = guard.unit(made, size)
+    return made, float(size[0]) if isinstance(size[0], int) else size[0]
+
+
+def _watched(plan: Plan, given: Sequence[Any], backend: Backend, executor: Executor | None) -> tuple[Guard, Any, Size]:
+    """A plan run under a guard, and what that knows of the result's size."""
     if _whole(given):
         given = [backend.cast(x, "float64") for x in given]
     guard = _guard(given, backend, backend.unseen(given))
@@ -272,7 +285,7 @@ def scientific(plan: Plan, given: Sequence[Any], backend: Backend, executor: Exe
             assert step is not None
             xs, sizes = zip(*(pairs[s] for s in step.operands), strict=True)
             made = shared_out(step, xs, backend, executor, partial(_work, guard, sizes), guard.together)
-    return guard.scientific(*made)
+    return guard, *made
 
 
 def _work(

@@ -173,6 +173,7 @@ TORCH = Backend(
     cast=lambda x, dtype: x.to(getattr(torch, dtype)),
     numpy=_numpy,
     tracked=lambda x: x.requires_grad and torch.is_grad_enabled(),
+    constant=lambda x: x.detach(),
     unseen=_unseen,
     refused=_refused,
 )
