@@ -80,6 +80,13 @@ class _Buffers:
         if row is not None:
             self.free.append(row)
 
+    def matrix(self, x: Tensor, view: View) -> tuple[Tensor, Tensor | None]:
+        """``x`` as the matrix that ``view`` makes of it, and the row that it was copied to if that had to be."""
+        if view.beside != (1, 1):
+            return as_matrix(x, view), None  # larger than what it is made of, which keeps its own row
+        x, copied = self.laid(x if view.permute is None else x.permute(view.permute), view.reshape)
+        return (x.mT if view.swap else x), copied
+
     def laid(self, x: Tensor, shape: Sequence[int] | None) -> tuple[Tensor, Tensor | None]:
         """``x`` in this shape, and the row that it was copied to if that had to be."""
         if shape is None:
@@ -136,17 +143,16 @@ class _ForwardPass:
                 pair.append(as_matrix(self.operands[s], view))
                 continue
             shape = tuple(self.now.shape)
-            x = self.now if view.permute is None else self.now.permute(view.permute)
-            x, copied = self.rows.laid(x, view.reshape)
+            x, copied = self.rows.matrix(self.now, view)
             if copied is not None:
                 before = self.tape[-1]
                 if before.row is self.row and isinstance(before.given, Tensor):
-                    before.given, before.row = restored(x, View(view.permute, view.reshape), shape), copied
+                    before.given, before.row = restored(x, view, shape), copied
                 if not isinstance(before.given, list):  # what a function was given may be what it gave
                     self.rows.give(self.row)
                 self.row = copied
-            pair.append(x.mT if view.swap else x)
-            saved = _SavedStep(pair[-1], self.row, shape)
+            pair.append(x)
+            saved = _SavedStep(x, self.row if view.beside == (1, 1) else None, shape)
         self.tape.append(saved)
         return pair
 
@@ -195,11 +201,11 @@ def _forward_alone(group: FusedStep, operands: Sequence[Tensor]) -> Tensor:
             if s < n:
                 pair.append(as_matrix(operands[s], view))
                 continue
-            x, copied = rows.laid(now if view.permute is None else now.permute(view.permute), view.reshape)
+            x, copied = rows.matrix(now, view)
             if copied is not None:
                 rows.give(row)
                 row = copied
-            pair.append(x.mT if view.swap else x)
+            pair.append(x)
         out = empty((step.size,), now) if step is steps[-1] else rows.take(step.size, now)
         a, b = pair
         now = multiplied(step, a, b, out)

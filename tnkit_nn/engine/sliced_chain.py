@@ -129,7 +129,8 @@ class _Body:
         for o, s in enumerate(step.operands):
             if s >= self.n or (not self.whole[s] and step.operands[1 - o] < self.n):
                 buffers = [None, None]
-                buffers[o] = spare[self.turn[k]]
+                if step.views[o].beside == (1, 1):  # a matrix that is spread is larger than any buffer
+                    buffers[o] = spare[self.turn[k]]
         return slopes(step, undone(step, grad, a, b), a, b, [needed[s] for s in step.operands], buffers)
 
 
