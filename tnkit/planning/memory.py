@@ -102,7 +102,7 @@ def _inside(step: FusedStep, memory: Memory) -> tuple[int, int, int]:
         rows = [
             s.size for s in step.body.steps[:-1] if isinstance(s, ContractStep)
         ]  # two in turn, both there to the end
-        return max(forward - result, min(2, len(rows)) * max(rows)), largest, held
+        return max(forward - result, min(2, len(rows)) * max(rows, default=0)), largest, held
     backward = backward_peak(memory, step.body.steps, step.body.output, step.body.last_use) - given
     # where nothing is sliced, a slice's result and gradients are those of the step itself
     return (forward, backward, 0) if step.counts else (forward - result, backward - result - given, 0)

@@ -112,7 +112,7 @@ class _ForwardPass:
     def __init__(self, group: FusedStep, operands: Sequence[Tensor]) -> None:
         self.steps, self.operands, self.n = group.body.steps, operands, len(operands)
         sizes = [s.size for s in self.steps[:-1] if isinstance(s, ContractStep)]
-        self.rows = _Buffers(sum(sizes) + max(sizes), operands[0])
+        self.rows = _Buffers(sum(sizes) + max(sizes, default=0), operands[0])
         self.tape: list[_SavedStep] = []
         self.now: Tensor = operands[0]
         self.row: Tensor | None = None
@@ -183,7 +183,7 @@ def _forward_alone(group: FusedStep, operands: Sequence[Tensor]) -> Tensor:
     """The group's result by way of two buffers in turn; what a function makes of an operand outside is its own memory."""
     steps, n, now, row = group.body.steps, len(operands), operands[0], None
     sizes = [s.size for s in steps[:-1] if isinstance(s, ContractStep)]
-    rows = _Buffers(min(2, len(sizes)) * max(sizes), now)
+    rows = _Buffers(min(2, len(sizes)) * max(sizes, default=0), now)
     for step in steps:
         if isinstance(step, ApplyStep):
             if row is not None and step.fn in OVER:
