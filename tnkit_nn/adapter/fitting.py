@@ -109,7 +109,7 @@ def fit(
         raise ValueError(f"steps and restarts are at least 1, not {steps} and {restarts}")
     outer = scalers(net)
     std = 1.0 if outer else float(size) / sqrt(goal.numel())  # lr is relative to entries near 1
-    starts, frozen = _stacked_starts(net, arrays or {}, goal, std, seed, restarts)
+    starts, frozen = _stacked_starts(net, arrays or {}, goal, 1.0 if outer else None, seed, restarts)
     way, norm, unit = plan(net), std * sqrt(goal.numel()), goal / size
 
     def tensor(trained: dict[str, Tensor]) -> Tensor:
@@ -157,7 +157,7 @@ def _checked_goal(net: Network, target: Any, dtype: torch.dtype | None) -> tuple
 
 
 def _stacked_starts(
-    net: Network, given: Mapping[str, Any], goal: Tensor, std: float, seed: int, restarts: int
+    net: Network, given: Mapping[str, Any], goal: Tensor, std: float | None, seed: int, restarts: int
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Trained arrays, stacked over the restarts, and the frozen ones."""
 
