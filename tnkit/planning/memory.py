@@ -8,6 +8,7 @@ from math import prod
 
 from tnkit.planning.steps import ApplyStep, ContractStep, FusedStep, ReduceStep, Step
 from tnkit.planning.strides import View, contiguous, viewed
+from tnkit.planning.temporaries import temporaries
 
 __all__ = ["Layout", "Memory", "backward_peak", "forward_peak", "kept_for_backward", "layouts", "passes"]
 
@@ -33,9 +34,9 @@ class Memory:
     base
         For each slot, the slot whose memory it reads (itself, mostly).
     inside, inside_backward
-        What the slice that a group is at takes beside operands and result, forward and in backward; 0 for other steps.
+        What a function, or the slice that a group is at, takes beside operands and result, forward and in backward.
     held
-        What a group keeps for backward beside its operands.
+        What a function or a group keeps for backward beside operands and result.
     """
 
     inputs: int
@@ -70,6 +71,8 @@ def layouts(inputs: Sequence[Layout], steps: Sequence[Step]) -> Memory:
             owner = step.target if step.axes else base[step.operand]
         else:
             shape, strides = layout[step.operands[0]]
+            taken = temporaries(step.fn, len(step.operands))
+            within = (taken.forward * step.size, taken.backward * step.size, taken.kept * step.size)
             layout.append((shape, _strides_as(shape, strides)))
             owner = base[step.operands[0]] if step.fn == "identity" else owner
         copied.append(copies)
@@ -128,7 +131,7 @@ def forward_peak(memory: Memory, steps: Sequence[Step], last_use: Sequence[Ints]
 def backward_peak(memory: Memory, steps: Sequence[Step], output: int, last_use: Sequence[Ints]) -> int:
     """Entries alive at most during forward and backward, as if every input needed a gradient.
 
-    What autograd keeps, the result, the gradients alive; an activation is taken to keep its arguments and its result.
+    What autograd keeps, the result, the gradients alive, and what functions take for themselves.
     """
     sizes, n = memory.sizes, memory.inputs
     begun, first = kept_for_backward(memory, steps)
@@ -157,8 +160,10 @@ def kept_for_backward(memory: Memory, steps: Sequence[Step]) -> tuple[list[int],
         elif isinstance(step, FusedStep):
             slots = list(step.operands)
             begun[k] += memory.held[k]
-        elif isinstance(step, ApplyStep) and not passes(step):
-            slots = [*step.operands, step.target]
+        elif isinstance(step, ApplyStep):
+            taken = temporaries(step.fn, len(step.operands))
+            slots = [*(step.operands if taken.arguments else ()), *((step.target,) if taken.result else ())]
+            begun[k] += memory.held[k]
         for base in {memory.base[s] for s in slots}:
             if base >= memory.inputs and base not in first:
                 first[base] = k
@@ -168,7 +173,7 @@ def kept_for_backward(memory: Memory, steps: Sequence[Step]) -> tuple[list[int],
 
 def passes(step: Step) -> bool:
     """Whether a step's gradient is the result's own, so that nothing is kept and nothing is made."""
-    return isinstance(step, ApplyStep) and step.fn in ("add", "identity")
+    return isinstance(step, ApplyStep) and temporaries(step.fn, len(step.operands)).passes
 
 
 def _blas(shape: Ints, strides: Ints) -> bool:

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tnkit.core.activations import function
 from tnkit.planning.steps import ApplyStep, ContractStep, FusedStep
 from tnkit.planning.strides import View
-from tnkit_nn.engine.matmul import IN_PLACE, OVER, as_matrix, empty, multiplied, restored, slopes
+from tnkit_nn.engine.activations import FROM_ARGUMENT, IN_PLACE, OVER, value
+from tnkit_nn.engine.matmul import as_matrix, empty, multiplied, restored, slopes
 
 __all__ = ["ChainTape", "backward", "forward"]
 
@@ -163,8 +163,7 @@ class _ForwardPass:
             saved: Any = self.now
         else:
             saved = [self.operands[s] if s < self.n else self.now for s in step.operands]
-            fn = function(step.fn)
-            self.now = fn(torch, *saved)
+            self.now = value(step.fn, *saved)
         self.tape.append(_SavedStep(saved, self.row, tuple(self.now.shape)))
         self.row = self.row if self.row is not None and _overlaps(self.now, self.row) else None
 
@@ -189,8 +188,7 @@ def _forward_alone(group: FusedStep, operands: Sequence[Tensor]) -> Tensor:
             if row is not None and step.fn in OVER:
                 now = OVER[step.fn](now)
                 continue
-            fn = function(step.fn)
-            now = fn(torch, *(operands[s] if s < n else now for s in step.operands))
+            now = value(step.fn, *(operands[s] if s < n else now for s in step.operands))
             if row is not None and not _overlaps(now, row):
                 rows.give(row)
                 row = None
@@ -294,10 +292,11 @@ class _BackwardPass:
     def apply(self, step: ApplyStep, grad: Tensor, saved: _SavedStep) -> Tensor:
         if isinstance(saved.given, Tensor):
             return IN_PLACE[step.fn][1](grad, saved.given, grad if self.row is not None else None)
+        if step.fn in FROM_ARGUMENT:
+            return FROM_ARGUMENT[step.fn](grad, saved.given[0], grad if self.row is not None else None)
         leaves = [x.data.requires_grad_(self.needed[s]) for x, s in zip(saved.given, step.operands, strict=True)]
         with torch.enable_grad():
-            fn = function(step.fn)
-            y = fn(torch, *leaves)
+            y = value(step.fn, *leaves)
         some = [(s, x) for s, x in zip(step.operands, leaves, strict=True) if x.requires_grad]
         grads = torch.autograd.grad(y, [x for _, x in some], grad, materialize_grads=True)
         mine = grad

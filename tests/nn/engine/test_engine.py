@@ -16,7 +16,7 @@ from tnkit.planning.plan import _plan
 from tnkit.planning.steps import ContractStep, FusedStep, last_use
 from tnkit.testing import oracle, random_network
 from tnkit_nn import TORCH
-from tnkit_nn.engine.matmul import OVER
+from tnkit_nn.engine.activations import OVER
 
 WALLS = {
     "binary": dict(sites=10, dim=2, depth=3, activation="relu"),
