@@ -6,7 +6,7 @@ each of them, so a new function is counted by the bound below until it has figur
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tnkit.core.activations import Activation
 
@@ -29,6 +29,10 @@ class Temporaries:
         Alive at most while its gradient is computed, beside the gradients of arguments and result.
     passes
         Whether its gradient is the result's own: nothing is kept, nothing is made.
+    over
+        Whether a chain of the engine writes it over its argument where no backward follows.
+    in_place
+        Whether it does so where a backward follows, which then keeps the result alone.
     """
 
     forward: int = 0
@@ -37,21 +41,24 @@ class Temporaries:
     kept: int = 0
     backward: int = 0
     passes: bool = False
+    over: bool = False
+    in_place: bool = False
 
 
 #: A function that the user gives: it is taken to make two temporaries at once, and to keep them for backward.
 BOUND = Temporaries(forward=2, arguments=True, result=True, kept=2, backward=2)
 
-_RESULT, _ARGUMENT = Temporaries(result=True), Temporaries(arguments=True)
+_FROM_RESULT = Temporaries(result=True, over=True, in_place=True)
+_FROM_ARGUMENT = Temporaries(arguments=True, over=True)
 _KNOWN = {
-    "relu": _RESULT,
-    "tanh": _RESULT,
-    "sigmoid": _RESULT,
-    "leaky_relu": _ARGUMENT,
-    "gelu": _ARGUMENT,
-    "softplus": _ARGUMENT,
-    "sin": Temporaries(arguments=True, backward=1),
-    "square": Temporaries(arguments=True, backward=1),
+    "relu": _FROM_RESULT,
+    "tanh": _FROM_RESULT,
+    "sigmoid": _FROM_RESULT,
+    "leaky_relu": replace(_FROM_ARGUMENT, in_place=True),
+    "gelu": _FROM_ARGUMENT,
+    "softplus": _FROM_ARGUMENT,
+    "sin": replace(_FROM_ARGUMENT, backward=1),
+    "square": replace(_FROM_ARGUMENT, backward=1),
     "identity": Temporaries(passes=True),
 }
 
@@ -59,8 +66,8 @@ _KNOWN = {
 def temporaries(fn: str | Activation, operands: int) -> Temporaries:
     """Those of a function of so many operands.
 
-    >>> temporaries("tanh", 1)
-    Temporaries(forward=0, arguments=False, result=True, kept=0, backward=0, passes=False)
+    >>> temporaries("tanh", 1).result
+    True
     """
     if fn == "add":
         return Temporaries(forward=int(operands > 2), passes=True)
