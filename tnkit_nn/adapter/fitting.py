@@ -118,8 +118,7 @@ def fit(
     goal, power = _checked_goal(net, target, dtype)
     size = float(frobenius(goal, TORCH))  # the target's, over two to the power
     outer = scalers(net)
-    std = 1.0 if outer else size * 2.0**power / sqrt(goal.numel())  # lr is relative to entries near 1
-    starts, frozen = _stacked_starts(net, a_mapping(arrays or {}, "fit"), goal, std, seed, restarts)
+    starts, frozen = _stacked_starts(net, a_mapping(arrays or {}, "fit"), goal, 1.0 if outer else None, seed, restarts)
     way, one = plan(net), goal / size
     norm, down = (sqrt(goal.numel()), 0.0) if outer else (size, -power)
 
@@ -178,7 +177,7 @@ def _checked_goal(net: Network, target: Any, dtype: torch.dtype | None) -> tuple
 
 
 def _stacked_starts(
-    net: Network, given: Mapping[str, Any], goal: Tensor, std: float, seed: int, restarts: int
+    net: Network, given: Mapping[str, Any], goal: Tensor, std: float | None, seed: int, restarts: int
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Trained arrays, stacked over the restarts, and the frozen ones."""
 

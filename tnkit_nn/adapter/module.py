@@ -41,7 +41,7 @@ class TNModule(nn.Module):
     dtype
         Of parameters and buffers; by default that of the given tensors, or torch's default.
     seed, std
-        For the drawn arrays.
+        For the drawn arrays, as for :func:`tnkit.init.normal`.
 
     Raises
     ------
@@ -58,7 +58,7 @@ class TNModule(nn.Module):
         dynamic: str | None = None,
         dtype: torch.dtype | None = None,
         seed: int = 0,
-        std: float = 1.0,
+        std: float | None = None,
     ) -> None:
         super().__init__()
         self.network, self.dynamic = net, dynamic
@@ -136,7 +136,7 @@ class TNModule(nn.Module):
 
 
 def _tensors(
-    net: Network, arrays: Mapping[str, Any], dtype: torch.dtype | None, seed: int, std: float
+    net: Network, arrays: Mapping[str, Any], dtype: torch.dtype | None, seed: int, std: float | None
 ) -> dict[str, Tensor]:
     """What the module holds: given, drawn and constant arrays, of one dtype."""
     check_known(net, arrays)
@@ -149,7 +149,8 @@ def _tensors(
         raise ValueError("one dtype is needed: " + ", ".join(f"{n!r} is {d}" for d, n in dtypes.items()))
     dtype = next(iter(dtypes), dtype)
     if missing:
-        kind = "complex128" if dtype is not None and dtype.is_complex else "float64"
+        known = dtype or torch.get_default_dtype()
+        kind = str(known if known.is_complex or known.itemsize > 2 else torch.float32).removeprefix("torch.")
         drawn = init.normal(net, seed=seed, std=std, dtype=kind)
         held |= {name: to_tensor(drawn[name], dtype) for name in net.parameters}
     for leaf in net.leaves:

@@ -14,6 +14,7 @@ from tnkit.execution.codegen import execute
 from tnkit.execution.library import register
 from tnkit.planning.steps import FusedStep, Program
 from tnkit_nn.engine import chain, cuda, sliced, sliced_chain
+from tnkit_nn.engine.activations import VALUES
 from tnkit_nn.engine.shared_matmul import broadcast_matmul
 from tnkit_nn.engine.svd_grad import left
 
@@ -160,7 +161,7 @@ TORCH = Backend(
     zeros=lambda shape, x: torch.zeros(shape, dtype=x.dtype, device=x.device),
     broadcast=broadcast_matmul,
     fused=_run_fused_step,
-    own={"relu": torch.relu},
+    own=VALUES,
     methods={
         "permute": "{x}.permute({axes})",
         "swap": "{x}.mT",
