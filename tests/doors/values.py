@@ -111,18 +111,22 @@ def derived(right):
 
 
 def _of_mapping(right):
-    for key, value in list(right.items())[:1]:
-        yield f"without {key!r}", lambda: {k: v for k, v in right.items() if k != key}
-        yield f"{key!r} by a number", lambda: {(3 if k == key else k): v for k, v in right.items()}
-        for label in _ITEMS:
-            yield f"{key!r}: {label}", lambda label=label: {**right, key: VALUES[label]()}
-        if hasattr(value, "shape"):
-            for label in ARRAYS:
-                yield f"{key!r}: {label}", lambda label=label: {**right, key: _shaped(ARRAYS[label](), value.shape)}
-            yield f"{key!r}: wrong shape", lambda: {**right, key: np.ones((7, *value.shape))}
-            yield f"{key!r}: empty", lambda: {**right, key: np.ones((0, *value.shape[1:]))}
+    for key in list(right)[:1]:
+        yield from _of_entry(right, key, right[key])
     yield "a list of its values", lambda: list(right.values())
     yield "a list of its keys", lambda: list(right)
+
+
+def _of_entry(right, key, value):
+    yield f"without {key!r}", lambda: {k: v for k, v in right.items() if k != key}
+    yield f"{key!r} by a number", lambda: {(3 if k == key else k): v for k, v in right.items()}
+    for label in _ITEMS:
+        yield f"{key!r}: {label}", lambda label=label: {**right, key: VALUES[label]()}
+    if hasattr(value, "shape"):
+        for label in ARRAYS:
+            yield f"{key!r}: {label}", lambda label=label: {**right, key: _shaped(ARRAYS[label](), value.shape)}
+        yield f"{key!r}: wrong shape", lambda: {**right, key: np.ones((7, *value.shape))}
+        yield f"{key!r}: empty", lambda: {**right, key: np.ones((0, *value.shape[1:]))}
 
 
 def _shaped(array, shape):
