@@ -16,9 +16,11 @@ import numpy as np
 
 from tnkit.core.activations import function
 from tnkit.core.decomposition import paired
+from tnkit.core.dtypes import a_dtype
 from tnkit.core.names import unused
 from tnkit.core.network import Elementwise, Network
 from tnkit.core.node import Node
+from tnkit.core.numbers import whole_number
 from tnkit.execution.library import as_numpy
 from tnkit.execution.run import constant, contract
 
@@ -85,10 +87,8 @@ def _orthogonal(shape: tuple[int, ...], rng: np.random.Generator, dtype: np.dtyp
 def _sample(
     net: Network, draw: Callable[..., np.ndarray], seed: int, std: float, dtype: Any, given: Mapping[str, Any] | None
 ) -> Arrays:
-    dtype = np.dtype(dtype)
-    if dtype.kind not in "fc":
-        raise ValueError(f"init draws floating or complex numbers, not {dtype}")
-    rng = np.random.default_rng(seed)
+    dtype = a_dtype(dtype, "init: dtype")
+    rng = np.random.default_rng(whole_number(seed, "init: seed", 0))
     wide = np.dtype("complex128" if dtype.kind == "c" else "float64")  # drawn and measured in, whatever is asked for
     arrays: Arrays = {}
     constants = {leaf.array: leaf.fixed for leaf in net.leaves if isinstance(leaf.fixed, str)}

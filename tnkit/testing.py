@@ -15,6 +15,7 @@ import numpy as np
 
 from tnkit.core.activations import function
 from tnkit.core.decomposition import paired
+from tnkit.core.dtypes import a_dtype
 from tnkit.core.network import AnyNode, Elementwise, Network
 from tnkit.core.node import CONSTANTS, Node
 from tnkit.execution.run import constant
@@ -70,7 +71,7 @@ def random_network(
     network, arrays
         What :func:`tnkit.contract` and :func:`oracle` take.
     """
-    draw = _NetworkDraw(np.random.default_rng([seed, nonlinear]), max_nodes, max_size, max_space, np.dtype(dtype))
+    draw = _NetworkDraw(np.random.default_rng([seed, nonlinear]), max_nodes, max_size, max_space, a_dtype(dtype, "random_network: dtype", "fci"))
     depth = int(draw.rng.integers(1, max_depth + 1)) if nonlinear else 0
     sizes = draw.indices(int(draw.rng.integers(0, 4)), max_space // 4)
     output = draw.shuffled(sizes)
