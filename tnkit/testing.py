@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tnkit.core.activations import function
+from tnkit.core.checks import a_mapping, a_network, flag, sequence, shown
 from tnkit.core.decomposition import paired
 from tnkit.core.dtypes import a_dtype
 from tnkit.core.network import AnyNode, Elementwise, Network
 from tnkit.core.node import CONSTANTS, Node
+from tnkit.core.numbers import whole_number
 from tnkit.execution.run import constant
 
 if TYPE_CHECKING:
@@ -71,6 +73,9 @@ def random_network(
     network, arrays
         What :func:`tnkit.contract` and :func:`oracle` take.
     """
+    seed, nonlinear = whole_number(seed, "random_network: seed", 0), flag(nonlinear, "random_network: nonlinear")
+    max_nodes, max_size = whole_number(max_nodes, "random_network: max_nodes", 1), whole_number(max_size, "random_network: max_size", 2)
+    max_depth, max_space = whole_number(max_depth, "random_network: max_depth", 1), whole_number(max_space, "random_network: max_space", 1)
     draw = _NetworkDraw(np.random.default_rng([seed, nonlinear]), max_nodes, max_size, max_space, a_dtype(dtype, "random_network: dtype", "fci"))
     depth = int(draw.rng.integers(1, max_depth + 1)) if nonlinear else 0
     sizes = draw.indices(int(draw.rng.integers(0, 4)), max_space // 4)

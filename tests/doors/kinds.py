@@ -1,6 +1,6 @@
 """Which of the wrong values are right for an argument, and why: all else that is taken is taken silently, a fault."""
 
-__all__ = ["ALLOWED", "KINDS", "SPOKEN", "TAKES", "reason"]
+__all__ = ["ALLOWED", "CRASHES", "KINDS", "SPOKEN", "TAKES", "reason"]
 
 _HUGE = "10**30"
 _WHOLE = {"3", "np.int64(2)", "0-d int array", "0-d tensor"}
@@ -45,6 +45,9 @@ KINDS = {
 
 #: (function, argument) -> value -> why it is taken, beyond its kind.
 ALLOWED: dict[tuple[str, str], dict[str, str]] = {}
+
+#: (function, argument, value) that ends the process: not called, counted as raw. Of a matrix as a seed numpy dies.
+CRASHES = {(f, "seed", "np.matrix") for f in ("tk.als", "tk.cp_als", "tk.project")}
 
 #: Argument -> other words by which a message may name it.
 SPOKEN = {
