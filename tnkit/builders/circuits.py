@@ -344,7 +344,10 @@ def _site_groups(shape: tuple[int, ...], dim: int | Sequence[int] | None) -> lis
     if isinstance(dim, Iterable) and getattr(dim, "shape", (1,)) != ():
         groups = split_axes(check_shape(dim, "adtn dim"), shape)
     else:
-        groups = [site_dims(n, None if dim is None else whole_number(dim, "adtn: dim")) for n in shape]
+        one = None if dim is None else whole_number(dim, "adtn: dim")
+        if one is not None and one < 2:
+            raise ValueError(f"adtn: dim: a local dimension is at least 2, not {shown(one)}")
+        groups = [site_dims(n, one) for n in shape]
     if sum(map(len, groups)) < 2:
         raise ValueError(f"adtn: shape {shape} has fewer than two sites")
     return groups

@@ -6,7 +6,6 @@ questions give the same plan, from a cache.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
@@ -348,7 +347,10 @@ def _byte_limit(x: Any, what: str) -> float:
         raise TypeError(f"plan: {what} is a number of bytes, not {shown(x)}")
     if not x >= 0:
         raise ValueError(f"plan: {what} is {x}, which is no number of bytes")
-    return float(min(x, sys.float_info.max))
+    try:
+        return float(x)
+    except OverflowError:
+        return float("inf")
 
 
 _cached_plan = lru_cache(maxsize=1024, typed=True)(_plan)  # checkpoint=True is no limit of 1 byte
@@ -398,6 +400,8 @@ def plan(
     """
     a_network(net, "plan")
     itemsize, slices = whole_number(itemsize, "plan: itemsize", 1), whole_number(slices, "plan: slices", 1)
+    if slices > 2 * _MOST_SLICES**2:
+        raise ValueError(f"plan: slices is at most {2 * _MOST_SLICES**2}, not {shown(slices)}")
     dynamic = None if dynamic is None else text(dynamic, "plan: dynamic")
     memory_limit = None if memory_limit is None else _byte_limit(memory_limit, "memory_limit")
     checkpoint = bool(checkpoint) if isinstance(checkpoint, (bool, np.bool_)) else _byte_limit(checkpoint, "checkpoint")
