@@ -165,7 +165,7 @@ CASES = [
     (lambda: explain([A, B]), TypeError, "explain: a Network is needed, not [Node(name='A'"),
     # orders and plans
     (lambda: plan(NET, "gredy"), ValueError, "unknown optimizer 'gredy'; known: auto, greedy, "),
-    (lambda: plan(NET, 3), TypeError, "an optimizer is a name or a function (inputs, output, sizes, memory_limit), not int"),
+    (lambda: plan(NET, 3), TypeError, "plan: optimizer is a name, a path, a contraction tree, or a function (inputs, output, sizes, memory_limit), not 3"),
     (lambda: plan(THREE, path((0, 3))), ValueError, "the optimizer's path has step (0, 3) where only 3 terms are left"),
     (lambda: plan(THREE, path((1, 1))), ValueError, "the optimizer's path has step (1, 1), which names a term twice"),
     (lambda: plan(THREE, path(0, 1)), TypeError, "the optimizer gave [0, 1], which is no list of tuples of positions"),
@@ -175,7 +175,7 @@ CASES = [
         ValueError,
         "dynamic index 'r' is on node 'E', a constant of fixed shape",
     ),
-    (lambda: plan([A, B]), TypeError, "plan: expected a Network, not list"),
+    (lambda: plan([A, B]), TypeError, "plan: a Network is needed, not [Node("),
     (lambda: plan(ACT).path, ValueError, "is nonlinear: it has one path a region, in plan.paths"),
     (lambda: find_path([("a",)] * 3, (), dict(a=2), path((-1, 0))), ValueError, "the optimizer's path has step (-1, 0)"),
     # arrays

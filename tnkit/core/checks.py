@@ -67,4 +67,7 @@ def sequence(value: Any, what: str) -> tuple[Any, ...]:
         raise TypeError(f"{what} is a sequence, a tuple or a list, not {shown(value)}: a set has no order")
     if isinstance(value, (str, bytes, bytearray, memoryview, Mapping)) or not isinstance(value, Iterable):
         raise TypeError(f"{what} is a sequence, a tuple or a list, not {shown(value)}")
-    return tuple(value)
+    try:
+        return tuple(value)
+    except TypeError:  # an array without axes
+        raise TypeError(f"{what} is a sequence, a tuple or a list, not {shown(value)}") from None

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from tnkit.core.checks import a_network, flag, shown
 from tnkit.core.extras import need
 from tnkit.core.network import Network, folded
 from tnkit.core.node import Node
@@ -241,7 +242,10 @@ def draw(net_or_plan: Network | Plan, ax: Any = None, *, labels: bool = True) ->
     ImportError
         matplotlib is not installed.
     """
-    net = net_or_plan.network if isinstance(net_or_plan, Plan) else net_or_plan
+    net = net_or_plan.network if isinstance(net_or_plan, Plan) else a_network(net_or_plan, "draw: net_or_plan")
+    labels = flag(labels, "draw: labels")
+    if ax is not None and not callable(getattr(ax, "add_patch", None)):
+        raise TypeError(f"draw: ax is an Axes of matplotlib, or None, not {shown(ax)}")
     wires = wires_of(net)
     spots = spots_of(net, wires)
     add_dots(spots, wires)
@@ -297,6 +301,8 @@ def to_svg(net_or_plan: Network | Plan) -> str:
     str
         An SVG document without date or other metadata, its text as text.
     """
+    if not isinstance(net_or_plan, Plan):
+        a_network(net_or_plan, "to_svg: net_or_plan")
     mpl = _matplotlib()
     out = StringIO()
     with mpl.rc_context({"svg.hashsalt": "tnkit", "svg.fonttype": "none"}):

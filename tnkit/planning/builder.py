@@ -8,7 +8,7 @@ from math import prod
 from tnkit.core.network import Elementwise, Network, inside_out
 from tnkit.core.node import Node
 from tnkit.core.spelling import function_name
-from tnkit.paths.optimizers import Optimizer, Path, find_path
+from tnkit.paths.optimizers import Optimizer, Path, find_order, find_path
 from tnkit.planning.calibration import Rates
 from tnkit.planning.fusion import Made
 from tnkit.planning.lowering import lower_pair, lower_single
@@ -40,6 +40,7 @@ class StepBuilder:
         self.made: list[Made] = []
         self.paths: list[tuple[tuple[int, ...], ...]] = []
         self.optimizer, self.itemsize, self.dynamic, self.rates = optimizer, itemsize, dynamic, speed
+        self.asked: Inds = ()  # indices that the optimizer slices
         self.leftwards = False  # the next sweep of windows starts where the last one ended
 
     @property
@@ -91,6 +92,10 @@ class StepBuilder:
             path = list(next(self.given))
             return (path if len(terms) > 1 else []), {}
         inds = [t for _, t in terms]
+        if not isinstance(self.optimizer, str):
+            path, sliced = find_order(inds, net.output, net.sizes, self.optimizer)
+            self.asked += sliced
+            return path, {}
         if self.optimizer != "auto" or len(terms) < 3 or _largest(inds, order, net) < _WORTH_ORDERS:
             return find_path(inds, net.output, net.sizes, self.optimizer), {}
         sweep = windows(inds, order, net.sizes, self.leftwards)
