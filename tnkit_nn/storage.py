@@ -33,6 +33,7 @@ __all__ = [
     "fill_",
     "first_difference",
     "misfit",
+    "named",
     "own_tensors",
     "parsed",
     "raw",
@@ -58,6 +59,17 @@ HOST = re.sub("[^A-Za-z0-9]+", "", platform.node())
 
 
 @contextmanager
+def named(path: str | os.PathLike[str]) -> Iterator[None]:
+    """An error of the system within it, a full disk, say, is one of this file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None:
+            error.filename = os.fspath(path)
+        raise
+
+
+@contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary file beside ``path`` that takes its place at the end: an interrupted run leaves the old file as it was.
 
@@ -68,21 +80,20 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     path = Path(path)
     temporary = Path()
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{HOST}-{os.getpid()}.", suffix=PART)
-        temporary = Path(name)
-        os.close(handle)
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        os.replace(temporary, path)
-    except BaseException as error:
-        if temporary.name:
-            temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno is not None:
-            error.filename = os.fspath(path)
-        raise
+    with named(path):
+        try:
+            handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{HOST}-{os.getpid()}.", suffix=PART)
+            temporary = Path(name)
+            os.close(handle)
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.chmod(0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            if temporary.name:
+                temporary.unlink(missing_ok=True)
+            raise
 
 
 def clear(folder: Path, below: bool = False) -> None:
@@ -123,7 +134,8 @@ def alone(folder: Path, what: str) -> Iterator[None]:
         raise FileNotFoundError(errno.ENOENT, "no such folder", str(folder))
     lock = FileLock(folder / "lock", timeout=0)
     try:
-        lock.acquire()
+        with named(folder / "lock"):
+            lock.acquire()
     except Timeout:
         raise ValueError(f"{folder}: {what} is being run by another process") from None
     try:
@@ -171,9 +183,7 @@ def write_record(path: str | os.PathLike[str], of: str, value: Mapping[str, Any]
     write_json(path, {**plain, SEAL: {"of": of, "sha256": _text_digest(of, plain)}})
 
 
-def read_record(
-    path: Path, of: str, kinds: Mapping[str, type | tuple[type, ...]], way: str = AGAIN
-) -> dict[str, Any]:
+def read_record(path: Path, of: str, kinds: Mapping[str, type | tuple[type, ...]], way: str = AGAIN) -> dict[str, Any]:
     """Read what :func:`write_record` wrote.
 
     Parameters
@@ -338,7 +348,9 @@ def misfit(own: Mapping[str, Tensor], values: Mapping[str, Tensor], numbers: boo
         if n in values and values[n].shape != v.shape
     ]
     wrong += [
-        f"{n} is {values[n].dtype}, not {v.dtype}" for n, v in own.items() if n in values and _kind(values[n]) != _kind(v)
+        f"{n} is {values[n].dtype}, not {v.dtype}"
+        for n, v in own.items()
+        if n in values and _kind(values[n]) != _kind(v)
     ]
     if numbers:
         wrong += [f"{n} has entries that are not a number" for n, v in values.items() if bool(v.isnan().any())]

@@ -12,7 +12,8 @@ from torch import nn
 
 __all__ = ["all_or_nothing", "atomic"]
 
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from math import prod, sqrt
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -192,10 +192,10 @@ def save_compressed(model: nn.Module, path: str | os.PathLike[str]) -> None:
         A network with a function of its own, which is no text; a network with another parametrization upon it.
     """
     for layer, name, _ in _networks(model):
-        stacked = model.get_submodule(layer).parametrizations[name]
-        if len(stacked) > 1:
+        _, *others = cast(nn.ModuleDict, model.get_submodule(layer).parametrizations)[name].children()
+        if others:
             raise ValueError(
-                f"layer {layer!r}: upon the network of its {name} stands another parametrization, {type(stacked[1]).__name__}, which "
+                f"layer {layer!r}: upon the network of its {name} stands another parametrization, {type(others[0]).__name__}, which "
                 "a compressed model's file cannot hold; remove it first"
             )
     write_tensors(path, model.state_dict(), {KEY: packed({f"{la}.{name}": net for la, name, net in _networks(model)})})

@@ -117,7 +117,9 @@ class Folder:
         with replacing(self.path / f"{name}.jsonl") as temporary:
             temporary.write_text("".join(lines))
         with replacing(self.path / f"{name}.tn") as temporary, TemporaryDirectory() as elsewhere:
-            tk.save(Path(elsewhere) / "net", net, found.arrays)  # its own temporary file, which a kill leaves, is not in this folder
+            tk.save(
+                Path(elsewhere) / "net", net, found.arrays
+            )  # its own temporary file, which a kill leaves, is not in this folder
             temporary.write_bytes((Path(elsewhere) / "net").read_bytes())
         self.write(name, {
             "error": found.error, "chance": found.chance, "method": found.method, "seconds": seconds,
@@ -129,7 +131,9 @@ class Folder:
         """The arrays in the file of a network; ValueError where they are those of another one."""
         path, way = self.path / f"{name}.tn", f"delete it and {name}.json to have them made again"
         if not path.exists():
-            raise damaged(path, f"it is not there, though {name}.json is", f"delete {name}.json to have both made again")
+            raise damaged(
+                path, f"it is not there, though {name}.json is", f"delete {name}.json to have both made again"
+            )
         try:
             kept, arrays = tk.load(path)
         except ValueError as error:
