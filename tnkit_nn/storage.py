@@ -273,11 +273,25 @@ def write_tensors(
     with replacing(path) as temporary:
         try:
             save_file(own, temporary, {**texts, DIGEST: digest(own, texts)})
+            _in_order(temporary)
         except SafetensorError as error:
             code = re.search(r"os error (\d+)", str(error))  # the library has no other way to say a full disk
             number = int(code[1]) if code else errno.EIO
             words = os.strerror(number) if code else f"cannot be written ({error})"
             raise OSError(number, words, str(path)) from None
+
+
+def _in_order(path: Path) -> None:
+    """The texts of a safetensors file in the order of their names, in which the library does not write them: equal files are equal bytes."""
+    with path.open("r+b") as file:
+        header = file.read(int.from_bytes(file.read(8), "little"))
+        begin = header.index(b'"__metadata__":') + len(b'"__metadata__":')
+        text = header[begin:].decode()
+        texts, end = json.JSONDecoder().raw_decode(text)
+        sorted_ = json.dumps(dict(sorted(texts.items())), ensure_ascii=False, separators=(",", ":")).encode()
+        if len(sorted_) == len(text[:end].encode()):
+            file.seek(8 + begin)
+            file.write(sorted_)
 
 
 def digest(tensors: Mapping[str, Tensor], texts: Mapping[str, str] | None = None) -> str:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
 __all__ = ["all_or_nothing", "atomic"]
 
-P = ParamSpec("P")
-R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @contextmanager
@@ -54,24 +54,30 @@ def all_or_nothing(*modules: nn.Module, values: bool = False) -> Iterator[None]:
         raise
 
 
-def atomic(change: Callable[Concatenate[nn.Module, P], R]) -> Callable[Concatenate[nn.Module, P], R]:
+def atomic(change: F) -> F:
     """A function that changes the module it is given first, all of it or nothing."""
 
     @wraps(change)
-    def changed(module: nn.Module, *args: P.args, **options: P.kwargs) -> R:
+    def changed(module: nn.Module, *args: Any, **options: Any) -> Any:
         with all_or_nothing(module):
             return change(module, *args, **options)
 
-    return changed
+    return cast(F, changed)
 
 
 def _attributes(module: nn.Module) -> Callable[[], None]:
     """What puts a module's class and attributes back; containers are filled again, not replaced: handles of hooks refer to them."""
     cls, kept = type(module), dict(vars(module))
+    own = dict(vars(cls)) if parametrize.is_parametrized(module) else None  # torch makes such a class, and changes it
     contents: list[tuple[Any, Any]] = [(v, v.copy()) for v in kept.values() if isinstance(v, (dict, set, list))]
 
     def put_back() -> None:
-        module.__class__ = cls
+        object.__setattr__(module, "__class__", cls)
+        for name in () if own is None else own.keys() | vars(cls).keys():
+            if name not in own:
+                delattr(cls, name)
+            elif vars(cls).get(name) is not own[name]:
+                setattr(cls, name, own[name])
         vars(module).clear()
         vars(module).update(kept)
         for container, content in contents:

@@ -228,7 +228,7 @@ def load_compressed_(model: nn.Module, path: str | os.PathLike[str]) -> nn.Modul
     with all_or_nothing(model, values=True):
         for key, net in nets.items():
             layer, _, name = key.rpartition(".")
-            arrays = {array: values[_place(key) + array] for array in _held(net)}
+            arrays = {array: values[_place(key) + array].clone() for array in _held(net)}  # not the file, mapped
             parametrize_(model.get_submodule(layer), name, net, arrays)
         fill_(model, values, f"{path}: not of this model")
     return model
