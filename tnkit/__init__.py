@@ -6,6 +6,10 @@ torch, or any that follows the array API standard.
 :func:`calibrate`, once a machine and in under a second, tells the planner how fast this one multiplies and moves memory.
 """
 
+from tnkit.core.interrupts import early as _early
+
+_early()  # Ctrl-C during the imports below
+
 from tnkit import init as init
 from tnkit import testing as testing
 from tnkit.algebra.canonical import bond_entropy, bond_spectrum, canonicalize, round

@@ -13,6 +13,7 @@ from tnkit.core.network import Network
 from tnkit.core.shapes import split_axes
 from tnkit.execution.weights import detensorize
 from tnkit.paths.optimizers import Optimizer
+from tnkit_nn.adapter.atomic import atomic
 from tnkit_nn.adapter.module import TNModule
 
 __all__ = ["merge_", "parametrize_"]
@@ -43,6 +44,7 @@ class _Weight(TNModule):
         return ()
 
 
+@atomic
 def parametrize_(
     module: nn.Module,
     name: str,
@@ -102,6 +104,7 @@ def parametrize_(
     return parametrize.register_parametrization(module, name, new.to(weight.device))
 
 
+@atomic
 def merge_(module: nn.Module, name: str) -> nn.Module:
     """Make a parametrized weight a plain dense parameter of the same value, bit by bit, in place.
 
