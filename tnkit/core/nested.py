@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-__all__ = ["bottom_up", "equal", "gathered", "top_down"]
+__all__ = ["bottom_up", "equal", "fold_upward", "top_down"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -36,10 +36,10 @@ def bottom_up(root: T, inner: Callable[[T], Sequence[T]]) -> list[T]:
     return found
 
 
-def gathered(root: T, inner: Callable[[T], Sequence[T]], make: Callable[[T, list[R]], R]) -> R:
+def fold_upward(root: T, inner: Callable[[T], Sequence[T]], make: Callable[[T, list[R]], R]) -> R:
     """``make(part, what was made of the parts inside it)``, of every part, the inner ones first.
 
-    >>> gathered(3, lambda n: range(n), lambda n, below: 1 + sum(below))
+    >>> fold_upward(3, lambda n: range(n), lambda n, below: 1 + sum(below))
     8
     """
     made: list[R] = []

@@ -338,7 +338,7 @@ def inside_out(net: Network) -> list[Network | Elementwise]:
 
 def folded(net: Network, make: Callable[[Network, list[R]], R]) -> R:
     """``make(network, what was made of its bodies in order)``, of every network inside, then of ``net``."""
-    return nested.gathered(net, _bodies, make)
+    return nested.fold_upward(net, _bodies, make)
 
 
 def all_indices(net: Network) -> set[str]:
