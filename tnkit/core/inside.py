@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from tnkit.core.node import Node
 
-__all__ = ["ARRAY", "NODE", "SUMMED", "Gathering", "Held", "Inside"]
+__all__ = ["ARRAY", "NODE", "SUMMED", "Gathering", "Inside"]
 
 #: Kinds of entries: a node's name -> whether it is an Elementwise; an array's -> its first node and shape; an index that
 #: is summed inside -> True.
@@ -77,7 +77,7 @@ class Inside:
         return Inside(_Store([*self.rows(), *rows]))
 
 
-class Held(Protocol):
+class _Holder(Protocol):
     """An Elementwise or a Network, as what is around it sees it."""
 
     @property
@@ -95,7 +95,7 @@ class Gathering:
         What is inside: the table of the largest is extended by those of the others.
     """
 
-    def __init__(self, held: Iterable[Held]) -> None:
+    def __init__(self, held: Iterable[_Holder]) -> None:
         tables = [h.inside for h in held]
         largest = max(range(len(tables)), key=lambda k: len(tables[k]), default=None)
         self.base = Inside() if largest is None else tables[largest]

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-__all__ = ["equal", "folded", "inside_out", "outside_in"]
+__all__ = ["bottom_up", "equal", "fold_upward", "top_down"]
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
-def outside_in(root: T, inner: Callable[[T], Sequence[T]]) -> list[T]:
+def top_down(root: T, inner: Callable[[T], Sequence[T]]) -> list[T]:
     """Every part before what is inside it, from left to right.
 
-    >>> outside_in(3, lambda n: range(n))
+    >>> top_down(3, lambda n: range(n))
     [3, 0, 1, 0, 2, 0, 1, 0]
     """
     found, todo = [], [root]
@@ -25,7 +25,7 @@ def outside_in(root: T, inner: Callable[[T], Sequence[T]]) -> list[T]:
     return found
 
 
-def inside_out(root: T, inner: Callable[[T], Sequence[T]]) -> list[T]:
+def bottom_up(root: T, inner: Callable[[T], Sequence[T]]) -> list[T]:
     """Every part after what is inside it, from left to right."""
     found, todo = [], [root]
     while todo:
@@ -36,14 +36,14 @@ def inside_out(root: T, inner: Callable[[T], Sequence[T]]) -> list[T]:
     return found
 
 
-def folded(root: T, inner: Callable[[T], Sequence[T]], make: Callable[[T, list[R]], R]) -> R:
+def fold_upward(root: T, inner: Callable[[T], Sequence[T]], make: Callable[[T, list[R]], R]) -> R:
     """``make(part, what was made of the parts inside it)``, of every part, the inner ones first.
 
-    >>> folded(3, lambda n: range(n), lambda n, below: 1 + sum(below))
+    >>> fold_upward(3, lambda n: range(n), lambda n, below: 1 + sum(below))
     8
     """
     made: list[R] = []
-    for part in inside_out(root, inner):
+    for part in bottom_up(root, inner):
         split = len(made) - len(inner(part))
         below = made[split:]
         del made[split:]

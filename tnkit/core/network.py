@@ -328,17 +328,17 @@ def _parts(part: Network | Elementwise) -> list[Network | Elementwise]:
 
 def levels(net: Network) -> list[Network]:
     """The network and all inside it, each before those inside it."""
-    return nested.outside_in(net, _bodies)
+    return nested.top_down(net, _bodies)
 
 
 def inside_out(net: Network) -> list[Network | Elementwise]:
     """Every Elementwise after its bodies, every network after its Elementwise nodes; ``net`` comes last."""
-    return nested.inside_out(net, _parts)
+    return nested.bottom_up(net, _parts)
 
 
 def folded(net: Network, make: Callable[[Network, list[R]], R]) -> R:
     """``make(network, what was made of its bodies in order)``, of every network inside, then of ``net``."""
-    return nested.folded(net, _bodies, make)
+    return nested.fold_upward(net, _bodies, make)
 
 
 def all_indices(net: Network) -> set[str]:
@@ -365,7 +365,7 @@ def _as_levels(net: Network) -> tuple[_Level, ...]:
             part.output,
             Sizes(part.sizes),
         )
-        for part in nested.inside_out(net, _bodies)
+        for part in nested.bottom_up(net, _bodies)
     )
 
 

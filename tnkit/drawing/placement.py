@@ -127,7 +127,7 @@ def spots_of(net: Network, wires: Sequence[Wire]) -> Spots:
             grids[id(level)] = grid if grid and _apart(level, grid, boxes_of(level, grid)) else None
         return bodies(level) if grids[id(level)] is None else []
 
-    return nested.folded(net, inner, lambda level, below: grids[id(level)] or _stack(level, below, wires))
+    return nested.fold_upward(net, inner, lambda level, below: grids[id(level)] or _stack(level, below, wires))
 
 
 def _apart(net: Network, spots: Spots, boxes: Sequence[Box]) -> bool:

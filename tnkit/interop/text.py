@@ -104,7 +104,7 @@ def _read_nested(data: Json) -> Network:
     def read(part: tuple[Json, str], bodies: list[Network]) -> Network:
         return _network(*part, iter(bodies))
 
-    return nested.folded((data, ""), _bodies, read)
+    return nested.fold_upward((data, ""), _bodies, read)
 
 
 def _bodies(part: tuple[Json, str]) -> list[tuple[Json, str]]:
