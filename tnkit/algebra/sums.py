@@ -112,12 +112,20 @@ def _weight(w: Any, backend: Backend) -> Any:
     if isinstance(w, (np.generic, np.ndarray)) and w.shape == () and w.dtype.kind in "iufc":
         w = w.item()
     if isinstance(w, (int, float, complex)) and not isinstance(w, bool):
+        w = w if isinstance(w, complex) else _as_float(w)
         if not isfinite(abs(w)):
             raise ValueError(f"add: weights are finite numbers, not {w!r}")
         return w
     if backend is NUMPY or not backend.holds(w) or tuple(w.shape):
         raise TypeError(f"add: weights are two numbers, not {shown(w)}")
     return w
+
+
+def _as_float(w: int | float) -> float:
+    try:
+        return float(w)
+    except OverflowError:
+        raise ValueError("add: weights are numbers in the range of float64, not a larger whole number") from None
 
 
 def _weighted(arrays: Arrays, names: Sequence[str], weight: Any, backend: Backend) -> dict[str, Any]:

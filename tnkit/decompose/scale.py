@@ -204,14 +204,16 @@ def whole(value: Any, power: Any, strip: bool, what: str, backend: Backend) -> A
         return decimal(value, power, backend)
     found = times(value, power, backend)[()]
     before, after = (seen(largest(backend.constant(x), backend), backend) for x in (value, found))
-    if before and after is not None and isfinite(before) and isfinite(seen(power, backend) or 0.0):
-        if not np.finfo(np.float32 if is_single(found) else np.float64).tiny <= after < np.inf:
-            warnings.warn(
-                f"{what}: the result is {'below' if after < 1 else 'above'} the range of {dtype_name(found)}; "
-                "strip_exponent=True gives it as a value and an exponent",
-                RuntimeWarning,
-                stacklevel=4,
-            )
+    tiny = np.finfo(np.float32 if is_single(found) else np.float64).tiny
+    if not before or not isfinite(before) or after is None or not isfinite(seen(power, backend) or 0.0):
+        return found  # zero, not finite as its arrays, or hidden
+    if not tiny <= after < np.inf:
+        warnings.warn(
+            f"{what}: the result is {'below' if after < 1 else 'above'} the range of {dtype_name(found)}; "
+            "strip_exponent=True gives it as a value and an exponent",
+            RuntimeWarning,
+            stacklevel=4,
+        )
     return found
 
 
