@@ -93,6 +93,8 @@ def weighted_sum(
 
     The arrays given are of size about 1, to be multiplied by two to the powers ``p`` and ``q``; an array of zeros has no size.
     """
+    if not all(isfinite(seen(power, backend) or 0.0) for power in (p, q)):
+        return *_direct_sum(a, left, b, right, backend), p + q
     zero = [any(seen(largest(x, backend), backend) == 0 for x in arrays.values()) for arrays in (left, right)]
     most = q if zero[0] else p if zero[1] else larger(p, q, backend)
     left = left if zero[0] else _powered(left, list(left), p - most, backend)

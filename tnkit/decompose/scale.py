@@ -138,9 +138,11 @@ def larger(a: Power, b: Power, backend: Backend) -> Power:
 
 def shares(power: Power, count: int, backend: Backend) -> list[Power]:
     """A power as the sum of so many that are nearly equal, all whole."""
-    if isinstance(power, float):
-        return [float((int(power) + k) // count) for k in range(count)]
-    return [backend.xp.floor((power + k) / count) for k in range(count)]
+    if isinstance(power, float):  # evenly from first to last, so that no part of a chain is much larger than another
+        whole = int(power)
+        return [float(whole * (k + 1) // count - whole * k // count) for k in range(count)]
+    floor = backend.xp.floor
+    return [floor(power * (k + 1) / count) - floor(power * k / count) for k in range(count)]
 
 
 def seen(x: Any, backend: Backend) -> float | None:
