@@ -24,11 +24,12 @@ def test_ranks_are_read_alike(name):
         found = find(X, rank=rank)
         assert found.network == right.network and found.error == pytest.approx(right.error, rel=1e-9)
     for rank, kind in ((True, TypeError), (1.5, TypeError), ("2", TypeError), ({2}, TypeError), (b"2", TypeError), (0, ValueError),
-                       (np.array([[2]]), TypeError), ([2.5] * bonds, TypeError), ([2] * (bonds + 1), ValueError)):  # fmt: skip
+                       (np.array([[2]] * bonds), TypeError), ([2.5] * bonds, TypeError), ([2] * (bonds + 1), ValueError)):  # fmt: skip
         with pytest.raises(kind, match=f"{name}: (rank is a whole number|{bonds + 1} ranks given|.*is a whole number)"):
             find(X, rank=rank)
 
 
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
 @pytest.mark.parametrize("name", OF_ARRAYS)
 def test_arrays_are_read_as_numpy_reads_them(name):
     find, flat = OF_ARRAYS[name], X.reshape(4, 15)
