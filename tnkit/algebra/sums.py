@@ -14,7 +14,7 @@ from tnkit.core.decomposition import paired
 from tnkit.core.network import Network
 from tnkit.core.node import Node
 from tnkit.core.structure import check_multilinear, resized
-from tnkit.decompose.scale import Power, larger, largest, seen, shares, times, unit
+from tnkit.decompose.scale import Power, even_powers, larger, largest, seen, times, unit
 from tnkit.execution.arrays import dtype_name, floating, is_complex, one_dtype, padded
 from tnkit.execution.backend import Backend
 from tnkit.execution.inputs import check_arrays
@@ -105,7 +105,7 @@ def weighted_sum(
 
 def _powered(arrays: Arrays, names: Sequence[str], power: Power, backend: Backend) -> dict[str, Any]:
     """Arrays whose network is two to a power times as large, these sharing it."""
-    each = dict(zip(names, shares(power, len(names), backend), strict=True))
+    each = dict(zip(names, even_powers(power, len(names), backend), strict=True))
     return {n: times(x, each[n], backend) if n in each else x for n, x in arrays.items()}
 
 

@@ -23,11 +23,11 @@ __all__ = [
     "Power",
     "aligned",
     "decimal",
+    "even_powers",
     "fits",
     "larger",
     "largest",
     "seen",
-    "shares",
     "times",
     "unit",
     "units",
@@ -136,7 +136,7 @@ def larger(a: Power, b: Power, backend: Backend) -> Power:
     return backend.xp.where(b > a, b, a)
 
 
-def shares(power: Power, count: int, backend: Backend) -> list[Power]:
+def even_powers(power: Power, count: int, backend: Backend) -> list[Power]:
     """A power as the sum of so many that are nearly equal, all whole."""
     if isinstance(power, float):  # evenly from first to last, so that no part of a chain is much larger than another
         whole = int(power)
@@ -176,10 +176,10 @@ def decimal(x: Any, power: Power, backend: Backend) -> tuple[Any, Any]:
     if size is None or known is None:
         return _hidden_decimal(x, top, power, backend)
     if not size or not isfinite(size) or not isfinite(known):
-        return (x if isfinite(known) else x * known)[()], _told(0.0, x, backend)
+        return _scalar(x if isfinite(known) else x * known), _told(0.0, x, backend)
     exponent = floor(log10(size) + known * log10(2))
     factor = 10.0 ** ((known * _TENS - exponent) + known * _REST)  # no digit cancels
-    return (x * factor)[()], _told(float(exponent), x, backend)
+    return _scalar(x * factor), _told(float(exponent), x, backend)
 
 
 def _hidden_decimal(x: Any, size: Any, power: Power, backend: Backend) -> tuple[Any, Any]:
@@ -191,6 +191,11 @@ def _hidden_decimal(x: Any, size: Any, power: Power, backend: Backend) -> tuple[
     exponent = xp.where(finite, xp.floor(xp.log10(wide) + some * log10(2)), xp.zeros_like(some))
     x = x * _beside(10.0 ** ((some * _TENS - exponent) + some * _REST), x, backend)
     return xp.where(xp.isfinite(power), x, x * _beside(power, x, backend)), exponent
+
+
+def _scalar(x: Any) -> Any:
+    """Of an array without axes numpy's scalar; any other as it is."""
+    return x if x.shape else x[()]
 
 
 def _told(exponent: float, x: Any, backend: Backend) -> Any:
