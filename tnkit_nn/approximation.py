@@ -226,8 +226,8 @@ def approximate_each(
 def _checked_targets(net: tk.Network, targets: Tensor) -> Tensor:
     """Finite weights that the network fills, in the dtype to compute in."""
     a_network(net, "the approximation")
-    if not isinstance(targets, Tensor):
-        raise TypeError(f"the approximation: a weight is a tensor, not {shown(targets)}")
+    if not isinstance(targets, Tensor) or targets.layout != torch.strided:
+        raise TypeError(f"the approximation: a weight is a plain tensor, not {shown(targets)}")
     targets = targets.detach()
     targets = targets.to(torch.promote_types(targets.dtype, torch.float32))
     if not targets.numel() or not bool(torch.isfinite(targets).all()):

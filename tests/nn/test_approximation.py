@@ -118,3 +118,42 @@ def test_errors_do_not_depend_on_the_scale_of_a_weight(net, scale):
     assert found.error == pytest.approx(true, rel=1e-4)
     usual = approximate(net, weight.double().div(scale).float(), steps=50).error
     assert found.error == pytest.approx(usual, rel=0.1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.complex64])
+@pytest.mark.parametrize("scale", [1e-35, 1e-25, 1e18, 1e35])
+@pytest.mark.parametrize("method", ["auto", "svd", "gradient", "skip"])
+def test_errors_are_true_at_the_ends_of_the_range(method, scale, dtype):
+    net = tk.mpo((4, 4), (4, 4), 3)
+    weight = torch.randn(16, 16, generator=torch.Generator().manual_seed(0), dtype=dtype)
+    found = approximate(net, weight * scale, method=method, steps=20)
+    made = {n: torch.as_tensor(a).to(torch.promote_types(dtype, torch.float64)) for n, a in found.arrays.items()}
+    off = tk.contract(net, made).reshape(16, 16) / scale - weight
+    assert found.error == pytest.approx(float(off.abs().square().sum().sqrt() / weight.norm()), rel=1e-4)
+    usual = approximate(net, weight, method=method, steps=20).error
+    assert found.error == pytest.approx(usual, rel=0.05)  # the same steps, of weights of another ordinary size
+
+
+@pytest.mark.parametrize(
+    "net", [tk.mpo((4, 4), (4, 4), 2), tk.cp((4,) * 4, 3), tk.adtn((16, 16), depth=2, activation="tanh")]
+)
+def test_a_weight_of_zeros_is_made_exactly_by_arrays_that_are_alive(net):
+    found = approximate(net, torch.zeros(16, 16))
+    arrays = {n: torch.as_tensor(a, dtype=torch.float64).requires_grad_() for n, a in found.arrays.items()}
+    made = tk.contract(net, arrays).reshape(16, 16)
+    assert found.error == 0 and not made.any()
+    (made - torch.eye(16)).square().sum().backward()
+    assert any(a.grad is not None and float(a.grad.norm()) > 1e-3 for a in arrays.values())
+
+
+def test_weights_that_cannot_be_are_refused():
+    net, weight = tk.mpo((4, 4), (4, 4), 2), torch.ones(16, 16)
+    bad = [
+        (ValueError, "entries that are not finite", {"weight": weight * float("nan")}), (TypeError, "a weight is a plain tensor", {"weight": np.eye(16)}),
+        (TypeError, "a weight is a plain tensor", {"weight": weight.to_sparse()}), (ValueError, "no entries", {"weight": torch.zeros(0, 4)}),
+        (ValueError, "steps is a whole number of at least 1, not 0", {"steps": 0}), (TypeError, "seed is a whole number", {"seed": 1.5}),
+        (ValueError, "method is one of auto", {"method": "magic"}), (TypeError, "a Network is needed", {"net": None}),
+    ]  # fmt: skip
+    for kind, message, options in bad:
+        with pytest.raises(kind, match=message):
+            approximate(**{"net": net, "weight": weight, **options})

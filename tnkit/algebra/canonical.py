@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import accumulate
-from math import inf, nan
+from math import inf, isfinite, nan
 from typing import Any
 
 import numpy as np
@@ -171,7 +171,7 @@ def bond_entropy(
     order = _checked_order(order)
     backend = backend_of(backend, arrays)
     found, power = spectra(net, arrays, "bond_entropy", backend)
-    undefined = seen(0 * power, backend) != 0  # an entry is not finite
+    undefined = not isfinite(seen(power, backend) or 0.0)  # an entry is not finite
     entropies = {bond: _entropy(s, order, backend) for bond, s in found.items()}
     return {b: (h * nan if undefined else h)[()] for b, h in entropies.items()}
 

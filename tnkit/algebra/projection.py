@@ -17,7 +17,7 @@ from tnkit.core.network import Network
 from tnkit.core.node import Node
 from tnkit.core.structure import check_multilinear
 from tnkit.decompose.als import Goal, check_array, check_options, fitted, rescaled_start
-from tnkit.decompose.scale import shares, times
+from tnkit.decompose.scale import even_powers, times
 from tnkit.execution.arrays import dtype_name, floating
 from tnkit.execution.backend import Backend
 from tnkit.execution.inputs import check_arrays
@@ -76,7 +76,7 @@ def project(
     dtype = str(np.result_type(*(n if n.startswith(("float", "complex")) else "float32" for n in names), "float32"))
     goal = Goal(target, full, size, error, dtype)
     found = fitted("project", net, start, goal, sweeps, tol, ridge, restarts, seed, backend)
-    each = dict(zip(net.parameters, shares(power, len(net.parameters), backend), strict=True))
+    each = dict(zip(net.parameters, even_powers(power, len(net.parameters), backend), strict=True))
     arrays = {n: times(x, each[n], backend) if n in each else x for n, x in found.arrays.items()}
     return Decomposition(found.network, arrays, found.error, found.methods)
 
@@ -92,5 +92,5 @@ def _of_size_one(
     ]
     power = floor(float(exponent) * log2(10)) if float(value) and used else 0
     full = {n: backend.cast(a, wide) for n, a in full.items()}
-    each = dict(zip(used, shares(float(-power), len(used), backend), strict=True)) if used else {}
+    each = dict(zip(used, even_powers(float(-power), len(used), backend), strict=True)) if used else {}
     return {n: times(a, each[n], backend) if n in each else a for n, a in full.items()}, float(power)

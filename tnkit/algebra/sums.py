@@ -14,7 +14,7 @@ from tnkit.core.decomposition import paired
 from tnkit.core.network import Network
 from tnkit.core.node import Node
 from tnkit.core.structure import check_multilinear, resized
-from tnkit.decompose.scale import Power, larger, largest, seen, shares, times, unit
+from tnkit.decompose.scale import Power, even_powers, larger, largest, seen, times, unit
 from tnkit.execution.arrays import dtype_name, floating, is_complex, one_dtype, padded
 from tnkit.execution.backend import Backend
 from tnkit.execution.inputs import check_arrays
@@ -93,6 +93,8 @@ def weighted_sum(
 
     The arrays given are of size about 1, to be multiplied by two to the powers ``p`` and ``q``; an array of zeros has no size.
     """
+    if not all(isfinite(seen(power, backend) or 0.0) for power in (p, q)):
+        return *_direct_sum(a, left, b, right, backend), p + q
     zero = [any(seen(largest(x, backend), backend) == 0 for x in arrays.values()) for arrays in (left, right)]
     most = q if zero[0] else p if zero[1] else larger(p, q, backend)
     left = left if zero[0] else _powered(left, list(left), p - most, backend)
@@ -103,7 +105,7 @@ def weighted_sum(
 
 def _powered(arrays: Arrays, names: Sequence[str], power: Power, backend: Backend) -> dict[str, Any]:
     """Arrays whose network is two to a power times as large, these sharing it."""
-    each = dict(zip(names, shares(power, len(names), backend), strict=True))
+    each = dict(zip(names, even_powers(power, len(names), backend), strict=True))
     return {n: times(x, each[n], backend) if n in each else x for n, x in arrays.items()}
 
 
@@ -112,12 +114,20 @@ def _weight(w: Any, backend: Backend) -> Any:
     if isinstance(w, (np.generic, np.ndarray)) and w.shape == () and w.dtype.kind in "iufc":
         w = w.item()
     if isinstance(w, (int, float, complex)) and not isinstance(w, bool):
+        w = w if isinstance(w, complex) else _as_float(w)
         if not isfinite(abs(w)):
             raise ValueError(f"add: weights are finite numbers, not {w!r}")
         return w
     if backend is NUMPY or not backend.holds(w) or tuple(w.shape):
         raise TypeError(f"add: weights are two numbers, not {shown(w)}")
     return w
+
+
+def _as_float(w: int | float) -> float:
+    try:
+        return float(w)
+    except OverflowError:
+        raise ValueError("add: weights are numbers in the range of float64, not a larger whole number") from None
 
 
 def _weighted(arrays: Arrays, names: Sequence[str], weight: Any, backend: Backend) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from tnkit.decompose.fitting import Problem, alternate, gauss_newton, stalled
 from tnkit.decompose.ranks import check_tol
 from tnkit.decompose.scale import times, unit
 from tnkit.decompose.sweep import check_target
-from tnkit.decompose.truncate import in_range
+from tnkit.decompose.truncate import safely_scaled
 from tnkit.execution.arrays import DTYPES, double_name, dtype_name, is_complex
 from tnkit.execution.backend import Backend
 from tnkit.execution.inputs import check_arrays
@@ -296,7 +296,7 @@ def checked_target(x: Any, what: str, backend: Backend | None) -> tuple[Any, flo
     x, backend = check_target(x, what, backend)
     if backend.tracked(x):
         raise ValueError(f"{what}: x requires a gradient, which does not pass through iterations; detach it")
-    x, _, scale = in_range(x, what, backend)
+    x, _, scale = safely_scaled(x, what, backend)
     return x, scale, backend
 
 

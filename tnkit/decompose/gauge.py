@@ -14,7 +14,7 @@ from typing import Any
 from tnkit.core.checks import a_network, shown
 from tnkit.core.network import Network
 from tnkit.core.structure import TreeNetwork, as_tree, resized
-from tnkit.decompose.scale import fits, seen, shares, times, unit, units
+from tnkit.decompose.scale import even_powers, fits, seen, times, unit, units
 from tnkit.decompose.truncate import orthonormal
 from tnkit.execution.arrays import DTYPES, LINEAR, dtype_name, floating, one_dtype, widened
 from tnkit.execution.backend import Backend
@@ -146,6 +146,6 @@ def placed(
     if fits(arrays[holder], power, backend):
         arrays[holder] = times(arrays[holder], power, backend)
     else:
-        each = shares(power, len(arrays), backend)
+        each = even_powers(power, len(arrays), backend)
         arrays = {n: times(x, share, backend) for (n, x), share in zip(arrays.items(), each, strict=True)}
     return measured(tree.net, arrays)

@@ -15,7 +15,7 @@ from tnkit.decompose.ranks import check_alone, check_budget, check_tol, ranks_of
 from tnkit.decompose.registry import registered
 from tnkit.decompose.rounding import check_truncation
 from tnkit.decompose.sweep import check_target, sweep
-from tnkit.decompose.truncate import in_range, norm2, truncated
+from tnkit.decompose.truncate import norm2, safely_scaled, truncated
 from tnkit.execution.arrays import adjoint, padded
 from tnkit.execution.backend import Backend
 from tnkit.execution.run import contract
@@ -101,7 +101,7 @@ def _cut_open(
     x: Any, net: Network, caps: Sequence[int] | None, tol: float, method: str, backend: Backend
 ) -> Decomposition:
     shape, n = net.shape, len(net.shape)
-    x, total, scale = in_range(x, "ring_svd", backend)
+    x, total, scale = safely_scaled(x, "ring_svd", backend)
     if not total:
         caps, tol = (1,) * n, 0.0
     first = _opening(shape, caps)

@@ -23,11 +23,11 @@ __all__ = [
     "Power",
     "aligned",
     "decimal",
+    "even_powers",
     "fits",
     "larger",
     "largest",
     "seen",
-    "shares",
     "times",
     "unit",
     "units",
@@ -136,11 +136,13 @@ def larger(a: Power, b: Power, backend: Backend) -> Power:
     return backend.xp.where(b > a, b, a)
 
 
-def shares(power: Power, count: int, backend: Backend) -> list[Power]:
+def even_powers(power: Power, count: int, backend: Backend) -> list[Power]:
     """A power as the sum of so many that are nearly equal, all whole."""
-    if isinstance(power, float):
-        return [float((int(power) + k) // count) for k in range(count)]
-    return [backend.xp.floor((power + k) / count) for k in range(count)]
+    if isinstance(power, float):  # evenly from first to last, so that no part of a chain is much larger than another
+        whole = int(power)
+        return [float(whole * (k + 1) // count - whole * k // count) for k in range(count)]
+    floor = backend.xp.floor
+    return [floor(power * (k + 1) / count) - floor(power * k / count) for k in range(count)]
 
 
 def seen(x: Any, backend: Backend) -> float | None:
@@ -174,10 +176,10 @@ def decimal(x: Any, power: Power, backend: Backend) -> tuple[Any, Any]:
     if size is None or known is None:
         return _hidden_decimal(x, top, power, backend)
     if not size or not isfinite(size) or not isfinite(known):
-        return (x if isfinite(known) else x * known)[()], _told(0.0, x, backend)
+        return _scalar(x if isfinite(known) else x * known), _told(0.0, x, backend)
     exponent = floor(log10(size) + known * log10(2))
     factor = 10.0 ** ((known * _TENS - exponent) + known * _REST)  # no digit cancels
-    return (x * factor)[()], _told(float(exponent), x, backend)
+    return _scalar(x * factor), _told(float(exponent), x, backend)
 
 
 def _hidden_decimal(x: Any, size: Any, power: Power, backend: Backend) -> tuple[Any, Any]:
@@ -189,6 +191,11 @@ def _hidden_decimal(x: Any, size: Any, power: Power, backend: Backend) -> tuple[
     exponent = xp.where(finite, xp.floor(xp.log10(wide) + some * log10(2)), xp.zeros_like(some))
     x = x * _beside(10.0 ** ((some * _TENS - exponent) + some * _REST), x, backend)
     return xp.where(xp.isfinite(power), x, x * _beside(power, x, backend)), exponent
+
+
+def _scalar(x: Any) -> Any:
+    """Of an array without axes numpy's scalar; any other as it is."""
+    return x if x.shape else x[()]
 
 
 def _told(exponent: float, x: Any, backend: Backend) -> Any:
@@ -204,14 +211,16 @@ def whole(value: Any, power: Any, strip: bool, what: str, backend: Backend) -> A
         return decimal(value, power, backend)
     found = times(value, power, backend)[()]
     before, after = (seen(largest(backend.constant(x), backend), backend) for x in (value, found))
-    if before and after is not None and isfinite(before) and isfinite(seen(power, backend) or 0.0):
-        if not np.finfo(np.float32 if is_single(found) else np.float64).tiny <= after < np.inf:
-            warnings.warn(
-                f"{what}: the result is {'below' if after < 1 else 'above'} the range of {dtype_name(found)}; "
-                "strip_exponent=True gives it as a value and an exponent",
-                RuntimeWarning,
-                stacklevel=4,
-            )
+    tiny = np.finfo(np.float32 if is_single(found) else np.float64).tiny
+    if not before or not isfinite(before) or after is None or not isfinite(seen(power, backend) or 0.0):
+        return found  # zero, not finite as its arrays, or hidden
+    if not tiny <= after < np.inf:
+        warnings.warn(
+            f"{what}: the result is {'below' if after < 1 else 'above'} the range of {dtype_name(found)}; "
+            "strip_exponent=True gives it as a value and an exponent",
+            RuntimeWarning,
+            stacklevel=4,
+        )
     return found
 
 

@@ -22,7 +22,7 @@ from tnkit.core.structure import TreeNetwork, as_tree
 from tnkit.decompose.gauge import check_center, measured, moved
 from tnkit.decompose.ranks import Limits, Rank, limits
 from tnkit.decompose.rounding import check_truncation, ranks_for_budget
-from tnkit.decompose.truncate import Truncation, in_range, truncated
+from tnkit.decompose.truncate import Truncation, safely_scaled, truncated
 from tnkit.execution.arrays import DTYPES, LINEAR, adjoint, dtype_name, floating, widened
 from tnkit.execution.backend import Backend
 from tnkit.execution.library import library, plain
@@ -125,7 +125,7 @@ class _State:
         self.near = {node: dict(links) for node, links in self.tree.links.items()}
         self.arrays: dict[str, Any] = {}
         self.methods: dict[str, str] = {}
-        self.rest, self.total, self.scale = in_range(self.rest, self.what, self.backend)
+        self.rest, self.total, self.scale = safely_scaled(self.rest, self.what, self.backend)
         self.lost = 0.0
         if not self.total:
             self.bounds = Limits(dict.fromkeys(self.tree.bonds, 1), 0.0, None)

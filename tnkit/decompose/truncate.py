@@ -33,11 +33,11 @@ __all__ = [
     "Truncation",
     "frobenius",
     "gram",
-    "in_range",
     "norm2",
     "orthonormal",
     "power_of_two",
     "resolution",
+    "safely_scaled",
     "truncated",
 ]
 
@@ -104,7 +104,7 @@ def frobenius(x: Any, backend: Backend) -> Any:
     return backend.norm(x / scale) * scale
 
 
-def in_range(x: Any, what: str, backend: Backend) -> tuple[Any, float, float]:
+def safely_scaled(x: Any, what: str, backend: Backend) -> tuple[Any, float, float]:
     """An array whose squares neither vanish nor overflow: ``x`` over a power of two, the square of its norm, and that power.
 
     Raises

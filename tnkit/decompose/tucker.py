@@ -13,7 +13,7 @@ from tnkit.decompose.gauge import measured
 from tnkit.decompose.ranks import Rank
 from tnkit.decompose.registry import registered
 from tnkit.decompose.sweep import check_target, sweep
-from tnkit.decompose.truncate import in_range, norm2, resolution, truncated
+from tnkit.decompose.truncate import norm2, resolution, safely_scaled, truncated
 from tnkit.execution.arrays import adjoint, conj
 from tnkit.execution.backend import Backend
 
@@ -86,7 +86,7 @@ def _refined(x: Any, found: Decomposition, sweeps: int, method: str, backend: Ba
 
 def _higher_order(x: Any, found: Decomposition, method: str, backend: Backend) -> Decomposition:
     """The leading singular vectors of each unfolding, at the ranks found: another start, its error not yet known (infinite)."""
-    x, total, _ = in_range(x, "tucker_svd", backend)
+    x, total, _ = safely_scaled(x, "tucker_svd", backend)
     arrays = dict(found.arrays)
     for k, n in enumerate(x.shape):
         order = (k, *(j for j in range(len(x.shape)) if j != k))
@@ -99,7 +99,7 @@ def _higher_order(x: Any, found: Decomposition, method: str, backend: Backend) -
 def _iterated(x: Any, found: Decomposition, method: str, backend: Backend) -> Decomposition:
     """One orthogonal iteration."""
     factors = [found.arrays[f"factor_{k}"] for k in range(len(x.shape))]
-    x, total, scale = in_range(x, "tucker_svd", backend)
+    x, total, scale = safely_scaled(x, "tucker_svd", backend)
 
     def renew(modes: Sequence[int], y: Any) -> Any:
         """Renew these factors, ``y`` being ``x`` projected on all others: halves share the projection on the other half."""

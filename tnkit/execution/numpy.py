@@ -39,7 +39,7 @@ NUMPY = Backend(
     permute=np.transpose,
     swap=lambda x: x.swapaxes(-1, -2),
     concat=np.concatenate,
-    flip=np.flip,
+    flip=lambda x, axis: np.flip(x, axis).copy(),  # torch takes no array of numpy with negative strides
     take=np.take,
     total=lambda x, axes: np.sum(x, axes, dtype=x.dtype),
     diagonal=lambda x, i, j: np.diagonal(x, 0, i, j),

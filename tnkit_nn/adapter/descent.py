@@ -170,4 +170,4 @@ class _ParameterTable:
         found = {
             n: x.view(len(x), *shape).to(self.real[n]) for (n, shape), x in zip(self.shapes.items(), parts, strict=True)
         }
-        return {n: torch.view_as_complex(x) if n in self.complex else x for n, x in found.items()}
+        return {n: torch.complex(x[..., 0], x[..., 1]) if n in self.complex else x for n, x in found.items()}

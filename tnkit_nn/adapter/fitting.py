@@ -155,7 +155,9 @@ def fit(
 def _checked_goal(net: Network, target: Any, dtype: torch.dtype | None) -> tuple[Tensor, float]:
     """Target in the dtype to compute in, over two to a power so that its entries are of size about 1; and that power."""
     a_network(net, "fit")
-    if not isinstance(target, Tensor):
+    if isinstance(target, Tensor):
+        _check_dense("fit: the target", target)
+    else:
         target = torch.as_tensor(native(plain("target", target, NUMPY)))
     if dtype is None:
         dtype = torch.promote_types(target.dtype, torch.float32)
@@ -176,6 +178,11 @@ def _checked_goal(net: Network, target: Any, dtype: torch.dtype | None) -> tuple
     return goal, float(power)
 
 
+def _check_dense(what: str, x: Tensor) -> None:
+    if x.layout != torch.strided:
+        raise TypeError(f"{what} is {x.layout}, no plain tensor; convert it")
+
+
 def _stacked_starts(
     net: Network, given: Mapping[str, Any], goal: Tensor, std: float | None, seed: int, restarts: int
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -185,6 +192,10 @@ def _stacked_starts(
         return to_tensor(a, goal.dtype).to(goal.device)
 
     check_known(net, given)
+    given = {n: a if isinstance(a, Tensor) else plain(n, a, NUMPY) for n, a in given.items()}
+    for n, a in given.items():
+        if isinstance(a, Tensor):
+            _check_dense(f"fit: array {n!r}", a)
     frozen = {}
     for leaf in net.leaves:
         if leaf.fixed and leaf.array not in given and leaf.fixed is True:

@@ -93,3 +93,25 @@ def test_it_stops_where_nothing_is_gained_or_enough_is_reached():
     assert len(minimise(losses, start, rates, 1000, every=1, patience=10).history) < 500
     enough = minimise(losses, start, rates, 1000, every=1, enough=0.5)
     assert enough.score[0] <= 0.5 < enough.history[-2, 0]
+
+
+def test_real_and_complex_values_side_by_side_and_no_steps():
+    start = {
+        "a": torch.zeros(2, 3),
+        "b": torch.zeros(2, 2, dtype=torch.complex128),
+        "c": torch.zeros(2, dtype=torch.float64),
+    }
+    rates = dict.fromkeys(start, torch.full((2,), 0.1))
+
+    def losses(params, step):
+        return (params["a"] - 1).square().sum(1) + (params["b"] - 1j).abs().square().sum(1) + (params["c"] - 2) ** 2
+
+    done = minimise(losses, start, rates, 300)
+    assert {n: x.dtype for n, x in done.params.items()} == {n: x.dtype for n, x in start.items()}
+    assert torch.allclose(done.params["a"], torch.ones(2, 3), atol=1e-3)
+    assert torch.allclose(done.params["b"], torch.full((2, 2), 1j, dtype=torch.complex128), atol=1e-3)
+    for score in (None, lambda params: losses(params, 0)):
+        none = minimise(losses, start, rates, 0, score=score)
+        assert torch.allclose(none.score, torch.tensor(9.0, dtype=torch.float64)) and len(none.history) == (
+            score is None
+        )

@@ -153,3 +153,38 @@ def test_targets_and_arrays_as_numpy_may_hold_them():
         assert fit(net, w, steps=20).error == fit(net, w, steps=20).error < 1
     with pytest.raises(ValueError, match="array 'core0' belongs to no node; the network has core_0, core_1"):
         fit(net, w, arrays={"core0": arrays["core_0"]})
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.complex64])
+@pytest.mark.parametrize(
+    "net", [tk.mpo((4, 4), (4, 4), 3), tk.adtn((16, 16), depth=2, scale=True)], ids=["mpo", "adtn"]
+)
+def test_a_target_of_any_size_is_fitted_as_well(net, dtype):
+    target = torch.randn(16, 16, generator=torch.Generator().manual_seed(0), dtype=dtype)
+    if target.is_complex() and not net.multilinear:
+        pytest.skip("ReLU of complex numbers")
+    usual = fit(net, target, steps=30)
+    for scale in (1e-35, 1e35) if dtype != torch.float64 else (1e-300, 1e300):
+        found = fit(net, target * scale, steps=30)
+        made = {n: torch.as_tensor(a).to(torch.promote_types(dtype, torch.float64)) for n, a in found.arrays.items()}
+        off = tk.contract(net, made).reshape(16, 16) / scale - target * scale / scale
+        assert float(off.abs().square().sum().sqrt() / target.norm()) == pytest.approx(found.error, rel=1e-4)
+        assert found.error == pytest.approx(usual.error, rel=1e-3) and found.history == pytest.approx(
+            usual.history, rel=0.02
+        )
+
+
+def test_what_cannot_be_fitted_is_refused_in_one_line():
+    net, target = tk.mpo((2, 2), (2, 2), 2), torch.ones(4, 4)
+    bad = [
+        (TypeError, "target' has dtype", {"target": np.array([None])}), (TypeError, "masked", {"target": np.ma.masked_array(np.eye(4), np.eye(4))}),
+        (TypeError, "no plain tensor", {"target": target.to_sparse()}), (ValueError, "norm 0: nothing to fit", {"target": 0 * target}),
+        (ValueError, "not finite", {"target": target * np.inf}), (ValueError, "no entries", {"target": np.zeros(0)}),
+        (ValueError, "fit: lr is a positive number, not 0", {"lr": 0}), (ValueError, "fit: lr", {"lr": np.inf}),
+        (TypeError, "fit: steps is a whole number of at least 1, not 2.5", {"steps": 2.5}), (ValueError, "fit: patience", {"patience": 0}),
+        (TypeError, "fit: dtype", {"dtype": "float32"}), (TypeError, "fit: arrays map names", {"arrays": [1]}),
+        (TypeError, "fit: progress is True or False", {"progress": 1}), (TypeError, "a Network is needed", {"net": "mpo"}),
+    ]  # fmt: skip
+    for kind, message, options in bad:
+        with pytest.raises(kind, match=message):
+            fit(**{"net": net, "target": target, **options})
