@@ -15,7 +15,7 @@ __all__ = ["Layout", "Memory", "backward_peak", "forward_peak", "kept_for_backwa
 
 Ints = tuple[int, ...]
 #: Of a step that takes nothing inside, keeps nothing and leaves nothing.
-_NOTHING = (0, 0, 0, 0)
+_NOTHING: Ints = (0, 0, 0, 0)
 #: Shape and strides, in entries.
 Layout = tuple[Ints, Ints]
 
@@ -91,8 +91,10 @@ def layouts(inputs: Sequence[Layout], steps: Sequence[Step]) -> Memory:
         base.append(owner)
         inside.append(within)
     sizes = (*(prod(shape) for shape, _ in inputs), *(step.size for step in steps))
-    columns = zip(*inside, strict=True) if inside else ((),) * len(_NOTHING)
-    return Memory(len(inputs), tuple(layout), sizes, tuple(copied), tuple(base), *columns, tuple(product))
+    forward, backward, held, spare = zip(*inside, strict=True) if inside else ((),) * len(_NOTHING)
+    return Memory(
+        len(inputs), tuple(layout), sizes, tuple(copied), tuple(base), forward, backward, held, spare, tuple(product)
+    )
 
 
 def _slice(step: FusedStep, layout: Sequence[Layout]) -> Memory:
