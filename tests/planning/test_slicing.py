@@ -197,11 +197,11 @@ def test_measured_memory_and_work_of_checkpoints():
     script = Path(__file__).parents[2] / "benchmarks" / "memory.py"
     found = []
     for share in ("1", "0.8"):
-        command = [sys.executable, str(script), "--one", "brick wall, 22 sites, 4 blocks, tanh", share]
+        command = [sys.executable, str(script), "--one", "brick wall, 22 sites, 4 blocks, tanh", share, "backward"]
         found.append(
             json.loads(subprocess.run(command, capture_output=True, text=True, check=True, env=RETURNED).stdout)
         )
-        assert 0.75 < found[-1]["measured"] / found[-1]["predicted"] < 1.25
+        assert 0.85 < found[-1]["measured"] / found[-1]["predicted"] < 1.15
     plain, less = found
     assert less["measured"] < 0.8 * plain["measured"]
     assert 0.75 < (less["counted"] - plain["counted"]) / (less["recomputed"] - plain["recomputed"]) < 1.25
@@ -258,3 +258,33 @@ def test_slices_beside_a_function_that_is_called_like_one_of_them():
     net = tk.tt((4, 4, 4), 3).activate("relu", "1").activate("tanh", "#0")
     arrays = tk.init.normal(net, seed=0)
     np.testing.assert_allclose(tk.run(tk.plan(net, slices=2), arrays), oracle(net, arrays), atol=1e-12)
+
+
+def measured_over_promised(case, share, way):
+    """By the benchmark's own measure, in a process of its own; None for tensors so small that libraries' own memory shows."""
+    script = Path(__file__).parents[2] / "benchmarks" / "memory.py"
+    command = [sys.executable, str(script), "--one", case, str(share), way]
+    found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True, env=RETURNED).stdout)
+    return found["measured"] / found["predicted"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+@pytest.mark.parametrize("way", ["numpy", "torch", "backward"])
+@pytest.mark.parametrize("fn", [*tk.core.activations.UNARY, "own"])
+def test_measured_memory_of_every_activation(fn, way):
+    """A function alone on a product: numpy's blocks, torch's own functions, and the bound for a function that nobody knows."""
+    ratio = measured_over_promised(f"low rank, 2600 x 2000, {fn}", 1, way)
+    assert (0.7 if fn in ("own", "identity") else 0.9) < ratio < 1.1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+@pytest.mark.parametrize("way", ["torch", "backward"])
+@pytest.mark.parametrize(
+    "case",
+    ["brick wall, 22 sites, 3 blocks, gelu", "brick wall, 22 sites, 3 blocks, own", "brick wall, 24 sites, 3 blocks, relu",
+     "3-regular graph, 20 nodes, bond 9, seed 35", "matrix product operator, 16^3 x 12^3"],
+)  # fmt: skip
+def test_measured_memory_of_chains_slices_and_graphs(case, way):
+    assert 0.75 < measured_over_promised(case, 1, way) < 1.1

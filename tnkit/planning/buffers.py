@@ -90,9 +90,7 @@ def _back(steps: Sequence[Step], copied: Sequence[Sequence[int]], inputs: int) -
     return first + max(again)
 
 
-def _followed(
-    steps: Sequence[Step], copied: Sequence[Sequence[int]], inputs: int, tape: bool
-) -> tuple[int, int, int]:
+def _followed(steps: Sequence[Step], copied: Sequence[Sequence[int]], inputs: int, tape: bool) -> tuple[int, int, int]:
     """Entries alive at most, of the allocation, and kept to the end."""
     sizes = [s.size for s in steps[:-1] if isinstance(s, ContractStep)]
     most = max(sizes, default=0)
@@ -103,7 +101,9 @@ def _followed(
     for k, step in enumerate(steps):
         if isinstance(step, ApplyStep):
             taken = temporaries(step.fn, len(step.operands))
-            over = row is not None and (taken.in_place and isinstance(steps[k - 1], ContractStep) if tape else taken.over)
+            over = row is not None and (
+                taken.in_place and isinstance(steps[k - 1], ContractStep) if tape else taken.over
+            )
             if over or step.fn == "identity":
                 on_list = on_list or (tape and not over)
                 continue

@@ -8,14 +8,14 @@ from math import prod
 
 from tnkit.planning.buffers import chain_memory
 from tnkit.planning.steps import ApplyStep, ContractStep, FusedStep, ReduceStep, Step
-from tnkit.planning.strides import View, contiguous, viewed
+from tnkit.planning.strides import View, contiguous, reshaped, viewed
 from tnkit.planning.temporaries import temporaries
 
 __all__ = ["Layout", "Memory", "backward_peak", "forward_peak", "kept_for_backward", "layouts", "passes"]
 
 Ints = tuple[int, ...]
 #: Of a step that takes nothing inside, keeps nothing and leaves nothing.
-_NOTHING = (0, 0, 0, 0)
+_NOTHING: Ints = (0, 0, 0, 0)
 #: Shape and strides, in entries.
 Layout = tuple[Ints, Ints]
 
@@ -42,6 +42,8 @@ class Memory:
         What a function or a group keeps for backward beside operands and result.
     spare
         What a group leaves allocated for the next one.
+    product
+        Of each step that contracts, the shape of its matrices' product.
     """
 
     inputs: int
@@ -53,19 +55,23 @@ class Memory:
     inside_backward: Ints
     held: Ints
     spare: Ints
+    product: tuple[Ints, ...]
 
 
 def layouts(inputs: Sequence[Layout], steps: Sequence[Step]) -> Memory:
     """Follow shapes and strides through the steps."""
     layout = list(inputs)
     base, copied = list(range(len(layout))), []
+    product: list[Ints] = []
     inside: list[Ints] = []
     for step in steps:
+        product.append(())
         copies, owner, within = (0,) * len(step.operands), step.target, _NOTHING
         if isinstance(step, ContractStep):
             a, b = (viewed(v, *layout[s]) for s, v in zip(step.operands, step.views, strict=True))
             copies = tuple(prod(x[0]) if x[2] or not (step.multiply or _blas(*x[:2])) else 0 for x in (a, b))
             shape = (b[0][0], a[0][0], b[0][2]) if step.broadcast else (*a[0][:-1], *b[0][max(len(b[0]) - 1, 1) :])
+            product[-1] = shape
             shape = viewed(View(reshape=step.result.reshape), shape, contiguous(shape))[0]
             layout.append(viewed(View(step.result.permute), shape, contiguous(shape))[:2])
         elif isinstance(step, FusedStep):
@@ -85,8 +91,10 @@ def layouts(inputs: Sequence[Layout], steps: Sequence[Step]) -> Memory:
         base.append(owner)
         inside.append(within)
     sizes = (*(prod(shape) for shape, _ in inputs), *(step.size for step in steps))
-    columns = zip(*inside, strict=True) if inside else ((),) * len(_NOTHING)
-    return Memory(len(inputs), tuple(layout), sizes, tuple(copied), tuple(base), *columns)
+    forward, backward, held, spare = zip(*inside, strict=True) if inside else ((),) * len(_NOTHING)
+    return Memory(
+        len(inputs), tuple(layout), sizes, tuple(copied), tuple(base), forward, backward, held, spare, tuple(product)
+    )
 
 
 def _slice(step: FusedStep, layout: Sequence[Layout]) -> Memory:
@@ -107,7 +115,10 @@ def _inside(step: FusedStep, memory: Memory) -> Ints:
     forward = forward_peak(memory, step.body.steps, step.body.last_use) - given
     if step.kept:
         chain = chain_memory(step.body.steps, memory.copied, memory.inputs)
-        return max(forward - result, chain.alone), chain.back, chain.held, chain.spare
+        turned = sum(
+            turned_gradients(memory, step.body.steps, step.body.output)[-1:]
+        )  # the others are written into rows
+        return max(forward - result, chain.alone), chain.back + turned, chain.held, chain.spare
     backward = backward_peak(memory, step.body.steps, step.body.output, step.body.last_use) - given
     # where nothing is sliced, a slice's result and gradients are those of the step itself
     return (forward, backward, 0, 0) if step.counts else (forward - result, backward - result - given, 0, 0)
@@ -143,15 +154,38 @@ def backward_peak(memory: Memory, steps: Sequence[Step], output: int, last_use: 
     # the result is the caller's for as long as backward runs, kept by autograd or not
     kept = sum(sizes[:n]) + sum(begun) + (0 if output < n or memory.base[output] in first else sizes[output])
     grads = {output: sizes[output]}
+    turned = turned_gradients(memory, steps, output)
     top = max(forward_peak(memory, steps, last_use), kept + sizes[output])
     for k in reversed(range(len(steps))):
         step = steps[k]
         made = sum(sizes[s] for s in step.operands) if not passes(step) else 0
-        top = max(top, kept + sum(grads.values()) + made + memory.inside_backward[k])
+        top = max(top, kept + sum(grads.values()) + made + memory.inside_backward[k] + turned[k])
         grads.pop(step.target, None)
         grads.update({s: sizes[s] for s in step.operands})
         kept -= begun[k]
     return top
+
+
+def turned_gradients(memory: Memory, steps: Sequence[Step], output: int) -> list[int]:
+    """Entries of the gradient that each step copies, because its axes do not lie in memory as the product's do."""
+    found = [0] * len(steps)
+    strides = {output: contiguous(memory.layout[output][0])}  # of gradients; without: as the tensor itself
+    for k in reversed(range(len(steps))):
+        step, shape = steps[k], memory.layout[memory.inputs + k][0]
+        if not isinstance(step, ContractStep):
+            continue
+        order = step.result.permute or range(len(shape))
+        back = sorted(range(len(shape)), key=order.__getitem__)
+        given = strides.get(step.target, memory.layout[step.target][1])
+        inplace = reshaped([shape[i] for i in back], [given[i] for i in back], memory.product[k])
+        found[k] = step.size if inplace is None else 0
+        for s, view in zip(step.operands, step.views, strict=True):
+            if view.permute is not None:  # the gradient of a matrix, its axes brought back
+                dense = contiguous([memory.layout[s][0][i] for i in view.permute])
+                strides[s] = tuple(dense[view.permute.index(i)] for i in range(len(dense)))
+            else:
+                strides[s] = contiguous(memory.layout[s][0])
+    return found
 
 
 def kept_for_backward(memory: Memory, steps: Sequence[Step]) -> tuple[list[int], dict[int, int]]:

@@ -116,7 +116,8 @@ class Plan:
     def peak(self) -> int:
         """Bytes alive at most during one forward: inputs, live intermediates, the copies of the running step.
 
-        Temporaries inside an activation are not counted.
+        What activations take for themselves is counted (:mod:`tnkit.planning.temporaries`): nothing for those of
+        ``ACTIVATIONS``, two tensors of the result's size for a function of your own.
         """
         return forward_peak(self._memory, self.steps, self.last_use) * self.itemsize
 
@@ -124,7 +125,7 @@ class Plan:
     def peak_backward(self) -> int:
         """Bytes alive at most during forward and backward: what autograd keeps, the result, the gradients alive.
 
-        As if every input needed a gradient; an activation is taken to keep its arguments and its result.
+        As if every input needed a gradient; an activation keeps what :mod:`tnkit.planning.temporaries` says.
         """
         return backward_peak(self._memory, self.steps, self.output, self.last_use) * self.itemsize
 

@@ -97,11 +97,17 @@ def parametrize_(
     if net.shape and weight.numel() != torch.Size(net.shape).numel():
         split_axes(net.shape, weight.shape)
     if std == "match":
-        std = 1.0 if arrays is not None else float(weight.detach().abs().double().square().mean().sqrt())
+        std = 1.0 if arrays is not None else _root_mean_square(weight.detach())
     if not isinstance(std, (int, float)) or not 0 < std < float("inf"):
         raise ValueError(f"the root mean square of {name!r} is {std}: give std=")
     new = _Weight(net, arrays, weight.shape, optimizer=optimizer, dtype=weight.dtype, seed=seed, std=std)
     return parametrize.register_parametrization(module, name, new.to(weight.device))
+
+
+def _root_mean_square(weight: torch.Tensor) -> float:
+    """In double precision, a block at a time: no copy of the weight is made."""
+    blocks = weight.abs().reshape(-1).split(2**20) if weight.is_complex() else weight.reshape(-1).split(2**20)
+    return float((sum(x.double().square().sum() for x in blocks) / max(weight.numel(), 1)) ** 0.5)
 
 
 @atomic

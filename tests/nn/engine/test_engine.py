@@ -374,7 +374,8 @@ def test_work_done_again_is_what_torch_counts(name, small):
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: tk.low_rank((4096, 2048), 8), lambda: tk.tucker((208, 208, 208), 4), lambda: tk.tt((96, 300, 300), 4)]
+    "make",
+    [lambda: tk.low_rank((4096, 2048), 8), lambda: tk.tucker((208, 208, 208), 4), lambda: tk.tt((96, 300, 300), 4)],
 )
 def test_a_product_alone_is_never_sliced(make):
     """Slices of one product are matrices times vectors: 4,096 of them took 25 times as long as the product."""
