@@ -24,6 +24,7 @@ def test_every_public_function_has_a_right_call():
     assert not [n for n in (*CALLS, *SKIPPED) if n not in names], "no longer public"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CALLS)
 def test_a_wrong_argument_is_refused_by_name(name, request):
     right_call(name)

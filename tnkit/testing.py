@@ -83,7 +83,13 @@ def random_network(
         least = 2 if name == "max_size" else 1
         if whole_number(value, f"random_network: {name}", least) > _LARGEST:
             raise ValueError(f"random_network: {name} is at most {_LARGEST:,}, not {shown(value)}")
-    draw = _NetworkDraw(np.random.default_rng([seed, nonlinear]), max_nodes, max_size, max_space, a_dtype(dtype, "random_network: dtype", "fci"))
+    draw = _NetworkDraw(
+        np.random.default_rng([seed, nonlinear]),
+        max_nodes,
+        max_size,
+        max_space,
+        a_dtype(dtype, "random_network: dtype", "fci"),
+    )
     depth = int(draw.rng.integers(1, max_depth + 1)) if nonlinear else 0
     sizes = draw.indices(int(draw.rng.integers(0, 4)), max_space // 4)
     output = draw.shuffled(sizes)
@@ -258,7 +264,10 @@ def path_flops(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], p
     unknown = next((i for i in _names(output, "output") if i not in known), None)
     if unknown is not None:
         raise ValueError(f"path_flops: output index {unknown!r} is in no input")
-    sizes = {i: whole_number(n, f"path_flops: the size of index {i!r}", 1) for i, n in a_mapping(sizes, "path_flops", "sizes").items()}
+    sizes = {
+        i: whole_number(n, f"path_flops: the size of index {i!r}", 1)
+        for i, n in a_mapping(sizes, "path_flops", "sizes").items()
+    }
     if absent := sorted(known - set(sizes)):
         raise KeyError(f"path_flops: index {absent[0]!r} has no size")
     count: dict[str, int] = {}
@@ -267,9 +276,14 @@ def path_flops(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], p
             count[i] = count.get(i, 0) + 1
     total = 0.0
     for number, step in enumerate(sequence(path, "path_flops: path")):
-        at = [whole_number(k, f"path_flops: path: a position of step {number}", 0) for k in sequence(step, f"path_flops: path: step {number}")]
+        at = [
+            whole_number(k, f"path_flops: path: a position of step {number}", 0)
+            for k in sequence(step, f"path_flops: path: step {number}")
+        ]
         if not at or len(set(at)) != len(at) or max(at) >= len(terms):
-            raise ValueError(f"path_flops: path: step {number}, {shown(step)}, does not name some of {len(terms)} terms, each once")
+            raise ValueError(
+                f"path_flops: path: step {number}, {shown(step)}, does not name some of {len(terms)} terms, each once"
+            )
         gone = [terms.pop(k) for k in sorted(at, reverse=True)]
         every = frozenset[str]().union(*gone)
         cost = 1.0

@@ -513,7 +513,70 @@ BAD = [
     (lambda: tk.adtn((8, 8), dim=(2, 2)), ValueError, "a tensor of shape (2, 2) does not fill a weight of shape (8, 8)"),
     (lambda: tk.adtn((8, 8), dim=(8, 8, 2)), ValueError, "a tensor of shape (8, 8, 2) is too large for a weight of shape"),
     (lambda: tk.adtn((8, 0)), ValueError, "adtn: shape (8, 0) has a size below 1"),
+    # numbers in every form
+    (lambda: tk.tt({2, 3}, 2), TypeError, "tt: shape {2, 3} is not a sequence of whole numbers: a set has no order"),
+    (lambda: tk.tt(b"ab", 2), TypeError, "tt: shape b'ab' is not a sequence of whole numbers"),
+    (lambda: tk.tt({2: 3}, 2), TypeError, "tt: shape {2: 3} is not a sequence of whole numbers"),
+    (lambda: tk.tt((True, 3), 2), TypeError, "tt: shape (True, 3) is not a sequence of whole numbers"),
+    (lambda: tk.tt(np.ones((2, 2)), 2), TypeError, "tt: shape a ndarray of shape (2, 2) is not a sequence"),
+    (lambda: tk.tt(np.array(3), 2), TypeError, "tt: shape array(3) is not a sequence of whole numbers"),
+    (lambda: tk.tt((2, 10**30), 2), ValueError, "has a size above 9223372036854775807, the most entries that an array has"),
+    (lambda: tk.tt((2, 3), 10**30), ValueError, "is above 9223372036854775807"),
+    (lambda: tk.tt((2, 3), True), TypeError, "tt: rank True is neither a whole number nor a sequence of them"),
+    (lambda: tk.tt((2, 3), {2}), TypeError, "tt: rank {2} is neither a whole number nor a sequence of them: a set has no order"),
+    (lambda: tk.tt((2, 3), b"x"), TypeError, "tt: rank b'x' is neither a whole number"),
+    (lambda: tk.tt((2, 3), np.array([2.0])), TypeError, "tt: rank a ndarray of shape (1,) is neither a whole number"),
+    (lambda: tk.cp((2, 3), False), TypeError, "cp: rank is a whole number, not False"),
+    (lambda: tk.peps(2, 2, True, 2), TypeError, "is not a sequence of whole numbers"),
+    (lambda: tk.peps(10**6, 10**6, 2, 2), MemoryError, "peps: 1000000 x 1000000 sites make 1e+12 nodes; at most 1,000,000"),
+    (lambda: tk.brick_wall(4, 2, 10**12), MemoryError, "brick_wall: 4 sites and depth 1000000000000 make 4e+12 nodes"),
+    (lambda: tk.brick_wall(10**12), MemoryError, "brick_wall: 1000000000000 sites and depth 3 make 3e+12 nodes"),
+    (lambda: tk.adtn((8, 8), 10**12), MemoryError, "adtn: 6 sites and depth 1000000000000 make"),
+    (lambda: tk.brick_wall(4, periodic=1), TypeError, "brick_wall: periodic is True or False, not 1"),
+    (lambda: tk.brick_wall(4, full="no"), TypeError, "brick_wall: full is True or False, not 'no'"),
+    (lambda: tk.mera((2, 2, 2), 2, periodic=None), TypeError, "mera: periodic is True or False, not None"),
+    (lambda: tk.adtn((8, 8), scale=2), TypeError, "adtn: scale is True or False, not 2"),
+    (lambda: tk.brick_wall(4, activation=len), TypeError, "brick_wall: an activation is a name or a function fn(xp, *x)"),
+    (lambda: tk.tree((2, 2, 2), 2, activation=int), TypeError, "tree: an activation is a name or a function fn(xp, *x)"),
+    (lambda: tk.circuit((2, 3), {((0,),)}), TypeError, "circuit: columns is a sequence, a tuple or a list, not"),
+    (lambda: tk.circuit((2, 3), [[{0, 1}]]), TypeError, "circuit: a group of column 0 is a sequence, a tuple or a list, not {0, 1}"),
+    (lambda: tk.circuit((2, 3), [[(True,)]]), TypeError, "circuit: a site of column 0 is a whole number, not True"),
+    (lambda: tk.circuit((2, 3), [[(0,)]], {"sin"}), TypeError, "circuit: activation is a sequence, a tuple or a list, not {'sin'}"),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        list,
+        tuple,
+        np.array,
+        lambda n: tuple(map(np.int64, n)),
+        lambda n: np.array(n, np.uint8),
+        lambda n: map(int, n),
+        torch.tensor,
+    ],
+    ids=["list", "tuple", "array", "numpy ints", "uint8", "map", "tensor"],
+)
+def test_whole_numbers_are_alike_in_every_form(form):
+    assert tk.tt(form([4, 3, 5]), form([2, 3])) == tk.tt((4, 3, 5), (2, 3))
+    assert tk.tt(form([4, 3, 5]), form([2])[0] if hasattr(form([2]), "__getitem__") else 2) == tk.tt((4, 3, 5), 2)
+    assert tk.mpo(form([2, 3]), form([3, 2]), form([4])) == tk.mpo((2, 3), (3, 2), (4,))
+    assert tk.ring(form([2, 3]), form([3, 2])) == tk.ring((2, 3), (3, 2))
+    assert tk.tucker(form([2, 3]), form([2, 2])) == tk.tucker((2, 3), (2, 2))
+    assert tk.brick_wall(3, form([2, 3, 2])) == tk.brick_wall(3, (2, 3, 2))
+    assert tk.circuit(form([2, 3]), [[form([0, 1])]], start=[form([1, 0])]) == tk.circuit(
+        (2, 3), [[(0, 1)]], start=[(1, 0)]
+    )
+
+
+def test_one_number_is_alike_in_every_form():
+    for two in (2, np.int64(2), np.uint8(2), np.array(2), torch.tensor(2)):
+        assert tk.tt((4, 3), two) == tk.tt((4, 3), 2) and tk.cp((4, 3), two) == tk.cp((4, 3), 2)
+        assert tk.brick_wall(4, two, two) == tk.brick_wall(4, 2, 2) and tk.adtn((4, 4), two, dim=two) == tk.adtn(
+            (4, 4), 2, dim=2
+        )
+        assert tk.peps(two, two, two, two) == tk.peps(2, 2, 2, 2)
 
 
 @pytest.mark.parametrize("make,error,message", BAD, ids=[m[:40] for _, _, m in BAD])

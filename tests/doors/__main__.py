@@ -1,6 +1,7 @@
 """``python -m tests.doors [-v] [tk.norm | tk.init | tknn ...]``: the faults found, and the counts.
 
-Faults of one argument that end alike are one line, with the words of the first; ``-v`` shows each.
+Faults of one argument that end alike are one line, with the words of the first; ``-v`` shows each; ``--open`` prints the arguments
+at fault alone, as ``tests/doors/open.txt`` lists them.
 """
 
 import sys
@@ -21,7 +22,7 @@ def show(faults, each):
         print(f"{end:8} {them[0].function}({argument}) {len(them)}: {values}\n         {them[0].words}", flush=True)
 
 
-def main(asked, each):
+def main(asked, each, brief):
     """Drive the functions asked for (all by default), and print every fault."""
     begin = time.perf_counter()
     names = [n for n in CALLS if not asked or any(n == a or n.startswith(f"{a}.") for a in asked)]
@@ -31,11 +32,20 @@ def main(asked, each):
     with workplace():
         for name in names:
             mine = list(drive(name))
-            show([o for o in mine if not o.right], each)
+            faults = [o for o in mine if not o.right]
+            if brief:
+                print(
+                    *dict.fromkeys(f"{o.function} {o.argument}" for o in faults),
+                    sep="\n",
+                    end="\n" if faults else "",
+                    flush=True,
+                )
+            else:
+                show(faults, each)
             found += mine
     pairs = Counter((o.function, o.argument) for o in found if not o.right)
-    print(f"{counts(found)}; {len(pairs)} arguments at fault; {time.perf_counter() - begin:.0f} s")
+    print(f"{counts(found)}; {len(pairs)} arguments at fault; {time.perf_counter() - begin:.0f} s", file=sys.stderr)
 
 
 if __name__ == "__main__":
-    main([a for a in sys.argv[1:] if a != "-v"], "-v" in sys.argv)
+    main([a for a in sys.argv[1:] if not a.startswith("-")], "-v" in sys.argv, "--open" in sys.argv)

@@ -298,14 +298,16 @@ def test_arrays_that_are_none_are_refused_with_their_node():
     ]:
         with pytest.raises(TypeError, match=words):
             tk.from_arrays(given, "ij")
-    with pytest.raises(TypeError, match="from_arrays: output is a sequence.*a set has no order"):
+    with pytest.raises(TypeError, match=r"from_arrays: output is a sequence.*a set has no order"):
         tk.from_arrays({"A": (a, "ij")}, {"i", "j"})
 
 
 def test_from_tensornetwork_refuses():
     a, b = tn.Node(np.ones((2, 2)), name="a"), tn.Node(np.ones((2, 2)), name="b")
     a[1] ^ b[0]
-    with pytest.raises(ValueError, match="axis 1 of node 'a' leads to a node that is not given; name its edge in output_edges"):
+    with pytest.raises(
+        ValueError, match="axis 1 of node 'a' leads to a node that is not given; name its edge in output_edges"
+    ):
         from_tensornetwork([a])
     with pytest.raises(ValueError, match="given twice"):
         from_tensornetwork([a, b, a])

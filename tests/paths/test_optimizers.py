@@ -1,6 +1,8 @@
 """Paths: complete, pairwise, as cheap as the best for small networks, for any shape of answer."""
 
 import functools
+import itertools
+import time
 
 import networkx as nx
 import numpy as np
@@ -11,6 +13,7 @@ import tnkit as tk
 from tnkit.paths.bisection import halved
 from tnkit.paths.contraction_tree import ContractionTree, linear_path, numbered_steps, refine_
 from tnkit.paths.optimizers import OPTIMIZERS, WRITE, find_path
+from tnkit.paths.searchable import connected_parts
 from tnkit.testing import oracle, path_flops, random_network
 
 
@@ -187,3 +190,40 @@ def test_one_object_serves_many_networks():
     for seed in range(6):
         inputs, output, sizes = terms(seed)
         check(find_path(inputs, output, sizes, SEARCH), len(inputs))
+
+
+def test_connected_parts_are_counted():
+    for seed in range(8):
+        graph = nx.gnp_random_graph(9, 0.3, seed=seed)
+        near = [sum(1 << v for v in graph[k]) for k in range(9)]
+        every = (s for n in range(1, 10) for s in itertools.combinations(range(9), n))
+        found = sum(nx.is_connected(graph.subgraph(s)) for s in every)
+        assert connected_parts(near, 10**6) == found
+        assert connected_parts(near, found - 1) == found
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        tk.from_graph(nx.random_regular_graph(3, 60, seed=0), bond=2),
+        tk.from_graph(nx.complete_graph(20), bond=2),
+        tk.from_graph(nx.star_graph(40), bond=2),
+        tk.cp((2,) * 30, 2),
+    ],
+    ids=["regular", "complete", "star", "hyperedge"],
+)
+def test_optimal_refuses_at_once_what_it_would_not_finish(net):
+    begin = time.perf_counter()
+    with pytest.raises(
+        ValueError, match=f"optimizer 'optimal': {len(net.nodes)} nodes with more than 32,768 connected parts"
+    ):
+        tk.plan(net, "optimal")
+    assert time.perf_counter() - begin < 2
+
+
+def test_optimal_finishes_what_it_takes():
+    for net in (chain(60), tk.from_graph(nx.grid_2d_graph(4, 6), bond=2), binary_tree(31)):
+        asked = [n.inds for n in net.nodes], net.output, dict(net.sizes)
+        path = find_path(*asked, "optimal")
+        check(path, len(net.nodes))
+        assert path_flops(*asked, path) <= path_flops(*asked, find_path(*asked, "hyper"))

@@ -266,10 +266,17 @@ def test_more_axes_than_an_array_has_are_refused_when_planned(size):
 def test_axes_of_size_1_are_no_reason_to_refuse_a_step():
     legs = [[f"{n}{k}" for k in range(60)] for n in "ab"]
     sizes = {i: 2 if i[1:] == "0" else 1 for t in legs for i in t}
-    net = Network([Node("A", legs[0]), Node("B", legs[1]), Node("C", [*legs[0], "c"][1:]), Node("D", legs[1])], (), sizes | {"c": 3})
+    net = Network(
+        [Node("A", legs[0]), Node("B", legs[1]), Node("C", [*legs[0], "c"][1:]), Node("D", legs[1])],
+        (),
+        sizes | {"c": 3},
+    )
     arrays = tk.init.normal(net, seed=0)
     for order in ([(0, 1), (0, 1), (0, 1)], [(0, 3), (0, 1), (0, 1)], "auto"):
-        both = [tk.contract(net, {n: make(x) for n, x in arrays.items()}, optimizer=order) for make in (np.asarray, torch.tensor)]
+        both = [
+            tk.contract(net, {n: make(x) for n, x in arrays.items()}, optimizer=order)
+            for make in (np.asarray, torch.tensor)
+        ]
         a, b, c, d = (arrays[n].reshape(-1) for n in "ABCD")
         np.testing.assert_allclose([float(x) for x in both], a.sum() * c.sum() * (b @ d), rtol=1e-12)
 
@@ -278,6 +285,8 @@ def test_a_step_that_no_array_holds_is_refused_with_its_place_and_sliced_where_a
     legs = [[f"{n}{k}" for k in range(35)] for n in "ab"]
     leaves = [Node(n, t) for n, t in zip("ABCD", (*legs, *legs), strict=True)]
     net = Network(leaves, (), {i: 2 for t in legs for i in t})
-    with pytest.raises(ValueError, match="plan: step 0 makes a tensor of 70 axes, with indices .*; an array has at most 64"):
+    with pytest.raises(
+        ValueError, match=r"plan: step 0 makes a tensor of 70 axes, with indices .*; an array has at most 64"
+    ):
         tk.plan(net, [(0, 1), (0, 1), (0, 1)])
     assert tk.plan(net).largest == 1

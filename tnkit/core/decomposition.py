@@ -78,7 +78,9 @@ def paired(function: _Function) -> _Function:
     function
         With the same signature: each positional argument that is a Decomposition stands for its network and its arrays.
     """
-    places = [p for p in signature(function).parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    places = [
+        p for p in signature(function).parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
 
     @wraps(function)
     def expanded(*args: Any, **kwargs: Any) -> Any:

@@ -17,7 +17,7 @@ _RULES = {
 
 
 def a_dtype(value: Any, what: str, kinds: str = "fc") -> np.dtype[Any]:
-    """Numpy's dtype of a name, a type or a dtype, of one of the kinds; TypeError for anything else, ValueError for another kind.
+    """The numpy dtype of a name, a type or a dtype, of one of the kinds; TypeError for anything else, ValueError for another kind.
 
     >>> a_dtype("float32", "init.normal: dtype")
     dtype('float32')

@@ -63,7 +63,9 @@ def _array_and_indices(name: Any, given: Any) -> tuple[Any, tuple[str, ...]]:
         raise TypeError(f"from_arrays: node {name!r} needs a pair (array, its indices), not {shown(given)}")
     array, inds = given
     if not hasattr(array, "shape") or not hasattr(array, "dtype"):
-        raise TypeError(f"from_arrays: node {name!r} needs an array of a library, not {shown(array)}; np.asarray(x) is one")
+        raise TypeError(
+            f"from_arrays: node {name!r} needs an array of a library, not {shown(array)}; np.asarray(x) is one"
+        )
     return array, _index_names(inds, f"from_arrays: the indices of node {name!r}")
 
 

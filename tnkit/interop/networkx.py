@@ -55,7 +55,7 @@ def from_graph(graph: Any, bond: int = 2, open: Mapping[Hashable, int] | None = 
         hint = "; nx.Graph(edges) makes one of a list of pairs" if isinstance(graph, (list, tuple)) else ""
         raise TypeError(f"from_graph: graph is a networkx graph or multigraph, not {shown(graph)}{hint}")
     bond = whole_number(bond, "from_graph: bond", 1)
-    open = {} if open is None else a_mapping(open, "from_graph", "the vertices in open")
+    opened: Mapping[Any, Any] = {} if open is None else a_mapping(open, "from_graph", "the vertices in open")
     if graph.is_directed():
         raise ValueError("from_graph: the graph is directed; use graph.to_undirected()")
     nodes, hubs = _vertices(graph)
@@ -70,7 +70,7 @@ def from_graph(graph: Any, bond: int = 2, open: Mapping[Hashable, int] | None = 
             places.append((graph.nodes[v]["output"], index))
     _read_edges(graph, hubs, legs, sizes, bond)
     output = [index for _, index in sorted(places)]
-    for v, size in open.items():
+    for v, size in opened.items():
         if v not in nodes:
             raise ValueError(f"from_graph: open names {v!r}, which is no node of the graph")
         index = free_name(f"o{v}", sizes)

@@ -110,12 +110,16 @@ def read_tree(tree: Any, inputs: Sequence[Inds], sizes: Mapping[str, int], what:
     for k, (theirs, ours) in enumerate(zip(terms, inputs, strict=True)):
         for a, b in zip(theirs, ours, strict=True):
             if names.setdefault(a, b) != b or tree.size_dict[a] != sizes[b]:
-                raise ValueError(f"plan: {what} is of another network: its index {a!r} does not fit {b!r} of tensor {k}")
+                raise ValueError(
+                    f"plan: {what} is of another network: its index {a!r} does not fit {b!r} of tensor {k}"
+                )
     if len(set(names.values())) != len(names):
         raise ValueError(f"plan: {what} is of another network: two of its indices are one here")
     for i, slice_ in tree.sliced_inds.items():
         if getattr(slice_, "project", None) is not None:
-            raise ValueError(f"plan: {what} fixes index {names[i]!r} at one value; sum over it, or take it from the network")
+            raise ValueError(
+                f"plan: {what} fixes index {names[i]!r} at one value; sum over it, or take it from the network"
+            )
     path = pairwise_path([tuple(map(int, step)) for step in tree.get_path()], len(terms), what)
     return path, tuple(names[i] for i in tree.sliced_inds)
 
@@ -138,7 +142,9 @@ def pairwise_path(path: Iterable[Sequence[int]], n: int, what: str, whole: bool 
 
     for count, step in enumerate(path):
         if any(not 0 <= k < len(live) for k in step):
-            raise ValueError(f"{what} has step {tuple(step)} where only {len(live)} terms are left (step {count} of the path)")
+            raise ValueError(
+                f"{what} has step {tuple(step)} where only {len(live)} terms are left (step {count} of the path)"
+            )
         if len(set(step)) != len(step):
             raise ValueError(f"{what} has step {tuple(step)}, which names a term twice (step {count} of the path)")
         terms = [live.pop(k) for k in sorted(step, reverse=True)]

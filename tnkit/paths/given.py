@@ -50,11 +50,18 @@ def read_order(given: Any, net: Network) -> GivenOrder | None:
     regions = list(_inner_first(net))
     each = _one_a_region(given, len(regions))
     if len(each) != len(regions):
-        raise ValueError(f"plan: {len(each)} paths are given for {len(regions)} regions of {net!r}; one a region, the innermost first")
-    found = [_read(one, region, k if len(each) > 1 else None) for k, (one, region) in enumerate(zip(each, regions, strict=True))]
+        raise ValueError(
+            f"plan: {len(each)} paths are given for {len(regions)} regions of {net!r}; one a region, the innermost first"
+        )
+    found = [
+        _read(one, region, k if len(each) > 1 else None)
+        for k, (one, region) in enumerate(zip(each, regions, strict=True))
+    ]
     inner = next((i for _, sliced in found[:-1] for i in sliced), None)
     if inner is not None:
-        raise ValueError(f"plan: a contraction tree slices index {inner!r} inside an activation, where sums do not add up")
+        raise ValueError(
+            f"plan: a contraction tree slices index {inner!r} inside an activation, where sums do not add up"
+        )
     return GivenOrder(tuple(tuple(path) for path, _ in found), found[-1][1])
 
 
@@ -80,7 +87,9 @@ def _one_a_region(given: Any, regions: int) -> Sequence[Any]:
         raise TypeError(f"{RULE}, not {shown(given)}")
     nested = any(is_tree(_bare(one)) or _holds_sequences(one) for one in given)
     if not nested and regions > 1 and len(given):
-        raise ValueError(f"plan: one path is given for {regions} regions; give one a region, as plan.paths of another plan")
+        raise ValueError(
+            f"plan: one path is given for {regions} regions; give one a region, as plan.paths of another plan"
+        )
     return [_bare(one) for one in given] if nested else (given,)
 
 
@@ -88,9 +97,9 @@ def _bare(given: Any) -> Any:
     """The path alone, of (path, description) and of opt_einsum's description itself."""
     if hasattr(given, "opt_cost") and hasattr(given, "path"):
         return given.path
-    if isinstance(given, tuple) and len(given) == 2 and isinstance(given[0], (list, tuple)):
-        if isinstance(given[1], str) or hasattr(given[1], "opt_cost"):
-            given = given[0]
+    pair = isinstance(given, tuple) and len(given) == 2 and isinstance(given[0], (list, tuple))
+    if pair and (isinstance(given[1], str) or hasattr(given[1], "opt_cost")):
+        given = given[0]
     if isinstance(given, (list, tuple)) and len(given) and isinstance(given[0], str) and given[0] == "einsum_path":
         return given[1:]
     return given

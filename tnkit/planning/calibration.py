@@ -20,7 +20,7 @@ import numpy as np
 
 from tnkit.core.numbers import real_number
 
-__all__ = ["DEFAULT", "Rates", "calibrate", "rates", "rates_file", "spelled_seconds"]
+__all__ = ["DEFAULT", "Rates", "calibrate", "rates", "rates_file", "spelled_count", "spelled_seconds"]
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,15 @@ def spelled_seconds(seconds: float) -> str:
         if seconds >= scale:
             return f"{seconds / scale:.3g} {unit}"
     return f"{seconds * 1e6:.3g} us"
+
+
+def spelled_count(number: float) -> str:
+    """A number with a prefix of its size: ``16.8M``."""
+    for unit in ("", "k", "M", "G", "T", "P", "E"):
+        if number < 1000:
+            return f"{number:.3g}{unit}" if unit else f"{number:.0f}"
+        number /= 1000
+    return f"{number:.3g}Z"
 
 
 def _read_rates(path: Path) -> Rates:

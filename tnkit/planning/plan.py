@@ -6,7 +6,7 @@ questions give the same plan, from a cache.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from math import prod
@@ -19,14 +19,14 @@ from tnkit.core.network import Network
 from tnkit.core.numbers import whole_number
 from tnkit.paths.foreign import has_memory
 from tnkit.paths.given import GivenOrder, read_order
-from tnkit.paths.optimizers import Optimizer, Path
+from tnkit.paths.optimizers import Optimizer
 from tnkit.planning.axes import check_arrays_exist, check_ranks
 from tnkit.planning.builder import StepBuilder
-from tnkit.planning.calibration import DEFAULT, Rates, rates, spelled_seconds
+from tnkit.planning.calibration import DEFAULT, Rates, rates, spelled_count, spelled_seconds
 from tnkit.planning.checkpointing import checkpointed
 from tnkit.planning.fusion import fused
 from tnkit.planning.memory import Memory, backward_peak, forward_peak, layouts
-from tnkit.planning.slicing import candidates, choose, sliced_step
+from tnkit.planning.sliced_plans import MOST_SLICES, sliced_as_asked, sliced_to_fit
 from tnkit.planning.steps import ApplyStep, FusedStep, Program, ReduceStep, Step, last_use
 from tnkit.planning.strides import contiguous
 
@@ -156,7 +156,7 @@ class Plan:
 
     # -- text -------------------------------------------------------------------------------------------------------
     def __repr__(self) -> str:
-        return f"Plan({len(self.steps)} steps, {_short(self.flops)} FLOPs, largest {_short(self.largest)} entries)"
+        return f"Plan({len(self.steps)} steps, {spelled_count(self.flops)} FLOPs, largest {spelled_count(self.largest)} entries)"
 
     def __str__(self) -> str:
         return f"{self._summary()}\n{self._table('simple')}"
@@ -169,8 +169,8 @@ class Plan:
     def _summary(self) -> str:
         lines = [
             repr(self),
-            f"  bytes moved {_short(self.bytes_moved)}B, peak {_short(self.peak)}B forward, "
-            f"{_short(self.peak_backward)}B forward + backward ({self.itemsize} bytes an entry)",
+            f"  bytes moved {spelled_count(self.bytes_moved)}B, peak {spelled_count(self.peak)}B forward, "
+            f"{spelled_count(self.peak_backward)}B forward + backward ({self.itemsize} bytes an entry)",
             f"  predicted {spelled_seconds(sum(self.seconds))}: compute {spelled_seconds(self.seconds[0])}, "
             f"memory {spelled_seconds(self.seconds[1])} (at {self.rates})",
         ]
@@ -181,7 +181,7 @@ class Plan:
                 f"{self.flops / max(at_once, 1):.3g}x the FLOPs of the contraction at once"
             )
         if self.recomputed:
-            lines.append(f"  backward runs {_short(self.recomputed)} FLOPs again")
+            lines.append(f"  backward runs {spelled_count(self.recomputed)} FLOPs again")
         return "\n".join(lines)
 
     def _table(self, style: str) -> str:
@@ -199,7 +199,9 @@ def _table_rows(steps: Sequence[Step], names: list[str], mark: str) -> list[tupl
         new = f"{mark}#{k}"
         names.append(new)
         of = [names[s] for s in step.operands]
-        rows.append((new, _step_name(step), " ".join(of), step.equation, _short(step.flops), _short(step.size)))
+        rows.append(
+            (new, _step_name(step), " ".join(of), step.equation, spelled_count(step.flops), spelled_count(step.size))
+        )
         if isinstance(step, FusedStep):
             rows += _table_rows(step.body.steps, of, f"{new}.")
     return rows
@@ -220,19 +222,7 @@ def _step_name(step: Step) -> str:
     return "reduce" if isinstance(step, ReduceStep) else "multiply" if step.multiply else "matmul"
 
 
-def _short(number: float) -> str:
-    for unit in ("", "k", "M", "G", "T", "P", "E"):
-        if number < 1000:
-            return f"{number:.3g}{unit}" if unit else f"{number:.0f}"
-        number /= 1000
-    return f"{number:.3g}Z"
-
-
 # -- making one -------------------------------------------------------------------------------------------------------
-#: Choices of slices that are planned before a limit is given up.
-_ATTEMPTS = 60
-#: A limit that needs more slices than this is refused: it would take days.
-_MOST_SLICES = 2**20
 
 
 def _plan(
@@ -241,8 +231,10 @@ def _plan(
 ) -> Plan:  # fmt: skip
     _check_dynamic(net, dynamic, memory_limit is not None or slices > 1 or checkpoint is not False)
     check_arrays_exist(net)
-    given = isinstance(optimizer, GivenOrder)
-    builder = StepBuilder(net, "auto" if given else optimizer, itemsize, dynamic, speed, optimizer.paths if given else None)
+    given = optimizer if isinstance(optimizer, GivenOrder) else None
+    search = "auto" if isinstance(optimizer, GivenOrder) else optimizer
+    paths = None if given is None else map(list, given.paths)
+    builder = StepBuilder(net, search, itemsize, dynamic, speed, paths)
     output = builder.contract(net, net.output)
     steps = builder.steps
     if dynamic is None:
@@ -250,11 +242,12 @@ def _plan(
     made = Plan(
         net, builder.inputs, tuple(steps), output, tuple(builder.paths), itemsize, dynamic, last_use(steps, output), speed
     )  # fmt: skip
-    if asked := (optimizer.sliced if given else tuple(dict.fromkeys(builder.asked))):
-        made = _sliced_as_asked(made, builder, asked, memory_limit, slices)
+    asked = tuple(dict.fromkeys(builder.asked)) if given is None else given.sliced
+    if asked:
+        made = sliced_as_asked(made, builder, asked, memory_limit, slices)
     elif slices > 1 or (memory_limit is not None and made.peak > memory_limit):
-        again = not given and not has_memory(optimizer)
-        made = _sliced(made, builder, memory_limit, slices, again)
+        again = given is None and not has_memory(search)
+        made = sliced_to_fit(made, builder, memory_limit, slices, again)
     else:
         check_ranks(builder)
     return made if checkpoint is False else _with_checkpoints(made, None if checkpoint is True else checkpoint)
@@ -274,79 +267,13 @@ def _check_dynamic(net: Network, dynamic: str | None, bounded: bool) -> None:
         )
 
 
-def _planned_by_slices(whole: Plan, builder: StepBuilder, sliced: Inds, paths: Iterable[Path] | None) -> Plan:
-    """The plan that runs one slice after another, by these paths or by those that the optimizer finds for a slice."""
-    net = whole.network
-    end = builder.next_slot - 1 if builder.steps else whole.output
-    program = Program(tuple(builder.steps), end, last_use(builder.steps, end))
-
-    def build(one: Network) -> tuple[tuple[str, ...], Program]:
-        part = StepBuilder(one, builder.optimizer, whole.itemsize, None, builder.rates, paths)
-        end = part.contract(one, one.output)
-        check_ranks(part)
-        steps, end = fused(part.steps, part.made, len(part.inputs), end)
-        return part.inputs, Program(tuple(steps), end, last_use(steps, end))
-
-    step = sliced_step(net, sliced, builder.slots, program, len(whole.inputs), build)
-    return replace(whole, steps=(step,), output=step.target, last_use=last_use((step,), step.target))
-
-
-def _sliced_as_asked(whole: Plan, builder: StepBuilder, asked: Inds, limit: float | None, slices: int) -> Plan:
-    """The plan with the slices of the order itself; ValueError where they cannot be had, or are not enough."""
-    net = whole.network
-    if whole.dynamic is not None:
-        raise ValueError(f"plan: the order slices index {asked[0]!r}; with a dynamic index nothing is sliced")
-    wrong = [i for i in asked if i not in candidates(net) and net.sizes.get(i, 2) > 1]
-    if wrong:
-        raise ValueError(
-            f"plan: the order slices index {wrong[0]!r}, which is a trace or inside an activation; ask for slices by memory_limit="
-        )
-    asked = tuple(sorted((i for i in asked if net.sizes[i] > 1), key=lambda i: i not in net.output))
-    made = _planned_by_slices(whole, builder, asked, map(list, whole.paths)) if asked else whole
-    count = prod(net.sizes[i] for i in asked)
-    if count < slices or (limit is not None and made.peak > limit):
-        raise ValueError(
-            f"plan: the order's own {count} slices ({' '.join(asked)}) take {_short(made.peak)}B; they are kept as they are, and "
-            f"{f'slices={slices}' if count < slices else f'memory_limit={_short(limit or 0)}B'} needs more: give an order without slices"
-        )
-    return made
-
-
-def _sliced(whole: Plan, builder: StepBuilder, limit: float | None, slices: int, again: bool) -> Plan:
-    """The cheapest plan by slices that stays within ``limit`` bytes; ``again``: a slice may have an order of its own."""
-    net, itemsize = whole.network, whole.itemsize
-    allowed = sorted(
-        candidates(net), key=lambda i: i not in net.output
-    )  # the output's first: sums end one after another
-    given = sum(prod(s) for s in net.array_shapes.values()) + prod(net.shape)
-    room = float("inf") if limit is None else limit / itemsize - given
-    least, before = whole, None
-    for _ in range(_ATTEMPTS):
-        sliced = choose(builder.made, allowed, room, slices) if room > 0 else None
-        if sliced is None or prod(net.sizes[i] for i in sliced) > max(_MOST_SLICES, slices):
-            break
-        if sliced != before:
-            found = _planned_by_slices(whole, builder, sliced, map(list, whole.paths))
-            least = min(least, found, key=lambda p: p.peak)
-            if limit is None or found.peak <= limit:
-                both = [found, _planned_by_slices(whole, builder, sliced, None)] if again else [found]
-                return min((p for p in both if limit is None or p.peak <= limit), key=lambda p: sum(p.seconds))
-        before, room = sliced, 0.7 * room  # what is alive beside a step's own tensors is known of a plan only
-    wanted = [f"memory_limit={_short(limit)}B"] if limit is not None else []
-    wanted += [f"{slices} slices"] if slices > 1 else []
-    raise ValueError(
-        f"{net!r}: {' in '.join(wanted)} cannot be planned; inputs and result alone take {_short(given * itemsize)}B, and the "
-        f"least that was found takes {_short(least.peak)}B"
-    )
-
-
 def _with_checkpoints(whole: Plan, limit: float | None) -> Plan:
     inputs = whole._memory.layout[: len(whole.inputs)]
     entries = None if limit is None else limit / whole.itemsize
     steps, output, peak = checkpointed(whole.steps, inputs, whole.output, entries)
     if entries is not None and peak > entries:
         raise ValueError(
-            f"checkpoint: forward and backward take {_short(peak * whole.itemsize)}B at least, not {_short(limit or 0)}B"
+            f"checkpoint: forward and backward take {spelled_count(peak * whole.itemsize)}B at least, not {spelled_count(limit or 0)}B"
         )
     return replace(whole, steps=tuple(steps), output=output, last_use=last_use(steps, output))
 
@@ -410,8 +337,8 @@ def plan(
     """
     a_network(net, "plan")
     itemsize, slices = whole_number(itemsize, "plan: itemsize", 1), whole_number(slices, "plan: slices", 1)
-    if slices > 2 * _MOST_SLICES**2:
-        raise ValueError(f"plan: slices is at most {2 * _MOST_SLICES**2}, not {shown(slices)}")
+    if slices > 2 * MOST_SLICES**2:
+        raise ValueError(f"plan: slices is at most {2 * MOST_SLICES**2}, not {shown(slices)}")
     dynamic = None if dynamic is None else text(dynamic, "plan: dynamic")
     memory_limit = None if memory_limit is None else _byte_limit(memory_limit, "memory_limit")
     checkpoint = bool(checkpoint) if isinstance(checkpoint, (bool, np.bool_)) else _byte_limit(checkpoint, "checkpoint")
