@@ -8,19 +8,9 @@ from typing import Any
 import numpy as np
 
 from tnkit.core.network import Network
+from tnkit.core.wording import shown
 
 __all__ = ["a_mapping", "a_network", "flag", "one_of", "sequence", "shown", "text"]
-
-
-def shown(value: Any, most: int = 60) -> str:
-    """A value for a message: its repr on one line, cut; of an array its type and shape."""
-    if hasattr(value, "shape") and hasattr(value, "dtype") and len(value.shape):
-        return f"a {type(value).__name__} of shape {tuple(value.shape)}"
-    try:
-        found = " ".join(repr(value).split())
-    except Exception:  # a repr of its own that fails is no reason to hide the rule
-        found = f"a {type(value).__name__}"
-    return found if len(found) <= most else f"{found[: most - 3]}..."
 
 
 def a_network(value: Any, who: str) -> Network:

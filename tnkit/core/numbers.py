@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import operator
 from math import isfinite
+from numbers import Real
 from typing import Any
+
+from tnkit.core.wording import shown
 
 __all__ = ["real_number", "whole_number"]
 
@@ -28,21 +31,33 @@ def whole_number(value: Any, what: str, least: int | None = None) -> int:
     except TypeError:
         found = None
     if found is None:
-        raise TypeError(f"{rule}, not {value!r}")
+        raise TypeError(f"{rule}, not {shown(value)}")
     if least is not None and found < least:
-        raise ValueError(f"{rule}, not {value!r}")
+        raise ValueError(f"{rule}, not {shown(value)}")
     return found
 
 
 def real_number(value: Any, what: str, positive: bool = True, below: float = float("inf")) -> float:
-    """A finite number, positive or at least 0, and less than ``below``; ValueError, by the name ``what``, for anything else."""
+    """A finite number (numpy's too), positive or at least 0, and less than ``below``, as a float.
+
+    >>> real_number(np.float64(0.5), "lr")
+    0.5
+
+    Raises
+    ------
+    TypeError
+        No number, by the name ``what``: a text or a flag is none, and an array of one entry is an array.
+    ValueError
+        One out of range, not finite, or NaN.
+    """
+    limit = f" and less than {below:g}" if isfinite(below) else ""
+    rule = f"{what} is a {'positive number' if positive else 'number of at least 0'}{limit}"
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{rule}, not {shown(value)}")
     try:
-        found = None if isinstance(value, (bool, str)) else float(value)
-    except (TypeError, ValueError):
-        found = None
-    if found is None or not isfinite(found) or found < 0 or (positive and not found) or found >= below:
-        limit = f" and less than {below:g}" if isfinite(below) else ""
-        raise ValueError(
-            f"{what} is a {'positive number' if positive else 'number of at least 0'}{limit}, not {value!r}"
-        )
+        found = float(value)
+    except OverflowError:
+        found = float("inf")
+    if not isfinite(found) or found < 0 or (positive and not found) or found >= below:
+        raise ValueError(f"{rule}, not {shown(value)}")
     return found

@@ -1,0 +1,105 @@
+"""What users give of torch, checked where it comes in: the value itself, or an error that states the rule, then the value."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tnkit.core.checks import shown
+
+__all__ = ["a_dtype", "a_function", "a_kind", "a_module", "a_path", "a_tensor", "finite", "labels_of", "materialised"]
+
+_Kind = TypeVar("_Kind")
+
+#: torch dtypes in which networks are trained.
+_FLOATING = "a floating or complex dtype, such as torch.float32"
+
+
+def a_kind(value: Any, kind: type[_Kind], what: str, hint: str = "") -> _Kind:
+    """An instance of a class; TypeError for anything else.
+
+    >>> a_kind(recipe, Recipe, "train: recipe")
+    Recipe(epochs=3, lr=0.01, ...)
+    """
+    if isinstance(value, kind):
+        return value
+    raise TypeError(f"{what} is a {kind.__name__}, not {shown(value)}{hint}")
+
+
+def a_module(value: Any, what: str) -> nn.Module:
+    """A module; TypeError for anything else."""
+    if isinstance(value, nn.Module):
+        return value
+    hint = "; make one of the class first" if isinstance(value, type) and issubclass(value, nn.Module) else ""
+    raise TypeError(f"{what} is an nn.Module, not {shown(value)}{hint}")
+
+
+def a_function(value: Any, what: str) -> Callable[..., Any]:
+    """What can be called; TypeError for anything else, classes included, which are seldom meant."""
+    if callable(value) and not isinstance(value, type):
+        return value  # type: ignore[no-any-return]
+    raise TypeError(f"{what} is a function, not {shown(value)}")
+
+
+def a_path(value: Any, what: str) -> Path:
+    """A path, ``~`` being the user's home; TypeError for no path, ValueError for an empty one."""
+    if not isinstance(value, (str, os.PathLike)) or isinstance(os.fspath(value), bytes):
+        raise TypeError(f"{what} is a path, a string or a pathlib.Path, not {shown(value)}")
+    if not os.fspath(value):
+        raise ValueError(f"{what} is a path, not an empty string")
+    return Path(os.path.expanduser(value))
+
+
+def a_dtype(value: Any, what: str) -> torch.dtype | None:
+    """A dtype that can be trained in, or None."""
+    if value is None:
+        return None
+    if not isinstance(value, torch.dtype):
+        name = getattr(value, "__name__", value)
+        hint = f"; torch.{name} is one" if isinstance(getattr(torch, str(name), None), torch.dtype) else ""
+        raise TypeError(f"{what} is {_FLOATING}, not {shown(value)}{hint}")
+    if not (value.is_floating_point or value.is_complex) or value.itemsize < 2:
+        raise ValueError(f"{what} is {_FLOATING}, not {value}")
+    return value
+
+
+def a_tensor(value: Any, what: str) -> Tensor:
+    """A dense tensor with values; TypeError for no tensor, ValueError for one without values or in another layout."""
+    if not isinstance(value, Tensor):
+        hint = "; torch.as_tensor(x) makes one of an array" if isinstance(value, np.ndarray) else ""
+        raise TypeError(f"{what} is a tensor, not {shown(value)}{hint}")
+    return materialised(value, what)
+
+
+def materialised(value: Tensor, what: str) -> Tensor:
+    """A tensor with values of its own in a dense layout; ValueError for one on the meta device, sparse or quantised."""
+    if value.is_meta:
+        raise ValueError(f"{what} has values, not a shape alone, but it is on the meta device: call module.to_empty(device=...) first")
+    if value.layout is not torch.strided:
+        raise ValueError(f"{what} is dense, not {value.layout}; x.to_dense() is")
+    if value.is_quantized:
+        raise ValueError(f"{what} is a plain tensor, not a quantised one; x.dequantize() is")
+    return value
+
+
+def labels_of(value: Any, what: str) -> Tensor:
+    """Labels: whole numbers, one an example, at least one; TypeError for no tensor, ValueError for another shape or dtype."""
+    found = a_tensor(value, what)
+    if found.dim() != 1 or not len(found) or found.is_floating_point() or found.is_complex() or found.dtype == torch.bool:
+        raise ValueError(f"{what} are whole numbers of shape (count,), at least one, not {found.dtype} of shape {tuple(found.shape)}")
+    return found
+
+
+def finite(value: Tensor, what: str) -> Tensor:
+    """A tensor without NaN or infinity; ValueError names the place of the first one."""
+    wrong = value.isfinite().logical_not()
+    if bool(wrong.any()):
+        place = tuple(int(k[0]) for k in torch.where(wrong))
+        raise ValueError(f"{what} is finite everywhere, but its entry {place} is {value[place].item()}")
+    return value
