@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from tnkit.core.checks import shown
 
-__all__ = ["a_dtype", "a_function", "a_kind", "a_module", "a_path", "a_tensor", "finite", "labels_of", "materialised"]
+__all__ = ["trained_dtype", "a_function", "a_kind", "a_module", "a_path", "a_tensor", "finite", "labels_of", "materialised"]
 
 _Kind = TypeVar("_Kind")
 
@@ -56,7 +56,7 @@ def a_path(value: Any, what: str) -> Path:
     return Path(os.path.expanduser(value))
 
 
-def a_dtype(value: Any, what: str) -> torch.dtype | None:
+def trained_dtype(value: Any, what: str) -> torch.dtype | None:
     """A dtype that can be trained in, or None."""
     if value is None:
         return None

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["ACTIVATIONS", "UNARY", "Activation", "function", "resolve"]
+__all__ = ["ACTIVATIONS", "ORDERED", "UNARY", "Activation", "function", "resolve"]
 
 Activation = Callable[..., Any]
 
@@ -92,6 +92,9 @@ ACTIVATIONS: dict[str, Activation] = {
 
 #: Names of those that take one tensor.
 UNARY = tuple(name for name in ACTIVATIONS if name not in ("add", "multiply"))
+
+#: Names of those that ask which of two numbers is larger, which complex numbers do not say.
+ORDERED = ("relu", "leaky_relu", "softplus")
 
 _NAMES = {fn: name for name, fn in ACTIVATIONS.items()}
 

@@ -11,6 +11,8 @@ import numpy as np
 from tnkit.core.decomposition import paired
 from tnkit.core.network import Network
 from tnkit.core.node import Node
+from tnkit.core.structure import check_ordered
+from tnkit.execution.arrays import dtype_name, is_complex
 from tnkit.execution.backend import Backend
 from tnkit.execution.codegen import execute
 from tnkit.execution.distributed import shared_out
@@ -141,6 +143,10 @@ def _checked_arrays(
         raise ValueError(
             f"{backend} does not mix dtypes: " + ", ".join(f"array {n!r} is {d}" for d, n in dtypes.items())
         )
+    if not net.multilinear:
+        for name, array in full.items():
+            if is_complex(array):
+                check_ordered(net, name, dtype_name(array))
     for node, shape in missing:
         value = constant(str(node.fixed), shape)
         full[node.array] = backend.like(value, next(iter(full.values()))) if full else backend.xp.asarray(value)
