@@ -19,6 +19,7 @@ from tnkit.core.decomposition import paired
 from tnkit.core.names import unused
 from tnkit.core.network import Elementwise, Network
 from tnkit.core.node import Node
+from tnkit.core.structure import check_ordered
 from tnkit.execution.library import as_numpy
 from tnkit.execution.run import constant, contract
 
@@ -97,6 +98,8 @@ def _sample(
             arrays[name] = constant(str(constants[name]), shape).astype(wide)
         elif name in net.parameters:
             arrays[name] = draw(shape, rng, wide)
+    if wide.kind == "c" and arrays:
+        check_ordered(net, next(iter(arrays)), dtype)
     for region in net.regions():
         _unit_variance(region, arrays)
     stand_ins = {n: _gauss(s, rng, wide) for n, s in net.array_shapes.items() if n not in arrays}

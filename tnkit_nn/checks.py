@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,8 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from tnkit.core.checks import shown
+from tnkit.core.network import Network
+from tnkit.core.shapes import split_axes
 
-__all__ = ["trained_dtype", "a_function", "a_kind", "a_module", "a_path", "a_tensor", "finite", "labels_of", "materialised"]
+__all__ = [
+    "a_function", "a_kind", "a_module", "a_path", "a_tensor", "an_array", "check_fills", "finite", "labels_of", "materialised",
+    "trained_dtype",
+]  # fmt: skip
 
 _Kind = TypeVar("_Kind")
 
@@ -80,7 +86,9 @@ def a_tensor(value: Any, what: str) -> Tensor:
 def materialised(value: Tensor, what: str) -> Tensor:
     """A tensor with values of its own in a dense layout; ValueError for one on the meta device, sparse or quantised."""
     if value.is_meta:
-        raise ValueError(f"{what} has values, not a shape alone, but it is on the meta device: call module.to_empty(device=...) first")
+        raise ValueError(
+            f"{what} has values, not a shape alone, but it is on the meta device: call module.to_empty(device=...) first"
+        )
     if value.layout is not torch.strided:
         raise ValueError(f"{what} is dense, not {value.layout}; x.to_dense() is")
     if value.is_quantized:
@@ -91,8 +99,16 @@ def materialised(value: Tensor, what: str) -> Tensor:
 def labels_of(value: Any, what: str) -> Tensor:
     """Labels: whole numbers, one an example, at least one; TypeError for no tensor, ValueError for another shape or dtype."""
     found = a_tensor(value, what)
-    if found.dim() != 1 or not len(found) or found.is_floating_point() or found.is_complex() or found.dtype == torch.bool:
-        raise ValueError(f"{what} are whole numbers of shape (count,), at least one, not {found.dtype} of shape {tuple(found.shape)}")
+    if (
+        found.dim() != 1
+        or not len(found)
+        or found.is_floating_point()
+        or found.is_complex()
+        or found.dtype == torch.bool
+    ):
+        raise ValueError(
+            f"{what} are whole numbers of shape (count,), at least one, not {found.dtype} of shape {tuple(found.shape)}"
+        )
     return found
 
 
@@ -103,3 +119,26 @@ def finite(value: Tensor, what: str) -> Tensor:
         place = tuple(int(k[0]) for k in torch.where(wrong))
         raise ValueError(f"{what} is finite everywhere, but its entry {place} is {value[place].item()}")
     return value
+
+
+def an_array(value: Any, what: str) -> Any:
+    """A numpy array or a dense tensor of numbers; TypeError for what is neither, ValueError for one of other things."""
+    if isinstance(value, Tensor):
+        return materialised(value, what)
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{what} is a numpy array or a tensor, not {shown(value)}")
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{what} is a plain array, not a masked one: x.filled(0) is")
+    if value.dtype.kind not in "fciub" or value.dtype.itemsize > (16 if value.dtype.kind == "c" else 8):
+        raise ValueError(f"{what} is an array of numbers that torch has too, not of {value.dtype}")
+    return value
+
+
+def check_fills(net: Network, shape: Sequence[int], who: str) -> None:
+    """ValueError, by the name ``who``, where a network's tensor does not read as a weight of this shape."""
+    if prod(net.shape) == prod(shape):
+        return
+    try:
+        split_axes(net.shape, shape)
+    except ValueError as error:
+        raise ValueError(f"{who}: the network's shape reads as the weight's, but {error}") from None
