@@ -127,8 +127,10 @@ def an_array(value: Any, what: str) -> Any:
         return materialised(value, what)
     if not isinstance(value, np.ndarray):
         raise TypeError(f"{what} is a numpy array or a tensor, not {shown(value)}")
-    if isinstance(value, np.ma.MaskedArray):
-        raise TypeError(f"{what} is a plain array, not a masked one: x.filled(0) is")
+    if isinstance(value, (np.ma.MaskedArray, np.matrix)):
+        raise TypeError(
+            f"{what} is a plain numpy array, not {shown(value)}; np.asarray(x), of a masked one x.filled(0), is"
+        )
     if value.dtype.kind not in "fciub" or value.dtype.itemsize > (16 if value.dtype.kind == "c" else 8):
         raise ValueError(f"{what} is an array of numbers that torch has too, not of {value.dtype}")
     return value

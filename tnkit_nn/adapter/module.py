@@ -199,7 +199,7 @@ def _tensors(
         raise ValueError(f"trained array {missing[0]!r} is missing; give all of {net.parameters}, or none to draw them")
     dtypes = {t.dtype: name for name, t in held.items()}
     if len(dtypes) > 1:
-        raise ValueError("one dtype is needed: " + ", ".join(f"{n!r} is {d}" for d, n in dtypes.items()))
+        raise ValueError("arrays have one dtype: " + ", ".join(f"{n!r} is {d}" for d, n in dtypes.items()))
     dtype = next(iter(dtypes), dtype)
     for kind, name in dtypes.items():
         if not (kind.is_floating_point or kind.is_complex):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from tnkit.core.checks import a_network, text
+from tnkit.core.checks import a_network, one_of, text
 from tnkit.core.decomposition import Decomposition, network_of
 from tnkit.core.network import Network
 from tnkit.core.numbers import real_number
@@ -99,9 +99,8 @@ def parametrize_(
     net = a_network(net, "parametrize_")
     weight = _own_weight(a_module(module, "parametrize_: module"), text(name, "parametrize_: name"))
     check_fills(net, weight.shape, f"parametrize_: {name!r} of {type(module).__name__}")
-    if isinstance(std, str) and std != "match":
-        raise ValueError(f"parametrize_: std is a positive number or 'match', not {std!r}")
-    if std == "match":
+    if isinstance(std, str):
+        one_of(std, "parametrize_: std, unless it is a positive number,", ("match",))
         std = 1.0 if arrays is not None else float(weight.detach().abs().double().square().mean().sqrt())
         if not 0 < std < float("inf"):
             raise ValueError(f"parametrize_: the root mean square of {name!r} is {std}: give std=")

@@ -8,15 +8,21 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
+from tnkit.core.checks import a_mapping, one_of, text
+from tnkit_nn.checks import a_module, a_path
 from tnkit_nn.storage import fill_, read_tensors, write_tensors
-from tnkit_nn.zoo.registry import build
+from tnkit_nn.zoo.registry import ZOO, build
 
 __all__ = ["load", "save"]
 
 
 def save(model: nn.Module, path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None) -> None:
     """Write a model's parameters and buffers to a safetensors file, whole or not at all, with texts of your own."""
-    write_tensors(path, model.state_dict(), metadata)
+    a_module(model, "save: model")
+    for key, value in {} if metadata is None else a_mapping(metadata, "save", "metadata").items():
+        text(key, "save: a key of metadata")
+        text(value, f"save: metadata {key!r}", empty=True)
+    write_tensors(a_path(path, "save: path"), model.state_dict(), metadata)
 
 
 def load(name: str, path: str | os.PathLike[str]) -> nn.Sequential:
@@ -31,6 +37,8 @@ def load(name: str, path: str | os.PathLike[str]) -> nn.Sequential:
     ValueError
         An unknown model, no safetensors file, or names or shapes that are not the model's; the message lists the first few.
     """
+    one_of(name, "model", ZOO)
+    path = a_path(path, "load: path")
     with torch.device("meta"):  # shapes alone: nothing is drawn
         last = list(build(name).state_dict())[-1]
     values, _ = read_tensors(path)
