@@ -118,7 +118,7 @@ def _own_weight(module: nn.Module, name: str) -> nn.Parameter:
     if weight is None:
         known = ", ".join(n for n, p in module._parameters.items() if p is not None) or "none"
         raise ValueError(
-            f"{kind} has no parameter {name!r} of its own{_found_elsewhere(module, name)} (it has {known})"
+            f"parametrize_: {kind} has no parameter {name!r} of its own{_found_elsewhere(module, name)} (it has {known})"
         )
     if isinstance(weight, nn.parameter.UninitializedTensorMixin):
         raise ValueError(f"{name!r} of {kind} has no shape yet: call the model once before")

@@ -22,15 +22,17 @@ import safetensors.torch
 from torch import Tensor, nn
 
 import tnkit as tk
+from tnkit.core.checks import flag, shown
 from tnkit_nn.adapter.parametrize import parametrize_
 from tnkit_nn.approximation import approximate
+from tnkit_nn.checks import a_kind, a_module, a_path
 from tnkit_nn.compression.recipe import ORDERS, Compression
 from tnkit_nn.compression.result import Compressed, LayerReport, packed, save_compressed
 from tnkit_nn.compression.selection import substitutes, trained_groups
 from tnkit_nn.compression.workdir import Folder
 from tnkit_nn.data.splits import Split
 from tnkit_nn.storage import alone, own_tensors
-from tnkit_nn.training.evaluation import accuracy, answers, worse
+from tnkit_nn.training.evaluation import accuracy, answers, trial, worse
 from tnkit_nn.training.loop import Epoch, train
 
 __all__ = ["compress_"]
@@ -80,10 +82,16 @@ def compress_(
     FloatingPointError
         The fine-tuning found no finite numbers at any rate tried; what was done before is kept.
     """
+    a_module(model, "compress_: model")
+    a_kind(data, Split, "compress_: data")
+    progress, out = flag(progress, "compress_: progress"), None if out is None else a_path(out, "compress_: out")
+    if not isinstance(recipe, (Compression, str, os.PathLike)):
+        raise TypeError(f"compress_: recipe is a Compression or the path of its TOML file, not {shown(recipe)}")
     recipe = _changed(recipe if isinstance(recipe, Compression) else Compression.load(recipe), changes)
     chosen = substitutes(model, recipe)
     schedule = _schedule(list(chosen), recipe)
     epochs = _epochs(recipe, len(schedule))
+    trial(model, data.val[0], "compress_: the model", repr(data.name), data.num_classes)
     begin = time.perf_counter()
     if out is not None:
         Path(out).mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ from torch import nn
 
 import tnkit as tk
 from tnkit_nn.adapter.parametrize import merge_, parametrize_
+from tnkit_nn.checks import a_module, a_path
 from tnkit_nn.storage import fill_, read_tensors, write_tensors
 
 __all__ = ["Compressed", "LayerReport", "dense", "load_compressed_", "networks", "packed", "save_compressed"]
@@ -168,7 +169,7 @@ class Compressed:
 
 def dense(model: nn.Module) -> nn.Module:
     """A copy with plain weights: a model of the original class again, equal to the compressed one."""
-    made = copy.deepcopy(model)
+    made = copy.deepcopy(a_module(model, "dense: model"))
     for module in list(made.modules()):
         for name in list(getattr(module, "parametrizations", {})):
             merge_(module, name)
@@ -183,6 +184,8 @@ def save_compressed(model: nn.Module, path: str | os.PathLike[str]) -> None:
     ValueError
         A network with a function of its own, which is no text.
     """
+    a_module(model, "save_compressed: model")
+    path = a_path(path, "save_compressed: path")
     write_tensors(path, model.state_dict(), {KEY: packed({f"{la}.{name}": net for la, name, net in _networks(model)})})
 
 
@@ -200,7 +203,8 @@ def load_compressed_(model: nn.Module, path: str | os.PathLike[str]) -> nn.Modul
     FileNotFoundError, ValueError
         No such file, or none of a compressed model, or of another one.
     """
-    values, metadata = read_tensors(path)
+    a_module(model, "load_compressed_: model")
+    values, metadata = read_tensors(path := a_path(path, "load_compressed_: path"))
     for key, network in _unpacked(path, metadata).items():
         layer, _, name = key.rpartition(".")
         parametrize_(model.get_submodule(layer), name, network, std=1.0)
