@@ -148,7 +148,7 @@ def test_no_root_no_folder_no_file(tmp_path):
     (tmp_path / "cifar-10-batches-bin" / "data_batch_4.bin").unlink()
     with pytest.raises(FileNotFoundError, match=r"^data_batch_4.bin not found"):
         data.load("cifar10", tmp_path)
-    with pytest.raises(ValueError, match="unknown data 'imagenet'; known: digits, mnist, cifar10, cifar100"):
+    with pytest.raises(ValueError, match="data is one of digits, mnist, cifar10, cifar100, not 'imagenet'"):
         data.load("imagenet")
 
 
@@ -248,7 +248,7 @@ def test_limit_takes_part_of_each_part(tmp_path):
     for part, of in ((split.train, whole.train), (split.val, whole.val), (split.test, whole.test)):
         assert (part[1].bincount() == 2).all()
         assert (part[0].flatten(1)[:, None] == of[0].flatten(1)).all(-1).any(1).all()
-    with pytest.raises(ValueError, match="limit is at least 1, not 0"):
+    with pytest.raises(ValueError, match="limit is a whole number of at least 1, not 0"):
         data.load("cifar10", tmp_path, limit=0)
 
 
