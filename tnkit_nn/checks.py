@@ -14,15 +14,18 @@ from torch import Tensor, nn
 
 from tnkit.core.checks import shown
 from tnkit.core.network import Network
+from tnkit.core.numbers import whole_number
 from tnkit.core.shapes import split_axes
 
 __all__ = [
-    "a_function", "a_kind", "a_module", "a_path", "a_tensor", "an_array", "check_fills", "finite", "labels_of", "materialised",
+    "a_function", "a_kind", "a_module", "a_path", "a_size", "a_tensor", "an_array", "check_fills", "finite", "labels_of", "materialised",
     "trained_dtype",
 ]  # fmt: skip
 
 _Kind = TypeVar("_Kind")
 
+#: An axis is never longer: torch counts bytes in 64 bits.
+_LARGEST = 2**40
 #: torch dtypes in which networks are trained.
 _FLOATING = "a floating or complex dtype, such as torch.float32"
 
@@ -49,8 +52,16 @@ def a_module(value: Any, what: str) -> nn.Module:
 def a_function(value: Any, what: str) -> Callable[..., Any]:
     """What can be called; TypeError for anything else, classes included, which are seldom meant."""
     if callable(value) and not isinstance(value, type):
-        return value  # type: ignore[no-any-return]
+        return value
     raise TypeError(f"{what} is a function, not {shown(value)}")
+
+
+def a_size(value: Any, what: str) -> int:
+    """A whole number from 1 to what an axis can have, as an int; TypeError for no whole number, ValueError for another one."""
+    found = whole_number(value, what, 1)
+    if found > _LARGEST:
+        raise ValueError(f"{what} is at most {_LARGEST}, not {found:.3g}")
+    return found
 
 
 def a_path(value: Any, what: str) -> Path:

@@ -57,7 +57,7 @@ def test_start_values_keep_the_signal():
 
 
 def test_unknown_model():
-    with pytest.raises(ValueError, match="model is one of mlp, fc2, .*, not 'resnet'"):
+    with pytest.raises(ValueError, match=r"name of the model is one of mlp, fc2, .*, not 'resnet'"):
         zoo.build("resnet")
 
 

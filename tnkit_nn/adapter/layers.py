@@ -15,7 +15,6 @@ from tnkit.core.decomposition import Decomposition, network_of
 from tnkit.core.names import free_name, names_in
 from tnkit.core.network import Network
 from tnkit.core.node import Node
-from tnkit.core.numbers import whole_number
 from tnkit.core.shapes import split_axes
 from tnkit.execution.codegen import prepare
 from tnkit.execution.run import run
@@ -25,7 +24,7 @@ from tnkit.planning.plan import Plan, plan
 from tnkit_nn.adapter.crossover import WeightRoute, crossovers, described, weight_first, with_input
 from tnkit_nn.adapter.fitting import fit as fit_arrays
 from tnkit_nn.adapter.module import ClosedModule, check_input
-from tnkit_nn.checks import a_kind, a_tensor, check_fills, materialised
+from tnkit_nn.checks import a_kind, a_size, a_tensor, check_fills, materialised
 from tnkit_nn.engine.backend import TORCH
 
 __all__ = ["TNEmbedding", "TNLinear"]
@@ -86,11 +85,11 @@ class TNLinear(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.in_features = in_features = whole_number(in_features, "TNLinear: in_features", 1)
-        self.out_features = out_features = whole_number(out_features, "TNLinear: out_features", 1)
+        self.in_features = in_features = a_size(in_features, "TNLinear: in_features")
+        self.out_features = out_features = a_size(out_features, "TNLinear: out_features")
         network, arrays = network_of(network, arrays, "TNLinear")
         network = a_network(network, "TNLinear: network")
-        bias, batch = flag(bias, "TNLinear: bias"), whole_number(batch, "TNLinear: batch", 1)
+        bias, batch = flag(bias, "TNLinear: bias"), a_size(batch, "TNLinear: batch")
         check_fills(network, (out_features, in_features), "TNLinear")
         self.tn = _LinearWeight(
             network, arrays, optimizer=optimizer, dtype=dtype, seed=seed, std=1 / sqrt(3 * in_features)
@@ -150,8 +149,9 @@ class TNLinear(nn.Module):
             a_kind(linear, nn.Linear, f"{who}: linear").weight.detach(), f"{who}: the weight of linear"
         )
         network, arrays = network_of(network, arrays, who)
-        check_fills(a_network(network, who), weight.shape, who)
-        whole_number(batch, f"{who}: batch", 1)
+        network = a_network(network, who)
+        check_fills(network, weight.shape, who)
+        a_size(batch, f"{who}: batch")
         if flag(fit, f"{who}: fit"):
             arrays = fit_arrays(network, weight, arrays=arrays, **options).arrays
         elif set(options) - {"seed"}:
@@ -245,10 +245,10 @@ class TNEmbedding(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.num = num = whole_number(num, "TNEmbedding: num", 1)
-        self.dim = dim = whole_number(dim, "TNEmbedding: dim", 1)
+        self.num = num = a_size(num, "TNEmbedding: num")
+        self.dim = dim = a_size(dim, "TNEmbedding: dim")
         network, arrays = network_of(network, arrays, "TNEmbedding")
-        network, batch = a_network(network, "TNEmbedding: network"), whole_number(batch, "TNEmbedding: batch", 1)
+        network, batch = a_network(network, "TNEmbedding: network"), a_size(batch, "TNEmbedding: batch")
         check_fills(network, (num, dim), "TNEmbedding")
         aligned = bool(_exact(network, num, dim))  # one row has no digits: the table is built
         if prod(network.shape) != num * dim:

@@ -201,11 +201,11 @@ def _tensors(
     if len(dtypes) > 1:
         raise ValueError("arrays have one dtype: " + ", ".join(f"{n!r} is {d}" for d, n in dtypes.items()))
     dtype = next(iter(dtypes), dtype)
-    for kind, name in dtypes.items():
-        if not (kind.is_floating_point or kind.is_complex):
-            raise ValueError(f"array {name!r} is floating or complex, not {kind}; give dtype=torch.float32")
-        if kind.is_complex:
-            check_ordered(net, name, kind)
+    for found, name in dtypes.items():
+        if not (found.is_floating_point or found.is_complex):
+            raise ValueError(f"array {name!r} is floating or complex, not {found}; give dtype=torch.float32")
+        if found.is_complex:
+            check_ordered(net, name, found)
     if missing:
         kind = "complex128" if dtype is not None and dtype.is_complex else "float64"
         drawn = init.normal(net, seed=seed, std=std, dtype=kind)

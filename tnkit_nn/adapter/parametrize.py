@@ -120,7 +120,7 @@ def _own_weight(module: nn.Module, name: str) -> nn.Parameter:
         raise ValueError(
             f"parametrize_: {kind} has no parameter {name!r} of its own{_found_elsewhere(module, name)} (it has {known})"
         )
-    if isinstance(weight, nn.parameter.UninitializedTensorMixin):
+    if isinstance(weight, nn.parameter.UninitializedParameter):
         raise ValueError(f"{name!r} of {kind} has no shape yet: call the model once before")
     materialised(weight, f"parametrize_: {name!r} of {kind}")
     trained_dtype(weight.dtype, f"parametrize_: the dtype of {name!r} of {kind}")

@@ -13,7 +13,7 @@ from tnkit.core.checks import one_of, sequence, shown, text
 from tnkit.core.numbers import whole_number
 from tnkit_nn import data as datasets
 from tnkit_nn import zoo
-from tnkit_nn.checks import a_path
+from tnkit_nn.checks import a_path, a_size
 
 __all__ = ["Task", "build_model", "chosen_layers", "loss", "metric", "read_data", "score"]
 
@@ -83,7 +83,7 @@ class Task:
         one_of(self.rest, "Task: rest", ("all", "head", "none"))
         one_of(self.approximation, "Task: approximation", ("auto", "gradient"))  # what suits any network
         for name in ("seeds", "dense_steps", "fit_steps", "tune_steps"):
-            store(name, whole_number(getattr(self, name), f"Task: {name}", 1))
+            store(name, a_size(getattr(self, name), f"Task: {name}"))
         store("first_seed", whole_number(self.first_seed, "Task: first_seed", 0))
         if self.limit is not None:
             store("limit", whole_number(self.limit, "Task: limit", 1))

@@ -22,7 +22,7 @@ import safetensors.torch
 from torch import Tensor, nn
 
 import tnkit as tk
-from tnkit.core.checks import flag, shown
+from tnkit.core.checks import flag
 from tnkit_nn.adapter.parametrize import parametrize_
 from tnkit_nn.approximation import approximate
 from tnkit_nn.checks import a_kind, a_module, a_path
@@ -85,9 +85,11 @@ def compress_(
     a_module(model, "compress_: model")
     a_kind(data, Split, "compress_: data")
     progress, out = flag(progress, "compress_: progress"), None if out is None else a_path(out, "compress_: out")
-    if not isinstance(recipe, (Compression, str, os.PathLike)):
-        raise TypeError(f"compress_: recipe is a Compression or the path of its TOML file, not {shown(recipe)}")
-    recipe = _changed(recipe if isinstance(recipe, Compression) else Compression.load(recipe), changes)
+    if out is not None and out.exists() and not out.is_dir():
+        raise NotADirectoryError(f"compress_: out is a folder, but {out} is a file")
+    if not isinstance(recipe, Compression):
+        recipe = Compression.load(a_path(recipe, "compress_: recipe, unless it is a Compression,"))
+    recipe = _changed(recipe, changes)
     chosen = substitutes(model, recipe)
     schedule = _schedule(list(chosen), recipe)
     epochs = _epochs(recipe, len(schedule))

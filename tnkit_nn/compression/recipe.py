@@ -14,7 +14,7 @@ from tnkit.core.checks import one_of, sequence, shown, text
 from tnkit.core.extras import need
 from tnkit.core.numbers import real_number, whole_number
 from tnkit_nn.approximation import METHODS
-from tnkit_nn.checks import a_kind, a_path
+from tnkit_nn.checks import a_kind, a_path, a_size
 from tnkit_nn.families import KINDS
 from tnkit_nn.storage import replacing
 from tnkit_nn.training.loop import Recipe as Training
@@ -54,7 +54,7 @@ class Layers:
         object.__setattr__(self, "select", tuple(text(name, "select: each name of a layer") for name in select))
         one_of(self.family, "family", KINDS)
         for name in ("budget", "depth"):
-            object.__setattr__(self, name, whole_number(getattr(self, name), name, 1))
+            object.__setattr__(self, name, a_size(getattr(self, name), name))
         one_of(self.activation, "activation", UNARY)
 
 
@@ -67,7 +67,7 @@ class Stage1:
 
     def __post_init__(self) -> None:
         one_of(self.method, "method of the approximation", METHODS)
-        object.__setattr__(self, "steps", whole_number(self.steps, "steps of the approximation", 1))
+        object.__setattr__(self, "steps", a_size(self.steps, "steps of the approximation"))
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ class Compression:
         try:
             return cls.from_toml(path.read_text(encoding="utf-8"))
         except UnicodeDecodeError:
-            raise ValueError(f"{path}: no recipe: it is not text") from None
+            raise ValueError(f"{path}: the path is of no recipe, which is text") from None
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: {error}") from None
 

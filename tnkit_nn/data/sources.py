@@ -146,7 +146,7 @@ def load(name: str, root: Root = None, *, limit: int | None = None) -> Split:
         An unknown name, no root, or a file that is not as its format says; the message names the file, what was expected and
         what was found.
     """
-    one_of(name, "data", DATA)
+    one_of(name, "load: name of the data", DATA)
     if limit is not None:
         whole_number(limit, "limit", 1)
     split = DATA[name](root)

@@ -78,7 +78,9 @@ def checked_part(part: object, what: str, classes: int = 0) -> Part:
     if y.dtype != torch.long or y.min() < 0 or (classes and y.max() >= classes):
         known = f"in 0..{classes - 1}" if classes else "from 0 up"
         hint = "" if y.dtype == torch.long or y.is_floating_point() else "; y.long() gives them"
-        raise ValueError(f"{what} needs labels {known} as torch.long, found {y.dtype} in {y.min()}..{y.max()}{hint}")
+        raise ValueError(
+            f"{what} needs labels {known} (classes names {classes or 'none'}) as torch.long, found {y.dtype} in {y.min()}..{y.max()}{hint}"
+        )
     if x.is_floating_point() and not bool(x.sum(dtype=torch.float64).isfinite()):  # a sum needs no memory
         finite(x, f"{what} inputs")
     return x, y
@@ -87,7 +89,7 @@ def checked_part(part: object, what: str, classes: int = 0) -> Part:
 def stratified(labels: Tensor, seed: int = 0) -> Tensor:
     """A seeded order in which every run of examples has the classes in proportion, as near as whole numbers allow."""
     labels = labels_of(labels, "stratified: labels")
-    seed = whole_number(seed, "stratified: seed", 0)
+    seed = whole_number(seed, "stratified: seed", 0) % 2**63
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
     shuffled = labels[order]
     place = torch.empty(len(labels), dtype=torch.float64)

@@ -9,8 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tnkit.core.numbers import whole_number
-from tnkit_nn.checks import a_module
+from tnkit_nn.checks import a_module, a_size
 from tnkit_nn.data.splits import Part, checked_part
 
 __all__ = ["Loss", "accuracy", "answers", "evaluate", "trial", "worse"]
@@ -74,7 +73,7 @@ def accuracy(model: nn.Module, part: Part, batch: int = 500) -> float:
     TypeError, ValueError
         No module, no pair of finite inputs and labels, or a model that does not take them or has fewer classes.
     """
-    whole_number(batch, "accuracy: batch", 1)
+    batch = a_size(batch, "accuracy: batch")
     x, y = checked_part(part, "accuracy: part")
     trial(a_module(model, "accuracy: model"), x, "accuracy: the model", "the part", 1 + int(y.max()))
     return evaluate(model, part, batch=batch)[1]

@@ -22,7 +22,7 @@ from torch.optim import Optimizer
 from tnkit.core.checks import flag, one_of, sequence, shown
 from tnkit.core.extras import need
 from tnkit.core.numbers import real_number, whole_number
-from tnkit_nn.checks import a_function, a_kind, a_module, a_path
+from tnkit_nn.checks import a_function, a_kind, a_module, a_path, a_size
 from tnkit_nn.data.augment import AUGMENT
 from tnkit_nn.data.splits import Split
 from tnkit_nn.storage import clear, fill_
@@ -95,9 +95,9 @@ class Recipe:
     def __post_init__(self) -> None:
         for what, known in (("method", METHODS), ("schedule", SCHEDULES), ("augment", AUGMENT)):
             one_of(getattr(self, what), what, known)
-        for name in ("epochs", "batch"):
-            object.__setattr__(self, name, whole_number(getattr(self, name), name, 1))
         store = partial(object.__setattr__, self)  # plain numbers: they are kept as JSON
+        store("epochs", a_size(self.epochs, "epochs"))
+        store("batch", a_size(self.batch, "batch"))
         store("lr", real_number(self.lr, "lr"))
         store("weight_decay", real_number(self.weight_decay, "weight_decay", positive=False))
         store("label_smoothing", real_number(self.label_smoothing, "label_smoothing", positive=False, below=1))
@@ -140,7 +140,7 @@ class Group:
 def _named(params: Any) -> tuple[tuple[str, Tensor], ...]:
     """Names and parameters, of a mapping or of pairs."""
     rule = "Group: params are names and tensors, a dict or what model.named_parameters() gives"
-    if isinstance(params, (str, bytes)) or not isinstance(params, Iterable):
+    if isinstance(params, (str, bytes)) or not isinstance(params, Iterable) or getattr(params, "shape", None) == ():
         raise TypeError(f"{rule}, not {shown(params)}")
     pairs = tuple(params.items() if isinstance(params, Mapping) else params)
     for pair in pairs:

@@ -37,7 +37,7 @@ def load(name: str, path: str | os.PathLike[str]) -> nn.Sequential:
     ValueError
         An unknown model, no safetensors file, or names or shapes that are not the model's; the message lists the first few.
     """
-    one_of(name, "model", ZOO)
+    one_of(name, "name of the model", ZOO)
     path = a_path(path, "load: path")
     with torch.device("meta"):  # shapes alone: nothing is drawn
         last = list(build(name).state_dict())[-1]

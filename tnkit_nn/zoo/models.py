@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from torch import nn
 
 from tnkit.core.checks import sequence
-from tnkit.core.numbers import real_number, whole_number
+from tnkit.core.numbers import real_number
+from tnkit_nn.checks import a_size
 
 __all__ = ["MLP", "alexnet", "fc2", "lenet5", "mlp", "vgg16", "zfnet"]
 
@@ -19,7 +20,7 @@ class MLP(nn.Sequential):
     """Linear layers ``fc1, fc2, ...`` with ReLU between them; inputs (batch, ...) of sizes[0] numbers, logits (batch, sizes[-1])."""
 
     def __init__(self, sizes: Sequence[int]) -> None:
-        sizes = [whole_number(n, f"MLP: sizes[{k}]", 1) for k, n in enumerate(sequence(sizes, "MLP: sizes"))]
+        sizes = [a_size(n, f"MLP: sizes[{k}]") for k, n in enumerate(sequence(sizes, "MLP: sizes"))]
         if len(sizes) < 2:
             raise ValueError(f"MLP: sizes are two or more, inputs and classes at least, not {sizes}")
         super().__init__(_linear_stack(sizes))
@@ -52,7 +53,7 @@ def lenet5(num_classes: int = 10, widths: tuple[int, int, int, int] = (6, 16, 12
     ``widths``: channels and features of a narrower or wider one, which a compressed one has to beat at an equal count.
     """
     num_classes = _classes(num_classes)
-    sizes = [whole_number(n, f"lenet5: widths[{k}]", 1) for k, n in enumerate(sequence(widths, "lenet5: widths"))]
+    sizes = [a_size(n, f"lenet5: widths[{k}]") for k, n in enumerate(sequence(widths, "lenet5: widths"))]
     if len(sizes) != 4:
         raise ValueError(f"lenet5: widths are four, of two convolutions and two linear layers, not {len(sizes)}")
     one, two, *features = sizes
@@ -136,7 +137,7 @@ def vgg16(num_classes: int = 10, scale: float = 1.0) -> nn.Sequential:
 
 
 def _classes(num_classes: int) -> int:
-    return whole_number(num_classes, "num_classes", 1)
+    return a_size(num_classes, "num_classes")
 
 
 def _linear_stack(sizes: Sequence[int]) -> OrderedDict[str, nn.Module]:

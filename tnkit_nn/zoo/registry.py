@@ -27,7 +27,7 @@ ZOO: dict[str, Callable[[int], nn.Sequential]] = {
 
 def build(name: str, num_classes: int = 10) -> nn.Sequential:
     """A model of :data:`ZOO`, drawn by torch's global generator; ValueError names those there are."""
-    one_of(name, "model", ZOO)
+    one_of(name, "name of the model", ZOO)
     return ZOO[name](num_classes)
 
 
