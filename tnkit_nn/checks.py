@@ -18,7 +18,7 @@ from tnkit.core.numbers import whole_number
 from tnkit.core.shapes import split_axes
 
 __all__ = [
-    "a_function", "a_kind", "a_module", "a_path", "a_size", "a_tensor", "an_array", "check_fills", "finite", "labels_of", "materialised",
+    "a_folder", "a_function", "a_kind", "a_module", "a_path", "a_size", "a_tensor", "an_array", "check_fills", "finite", "labels_of", "materialised",
     "trained_dtype",
 ]  # fmt: skip
 
@@ -71,6 +71,14 @@ def a_path(value: Any, what: str) -> Path:
     if not os.fspath(value):
         raise ValueError(f"{what} is a path, not an empty string")
     return Path(os.path.expanduser(value))
+
+
+def a_folder(value: Any, what: str) -> Path:
+    """A path of a folder, there or not yet there; NotADirectoryError for that of a file."""
+    found = a_path(value, what)
+    if found.exists() and not found.is_dir():
+        raise NotADirectoryError(f"{what} is a folder, but {found} is a file")
+    return found
 
 
 def trained_dtype(value: Any, what: str) -> torch.dtype | None:

@@ -20,7 +20,7 @@ from tnkit.core.activations import UNARY
 from tnkit.core.checks import one_of, sequence, text
 from tnkit.core.numbers import whole_number
 from tnkit.core.shapes import site_dims
-from tnkit_nn.checks import a_function
+from tnkit_nn.checks import a_function, a_size
 
 __all__ = [
     "BASELINES",
@@ -85,7 +85,7 @@ class Family:
         text(self.label, "Family: label")
         a_function(self.build, "Family: build")
         if self.depth is not None:
-            object.__setattr__(self, "depth", whole_number(self.depth, "Family: depth", 1))
+            object.__setattr__(self, "depth", a_size(self.depth, "Family: depth"))
 
 
 def keeps(numbers: int, budget: int) -> bool:
@@ -440,7 +440,7 @@ def families(names: Sequence[str], depths: Sequence[int] = (1, 2, 3), activation
         one_of(activation, "activation", UNARY)
     out = []
     for name in sequence(names, "families: names"):
-        one_of(name, "a shape (family)", KINDS)
+        one_of(name, "shapes: each family", KINDS)
         kind = KINDS[name]
         if kind.least_depth is None:
             out.append(Family(name, name, kind.build))

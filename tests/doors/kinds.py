@@ -1,5 +1,7 @@
 """Which of the wrong values are right for an argument, and why: all else that is taken is taken silently, a fault."""
 
+from .nn import ALLOWED_NN, KINDS_NN
+
 __all__ = ["ALLOWED", "KINDS", "SPOKEN", "TAKES", "reason"]
 
 _HUGE = "10**30"
@@ -19,6 +21,8 @@ TAKES = {
     "name": {"'x'", "np.str_('x')"},
     "network": _NETS,
     "nothing": set(),
+    "function": {"a function", "the function len", "a module of torch"},
+    "optimizer": {"a function", "the function len", "a module of torch"},
 }  # fmt: skip
 
 #: Argument, of one function or of all -> its kind; "?" behind it: None too.
@@ -41,10 +45,11 @@ KINDS = {
     "tk.testing.random_network.max_nodes": "count", "tk.testing.random_network.max_size": "count",
     "tk.testing.random_network.max_depth": "count", "tk.testing.random_network.max_space": "count",
     "tk.testing.random_network.nonlinear": "flag", "rank": "count?",
+    **KINDS_NN,
 }  # fmt: skip
 
 #: (function, argument) -> value -> why it is taken, beyond its kind.
-ALLOWED: dict[tuple[str, str], dict[str, str]] = {}
+ALLOWED: dict[tuple[str, str], dict[str, str]] = {**ALLOWED_NN}
 
 #: Argument -> other words by which a message may name it.
 SPOKEN = {
@@ -52,7 +57,7 @@ SPOKEN = {
     "net_or_plan": ("network", "plan"), "arrays": ("array", "key"), "x": ("tensor", "x"), "target_arrays": ("target",),
     "nodes": ("node",), "inds": ("index", "indices"), "bodies": ("body",), "other": ("network",), "optimizer": ("path", "step"),
     "flops": ("rates",), "bytes": ("rates",), "path": ("file", "step"), "in_": ("in",), "shape": ("shape", "size"),
-    "columns": ("column", "gate"), "model": ("module",), "module": ("module",), "split": ("split", "data"),
+    "columns": ("column", "gate"), "model": ("module",), "module": ("module",), "split": ("split", "data"), "images": ("inputs",),
 }  # fmt: skip
 
 

@@ -94,7 +94,7 @@ def test_compare_a_convolutional_model_on_files(tmp_path, capsys):
     "argv, message",
     [
         ([], "required"),
-        (["compare", "--shapes", "adtn,nonsense"], "a shape (family) is one of adtn"),
+        (["compare", "--shapes", "adtn,nonsense"], "shapes: each family is one of adtn"),
         (["compare", "--budgets", "ten"], "'ten' is not a list of whole numbers"),
         (["compare", "--budgets", "0"], "'0' is not a list of whole numbers"),
         (["compare", "--seeds", "0"], "'0' is not"),

@@ -148,7 +148,9 @@ def test_no_root_no_folder_no_file(tmp_path):
     (tmp_path / "cifar-10-batches-bin" / "data_batch_4.bin").unlink()
     with pytest.raises(FileNotFoundError, match=r"^data_batch_4.bin not found"):
         data.load("cifar10", tmp_path)
-    with pytest.raises(ValueError, match=r"name of the data is one of digits, mnist, cifar10, cifar100, not 'imagenet'"):
+    with pytest.raises(
+        ValueError, match=r"name of the data is one of digits, mnist, cifar10, cifar100, not 'imagenet'"
+    ):
         data.load("imagenet")
 
 

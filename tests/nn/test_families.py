@@ -125,6 +125,6 @@ def test_families():
         families(["circuit"], depths=(1,))
     with pytest.raises(
         ValueError,
-        match=r"a shape .family. is one of adtn, circuit, mpo, tt, tucker, cp, ring, tree, low_rank, .*, not 'mps'",
+        match=r"shapes: each family is one of adtn, circuit, mpo, tt, tucker, cp, ring, tree, low_rank, .*, not 'mps'",
     ):
         families(["mps"])

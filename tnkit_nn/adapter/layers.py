@@ -277,12 +277,14 @@ class TNEmbedding(nn.Module):
         if tokens.device != self.tn.like.device or tokens.layout is not torch.strided:
             check_input(tokens, tokens.new_empty(0, device=self.tn.like.device), "TNEmbedding: tokens")
         tokens = tokens.long()  # digits of a narrower kind would overflow, and uint8 picks as a mask does
-        if self.plan is None or tokens.numel() == 0:
+        if tokens.numel() == 0:
             return F.embedding(tokens, self.weight)
         flat, where = tokens.reshape(-1), {}
         torch._assert_async(
             ((flat >= 0) & (flat < self.num)).all(), f"TNEmbedding: a token is not in 0..{self.num - 1}"
         )
+        if self.plan is None:
+            return F.embedding(tokens, self.weight)
         for i, size in zip(reversed(self._digits), reversed(self._sizes), strict=True):
             where[i] = flat % size
             flat = flat // size

@@ -24,7 +24,7 @@ import tnkit as tk
 from tnkit.core.checks import sequence, shown
 from tnkit.core.numbers import whole_number
 from tnkit_nn.approximation import RATES
-from tnkit_nn.checks import a_function, a_kind, a_path
+from tnkit_nn.checks import a_folder, a_function, a_kind
 from tnkit_nn.comparison.experiment import Experiment, opened, with_dense_models
 from tnkit_nn.comparison.job_store import Progress, Study, run_jobs, silent
 from tnkit_nn.comparison.replicas import REST_RATES
@@ -94,7 +94,7 @@ def compare(
     if executor is not None and not callable(getattr(executor, "submit", None)):
         raise TypeError(f"compare: executor is a concurrent.futures.Executor, not {shown(executor)}")
     a_function(progress, "compare: progress")
-    out = None if out is None else a_path(out, "compare: out")
+    out = None if out is None else a_folder(out, "compare: out")
     chosen = [f for s in dict.fromkeys(shapes) for f in ([s] if isinstance(s, Family) else families([s], depths))]
     twice = [name for name, n in Counter([*(f.label for f in chosen), *CONTROLS]).items() if n > 1]
     if twice:

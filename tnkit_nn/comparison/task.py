@@ -86,7 +86,7 @@ class Task:
             store(name, a_size(getattr(self, name), f"Task: {name}"))
         store("first_seed", whole_number(self.first_seed, "Task: first_seed", 0))
         if self.limit is not None:
-            store("limit", whole_number(self.limit, "Task: limit", 1))
+            store("limit", a_size(self.limit, "Task: limit"))
         for name in ("data_dir", "weights"):
             if (given := getattr(self, name)) is not None:
                 store(name, str(a_path(given, f"Task: {name}")))

@@ -25,7 +25,7 @@ import tnkit as tk
 from tnkit.core.checks import flag
 from tnkit_nn.adapter.parametrize import parametrize_
 from tnkit_nn.approximation import approximate
-from tnkit_nn.checks import a_kind, a_module, a_path
+from tnkit_nn.checks import a_folder, a_kind, a_module, a_path
 from tnkit_nn.compression.recipe import ORDERS, Compression
 from tnkit_nn.compression.result import Compressed, LayerReport, packed, save_compressed
 from tnkit_nn.compression.selection import substitutes, trained_groups
@@ -84,9 +84,7 @@ def compress_(
     """
     a_module(model, "compress_: model")
     a_kind(data, Split, "compress_: data")
-    progress, out = flag(progress, "compress_: progress"), None if out is None else a_path(out, "compress_: out")
-    if out is not None and out.exists() and not out.is_dir():
-        raise NotADirectoryError(f"compress_: out is a folder, but {out} is a file")
+    progress, out = flag(progress, "compress_: progress"), None if out is None else a_folder(out, "compress_: out")
     if not isinstance(recipe, Compression):
         recipe = Compression.load(a_path(recipe, "compress_: recipe, unless it is a Compression,"))
     recipe = _changed(recipe, changes)

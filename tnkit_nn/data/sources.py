@@ -16,7 +16,7 @@ from torch import Tensor
 
 from tnkit.core.checks import flag, one_of, shown
 from tnkit.core.extras import need
-from tnkit.core.numbers import whole_number
+from tnkit_nn.checks import a_size
 from tnkit_nn.data import formats
 from tnkit_nn.data.splits import Split, limited, split_off
 
@@ -148,6 +148,6 @@ def load(name: str, root: Root = None, *, limit: int | None = None) -> Split:
     """
     one_of(name, "load: name of the data", DATA)
     if limit is not None:
-        whole_number(limit, "limit", 1)
+        a_size(limit, "limit")
     split = DATA[name](root)
     return split if limit is None else limited(split, limit)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tnkit.core.checks import sequence, shown, text
 from tnkit.core.numbers import whole_number
-from tnkit_nn.checks import a_tensor, finite, labels_of
+from tnkit_nn.checks import a_size, a_tensor, finite, labels_of
 from tnkit_nn.storage import raw
 
 __all__ = ["Part", "Split", "checked_part", "limited", "split_off", "stratified"]
@@ -108,7 +108,7 @@ def split_off(labels: Tensor) -> tuple[Tensor, Tensor]:
 
 def limited(split: Split, limit: int) -> Split:
     """At most ``limit`` examples of each part, by class; the name says so."""
-    limit = whole_number(limit, "limit", 1)
+    limit = a_size(limit, "limit")
 
     def first(part: Part) -> Part:
         chosen = stratified(part[1])[:limit].sort().values
