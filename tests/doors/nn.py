@@ -5,7 +5,6 @@ import lzma
 import struct
 from pathlib import Path
 
-import numpy as np
 import torch
 
 import tnkit as tk

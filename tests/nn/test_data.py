@@ -321,3 +321,30 @@ def test_a_digest_of_inputs_of_any_dtype(dtype):
     part = x, y
     made = [data.Split("mine", (z, y), part, part).digest() for z in (x, x + 1, x.clone())]
     assert made[0] == made[2] != made[1]
+
+
+# -- folders as others leave them -----------------------------------------------------------------------------------------
+def test_the_folder_of_torchvision_is_read(tmp_path, monkeypatch):
+    write_mnist(tmp_path / "MNIST" / "raw")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    first = data.load("mnist", tmp_path)
+    for root in (tmp_path / "MNIST", tmp_path / "MNIST" / "raw", "~", "~/MNIST"):
+        assert data.load("mnist", root).digest() == first.digest()
+
+
+def test_what_is_there_instead_is_told(tmp_path):
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    with pytest.raises(
+        FileNotFoundError, match="cifar-10-batches-py is the version for Python, of pickles, which are never"
+    ):
+        data.load("cifar10", tmp_path)
+    (tmp_path / "kaggle").mkdir()
+    (tmp_path / "kaggle" / "train.csv").write_text("")
+    with pytest.raises(FileNotFoundError, match=r"there is train.csv"):
+        data.load("mnist", tmp_path / "kaggle")
+
+
+def test_swapped_files_are_told(tmp_path):
+    write_mnist(tmp_path, train=50, test=200)
+    with pytest.raises(ValueError, match="more images than the test files, not 50 and 200: are they swapped"):
+        data.load("mnist", tmp_path)

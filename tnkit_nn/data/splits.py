@@ -77,10 +77,9 @@ def checked_part(part: object, what: str, classes: int = 0) -> Part:
         raise ValueError(f"{what} needs one label an input and at least one, found {found}")
     if y.dtype != torch.long or y.min() < 0 or (classes and y.max() >= classes):
         known = f"in 0..{classes - 1}" if classes else "from 0 up"
-        hint = "" if y.dtype == torch.long or y.is_floating_point() else "; y.long() gives them"
-        raise ValueError(
-            f"{what} needs labels {known} (classes names {classes or 'none'}) as torch.long, found {y.dtype} in {y.min()}..{y.max()}{hint}"
-        )
+        hint = f"; classes names {classes}" if classes else ""
+        hint += "" if y.dtype == torch.long or y.is_floating_point() else "; y.long() gives them"
+        raise ValueError(f"{what} needs labels {known} as torch.long, found {y.dtype} in {y.min()}..{y.max()}{hint}")
     if x.is_floating_point() and not bool(x.sum(dtype=torch.float64).isfinite()):  # a sum needs no memory
         finite(x, f"{what} inputs")
     return x, y

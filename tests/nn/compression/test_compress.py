@@ -588,3 +588,28 @@ def test_refusals():
     with pytest.warns(UserWarning, match="layer 'fc1': the smallest low_rank has 28 parameters, past its budget of 5"):
         substitutes(model, replace(RECIPE, layers=(Layers("fc1", "low_rank", 5),)))
     assert list(substitutes(model, RECIPE)) == ["fc1", "fc2"] and isinstance(model.fc1.weight, nn.Parameter)
+
+
+def test_a_recipe_of_windows_begins_with_a_mark(tmp_path):
+    text = "[[layers]]\nselect='fc1'\nbudget=300\n"
+    (tmp_path / "r.toml").write_text(text, encoding="utf-8-sig")
+    assert Compression.load(tmp_path / "r.toml") == Compression.from_toml(text)
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "said"),
+    [
+        (None, FileNotFoundError, "path is that of a recipe's TOML file, but there is no file"),
+        (b"\xff\xfe\x00", ValueError, r"r.toml: the path is of no recipe, which is text"),
+        (
+            b"[[layers]]\nselect='fc1'\nrest='all'\n",
+            ValueError,
+            r"r.toml: layers\[0\]: unknown key 'rest'.*above the first",
+        ),
+    ],
+)
+def test_a_recipes_file_is_named(tmp_path, content, error, said):
+    if content is not None:
+        (tmp_path / "r.toml").write_bytes(content)
+    with pytest.raises(error, match=said):
+        Compression.load(tmp_path / "r.toml")
