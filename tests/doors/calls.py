@@ -173,7 +173,6 @@ CALLS = {
     "tknn.Compression.from_toml": lambda: call(tknn.Compression.from_toml, recipe().to_toml()),
     "tknn.Compression.load": lambda: call(tknn.Compression.load, _saved_recipe("r.toml")),
     "tknn.Compression.save": lambda: call(recipe().save, "s.toml"),
-    "tknn.compress_": lambda: call(tknn.compress_, classifier(), recipe(), SPLIT),
     "tknn.dense": lambda: call(tknn.dense, _compressed()),
     "tknn.save_compressed": lambda: call(tknn.save_compressed, _compressed(), "c.safetensors"),
     "tknn.load_compressed_": lambda: call(tknn.load_compressed_, classifier(), _saved_compressed("d.safetensors")),

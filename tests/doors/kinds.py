@@ -2,7 +2,7 @@
 
 from .nn import ALLOWED_NN, KINDS_NN
 
-__all__ = ["ALLOWED", "KINDS", "SPOKEN", "TAKES", "reason"]
+__all__ = ["ALLOWED", "CRASHES", "KINDS", "SPOKEN", "TAKES", "reason"]
 
 _HUGE = "10**30"
 _WHOLE = {"3", "np.int64(2)", "0-d int array", "0-d tensor"}
@@ -22,7 +22,9 @@ TAKES = {
     "network": _NETS,
     "nothing": set(),
     "function": {"a function", "the function len", "a module of torch"},
-    "optimizer": {"a function", "the function len", "a module of torch"},
+    "shape": {"a generator", "one item more", "one item less", "range(2)"},
+    "activation": {"a function"},
+    "anything": set(),
 }  # fmt: skip
 
 #: Argument, of one function or of all -> its kind; "?" behind it: None too.
@@ -31,12 +33,12 @@ KINDS = {
     "depth": "count", "periodic": "flag", "full": "flag", "share": "count?", "scale": "flag", "labels": "flag",
     "budget": "count?", "backend": "nothing?", "progress": "flag", "steps": "count", "lr": "positive",
     "patience": "count?", "batch": "count", "dtype": "nothing", "optimizer": "nothing", "executor": "nothing?",
-    "activation": "nothing?", "center": "nothing?", "dynamic": "nothing?", "ax": "nothing?", "net_or_plan": "network",
+    "activation": "activation?", "shape": "shape", "out": "shape", "in_": "shape", "center": "nothing?", "dynamic": "nothing?", "ax": "nothing?", "net_or_plan": "network",
     "tk.to_json.net": "network", "tk.to_graph.net": "network", "tk.save.net": "network", "tk.init.normal.net": "network",
     "tk.init.orthogonal.net": "network", "tk.plan.net": "network", "tk.plan.itemsize": "count", "tk.plan.slices": "count",
     "tk.plan.memory_limit": "nothing?", "tk.plan.checkpoint": "flag", "tk.Rates.flops": "positive",
     "tk.Rates.bytes": "positive", "tk.Rates.seconds.flops": "at least 0", "tk.Rates.seconds.moved": "at least 0",
-    "tk.adtn.dim": "count?", "tk.brick_wall.dim": "count", "tk.peps.rows": "count", "tk.peps.cols": "count", "tk.peps.dim": "count",
+    "tk.adtn.dim": "count?", "tk.brick_wall.dim": "count", "tk.brick_wall.sites": "count", "tk.peps.rows": "count", "tk.peps.cols": "count", "tk.peps.dim": "count",
     "tk.peps.rank": "count", "tk.tt.rank": "count", "tk.mps.rank": "count", "tk.mpo.rank": "count", "tk.ring.rank": "count",
     "tk.tucker.rank": "count", "tk.cp.rank": "count", "tk.low_rank.rank": "count", "tk.tree.rank": "count",
     "tk.mera.rank": "count", "tk.tree.arity": "count", "tk.from_graph.bond": "count", "tk.from_graph.open": "nothing?",
@@ -45,25 +47,65 @@ KINDS = {
     "tk.testing.random_network.max_nodes": "count", "tk.testing.random_network.max_size": "count",
     "tk.testing.random_network.max_depth": "count", "tk.testing.random_network.max_space": "count",
     "tk.testing.random_network.nonlinear": "flag", "rank": "count?",
-    **KINDS_NN,
 }  # fmt: skip
 
 #: (function, argument) -> value -> why it is taken, beyond its kind.
-ALLOWED: dict[tuple[str, str], dict[str, str]] = {**ALLOWED_NN}
+ALLOWED = {
+    **ALLOWED_NN,
+    ("tk.mpo", "rank"): {"a generator": "ranks in their order"},
+    ("tk.circuit", "dim"): {"a generator": "sizes in their order"},
+    ("tk.circuit", "columns"): dict.fromkeys(
+        ("()", "[]", "[[]]", "empty array", "one item more", "one item less"), "any number of columns, none too, of any gates"
+    ),
+    ("tk.circuit", "activation"): {"[None]": "one a column"},
+    ("tk.circuit", "start"): {"None": "the default", "a Network": "a start of the right shape", "a path": "one group of both sites"},
+    ("tk.adtn", "dim"): {"10**30": "one site an axis"},
+    ("tk.adtn", "share"): {"10**30": "a period longer than a column ties nothing"},
+    ("tk.brick_wall", "share"): {"10**30": "a period longer than a column ties nothing"},
+    ("tk.tree", "arity"): {"10**30": "all indices below one node"},
+    ("tk.plan", "itemsize"): {"10**30": "figures in bytes alone depend on it"},
+    ("tk.plan", "memory_limit"): dict.fromkeys(("inf", "10**30", *_REAL), "a number of bytes"),
+    ("tk.plan", "checkpoint"): dict.fromkeys(("inf", "10**30"), "a number of bytes"),
+    ("tk.from_einsum", "equation"): {"''": "one scalar, as in numpy"},
+    ("tk.from_einsum", "sizes"): {"'i': 10**30": "a network is structure; its arrays are refused when they are made"},
+    ("tk.to_einsum", "net"): {"a Network": "any multilinear network"},
+    ("tk.from_arrays", "output"): dict.fromkeys(("''", "()", "[]", "empty array", "one item less"), "the rest is summed"),
+    ("tk.from_graph", "bond"): {"10**30": "as sizes of from_einsum"},
+    ("tk.from_graph", "open"): dict.fromkeys(("{}", "without 0", "0: 10**30"), "vertices without an open index"),
+    ("tk.from_tensornetwork", "output_edges"): {"None": "the default"},
+    ("tk.to_tensornetwork", "arrays"): {"'core_0': int array": "numbers of numpy", "'core_0': bool array": "numbers of numpy"},
+    ("tk.draw", "net_or_plan"): {"a Plan": "its network, with its order"},
+    ("tk.to_svg", "net_or_plan"): {"a Plan": "its network, with its order"},
+    ("tk.testing.random_network", "dtype"): {"the class int": "an integer dtype"},
+    ("tk.testing.oracle", "arrays"): dict.fromkeys(
+        [f"'core_0': {kind}" for kind in ("int array", "bool array", "uint8 tensor", "bool tensor", "longdouble array", "nested list")],
+        "numbers that numpy reads",
+    ),
+    ("tk.testing.path_flops", "inputs"): {"first item ''": "a scalar", "one item more": "a path that leaves terms"},
+    ("tk.testing.path_flops", "output"): dict.fromkeys(
+        ("''", "()", "[]", "empty array", "one item more", "one item less"), "the rest is summed"
+    ),
+    ("tk.testing.path_flops", "sizes"): {"'i': 10**30": "a count alone"},
+    ("tk.testing.path_flops", "path"): dict.fromkeys(("()", "[]", "empty array", "a path", "one item less"), "a path that leaves terms"),
+}  # fmt: skip
+
+#: (function, argument, value) that ends the process: not called, counted as raw. Of a matrix as a seed numpy dies.
+CRASHES = {(f, "seed", "np.matrix") for f in ("tk.als", "tk.cp_als", "tk.project")}
 
 #: Argument -> other words by which a message may name it.
 SPOKEN = {
     "net": ("network",), "network": ("network",), "a": ("network", "networks"), "b": ("network", "networks"),
     "net_or_plan": ("network", "plan"), "arrays": ("array", "key"), "x": ("tensor", "x"), "target_arrays": ("target",),
     "nodes": ("node",), "inds": ("index", "indices"), "bodies": ("body",), "other": ("network",), "optimizer": ("path", "step"),
-    "flops": ("rates",), "bytes": ("rates",), "path": ("file", "step"), "in_": ("in",), "shape": ("shape", "size"),
-    "columns": ("column", "gate"), "model": ("module",), "module": ("module",), "split": ("split", "data"), "images": ("inputs",),
+    "open": ("vertices", "vertex"), "equation": ("from_einsum",), "flops": ("rates",), "bytes": ("rates",), "path": ("file", "step"), "in_": ("in",), "shape": ("shape", "size"),
+    "dim": ("weight",), "columns": ("column", "gate"), "model": ("module",), "module": ("module",), "split": ("split", "data"), "images": ("inputs",),
 }  # fmt: skip
 
 
 def reason(function, argument, value):
     """Why this value may be taken for this argument; "" if nothing says so."""
-    kind = KINDS.get(f"{function}.{argument}", KINDS.get(argument, "nothing"))
+    known = {**KINDS, **KINDS_NN} if function.startswith("tknn.") else KINDS
+    kind = known.get(f"{function}.{argument}", known.get(argument, "nothing"))
     if kind.endswith("?") and value == "None":
         return "None is the default"
     if value in TAKES[kind.rstrip("?")]:

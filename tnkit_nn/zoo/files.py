@@ -46,5 +46,5 @@ def load(name: str, path: str | os.PathLike[str]) -> nn.Sequential:
     with torch.device("meta"):
         model = build(name, classes)
     model.to_empty(device="cpu")
-    fill_(model, values, f"{path}: not a {name}")
+    fill_(model, values, f"{path}: the file is not of a model {name}")
     return model
