@@ -155,7 +155,6 @@ CALLS = {
     "tknn.TNModule": lambda: call(tknn.TNModule, CHAIN, arrays(CHAIN)),
     "tknn.TNLinear": lambda: call(tknn.TNLinear, 4, 4, MATRIX, True, arrays(MATRIX)),
     "tknn.TNLinear.forward": lambda: call(tknn.TNLinear(4, 4, MATRIX).forward, torch.ones(2, 4)),
-    "tknn.TNLinear.from_linear": lambda: call(tknn.TNLinear.from_linear, nn.Linear(4, 4), MATRIX, fit=False),
     "tknn.TNEmbedding": lambda: call(tknn.TNEmbedding, 4, 4, MATRIX, arrays(MATRIX)),
     "tknn.TNEmbedding.forward": lambda: call(tknn.TNEmbedding(4, 4, MATRIX).forward, torch.tensor([0, 1])),
     "tknn.parametrize_": lambda: call(tknn.parametrize_, nn.Linear(4, 4), "weight", MATRIX, arrays(MATRIX)),

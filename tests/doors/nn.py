@@ -85,6 +85,7 @@ def _quiet(jobs, what):
 CALLS_NN = {
     "tknn.TNModule.forward": lambda: call(tknn.TNModule(DATA_NODE).forward, torch.ones(2, 3)),
     "tknn.compare": lambda: call(tknn.compare, tknn.Task(**TASK), ["low_rank"], [100], [1], None, _quiet),
+    "tknn.TNLinear.from_linear": lambda: call(_untold(tknn.TNLinear.from_linear), torch.nn.Linear(4, 4), MATRIX, fit=True, steps=1),
     "tknn.compress_": lambda: call(_untold(tknn.compress_), *_compression()),
     "tknn.data.digits": lambda: call(tknn.data.digits, None),
     "tknn.data.mnist": lambda: call(tknn.data.mnist, _mnist("mnist-files")),
@@ -104,7 +105,7 @@ KINDS_NN = {
     "tknn.TNLinear.bias": "flag", "tknn.TNLinear.from_linear.fit": "flag", "tknn.TNModule.dtype": "nothing?",
     "tknn.TNLinear.dtype": "nothing?", "tknn.TNEmbedding.dtype": "nothing?", "tknn.fit.dtype": "nothing?", "tknn.Group.lr": "positive?",
     "tknn.Group.weight_decay": "at least 0?", "tknn.Family.name": "name", "tknn.Family.label": "name", "tknn.Family.depth": "count?",
-    "tknn.Family.build": "function", "tknn.data.Split.name": "name", "tknn.Compression.stage2": "nothing?", "coarse": "flag",
+    "tknn.Family.build": "function", "tknn.compare.progress": "function", "tknn.data.Split.name": "name", "tknn.Compression.stage2": "nothing?", "coarse": "flag",
     "tknn.zoo.save.metadata": "nothing?", "tknn.Layers.select": "name", "tknn.compress_.recipe": "name",
     "tknn.Compression.load.path": "nothing", "tknn.load_compressed_.path": "nothing", "tknn.zoo.load.path": "nothing",
     "tknn.zoo.check_takes.name": "name", "tknn.zoo.check_takes.data": "name", "tknn.zoo.check_takes.classes": "count",
