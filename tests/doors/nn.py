@@ -98,9 +98,9 @@ CALLS_NN = {
 
 #: As KINDS, of tnkit_nn.
 KINDS_NN = {
-    "num_classes": "count", "epochs": "count", "seeds": "count", "dense_steps": "count", "fit_steps": "count", "tune_steps": "count",
+    "optimizer": "function", "num_classes": "count", "epochs": "count", "seeds": "count", "dense_steps": "count", "fit_steps": "count", "tune_steps": "count",
     "limit": "count?", "first_seed": "seed", "rest_lr": "positive", "weight_decay": "at least 0", "label_smoothing": "nothing",
-    "arrays": "nothing?", "checkpoint": "name?", "log": "name?", "after": "function?", "groups": "nothing?", "loss": "nothing?",
+    "arrays": "nothing?", "checkpoint": "name?", "log": "name?", "after": "function?", "groups": "nothing?", "loss": "function?",
     "data_dir": "name?", "weights": "name?", "layer": "name?", "root": "nothing?", "out": "nothing?", "path": "name",
     "tknn.TNLinear.bias": "flag", "tknn.TNLinear.from_linear.fit": "flag", "tknn.TNModule.dtype": "nothing?",
     "tknn.TNLinear.dtype": "nothing?", "tknn.TNEmbedding.dtype": "nothing?", "tknn.fit.dtype": "nothing?", "tknn.Group.lr": "positive?",

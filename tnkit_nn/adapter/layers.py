@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tnkit.core.checks import a_network, flag
+from tnkit.core.checks import a_mapping, a_network, flag
 from tnkit.core.decomposition import Decomposition, network_of
 from tnkit.core.names import free_name, names_in
 from tnkit.core.network import Network
@@ -152,6 +152,7 @@ class TNLinear(nn.Module):
         network = a_network(network, who)
         check_fills(network, weight.shape, who)
         a_size(batch, f"{who}: batch")
+        arrays = None if arrays is None else a_mapping(arrays, who)
         if flag(fit, f"{who}: fit"):
             arrays = fit_arrays(network, weight, arrays=arrays, **options).arrays
         elif set(options) - {"seed"}:
