@@ -26,7 +26,7 @@ from timing import medians, report
 from torch import Tensor
 
 import tnkit as tk
-from tnkit.execution.run import check_arrays
+from tnkit.execution.inputs import check_arrays
 from tnkit.planning.calibration import spelled_seconds
 
 #: name -> (local dimensions, blocks, activation, periodic)

@@ -21,7 +21,7 @@ from timing import report
 from torch.utils.flop_counter import FlopCounterMode
 
 import tnkit as tk
-from tnkit.execution.run import check_arrays
+from tnkit.execution.inputs import check_arrays
 from tnkit.planning.calibration import spelled_seconds
 
 #: name -> (network, optimizer, limits as shares of the plain plan's peak, with backward)

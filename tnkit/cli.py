@@ -1,7 +1,7 @@
 """The command ``tnkit``: show and plan networks here, train, compress and compare in ``tnkit_nn``, loaded when asked for.
 
 Exit status: 0 done, 2 wrong usage, 1 what cannot be done (a package that is missing, a full disk, numbers that are not finite),
-130 stopped by Ctrl-C.  Each says so in one line on stderr.
+130 stopped by Ctrl-C.  Each says so in one line on stderr; of a run that keeps what it has done, that the same command goes on.
 """
 
 from __future__ import annotations
@@ -11,16 +11,20 @@ import errno
 import json
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Collection, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
 import tnkit as tk
 from tnkit.core.extras import MissingExtra, need
+from tnkit.core.interrupts import INTERRUPTED, raised
 
-__all__ = ["Parser", "add_file", "comma_separated", "known", "main", "numbers", "positive", "seed"]
+__all__ = ["Parser", "add_file", "comma_separated", "known", "main", "numbers", "positive", "say", "seed"]
 
 #: The commands of ``tnkit_nn.cli``: what each one does, its extra, and what it needs of that before it begins.
 APPLICATIONS: dict[str, tuple[str, str, tuple[str, ...]]] = {
@@ -111,6 +115,15 @@ def _bytes(text: str) -> float:
     return float(found[1]) * power
 
 
+def say(*values: Any, sep: str = " ", end: str = "\n") -> None:
+    """Print, at once, so that what stdout cannot take is an error here that names it."""
+    try:
+        print(*values, sep=sep, end=end, flush=True)
+    except OSError as error:
+        error.filename = "standard output"
+        raise
+
+
 def add_file(parser: argparse.ArgumentParser, *flags: str, **options: Any) -> None:
     """Add an argument that is the name of a file or folder: shells complete it so."""
     action: Any = parser.add_argument(*flags, **options)
@@ -127,7 +140,7 @@ def _add_show(commands: Any) -> None:
     add_file(
         parser,
         "network",
-        help="a .json file of tnkit.to_json, a file of tnkit.save, or the model.safetensors of tnkit compress",
+        help="a .json file of tnkit.to_json, a file of tnkit.save, or the model.safetensors of tnkit compress, or its folder",
     )
     add_file(
         parser, "--out", type=Path, help="draw to this .svg or .png file (needs matplotlib: pip install 'tnkit[plot]')"
@@ -180,7 +193,9 @@ def _add_completion(commands: Any) -> None:
 
 
 def _show(args: argparse.Namespace) -> int:
-    nets = _networks_in(Path(args.network))
+    nets = _networks_in(
+        Path(args.network), f"tnkit plan {shlex.quote(args.network)} --sizes 8 shows an equation's plan"
+    )
     plans = {name: tk.plan(net) for name, net in nets.items()}
     if args.json:
         figures = {
@@ -189,10 +204,10 @@ def _show(args: argparse.Namespace) -> int:
             }
             for name, net in nets.items()
         }  # fmt: skip
-        print(json.dumps(next(iter(figures.values())) if len(nets) == 1 else figures))
+        say(json.dumps(next(iter(figures.values())) if len(nets) == 1 else figures))
     else:
         for name, net in nets.items():
-            print(*([f"{name}:"] if name else []), net, plans[name], sep="\n\n", end="\n\n" if len(nets) > 1 else "\n")
+            say(*([f"{name}:"] if name else []), net, plans[name], sep="\n\n", end="\n\n" if len(nets) > 1 else "\n")
     if args.out:
         for name, net in nets.items():
             _draw_to_file(
@@ -212,7 +227,7 @@ def _draw_to_file(net: tk.Network, path: Path) -> None:
 
 def _plan_command(args: argparse.Namespace) -> int:
     if args.sizes is None:
-        nets = _networks_in(Path(args.network))
+        nets = _networks_in(Path(args.network), "an equation needs its sizes, such as --sizes i=8,j=16")
     else:
         letters = [c for c in args.network if c not in ",->. "]
         sizes = dict.fromkeys(letters, args.sizes) if isinstance(args.sizes, int) else args.sizes
@@ -227,21 +242,31 @@ def _plan_command(args: argparse.Namespace) -> int:
             }
             for name, plan in plans.items()
         }
-        print(json.dumps(next(iter(figures.values())) if len(plans) == 1 else figures))
+        say(json.dumps(next(iter(figures.values())) if len(plans) == 1 else figures))
     else:
         for name, plan in plans.items():
-            print(*([f"{name}:\n"] if name else []), plan, sep="\n", end="\n\n" if len(plans) > 1 else "\n")
+            say(*([f"{name}:\n"] if name else []), plan, sep="\n", end="\n\n" if len(plans) > 1 else "\n")
     return 0
 
 
-def _networks_in(path: Path) -> dict[str, tk.Network]:
-    """The networks of a file by name; one that has no name is called nothing."""
+def _networks_in(path: Path, hint: str) -> dict[str, tk.Network]:
+    """The networks of a file by name; one that has no name is called nothing.  A compression's folder stands for its model.
+
+    ``hint`` is what is said of an equation.
+    """
+    if path.is_dir():
+        inside = path / "model.safetensors"
+        if not inside.exists():
+            named = sorted(p.name for p in path.iterdir() if p.suffix in (".tn", ".json", ".safetensors"))[:3]
+            there = f"; it holds {', '.join(named)}" if named else ""
+            raise ValueError(f"{path}: a folder without the model.safetensors of tnkit compress; give a file{there}")
+        path = inside
     if path.suffix == ".safetensors":
         need("a compressed model", "torch", "safetensors")
         found: dict[str, tk.Network] = import_module("tnkit_nn.compression.result").networks(path)
         return found
     if not path.exists() and ("->" in str(path) or "," in str(path)):
-        raise ValueError(f"{str(path)!r} is no file; an equation needs its sizes, such as --sizes i=8,j=16")
+        raise ValueError(f"{str(path)!r} is no file; {hint}")
     try:
         return {"": tk.from_json(path.read_text()) if path.suffix == ".json" else tk.load(path)[0]}
     except ValueError as error:
@@ -252,7 +277,7 @@ def _completion(args: argparse.Namespace) -> int:
     need("tnkit completion", "shtab")
     import shtab
 
-    print(shtab.complete(_parser(tuple(APPLICATIONS), strict=False), args.shell))
+    say(shtab.complete(_parser(tuple(APPLICATIONS), strict=False), args.shell))
     return 0
 
 
@@ -293,25 +318,50 @@ def _said(error: BaseException) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status, 0; all others are raised, as SystemExit."""
+    """Run the command and return its exit status, 0; all others are raised, as SystemExit.
+
+    Parameters
+    ----------
+    argv
+        Its arguments; None: those of this process, which is then the command's own, and ends when it does.
+    """
     words = sys.argv[1:] if argv is None else list(argv)
-    parser, interrupted = Parser(prog="tnkit"), "interrupted"
-    try:
-        args = _parser([word for word in words if word in APPLICATIONS][:1]).parse_args(words)
-        parser, interrupted = args.parser, getattr(args, "interrupted", interrupted)
-        status: int = args.run(args)
-        sys.stdout.flush()
-        return status
-    except KeyboardInterrupt:
-        parser.exit(130, f"{parser.prog}: {interrupted}\n")
-    except BrokenPipeError:  # who read the output has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        parser.exit(1)
-    except (FloatingPointError, MemoryError) as error:
-        parser.exit(1, f"{parser.prog}: {_said(error)}\n")
-    except MissingExtra as error:  # of a command as a whole, it begins with its name
+    now = _Now(Parser(prog="tnkit"))
+    with raised(now.interrupted) if argv is None else nullcontext():
+        try:
+            args = _parser([word for word in words if word in APPLICATIONS][:1]).parse_args(words)
+            now.parser, now.goes_on = args.parser, getattr(args, "goes_on", "")
+            status: int = args.run(args)
+            return status
+        except KeyboardInterrupt:
+            now.parser.exit(INTERRUPTED, f"{now.interrupted()}\n")
+        except (MissingExtra, FloatingPointError, MemoryError, OSError, TypeError, ValueError) as error:
+            _fail(now, error)
+
+
+@dataclass
+class _Now:
+    """Which command is at work, and how it goes on after an interruption."""
+
+    parser: Parser
+    goes_on: str = ""
+
+    def interrupted(self) -> str:
+        """What is said of Ctrl-C."""
+        return "; ".join(filter(None, (f"{self.parser.prog}: interrupted", self.goes_on)))
+
+
+def _fail(now: _Now, error: Exception) -> NoReturn:
+    """Leave with one line, and the status that the error calls for."""
+    parser = now.parser
+    if isinstance(error, OSError) and error.filename == "standard output":
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is buffered would fail again at the end
+        if isinstance(error, BrokenPipeError):  # who read the output has read enough
+            parser.exit(1)
+    if isinstance(error, MissingExtra):  # of a command as a whole, it begins with its name
         parser.exit(1, f"{error}\n" if str(error).startswith(f"{parser.prog} ") else f"{parser.prog}: {error}\n")
-    except (OSError, TypeError, ValueError) as error:
-        if isinstance(error, OSError) and error.errno in _CANNOT:
-            parser.exit(1, f"{parser.prog}: {_said(error)}\n")
-        parser.error(_said(error))
+    if isinstance(error, OSError) and error.errno in _CANNOT:
+        parser.exit(1, "; ".join(filter(None, (f"{parser.prog}: {_said(error)}", now.goes_on))) + "\n")
+    if isinstance(error, (FloatingPointError, MemoryError)):
+        parser.exit(1, f"{parser.prog}: {_said(error)}\n")
+    parser.error(_said(error))

@@ -3,7 +3,8 @@
 Entries are drawn so that the variance of the result is right in expectation (for independent entries it is the product
 of the nodes' variances and of the summed sizes: each bond counts once, a hyperedge too).  One sample of a product of many
 arrays strays far from its expectation, so every region is then *measured* and rescaled: its root mean square becomes
-exactly 1 before each activation, and ``std`` at the end.
+exactly 1 before each activation, and ``std`` at the end.  One pass does it, from the innermost region to the outermost:
+the value of each is computed once, in the precision asked for, and used by the next (:mod:`tnkit.execution.region_scale`).
 """
 
 from __future__ import annotations
@@ -14,27 +15,32 @@ from typing import Any
 
 import numpy as np
 
-from tnkit.core.activations import function
+from tnkit.core.checks import a_mapping, a_network, shown
 from tnkit.core.decomposition import paired
-from tnkit.core.names import unused
-from tnkit.core.network import Elementwise, Network
+from tnkit.core.network import Network
 from tnkit.core.node import Node
+from tnkit.core.numbers import real_number, whole_number
 from tnkit.core.structure import check_ordered
+from tnkit.execution.inputs import check_known, constant
 from tnkit.execution.library import as_numpy
-from tnkit.execution.run import constant, contract
+from tnkit.execution.region_scale import Arrays, calibrated, rms
 
 __all__ = ["normal", "orthogonal", "rms", "to_rms"]
 
-Arrays = dict[str, np.ndarray]
-
-#: Above this many entries the norm is contracted as a network <T, T> instead of forming the tensor.
-_FORM = 2**22
-
 
 def normal(
-    net: Network, *, seed: int = 0, std: float = 1.0, dtype: Any = "float64", arrays: Mapping[str, Any] | None = None
+    net: Network,
+    *,
+    seed: int = 0,
+    std: float | None = None,
+    dtype: Any = "float64",
+    arrays: Mapping[str, Any] | None = None,
 ) -> Arrays:
     """Independent normal entries; the contracted tensor has root mean square ``std``.
+
+    >>> arrays = normal(net, seed=0, std=0.02, dtype="float32")
+    >>> contract(net, arrays).std()
+    0.02
 
     Parameters
     ----------
@@ -43,9 +49,11 @@ def normal(
     seed
         Equal seeds give equal arrays.
     std
-        Root mean square of the result's entries (their standard deviation, as their mean is near 0).
+        Root mean square of the result's entries (their standard deviation, as their mean is near 0).  By default 1; where
+        the outermost node is an activation, its argument then has root mean square 1.
     dtype
-        A floating or complex dtype.
+        A floating or complex dtype.  Arrays are drawn in double precision; tensors above 2^20 entries are measured in
+        the dtype asked for.
     arrays
         Data and frozen weights (``fixed=True``) for the calibration; where they are missing, unit normal entries stand in.
 
@@ -53,12 +61,25 @@ def normal(
     -------
     dict
         Array name -> numpy array, for all trained arrays and constants.
+
+    Raises
+    ------
+    TypeError
+        No Network, a seed that is no whole number, arrays that are no mapping of arrays.
+    ValueError
+        A std that is negative or not finite, that the dtype cannot hold, or that an outermost activation cannot reach; an
+        array that no node uses or of the wrong shape; a dtype that is neither floating nor complex.
     """
     return _sample(net, _gauss, seed, std, dtype, arrays)
 
 
 def orthogonal(
-    net: Network, *, seed: int = 0, std: float = 1.0, dtype: Any = "float64", arrays: Mapping[str, Any] | None = None
+    net: Network,
+    *,
+    seed: int = 0,
+    std: float | None = None,
+    dtype: Any = "float64",
+    arrays: Mapping[str, Any] | None = None,
 ) -> Arrays:
     """As :func:`normal`, but each array read as a matrix (first half of its axes by the rest) is orthogonal.
 
@@ -84,28 +105,71 @@ def _orthogonal(shape: tuple[int, ...], rng: np.random.Generator, dtype: np.dtyp
 
 
 def _sample(
-    net: Network, draw: Callable[..., np.ndarray], seed: int, std: float, dtype: Any, given: Mapping[str, Any] | None
-) -> Arrays:
-    dtype = np.dtype(dtype)
-    if dtype.kind not in "fc":
-        raise ValueError(f"init draws floating or complex numbers, not {dtype}")
+    net: Network, draw: Callable[..., np.ndarray], seed: int, std: float | None, dtype: Any, given: Mapping[str, Any] | None
+) -> Arrays:  # fmt: skip
+    net, seed, std = a_network(net, "init"), whole_number(seed, "init: seed", 0), _checked_std(std)
+    kind, given = _checked_dtype(dtype, std), _checked_arrays(net, {} if given is None else given)
     rng = np.random.default_rng(seed)
-    wide = np.dtype("complex128" if dtype.kind == "c" else "float64")  # drawn and measured in, whatever is asked for
+    wide = np.dtype("complex128" if kind.kind == "c" else "float64")  # drawn in, whatever is asked for
     arrays: Arrays = {}
     constants = {leaf.array: leaf.fixed for leaf in net.leaves if isinstance(leaf.fixed, str)}
+    trained = set(net.parameters)
     for name, shape in net.array_shapes.items():
         if name in constants:
             arrays[name] = constant(str(constants[name]), shape).astype(wide)
-        elif name in net.parameters:
+        elif name in trained:
             arrays[name] = draw(shape, rng, wide)
     if wide.kind == "c" and arrays:
         check_ordered(net, next(iter(arrays)), dtype)
     for region in net.regions():
         _unit_variance(region, arrays)
     stand_ins = {n: _gauss(s, rng, wide) for n, s in net.array_shapes.items() if n not in arrays}
-    full = {**stand_ins, **(given or {}), **arrays}
-    scaled = to_rms(net, full, std)
-    return {name: scaled[name].astype(dtype, copy=False) for name in arrays}
+    scaled = calibrated(net, {**stand_ins, **given, **arrays}, std, kind)
+    return {name: _cast(scaled[name], kind, name) for name in arrays}
+
+
+def _checked_std(std: Any) -> float | None:
+    return None if std is None else real_number(std, "init: std", positive=False)
+
+
+def _checked_dtype(dtype: Any, std: float | None) -> np.dtype[Any]:
+    """A dtype to draw in, whose range holds ``std``."""
+    try:
+        kind: np.dtype[Any] | None = None if dtype is None else np.dtype(dtype)
+    except (TypeError, ValueError):
+        kind = None
+    if kind is None:
+        raise TypeError(f"init: dtype is the name of a floating or complex dtype, not {shown(dtype)}")
+    if kind.kind not in "fc" or kind.itemsize > np.dtype("complex128" if kind.kind == "c" else "float64").itemsize:
+        raise ValueError(f"init draws floating or complex numbers of up to double precision, not {kind}")
+    info = np.finfo(kind)
+    if std and not info.tiny <= std <= info.max:
+        raise ValueError(f"init: std {std:g} is outside the range of {kind}, {info.tiny:.3g} to {info.max:.3g}")
+    return kind
+
+
+def _checked_arrays(net: Network, arrays: Any) -> Arrays:
+    """Given arrays as numpy's, each known to the network and of its shape."""
+    found: Arrays = {}
+    check_known(net, a_mapping(arrays, "init"))
+    for name, array in arrays.items():
+        found[name] = as_numpy(array)
+        if found[name].dtype.kind not in "biufc":
+            raise TypeError(f"init: array {name!r} holds numbers, not {found[name].dtype}")
+        if found[name].shape != net.array_shapes[name]:
+            raise ValueError(f"init: array {name!r} has shape {found[name].shape}, not {net.array_shapes[name]}")
+        if not np.isfinite(found[name]).all():
+            raise ValueError(f"init: array {name!r} has entries that are not finite")
+    return found
+
+
+def _cast(array: np.ndarray, kind: np.dtype[Any], name: str) -> np.ndarray:
+    """The array in the dtype asked for; what that cannot hold is refused."""
+    with np.errstate(over="ignore", under="ignore"):
+        made = array.astype(kind, copy=False)
+    if not np.isfinite(made).all() or (array.any() and not made.any()):
+        raise ValueError(f"init: array {name!r} has entries up to {np.abs(array).max():.3g}, which {kind} cannot hold")
+    return made
 
 
 def _unit_variance(region: Network, arrays: Arrays) -> None:
@@ -121,8 +185,11 @@ def _unit_variance(region: Network, arrays: Arrays) -> None:
 
 
 @paired
-def to_rms(net: Network, arrays: Mapping[str, Any], std: float = 1.0) -> Arrays:
+def to_rms(net: Network, arrays: Mapping[str, Any], std: float | None = None) -> Arrays:
     """Rescale trained arrays region by region: root mean square 1 before each activation, ``std`` at the end.
+
+    >>> rms(net, to_rms(net, arrays, 0.02))
+    0.02
 
     Parameters
     ----------
@@ -131,98 +198,23 @@ def to_rms(net: Network, arrays: Mapping[str, Any], std: float = 1.0) -> Arrays:
     arrays
         All its arrays (constants may be left out).
     std
-        Root mean square wanted of the result.
+        Root mean square wanted of the result; None as for :func:`normal`.
 
     Returns
     -------
     dict
         New arrays.  A region whose arrays are all fixed, or tied to another region's, stays as it is; one that an activation
         would turn into zeros changes its sign.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`normal`.
+    KeyError
+        An array is missing.
     """
-    if not (std >= 0 and np.isfinite(std)):
-        raise ValueError(f"init: std {std} is not a finite number from 0 up")
-    scaled = {name: as_numpy(a) for name, a in arrays.items()}
-    uses: dict[str, set[int]] = {}
-    for k, region in enumerate(net.regions()):
-        for node in region.nodes:
-            if isinstance(node, Node):
-                uses.setdefault(node.array, set()).add(k)
-    exclusive = {name for name, where in uses.items() if len(where) == 1} & set(net.parameters)
-    _region_to_rms(net, scaled, std, exclusive)
-    return scaled
-
-
-def _region_to_rms(net: Network, arrays: Arrays, std: float, exclusive: set[str]) -> None:
-    """Scale one network's arrays in place, inner regions first."""
-    nodes: list[Node] = []
-    local: Arrays = {}
-    for node in net.nodes:
-        if isinstance(node, Elementwise):
-            local[node.name] = _value(node, arrays, exclusive)
-            nodes.append(Node(node.name, node.inds, fixed=True))
-        else:
-            nodes.append(node)
-            given = node.array in arrays
-            local[node.array] = arrays[node.array] if given else constant(str(node.fixed), _shape(node, net))
-    own = [n.array for n in nodes if n.array in exclusive]
-    if not own:
-        return
-    measured = rms(Network(tuple(nodes), net.output, net.sizes), local)
-    if measured == 0 or not np.isfinite(measured):
-        return
-    factor = (std / measured) ** (1 / len(own))
-    for name in set(own):
-        arrays[name] = arrays[name] * factor
-
-
-def _value(node: Elementwise, arrays: Arrays, exclusive: set[str]) -> np.ndarray:
-    plain = []
-    for body in node.bodies:
-        _region_to_rms(body, arrays, 1.0, exclusive)
-        made = contract(body, {name: arrays[name] for name in body.array_shapes if name in arrays})
-        order = [body.output.index(i) for i in node.inds]
-        plain.append(np.transpose(made, order))
-    fn = function(node.fn)
-    value = np.asarray(fn(np, *plain))
-    if value.any() or len(node.bodies) > 1:
-        return value
-    names = [n.array for n in node.bodies[0].nodes if isinstance(n, Node)]
-    odd = next((n for n in names if n in exclusive and names.count(n) % 2), None)
-    if odd is None:
-        return value
-    arrays[odd] = -arrays[odd]  # a ReLU of nothing but negative entries: the other sign is as good a draw, and alive
-    return np.asarray(fn(np, -plain[0]))
-
-
-@paired
-def rms(net: Network, arrays: Mapping[str, Any]) -> float:
-    """Root mean square of the contracted tensor's entries.
-
-    Multilinear networks larger than 2^22 entries are measured by contracting <T, T>, so the tensor is never formed.
-    """
-    arrays = {name: _wide(as_numpy(a)) for name, a in arrays.items()}
-    if not net.multilinear or prod(net.shape) <= _FORM:
-        x = np.asarray(contract(net, arrays))
-        return sqrt(float(np.mean(np.abs(x) ** 2)))
-    # every kept index is averaged over where it is summed, so that no product of sizes can overflow
-    nodes: list[Node] = []
-    twins: dict[str, Any] = {}
-    open_, mark = set(net.output), unused("*", net)
-    for node in net.nodes:
-        assert isinstance(node, Node)
-        a = arrays[node.array] if node.array in arrays else constant(str(node.fixed), _shape(node, net))
-        mean = prod(net.sizes[i] for i in open_.intersection(node.inds))
-        open_ -= set(node.inds)
-        nodes.append(Node(node.name + mark, tuple(i if i in net.output else i + mark for i in node.inds)))
-        twins[node.name + mark] = np.conj(a) / mean
-    sizes = {**net.sizes} | {i + mark: n for i, n in net.sizes.items() if i not in net.output}
-    value = contract(Network((*net.nodes, *nodes), (), sizes), {**arrays, **twins})
-    return sqrt(max(float(np.real(value)), 0.0))
-
-
-def _wide(a: np.ndarray) -> np.ndarray:
-    return np.asarray(a, np.result_type(a, np.float64))
-
-
-def _shape(node: Node, net: Network) -> tuple[int, ...]:
-    return tuple(net.sizes[i] for i in node.inds)
+    given = _checked_arrays(a_network(net, "to_rms"), arrays)
+    for leaf in net.leaves:
+        if leaf.array not in given and not isinstance(leaf.fixed, str):
+            raise KeyError(f"to_rms: no array {leaf.array!r} for node {leaf.name!r}")
+    return calibrated(net, given, _checked_std(std), None)

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tnkit.core.activations import function
+from tnkit.core.checks import a_mapping, a_network, flag, sequence, shown, text
 from tnkit.core.decomposition import paired
-from tnkit.core.network import AnyNode, Elementwise, Network
+from tnkit.core.dtypes import a_dtype
+from tnkit.core.network import AnyNode, Elementwise, Network, folded
 from tnkit.core.node import CONSTANTS, Node
-from tnkit.execution.run import constant
+from tnkit.core.numbers import whole_number
+from tnkit.execution.inputs import constant
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike  # a thirtieth of what importing tnkit takes
@@ -33,6 +36,10 @@ _FUNCTIONS = {
     "c": ("square", "identity"),
     "i": ("relu", "square", "identity"),
 }
+
+
+#: Of the numbers that bound a network: the oracle pays for all of it.
+_LARGEST = 10**9
 
 
 def random_network(
@@ -70,7 +77,13 @@ def random_network(
     network, arrays
         What :func:`tnkit.contract` and :func:`oracle` take.
     """
-    draw = _NetworkDraw(np.random.default_rng([seed, nonlinear]), max_nodes, max_size, max_space, np.dtype(dtype))
+    seed, nonlinear = whole_number(seed, "random_network: seed", 0), flag(nonlinear, "random_network: nonlinear")
+    numbers = {"max_nodes": max_nodes, "max_size": max_size, "max_depth": max_depth, "max_space": max_space}
+    for name, value in numbers.items():
+        least = 2 if name == "max_size" else 1
+        if whole_number(value, f"random_network: {name}", least) > _LARGEST:
+            raise ValueError(f"random_network: {name} is at most {_LARGEST:,}, not {shown(value)}")
+    draw = _NetworkDraw(np.random.default_rng([seed, nonlinear]), max_nodes, max_size, max_space, a_dtype(dtype, "random_network: dtype", "fci"))
     depth = int(draw.rng.integers(1, max_depth + 1)) if nonlinear else 0
     sizes = draw.indices(int(draw.rng.integers(0, 4)), max_space // 4)
     output = draw.shuffled(sizes)
@@ -93,29 +106,38 @@ def oracle(net: Network, arrays: Mapping[str, Any]) -> np.ndarray:
     numpy.ndarray
         Of shape ``net.shape``.
     """
+    a_network(net, "oracle")
+    arrays = {name: _plain(name, x) for name, x in a_mapping(arrays, "oracle").items()}
+    for name, shape in net.array_shapes.items():
+        if name in arrays and arrays[name].shape != shape:
+            raise ValueError(f"oracle: array {name!r} has shape {arrays[name].shape}, the network's has {shape}")
+    absent = next((n for n in net.leaves if n.array not in arrays and not isinstance(n.fixed, str)), None)
+    if absent is not None:
+        raise KeyError(f"oracle: array {absent.array!r} of node {absent.name!r} is missing")
     dtype = np.result_type(*(np.asarray(a) for a in arrays.values())) if arrays else np.dtype(np.float64)
-    return _region_oracle(net, {name: np.asarray(a) for name, a in arrays.items()}, dtype)
+    given = {name: np.asarray(a) for name, a in arrays.items()}
+    return folded(net, lambda level, bodies: _region_oracle(level, iter(bodies), given, dtype))
 
 
-def _region_oracle(net: Network, arrays: Mapping[str, np.ndarray], dtype: np.dtype[Any]) -> np.ndarray:
+def _region_oracle(
+    net: Network, bodies: Iterator[np.ndarray], arrays: Mapping[str, np.ndarray], dtype: np.dtype[Any]
+) -> np.ndarray:
     number = {i: k for k, i in enumerate(net.sizes)}
     operands: list[Any] = []
     for node in net.nodes:
-        operands += [_tensor(node, net, arrays, dtype), [number[i] for i in node.inds]]
+        operands += [_tensor(node, net, bodies, arrays, dtype), [number[i] for i in node.inds]]
     return np.asarray(np.einsum(*operands, [number[i] for i in net.output]))
 
 
-def _tensor(node: AnyNode, net: Network, arrays: Mapping[str, np.ndarray], dtype: np.dtype[Any]) -> np.ndarray:
+def _tensor(
+    node: AnyNode, net: Network, bodies: Iterator[np.ndarray], arrays: Mapping[str, np.ndarray], dtype: np.dtype[Any]
+) -> np.ndarray:
     if isinstance(node, Node):
         if node.array in arrays:
             return arrays[node.array]
         return constant(str(node.fixed), tuple(net.sizes[i] for i in node.inds)).astype(dtype)
-    bodies = []
-    for body in node.bodies:
-        axes = [body.output.index(i) for i in node.inds]
-        bodies.append(_region_oracle(body, arrays, dtype).transpose(axes))
-    fn = function(node.fn)
-    return np.asarray(fn(np, *bodies))
+    inner = [next(bodies).transpose([body.output.index(i) for i in node.inds]) for body in node.bodies]
+    return np.asarray(function(node.fn)(np, *inner))
 
 
 @dataclass
@@ -216,17 +238,40 @@ class _NetworkDraw:
         return np.asarray(x * prod(shape) ** -0.25, dtype=self.dtype)  # a sum over an edge keeps the variance
 
 
+def _plain(name: str, x: Any) -> np.ndarray:
+    """An array of plain numbers; a matrix and a masked array are read as arrays only where the caller makes them so."""
+    if isinstance(x, (np.matrix, np.ma.MaskedArray)):
+        raise TypeError(f"oracle: array {name!r} is a plain array, not a {type(x).__name__}")
+    try:
+        found = np.asarray(x)
+    except Exception as error:
+        raise TypeError(f"oracle: array {name!r} cannot be read by numpy: {shown(x)}") from error
+    if found.dtype.kind not in "biufc":
+        raise TypeError(f"oracle: array {name!r} holds numbers, not {found.dtype}")
+    return found
+
+
 def path_flops(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], path: Sequence[Sequence[int]]) -> float:
     """Multiply-adds of a path: the product of all sizes at every pairwise step, summed."""
-    terms = [frozenset(i) for i in inputs]
+    terms = [frozenset(_names(i, "an input")) for i in sequence(inputs, "path_flops: inputs")]
+    known = set().union(*terms)
+    unknown = next((i for i in _names(output, "output") if i not in known), None)
+    if unknown is not None:
+        raise ValueError(f"path_flops: output index {unknown!r} is in no input")
+    sizes = {i: whole_number(n, f"path_flops: the size of index {i!r}", 1) for i, n in a_mapping(sizes, "path_flops", "sizes").items()}
+    if absent := sorted(known - set(sizes)):
+        raise KeyError(f"path_flops: index {absent[0]!r} has no size")
     count: dict[str, int] = {}
     for term in (*terms, frozenset(output)):
         for i in term:
             count[i] = count.get(i, 0) + 1
     total = 0.0
-    for step in path:
-        gone = [terms.pop(k) for k in sorted(step, reverse=True)]
-        every = frozenset().union(*gone)
+    for number, step in enumerate(sequence(path, "path_flops: path")):
+        at = [whole_number(k, f"path_flops: path: a position of step {number}", 0) for k in sequence(step, f"path_flops: path: step {number}")]
+        if not at or len(set(at)) != len(at) or max(at) >= len(terms):
+            raise ValueError(f"path_flops: path: step {number}, {shown(step)}, does not name some of {len(terms)} terms, each once")
+        gone = [terms.pop(k) for k in sorted(at, reverse=True)]
+        every = frozenset[str]().union(*gone)
         cost = 1.0
         for i in every:
             cost *= sizes[i]
@@ -239,3 +284,10 @@ def path_flops(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], p
             count[i] += 1
         terms.append(result)
     return total
+
+
+def _names(inds: Any, what: str) -> tuple[str, ...]:
+    """Names of indices, or the letters of a string."""
+    if isinstance(inds, str):
+        return tuple(inds)
+    return tuple(text(i, f"path_flops: {what}: an index") for i in sequence(inds, f"path_flops: {what}"))

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 import tnkit as tk
+from tnkit.core.checks import a_network, flag, one_of, shown
+from tnkit.core.numbers import whole_number
 from tnkit.core.structure import as_tree, check_multilinear
 from tnkit_nn.adapter.descent import Params, minimise
 from tnkit_nn.adapter.fitting import NOTHING, FitResult, bar, scalers
@@ -63,7 +65,7 @@ class Approximation:
     def scaled(self, by: Tensor, outer: Sequence[str]) -> Approximation:
         """Arrays near so many times the weights: the factor (seed,) is shared out over the arrays that scale the result."""
         share = by ** (1 / len(outer))
-        params = {n: x * along(share, x) if n in outer else x for n, x in self.params.items()}
+        params = {n: _times(x, share) if n in outer else x for n, x in self.params.items()}
         return replace(self, params=params)
 
 
@@ -86,8 +88,8 @@ class _Targets:
         """Values as they are, and their errors."""
         with torch.no_grad():
             off = self.generator.weight(values, Axes(seed=len(self.targets))) - self.targets
-        size = self.targets.flatten(1).norm(dim=1)
-        error = off.flatten(1).norm(dim=1) / torch.where(size > 0, size, 1.0)
+        size = weight_rms(self.targets)
+        error = weight_rms(off) / torch.where(size > 0, size, 1.0)
         return Approximation(values, error, (method,) * len(self.targets), history)
 
 
@@ -209,17 +211,58 @@ def approximate_each(
     Generator, Approximation
         How the network makes weights, with its random starts, and the arrays that are near.
     """
-    if method not in METHODS:
-        raise ValueError(f"the approximation has no method {method!r}; there are {', '.join(METHODS)}")
-    targets = targets.detach().to(torch.promote_types(targets.dtype, torch.float32))
-    generator = network_generator(net, targets, first_seed)
-    size = weight_rms(targets)
+    one_of(method, "the approximation: method", METHODS)
+    targets = _checked_targets(net, targets)
+    generator, size = network_generator(net, targets, first_seed), weight_rms(targets).to(torch.float64)
     outer, by = scalers(net), torch.where(size > 0, size.clamp(*_SIZES) / size, 1.0)
-    if method == "skip" or bool((by == 1).all()) or not outer:
-        return generator, METHODS[method](_Targets(net, targets, generator, first_seed, steps, progress))
-    scaled = targets * along(by, targets)
-    inside = _Targets(net, scaled, network_generator(net, scaled, first_seed), first_seed, steps, progress)
-    return generator, METHODS[method](inside).scaled(1 / by, outer)
+    scaled = _times(targets, by)
+    inner = network_generator(net, scaled, first_seed) if outer else _seen_scaled(generator, by)
+    if bool((by == 1).all()):
+        scaled, inner = targets, generator
+    found = METHODS[method](_Targets(net, scaled, inner, first_seed, steps, progress))
+    return generator, _with_zeros(net, found.scaled(1 / by, outer) if outer else found, targets, first_seed)
+
+
+def _checked_targets(net: tk.Network, targets: Tensor) -> Tensor:
+    """Finite weights that the network fills, in the dtype to compute in."""
+    a_network(net, "the approximation")
+    if not isinstance(targets, Tensor):
+        raise TypeError(f"the approximation: a weight is a tensor, not {shown(targets)}")
+    targets = targets.detach()
+    targets = targets.to(torch.promote_types(targets.dtype, torch.float32))
+    if not targets.numel() or not bool(torch.isfinite(targets).all()):
+        reason = "no entries" if not targets.numel() else "entries that are not finite"
+        raise ValueError(f"the approximation: a weight of shape {tuple(targets.shape[1:])} has {reason}")
+    return targets
+
+
+def _times(x: Tensor, by: Tensor) -> Tensor:
+    """(seed, ...) times a factor (seed,) in double precision, which may be no number of the dtype of ``x``."""
+    wide = x.to(torch.promote_types(x.dtype, torch.float64))
+    return (wide * along(by, wide)).to(x.dtype)
+
+
+def _seen_scaled(generator: Generator, by: Tensor) -> Generator:
+    """A generator whose weights are seen times a factor a seed: for networks that no array scales."""
+
+    def weight(params: Params, axes: Axes) -> Tensor:
+        return _times(generator.weight(params, axes), axes.by_seed(by))
+
+    return replace(generator, weight=weight)
+
+
+def _with_zeros(net: tk.Network, found: Approximation, targets: Tensor, first_seed: int) -> Approximation:
+    """Weights of zeros made exactly, by one array of zeros among arrays that are alive: its gradient is none."""
+    zero = ~targets.flatten(1).any(1)
+    if not bool(zero.any()):
+        return found
+    alive, axes = network_generator(net, torch.ones_like(targets), first_seed), Axes(seed=len(targets))
+    for name in (*scalers(net), *net.parameters):
+        params = {**alive.start, name: torch.zeros_like(alive.start[name])}
+        if not bool(alive.weight(params, axes).any()):
+            made = {n: torch.where(along(zero, x), params[n], x) for n, x in found.params.items()}
+            return replace(found, params=made, error=torch.where(zero, 0.0, found.error))
+    return found
 
 
 def approximate(
@@ -256,12 +299,17 @@ def approximate(
 
     Raises
     ------
+    TypeError
+        A weight that is no tensor, steps or a seed that are no whole numbers.
     ValueError
-        An unknown method, or one that the network does not allow (the node is named).
+        An unknown method, or one that the network does not allow (the node is named); a weight with entries that are not finite.
     """
-    shown = partial(bar, what="approximate") if progress else iter
-    begin = "skip" if method in METHODS and not float(weight.detach().abs().sum()) else method
-    generator, found = approximate_each(net, weight[None], method=begin, steps=steps, first_seed=seed, progress=shown)
+    wrapped = partial(bar, what="approximate") if flag(progress, "approximate: progress") else iter
+    steps, seed = whole_number(steps, "approximate: steps", 1), whole_number(seed, "approximate: seed", 0)
+    one_of(method, "the approximation: method", METHODS)
+    weight = _checked_targets(net, weight[None] if isinstance(weight, Tensor) else weight)[0]
+    begin = method if bool(weight.any()) else "skip"
+    generator, found = approximate_each(net, weight[None], method=begin, steps=steps, first_seed=seed, progress=wrapped)
     if method == "auto" and begin != "skip" and float(found.error[0]) >= NOTHING:
         warnings.warn(
             f"the approximation: relative error {float(found.error[0]):.4f}, nothing of the weight is found; the network starts at random instead",

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.func import vmap
 
 import tnkit as tk
+from tnkit.core.network import inside_out
 from tnkit_nn.axes import Axes
 from tnkit_nn.engine.backend import TORCH
 
@@ -225,10 +226,10 @@ def fixed_generator(name: str, target: Tensor, first_seed: int = 0) -> Generator
 
 def weight_rms(w: Tensor) -> Tensor:
     """Root mean square of each replica's entries, whose squares neither vanish nor overflow: (replicas, ...) -> (replicas,)."""
-    size = w.abs().flatten(1)
-    _, exponent = torch.frexp(size.amax(1).to(torch.float64))  # a power of two: no digit of an ordinary weight changes
-    unit = torch.ldexp(torch.ones_like(exponent, dtype=torch.float64), exponent).to(size)
-    return (size / unit[:, None]).square().mean(1).sqrt() * unit
+    size = w.abs().flatten(1).to(torch.float64 if w.dtype.itemsize < 8 or w.dtype == torch.complex64 else w.abs().dtype)
+    _, exponent = torch.frexp(size.amax(1))  # a power of two: no digit of an ordinary weight changes
+    unit = torch.ldexp(torch.ones_like(size[:, 0]), exponent - 1)
+    return ((size / unit[:, None]).square().mean(1).sqrt() * unit).to(w.abs().dtype)
 
 
 def regauged(generator: Generator, values: Params, target: Tensor, net: tk.Network) -> Params:
@@ -257,8 +258,7 @@ def regauged(generator: Generator, values: Params, target: Tensor, net: tk.Netwo
 
 
 def _functions(net: tk.Network) -> set[Any]:
-    elementwise = [n for n in net.nodes if isinstance(n, tk.Elementwise)]
-    return {n.fn for n in elementwise}.union(*(_functions(body) for n in elementwise for body in n.bodies))
+    return {part.fn for part in inside_out(net) if isinstance(part, tk.Elementwise)}
 
 
 def along(factor: Tensor, x: Tensor) -> Tensor:

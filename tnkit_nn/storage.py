@@ -1,8 +1,13 @@
-"""Files written whole or not at all, folders that one run has to itself, and tensors in safetensors files (never a pickle)."""
+"""Files of ours: written whole or not at all, checked when they are read, in folders that one run has to itself; never a pickle.
+
+What a run reads back is sealed: with its content stand what it is of and a digest.  A file of an older version has no seal, and is
+taken where its content is what it should be.
+"""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import platform
@@ -16,25 +21,52 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tnkit.core.checks import shown
 from tnkit.core.extras import need
 
 __all__ = [
+    "AGAIN",
     "alone",
     "clear",
+    "damaged",
+    "digest",
     "fill_",
     "first_difference",
+    "misfit",
+    "named",
     "own_tensors",
+    "parsed",
     "raw",
-    "read_json",
+    "read_bytes",
+    "read_record",
     "read_tensors",
     "replacing",
+    "write_bytes",
     "write_json",
+    "write_record",
     "write_tensors",
 ]
 
+#: What to do about most damaged files of a run.
+AGAIN = "delete it to have it made again"
+
+SEAL = "seal"  # in a record: {"of": ..., "sha256": ...}
+DIGEST = "tnkit.sha256"  # in the texts of a safetensors file
+HEADER = b"tnkit "  # how a sealed file of bytes begins; its first line ends with the seal as JSON
 
 PART = ".part"  # how the names of temporary files end
 HOST = re.sub("[^A-Za-z0-9]+", "", platform.node())
+
+
+@contextmanager
+def named(path: str | os.PathLike[str]) -> Iterator[None]:
+    """An error of the system within it, a full disk, say, is one of this file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None:
+            error.filename = os.fspath(path)
+        raise
 
 
 @contextmanager
@@ -48,21 +80,20 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     path = Path(path)
     temporary = Path()
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{HOST}-{os.getpid()}.", suffix=PART)
-        temporary = Path(name)
-        os.close(handle)
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        os.replace(temporary, path)
-    except BaseException as error:
-        if temporary.name:
-            temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno is not None:
-            error.filename = os.fspath(path)
-        raise
+    with named(path):
+        try:
+            handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{HOST}-{os.getpid()}.", suffix=PART)
+            temporary = Path(name)
+            os.close(handle)
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.chmod(0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            if temporary.name:
+                temporary.unlink(missing_ok=True)
+            raise
 
 
 def clear(folder: Path, below: bool = False) -> None:
@@ -103,7 +134,8 @@ def alone(folder: Path, what: str) -> Iterator[None]:
         raise FileNotFoundError(errno.ENOENT, "no such folder", str(folder))
     lock = FileLock(folder / "lock", timeout=0)
     try:
-        lock.acquire()
+        with named(folder / "lock"):
+            lock.acquire()
     except Timeout:
         raise ValueError(f"{folder}: {what} is being run by another process") from None
     try:
@@ -113,18 +145,105 @@ def alone(folder: Path, what: str) -> Iterator[None]:
         lock.release()
 
 
-def read_json(path: Path) -> Any:
-    """Plain data of a JSON file; ValueError, with its name, where it is damaged."""
+# -- plain data -----------------------------------------------------------------------------------------------------
+def damaged(path: str | os.PathLike[str], why: str, way: str = AGAIN) -> ValueError:
+    """The error of a file that is not what it should be: its name, what is wrong, and what to do."""
+    return ValueError(f"{os.fspath(path)}: damaged, {why}; {way}")
+
+
+def parsed(text: str | bytes, path: str | os.PathLike[str], way: str = AGAIN) -> Any:
+    """Plain data of JSON text of a file; ValueError, with the file's name, where it is none."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(text)
     except ValueError:
-        raise ValueError(f"{path}: damaged, no JSON; delete it to have it made again") from None
+        raise damaged(path, "no JSON", way) from None
+    except RecursionError:
+        raise damaged(path, "nested too deep", way) from None
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Write plain data as JSON, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(value, indent=1))
+
+
+def write_record(path: str | os.PathLike[str], of: str, value: Mapping[str, Any]) -> None:
+    """Write named plain data as JSON with a seal, for :func:`read_record`.
+
+    Parameters
+    ----------
+    path
+        The file.
+    of
+        What it is the record of: a job, say.
+    value
+        Names of its own, "seal" not among them.
+    """
+    plain = json.loads(json.dumps(value))
+    write_json(path, {**plain, SEAL: {"of": of, "sha256": _text_digest(of, plain)}})
+
+
+def read_record(path: Path, of: str, kinds: Mapping[str, type | tuple[type, ...]], way: str = AGAIN) -> dict[str, Any]:
+    """Read what :func:`write_record` wrote.
+
+    Parameters
+    ----------
+    path
+        The file.
+    of
+        What it has to be the record of.
+    kinds
+        Names that it has to have, and of which types their values are.
+    way
+        What to do where it is damaged.
+
+    Raises
+    ------
+    ValueError
+        No such record, or one of something else, or not the content that was written.
+    """
+    found = parsed(path.read_bytes(), path, way)
+    if not isinstance(found, dict):
+        raise damaged(path, f"it is {shown(found)}, not a record", way)
+    if SEAL in found:
+        _check_seal(path, found.pop(SEAL), of, _text_digest(of, found), way)
+    for name, kind in kinds.items():
+        every = kind if isinstance(kind, tuple) else (kind,)
+        if name not in found:
+            raise damaged(path, f"it has no {name!r}", way)
+        if type(found[name]) not in every:
+            words = " or ".join(k.__name__ for k in every)
+            raise damaged(path, f"its {name} is {shown(found[name])}, not of type {words}", way)
+    return found
+
+
+def write_bytes(path: str | os.PathLike[str], of: str, content: bytes) -> None:
+    """Write bytes behind a line with a seal, for :func:`read_bytes`."""
+    seal = json.dumps({"of": of, "sha256": hashlib.sha256(content).hexdigest()})
+    with replacing(path) as temporary:
+        temporary.write_bytes(HEADER + seal.encode() + b"\n" + content)
+
+
+def read_bytes(path: Path, of: str, way: str = AGAIN) -> bytes:
+    """Read what :func:`write_bytes` wrote; ValueError where it is of something else, or not the content that was written."""
+    content = path.read_bytes()
+    if content.startswith(HEADER):
+        line, _, content = content.removeprefix(HEADER).partition(b"\n")
+        _check_seal(path, parsed(line, path, way), of, hashlib.sha256(content).hexdigest(), way)
+    return content
+
+
+def _text_digest(of: str, plain: Any) -> str:
+    return hashlib.sha256(json.dumps([of, plain], sort_keys=True).encode()).hexdigest()
+
+
+def _check_seal(path: Path, seal: Any, of: str, sha256: str, way: str) -> None:
+    if not isinstance(seal, dict) or not isinstance(seal.get("of"), str):
+        raise damaged(path, "its seal is none", way)
+    if seal["of"] != of:
+        raise damaged(path, f"it is of {shown(seal['of'])}, not of {shown(of)}", way)
+    if seal.get("sha256") != sha256:
+        raise damaged(path, "its content is not what was written", way)
 
 
 def first_difference(its: Any, ours: Any, name: str = "") -> str:
@@ -135,10 +254,11 @@ def first_difference(its: Any, ours: Any, name: str = "") -> str:
     return "" if its == ours else f"its {name} is {its!r:.100}, not {ours!r:.100}"
 
 
+# -- tensors --------------------------------------------------------------------------------------------------------
 def write_tensors(
     path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write named tensors and texts to one safetensors file; tensors that share memory are written each in full.
+    """Write named tensors, texts and their digest to one safetensors file; tensors that share memory are written each in full.
 
     Raises
     ------
@@ -149,11 +269,38 @@ def write_tensors(
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
+    own, texts = own_tensors(tensors), dict(metadata or {})
     with replacing(path) as temporary:
         try:
-            save_file(own_tensors(tensors), temporary, dict(metadata or {}))
+            save_file(own, temporary, {**texts, DIGEST: digest(own, texts)})
+            _in_order(temporary)
         except SafetensorError as error:
-            raise OSError(errno.EIO, f"cannot be written ({error})", str(path)) from None
+            code = re.search(r"os error (\d+)", str(error))  # the library has no other way to say a full disk
+            number = int(code[1]) if code else errno.EIO
+            words = os.strerror(number) if code else f"cannot be written ({error})"
+            raise OSError(number, words, str(path)) from None
+
+
+def _in_order(path: Path) -> None:
+    """The texts of a safetensors file in the order of their names, in which the library does not write them: equal files are equal bytes."""
+    with path.open("r+b") as file:
+        header = file.read(int.from_bytes(file.read(8), "little"))
+        begin = header.index(b'"__metadata__":') + len(b'"__metadata__":')
+        text = header[begin:].decode()
+        texts, end = json.JSONDecoder().raw_decode(text)
+        sorted_ = json.dumps(dict(sorted(texts.items())), ensure_ascii=False, separators=(",", ":")).encode()
+        if len(sorted_) == len(text[:end].encode()):
+            file.seek(8 + begin)
+            file.write(sorted_)
+
+
+def digest(tensors: Mapping[str, Tensor], texts: Mapping[str, str] | None = None) -> str:
+    """A digest of named tensors (types, shapes and values) and texts, in whatever order."""
+    made = hashlib.sha256(json.dumps(dict(texts or {}), sort_keys=True).encode())
+    for name, t in sorted(tensors.items()):
+        made.update(json.dumps([name, str(t.dtype), list(t.shape)]).encode())
+        made.update(raw(t))
+    return made.hexdigest()
 
 
 def own_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -166,8 +313,8 @@ def raw(t: Tensor) -> bytes:
     return t.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes()
 
 
-def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read the tensors and texts of a safetensors file.
+def read_tensors(path: str | os.PathLike[str], way: str = "") -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read the tensors and texts of a safetensors file; ``way``: what to do where it is damaged.
 
     Raises
     ------
@@ -175,6 +322,8 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
         There is no such file.
     ValueError
         It is no safetensors file, or a damaged one.
+    OSError
+        It cannot be read.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: {'a folder, not a file' if Path(path).is_dir() else 'no such file'}")
@@ -183,20 +332,28 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
 
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            texts = dict(file.metadata() or {})
     except SafetensorError as error:
-        raise ValueError(f"{path}: not a safetensors file, or a damaged one ({error})") from None
+        raise ValueError(f"{path}: not a safetensors file, or a damaged one ({error}){way and f'; {way}'}") from None
+    sealed = texts.pop(DIGEST, None)
+    if sealed is not None and sealed != digest(tensors, texts):
+        raise ValueError(f"{path}: damaged, its content is not what was written{way and f'; {way}'}")
+    return tensors, texts
 
 
-def fill_(model: nn.Module, values: Mapping[str, Tensor], what: str) -> None:
-    """Copy values into a model's parameters and buffers, in the model's dtypes: all of them or none.
+def misfit(own: Mapping[str, Tensor], values: Mapping[str, Tensor], numbers: bool = False) -> str:
+    """What keeps values from taking the place of a model's own, the first few in words; empty where nothing does.
 
-    Raises
-    ------
-    ValueError
-        Names or shapes are not the model's; the message begins with ``what`` and lists the first few.
+    Parameters
+    ----------
+    own
+        The model's parameters and buffers, by name.
+    values
+        What is to be copied into them.  Floats of any width fit floats; else the kinds have to be the same.
+    numbers
+        NaN is refused too.
     """
-    own = model.state_dict()
     wrong = [f"{n} is missing" for n in own if n not in values]
     wrong += [f"{n} is not the model's" for n in values if n not in own]
     wrong += [
@@ -204,9 +361,37 @@ def fill_(model: nn.Module, values: Mapping[str, Tensor], what: str) -> None:
         for n, v in own.items()
         if n in values and values[n].shape != v.shape
     ]
+    wrong += [
+        f"{n} is {values[n].dtype}, not {v.dtype}"
+        for n, v in own.items()
+        if n in values and _kind(values[n]) != _kind(v)
+    ]
+    if numbers:
+        wrong += [f"{n} has entries that are not a number" for n, v in values.items() if bool(v.isnan().any())]
+    more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+    return "; ".join(wrong[:3]) + more
+
+
+def _kind(t: Tensor) -> str:
+    """Within a kind the values stay what they are when they are copied, but for their precision."""
+    if t.is_complex() or t.is_floating_point():
+        return "complex" if t.is_complex() else "float"
+    return "bool" if t.dtype == torch.bool else "whole"
+
+
+def fill_(model: nn.Module, values: Mapping[str, Tensor], what: str, numbers: bool = False) -> None:
+    """Copy values into a model's parameters and buffers, in the model's dtypes: all of them or none.
+
+    Raises
+    ------
+    ValueError
+        Names, shapes or kinds of values are not the model's (:func:`misfit`); the message begins with ``what`` and lists the first
+        few.
+    """
+    own = model.state_dict()
+    wrong = misfit(own, values, numbers)
     if wrong:
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise ValueError(f"{what}: {'; '.join(wrong[:3])}{more}")
+        raise ValueError(f"{what}: {wrong}")
     with torch.no_grad():
         for n, v in values.items():
             own[n].copy_(v)

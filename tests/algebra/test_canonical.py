@@ -193,7 +193,7 @@ def test_refusals():
     arrays = tk.init.normal(net, seed=0)
     with pytest.raises(ValueError, match="canonicalize: no node 'core_7' to be the centre; there are core_0, core_1"):
         tk.canonicalize(net, arrays, "core_7")
-    with pytest.raises(ValueError, match="bond_entropy: order 0 is not positive"):
+    with pytest.raises(ValueError, match="bond_entropy: order is a positive number, not 0"):
         tk.bond_entropy(net, arrays, order=0)
     with pytest.raises(ValueError, match=r"bond_spectrum: nodes .* form a loop"):
         tk.bond_spectrum(tk.ring((2, 2, 2), 2), tk.init.normal(tk.ring((2, 2, 2), 2), seed=0))

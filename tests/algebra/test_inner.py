@@ -185,7 +185,7 @@ def test_sums_that_would_be_wrong_are_refused():
         with pytest.raises(ValueError, match=message):
             tk.add(net, tk.init.normal(net), other or net, tk.init.normal(other or net))
 
-    refused(chain, "structures differ in open index 'i1', of size 3 and 4", tk.tt((2, 4), 2))
+    refused(chain, "output index 'i1' has size 3, but 'i1' at its place has 4", tk.tt((2, 4), 2))
     refused(chain.activate("tanh", "act"), "'act' is an Elementwise")
     apart = tk.Network([tk.Node("A", "i"), tk.Node("B", "ij")], "ij", dict(i=2, j=3))
     refused(apart, "no summed index joins nodes 'A' and 'B'")

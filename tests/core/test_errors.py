@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from tnkit.core.explain import explain
 from tnkit.core.network import Elementwise, Network
 from tnkit.core.node import Node
-from tnkit.execution.run import check_arrays, constant, contract
+from tnkit.execution.inputs import check_arrays, constant
+from tnkit.execution.run import contract
 from tnkit.paths.optimizers import find_path
 from tnkit.planning.plan import plan
 
@@ -46,7 +48,7 @@ CASES = [
     (lambda: Network([A], "ir", [2, 4]), TypeError, "sizes map index names to sizes; they are not a list"),
     (lambda: Network([A], "ir", dict(i=2)), ValueError, "node 'A': index 'r' has no size"),
     (lambda: Network([A], "ir", dict(i=2, r=0)), ValueError, "index 'r' has size 0; a size is a whole number from 1 up"),
-    (lambda: Network([A], "ir", dict(i=2, r=2.0)), ValueError, "index 'r' has size 2.0; a size is a whole number from 1 up"),
+    (lambda: Network([A], "ir", dict(i=2, r=2.0)), TypeError, "index 'r' has size 2.0; a size is a whole number from 1 up"),
     (lambda: Network([A], "ir", dict(i=2, r=-1)), ValueError, "index 'r' has size -1; a size is a whole number"),
     (lambda: Network([A, B], "ik", SIZES), ValueError, "output index 'k' is on no node"),
     (lambda: Network([A, B], "iij", SIZES), ValueError, "output ('i', 'i', 'j') names an index twice"),
@@ -109,9 +111,61 @@ CASES = [
     (lambda: NET.join(OTHER, "iz", on="j"), ValueError, "output index 'z' is on no node"),
     (lambda: NET.relabel(inds=dict(i="j")), ValueError, "relabel: two indices would get the same name"),
     (lambda: NET.relabel(nodes=dict(A="B")), ValueError, "two nodes are called 'B'"),
+    # what has no order, what is no letter
+    (lambda: Node("A", {"i", "r"}), TypeError, "node 'A': indices are a string or a sequence of names, not {"),
+    (lambda: Node("A", frozenset("i")), TypeError, "not frozenset({'i'}): a set has no order"),
+    (lambda: Node("A", dict(i=2).items() - {1}), TypeError, "node 'A': indices are a string or a sequence of names"),
+    (lambda: Node("A", b"ir"), TypeError, "node 'A': indices are a string or a sequence of names, not b'ir'"),
+    (lambda: Node("A", bytearray(b"ir")), TypeError, "node 'A': indices are a string or a sequence of names, not bytearray"),
+    (lambda: Node("A", dict(i=2)), TypeError, "node 'A': indices are a string or a sequence of names, not {'i': 2}"),
+    (lambda: Node("A", np.arange(2)), TypeError, "node 'A': index "),
+    (lambda: Node("A", "i,r"), ValueError, "node 'A': a string of indices has one letter or digit an index, and 'i,r' has ','; "
+        "give longer names as a sequence, as in ('i', 'r')"),
+    (lambda: Node("A", "row col"), ValueError, "'row col' has ' '; give longer names as a sequence, as in ('row', 'col')"),
+    (lambda: Node("A", "i_1"), ValueError, "'i_1' has '_'; give longer names as a sequence, as in ('i_1',)"),
+    (lambda: Node("A", "i->"), ValueError, "'i->' has '-'"),
+    (lambda: Node("A", "i\n"), ValueError, "has '\\n'"),
+    (lambda: Node("A", "i\u3001j"), ValueError, "has '\u3001'"),
+    (lambda: Node("A", ["i", ""]), ValueError, "node 'A': an index is a non-empty string, not ''"),
+    (lambda: Network([A, B], {"i", "j"}, SIZES), TypeError, "output: indices are a string or a sequence of names, not {"),
+    (lambda: Network([A, B], "i,j", SIZES), ValueError, "output: a string of indices has one letter or digit an index"),
+    (lambda: Network([A, B], SIZES, SIZES), TypeError, "output: indices are a string or a sequence of names, not {'i': 2"),
+    (lambda: Network({A, B}, "ij", SIZES), TypeError, "a network's nodes are a sequence of nodes, not a set: a set has no order"),
+    (lambda: Network("AB", "ij", SIZES), TypeError, "a network's nodes are Node or Elementwise, not str"),
+    (lambda: Elementwise("f", "add", {NET}), TypeError, "elementwise node 'f': bodies are a sequence of networks, not {"),
+    (lambda: Elementwise("f", "add", 3), TypeError, "elementwise node 'f': bodies are a sequence of networks, not 3"),
+    (lambda: Elementwise(3, "add", NET), TypeError, "an elementwise node's name is a non-empty string, not 3"),
+    (lambda: NET.activate("relu", ""), TypeError, "an elementwise node's name is a non-empty string, not ''"),
+    (lambda: NET.activate("relu", None), TypeError, "an elementwise node's name is a non-empty string, not None"),
+    (lambda: NET.activate(None, "f"), TypeError, "an activation is a name or a function fn(xp, *x), not NoneType"),
+    # sizes
+    *[
+        (lambda size=size: Network([A], "ir", dict(i=2, r=size)), kind, "index 'r' has size ")
+        for size, kind in [
+            (True, TypeError), (np.True_, TypeError), (2.5, TypeError), (float("nan"), TypeError), (np.float64(2), TypeError),
+            ("2", TypeError), (None, TypeError), ([2], TypeError), (np.array([2, 3]), TypeError), (2j, TypeError),
+            (np.int8(0), ValueError), (np.int64(-2), ValueError),
+        ]
+    ],
+    (lambda: Network([A], "ir", {"i": 2, "r": 4, 3: 5}), TypeError, "sizes map index names to sizes; 3 is no string"),
+    # join and relabel
+    (lambda: NET.join(3), TypeError, "join: a Network is needed, not 3"),
+    (lambda: NET.join(A), TypeError, "join: a Network is needed, not Node(name='A'"),
+    (lambda: NET.join(OTHER, on={"j"}), TypeError, "join: on: indices are a string or a sequence of names, not {'j'}"),
+    (lambda: NET.join(OTHER, on=3), TypeError, "join: on: indices are a string or a sequence of names, not 3"),
+    (lambda: NET.join(OTHER, {"i"}, on="j"), TypeError, "join: output: indices are a string or a sequence of names, not {'i'}"),
+    (lambda: NET.relabel(inds=dict(zz="q")), ValueError, "relabel: inds names 'zz', and the network has no index of that name"),
+    (lambda: NET.relabel(nodes=dict(zz="q")), ValueError, "relabel: nodes names 'zz', and the network has no node of that name"),
+    (lambda: NET.relabel(arrays={3: "q"}), ValueError, "relabel: arrays names 3, and the network has no array of that name"),
+    (lambda: NET.relabel(inds=[("i", "q")]), TypeError, "relabel: inds are a mapping from names to names, or a function, not [("),
+    (lambda: NET.relabel(nodes="A"), TypeError, "relabel: nodes are a mapping from names to names, or a function, not 'A'"),
+    (lambda: NET.relabel(inds=dict(i=3)), TypeError, "relabel: the new name of index 'i' is a non-empty string, not 3"),
+    (lambda: NET.relabel(nodes=lambda n: None), TypeError, "relabel: the new name of node 'A' is a non-empty string, not None"),
+    (lambda: NET.relabel(arrays=dict(A="")), TypeError, "relabel: the new name of array 'A' is a non-empty string, not ''"),
+    (lambda: explain([A, B]), TypeError, "explain: a Network is needed, not [Node(name='A'"),
     # orders and plans
     (lambda: plan(NET, "gredy"), ValueError, "unknown optimizer 'gredy'; known: auto, greedy, "),
-    (lambda: plan(NET, 3), TypeError, "an optimizer is a name or a function (inputs, output, sizes, memory_limit), not int"),
+    (lambda: plan(NET, 3), TypeError, "plan: optimizer is a name, a path, a contraction tree, or a function (inputs, output, sizes, memory_limit), not 3"),
     (lambda: plan(THREE, path((0, 3))), ValueError, "the optimizer's path has step (0, 3) where only 3 terms are left"),
     (lambda: plan(THREE, path((1, 1))), ValueError, "the optimizer's path has step (1, 1), which names a term twice"),
     (lambda: plan(THREE, path(0, 1)), TypeError, "the optimizer gave [0, 1], which is no list of tuples of positions"),
@@ -121,7 +175,7 @@ CASES = [
         ValueError,
         "dynamic index 'r' is on node 'E', a constant of fixed shape",
     ),
-    (lambda: plan([A, B]), TypeError, "plan: expected a Network, not list"),
+    (lambda: plan([A, B]), TypeError, "plan: a Network is needed, not [Node("),
     (lambda: plan(ACT).path, ValueError, "is nonlinear: it has one path a region, in plan.paths"),
     (lambda: find_path([("a",)] * 3, (), dict(a=2), path((-1, 0))), ValueError, "the optimizer's path has step (-1, 0)"),
     # arrays

@@ -137,13 +137,37 @@ def test_regions(seed):
     assert np.allclose(contract(regions[0], {**top, **inner}), want, atol=1e-9 * np.abs(want).max(initial=0))
 
 
-def test_deep_nesting():
-    n = Network([Node("A", "i")], "i", dict(i=2))
-    for k in range(100):
-        n = n.activate("tanh", f"f{k}")
-    x = np.array([0.5, -1.0])
-    want = x
-    for _ in range(100):
-        want = np.tanh(want)
-    assert np.allclose(contract(n, {"A": x}), want)
-    assert len(list(n.regions())) == 101 and pickle.loads(pickle.dumps(n)) == n
+def test_names_of_any_kind_and_letters_of_any_script():
+    """A sequence has names of any kind; a string's letters may be of any script, as those of opt_einsum's equations are."""
+    odd = [",", " ", "i,j", "->", "row", "\N{MULTIPLICATION SIGN}", "'"]
+    n = Network([Node("A", odd)], odd[::-1], dict.fromkeys(odd, 2))
+    assert n.output == tuple(odd[::-1]) and Node("A", iter(odd)).inds == tuple(odd)
+    assert Node("A", "iJ2\N{LATIN SMALL LETTER E WITH ACUTE}\N{GREEK SMALL LETTER ALPHA}\N{MULTIPLICATION SIGN}").inds[
+        2:4
+    ] == ("2", "é")
+    assert Node("A", dict(i=2, j=3).keys()).inds == ("i", "j")  # in the order of the dict
+
+
+def test_sizes_beyond_what_arrays_hold():
+    n = Network([Node("A", "ij")], "ij", dict(i=2**62, j=2**70))
+    assert n.num_params == 2**132 and n.shape == (2**62, 2**70)
+
+
+def test_hyperedges_and_dangling_indices_are_marked():
+    n = Network(
+        [Node("A", "irr"), Node("B", "is"), Node("C", "s"), Node("D", "st"), Node("E", "uv")],
+        "iv",
+        dict(i=2, r=2, s=3, t=4, u=3, v=4),
+    )
+    lines = str(n).splitlines()
+    assert lines[1:6] == [
+        "  A(i:2*, r:2, r:2)", "  B(i:2*, s:3*)", "  C(s:3*)", "  D(s:3*, t:4?)", "  E(u:3?, v:4)",
+    ]  # fmt: skip
+    assert lines[6:] == [
+        "  -> (i:2, v:4)",
+        "  ? on one node alone, and summed there: a misspelt name, often",
+        "  * a hyperedge: it ends at three nodes or more, the output counted",
+    ]
+    assert "?" not in str(net()) and "*" not in str(net())  # no mark, no word about marks
+    inside = Network([Elementwise("f", "tanh", n)], "iv")
+    assert "  | D(s:3*, t:4?)" in str(inside) and str(inside).splitlines()[-2:] == lines[-2:]

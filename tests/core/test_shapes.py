@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import tnkit as tk
-from tnkit.core.shapes import factorize, site_dims, split_axes
+from tnkit.core.shapes import cut_off, factorize, site_dims, split_axes
 from tnkit_nn import TORCH
 
 
@@ -78,3 +78,23 @@ def test_gradients_dtype_and_vmap_go_through_both_ways():
 def test_more_errors(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_what_is_cut_off(seed):
+    """The entries that reading as a weight and back sets to zero, counted."""
+    rng = np.random.default_rng(seed)
+    shape = tuple(int(n) for n in rng.integers(1, 30, rng.integers(1, 4)))
+    dims = [d for n in shape for d in site_dims(n, int(rng.integers(2, 6)))]
+    back = tk.tensorize(tk.detensorize(np.ones(dims), shape), dims)
+    unused, says = cut_off(dims, shape)
+    assert unused == pytest.approx(1 - back.mean()) and bool(says) == bool(unused > 0)
+    assert all(prod(group) < 2 * n or n == 1 for group, n in zip(split_axes(dims, shape), shape, strict=True))
+
+
+def test_what_is_cut_off_is_said():
+    assert cut_off((8, 8, 8, 8), (64, 64)) == (0.0, "")
+    says = "a tensor of 64 x 64 is cut to a weight of 63 x 64, which leaves 1.6 % of its entries unused"
+    assert cut_off((8, 8, 8, 8), (63, 64)) == (1 / 64, says)
+    with pytest.raises(ValueError, match="does not fill a weight"):
+        cut_off((8, 8), (65,))

@@ -328,7 +328,7 @@ def test_more_refusals():
         tk.mpo_svd(np.ones((4, 5)), (2, 2), (2, 2))
     with pytest.raises(ValueError, match="not even ranks of 1"):
         tk.ring_svd(np.ones((4, 5)), budget=3)
-    with pytest.raises(ValueError, match="sweeps -1 is negative"):
+    with pytest.raises(ValueError, match="tucker_svd: sweeps is a whole number of at least 0, not -1"):
         tk.tucker_svd(np.ones((4, 5)), sweeps=-1)
     with pytest.raises(TypeError, match="a Network is needed"):
         tk.tree_svd(np.ones((2, 2)), "tree")

@@ -231,8 +231,9 @@ def test_torch_needs_no_word():
 def test_numbers_of_numpy_are_arrays():
     net = tk.Network([tk.Node("A", ""), tk.Node("B", "i")], "i", {"i": 2})
     assert np.array_equal(tk.contract(net, {"A": np.float64(3), "B": np.ones(2)}), [3, 3])
-    with pytest.raises(TypeError, match="array 'A' is a float, which is no array"):
-        tk.contract(net, {"A": 3.0, "B": np.ones(2)})
+    assert np.array_equal(tk.contract(net, {"A": 3.0, "B": [1, 2]}), [3, 6])
+    with pytest.raises(TypeError, match="array .A. is a str, which is no array"):
+        tk.contract(net, {"A": "3.0", "B": np.ones(2)})
 
 
 def test_two_libraries_are_refused_by_name(xp):

@@ -9,8 +9,9 @@ import torch
 from tnkit.core.activations import ACTIVATIONS
 from tnkit.core.network import Network
 from tnkit.core.node import Node
+from tnkit.execution.inputs import check_arrays, constant
 from tnkit.execution.numpy import NUMPY
-from tnkit.execution.run import check_arrays, constant, contract, run
+from tnkit.execution.run import contract, run
 from tnkit.paths.optimizers import OPTIMIZERS
 from tnkit.planning.plan import plan
 from tnkit.testing import oracle, random_network
@@ -120,16 +121,23 @@ def nothing(inputs, output, sizes, memory_limit):
     return []
 
 
+def hyper(inputs, output, sizes, memory_limit):
+    """One object a contraction: it remembers what it found."""
+    search = ctg.HyperOptimizer(methods=["greedy"], max_repeats=2, parallel=False, progbar=False, optlib="random")
+    return search(inputs, output, sizes)
+
+
 USERS = {
     "oe.greedy": oe.paths.greedy,
     "oe.auto": oe.paths.auto,
-    "oe.RandomGreedy": oe.RandomGreedy(max_repeats=4),
+    "oe.RandomGreedy": lambda *asked: oe.RandomGreedy(max_repeats=4)(*asked),
     "oe.DynamicProgramming": oe.DynamicProgramming(),
     "ctg.GreedyOptimizer": ctg.GreedyOptimizer(),
     "ctg.OptimalOptimizer": ctg.OptimalOptimizer(),
-    "ctg.HyperOptimizer": ctg.HyperOptimizer(
+    "ctg.ReusableHyperOptimizer": ctg.ReusableHyperOptimizer(
         methods=["greedy"], max_repeats=2, parallel=False, progbar=False, optlib="random"
     ),
+    "ctg.HyperOptimizer": hyper,
     "left to right": left_to_right,
     "all at once": all_at_once,
     "empty path": nothing,

@@ -56,7 +56,7 @@ def test_einsum_names():
 @pytest.mark.parametrize("seed", range(40))
 def test_to_einsum_of_random_networks(seed):
     net, arrays = random_network(seed)
-    full = tk.execution.run.check_arrays(net, arrays)
+    full = tk.check_arrays(net, arrays)
     got = np.einsum(to_einsum(net), *(full[n.array] for n in net.nodes))
     np.testing.assert_allclose(got, oracle(net, arrays), **CLOSE)
 
@@ -233,7 +233,7 @@ def test_copy_nodes_alone():
     ring[0] ^ ring[1]
     net, arrays = from_tensornetwork([free, ring, point])
     assert arrays == {}
-    want = np.multiply.outer(tk.execution.run.constant("delta", (4, 4, 4)), 5.0 * np.ones(3))
+    want = np.multiply.outer(tk.execution.inputs.constant("delta", (4, 4, 4)), 5.0 * np.ones(3))
     np.testing.assert_allclose(tk.contract(net, arrays), want, **CLOSE)
 
 
@@ -254,17 +254,65 @@ def test_a_dangling_leg_names_its_wire():
     assert from_tensornetwork([a, c], [c[2], c[1], a[1]])[0].output[:2] == ("second", "first")
 
 
+def test_a_part_of_a_tensornetwork_is_read_where_its_edges_are_named():
+    """A ring of four with legs, cut in two: both parts joined are the whole."""
+    nodes = [tn.Node(normal(2, 3, 2), name=n) for n in "abcd"]
+    for k in range(4):
+        tn.connect(nodes[k][2], nodes[(k + 1) % 4][0], name=f"bond{k}")
+    legs = [node[1] for node in nodes]
+    for k, leg in enumerate(legs):
+        leg.name = f"leg{k}"
+    cut = [nodes[1][2], nodes[3][2]]
+    left, left_arrays = from_tensornetwork(nodes[:2], [*legs[:2], *cut])
+    right, right_arrays = from_tensornetwork(nodes[2:], [*cut, *legs[2:]])
+    assert left.output == ("leg0", "leg1", "bond1", "bond3") and right.output == ("bond1", "bond3", "leg2", "leg3")
+    whole, arrays = from_tensornetwork(nodes, legs)
+    parts = left.join(right, output=("leg0", "leg1", "leg2", "leg3"), on=("bond1", "bond3"))
+    np.testing.assert_allclose(tk.contract(parts, left_arrays | right_arrays), oracle(whole, arrays), rtol=1e-12)
+    with pytest.raises(ValueError, match="leads to a node that is not given; name its edge in output_edges"):
+        from_tensornetwork(nodes[:2], [*legs[:2], cut[0]])
+    with pytest.raises(ValueError, match="not the 4 edges that leave the nodes, each once"):
+        from_tensornetwork(nodes[:2], [*legs[:2], *cut, nodes[0][2]])
+
+
+def test_one_table_of_sizes_serves_many_equations():
+    table = dict(a=2, b=np.int64(3), c=4, zz=5)
+    net = from_einsum("ab,bc", table)
+    assert net.sizes == dict(a=2, b=3, c=4) and all(type(n) is int for n in net.sizes.values())
+    for bad in (True, 2.5, "3", None, [3], np.float64(3)):
+        with pytest.raises(TypeError, match="the size of index 'b' is a whole number of at least 1"):
+            from_einsum("ab,bc", table | {"b": bad})
+    with pytest.raises(TypeError, match="from_einsum: sizes map names to values, as a dict does"):
+        from_einsum("ab,bc", [2, 3, 4])
+
+
+def test_arrays_that_are_none_are_refused_with_their_node():
+    a = np.ones((2, 2))
+    for given, words in [
+        ([a], "from_arrays: arrays map names to values"),
+        ({"A": a}, "node 'A' needs a pair"),
+        ({"A": ([[1.0]], "ij")}, "node 'A' needs an array of a library, not"),
+        ({"A": (a, {"i", "j"})}, "the indices of node 'A' is a sequence, .*: a set has no order"),
+        ({"A": (a, ("i", 3))}, "the indices of node 'A': an index is a non-empty string, not 3"),
+        ({3: (a, "ij")}, "the name of a node is a non-empty string, not 3"),
+    ]:
+        with pytest.raises(TypeError, match=words):
+            tk.from_arrays(given, "ij")
+    with pytest.raises(TypeError, match="from_arrays: output is a sequence.*a set has no order"):
+        tk.from_arrays({"A": (a, "ij")}, {"i", "j"})
+
+
 def test_from_tensornetwork_refuses():
     a, b = tn.Node(np.ones((2, 2)), name="a"), tn.Node(np.ones((2, 2)), name="b")
     a[1] ^ b[0]
-    with pytest.raises(ValueError, match="axis 1 of node 'a' leads to a node that is not given"):
+    with pytest.raises(ValueError, match="axis 1 of node 'a' leads to a node that is not given; name its edge in output_edges"):
         from_tensornetwork([a])
     with pytest.raises(ValueError, match="given twice"):
         from_tensornetwork([a, b, a])
     for order in ([a[0]], [a[0], a[0]], [a[0], a[1]], [a[0], b[1], a[1]]):
-        with pytest.raises(ValueError, match="not the 2 dangling edges"):
+        with pytest.raises(ValueError, match="not the 2 edges that leave the nodes"):
             from_tensornetwork([a, b], order)
-    with pytest.raises(TypeError, match="ndarray is no node"):
+    with pytest.raises(TypeError, match="nodes are nodes of tensornetwork, not a ndarray of shape"):
         from_tensornetwork([np.ones(2)])
     with pytest.raises(ValueError, match="at least one node"):
         from_tensornetwork([])

@@ -1,6 +1,10 @@
+import base64
+import io
 import json
 import os
+import tracemalloc
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
@@ -48,7 +52,7 @@ def test_random_networks_and_arrays_round_trip(seed, nonlinear, tmp_path):
 
 def test_nested_and_odd_names_round_trip(nested):
     assert from_json(to_json(nested)) == nested
-    odd = tk.Network([tk.Node('"/..\n', ["é", "\ud800", ""], array="\x00")], ["\ud800"], {"é": 1, "\ud800": 2, "": 3})
+    odd = tk.Network([tk.Node('"/..\n', ["é", "\ud800", ","], array="\x00")], ["\ud800"], {"é": 1, "\ud800": 2, ",": 3})
     assert from_json(to_json(odd)) == odd
 
 
@@ -88,7 +92,11 @@ BODY = ("nodes", 0, "bodies", 0)
     ("change", "message"),
     [
         (edit("format", to="x"), "format is 'x'"),
-        (edit("version", to=2), "version is 2"),
+        (edit("version", to=3), "version is 3; this tnkit reads versions 1 and 2"),
+        (edit("version", to=True), "version is True"),
+        (edit("version", to=1.0), "version is 1.0"),
+        (edit("version", to="1"), "version is '1'"),
+        (edit("version", to=2), "networks is missing"),
         (edit("version", to=None), "version is None"),
         (edit("nodes", to=None), "nodes is missing"),
         (edit("nodes", to={}), "nodes is {}, not list"),
@@ -130,7 +138,7 @@ def test_what_is_not_json(text):
 
 
 # -- one file -------------------------------------------------------------------------------------------------------
-DTYPES = ["f2", "f4", "f8", ">f8", "c8", "c16", "i1", "i8", "u2", "?"]
+DTYPES = ["f2", "f4", "f8", ">f8", "g", "c8", "c16", "G", "i1", "i8", "u2", "?"]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -153,7 +161,8 @@ def test_array_names_of_any_kind(tmp_path):
     save(tmp_path / "x", net, arrays)
     same(load(tmp_path / "x")[1], arrays)
     with zipfile.ZipFile(tmp_path / "x") as file:
-        assert set(file.namelist()) == {"network.json", "arrays.json", *(f"array_{k}.npy" for k in range(len(NAMES)))}
+        listed = {"network.json", "arrays.json", "sha256.json", *(f"array_{k}.npy" for k in range(len(NAMES)))}
+        assert set(file.namelist()) == listed
 
 
 def test_some_or_no_arrays(chain, tmp_path):
@@ -177,7 +186,7 @@ def test_arrays_are_checked_when_saved_and_loaded(chain, tmp_path):
     save(path, net, arrays)
     text = to_json(tk.Network(net.nodes, net.output, {"i": 2, "j": 3, "k": 9}))
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(tmp_path / "y", "w") as new:
-        for name in old.namelist():
+        for name in set(old.namelist()) - {"sha256.json"}:
             new.writestr(name, text if name == "network.json" else old.read(name))
     with pytest.raises(ValueError, match=r"node 'b': index 'k' has size 9, but its array has 2"):
         load(tmp_path / "y")
@@ -204,7 +213,7 @@ def test_a_pickle_in_a_file_is_not_run(chain, tmp_path):
         file.writestr("arrays.json", '["a"]')
         with file.open("array_0.npy", "w") as entry:
             np.lib.format.write_array(entry, np.array([[Bomb()] * 3] * 2), allow_pickle=True)
-    with pytest.raises(ValueError, match="allow_pickle"):
+    with pytest.raises(ValueError, match=r"array_0\.npy has dtype object; only numbers"):
         load(tmp_path / "x")
 
 
@@ -306,11 +315,283 @@ def test_any_damaged_byte_is_named_as_damage(tmp_path):
     net = tk.tt((3, 4), 2)
     tk.save(tmp_path / "a", net, tk.init.normal(net, seed=0))
     whole = (tmp_path / "a").read_bytes()
-    refused = 0
+    arrays, refused = tk.load(tmp_path / "a")[1], 0
     for at in range(0, len(whole)):
         (tmp_path / "b").write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
         try:
-            tk.load(tmp_path / "b")
-        except ValueError:  # nothing else
+            again, loaded = tk.load(tmp_path / "b")
+        except ValueError as error:  # nothing else
+            assert str(tmp_path / "b") in str(error) and "\n" not in str(error)
             refused += 1
+        else:  # a date, an attribute: never what the file holds
+            assert again == net
+            same(loaded, arrays)
     assert refused > len(whole) / 2
+
+
+# -- files of before, and of any depth ------------------------------------------------------------------------------
+#: A file that the first version of save wrote, which had no digests.
+OLD = (
+    "c-o~_y>1gh5MIZzi7pf=Tv4Fq8iV9mj!gjuVOMD)kddH(U`3bQo;d&9S@+|R7)vQ=K$b9~K)glX1JO`WQt<#O>0owm?{0U`Ni4F~>27D{o0)HB"
+    "cID1aezk<?YPfH^txw~hwE{x)xehXi1c$EIul9V`nP^zITyJOudK2q`)3<{v*XtF~jfv;mt^>*~x^-NW_^{d4Fa{{bIvJ25ae_nJC)9%<4k->4"
+    "76s{sY4ZKPYuX8xqp|E!kY_zxksqA;_Q)U<gh~L(*@8fdo?Eb-Q>RRBJEjVxQrQaYJzd;)Wgmv;8ApqpTlO1bg2FNeJ`pt2%B6YkFO_Fc&9lE$"
+    "p0C1Mjoe>0S#6;|-3^0L7$`X@m6P(3(7t`lIyRBPO<b4oJ&-gMk6@!M$S(QnYLXxhn@w0qHc2$GRuhzy6Vr&|@Sa{i`f-O3gz?UFSMLjTgwR^1"
+    "hG{oNM{yGaFC<HsA&r$pI=>8ksSI|e3>xnMt4DN=#Ec2QEhM%{bp4pcjv}Y*Vo=OXH_0F{s40Y^#xfz^Q|63mMFMFLQyO5&C``3!N4i-*{A&K8"
+    "JNm4{!!q*O#kxyRIxBo~mbw(YiK2B2oqd0>{g<zGaKXTPwW>2Z%ApN($_?Z9=O@n}cV6Vs7){DBHwRw1iOUbId*uo)!wnvIhO_5-CZY0edOkt!"
+    "zcxk$_P6U5+_+Q0Q~cjcL()2H@sD=&TI25x{w}p;ven<;eq_mR#boE)aDEZlN7mg%WS_wtD_rYW<BGM`2{3C%?Aq`xlleON_&!Uf9+R1I!`X$M"
+    "v+GNBu5o2HS`MwCJX%EsR0JZql~Vrv{|50o$sy&Rf{IjUKSjPQNGE{;H}mq`pYp+$fnQ=^bP7};ouN4&5*hfeh{TCffwW&U-Vho1^coVo*V!o)"
+    "siFYCn^1upYjpPyjPlxm"
+)
+
+
+def test_a_file_of_before_is_read(tmp_path):
+    (tmp_path / "old").write_bytes(zlib.decompress(base64.b85decode(OLD)))
+    first = tk.Network([tk.Node("a", "ij"), tk.Node("b", "jk", array="é")], "ik", {"i": 2, "j": 3, "k": 2})
+    second = tk.Network([tk.Node("c", "ki", fixed=True)], "ki", {"k": 2, "i": 2})
+    want = tk.Network(
+        [tk.Elementwise("sum", "add", (first.activate("relu", "f"), second)), tk.Node("e", "kz", fixed="delta")],
+        "iz",
+        {"k": 2, "z": 2},
+    )
+    arrays = {"a": np.arange(6.0).reshape(2, 3), "c": np.array([[1, 2], [3, 4]], ">f4")}
+    arrays["é"] = np.array([[1, 2], [3, 4], [5, 6]], "i2")
+    net, loaded = load(tmp_path / "old")
+    assert net == want
+    same(loaded, arrays)
+
+
+def deep(levels, sums=False):
+    net = tk.Network([tk.Node("A", "ij"), tk.Node("B", "jk")], "ik", {"i": 2, "j": 3, "k": 2})
+    for k in range(levels):
+        net = net.activate("tanh", f"f{k}")
+        if sums and k % 3 == 0:
+            one = tk.Network([tk.Node(f"C{k}", ("k", "i"))], "ki", {"i": 2, "k": 2})
+            net = tk.Network([tk.Elementwise(f"s{k}", "add", (net, one))], "ik")
+    return net
+
+
+@pytest.mark.parametrize("levels", [1, 18, 19, 20, 21, 2000])
+def test_any_depth_is_written_and_read(levels, tmp_path):
+    net = deep(levels, sums=True)
+    text = to_json(net)
+    assert from_json(text) == net
+    depth = 1 + levels + (levels + 2) // 3
+    assert json.loads(text)["version"] == (1 if depth <= 20 else 2)
+    arrays = {name: np.full(shape, k % 7 / 7) for k, (name, shape) in enumerate(net.array_shapes.items())}
+    save(tmp_path / "x", net, arrays)
+    again, loaded = load(tmp_path / "x")
+    assert again == net
+    same(loaded, arrays)
+
+
+def nested_text(levels):
+    """Version 1 by hand, as it was written at any depth."""
+    heads = [f'{{"nodes": [{{"elementwise": "f{k}", "fn": "tanh", "bodies": [' for k in reversed(range(levels))]
+    leaf = '{"nodes": [{"node": "A", "inds": ["i"], "array": "A", "fixed": false}], "output": ["i"], "sizes": {"i": 2}'
+    tails = '}]}], "output": ["i"], "sizes": {"i": 2}' * levels
+    return "".join([*heads, leaf, tails, ', "format": "tnkit.network", "version": 1}'])
+
+
+def test_deep_nested_text_of_before_is_read():
+    want = tk.Network([tk.Node("A", "i")], "i", {"i": 2})
+    for k in range(200):
+        want = want.activate("tanh", f"f{k}")
+    assert from_json(nested_text(200)) == want
+
+
+@pytest.mark.parametrize("levels", [1000, 100_000])
+def test_text_nested_too_deep_is_refused(levels):
+    with pytest.raises(ValueError, match="from_json: nested too deep"):
+        from_json(nested_text(levels))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (edit("networks", to=None), "networks is missing"),
+        (edit("networks", to=[]), "0 of the networks are no other one's body"),
+        (
+            edit("networks", 2, "nodes", 0, "bodies", to=[0]),
+            r"networks\[2\].nodes\[0\].bodies has 0, which is no network",
+        ),
+        (
+            edit("networks", 2, "nodes", 0, "bodies", to=[2]),
+            r"networks\[2\].nodes\[0\].bodies has 2, which is no network",
+        ),
+        (edit("networks", 2, "nodes", 0, "bodies", to=[-1]), r"bodies has -1, which is no network"),
+        (edit("networks", 2, "nodes", 0, "bodies", to=[True]), r"networks\[2\].nodes\[0\].bodies is True, not int"),
+        (edit("networks", 2, "nodes", 0, "bodies", to=[]), r"networks\[2\].nodes\[0\]: .*no body"),
+        (edit("networks", 3, "output", to=["q"]), r"networks\[3\]: output index 'q' is on no node"),
+        (edit("networks", 25, to=None), r"networks\[25\].nodes\[0\].bodies has 25, which"),
+        (lambda data: {**data, "networks": [*data["networks"], data["networks"][0]]}, "2 of the networks are no other"),
+    ],
+)
+def test_malformed_flat_json(change, message):
+    text = json.dumps(change(json.loads(to_json(deep(30)))))
+    with pytest.raises(ValueError, match=message):
+        from_json(text)
+
+
+# -- files that promise more than they hold -------------------------------------------------------------------------
+def rewritten(path, to, kind=zipfile.ZIP_STORED, **entries):
+    """The file without digests, some entries replaced."""
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(to, "w", kind) as new:
+        for name in old.namelist():
+            if name != "sha256.json":
+                new.writestr(name, entries.get(name.partition(".")[0], old.read(name)))
+
+
+def refused(path):
+    """The message of load, in the memory of a small file."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"is not a whole file of tnkit\.save: ") as error:
+            load(path)
+        assert tracemalloc.get_traced_memory()[1] < 4e6
+    finally:
+        tracemalloc.stop()
+    assert repr(str(path)) in str(error.value) and "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_a_compressed_entry_is_not_unpacked(chain, tmp_path):
+    save(tmp_path / "x", *chain)
+    rewritten(tmp_path / "x", tmp_path / "y", zipfile.ZIP_DEFLATED, network=b" " * 30_000_000)
+    assert (tmp_path / "y").stat().st_size < 40_000
+    assert "network.json is compressed, and save does not compress" in refused(tmp_path / "y")
+
+
+def npy(shape, dtype="<f8", data=b""):
+    head = io.BytesIO()
+    np.lib.format.write_array_header_1_0(head, {"shape": shape, "fortran_order": False, "descr": dtype})
+    return head.getvalue() + data
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({"array_0": npy((10**12,))}, "array_0.npy is shorter than its header says"),
+        ({"array_0": npy((10**30, 10**30))}, "array_0.npy is shorter than its header says"),
+        ({"array_0": npy((-1, 2))}, "array_0.npy has shape"),
+        ({"array_0": npy((2, 3), "|V8", bytes(48))}, "array_0.npy has dtype"),
+        ({"array_0": npy((2, 3), "<U2", bytes(48))}, "array_0.npy has dtype"),
+        ({"array_0": b""}, "array_0.npy has no header of an array"),
+        ({"array_0": npy((2, 3))[:40]}, "array_0.npy has no header of an array"),
+        ({"array_0": b"\x93NUMPY\x03\x00" + bytes(200)}, "array_0.npy has version"),
+        ({"arrays": b"[" * 100_000}, "nested too deep"),
+        ({"arrays": b'["a", "a"]'}, "arrays.json names an array twice"),
+        ({"arrays": b'{"a": 1}'}, "arrays.json is {'a': 1}, not list"),
+        ({"arrays": b'["a", 3]'}, r"arrays.json[1] is 3, not str"),
+        ({"arrays": b'["a", "b", "c"]'}, "array_2.npy"),
+        ({"arrays": b'["a", "z"]'}, "array 'z' belongs to no node"),
+        ({"arrays": b"\xff"}, "'utf-8' codec"),
+        ({"network": b"[" * 100_000}, "from_json: nested too deep"),
+        ({"network": b"null"}, "from_json: the document is None"),
+    ],
+)
+def test_entries_that_are_not_what_they_say(chain, tmp_path, entries, message):
+    save(tmp_path / "x", *chain)
+    rewritten(tmp_path / "x", tmp_path / "y", **entries)
+    assert message in refused(tmp_path / "y")
+
+
+def test_digests(chain, tmp_path):
+    """An entry changed with its checksum in the zip set right is named."""
+    save(tmp_path / "x", *chain)
+    with zipfile.ZipFile(tmp_path / "x") as old:
+        entries = {name: old.read(name) for name in old.namelist()}
+    assert set(json.loads(entries["sha256.json"])) == set(entries) - {"sha256.json"}
+    other = {
+        "network.json": to_json(tk.Network(chain[0].nodes, "", chain[0].sizes)).encode(),
+        "arrays.json": b'["b", "a"]',
+        "array_1.npy": entries["array_1.npy"][:-8] + np.float64(3).tobytes(),
+    }
+    for changed, data in other.items():
+        with zipfile.ZipFile(tmp_path / "y", "w") as new:
+            for name, was in entries.items():
+                new.writestr(name, data if name == changed else was)
+        assert f"{changed} is damaged: its digest is not the one in sha256.json" in refused(tmp_path / "y")
+
+
+# -- what is no network, no mapping, no path ------------------------------------------------------------------------
+NET = tk.Network([tk.Node("a", "i")], "i", {"i": 2})
+
+
+@pytest.mark.parametrize("wrong", [None, 3, 2.5, "ij,jk->ik", b"x", [], {}, (NET, {}), np.ones(2), object])
+def test_networks_only(wrong, tmp_path):
+    for call in (lambda: to_json(wrong), lambda: save(tmp_path / "x", wrong), lambda: save(tmp_path / "x", wrong, {})):
+        with pytest.raises(TypeError, match=r"^(to_json|save): a Network is needed, not ") as error:
+            call()
+        assert "\n" not in str(error.value)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("wrong", [None, 3, b"{}", ["{}"], {}, True])
+def test_text_only(wrong):
+    with pytest.raises(TypeError, match="from_json: the text is a string, not "):
+        from_json(wrong)
+
+
+@pytest.mark.parametrize("wrong", [3, True, None, b"x", "", [], object()])
+def test_paths_only(wrong):
+    for call in (lambda: save(wrong, NET), lambda: load(wrong)):
+        with pytest.raises(TypeError, match=r"^(save|load): path is a non-empty string or a path, not "):
+            call()
+
+
+@pytest.mark.parametrize("wrong", ["a\0b", "\ud800"])
+def test_names_that_no_file_can_have(wrong):
+    for call in (lambda: save(wrong, NET), lambda: load(wrong)):
+        with pytest.raises(ValueError, match=r"^(save|load): path .* has a character that no file's name can have"):
+            call()
+
+
+@pytest.mark.parametrize("wrong", [3, [np.ones(2)], np.ones(2), "a", {1, 2}])
+def test_arrays_are_a_mapping(wrong, tmp_path):
+    with pytest.raises(TypeError, match="save: arrays map names to values, as a dict does; they are not "):
+        save(tmp_path / "x", NET, wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "kind", "message"),
+    [
+        ([1.0, 2.0], TypeError, "save: array 'a' is [1.0, 2.0], which is no array; convert it"),
+        (None, TypeError, "save: array 'a' is None, which is no array; convert it"),
+        ("xy", TypeError, "save: array 'a' is 'xy', which is no array; convert it"),
+        (np.ma.masked_array([1.0, 2.0], [True, False]), ValueError, "save: array 'a' is masked"),
+        (np.zeros(2, "m8[D]"), ValueError, "array 'a' has dtype timedelta64"),
+        (np.ones(3), ValueError, "node 'a': index 'i' has size 2, but its array has 3 there (shape (3,))"),
+        (np.ones((2, 1)), ValueError, "node 'a' has indices ('i',), but its array has 2 axes (2, 1)"),
+    ],
+)
+def test_arrays_that_are_none(wrong, kind, message, tmp_path):
+    with pytest.raises(kind) as error:
+        save(tmp_path / "x", NET, {"a": wrong})
+    assert message in str(error.value)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_in_the_way_is_named(tmp_path):
+    (tmp_path / "x").mkdir()
+    for call in (lambda: save(tmp_path / "x", NET), lambda: load(tmp_path / "x")):
+        with pytest.raises(IsADirectoryError, match="x'"):
+            call()
+    assert os.listdir(tmp_path) == ["x"]
+
+
+def test_a_full_disk_names_the_file(tmp_path, monkeypatch):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"No space left on device: .*x'"):
+        save(tmp_path / "x", NET)
+    assert os.listdir(tmp_path) == []
+
+
+def test_more_axes_than_numpy_has(tmp_path):
+    net = tk.Network(
+        [tk.Node("a", [f"i{k}" for k in range(70)]), tk.Node("b", ["i0"])], [], {f"i{k}": 1 for k in range(70)}
+    )
+    save(tmp_path / "x", net, {"b": np.ones(1)})
+    assert load(tmp_path / "x")[0] == net

@@ -139,9 +139,8 @@ def two(**data):
         (nx.Graph([(0, 1)]), {"open": {7: 2}}, "open names 7"),
         (nx.Graph([(0, 1)]), {"open": {"0": 2}}, "open names '0'"),
         (nx.Graph([(0, 1)]), {"open": {0: 0}}, "open index of vertex 0 has size 0"),
-        (nx.Graph([(0, 1)]), {"bond": 0}, "edge 0 - 1 has size 0"),
+        (nx.Graph([(0, 1)]), {"bond": 0}, "bond is a whole number of at least 1, not 0"),
         (two(size=-1), {}, "edge 'u' - 'v' has size -1"),
-        (two(size=2.0), {}, "size 2.0"),
         (nx.Graph([(1, "1")]), {}, "vertices 1 and '1' would both be node '1'"),
         (nx.Graph(), {}, "at least one node"),
         (two(axes=(("x", 0),)), {}, "axes name vertex 'x'"),
@@ -151,6 +150,23 @@ def two(**data):
 )
 def test_bad_graphs(graph, options, message):
     with pytest.raises(ValueError, match=message):
+        from_graph(graph, **options)
+
+
+@pytest.mark.parametrize(
+    ("graph", "options", "message"),
+    [
+        (two(size=2.0), {}, "edge 'u' - 'v' has size 2.0"),
+        (nx.Graph([(0, 1)]), {"bond": True}, "bond is a whole number of at least 1, not True"),
+        (nx.Graph([(0, 1)]), {"bond": 2.5}, "bond is a whole number of at least 1, not 2.5"),
+        (nx.Graph([(0, 1)]), {"open": [0]}, "the vertices in open map names to values, as a dict does; they are not"),
+        ([(0, 1)], {}, r"graph is a networkx graph or multigraph, not \[\(0, 1\)\]; nx.Graph\(edges\) makes one"),
+        (nx.Graph, {}, "graph is a networkx graph or multigraph, not <class"),
+        (None, {}, "graph is a networkx graph or multigraph, not None"),
+    ],
+)
+def test_what_is_no_graph_and_no_number(graph, options, message):
+    with pytest.raises(TypeError, match=f"from_graph: .*{message}|from_graph: {message}"):
         from_graph(graph, **options)
 
 

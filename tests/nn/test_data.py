@@ -348,3 +348,27 @@ def test_swapped_files_are_told(tmp_path):
     write_mnist(tmp_path, train=50, test=200)
     with pytest.raises(ValueError, match="more images than the test files, not 50 and 200: are they swapped"):
         data.load("mnist", tmp_path)
+
+
+@pytest.mark.parametrize("suffix", ["gz", "xz"])
+@pytest.mark.parametrize("start", [b"", np.array([2051, 3, 28, 28], ">i4").tobytes()])
+def test_a_file_that_unpacks_to_more_than_its_header_says(suffix, start, tmp_path):
+    """A bomb: told by its magic number or its header, in the memory of the small file."""
+    import tracemalloc
+
+    from tnkit_nn.data.formats import cifar, class_names, idx_images
+
+    path = tmp_path / f"bomb.{suffix}"
+    path.write_bytes({"gz": gzip.compress, "xz": lzma.compress}[suffix](start + bytes(50_000_000)))
+    said = "2368 bytes expected for its 3 items, 2369 or more found" if start else "magic number 2051 expected, 0 found"
+    reads = [(lambda: idx_images(path), said), (lambda: class_names(path, 10), "10 class names expected, [13] found")]
+    reads.append((lambda: cifar([path], (10,), 10), "at most 160 records expected, more found"))
+    for read, message in reads:
+        tracemalloc.start()
+        try:
+            with pytest.raises(ValueError, match=message) as error:
+                read()
+            assert tracemalloc.get_traced_memory()[1] < 12e6  # xz has a window of 8 MiB
+            assert str(path) in str(error.value)
+        finally:
+            tracemalloc.stop()

@@ -97,7 +97,7 @@ def test_predicted_seconds_and_text():
 
 @pytest.mark.parametrize("bad", [0, -1.0, float("inf"), float("nan"), "1", None, True])
 def test_rates_are_positive_numbers(bad):
-    with pytest.raises(ValueError, match="Rates: bytes is a positive number"):
+    with pytest.raises((TypeError, ValueError), match="Rates: bytes is a positive number"):
         Rates(1.0, bad)
 
 

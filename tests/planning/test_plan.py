@@ -13,8 +13,9 @@ import tnkit as tk
 from tnkit.core.network import Network
 from tnkit.core.node import Node
 from tnkit.execution.codegen import execute, prepare
+from tnkit.execution.inputs import check_arrays
 from tnkit.execution.numpy import NUMPY
-from tnkit.execution.run import check_arrays, run
+from tnkit.execution.run import run
 from tnkit.planning.plan import plan
 from tnkit.planning.steps import ContractStep, Program
 from tnkit.planning.strides import contiguous, reshaped
@@ -253,5 +254,30 @@ def test_many_axes_of_size_1(count):
     assert float(tk.inner(net, arrays, net, arrays)) == pytest.approx(1.5 ** (2 * count))
 
 
-def test_more_axes_than_an_array_has_can_be_planned():
-    assert tk.plan(tk.tt((1,) * 70, 1)).flops > 0 and tk.plan(tk.tt((2,) * 60, 1)).flops > 2**60
+@pytest.mark.parametrize("size", [1, 2])
+def test_more_axes_than_an_array_has_are_refused_when_planned(size):
+    with pytest.raises(ValueError, match="plan: the result has 65 axes; an array has at most 64"):
+        tk.plan(tk.tt((size,) * 65, 1))
+    with pytest.raises(ValueError, match="plan: node 'A' has 65 axes; an array has at most 64"):
+        tk.plan(Network([Node("A", [f"i{k}" for k in range(65)])], (), {f"i{k}": size for k in range(65)}))
+    tk.plan(tk.tt((size,) * 64, 1))
+
+
+def test_axes_of_size_1_are_no_reason_to_refuse_a_step():
+    legs = [[f"{n}{k}" for k in range(60)] for n in "ab"]
+    sizes = {i: 2 if i[1:] == "0" else 1 for t in legs for i in t}
+    net = Network([Node("A", legs[0]), Node("B", legs[1]), Node("C", [*legs[0], "c"][1:]), Node("D", legs[1])], (), sizes | {"c": 3})
+    arrays = tk.init.normal(net, seed=0)
+    for order in ([(0, 1), (0, 1), (0, 1)], [(0, 3), (0, 1), (0, 1)], "auto"):
+        both = [tk.contract(net, {n: make(x) for n, x in arrays.items()}, optimizer=order) for make in (np.asarray, torch.tensor)]
+        a, b, c, d = (arrays[n].reshape(-1) for n in "ABCD")
+        np.testing.assert_allclose([float(x) for x in both], a.sum() * c.sum() * (b @ d), rtol=1e-12)
+
+
+def test_a_step_that_no_array_holds_is_refused_with_its_place_and_sliced_where_a_limit_is_given():
+    legs = [[f"{n}{k}" for k in range(35)] for n in "ab"]
+    leaves = [Node(n, t) for n, t in zip("ABCD", (*legs, *legs), strict=True)]
+    net = Network(leaves, (), {i: 2 for t in legs for i in t})
+    with pytest.raises(ValueError, match="plan: step 0 makes a tensor of 70 axes, with indices .*; an array has at most 64"):
+        tk.plan(net, [(0, 1), (0, 1), (0, 1)])
+    assert tk.plan(net).largest == 1

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import tnkit as tk
-from tnkit.execution.run import check_arrays
+from tnkit.execution.inputs import check_arrays
 from tnkit.planning.steps import FusedStep
 from tnkit.testing import oracle, random_network
 from tnkit_nn import TORCH

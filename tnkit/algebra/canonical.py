@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import inf
+from itertools import accumulate
+from math import inf, nan
 from typing import Any
 
+import numpy as np
+
+from tnkit.core.checks import flag
 from tnkit.core.decomposition import Decomposition, paired
 from tnkit.core.network import Network
-from tnkit.decompose.gauge import gathered, held, measured
+from tnkit.core.numbers import real_number
+from tnkit.decompose.gauge import check_finite, gathered, held, measured
 from tnkit.decompose.ranks import Rank, limits
 from tnkit.decompose.rounding import check_truncation, ranks_for_budget, rounded, spectra
+from tnkit.decompose.scale import decimal, fits, seen, times
+from tnkit.execution.arrays import dtype_name
 from tnkit.execution.backend import Backend
 from tnkit.execution.library import backend_of
 
@@ -19,9 +26,17 @@ __all__ = ["bond_entropy", "bond_spectrum", "canonicalize", "round"]
 
 @paired
 def canonicalize(
-    net: Network, arrays: Mapping[str, Any], center: str | None = None, *, backend: Backend | None = None
-) -> tuple[Network, dict[str, Any]]:
+    net: Network,
+    arrays: Mapping[str, Any],
+    center: str | None = None,
+    *,
+    strip_exponent: bool = False,
+    backend: Backend | None = None,
+) -> Any:
     """Canonical form about a node: the same tensor, every other node an isometry towards it.
+
+    >>> form, moved = tk.canonicalize(net, arrays, "core_2")
+    >>> form, moved, exponent = tk.canonicalize(net, arrays, strip_exponent=True)
 
     Parameters
     ----------
@@ -31,33 +46,61 @@ def canonicalize(
         Its arrays.
     center
         Name of the node that holds the weight; one in the middle by default.
+    strip_exponent
+        Return the scale apart: the tensor is that of the arrays times ``10**exponent``, and entries of the centre's array are of
+        size about 1.  So is the form of a tensor whose norm is no number of the dtype.
     backend
         The array library; by default that of the arrays.
 
     Returns
     -------
     Network, dict
-        Bonds larger than what a node can use become smaller.
+        Bonds larger than what a node can use become smaller.  With ``strip_exponent`` the exponent follows: a float for numpy,
+        a 0-d array for others.
 
     Raises
     ------
     ValueError
-        No tree (the reason, node and index are named), no node of this name.
+        No tree (the reason, node and index are named), no node of this name, an array with entries that are not finite; without
+        ``strip_exponent`` a norm beyond the range of the dtype.
     """
+    what, strip = "canonicalize", flag(strip_exponent, "canonicalize: strip_exponent")
     backend = backend_of(backend, arrays)
-    tree, arrays, center = held(net, arrays, center, "canonicalize", backend)
-    gathered(tree, arrays, center, backend)
-    return measured(net, arrays)
+    tree, held_arrays, center, power = held(net, arrays, center, what, backend)
+    check_finite(arrays, power, what, backend)
+    power, holder = gathered(tree, held_arrays, center, power, backend), tree.array[center]
+    if strip:
+        held_arrays[holder], exponent = decimal(held_arrays[holder], power, backend)
+        return *measured(net, held_arrays), exponent
+    if not fits(held_arrays[holder], power, backend):
+        raise _out_of_range(what, held_arrays[holder], power, backend)
+    held_arrays[holder] = times(held_arrays[holder], power, backend)
+    return measured(net, held_arrays)
+
+
+def _out_of_range(what: str, x: Any, power: Any, backend: Backend) -> ValueError:
+    size, exponent = decimal(backend.norm(backend.constant(x)), power, backend)
+    return ValueError(
+        f"{what}: the tensor's norm, {float(size):.3g} * 10**{float(exponent):.0f}, is beyond the range of {dtype_name(x)}; "
+        "strip_exponent=True returns the scale apart"
+    )
 
 
 @paired
-def bond_spectrum(net: Network, arrays: Mapping[str, Any], *, backend: Backend | None = None) -> dict[str, Any]:
+def bond_spectrum(
+    net: Network, arrays: Mapping[str, Any], *, strip_exponent: bool = False, backend: Backend | None = None
+) -> Any:
     """Singular values of the tensor across each bond of a tree (Schmidt values, falling).
+
+    >>> tk.bond_spectrum(net, arrays)["b1"]
+    array([5.1, 2.3, 0.4])
 
     Parameters
     ----------
     net, arrays
         A tree-shaped network and its arrays.
+    strip_exponent
+        Return the scale apart: the values are those of the dict times ``10**exponent``, one exponent for all bonds.
     backend
         The array library; by default that of the arrays.
 
@@ -65,14 +108,34 @@ def bond_spectrum(net: Network, arrays: Mapping[str, Any], *, backend: Backend |
     -------
     dict
         Bond -> array of at most its size: the singular values of the tensor read as a matrix, one side of the bond against
-        the other.  The squares of each sum to the square of the tensor's norm.
+        the other.  The squares of each sum to the square of the tensor's norm.  With ``strip_exponent`` a pair, with the exponent.
 
     Raises
     ------
     ValueError
-        No tree.
+        No tree; an array with entries that are not finite; without ``strip_exponent`` values beyond the range of the dtype.
     """
-    return spectra(net, arrays, "bond_spectrum", backend_of(backend, arrays))
+    what, strip = "bond_spectrum", flag(strip_exponent, "bond_spectrum: strip_exponent")
+    backend = backend_of(backend, arrays)
+    found, power = spectra(net, arrays, what, backend)
+    check_finite(arrays, power, what, backend)
+    if strip:
+        return _decimal_of_all(found, power, backend)
+    for bond, s in found.items():
+        if not fits(s, power, backend):
+            raise _out_of_range(what, s, power, backend)
+        found[bond] = times(s, power, backend)
+    return found
+
+
+def _decimal_of_all(found: dict[str, Any], power: Any, backend: Backend) -> tuple[dict[str, Any], Any]:
+    """Arrays times two to a power as what is multiplied by ten to one exponent."""
+    if not found:
+        return {}, 0.0
+    sizes = [int(s.shape[0]) for s in found.values()]
+    every, exponent = decimal(backend.concat(list(found.values()), 0), power, backend)
+    ends = list(accumulate(sizes))
+    return {b: every[end - n : end] for b, n, end in zip(found, sizes, ends, strict=True)}, exponent
 
 
 @paired
@@ -81,10 +144,13 @@ def bond_entropy(
 ) -> dict[str, Any]:
     """Entanglement entropy across each bond of a tree, in nats.
 
+    >>> tk.bond_entropy(net, arrays)["b1"]
+    0.53
+
     Parameters
     ----------
     net, arrays
-        A tree-shaped network and its arrays; the tensor need not be normalised.
+        A tree-shaped network and its arrays; the tensor need not be normalised, and its norm may be no number of the dtype.
     order
         Of the Renyi entropy log(sum p^order) / (1 - order), with p the normalised squares of :func:`bond_spectrum`; 1 is von
         Neumann's, -sum p log p, and infinity -log max p.
@@ -94,33 +160,49 @@ def bond_entropy(
     Returns
     -------
     dict
-        Bond -> scalar; 0 for a product across it, at most log(size of the bond).
+        Bond -> scalar; 0 for a product across it and for a tensor of zeros, at most log(size of the bond), never negative.  NaN
+        for all where an array has entries that are not finite.
 
     Raises
     ------
     ValueError
         No tree; an order that is not positive.
     """
-    if not order > 0:
-        raise ValueError(f"bond_entropy: order {order!r} is not positive")
+    order = _checked_order(order)
     backend = backend_of(backend, arrays)
-    xp, found = backend.xp, {}
-    for bond, s in bond_spectrum(net, arrays, backend=backend).items():
-        p = s * s / xp.sum(s * s)
-        p = xp.where(p > 0, p, xp.ones_like(p))  # a value of zero counts nothing, and has no gradient
-        logs = xp.log(p)
-        top = xp.max(xp.where(s > 0, logs, -inf * xp.ones_like(p)))
-        if order == 1:
-            found[bond] = -xp.sum(p * logs)
-        elif order == inf:
-            found[bond] = -top
-        elif abs(order - 1) < 0.1:  # sum p = 1, so nothing cancels near Neumann's
-            some = xp.where(s > 0, p * xp.expm1((order - 1) * logs), xp.zeros_like(p))
-            found[bond] = -xp.log1p(xp.sum(some)) / (order - 1)
-        else:
-            powers = xp.where(s > 0, xp.exp(order * (logs - top)), xp.zeros_like(p))  # of the largest 1: none overflows
-            found[bond] = (order * top + xp.log(xp.sum(powers))) / (1 - order)
-    return found
+    found, power = spectra(net, arrays, "bond_entropy", backend)
+    undefined = seen(0 * power, backend) != 0  # an entry is not finite
+    entropies = {bond: _entropy(s, order, backend) for bond, s in found.items()}
+    return {b: (h * nan if undefined else h)[()] for b, h in entropies.items()}
+
+
+def _checked_order(order: Any) -> float:
+    if isinstance(order, (int, float, np.number)) and not isinstance(order, bool) and order == inf:
+        return inf
+    return real_number(order, "bond_entropy: order")
+
+
+def _entropy(s: Any, order: float, backend: Backend) -> Any:
+    """Of singular values of any scale."""
+    xp = backend.xp
+    some = s > 0  # a value of zero counts nothing, and has no gradient
+    size = backend.norm(s)
+    logs = 2 * xp.log(xp.where(some, s, xp.ones_like(s)) / xp.where(size > 0, size, xp.ones_like(size)))
+    zeros = xp.zeros_like(s)
+    p = xp.where(some, xp.exp(logs), zeros)
+    top = xp.max(xp.where(some, logs, -inf * xp.ones_like(s)))
+    if order == 1:
+        found = -xp.sum(p * xp.where(some, logs, zeros))
+    elif order == inf:
+        found = -top
+    elif abs(order - 1) < 0.1:  # sum p = 1, so nothing cancels near Neumann's
+        found = -xp.log1p(xp.sum(p * xp.expm1((order - 1) * xp.where(some, logs, zeros)))) / (order - 1)
+    else:
+        powers = xp.where(
+            some, xp.exp(order * (xp.where(some, logs, zeros) - top)), zeros
+        )  # of the largest 1: none overflows
+        found = (order * top + xp.log(xp.sum(powers))) / (1 - order)
+    return xp.where((found > 0) & (size > 0), found, xp.zeros_like(found))
 
 
 @paired
@@ -160,19 +242,21 @@ def round(
     Returns
     -------
     Decomposition
-        The network with the bonds found, arrays in canonical form about the centre.
+        The network with the bonds found, arrays in canonical form about the centre.  Where the norm is no number of the dtype,
+        all arrays share it, the others being isometries times a number.
 
     Raises
     ------
     ValueError, TypeError
-        No tree, no such node or method, ranks, tolerance or budget that cannot be.
+        No tree, no such node or method, ranks, tolerance or budget that cannot be, an array with entries that are not finite.
     """
     what = "round"
     check_truncation(method, what)
     backend = backend_of(backend, arrays)
-    tree, arrays, center = held(net, arrays, center, what, backend)
+    tree, units, center, power = held(net, arrays, center, what, backend)
+    check_finite(arrays, power, what, backend)
     bounds = limits(tree, rank, tol, budget, what)
-    found = rounded(tree, arrays, center, bounds, method, backend)
+    found = rounded(tree, units, center, power, bounds, method, backend)
     if bounds.budget is None:
         return found
-    return rounded(tree, arrays, center, ranks_for_budget(found, bounds.budget, backend), method, backend)
+    return rounded(tree, units, center, power, ranks_for_budget(found, bounds.budget, backend), method, backend)

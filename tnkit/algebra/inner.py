@@ -7,18 +7,22 @@ from dataclasses import replace
 from math import prod
 from typing import Any
 
-from tnkit.algebra.canonical import canonicalize
-from tnkit.algebra.sums import add, differs
+from tnkit.algebra.matching import matched
+from tnkit.algebra.sums import differs, weighted_sum
+from tnkit.core.checks import a_mapping, a_network, flag
 from tnkit.core.decomposition import paired
 from tnkit.core.names import renamed, unused
 from tnkit.core.network import AnyNode, Elementwise, Network
 from tnkit.core.node import Node
 from tnkit.core.structure import as_tree
+from tnkit.decompose.gauge import gathered, held
+from tnkit.decompose.scale import Power, aligned, units, whole
 from tnkit.decompose.truncate import frobenius
-from tnkit.execution.arrays import is_complex, one_dtype, real
+from tnkit.execution.arrays import dtype_name, floating, is_complex, one_dtype, real, widened
 from tnkit.execution.backend import Backend
+from tnkit.execution.inputs import check_arrays
 from tnkit.execution.library import backend_of
-from tnkit.execution.run import check_arrays, contract, run
+from tnkit.execution.scaled import binary
 from tnkit.planning.plan import plan
 
 __all__ = ["distance", "inner", "norm", "resolves"]
@@ -30,50 +34,64 @@ _FORM = 2**16
 
 
 @paired
-def inner(a: Network, a_arrays: Arrays, b: Network, b_arrays: Arrays, *, backend: Backend | None = None) -> Any:
+def inner(
+    a: Network, a_arrays: Arrays, b: Network, b_arrays: Arrays, *,
+    strip_exponent: bool = False, backend: Backend | None = None,
+) -> Any:  # fmt: skip
     """Inner product ``sum(conj(a) * b)`` of what two networks contract to.
+
+    >>> tk.inner(a, a_arrays, b, b_arrays)
+    -1.25
+    >>> value, exponent = tk.inner(a, a_arrays, b, b_arrays, strip_exponent=True)
 
     Parameters
     ----------
     a, b
-        Any networks of one shape; output indices are matched by position, and no other names matter.
+        Any networks of one shape.  Output indices are matched by name where both networks have the same names, in whatever
+        order, and by position where they have none in common; where they have some in common it is refused.
     a_arrays, b_arrays
-        Their arrays; constants may be left out.
+        Their arrays; constants may be left out.  Whole numbers are computed with in float64, half precision in float32.
+    strip_exponent
+        Return a pair: the product is ``value * 10**exponent``, however large or small it is.
     backend
         The array library; by default that of the arrays.
 
     Returns
     -------
     array
-        A scalar of the library (differentiable with torch), complex if an array is.
+        A scalar of the library (differentiable with torch), complex if an array is.  Where it is beyond the range of the dtype it
+        is infinite or 0, with a RuntimeWarning where it is infinite.  With ``strip_exponent`` the exponent follows: a float for
+        numpy, a 0-d array for others, a constant for gradients.
 
     Raises
     ------
     KeyError, TypeError
         From :func:`tnkit.check_arrays`.
     ValueError
-        Shapes that differ: the indices and sizes are named.
+        Shapes that differ: the indices and sizes are named; names of which some match.
     """
-    _check_shapes(a, b, "inner")
-    backend = backend_of(backend, a_arrays, b_arrays)
-    left, right = check_arrays(a, a_arrays, backend), check_arrays(b, b_arrays, backend)
-    bra, bra_arrays = _conjugated(a, left, backend)
-    bra, ket = renamed(bra, "a"), renamed(b, "b")
-    both = Network((*bra.nodes, *ket.nodes), (), {**bra.sizes, **ket.sizes})
-    arrays = {f"a.{n}": x for n, x in bra_arrays.items()} | {f"b.{n}": x for n, x in right.items()}
-    return run(plan(both), one_dtype(arrays, backend), backend)
+    b, strip = matched(a, b, "inner"), flag(strip_exponent, "inner: strip_exponent")
+    backend = backend_of(backend, a_mapping(a_arrays, "inner"), a_mapping(b_arrays, "inner"))
+    value, power = _product(a, _given(a, a_arrays, backend), b, _given(b, b_arrays, backend), backend)
+    return whole(value, power, strip, "inner", backend)
 
 
 @paired
-def norm(net: Network, arrays: Arrays, *, backend: Backend | None = None) -> Any:
+def norm(net: Network, arrays: Arrays, *, strip_exponent: bool = False, backend: Backend | None = None) -> Any:
     """Frobenius norm of what a network contracts to.
+
+    >>> tk.norm(net, arrays)
+    8.0
+    >>> value, exponent = tk.norm(net, arrays, strip_exponent=True)
 
     Parameters
     ----------
     net
         Any network.
     arrays
-        Its arrays; constants may be left out.
+        Its arrays; constants may be left out.  Whole numbers are computed with in float64, half precision in float32.
+    strip_exponent
+        Return a pair: the norm is ``value * 10**exponent``, however large or small it is.
     backend
         The array library; by default that of the arrays.
 
@@ -82,33 +100,40 @@ def norm(net: Network, arrays: Arrays, *, backend: Backend | None = None) -> Any
     array
         A real scalar of the library.  Right to rounding for trees (by the canonical form) and for up to 65,536 entries.
         Otherwise the square root of :func:`inner`, in which what is left of parts that cancel is lost below 1e-8 of them
-        (float64; 3e-4 in float32).
+        (float64; 3e-4 in float32).  NaN or infinite where an array is; infinite, with a RuntimeWarning, where it is beyond the
+        range of the dtype.  With ``strip_exponent`` the exponent follows, as for :func:`inner`.
 
     Raises
     ------
     KeyError, TypeError, ValueError
         From :func:`tnkit.check_arrays`.
     """
-    backend = backend_of(backend, arrays)
-    net, arrays = _untied(net, arrays, backend)
-    if prod(net.shape) <= _FORM:
-        return frobenius(contract(net, arrays, backend=backend), backend)
-    if _is_tree(net):
-        center = as_tree(net, "norm").middle()
-        return frobenius(canonicalize(net, arrays, center, backend=backend)[1][center], backend)
-    return _root(inner(net, arrays, net, arrays, backend=backend), backend)
+    strip = flag(strip_exponent, "norm: strip_exponent")
+    backend = backend_of(backend, a_mapping(arrays, "norm"))
+    value, power = _size(*_untied(a_network(net, "norm"), arrays, backend), backend)
+    return whole(value, power, strip, "norm", backend)
 
 
 @paired
-def distance(a: Network, a_arrays: Arrays, b: Network, b_arrays: Arrays, *, backend: Backend | None = None) -> Any:
+def distance(
+    a: Network, a_arrays: Arrays, b: Network, b_arrays: Arrays, *,
+    strip_exponent: bool = False, backend: Backend | None = None,
+) -> Any:  # fmt: skip
     """Frobenius norm of the difference of what two networks contract to.
+
+    >>> tk.distance(a, a_arrays, b, b_arrays)
+    0.02
+    >>> value, exponent = tk.distance(a, a_arrays, b, b_arrays, strip_exponent=True)
 
     Parameters
     ----------
     a, b
-        Any networks of one shape; output indices are matched by position.
+        Any networks of one shape; output indices are matched as for :func:`inner`: by name where the names are the same, by
+        position where none is.
     a_arrays, b_arrays
-        Their arrays.
+        Their arrays.  Whole numbers are computed with in float64, half precision in float32.
+    strip_exponent
+        Return a pair: the distance is ``value * 10**exponent``, however large or small it is.
     backend
         The array library; by default that of the arrays.
 
@@ -117,22 +142,18 @@ def distance(a: Network, a_arrays: Arrays, b: Network, b_arrays: Arrays, *, back
     array
         A real scalar.  Right to rounding for two trees of one structure (the norm of their difference) and for up to 65,536
         entries.  Otherwise ``sqrt(<a|a> + <b|b> - 2 Re <a|b>)``, in which distances below 1e-8 of the norms (float64; 3e-4 in
-        float32) are lost.
+        float32) are lost.  NaN, infinite and ``strip_exponent`` as for :func:`norm`.
 
     Raises
     ------
     KeyError, TypeError, ValueError
         As :func:`inner`.
     """
-    _check_shapes(a, b, "distance")
-    backend = backend_of(backend, a_arrays, b_arrays)
+    b, strip = matched(a, b, "distance"), flag(strip_exponent, "distance: strip_exponent")
+    backend = backend_of(backend, a_mapping(a_arrays, "distance"), a_mapping(b_arrays, "distance"))
     (a, left), (b, right) = _untied(a, a_arrays, backend), _untied(b, b_arrays, backend)
-    if prod(a.shape) <= _FORM:
-        return frobenius(contract(a, left, backend=backend) - contract(b, right, backend=backend), backend)
-    if _is_tree(a) and not differs(a, b):
-        return norm(*add(a, left, b, right, weights=(1, -1), backend=backend), backend=backend)
-    square = inner(a, left, a, left, backend=backend) + inner(b, right, b, right, backend=backend)
-    return _root(square - 2 * real(inner(a, left, b, right, backend=backend), backend), backend)
+    value, power = _difference(a, left, b, right, backend)
+    return whole(value, power, strip, "distance", backend)
 
 
 def resolves(a: Network, b: Network) -> bool:
@@ -142,29 +163,67 @@ def resolves(a: Network, b: Network) -> bool:
     )
 
 
-def _root(square: Any, backend: Backend) -> Any:
+# -- values, and the powers of two that they are to be multiplied by ---------------------------------------------------
+def _formed(net: Network, arrays: Arrays, backend: Backend) -> tuple[Any, Power]:
+    """What a network contracts to, of size about 1."""
+    way = plan(net)
+    return binary(way, [arrays[name] for name in way.inputs], backend)
+
+
+def _product(
+    a: Network, left: dict[str, Any], b: Network, right: dict[str, Any], backend: Backend
+) -> tuple[Any, Power]:
+    bra, bra_arrays = _conjugated(a, left, backend)
+    bra, ket = renamed(bra, "a"), renamed(b, "b")
+    both = Network((*bra.nodes, *ket.nodes), (), {**bra.sizes, **ket.sizes})
+    arrays = {f"a.{n}": x for n, x in bra_arrays.items()} | {f"b.{n}": x for n, x in right.items()}
+    return _formed(both, one_dtype(arrays, backend), backend)
+
+
+def _size(net: Network, arrays: dict[str, Any], backend: Backend) -> tuple[Any, Power]:
+    """The norm."""
+    if prod(net.shape) <= _FORM:
+        x, power = _formed(net, arrays, backend)
+        return frobenius(x, backend), power
+    if _is_tree(net):
+        tree, arrays, center, power = held(net, arrays, None, "norm", backend)
+        power = gathered(tree, arrays, center, power, backend)
+        return frobenius(arrays[tree.array[center]], backend), power
+    return _root(*_product(net, arrays, net, arrays, backend), backend)
+
+
+def _difference(
+    a: Network, left: dict[str, Any], b: Network, right: dict[str, Any], backend: Backend
+) -> tuple[Any, Power]:
+    """The norm of it."""
+    if prod(a.shape) <= _FORM:
+        (x, y), power = aligned([_formed(a, left, backend), _formed(b, right, backend)], backend)
+        return frobenius(x - y, backend), power
+    if _is_tree(a) and not differs(a, b):
+        (left, p), (right, q) = units(left, backend), units(right, backend)
+        net, arrays, power = weighted_sum(a, left, p, b, right, q, -1, backend)
+        value, more = _size(net, arrays, backend)
+        return value, power + more
+    parts = [_product(a, left, a, left, backend), _product(b, right, b, right, backend)]
+    (x, y, z), power = aligned([*parts, _product(a, left, b, right, backend)], backend)
+    return _root(real(x + y, backend) - 2 * real(z, backend), power, backend)
+
+
+def _root(square: Any, power: Power, backend: Backend) -> tuple[Any, Power]:
     """Square root of what should be real and from 0 up: rounding can leave less, and at 0 the root has no slope."""
-    square = real(square, backend)
-    some = square > 0
-    return backend.xp.where(
-        some, backend.xp.sqrt(backend.xp.where(some, square, backend.xp.ones_like(square))), backend.zeros((), square)
-    )
+    xp, square = backend.xp, real(square, backend)
+    odd = power % 2
+    square = square * (2.0**odd if isinstance(odd, float) else backend.cast(2.0**odd, dtype_name(square)))
+    none = square <= 0  # NaN stays NaN
+    root = xp.sqrt(xp.where(none, xp.ones_like(square), square))
+    return xp.where(none, xp.zeros_like(root), root), (power - odd) / 2
 
 
 # -- names and arrays -----------------------------------------------------------------------------------------------
-def _check_shapes(a: Network, b: Network, what: str) -> None:
-    for net in (a, b):
-        if not isinstance(net, Network):
-            raise TypeError(f"{what}: a Network is needed, not a {type(net).__name__}")
-    if len(a.output) != len(b.output):
-        raise ValueError(
-            f"{what}: outputs {a.output} of shape {a.shape} and {b.output} of shape {b.shape} do not match"
-        )
-    for i, j in zip(a.output, b.output, strict=True):
-        if a.sizes[i] != b.sizes[j]:
-            raise ValueError(
-                f"{what}: output index {i!r} has size {a.sizes[i]}, but {j!r} at its place has {b.sizes[j]}"
-            )
+def _given(net: Network, arrays: Arrays, backend: Backend) -> dict[str, Any]:
+    """All arrays, in dtypes in which sums neither wrap around nor lose most digits."""
+    full = check_arrays(net, floating(arrays, backend), backend)
+    return {n: widened(x, backend) for n, x in full.items()}
 
 
 def _conjugate_of(xp: Any, x: Any) -> Any:
@@ -190,7 +249,7 @@ def _conjugated(net: Network, arrays: dict[str, Any], backend: Backend) -> tuple
 
 def _untied(net: Network, arrays: Arrays, backend: Backend) -> tuple[Network, dict[str, Any]]:
     """A multilinear network with an array of its own for each node, none fixed; others as they are."""
-    full = check_arrays(net, arrays, backend)
+    full = _given(net, arrays, backend)
     nodes = [node for node in net.nodes if isinstance(node, Node)]
     if len(nodes) < len(net.nodes):
         return net, full

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
+from math import floor, log2
 from typing import Any
 
 import numpy as np
 
 from tnkit.algebra.inner import distance, norm, resolves
+from tnkit.algebra.matching import matched
+from tnkit.core.checks import a_mapping, a_network
 from tnkit.core.decomposition import Decomposition, paired
 from tnkit.core.network import Network
+from tnkit.core.node import Node
 from tnkit.core.structure import check_multilinear
-from tnkit.decompose.als import Goal, check_array, check_options, fitted
-from tnkit.execution.arrays import dtype_name
+from tnkit.decompose.als import Goal, check_array, check_options, fitted, rescaled_start
+from tnkit.decompose.scale import shares, times
+from tnkit.execution.arrays import dtype_name, floating
 from tnkit.execution.backend import Backend
+from tnkit.execution.inputs import check_arrays
 from tnkit.execution.library import backend_of
-from tnkit.execution.run import check_arrays
 
 __all__ = ["project"]
 
@@ -30,7 +36,8 @@ def project(
     Parameters
     ----------
     target, target_arrays
-        A multilinear network (ties are no matter) and its arrays; output indices are matched by position.
+        A multilinear network (ties are no matter) and its arrays; output indices are matched as for :func:`inner`: by name where
+        the names are the same, by position where none is.  Its norm may be no number of the dtype.
     net, arrays, sweeps, tol, ridge, restarts, seed
         As for :func:`als`.
     backend
@@ -47,22 +54,19 @@ def project(
     KeyError, TypeError, ValueError
         As :func:`als`; a target of another shape, a nonlinear target.
     """
-    check_options(net, "project", sweeps, tol, ridge, restarts)
-    check_multilinear(target, "project (target)", tied=True)
-    if len(target.output) != len(net.output):
-        raise ValueError(f"project: the target has shape {target.shape}, the network {net.shape}")
-    for i, j in zip(target.output, net.output, strict=True):
-        if target.sizes[i] != net.sizes[j]:
-            raise ValueError(
-                f"project: the target's index {i!r} has size {target.sizes[i]}, the network's {j!r} {net.sizes[j]}"
-            )
-    backend = backend_of(backend, target_arrays, arrays or {})
-    full = check_arrays(target, target_arrays, backend)
+    check_options(net, "project", sweeps, tol, ridge, restarts, seed)
+    check_multilinear(a_network(target, "project (target)"), "project (target)", tied=True)
+    target = matched(net, target, "project")
+    start = dict({} if arrays is None else a_mapping(arrays, "project"))
+    backend = backend_of(backend, a_mapping(target_arrays, "project"), start)
+    full = check_arrays(target, floating(target_arrays, backend), backend)
     for n, a in full.items():
         check_array(n, a, "project", backend)
     names = [dtype_name(a) for a in full.values()]
-    wide = "complex128" if any("complex" in n for n in names) else "float64"
-    full = {n: backend.cast(a, wide) for n, a in full.items()}
+    power = 0.0
+    if net.parameters:  # of size one, for its norm may be no number of the dtype
+        full, power = _of_size_one(target, full, names, backend)
+        start = rescaled_start(start, net.parameters, power, backend)
     size = float(norm(target, full, backend=backend))
     hidden = 0.0 if resolves(target, net) else 1.5e-8  # what inner products in double precision do not show
 
@@ -71,4 +75,22 @@ def project(
 
     dtype = str(np.result_type(*(n if n.startswith(("float", "complex")) else "float32" for n in names), "float32"))
     goal = Goal(target, full, size, error, dtype)
-    return fitted("project", net, arrays, goal, sweeps, tol, ridge, restarts, seed, backend)
+    found = fitted("project", net, start, goal, sweeps, tol, ridge, restarts, seed, backend)
+    each = dict(zip(net.parameters, shares(power, len(net.parameters), backend), strict=True))
+    arrays = {n: times(x, each[n], backend) if n in each else x for n, x in found.arrays.items()}
+    return Decomposition(found.network, arrays, found.error, found.methods)
+
+
+def _of_size_one(
+    target: Network, full: dict[str, Any], names: list[str], backend: Backend
+) -> tuple[dict[str, Any], float]:
+    """The arrays in double precision, of a tensor whose norm is about 1, and the power of two that it was divided by."""
+    wide = "complex128" if any(n.startswith("complex") for n in names) else "float64"
+    value, exponent = norm(target, full, strip_exponent=True, backend=backend)
+    used = [
+        n for n, count in Counter(node.array for node in target.nodes if isinstance(node, Node)).items() if count == 1
+    ]
+    power = floor(float(exponent) * log2(10)) if float(value) and used else 0
+    full = {n: backend.cast(a, wide) for n, a in full.items()}
+    each = dict(zip(used, shares(float(-power), len(used), backend), strict=True)) if used else {}
+    return {n: times(a, each[n], backend) if n in each else a for n, a in full.items()}, float(power)

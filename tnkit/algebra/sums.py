@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from math import frexp, isfinite
 from typing import Any
 
+import numpy as np
+
+from tnkit.algebra.matching import matched
+from tnkit.core.checks import a_mapping, a_network, sequence, shown
 from tnkit.core.decomposition import paired
 from tnkit.core.network import Network
 from tnkit.core.node import Node
 from tnkit.core.structure import check_multilinear, resized
-from tnkit.execution.arrays import one_dtype, padded
+from tnkit.decompose.scale import Power, larger, largest, seen, shares, times, unit
+from tnkit.execution.arrays import dtype_name, floating, is_complex, one_dtype, padded
 from tnkit.execution.backend import Backend
+from tnkit.execution.inputs import check_arrays
 from tnkit.execution.library import backend_of
-from tnkit.execution.run import check_arrays
+from tnkit.execution.numpy import NUMPY
 
-__all__ = ["add", "differs"]
+__all__ = ["add", "differs", "weighted_sum"]
 
 Arrays = Mapping[str, Any]
 
@@ -31,44 +38,119 @@ def add(
 ) -> tuple[Network, dict[str, Any]]:
     """Weighted sum of two networks of one structure, as a direct sum of their bonds (Oseledets 2011, section 4.1).
 
+    >>> net, arrays = tk.add(a, a_arrays, b, b_arrays, weights=(0.5, -1))
+
     Parameters
     ----------
     a, b
-        Multilinear networks with the same nodes, indices and output: trees, loops, hyperedges.  Sizes of summed indices may
-        differ.  Constants may be deltas on summed indices of one size.
+        Multilinear networks with the same nodes and indices: trees, loops, hyperedges.  Sizes of summed indices may differ, and
+        so may the order of the outputs: indices are matched by name.  Constants may be deltas on summed indices of one size.
     a_arrays, b_arrays
         Their arrays.
     weights
-        Numbers that multiply them.
+        Two numbers that multiply them: Python's, numpy's, or scalars of the library, through which gradients pass.  They do not
+        change the precision of the arrays.
     backend
         The array library; by default that of the arrays.
 
     Returns
     -------
     Network, dict
-        The same structure, the sizes of every summed index added; each array has those of ``a`` and ``b`` as blocks.
+        The same structure, with the output of ``a``, the sizes of every summed index added; each array has those of ``a`` and
+        ``b`` as blocks.  Whole numbers become float64.
 
     Raises
     ------
     KeyError, TypeError
-        From :func:`tnkit.check_arrays`.
+        From :func:`tnkit.check_arrays`; weights that are no pair of numbers.
     ValueError
-        Structures that differ, a nonlinear node, a tied array, a fixed node other than such a delta, or parts that no summed
-        index joins (the product of two sums is not the sum of two products).
+        Structures that differ, a nonlinear node, a tied array, a fixed node other than such a delta, parts that no summed
+        index joins (the product of two sums is not the sum of two products), or a weight that is not finite.
     """
-    nodes, backend = _check_sum(a, b), backend_of(backend, a_arrays, b_arrays)
-    left, right = check_arrays(a, a_arrays, backend), check_arrays(b, b_arrays, backend)
-    bonds = [i for i in a.sizes if i not in a.output]
-    arrays: dict[str, Any] = {}
-    for node in nodes:
-        if node.fixed:
-            continue
-        x, y = left[node.array], right[node.array]
-        if not arrays:  # any one node takes the weights
-            x, y = x * weights[0], y * weights[1]
-        arrays[node.array] = _blocks(x, y, [i in bonds for i in node.inds], backend)
-    if not arrays:
+    a, b = a_network(a, "add"), a_network(b, "add")
+    if set(a.output) == set(b.output):
+        b = matched(a, b, "add")
+    nodes = _check_sum(a, b)
+    backend = backend_of(backend, a_mapping(a_arrays, "add"), a_mapping(b_arrays, "add"))
+    left = check_arrays(a, floating(a_arrays, backend), backend)
+    right = check_arrays(b, floating(b_arrays, backend), backend)
+    pairs = sequence(weights, "add: weights")
+    if len(pairs) != 2:
+        raise ValueError(f"add: weights are two numbers, not {shown(weights)}")
+    names = [n.array for n in nodes if not n.fixed]
+    if not names:
         raise ValueError("add: every node is fixed; there is no array to add")
+    left, right = (
+        _weighted(arrays, names, _weight(w, backend), backend) for arrays, w in zip((left, right), pairs, strict=True)
+    )
+    return _direct_sum(a, left, b, right, backend)
+
+
+def weighted_sum(
+    a: Network, left: Arrays, p: Power, b: Network, right: Arrays, q: Power, weight: float, backend: Backend
+) -> tuple[Network, dict[str, Any], Power]:
+    """``a + weight b`` of two trees of one structure, as a tree, its arrays, and the power of two that they are to be multiplied by.
+
+    The arrays given are of size about 1, to be multiplied by two to the powers ``p`` and ``q``; an array of zeros has no size.
+    """
+    zero = [any(seen(largest(x, backend), backend) == 0 for x in arrays.values()) for arrays in (left, right)]
+    most = q if zero[0] else p if zero[1] else larger(p, q, backend)
+    left = left if zero[0] else _powered(left, list(left), p - most, backend)
+    right = right if zero[1] else _powered(right, list(right), q - most, backend)
+    first = next(iter(right))
+    return *_direct_sum(a, left, b, {**right, first: right[first] * weight}, backend), most
+
+
+def _powered(arrays: Arrays, names: Sequence[str], power: Power, backend: Backend) -> dict[str, Any]:
+    """Arrays whose network is two to a power times as large, these sharing it."""
+    each = dict(zip(names, shares(power, len(names), backend), strict=True))
+    return {n: times(x, each[n], backend) if n in each else x for n, x in arrays.items()}
+
+
+def _weight(w: Any, backend: Backend) -> Any:
+    """A finite Python number, or a scalar of the library whose gradient may be asked for."""
+    if isinstance(w, (np.generic, np.ndarray)) and w.shape == () and w.dtype.kind in "iufc":
+        w = w.item()
+    if isinstance(w, (int, float, complex)) and not isinstance(w, bool):
+        if not isfinite(abs(w)):
+            raise ValueError(f"add: weights are finite numbers, not {w!r}")
+        return w
+    if backend is NUMPY or not backend.holds(w) or tuple(w.shape):
+        raise TypeError(f"add: weights are two numbers, not {shown(w)}")
+    return w
+
+
+def _weighted(arrays: Arrays, names: Sequence[str], weight: Any, backend: Backend) -> dict[str, Any]:
+    """Arrays whose network is so many times as large: the first takes the weight, all share a power of two that is large."""
+    first, power = names[0], 0.0
+    if not isinstance(weight, (int, float, complex)):
+        weight, power = unit(weight, backend)
+        weight = weight if is_complex(weight) else backend.cast(weight, dtype_name(arrays[first]))
+    elif weight and not 1e-6 < abs(weight) < 1e6:
+        power = float(frexp(abs(weight))[1])
+        weight = weight * 2.0 ** -(power // 2) * 2.0 ** -(power - power // 2)
+    made = _powered({**arrays, first: arrays[first] * weight}, names, power, backend)
+    for n in names if isinstance(power, float) and power else ():
+        before, after = (seen(largest(x[n], backend), backend) for x in (arrays, made))
+        if (
+            after is not None
+            and weight
+            and isfinite(before or 0.0)
+            and not (isfinite(after) and bool(after) == bool(before))
+        ):
+            raise ValueError(f"add: a weight takes array {n!r} beyond the range of {dtype_name(made[n])}")
+    return made
+
+
+def _direct_sum(
+    a: Network, left: Arrays, b: Network, right: Arrays, backend: Backend
+) -> tuple[Network, dict[str, Any]]:
+    bonds = {i for i in a.sizes if i not in a.output}
+    arrays = {
+        node.array: _blocks(left[node.array], right[node.array], [i in bonds for i in node.inds], backend)
+        for node in a.nodes
+        if isinstance(node, Node) and not node.fixed
+    }
     return resized(a, {i: a.sizes[i] + b.sizes[i] for i in bonds}), one_dtype(arrays, backend)
 
 

@@ -12,9 +12,10 @@ from itertools import zip_longest
 from math import prod
 from typing import Any, NamedTuple
 
-from tnkit.builders.arguments import assembled, check_shape
+from tnkit.builders.arguments import assembled, check_activation, check_count, check_shape
 from tnkit.builders.registry import builder
-from tnkit.core.activations import Activation, resolve
+from tnkit.core.activations import Activation
+from tnkit.core.checks import flag, one_of, sequence, shown
 from tnkit.core.network import AnyNode, Network
 from tnkit.core.node import Node
 from tnkit.core.numbers import whole_number
@@ -93,19 +94,19 @@ def _wall(
 ) -> Network:  # fmt: skip
     """A brick wall, refused by the name of the builder that was called."""
     sites, depth = whole_number(sites, f"{what}: sites"), whole_number(depth, f"{what}: depth")
-    dims = check_shape(dim if isinstance(dim, Iterable) else [dim] * sites, what, least=2)
+    check_count(max(sites, 0) * max(depth, 1), what, f"{shown(sites)} sites and depth {shown(depth)}")
+    one = not isinstance(dim, Iterable) or getattr(dim, "shape", (1,)) == ()
+    dims = check_shape([whole_number(dim, f"{what}: dim")] * sites if one else dim, what, least=2)
     if len(dims) != sites:
         raise ValueError(f"{what}: {len(dims)} local dimensions for {sites} sites")
     if depth < 1:
         raise ValueError(f"{what}: depth {depth} is below 1")
-    if start not in STARTS:
-        raise ValueError(f"{what}: start {start!r} is not one of {STARTS}")
+    start, activation = one_of(start, f"{what}: start", STARTS), check_activation(activation, what)
+    periodic, full = flag(periodic, f"{what}: periodic"), flag(full, f"{what}: full")
     if periodic and sites % 2:
         raise ValueError(f"{what}: periodic ends need an even number of sites, not {sites}")
     if share is not None and whole_number(share, f"{what}: share") < 1:
         raise ValueError(f"{what}: share {share} is below 1")
-    if activation is not None:
-        activation = resolve(activation)
     even = [(s, s + 1) for s in range(0, sites - 1, 2)]
     odd = [(s, s + 1) for s in range(1, sites - 1, 2)]
     if periodic and sites > 2:
@@ -192,10 +193,9 @@ def circuit(
         or with a node of a gate's name; several activations, but not one a column; an unknown activation.
     """
     dims = check_shape(dim, "circuit")
-    if not isinstance(columns, Sequence) or isinstance(columns, str):
-        raise TypeError(f"circuit: columns are a sequence of columns, not {columns!r}")
-    single = activation is None or isinstance(activation, str) or callable(activation)
-    each = [activation] * len(columns) if single else list(activation)  # type: ignore[arg-type]
+    columns = sequence(columns, "circuit: columns")
+    many = isinstance(activation, Iterable) and not isinstance(activation, str) and not callable(activation)
+    each = sequence(activation, "circuit: activation") if many else (activation,) * len(columns)
     if len(each) != len(columns):
         raise ValueError(f"circuit: {len(each)} activations for {len(columns)} columns")
     inner: Mapping[str, int] = {}
@@ -213,16 +213,14 @@ def circuit(
     made = []
     for k, (column, fn) in enumerate(zip(columns, each, strict=True)):
         gates = [_Gate(f"gate_{k}_{g[0]}", g) for g in _checked_groups(column, len(dims), f"column {k}")]
-        made.append(_Column(gates, None if fn is None else resolve(fn), f"act_column_{k}"))  # type: ignore[arg-type]
+        made.append(_Column(gates, check_activation(fn, "circuit"), f"act_column_{k}"))
     return _with_columns(nodes, dims, made, sizes=inner)
 
 
-def _checked_groups(groups: Sequence[Sequence[int]], sites: int, what: str) -> list[tuple[int, ...]]:
+def _checked_groups(groups: Any, sites: int, what: str) -> list[tuple[int, ...]]:
     """Groups of sites, each site at most once."""
-    for g in groups if isinstance(groups, Sequence) and not isinstance(groups, str) else [groups]:
-        if not isinstance(g, Sequence) or isinstance(g, str):
-            raise TypeError(f"circuit: {what} is a sequence of groups of sites, not {groups!r}")
-    out = [tuple(whole_number(s, f"circuit: a site of {what}") for s in g) for g in groups]
+    each = [sequence(g, f"circuit: a group of {what}") for g in sequence(groups, f"circuit: {what}")]
+    out = [tuple(whole_number(s, f"circuit: a site of {what}") for s in g) for g in each]
     seen: set[int] = set()
     for group in out:
         if not group:
@@ -326,8 +324,8 @@ def adtn(
         A shape with fewer than two sites, an unknown order, and what :func:`brick_wall` refuses.
     """
     shape = check_shape(shape, "adtn")
-    if order not in ("sequential", "interleaved"):
-        raise ValueError(f"adtn: order {order!r} is not 'sequential' or 'interleaved'")
+    order, scale = one_of(order, "adtn: order", ("sequential", "interleaved")), flag(scale, "adtn: scale")
+    start = one_of(start, "adtn: start", STARTS)
     if start == "open":
         raise ValueError("adtn: start='open' leaves input legs that are no part of a weight; use brick_wall")
     groups = _site_groups(shape, dim)
@@ -343,10 +341,13 @@ def adtn(
 
 
 def _site_groups(shape: tuple[int, ...], dim: int | Sequence[int] | None) -> list[tuple[int, ...]]:
-    if isinstance(dim, Iterable):
+    if isinstance(dim, Iterable) and getattr(dim, "shape", (1,)) != ():
         groups = split_axes(check_shape(dim, "adtn dim"), shape)
     else:
-        groups = [site_dims(n, None if dim is None else whole_number(dim, "adtn: dim")) for n in shape]
+        one = None if dim is None else whole_number(dim, "adtn: dim")
+        if one is not None and one < 2:
+            raise ValueError(f"adtn: dim: a local dimension is at least 2, not {shown(one)}")
+        groups = [site_dims(n, one) for n in shape]
     if sum(map(len, groups)) < 2:
         raise ValueError(f"adtn: shape {shape} has fewer than two sites")
     return groups

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tnkit.builders.arguments import check_shape
+from tnkit.builders.arguments import check_count, check_shape
 from tnkit.builders.registry import builder
 from tnkit.core.network import Network
 from tnkit.core.node import Node
@@ -32,7 +32,8 @@ def peps(rows: int, cols: int, dim: int, rank: int) -> Network:
     Network
         ``peps_{row}_{col}``; parameters: sum over sites of dim x rank^(number of neighbours).
     """
-    check_shape((rows, cols, dim, rank), "peps (rows, cols, dim, rank)")
+    rows, cols, dim, rank = check_shape((rows, cols, dim, rank), "peps (rows, cols, dim, rank)")
+    check_count(rows * cols, "peps", f"{rows} x {cols} sites")
     nodes, output = [], []
     sizes: dict[str, int] = {}
     for y in range(rows):

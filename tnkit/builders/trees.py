@@ -8,9 +8,10 @@ from itertools import chain
 from math import prod
 from typing import Any
 
-from tnkit.builders.arguments import Rank, assembled, check_rank, check_shape
+from tnkit.builders.arguments import Rank, assembled, check_activation, check_one_rank, check_rank, check_shape
 from tnkit.builders.registry import builder
-from tnkit.core.activations import Activation, resolve
+from tnkit.core.activations import Activation
+from tnkit.core.checks import flag
 from tnkit.core.network import AnyNode, Network
 from tnkit.core.node import Node
 from tnkit.core.numbers import whole_number
@@ -57,7 +58,7 @@ def cp(shape: Sequence[int], rank: int) -> Network:
         ``factor_k``; parameters: r sum n(k).
     """
     shape = check_shape(shape, "cp")
-    (r,) = check_rank(whole_number(rank, "cp: rank"), 1, "cp")
+    r = check_one_rank(rank, "cp")
     nodes = tuple(Node(f"factor_{k}", (f"i{k}", "r")) for k in range(len(shape)))
     sizes = {f"i{k}": n for k, n in enumerate(shape)} | {"r": r}
     return Network(nodes, tuple(f"i{k}" for k in range(len(shape))), sizes)
@@ -80,7 +81,7 @@ def low_rank(shape: Sequence[int], rank: int) -> Network:
         ``left`` (i0, r) and ``right`` (r, i1, ...); parameters: r (n(0) + n(1) n(2) ...).
     """
     shape = check_shape(shape, "low_rank", least=2)
-    (r,) = check_rank(whole_number(rank, "low_rank: rank"), 1, "low_rank")
+    r = check_one_rank(rank, "low_rank")
     inds = tuple(f"i{k}" for k in range(len(shape)))
     sizes = dict(zip(inds, shape, strict=True)) | {"r": r}
     return Network((Node("left", (inds[0], "r")), Node("right", ("r", *inds[1:]))), inds, sizes)
@@ -131,7 +132,7 @@ def tree(shape: Sequence[int], rank: int, arity: int = 2, activation: str | Acti
         none at the root).
     """
     shape = check_shape(shape, "tree")
-    (rank,) = check_rank(whole_number(rank, "tree: rank"), 1, "tree")
+    rank, activation = check_one_rank(rank, "tree"), check_activation(activation, "tree")
     if whole_number(arity, "tree: arity") < 2:
         raise ValueError(f"tree: arity {arity} is below 2")
     sizes: dict[str, int] = {f"i{k}": n for k, n in enumerate(shape)}
@@ -169,7 +170,7 @@ def _levels_joined(
         seen = Counter(i for node in nodes for i in node.inds)
         legs = tuple(i for i, n in seen.items() if n == 1)
         body = assembled(nodes, legs, sizes)
-        nodes = [*body.activate(resolve(activation), f"act_level_{k}").nodes, *levels[k]]
+        nodes = [*body.activate(activation, f"act_level_{k}").nodes, *levels[k]]
     return assembled(nodes, output, sizes)
 
 
@@ -209,7 +210,8 @@ def mera(
         n(a) n(b) m over isometries, n(a) n(b) at the top.
     """
     shape = check_shape(shape, "mera", least=2)
-    (rank,) = check_rank(whole_number(rank, "mera: rank"), 1, "mera")
+    rank, activation = check_one_rank(rank, "mera"), check_activation(activation, "mera")
+    periodic = flag(periodic, "mera: periodic")
     sizes: dict[str, int] = {f"i{k}": n for k, n in enumerate(shape)}
     now = [(f"i{k}", k) for k in range(len(shape))]  # index, leftmost physical site under it
     levels: list[list[Node]] = []

@@ -8,7 +8,10 @@ source runs, differentiates and compiles everywhere.  An activation takes one te
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
+
+from tnkit.core.wording import shown
 
 __all__ = ["ACTIVATIONS", "ORDERED", "UNARY", "Activation", "function", "resolve"]
 
@@ -115,7 +118,22 @@ def resolve(fn: str | Activation) -> str | Activation:
         return fn
     if not callable(fn):
         raise TypeError(f"an activation is a name or a function fn(xp, *x), not {type(fn).__name__}")
+    if not _takes_library_and_tensor(fn):
+        raise TypeError(f"an activation is a name or a function fn(xp, *x) of a library and tensors, not {shown(fn)}")
     return _NAMES.get(fn, fn)
+
+
+def _takes_library_and_tensor(fn: Activation) -> bool:
+    """Whether a function takes two arguments, as far as it says; a class makes a value and a module takes a tensor alone."""
+    if isinstance(fn, type):
+        return False
+    try:
+        signature(getattr(fn, "forward", fn)).bind(None, None)
+    except TypeError:
+        return False
+    except ValueError:  # compiled: no signature to be read
+        return True
+    return True
 
 
 def function(fn: str | Activation) -> Activation:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tnkit.core.network import Network
+from tnkit.core.node import unordered
 from tnkit.core.wording import shown
 
 __all__ = ["a_mapping", "a_network", "flag", "one_of", "sequence", "shown", "text"]
@@ -62,9 +63,12 @@ def one_of(value: Any, what: str, known: Iterable[str]) -> str:
 
 def sequence(value: Any, what: str) -> tuple[Any, ...]:
     """The items in their order, as a tuple; TypeError for what has no order (a set), and for bytes and strings."""
-    if isinstance(value, (set, frozenset)):
+    if unordered(value):
         raise TypeError(f"{what} is a sequence, a tuple or a list, not {shown(value)}: a set has no order")
     alone = isinstance(value, (str, bytes, bytearray, memoryview, Mapping)) or getattr(value, "shape", None) == ()
     if alone or not isinstance(value, Iterable):
         raise TypeError(f"{what} is a sequence, a tuple or a list, not {shown(value)}")
-    return tuple(value)
+    try:
+        return tuple(value)
+    except TypeError:  # an array without axes
+        raise TypeError(f"{what} is a sequence, a tuple or a list, not {shown(value)}") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import wraps
+from inspect import signature
 from typing import Any, TypeVar, cast
 
 from tnkit.core.network import Network
@@ -77,10 +78,18 @@ def paired(function: _Function) -> _Function:
     function
         With the same signature: each positional argument that is a Decomposition stands for its network and its arrays.
     """
+    places = [
+        p for p in signature(function).parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
 
     @wraps(function)
     def expanded(*args: Any, **kwargs: Any) -> Any:
         if any(isinstance(a, Decomposition) for a in args):
+            given = len(args) + sum(isinstance(a, Decomposition) for a in args)
+            if given > len(places) or any(p.name in kwargs for p in places[:given]):
+                raise TypeError(
+                    f"{function.__name__}: a Decomposition stands for a network and its arrays; no arrays are given beside it"
+                )
             args = tuple(b for a in args for b in (a if isinstance(a, Decomposition) else (a,)))
         return function(*args, **kwargs)
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Container
 
-from tnkit.core.network import Elementwise, Network
+from tnkit.core.inside import ARRAY, NODE
+from tnkit.core.network import Network, all_indices
 
 __all__ = ["free_name", "names_in", "renamed", "unused"]
 
 
 def names_in(net: Network) -> set[str]:
     """Names of the nodes, indices and arrays, those in bodies too."""
-    bodies = (body for node in net.nodes if isinstance(node, Elementwise) for body in node.bodies)
-    return {*net.sizes, *net.array_shapes, *(node.name for node in net.nodes)}.union(*map(names_in, bodies))
+    return {*all_indices(net), *net.inside.names(NODE), *net.inside.names(ARRAY)}
 
 
 def unused(mark: str, net: Network) -> str:

@@ -8,19 +8,28 @@ it is kept.  An index twice on one node is a trace.  Nodes are :class:`Node` (a 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
+from typing import Any, TypeVar
 
+from tnkit.core import nested
 from tnkit.core.activations import Activation, resolve
-from tnkit.core.node import Node, Sizes, indices, store
+from tnkit.core.consistency import checked_inside, checked_sizes, inside_bodies
+from tnkit.core.inside import ARRAY, NODE, SUMMED, Inside
+from tnkit.core.node import Node, Sizes, indices, store, unordered
+from tnkit.core.renaming import name_table
+from tnkit.core.spelling import shape_text, spelled
+from tnkit.core.wording import shown
 
-__all__ = ["AnyNode", "Elementwise", "Network", "all_indices"]
+R = TypeVar("R")
+
+__all__ = ["AnyNode", "Elementwise", "Network", "all_indices", "folded", "inside_out", "levels"]
 
 
 # The constructors are written out: they take any iterable (a string of one-letter names too) and store tuples, and a type
 # checker sees both.
-@dataclass(frozen=True, init=False)
+@dataclass(frozen=True, init=False, eq=False)
 class Elementwise:
     """A node whose tensor is ``fn(*bodies)``, each body contracted in full first.
 
@@ -37,11 +46,15 @@ class Elementwise:
     name: str
     fn: str | Activation
     bodies: tuple[Network, ...]
+    inside: Inside = field(init=False, repr=False)  #: names, arrays and summed indices at every depth, itself included
+    _hash: int = field(init=False, repr=False)
 
     def __init__(self, name: str, fn: str | Activation, bodies: Network | Iterable[Network]) -> None:
         if not isinstance(name, str) or not name:
-            raise TypeError(f"an elementwise node's name is a non-empty string, not {name!r}")
+            raise TypeError(f"an elementwise node's name is a non-empty string, not {shown(name)}")
         fn = resolve(fn)
+        if not isinstance(bodies, Network) and (not isinstance(bodies, Iterable) or unordered(bodies)):
+            raise TypeError(f"elementwise node {name!r}: bodies are a sequence of networks, not {shown(bodies)}")
         bodies = (bodies,) if isinstance(bodies, Network) else tuple(bodies)
         for body in bodies:
             if not isinstance(body, Network):
@@ -53,7 +66,20 @@ class Elementwise:
                 raise ValueError(
                     f"elementwise node {name!r}: its bodies' outputs differ, {bodies[0].output} and {body.output}"
                 )
-        store(self, name=name, fn=fn, bodies=bodies)
+        store(self, name=name, fn=fn, bodies=bodies, inside=inside_bodies(name, bodies))
+        store(self, _hash=hash((name, fn, bodies)))
+
+    def __eq__(self, other: object) -> bool:
+        return nested.equal(self, other, _opened) if isinstance(other, Elementwise) else NotImplemented
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
+        return Elementwise, (self.name, self.fn, self.bodies)
+
+    def __deepcopy__(self, memo: object) -> Elementwise:
+        return self  # a value, as a network is
 
     @property
     def inds(self) -> tuple[str, ...]:
@@ -64,9 +90,19 @@ class Elementwise:
 AnyNode = Node | Elementwise
 
 
-@dataclass(frozen=True, init=False, repr=False)
+@dataclass(frozen=True, init=False, repr=False, eq=False)
 class Network:
     """Nodes, the indices that are kept, and the size of every index.  Frozen, hashable, compared by value.
+
+    >>> print(Network([Node("A", "ir"), Node("B", "qj")], "ij", dict(i=2, j=3, r=4, q=4)))
+    Network(2 nodes, 2x3, 20 params)
+      A(i:2, r:4?)
+      B(q:4?, j:3)
+      -> (i:2, j:3)
+      ? on one node alone, and summed there: a misspelt name, often
+
+    In print, ``?`` marks an index that is on one node alone and summed there, ``*`` a hyperedge (three ends or more, the
+    output counted); the marks that occur are explained at the end, and :func:`tnkit.explain` says more.
 
     Parameters
     ----------
@@ -87,15 +123,21 @@ class Network:
     nodes: tuple[AnyNode, ...]
     output: tuple[str, ...]
     sizes: Mapping[str, int]
+    inside: Inside = field(init=False)  #: names, arrays and summed indices at every depth
+    _hash: int = field(init=False)
 
     def __init__(
         self,
         nodes: Iterable[AnyNode],
         output: Iterable[str],
-        sizes: Mapping[str, int] = Sizes(),  # noqa: B008: frozen
+        sizes: Mapping[str, int] = Sizes(),
     ) -> None:
         if not isinstance(nodes, Iterable):
             raise TypeError(f"a network's nodes are a sequence of nodes, not one {type(nodes).__name__}")
+        if unordered(nodes):
+            raise TypeError(
+                f"a network's nodes are a sequence of nodes, not a {type(nodes).__name__}: a set has no order"
+            )
         if not isinstance(sizes, Mapping):
             raise TypeError(f"sizes map index names to sizes; they are not a {type(sizes).__name__}")
         nodes = tuple(nodes)
@@ -103,17 +145,23 @@ class Network:
             if not isinstance(node, (Node, Elementwise)):
                 raise TypeError(f"a network's nodes are Node or Elementwise, not {type(node).__name__}")
         output = indices(output, "output")
-        store(self, nodes=nodes, output=output, sizes=_checked_sizes(nodes, output, sizes))
-        _check_names(self)
-        _check_tied(self)
-        _check_summed(self)
-        store(self, _hash=hash((self.nodes, self.output, self.sizes)))
+        known = checked_sizes(nodes, output, sizes)
+        store(self, nodes=nodes, output=output, sizes=known, inside=checked_inside(nodes, output, known))
+        store(self, _hash=hash((nodes, output, known)))
+
+    def __eq__(self, other: object) -> bool:
+        return nested.equal(self, other, _opened) if isinstance(other, Network) else NotImplemented
 
     def __hash__(self) -> int:
-        return self._hash  # type: ignore[attr-defined,no-any-return]
+        return self._hash
 
-    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
-        return Network, (self.nodes, self.output, self.sizes)
+    def __reduce__(self) -> tuple[Any, tuple[object, ...]]:
+        if self.multilinear:
+            return Network, (self.nodes, self.output, self.sizes)
+        return _from_levels, (_as_levels(self),)  # pickle would recurse from level to level
+
+    def __copy__(self) -> Network:
+        return self
 
     def __deepcopy__(self, memo: object) -> Network:
         return self  # a value: a copy could not be told apart
@@ -167,12 +215,13 @@ class Network:
         raise KeyError(f"no node {name!r}; there are {', '.join(n.name for n in self.nodes)}")
 
     def _walk(self) -> Iterator[tuple[Node, Network]]:
-        for node in self.nodes:
+        todo: list[tuple[AnyNode, Network]] = [(node, self) for node in reversed(self.nodes)]
+        while todo:
+            node, owner = todo.pop()
             if isinstance(node, Node):
-                yield node, self
+                yield node, owner
             else:
-                for body in node.bodies:
-                    yield from body._walk()
+                todo += [(n, body) for body in reversed(node.bodies) for n in reversed(body.nodes)]
 
     # -- what is made from it -------------------------------------------------------------------------------------
     def activate(self, fn: str | Activation, name: str) -> Network:
@@ -197,7 +246,9 @@ class Network:
             An index of both that ``on`` does not declare (it would silently become an edge), or one declared that is
             not in both outputs.
         """
-        on = indices(on, "join")
+        if not isinstance(other, Network):
+            raise TypeError(f"join: a Network is needed, not {shown(other)}")
+        on = indices(on, "join: on")
         mine, theirs = all_indices(self), all_indices(other)
         undeclared = sorted((mine & theirs) - set(on))
         if undeclared:
@@ -209,8 +260,9 @@ class Network:
                 raise ValueError(f"join: index {i!r} has size {self.sizes[i]} here and {other.sizes[i]} there")
         if output is None:
             output = [i for i in (*self.output, *other.output) if i not in on]
+        output = indices(output, "join: output")
         sizes = {**self.sizes, **other.sizes}
-        return Network((*self.nodes, *other.nodes), tuple(output), Sizes(sizes))
+        return Network((*self.nodes, *other.nodes), output, sizes)
 
     def relabel(
         self,
@@ -226,36 +278,36 @@ class Network:
         Raises
         ------
         ValueError
-            Two indices given one name, which would connect what was not.
+            Two indices given one name, which would connect what was not; a mapping from a name that is not there.
+        TypeError
+            Neither a mapping nor a function, or a new name that is no string.
         """
-        fi, fn, fa = _renamer(inds), _renamer(nodes), _renamer(arrays)
-        old = all_indices(self)
-        if len({fi(i) for i in old}) != len(old):
+        tables = (
+            name_table("inds", "index", inds, sorted(all_indices(self))),
+            name_table("nodes", "node", nodes, list(self.inside.names(NODE))),
+            name_table("arrays", "array", arrays, list(self.inside.names(ARRAY))),
+        )
+        if len(set(tables[0].values())) != len(tables[0]):
             raise ValueError("relabel: two indices would get the same name and become connected")
-        return _relabel(self, fi, fn, fa)
+        return folded(self, lambda net, bodies: _relabelled(net, iter(bodies), *tables))
 
     def regions(self) -> Iterator[Network]:
         """The maximal multilinear pieces, outermost first.
 
         In each, an Elementwise node stands as a fixed node of its name: SVD, ALS and gauge moves are legal inside.
         """
-        yield replace(
-            self, nodes=tuple(n if isinstance(n, Node) else Node(n.name, n.inds, fixed=True) for n in self.nodes)
-        )
-        for node in self.nodes:
-            if isinstance(node, Elementwise):
-                for body in node.bodies:
-                    yield from body.regions()
+        for net in levels(self):
+            yield replace(
+                net, nodes=tuple(n if isinstance(n, Node) else Node(n.name, n.inds, fixed=True) for n in net.nodes)
+            )
 
     # -- how it reads ---------------------------------------------------------------------------------------------
     def __repr__(self) -> str:
-        shape = "x".join(map(str, self.shape[:12])) or "scalar"
-        shape += f"x... ({len(self.shape)} axes)" if len(self.shape) > 12 else ""
         kind = "" if self.multilinear else ", nonlinear"
-        return f"Network({len(self.leaves)} nodes, {shape}, {self.num_params} params{kind})"
+        return f"Network({len(self.leaves)} nodes, {shape_text(self.shape)}, {self.num_params} params{kind})"
 
     def __str__(self) -> str:
-        return "\n".join([repr(self), *_lines(self, "  "), f"  -> {_legs(self.output, self)}"])
+        return "\n".join([repr(self), *spelled(self)])
 
     def _repr_html_(self) -> str:
         from html import escape
@@ -263,151 +315,85 @@ class Network:
         return f"<pre>{escape(str(self))}</pre>"
 
 
-# -- what is refused: contradictions of sizes, names, tied arrays, summed indices -----------------------------------
-def _checked_sizes(nodes: tuple[AnyNode, ...], output: tuple[str, ...], given: Mapping[str, int]) -> Sizes:
-    """Sizes of the indices at this level, each known, positive and agreed."""
-    if not nodes:
-        raise ValueError("a network has at least one node")
-    sizes: dict[str, int] = {}
-    known = dict(given)  # and what the Elementwise nodes know
-    for node in nodes:
-        if not isinstance(node, Node):
-            known = {i: node.bodies[0].sizes[i] for i in node.inds} | known
-    for node in nodes:
-        inner = known if isinstance(node, Node) else node.bodies[0].sizes
-        for i in node.inds:
-            if i not in inner:
-                raise ValueError(f"node {node.name!r}: index {i!r} has no size")
-            if given.get(i, inner[i]) != inner[i] or sizes.get(i, inner[i]) != inner[i]:
-                raise ValueError(
-                    f"node {node.name!r}: index {i!r} has size {inner[i]} here and {given.get(i, sizes.get(i))} elsewhere"
-                )
-            sizes[i] = inner[i]
-        for body in () if isinstance(node, Node) else node.bodies:
-            for i in node.inds:
-                if body.sizes[i] != sizes[i]:
-                    raise ValueError(
-                        f"node {node.name!r}: index {i!r} has size {sizes[i]} and {body.sizes[i]} in its bodies"
-                    )
-    for i, size in sizes.items():
-        if not hasattr(size, "__index__") or size.__index__() < 1:
-            raise ValueError(f"index {i!r} has size {size!r}; a size is a whole number from 1 up")
-    for i in output:
-        if i not in sizes:
-            raise ValueError(f"output index {i!r} is on no node")
-    if len(set(output)) != len(output):
-        raise ValueError(f"output {output} names an index twice; use a Node with fixed='delta' to repeat one")
-    unused = sorted(set(given) - set(sizes))
-    if unused:
-        raise ValueError(f"sizes: index {unused[0]!r} is on no node")
-    return Sizes({i: int(s) for i, s in sizes.items()})
+# -- every depth ----------------------------------------------------------------------------------------------------
+def _bodies(net: Network) -> list[Network]:
+    return [body for node in net.nodes if isinstance(node, Elementwise) for body in node.bodies]
 
 
-def _all_names(net: Network) -> Iterator[str]:
-    for node in net.nodes:
-        yield node.name
-        if not isinstance(node, Node):
-            for body in node.bodies:
-                yield from _all_names(body)
+def _parts(part: Network | Elementwise) -> list[Network | Elementwise]:
+    if isinstance(part, Elementwise):
+        return list(part.bodies)
+    return [node for node in part.nodes if isinstance(node, Elementwise)]
 
 
-def _elementwise_names(net: Network) -> Iterator[str]:
-    for node in net.nodes:
-        if not isinstance(node, Node):
-            yield node.name
-            for body in node.bodies:
-                yield from _elementwise_names(body)
+def levels(net: Network) -> list[Network]:
+    """The network and all inside it, each before those inside it."""
+    return nested.outside_in(net, _bodies)
 
 
-def _check_names(net: Network) -> None:
-    """No two nodes of one name, at any depth."""
-    seen: set[str] = set()
-    for name in _all_names(net):
-        if name in seen:
-            raise ValueError(
-                f"two nodes are called {name!r}; node names are unique, tie arrays with Node(..., array=...)"
-            )
-        seen.add(name)
+def inside_out(net: Network) -> list[Network | Elementwise]:
+    """Every Elementwise after its bodies, every network after its Elementwise nodes; ``net`` comes last."""
+    return nested.inside_out(net, _parts)
 
 
-def _check_tied(net: Network) -> None:
-    """Nodes that share an array have one shape, and are fixed alike."""
-    first: dict[str, tuple[Node, tuple[int, ...]]] = {}
-    for leaf, owner in net._walk():
-        shape = tuple(owner.sizes[i] for i in leaf.inds)
-        other, expected = first.setdefault(leaf.array, (leaf, shape))
-        if shape != expected:
-            raise ValueError(
-                f"nodes {other.name!r} and {leaf.name!r} share array {leaf.array!r} but have shapes {expected} and {shape}"
-            )
-        if other.fixed != leaf.fixed:
-            raise ValueError(
-                f"nodes {other.name!r} and {leaf.name!r} share array {leaf.array!r} but fixed={other.fixed!r} and {leaf.fixed!r}"
-            )
-    for name in _elementwise_names(net):
-        if name in first:
-            raise ValueError(f"elementwise node {name!r} has the name of node {first[name][0].name!r}'s array")
+def folded(net: Network, make: Callable[[Network, list[R]], R]) -> R:
+    """``make(network, what was made of its bodies in order)``, of every network inside, then of ``net``."""
+    return nested.folded(net, _bodies, make)
 
 
 def all_indices(net: Network) -> set[str]:
     """Indices at every depth."""
-    inner: set[str] = set(net.sizes)
-    for node in net.nodes:
-        if not isinstance(node, Node):
-            for body in node.bodies:
-                inner |= all_indices(body)
-    return inner
+    return {*net.output, *net.inside.names(SUMMED)}
 
 
-def _check_summed(net: Network) -> None:
-    """An index summed inside one body is used nowhere else: names are global to a nested network."""
-    owner: dict[str, str] = {}
-    for node in net.nodes:
-        if not isinstance(node, Node):
-            for body in node.bodies:
-                for i in all_indices(body) - set(body.output):
-                    if i in net.sizes or i in owner:
-                        where = f"inside {owner[i]!r}" if i in owner else f"on node {net.edges[i][0]!r}"
-                        where = "in another body of it" if owner.get(i) == node.name else where
-                        raise ValueError(
-                            f"index {i!r} is summed inside elementwise node {node.name!r} and used outside it, {where}"
-                        )
-                    owner[i] = node.name
+def _opened(part: Network | AnyNode) -> tuple[object, tuple[Network | AnyNode, ...]]:
+    """What a part is of its own, and what is inside it."""
+    if isinstance(part, Network):
+        return (part.output, part.sizes), part.nodes
+    return ((part.name, part.fn), part.bodies) if isinstance(part, Elementwise) else (part, ())
 
 
-# -- names and text -------------------------------------------------------------------------------------------------
-def _renamer(names: Mapping[str, str] | Callable[[str], str] | None) -> Callable[[str], str]:
-    if names is None:
-        return lambda name: name
-    if callable(names):
-        return names
-    table = names
-    return lambda name: table.get(name, name)
+# An Elementwise in a list of levels: its name, its function, how many networks before it are its bodies.
+_Level = tuple[tuple[Node | tuple[str, Any, int], ...], tuple[str, ...], Sizes]
 
 
-def _relabel(net: Network, fi: Callable[[str], str], fn: Callable[[str], str], fa: Callable[[str], str]) -> Network:
-    def node(n: AnyNode) -> AnyNode:
-        if isinstance(n, Elementwise):
-            return Elementwise(fn(n.name), n.fn, tuple(_relabel(b, fi, fn, fa) for b in n.bodies))
-        return Node(fn(n.name), tuple(map(fi, n.inds)), fa(n.array), n.fixed)
-
-    return Network(
-        tuple(map(node, net.nodes)), tuple(map(fi, net.output)), Sizes({fi(i): s for i, s in net.sizes.items()})
+def _as_levels(net: Network) -> tuple[_Level, ...]:
+    """Every network inside and then ``net``, as plain tuples that do not hold one another."""
+    return tuple(
+        (
+            tuple(n if isinstance(n, Node) else (n.name, n.fn, len(n.bodies)) for n in part.nodes),
+            part.output,
+            Sizes(part.sizes),
+        )
+        for part in nested.inside_out(net, _bodies)
     )
 
 
-def _legs(inds: tuple[str, ...], net: Network) -> str:
-    return "(" + ", ".join(f"{i}:{net.sizes[i]}" for i in inds) + ")"
+def _from_levels(all_levels: tuple[_Level, ...]) -> Network:
+    done: list[Network] = []
+    for nodes, output, sizes in all_levels:
+        split = len(done) - sum(n[2] for n in nodes if not isinstance(n, Node))
+        below = iter(done[split:])
+        del done[split:]
+        made = [
+            n if isinstance(n, Node) else Elementwise(n[0], n[1], [next(below) for _ in range(n[2])]) for n in nodes
+        ]
+        done.append(Network(made, output, sizes))
+    return done[0]
 
 
-def _lines(net: Network, indent: str) -> Iterator[str]:
-    for node in net.nodes:
-        if isinstance(node, Node):
-            note = f" = {node.array}" if node.array != node.name else ""
-            note += "" if not node.fixed else " fixed" if node.fixed is True else f" fixed {node.fixed}"
-            yield f"{indent}{node.name}{_legs(node.inds, net)}{note}"
+# -- names ----------------------------------------------------------------------------------------------------------
+def _relabelled(
+    net: Network,
+    bodies: Iterator[Network],
+    inds: Mapping[str, str],
+    nodes: Mapping[str, str],
+    arrays: Mapping[str, str],
+) -> Network:
+    made: list[AnyNode] = []
+    for n in net.nodes:
+        if isinstance(n, Elementwise):
+            made.append(Elementwise(nodes[n.name], n.fn, [next(bodies) for _ in n.bodies]))
         else:
-            fn = node.fn if isinstance(node.fn, str) else getattr(node.fn, "__name__", "fn")
-            yield f"{indent}{node.name} = {fn} of"
-            for body in node.bodies:
-                yield from _lines(body, indent + "  | ")
+            made.append(Node(nodes[n.name], tuple(inds[i] for i in n.inds), arrays[n.array], n.fixed))
+    return Network(made, tuple(inds[i] for i in net.output), {inds[i]: s for i, s in net.sizes.items()})

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import ItemsView, Iterable, KeysView, Mapping, Sequence, Set
 from dataclasses import dataclass
+from unicodedata import category
 
-__all__ = ["CONSTANTS", "Node", "Sizes", "indices", "store"]
+import numpy as np
+
+from tnkit.core.wording import shown
+
+__all__ = ["CONSTANTS", "Node", "Sizes", "indices", "store", "unordered"]
 
 #: What ``Node.fixed`` may name: constants that the structure itself knows (see :func:`tnkit.init.constant`).
 CONSTANTS = ("e0", "ones", "delta")
@@ -26,15 +31,63 @@ class Sizes(dict[str, int]):
         return Sizes, (dict(self),)
 
 
+def unordered(value: object) -> bool:
+    """Whether the items come in no order of their own: sets of every kind, but not the keys of a dict.
+
+    >>> unordered({"i"}), unordered({"i": 2}.keys())
+    (True, False)
+    """
+    return isinstance(value, Set) and not isinstance(value, (KeysView, ItemsView, Sequence))
+
+
 def indices(inds: Iterable[str], where: str) -> tuple[str, ...]:
-    """The names as a tuple; TypeError, naming ``where``, for what is no sequence of strings."""
-    if not isinstance(inds, Iterable):
-        raise TypeError(f"{where}: indices are a string or a sequence of names, not {inds!r}")
+    """The names as a tuple: of a string its letters, of a sequence its items.
+
+    >>> indices("ij", "node 'A'"), indices(["row", "i,j"], "node 'A'")
+    (('i', 'j'), ('row', 'i,j'))
+
+    Raises
+    ------
+    TypeError
+        What has no order, or is no sequence of strings; the message names ``where``.
+    ValueError
+        A string with a comma, a space or another sign in it, or an empty name.
+    """
+    if not isinstance(inds, (str, tuple, list)):
+        _check_ordered(inds, where)
+    if isinstance(inds, str):
+        for i in inds:
+            if _is_sign(i):
+                raise ValueError(
+                    f"{where}: a string of indices has one letter or digit an index, and {shown(inds)} has {i!r}; "
+                    f"give longer names as a sequence, as in {_split_up(inds)}"
+                )
+        return tuple(inds)
     inds = tuple(inds)
     for i in inds:
         if not isinstance(i, str):
-            raise TypeError(f"{where}: index {i!r} is not a string")
+            raise TypeError(f"{where}: index {shown(i)} is not a string")
+        if not i:
+            raise ValueError(f"{where}: an index is a non-empty string, not ''")
     return inds
+
+
+def _check_ordered(inds: object, where: str) -> None:
+    rule = f"{where}: indices are a string or a sequence of names, not {shown(inds)}"
+    if unordered(inds):
+        raise TypeError(f"{rule}: a set has no order")
+    if isinstance(inds, (bytes, bytearray, memoryview, Mapping)) or not isinstance(inds, Iterable):
+        raise TypeError(rule)
+
+
+def _is_sign(letter: str) -> bool:
+    """Whether a character is punctuation, a space or a control character, or any ASCII sign."""
+    return not letter.isalnum() and (letter.isascii() or category(letter)[0] in "PZC")
+
+
+def _split_up(inds: str) -> str:
+    """What a string with commas or spaces in it was meant to be, for a message."""
+    return shown(tuple("".join(" " if _is_sign(i) and i != "_" else i for i in inds).split()) or ("i", "j"))
 
 
 def store(value: object, **fields: object) -> None:
@@ -52,7 +105,8 @@ class Node:
     name
         Unique in its network.
     inds
-        One index name an axis; ``"ij"`` is ``("i", "j")``.  A name twice is a trace.
+        One index name an axis; ``"ij"`` is ``("i", "j")``.  A name twice is a trace.  In a string every letter or digit
+        is an index, and no other sign is taken; a sequence has names of any kind, none of them empty.
     array
         Key of the array, the node's name by default.  Nodes with equal ``array`` are tied: one array fills them all.
     fixed
@@ -68,10 +122,11 @@ class Node:
 
     def __init__(self, name: str, inds: Iterable[str], array: str = "", fixed: bool | str = False) -> None:
         if not isinstance(name, str) or not name:
-            raise TypeError(f"a node's name is a non-empty string, not {name!r}")
+            raise TypeError(f"a node's name is a non-empty string, not {shown(name)}")
         inds = indices(inds, f"node {name!r}")
         if not isinstance(array, str):
             raise TypeError(f"node {name!r}: array is the name of an array, not a {type(array).__name__}")
+        fixed = bool(fixed) if isinstance(fixed, np.bool_) else fixed
         if not isinstance(fixed, (bool, str)) or (isinstance(fixed, str) and fixed not in CONSTANTS):
-            raise ValueError(f"node {name!r}: fixed={fixed!r} is not True, False or one of {CONSTANTS}")
+            raise ValueError(f"node {name!r}: fixed={shown(fixed)} is not True, False or one of {CONSTANTS}")
         store(self, name=name, inds=inds, array=array or name, fixed=fixed)

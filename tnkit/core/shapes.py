@@ -3,7 +3,7 @@
 A weight axis of size 784 becomes sites of sizes (2, 2, 2, 2, 2, 5, 5): prime factors up to 5 stay mixed local
 dimensions, since a brick on sites p, q holds (pq)^2 parameters and a factor 7 or 101 would cost more than the whole wall; an
 axis with a larger prime factor is padded to the next size that has none, and the padding is cut off when the tensor is
-read as a weight.
+read as a weight.  Builders pad an axis to less than twice its size; :func:`cut_off` says what is not used.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-__all__ = ["factorize", "site_dims", "split_axes"]
+__all__ = ["cut_off", "factorize", "site_dims", "split_axes"]
 
 
 def factorize(n: int, largest: int | None = None) -> tuple[int, ...]:
@@ -80,3 +80,25 @@ def split_axes(dims: Sequence[int], shape: Sequence[int]) -> list[tuple[int, ...
     if prod(dims[k:]) != 1:
         raise ValueError(f"a tensor of shape {tuple(dims)} is too large for a weight of shape {tuple(shape)}")
     return groups
+
+
+def cut_off(dims: Sequence[int], shape: Sequence[int]) -> tuple[float, str]:
+    """The part of a tensor's entries that a weight does not use, and a sentence about it; (0, "") where it uses all.
+
+    >>> cut_off((8, 8, 8, 8), (63, 64))
+    (0.015625, 'a tensor of 64 x 64 is cut to a weight of 63 x 64, which leaves 1.6 % of its entries unused')
+
+    Whoever takes a network for a weight says so, where :func:`site_dims` would not have padded so far (from a half on).
+
+    Raises
+    ------
+    ValueError
+        As :func:`split_axes`.
+    """
+    if prod(dims) == prod(shape):
+        return 0.0, ""
+    full = [prod(group) for group in split_axes(dims, shape)]
+    unused = 1 - prod(shape) / prod(full)
+    sizes, kept = (" x ".join(map(str, ns)) for ns in (full, shape))
+    says = f"a tensor of {sizes} is cut to a weight of {kept}, which leaves {100 * unused:.2g} % of its entries unused"
+    return (unused, says) if unused else (0.0, "")

@@ -4,26 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import exp, log, prod, sqrt
+from math import isfinite, log2, prod, sqrt
 from typing import Any
 
-import numpy as np
-
 from tnkit import init
+from tnkit.core.checks import a_mapping, a_network
 from tnkit.core.decomposition import Decomposition
 from tnkit.core.network import Network
 from tnkit.core.node import Node
+from tnkit.core.numbers import real_number, whole_number
 from tnkit.core.structure import check_multilinear
 from tnkit.decompose.fitting import Problem, alternate, gauss_newton, stalled
 from tnkit.decompose.ranks import check_tol
+from tnkit.decompose.scale import times, unit
 from tnkit.decompose.sweep import check_target
-from tnkit.decompose.truncate import in_range, power_of_two
-from tnkit.execution.arrays import double_name, dtype_name, is_complex
+from tnkit.decompose.truncate import in_range
+from tnkit.execution.arrays import DTYPES, double_name, dtype_name, is_complex
 from tnkit.execution.backend import Backend
-from tnkit.execution.run import check_arrays, run
+from tnkit.execution.inputs import check_arrays
+from tnkit.execution.run import run
 from tnkit.planning.plan import plan
 
-__all__ = ["Goal", "als", "check_array", "check_options", "checked_target", "dense_goal", "fitted", "improve", "search"]
+__all__ = [
+    "Goal",
+    "als",
+    "check_array",
+    "check_options",
+    "checked_target",
+    "dense_goal",
+    "fitted",
+    "improve",
+    "rescaled_start",
+    "search",
+]
 
 #: Multiply-adds that Gauss-Newton steps may take: all of one start among others, all of the last run (some ten seconds).
 _WORK_START, _WORK = 2e9, 4e10
@@ -87,31 +100,32 @@ def als(
         negative ``tol`` or ``ridge``, fewer than one sweep or start; an array that requires a gradient.
     """
     x, scale, backend = checked_target(x, "als", backend)
-    check_options(net, "als", sweeps, tol, ridge, restarts)
+    check_options(net, "als", sweeps, tol, ridge, restarts, seed)
     for i, n in zip(net.output, x.shape, strict=False):
         if n != net.sizes[i]:
             raise ValueError(f"als: x has size {n} along index {i!r} (shape {tuple(x.shape)}), the network {net.shape}")
     if len(x.shape) != len(net.output):
         raise ValueError(f"als: x has shape {tuple(x.shape)}, the network {net.shape} (indices {net.output})")
-    start, count = dict(arrays or {}), len(net.parameters)
+    start, count = dict({} if arrays is None else a_mapping(arrays, "als")), len(net.parameters)
     if not count:
         x, scale = x * scale, 1.0
     each = scale ** (1 / max(1, count))  # what every array takes of the target's scale
-    if scale != 1:
-        start = _rescaled_start(start, net.parameters, scale, backend)
+    start = rescaled_start(start, net.parameters, log2(scale), backend)
     found = fitted("als", net, start, dense_goal(x, net, backend), sweeps, tol, ridge, restarts, seed, backend)
     for n in net.parameters:
         found = found.scaled(n, each)
     return found
 
 
-def _rescaled_start(start: dict[str, Any], names: Sequence[str], scale: float, backend: Backend) -> dict[str, Any]:
-    """A start of a target over ``scale``: every array as large as every other, for the scale may be in one of them."""
-    sizes = {n: power_of_two(start[n], backend)[1] for n in names if n in start and backend.holds(start[n])}
-    if len(sizes) < len(names):
+def rescaled_start(start: dict[str, Any], names: Sequence[str], power: float, backend: Backend) -> dict[str, Any]:
+    """A start of a target over two to a power: every array as large as every other, for the scale may be in one of them."""
+    if not power:
+        return start
+    found = {n: unit(start[n], backend) for n in names if n in start and backend.holds(start[n])}
+    total = sum(p for _, p in found.values())
+    if len(found) < len(names) or not isfinite(total):
         return start  # no start, or one that is refused by name
-    each = exp((sum(log(s) for s in sizes.values()) - log(scale)) / len(sizes))
-    return {n: a / sizes[n] * each if n in sizes else a for n, a in start.items()}
+    return start | {n: times(x, (total - power) / len(found), backend) for n, (x, _) in found.items()}
 
 
 @dataclass(frozen=True)
@@ -216,9 +230,12 @@ def search(
 
 
 def _newton_steps(problem: Problem, work: float) -> int:
-    """Gauss-Newton steps that this many multiply-adds pay for (a system takes n^3 / 3); too few to be of use are none."""
+    """Gauss-Newton steps that this many multiply-adds pay for (a system takes n^3 / 3); too few to be of use are none.
+
+    None too where there are more unknowns than entries: sweeps solve such problems, whose systems are singular.
+    """
     steps = int(3 * work / problem.unknowns**3)
-    return steps if steps >= 24 and len(problem.nodes) <= _NODES else 0
+    return steps if steps >= 24 and len(problem.nodes) <= _NODES and problem.unknowns <= problem.entries else 0
 
 
 def improve(problem: Problem, sweeps: int, jumps: int, tol: float, ridge: float, pull: float) -> list[float]:
@@ -264,14 +281,14 @@ def _resolved(dtype: str) -> float:
     return 2e-7 if dtype in ("float32", "complex64") else 1e-12
 
 
-def check_options(net: Network, what: str, sweeps: int, tol: float, ridge: float, restarts: int) -> None:
+def check_options(net: Network, what: str, sweeps: int, tol: float, ridge: float, restarts: int, seed: int) -> None:
     """What a search is told, or an error that names it."""
-    check_multilinear(net, what)
+    check_multilinear(a_network(net, what), what)
     check_tol(tol, what)
-    if not 0 <= ridge < np.inf:
-        raise ValueError(f"{what}: ridge {ridge} is not a finite number from 0 up")
-    if sweeps < 1 or restarts < 1:
-        raise ValueError(f"{what}: sweeps {sweeps} and restarts {restarts} are whole numbers from 1 up")
+    real_number(ridge, f"{what}: ridge", positive=False)
+    whole_number(sweeps, f"{what}: sweeps", 1)
+    whole_number(restarts, f"{what}: restarts", 1)
+    whole_number(seed, f"{what}: seed", 0)
 
 
 def checked_target(x: Any, what: str, backend: Backend | None) -> tuple[Any, float, Backend]:
@@ -284,7 +301,9 @@ def checked_target(x: Any, what: str, backend: Backend | None) -> tuple[Any, flo
 
 
 def check_array(name: str, a: Any, what: str, backend: Backend) -> None:
-    """A given array: without a gradient, and finite."""
+    """A given array: of numbers, without a gradient, and finite."""
+    if dtype_name(a) not in DTYPES:
+        raise TypeError(f"{what}: array {name!r} has dtype {dtype_name(a)}, which is no dtype of numbers; convert it")
     if backend.tracked(a):
         raise ValueError(
             f"{what}: array {name!r} requires a gradient, which does not pass through iterations; detach it"

@@ -10,10 +10,9 @@ import numpy as np
 
 from tnkit.builders.trees import cp
 from tnkit.core.decomposition import Decomposition
-from tnkit.core.numbers import whole_number
 from tnkit.decompose.als import Goal, check_options, checked_target, dense_goal, improve, search
 from tnkit.decompose.fitting import Problem
-from tnkit.decompose.ranks import check_budget
+from tnkit.decompose.ranks import check_budget, check_tol, ranks_of
 from tnkit.decompose.registry import registered
 from tnkit.decompose.truncate import gram
 from tnkit.decompose.tucker import tucker_svd
@@ -72,7 +71,7 @@ def cp_als(
     x, scale, backend = checked_target(x, "cp_als", backend)
     shape = tuple(x.shape)
     most = _most(shape, rank, tol, budget)
-    check_options(cp(shape, most), "cp_als", sweeps, tol, 0.0, restarts)
+    check_options(cp(shape, most), "cp_als", sweeps, tol, 0.0, restarts, seed)
     if float(backend.norm(x)) == 0:
         return _as_decomposition(x, [backend.zeros((n, 1 if tol else most), x) for n in shape], 0.0, scale, backend)
     if not tol:
@@ -99,13 +98,11 @@ def cp_als(
 
 def _most(shape: tuple[int, ...], rank: int | None, tol: float, budget: int | None) -> int:
     """The largest rank allowed; unbounded, the least that is exact for every array."""
-    if rank is None and budget is None and not tol:
+    if rank is None and budget is None and not check_tol(tol, "cp_als"):
         raise ValueError("cp_als: give a rank, a tol or a budget")
     bounds = []
     if rank is not None:
-        bounds.append(whole_number(rank, "cp_als: rank"))
-        if bounds[0] < 1:
-            raise ValueError(f"cp_als: rank {rank} is below 1")
+        bounds.append(ranks_of(rank, 1, "cp_als")[0])
     if budget is not None:
         bounds.append(min(check_budget(budget, "cp_als") // sum(shape), prod(shape) // max(shape)))
         if bounds[-1] < 1:

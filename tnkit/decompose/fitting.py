@@ -88,7 +88,7 @@ class Problem:
         self.inds = {name: model[f"n.{name}"].inds for name in self.nodes}
         self.lone = len(model.nodes) == 1
         self.open = {name: _node_axes(model, f"n.{name}") for name in self.nodes}
-        self.sizes = model.sizes
+        self.sizes, self.entries = model.sizes, prod(net.shape)
         order = {leaf: k for k, leaf in enumerate(_depth_first(self.right))}
         self.order = sorted(self.nodes, key=lambda n: order[self.right.leaf[f"cn.{n}"]])
 

@@ -8,16 +8,21 @@ tensor are those of the centre's array, and truncating it is optimal for its bon
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any
 
+from tnkit.core.checks import a_network, shown
 from tnkit.core.network import Network
 from tnkit.core.structure import TreeNetwork, as_tree, resized
+from tnkit.decompose.scale import fits, seen, shares, times, unit, units
 from tnkit.decompose.truncate import orthonormal
-from tnkit.execution.arrays import widened
+from tnkit.execution.arrays import DTYPES, LINEAR, dtype_name, floating, one_dtype, widened
 from tnkit.execution.backend import Backend
-from tnkit.execution.run import check_arrays
+from tnkit.execution.inputs import check_arrays
 
-__all__ = ["absorb", "check_center", "fold", "gathered", "held", "measured", "moved", "push", "unfold"]
+__all__ = [
+    "absorb", "check_center", "check_finite", "fold", "gathered", "held", "measured", "moved", "placed", "push", "unfold",
+]  # fmt: skip
 
 
 def unfold(
@@ -69,14 +74,23 @@ def push(tree: TreeNetwork, arrays: dict[str, Any], node: str, to: str, bond: st
     absorb(tree, arrays, to, bond, r, backend)
 
 
-def gathered(tree: TreeNetwork, arrays: dict[str, Any], center: str, backend: Backend) -> None:
-    """All weight to the centre."""
+def gathered(tree: TreeNetwork, arrays: dict[str, Any], center: str, power: Any, backend: Backend) -> Any:
+    """All weight to the centre, whose array stays of size about 1.
+
+    Returns
+    -------
+    scalar
+        The tensor is that of the arrays times two to this power; ``power`` is what it was before.
+    """
     for node, parent, bond in reversed(tree.down(center)):
         push(tree, arrays, node, parent, bond, backend)
+        arrays[tree.array[parent]], more = unit(arrays[tree.array[parent]], backend)
+        power = power + more
+    return power
 
 
 def moved(tree: TreeNetwork, arrays: dict[str, Any], start: str, center: str, backend: Backend) -> None:
-    """The weight from one node to another, along the path between them."""
+    """The weight from one node to another, along the path between them; isometries do not change its size."""
     up = {node: (parent, bond) for node, parent, bond in tree.down(center)}
     while start != center:
         parent, bond = up[start]
@@ -92,16 +106,46 @@ def measured(net: Network, arrays: dict[str, Any]) -> tuple[Network, dict[str, A
 
 def held(
     net: Network, arrays: Mapping[str, Any], center: str | None, what: str, backend: Backend
-) -> tuple[TreeNetwork, dict[str, Any], str]:
-    """A tree-shaped network as a tree, its arrays, and the name of its centre, all checked."""
-    tree, held = as_tree(net, what), check_arrays(net, arrays, backend)
-    return tree, {n: widened(a, backend) for n, a in held.items()}, check_center(tree, center, what)
+) -> tuple[TreeNetwork, dict[str, Any], str, Any]:
+    """A tree-shaped network as a tree, its arrays over powers of two, the name of its centre, and the sum of those powers."""
+    tree, given = as_tree(a_network(net, what), what), check_arrays(net, floating(arrays, backend), backend)
+    for name, x in given.items():
+        if dtype_name(x) not in DTYPES:
+            raise TypeError(
+                f"{what}: array {name!r} has dtype {dtype_name(x)}; convert it to one of {', '.join(sorted(LINEAR))}"
+            )
+    wide, power = units(one_dtype({n: widened(a, backend) for n, a in given.items()}, backend), backend)
+    return tree, wide, check_center(tree, center, what), power
+
+
+def check_finite(arrays: Mapping[str, Any], power: Any, what: str, backend: Backend) -> None:
+    """ValueError that names an array with entries that are not finite, where the sum of powers says that there is one."""
+    if isfinite(seen(power, backend) or 0.0):
+        return
+    for name, x in arrays.items():
+        if not isfinite(seen(unit(x, backend)[1], backend) or 0.0):
+            raise ValueError(f"{what}: array {name!r} has entries that are not finite")
 
 
 def check_center(tree: TreeNetwork, center: str | None, what: str) -> str:
     """A node of the tree, one in the middle by default."""
     if center is None:
         return tree.middle()
+    if not isinstance(center, str):
+        raise TypeError(f"{what}: center is the name of a node, not {shown(center)}")
     if center not in tree.links:
         raise ValueError(f"{what}: no node {center!r} to be the centre; there are {', '.join(tree.links)}")
     return center
+
+
+def placed(
+    tree: TreeNetwork, arrays: Mapping[str, Any], center: str, power: Any, backend: Backend
+) -> tuple[Network, dict[str, Any]]:
+    """The network with the sizes of its arrays; two to a power goes to the centre, where it fits, and else to all arrays alike."""
+    arrays, holder = dict(arrays), tree.array[center]
+    if fits(arrays[holder], power, backend):
+        arrays[holder] = times(arrays[holder], power, backend)
+    else:
+        each = shares(power, len(arrays), backend)
+        arrays = {n: times(x, share, backend) for (n, x), share in zip(arrays.items(), each, strict=True)}
+    return measured(tree.net, arrays)

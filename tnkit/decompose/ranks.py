@@ -5,16 +5,18 @@ from __future__ import annotations
 from bisect import bisect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite, prod
-from operator import index
+from math import prod
 from typing import Any
 
 import numpy as np
 
-from tnkit.builders.arguments import check_ranks
+from tnkit.core.checks import sequence, shown
+from tnkit.core.numbers import real_number, whole_number
 from tnkit.core.structure import TreeNetwork
 
-__all__ = ["Limits", "Rank", "check_alone", "check_budget", "check_tol", "limits", "parameters_at", "ranks_within"]
+__all__ = [
+    "Limits", "Rank", "check_alone", "check_budget", "check_tol", "limits", "parameters_at", "ranks_of", "ranks_within",
+]  # fmt: skip
 
 #: Ranks whose error is looked at in a search.
 _TRIALS = 300
@@ -44,23 +46,33 @@ class Limits:
 
 def check_tol(tol: float, what: str) -> float:
     """A relative error: ValueError where it is negative or no number."""
-    if not isinstance(tol, (int, float, np.floating, np.integer)) or not isfinite(tol) or tol < 0:
-        raise ValueError(f"{what}: tol {tol!r} is no relative error from 0 up")
-    return float(tol)
+    return real_number(tol, f"{what}: tol", positive=False)
 
 
 def check_alone(budget: Any, rank: Any, tol: float, what: str) -> None:
     """ValueError where a budget stands beside a rank or a tolerance."""
-    if budget is not None and (rank is not None or tol):
+    if budget is not None and (rank is not None or check_tol(tol, what)):
         raise ValueError(f"{what}: a budget chooses the ranks; give it alone, without rank or tol")
 
 
 def check_budget(budget: Any, what: str) -> int:
-    """A count: TypeError for what is no whole number."""
+    """A count of parameters: TypeError for what is no whole number."""
+    return whole_number(budget, f"{what}: budget")
+
+
+def ranks_of(rank: Any, bonds: int, what: str) -> tuple[int, ...]:
+    """One rank a bond, from one whole number for all or from a sequence: a tuple, a list, an array."""
+    if isinstance(rank, np.ndarray) and not rank.shape:
+        rank = rank.item()
+    if hasattr(rank, "__index__") and not getattr(rank, "shape", ()):
+        return (whole_number(rank, f"{what}: rank", 1),) * bonds
     try:
-        return index(budget)
+        given = sequence(rank, f"{what}: rank")
     except TypeError:
-        raise TypeError(f"{what}: budget {budget!r} is not a whole number of parameters") from None
+        raise TypeError(f"{what}: rank is a whole number or a sequence of them, not {shown(rank)}") from None
+    if len(given) != bonds:
+        raise ValueError(f"{what}: {len(given)} ranks given for {bonds} bonds")
+    return tuple(whole_number(r, f"{what}: rank", 1) for r in given)
 
 
 def limits(tree: TreeNetwork, rank: Rank, tol: float, budget: int | None, what: str) -> Limits:
@@ -80,11 +92,9 @@ def limits(tree: TreeNetwork, rank: Rank, tol: float, budget: int | None, what: 
         for name in rank:
             if name not in bonds:
                 raise ValueError(f"{what}: rank names {name!r}, which is no bond; there are {', '.join(bonds)}")
-        caps = dict(zip(rank, check_ranks(rank.values(), len(rank), what), strict=True))
-    elif hasattr(rank, "__index__"):
-        caps = dict.fromkeys(bonds, check_ranks([rank], 1, what)[0])
+        caps = dict(zip(rank, ranks_of(list(rank.values()), len(rank), what), strict=True))
     else:
-        caps = dict(zip(bonds, check_ranks(rank, len(bonds), what), strict=True))
+        caps = dict(zip(bonds, ranks_of(rank, len(bonds), what), strict=True))
     if budget is not None:
         budget = check_budget(budget, what)
         caps = _caps(tree, budget, what)

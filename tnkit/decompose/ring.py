@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from tnkit.builders import chains
-from tnkit.builders.arguments import check_rank
 from tnkit.core.decomposition import Decomposition
 from tnkit.core.network import Network
-from tnkit.decompose.ranks import check_alone, check_budget, check_tol
+from tnkit.decompose.ranks import check_alone, check_budget, check_tol, ranks_of
 from tnkit.decompose.registry import registered
 from tnkit.decompose.rounding import check_truncation
 from tnkit.decompose.sweep import check_target, sweep
@@ -70,7 +69,7 @@ def ring_svd(
     net = chains.ring(tuple(x.shape), 1)
     check_alone(budget, rank, tol, what)
     if budget is None:
-        return _cut_open(x, net, None if rank is None else check_rank(rank, len(x.shape), what), tol, method, backend)
+        return _cut_open(x, net, None if rank is None else ranks_of(rank, len(x.shape), what), tol, method, backend)
     return _ring_for_budget(x, net, check_budget(budget, what), method, backend)
 
 

@@ -8,23 +8,27 @@ from typing import Any
 
 import numpy as np
 
+from tnkit.core.checks import shown
 from tnkit.core.decomposition import Decomposition
 from tnkit.core.network import Network
 from tnkit.core.structure import TreeNetwork, as_tree
-from tnkit.decompose.gauge import absorb, fold, gathered, held, measured, moved, push, unfold
+from tnkit.decompose.gauge import absorb, fold, gathered, held, moved, placed, push, unfold
 from tnkit.decompose.ranks import Limits, ranks_within
-from tnkit.decompose.truncate import METHODS, in_range, orthonormal, truncated
+from tnkit.decompose.scale import unit
+from tnkit.decompose.truncate import METHODS, norm2, orthonormal, truncated
 from tnkit.execution.arrays import adjoint
 from tnkit.execution.backend import Backend
-from tnkit.execution.run import check_arrays
 
 __all__ = ["check_truncation", "ranks_for_budget", "rounded", "spectra"]
 
 
-def spectra(net: Network, arrays: Mapping[str, Any], what: str, backend: Backend) -> dict[str, Any]:
-    """Bond -> singular values of the tensor across it, falling."""
-    tree, arrays, center = held(net, arrays, None, what, backend)
-    gathered(tree, arrays, center, backend)
+def spectra(net: Network, arrays: Mapping[str, Any], what: str, backend: Backend) -> tuple[dict[str, Any], Any]:
+    """Bond -> singular values of the tensor across it, falling, all over one power of two, which is the second; of size about 1.
+
+    The power is not finite where an entry is not; the values then mean nothing.
+    """
+    tree, arrays, center, power = held(net, arrays, None, what, backend)
+    power = gathered(tree, arrays, center, power, backend)
     found = {}
     # each parent's array stays the centre for all its children: nothing has to move back
     for node, parent, bond in tree.down(center):
@@ -32,13 +36,14 @@ def spectra(net: Network, arrays: Mapping[str, Any], what: str, backend: Backend
         _, r = orthonormal(matrix, backend)
         found[bond] = backend.left(r)[1]
         absorb(tree, arrays, node, bond, r, backend)
-    return {bond: found[bond] for bond in tree.bonds}
+    return {bond: found[bond] for bond in tree.bonds}, power
 
 
 def check_truncation(method: str, what: str) -> None:
     """One of the ways of :mod:`tnkit.decompose.truncate`."""
-    if method not in METHODS:
-        raise ValueError(f"{what}: no method {method!r}; there are {', '.join(METHODS)}")
+    if not isinstance(method, str) or method not in METHODS:
+        kind = ValueError if isinstance(method, str) else TypeError
+        raise kind(f"{what}: no method {shown(method)}; there are {', '.join(METHODS)}")
 
 
 def ranks_for_budget(found: Decomposition, budget: int, backend: Backend) -> Limits:
@@ -46,15 +51,15 @@ def ranks_for_budget(found: Decomposition, budget: int, backend: Backend) -> Lim
     tree = as_tree(found.network, "budget")
     if not tree.bonds:
         return Limits({}, 0.0, None)
-    values_of = spectra(*found, "budget", backend)
+    values_of, _ = spectra(*found, "budget", backend)
     values = {b: np.asarray(backend.numpy(s), np.float64) for b, s in values_of.items()}
     # ranks do not depend on the scale, whose square may overflow
     largest = max(s.max() for s in values.values()) or 1.0
     squares = {b: (s / largest) ** 2 for b, s in values.items()}
-    arrays, center = check_arrays(*found, backend), tree.middle()
+    _, arrays, center, power = held(*found, None, "budget", backend)
 
     def lost(ranks: Mapping[str, int]) -> float:
-        return rounded(tree, arrays, center, Limits(ranks, 0.0, None), "exact", backend).error
+        return rounded(tree, arrays, center, power, Limits(ranks, 0.0, None), "exact", backend).error
 
     return Limits(ranks_within(tree, squares, budget, lost), 0.0, None)
 
@@ -73,9 +78,9 @@ def _tour(tree: TreeNetwork, root: str) -> Iterator[tuple[str, str, str, bool]]:
 
 
 def rounded(
-    tree: TreeNetwork, arrays: Mapping[str, Any], center: str, bounds: Limits, method: str, backend: Backend
+    tree: TreeNetwork, arrays: Mapping[str, Any], center: str, power: Any, bounds: Limits, method: str, backend: Backend
 ) -> Decomposition:
-    """Bonds truncated on the way up of a tour.
+    """Bonds truncated on the way up of a tour; the tensor is that of the arrays times two to the power.
 
     Truncated upwards only, a node's subtree is final when its bond is cut, so that all errors are orthogonal.  The tour is from
     an end: from the middle of a chain its second half would be walked down before its bonds are cut, and in full.
@@ -86,10 +91,9 @@ def rounded(
     # the walk starts at the first end that it comes to
     first = next((k for k, move in enumerate(tour) if move[3]), len(tour))
     start = tour[first][0] if tour else root
-    gathered(tree, arrays, start, backend)
-    holder = tree.array[start]
-    arrays[holder], total, scale = in_range(arrays[holder], "round", backend)
-    lost, left = 0.0, len(tree.links) - 1
+    power = gathered(tree, arrays, start, power, backend)
+    total = size = norm2(arrays[tree.array[start]], backend)
+    lost, left, cut = 0.0, len(tree.links) - 1, 0.0
     if not total:
         bounds = Limits(dict.fromkeys(tree.bonds, 1), 0.0, None)
     methods = {}
@@ -98,15 +102,18 @@ def rounded(
             push(tree, arrays, here, to, bond, backend)
             continue
         matrix, rows = unfold(tree, arrays, here, bond, backend)
-        allowed = max(bounds.tol**2 * total - lost, 0.0) / left
-        found = truncated(matrix, bounds.caps.get(bond), allowed, total, method, backend)
-        left, lost, methods[bond] = left - 1, lost + found.lost, found.method
+        allowed = max(bounds.tol**2 * total - lost, 0.0) / left * 2.0 ** min(-2 * cut, 900)
+        found = truncated(matrix, bounds.caps.get(bond), allowed, size, method, backend)
+        left, lost, methods[bond] = left - 1, lost + found.lost * 2.0 ** max(2 * cut, -900), found.method
         if found.u is not None:
             fold(tree, arrays, here, bond, found.u, rows, backend)
             rest = adjoint(found.u, backend) @ matrix if found.rest is None else found.rest
             absorb(tree, arrays, to, bond, rest, backend)
+            # many cuts leave less of the tensor than a dtype holds beside the whole
+            arrays[tree.array[to]], more = unit(arrays[tree.array[to]], backend)
+            cut, size = cut + more, norm2(arrays[tree.array[to]], backend) if more else size
         else:  # square, or wide: an orthonormal basis of all rows
             push(tree, arrays, here, to, bond, backend)
     moved(tree, arrays, root, center, backend)
-    made = Decomposition(*measured(tree.net, arrays), sqrt(lost / total) if total else 0.0, methods)
-    return made.scaled(tree.array[center], scale)
+    error = min(sqrt(lost / total), 1.0) if total else 0.0
+    return Decomposition(*placed(tree, arrays, center, power + cut, backend), error, methods)

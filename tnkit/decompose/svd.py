@@ -7,10 +7,11 @@ from math import prod
 from typing import Any
 
 from tnkit.builders import chains, trees
+from tnkit.core.checks import a_network
 from tnkit.core.decomposition import Decomposition
 from tnkit.core.network import Network
 from tnkit.core.structure import as_tree
-from tnkit.decompose.ranks import Rank
+from tnkit.decompose.ranks import Rank, check_tol
 from tnkit.decompose.registry import public, registered
 from tnkit.decompose.sweep import check_target, sweep
 from tnkit.execution.backend import Backend
@@ -66,8 +67,8 @@ def tree_svd(
     x, backend = check_target(x, "tree_svd", backend)
     if net is None:
         net = trees.tree(tuple(x.shape), 1)
-    elif rank is None and not tol and budget is None:
-        rank = {b: net.sizes[b] for b in as_tree(net, "tree_svd").bonds}
+    elif rank is None and not check_tol(tol, "tree_svd") and budget is None:
+        rank = {b: net.sizes[b] for b in as_tree(a_network(net, "tree_svd"), "tree_svd").bonds}
     return sweep(x, net, rank, tol, budget, center, method, backend, "tree_svd")
 
 
@@ -107,7 +108,7 @@ def tt_svd(
     """
     x, backend = check_target(x, "tt_svd", backend)
     net = chains.tt(tuple(x.shape), 1)
-    return sweep(x, net, rank, tol, budget, center or net.nodes[-1].name, method, backend, "tt_svd")
+    return sweep(x, net, rank, tol, budget, net.nodes[-1].name if center is None else center, method, backend, "tt_svd")
 
 
 @public
@@ -155,7 +156,15 @@ def mpo_svd(
             f"mpo_svd: x has shape {tuple(x.shape)}, which is neither {(prod(out), prod(in_))} nor {net.shape}"
         )
     return sweep(
-        backend.reshape(x, *net.shape), net, rank, tol, budget, center or net.nodes[-1].name, method, backend, "mpo_svd"
+        backend.reshape(x, *net.shape),
+        net,
+        rank,
+        tol,
+        budget,
+        net.nodes[-1].name if center is None else center,
+        method,
+        backend,
+        "mpo_svd",
     )
 
 

@@ -8,13 +8,14 @@ this order, TT-SVD: Oseledets 2011).  The errors are orthogonal: their squares a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod, sqrt
 from typing import Any
 
 import numpy as np
 
+from tnkit.core.checks import a_network, shown
 from tnkit.core.decomposition import Decomposition
 from tnkit.core.network import Network
 from tnkit.core.structure import TreeNetwork, as_tree
@@ -22,9 +23,9 @@ from tnkit.decompose.gauge import check_center, measured, moved
 from tnkit.decompose.ranks import Limits, Rank, limits
 from tnkit.decompose.rounding import check_truncation, ranks_for_budget
 from tnkit.decompose.truncate import Truncation, in_range, truncated
-from tnkit.execution.arrays import adjoint, dtype_name, widened
+from tnkit.execution.arrays import DTYPES, LINEAR, adjoint, dtype_name, floating, widened
 from tnkit.execution.backend import Backend
-from tnkit.execution.library import library
+from tnkit.execution.library import library, plain
 from tnkit.execution.numpy import NUMPY
 
 __all__ = ["check_target", "sweep"]
@@ -36,23 +37,35 @@ def check_target(x: Any, what: str, backend: Backend | None) -> tuple[Any, Backe
     Raises
     ------
     TypeError
-        No array of the library.
+        No array of the library, entries that are no numbers or masked.
     ValueError
         A scalar, or no entries.
     """
+    if backend is not None and not isinstance(backend, Backend):
+        raise TypeError(
+            f"{what}: backend is an array library as a tnkit.Backend, tk.NUMPY for example, not {shown(backend)}"
+        )
+    if isinstance(x, (set, frozenset, str, bytes, bytearray, Mapping)) or x is None:
+        raise TypeError(f"{what}: x is an array, not {shown(x)}")
     if isinstance(x, (list, tuple)) and backend in (None, NUMPY):
-        x = np.asarray(x)
+        backend = NUMPY
     backend = backend or library(x)
-    if backend is None or not backend.holds(x):
+    if backend is None or not (backend.holds(x) or (backend is NUMPY and isinstance(x, (list, tuple)))):
         of = f" of {backend}" if backend else ""
         raise TypeError(f"{what}: x is a {type(x).__name__}, which is no array{of}; convert it")
+    x = floating({"x": x}, backend)["x"]  # torch multiplies no bools
+    try:
+        x = plain("x", x, backend)
+    except TypeError as error:
+        raise TypeError(f"{what}: {error}") from None
     if len(x.shape) == 0:
         raise ValueError(f"{what}: x is a scalar; it has no axes to decompose")
     if prod(x.shape) == 0:
         raise ValueError(f"{what}: x of shape {tuple(x.shape)} has no entries")
-    name = dtype_name(x)
-    if not name.startswith(("float", "complex", "bfloat")):
-        x = backend.cast(x, "float64")
+    if dtype_name(x) not in DTYPES:
+        raise TypeError(
+            f"{what}: x has dtype {dtype_name(x)}; there is linear algebra of {', '.join(sorted(LINEAR))}; convert it"
+        )
     return widened(x, backend), backend
 
 
@@ -69,7 +82,7 @@ def sweep(
 ) -> Decomposition:
     """What all of these are, for a checked ``x``; ``what`` is the caller's name."""
     check_truncation(method, what)
-    tree = as_tree(net, what)
+    tree = as_tree(a_network(net, what), what)
     if tuple(x.shape) != net.shape:
         raise ValueError(f"{what}: x has shape {tuple(x.shape)}, the network {net.shape} (indices {net.output})")
     bounds = limits(tree, rank, tol, budget, what)

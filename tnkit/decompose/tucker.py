@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod, sqrt
+from math import inf, prod, sqrt
 from typing import Any
 
 from tnkit.builders import trees
 from tnkit.core.decomposition import Decomposition
+from tnkit.core.numbers import whole_number
 from tnkit.decompose.gauge import measured
 from tnkit.decompose.ranks import Rank
 from tnkit.decompose.registry import registered
@@ -15,6 +16,9 @@ from tnkit.decompose.sweep import check_target, sweep
 from tnkit.decompose.truncate import in_range, norm2, resolution, truncated
 from tnkit.execution.arrays import adjoint, conj
 from tnkit.execution.backend import Backend
+
+#: A sweep that lowers the error by a smaller part is the last one.
+_GAIN = 1e-5
 
 
 @registered
@@ -24,14 +28,15 @@ def tucker_svd(
     rank: Rank = None,
     tol: float = 0.0,
     budget: int | None = None,
-    sweeps: int = 1,
+    sweeps: int = 100,
     method: str = "auto",
     backend: Backend | None = None,
 ) -> Decomposition:
     """Tucker decomposition (Tucker 1966): a core and one isometry an axis.
 
     ST-HOSVD (Vannieuwenhoven, Vandebril and Meerbergen 2012), axes in the order of their sizes, then sweeps of higher-order
-    orthogonal iteration (De Lathauwer, De Moor and Vandewalle 2000): each factor anew, the others fixed.
+    orthogonal iteration (De Lathauwer, De Moor and Vandewalle 2000): each factor anew, the others fixed.  The same from the
+    singular vectors of each unfolding (HOSVD); the better of the two.
 
     Parameters
     ----------
@@ -44,7 +49,8 @@ def tucker_svd(
     backend
         The array library; by default that of the arrays.
     sweeps
-        Orthogonal iterations at the ranks found; they lower the error a little, and end where one gains nothing.
+        Most orthogonal iterations at the ranks found; they lower the error by one or two per cent on noise, and end where one
+        gains less than a part 1e-5 of it.
 
     Returns
     -------
@@ -57,17 +63,37 @@ def tucker_svd(
         As :func:`tnkit.tree_svd`; a negative number of sweeps.
     """
     what = "tucker_svd"
-    if sweeps < 0:
-        raise ValueError(f"{what}: sweeps {sweeps} is negative")
+    sweeps = whole_number(sweeps, f"{what}: sweeps", 0)
     x, backend = check_target(x, what, backend)
     shape = tuple(x.shape)
     found = sweep(x, trees.tucker(shape, (1,) * len(shape)), rank, tol, budget, "core", method, backend, what)
-    for _ in range(sweeps if found.error**2 > resolution(x) else 0):
+    if not sweeps or found.error**2 <= resolution(x):
+        return found
+    starts = [found, _higher_order(x, found, method, backend)]
+    return min((_refined(x, start, sweeps, method, backend) for start in starts), key=lambda d: d.error)
+
+
+def _refined(x: Any, found: Decomposition, sweeps: int, method: str, backend: Backend) -> Decomposition:
+    """Orthogonal iterations while they gain."""
+    for _ in range(sweeps):
         better = _iterated(x, found, method, backend)
-        if better.error >= found.error:
+        gain = found.error - better.error
+        found = better if gain > 0 else found
+        if gain <= _GAIN * found.error:
             break
-        found = better
     return found
+
+
+def _higher_order(x: Any, found: Decomposition, method: str, backend: Backend) -> Decomposition:
+    """The leading singular vectors of each unfolding, at the ranks found: another start, its error not yet known (infinite)."""
+    x, total, _ = in_range(x, "tucker_svd", backend)
+    arrays = dict(found.arrays)
+    for k, n in enumerate(x.shape):
+        order = (k, *(j for j in range(len(x.shape)) if j != k))
+        flat = backend.reshape(backend.permute(x, order), n, -1)
+        made = truncated(flat, arrays[f"factor_{k}"].shape[1], 0.0, total, method, backend)
+        arrays[f"factor_{k}"] = arrays[f"factor_{k}"] if made.u is None else made.u
+    return Decomposition(found.network, arrays, inf, found.methods)
 
 
 def _iterated(x: Any, found: Decomposition, method: str, backend: Backend) -> Decomposition:

@@ -9,13 +9,15 @@ import cmath
 import re
 from collections.abc import Sequence
 from io import StringIO
+from itertools import islice
 from math import log2, pi
 from typing import Any
 
 import numpy as np
 
+from tnkit.core.checks import a_network, flag, shown
 from tnkit.core.extras import need
-from tnkit.core.network import Network
+from tnkit.core.network import Network, folded
 from tnkit.core.node import Node
 from tnkit.drawing.edges import Route, add_dots, legs_of, routes_of
 from tnkit.drawing.placement import (
@@ -44,8 +46,9 @@ def _merges(plan: Plan) -> list[tuple[set[str], set[str]]]:
     paths = iter(plan.paths)
     pairs: list[tuple[set[str], set[str]]] = []
 
-    def visit(net: Network) -> set[str]:
-        live = [{n.name} if isinstance(n, Node) else set().union(*map(visit, n.bodies)) for n in net.nodes]
+    def merged(net: Network, bodies: list[set[str]]) -> set[str]:
+        inner = iter(bodies)
+        live = [{n.name} if isinstance(n, Node) else set().union(*islice(inner, len(n.bodies))) for n in net.nodes]
         for pair in next(paths):
             if len(pair) == 2:
                 a, b = live[pair[0]], live[pair[1]]
@@ -53,7 +56,7 @@ def _merges(plan: Plan) -> list[tuple[set[str], set[str]]]:
                 live = [group for k, group in enumerate(live) if k not in pair] + [a | b]
         return set().union(*live)
 
-    visit(plan.network)
+    folded(plan.network, merged)
     return pairs
 
 
@@ -239,7 +242,10 @@ def draw(net_or_plan: Network | Plan, ax: Any = None, *, labels: bool = True) ->
     ImportError
         matplotlib is not installed.
     """
-    net = net_or_plan.network if isinstance(net_or_plan, Plan) else net_or_plan
+    net = net_or_plan.network if isinstance(net_or_plan, Plan) else a_network(net_or_plan, "draw: net_or_plan")
+    labels = flag(labels, "draw: labels")
+    if ax is not None and not callable(getattr(ax, "add_patch", None)):
+        raise TypeError(f"draw: ax is an Axes of matplotlib, or None, not {shown(ax)}")
     wires = wires_of(net)
     spots = spots_of(net, wires)
     add_dots(spots, wires)
@@ -295,6 +301,8 @@ def to_svg(net_or_plan: Network | Plan) -> str:
     str
         An SVG document without date or other metadata, its text as text.
     """
+    if not isinstance(net_or_plan, Plan):
+        a_network(net_or_plan, "to_svg: net_or_plan")
     mpl = _matplotlib()
     out = StringIO()
     with mpl.rc_context({"svg.hashsalt": "tnkit", "svg.fonttype": "none"}):

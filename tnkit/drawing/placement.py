@@ -10,14 +10,17 @@ import cmath
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from math import pi
 from typing import Any
 
 import numpy as np
 
-from tnkit.core.network import Elementwise, Network
+from tnkit.core import nested
+from tnkit.core.inside import NODE
+from tnkit.core.network import Elementwise, Network, folded, inside_out, levels
 from tnkit.core.node import Node
+from tnkit.core.spelling import function_name
 
 __all__ = [
     "BOTH",
@@ -44,6 +47,7 @@ UP, DOWN, BOTH = 1j, -1j, 0j  # where legs point; BOTH: the first up, the others
 
 Rank = Callable[[Vertex], tuple[int, str]]
 Rim = tuple[float, float, float, float]  #: left, bottom, right, top
+_Rim = tuple[float, float, float, float, int]  #: the same, and how deeply what is in it nests
 Box = tuple[str, str, Rim, int]  #: an Elementwise node's name, its function's, where it is, how deeply it nests
 
 
@@ -78,15 +82,12 @@ def wires_of(net: Network) -> list[Wire]:
     sizes: dict[str, int] = {}
     summed: set[str] = set()
 
-    def visit(level: Network) -> None:
-        sizes.update({i: s for i, s in level.sizes.items() if i not in sizes})
+    for level in levels(net):
+        for i, size in level.sizes.items():
+            sizes.setdefault(i, size)
         # An index that ends at one node of its level and is not kept is summed there, even if several leaves inside
         # an Elementwise carry it.
         summed.update(i for i, names in level.edges.items() if len(names) == 1 and i not in level.output)
-        for body in bodies(level):
-            visit(body)
-
-    visit(net)
     ends: dict[str, tuple[str, ...]] = {i: () for i in sizes}
     for leaf in net.leaves:
         for i in leaf.inds:
@@ -116,20 +117,27 @@ def layout(net: Network) -> dict[str, tuple[float, float]]:
 
 
 def spots_of(net: Network, wires: Sequence[Wire]) -> Spots:
-    """Places of the leaves and of the hyperedges' dots, by the first layout that suits."""
-    names = [leaf.name for leaf in net.leaves]
-    grid = _grid(names, _leaf_graph(names, wires), wires)
-    return grid if grid and _apart(net, grid, boxes_of(net, grid)) else _stack(net, wires)
+    """Places of the leaves and of the hyperedges' dots, by the first layout that suits: of the whole, else of its parts."""
+    grids: dict[int, Spots | None] = {}
+
+    def inner(level: Network) -> list[Network]:
+        if id(level) not in grids:
+            names = [leaf.name for leaf in level.leaves]
+            grid = _grid(names, _leaf_graph(names, wires), wires)
+            grids[id(level)] = grid if grid and _apart(level, grid, boxes_of(level, grid)) else None
+        return bodies(level) if grids[id(level)] is None else []
+
+    return nested.folded(net, inner, lambda level, below: grids[id(level)] or _stack(level, below, wires))
 
 
 def _apart(net: Network, spots: Spots, boxes: Sequence[Box]) -> bool:
     """Whether every box has only its own leaves in it."""
     rims = {name: rim for name, _, rim, _ in boxes}
-    for node in (n for n in net.nodes if isinstance(n, Elementwise)):
-        own = {leaf.name for body in node.bodies for leaf in body.leaves}
+    boxed = [part for part in inside_out(net) if isinstance(part, Elementwise)]
+    for node in boxed:
         left, bottom, right, top = rims[node.name]
-        inside = {v for v, (z, _) in spots.items() if left < z.real < right and bottom < z.imag < top}
-        if inside - own or not all(_apart(body, spots, boxes) for body in node.bodies):
+        inside = (v for v, (z, _) in spots.items() if left < z.real < right and bottom < z.imag < top)
+        if not all(isinstance(v, str) and node.inside.find(NODE, v) is False for v in inside):
             return False
     return True
 
@@ -152,11 +160,11 @@ def _leaf_graph(names: Iterable[str], wires: Iterable[Wire]) -> Any:
     return graph
 
 
-def _stack(net: Network, wires: Sequence[Wire]) -> Spots:
+def _stack(net: Network, inner: Sequence[Spots], wires: Sequence[Wire]) -> Spots:
     """Every Elementwise node's leaves apart from the others, so that boxes hold only what is theirs."""
     import networkx as nx
 
-    below = _beside([spots_of(body, wires) for body in bodies(net)], gap=1.9)
+    below = _beside(inner, gap=1.9)
     own = [node.name for node in net.nodes if isinstance(node, Node)]
     if not own:
         return below
@@ -327,23 +335,22 @@ def _add_unplaced(at: dict[str, complex], names: Sequence[str], graph: Any) -> N
 
 def boxes_of(net: Network, spots: Spots) -> list[Box]:
     """The box of every Elementwise node, inner ones first, each a little wider than what is in it."""
-    found = []
+    found: list[Box] = []
 
-    def visit(level: Network) -> list[tuple[float, float, float, float, int]]:
-        rims = []
+    def rims_of(level: Network, inner: list[list[_Rim]]) -> list[_Rim]:
+        rims, below = [], iter(inner)
         for node in level.nodes:
             if isinstance(node, Node):
                 z = spots[node.name][0]
                 rims.append((z.real - 0.32, z.imag - 0.32, z.real + 0.32, z.imag + 0.32, 0))
             else:
-                inner = [rim for body in node.bodies for rim in visit(body)]
-                left, bottom, right, top = (f(rim[k] for rim in inner) for k, f in enumerate((min, min, max, max)))
-                height = max(rim[4] for rim in inner) + 1
+                within = [rim for body in islice(below, len(node.bodies)) for rim in body]
+                left, bottom, right, top = (f(rim[k] for rim in within) for k, f in enumerate((min, min, max, max)))
+                height = max(rim[4] for rim in within) + 1
                 box = (left - 0.1, bottom - 0.1, right + 0.1, top + 0.1)
-                fn = node.fn if isinstance(node.fn, str) else getattr(node.fn, "__name__", "fn")
-                found.append((node.name, fn, box, height))
+                found.append((node.name, function_name(node.fn), box, height))
                 rims.append((*box, height))
         return rims
 
-    visit(net)
+    folded(net, rims_of)
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -11,9 +11,14 @@ import numpy as np
 from tnkit.execution.backend import Backend
 
 __all__ = [
-    "adjoint", "conj", "double_name", "dtype_name", "has_double", "is_complex", "is_single", "one_dtype", "padded", "real",
-    "spans", "widened",
+    "DTYPES", "LINEAR", "adjoint", "conj", "double_name", "dtype_name", "floating", "has_double", "is_complex", "is_single",
+    "one_dtype", "padded", "real", "spans", "widened",
 ]  # fmt: skip
+
+#: Dtypes in which there is linear algebra, and those of them and of what is computed with in them.
+LINEAR = frozenset({"float32", "float64", "complex64", "complex128"})
+_WHOLE = frozenset({"bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))})
+DTYPES = LINEAR | _WHOLE | {"float16", "bfloat16"}
 
 
 def dtype_name(x: Any) -> str:
@@ -37,8 +42,18 @@ def is_single(x: Any) -> bool:
 
 
 def widened(x: Any, backend: Backend) -> Any:
-    """An array of half precision in single precision, in which there is linear algebra; any other as it is."""
-    return backend.cast(x, "float32") if dtype_name(x) in ("float16", "bfloat16") else x
+    """An array in a dtype of linear algebra: half precision in single, whole numbers and bools in double; any other as it is."""
+    name = dtype_name(x)
+    if name in ("float16", "bfloat16"):
+        return backend.cast(x, "float32")
+    return backend.cast(x, "float64") if name in _WHOLE else x
+
+
+def floating(arrays: Mapping[str, Any], backend: Backend) -> dict[str, Any]:
+    """Arrays of whole numbers and of bools in double precision, where sums do not wrap around; others as they are."""
+    return {
+        n: backend.cast(x, "float64") if backend.holds(x) and dtype_name(x) in _WHOLE else x for n, x in arrays.items()
+    }
 
 
 @cache
@@ -81,9 +96,12 @@ def padded(x: Any, axis: int, count: int, backend: Backend, before: bool = False
 
 
 def one_dtype(arrays: dict[str, Any], backend: Backend) -> dict[str, Any]:
-    """The arrays, all of the narrowest dtype that holds them."""
+    """The arrays, all of the narrowest floating or complex dtype that holds them; whole numbers alone in double precision."""
     names = set(map(dtype_name, arrays.values()))
-    if len(names) < 2:
+    if names <= _WHOLE:
+        widest = "float64"
+    elif len(names) == 1:
         return arrays
-    widest = np.result_type(*names).name
-    return {n: backend.cast(x, widest) for n, x in arrays.items()}
+    else:  # numpy has no bfloat16, and none of the others holds it but from float32 on
+        widest = np.result_type(*("float32" if n == "bfloat16" else n for n in names)).name
+    return {n: x if dtype_name(x) == widest else backend.cast(x, widest) for n, x in arrays.items()}

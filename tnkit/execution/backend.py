@@ -62,6 +62,13 @@ class Backend:
         ``numpy(x)``: the values as a numpy array, where a rank or an error is decided.
     tracked
         ``tracked(x)``: whether a gradient may be asked through what is made of ``x``.
+    constant
+        ``constant(x)``: the values, without a gradient.
+    unseen
+        ``unseen(arrays)``: whether the values of some cannot be read here, since they are traced (``torch.compile``, ``vmap``,
+        ``jax.jit``).
+    refused
+        ``refused(x)``: why an array cannot be contracted, ``"is sparse"``; empty if it can.
     own
         The library's own version of an activation, by name, where it is faster.
     mixes
@@ -99,6 +106,9 @@ class Backend:
     cast: Callable[[Any, str], Any]
     numpy: Callable[[Any], np.ndarray]
     tracked: Callable[[Any], bool]
+    constant: Callable[[Any], Any] = lambda x: x
+    unseen: Callable[[Sequence[Any]], bool] = lambda arrays: False
+    refused: Callable[[Any], str] = lambda x: ""
     own: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     mixes: bool = False
     writes: bool = True

@@ -7,6 +7,7 @@ slots alone (``print(source(program, backend))`` shows it), and its functions co
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import log2
 from typing import Any
 
 from tnkit.core.activations import function
@@ -14,9 +15,9 @@ from tnkit.execution.backend import Backend
 from tnkit.planning.steps import ApplyStep, ContractStep, FusedStep, Program, ReduceStep, Step
 from tnkit.planning.strides import View
 
-__all__ = ["execute", "prepare", "source"]
+__all__ = ["Runner", "execute", "growth", "guarded", "prepare", "source"]
 
-Runner = Callable[[Sequence[Any]], Any]
+Runner = Callable[..., Any]
 
 
 def execute(program: Program, arrays: Sequence[Any], backend: Backend) -> Any:
@@ -25,11 +26,23 @@ def execute(program: Program, arrays: Sequence[Any], backend: Backend) -> Any:
 
 
 def _compiled(program: Program, backend: Backend) -> Runner:
-    text, things = _source_of(program, backend)
+    runner = program.runners[backend.key] = _made(program, *_source_of(program, backend))
+    return runner
+
+
+def _made(program: Program, text: str, things: Sequence[Any]) -> Runner:
     space: dict[str, Any] = {"__name__": __name__}  # with builtins: torch imports some of its modules at the first call
     exec(compile(text, f"<tnkit program of {len(program.steps)} steps>", "exec"), space)  # numbers and slots alone
     runner: Runner = space["make"](*things)
-    program.runners[backend.key] = runner
+    return runner
+
+
+def guarded(program: Program, backend: Backend) -> Runner:
+    """The code of a program in which a guard sees every tensor: ``runner(pairs, guard)``, for :mod:`tnkit.execution.scaled`."""
+    key = f"guarded {backend.key}"
+    if key not in program.runners:
+        program.runners[key] = _made(program, *_guarded_source(program, backend))
+    runner: Runner = program.runners[key]
     return runner
 
 
@@ -123,8 +136,7 @@ class _Writer:
     def apply(self, step: ApplyStep, arguments: str) -> str:
         if isinstance(step.fn, str) and step.fn in self.backend.own:
             return f"{self.thing('own', self.backend.own[step.fn])}({arguments})"
-        fn = function(step.fn)
-        return f"{self.thing('fn', fn)}({self.thing('xp', self.backend.xp)}, {arguments})"
+        return f"{self.thing('fn', function(step.fn))}({self.thing('xp', self.backend.xp)}, {arguments})"
 
 
 def _source_of(program: Program, backend: Backend) -> tuple[str, list[Any]]:
@@ -141,6 +153,46 @@ def _source_of(program: Program, backend: Backend) -> tuple[str, list[Any]]:
         f"def make({', '.join(writer.names)}):\n    def straight(slots):\n        {inside}\n    return straight\n",
         writer.things,
     )
+
+
+def growth(step: Step) -> float:
+    """Binary logarithm of the number of terms that a step sums into an entry."""
+    if isinstance(step, ContractStep):
+        return 0.0 if step.multiply else log2(max(1.0, step.flops / max(1, 2 * step.size)))
+    return log2(max(1.0, step.read / max(1, step.size))) if isinstance(step, ReduceStep) and step.axes else 0.0
+
+
+def _guarded_source(program: Program, backend: Backend) -> tuple[str, list[Any]]:
+    """As :func:`_source_of`; beside each slot ``s3`` stands ``e3``, what the guard knows of its size."""
+    writer = _Writer(backend)
+    first = program.steps[0].target if program.steps else program.output + 1
+    lines = [", ".join(f"(s{k}, e{k})" for k in range(first)) + ", = pairs"]
+    for step, dead in zip(program.steps, program.last_use, strict=True):
+        lines += _guarded_step(writer, step)
+        lines += ["s" + " = s".join(map(str, dead)) + " = None"] if dead else []
+    lines.append(f"return s{program.output}, e{program.output}")
+    inside = "\n        ".join(lines)
+    return (
+        f"def make({', '.join(writer.names)}):\n    def straight(pairs, guard):\n        {inside}\n    return straight\n",
+        writer.things,
+    )
+
+
+def _guarded_step(writer: _Writer, step: Step) -> list[str]:
+    t, arguments = step.target, ", ".join(f"s{s}, e{s}" for s in step.operands)
+    if isinstance(step, ContractStep):
+        return [f"{arguments}, e{t} = guard.product({arguments}, {growth(step)!r})", f"s{t} = {writer.step(step)}"]
+    if isinstance(step, ReduceStep):
+        if not (step.axes or step.diagonals):
+            return [f"s{t} = {writer.step(step)}", f"e{t} = e{step.operand}"]
+        return [f"{arguments}, e{t} = guard.total({arguments}, {growth(step)!r})", f"s{t} = {writer.step(step)}"]
+    pairs = "".join(f"(s{s}, e{s}), " for s in step.operands)
+    if isinstance(step, FusedStep):
+        return [f"s{t}, e{t} = guard.fused({writer.thing('step', step)}, ({pairs}))"]
+    if step.fn == "identity":
+        return [f"s{t}, e{t} = {arguments}"]
+    name = step.fn if isinstance(step.fn, str) else ""
+    return [f"s{t}, e{t} = guard.applied({name!r}, {writer.thing('fn', function(step.fn))}, ({pairs}))"]
 
 
 def _folds(step: ContractStep) -> bool:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby, product
 from math import prod
 from typing import Any
@@ -59,22 +60,30 @@ def received(future: Future[Any] | None) -> Any:
         outcome = future.result()
     except Exception as error:
         raise Lost(repr(error)) from error
+    if not isinstance(outcome, Outcome):
+        raise Lost(f"it brought back {type(outcome).__name__}, not what the task made")
     if outcome.error is not None:
         raise outcome.error
     return outcome.value
 
 
-def shared_out(step: FusedStep, operands: Sequence[Any], backend: Backend, executor: Executor) -> Any:
+def shared_out(
+    step: FusedStep, operands: Sequence[Any], backend: Backend, executor: Executor,
+    work: Callable[..., Any] | None = None, join: Callable[..., Any] | None = None,
+) -> Any:  # fmt: skip
     """Run a group's slices on an executor, and put them together in the order of their indices, whoever comes first.
 
-    A task that is :class:`Lost` is done here, with a warning; an error inside a task is raised, and the tasks that have not
+    ``work(body, backend, slices)`` is what a worker does, by default the sum of the slices; ``join(step, made)`` puts pairs of a
+    place and what was made together.  A task that is :class:`Lost` is done here, with a warning; an error inside a task is raised, and the tasks that have not
     begun are cancelled.
     """
     views = [fronted(x, axes, backend.permute) for x, axes in zip(operands, step.axes, strict=True)]
     tasks = list(_tasks(step))
-    futures = [_submitted(executor, step.body, backend, _pieces(step, views, ats)) for _, ats in tasks]
+    work = work or _work
+    futures = [_submitted(executor, work, step.body, backend, _pieces(step, views, ats)) for _, ats in tasks]
+    made = _collected(step, views, tasks, futures, partial(work, step.body, backend))
     try:
-        return together(step, _collected(step, views, tasks, futures, backend), backend)
+        return together(step, made, backend) if join is None else join(step, made)
     finally:
         for future in futures:
             if future is not None:
@@ -86,7 +95,7 @@ def _collected(
     views: Sequence[Any],
     tasks: Sequence[tuple[Place, list[Place]]],
     futures: list[Any],
-    backend: Backend,
+    work: Callable[..., Any],
 ) -> Iterator[tuple[Place, Any]]:
     """What the tasks bring back, in their order; a future that is done with is dropped."""
     for k, (place, ats) in enumerate(tasks):
@@ -94,15 +103,15 @@ def _collected(
             made = received(futures[k])
         except Lost as error:
             warnings.warn(f"a worker was lost ({error}): its slices are contracted here", RuntimeWarning, stacklevel=6)
-            made = _work(step.body, backend, _pieces(step, views, ats))
+            made = work(_pieces(step, views, ats))
         futures[k] = None
         yield place, made
 
 
 def _submitted(executor: Executor, *task: Any) -> Any:
     try:
-        return executor.submit(attempt, _work, *task)
-    except BrokenExecutor:
+        return executor.submit(attempt, *task)
+    except RuntimeError:  # BrokenExecutor is one, and so is what an executor that was shut down raises
         return None
 
 

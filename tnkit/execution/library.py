@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from tnkit.core.checks import shown
 from tnkit.execution.backend import Backend, found_at
 from tnkit.execution.numpy import NUMPY
 
-__all__ = ["as_numpy", "backend_among", "backend_of", "library", "register"]
+__all__ = ["as_numpy", "backend_among", "backend_of", "library", "plain", "register"]
 
 #: What :func:`library` found, by the type of the array.
-_OF_TYPE: dict[type, Backend] = {np.ndarray: NUMPY}
+_OF_TYPE: dict[type, Backend] = {np.ndarray: NUMPY, **dict.fromkeys((list, tuple, int, float, complex), NUMPY)}
 
 
 def backend_of(given: Backend | None, *arrays: Mapping[str, Any]) -> Backend:
@@ -35,17 +36,19 @@ def backend_of(given: Backend | None, *arrays: Mapping[str, Any]) -> Backend:
     TypeError
         Arrays of two libraries, or what is no array (of the library given): the array is named.
     """
+    if given is not None and not isinstance(given, Backend):
+        raise TypeError(f"backend is an array library as a tnkit.Backend, tk.NUMPY for example, not {shown(given)}")
     found, holder = given, ""
     for some in arrays:
         if not hasattr(some, "items"):
-            raise TypeError(f"arrays are a mapping from names to arrays, not a {type(some).__name__}")
+            raise TypeError(f"arrays are a mapping from names to arrays, not {shown(some)}")
         for name, x in some.items():
             own = _OF_TYPE.get(type(x)) or library(x)
             if own is found is not None:
                 continue
             if found is None and own is not None:
                 found, holder = own, name
-            elif given is None or not given.holds(x):
+            elif given is None or not (given.holds(x) or own is given):
                 raise TypeError(_refusal(name, x, own, holder, found))
     return found or NUMPY
 
@@ -75,6 +78,36 @@ def register(backend: Backend, *types: type) -> None:
     _OF_TYPE.update(dict.fromkeys(types, backend))
 
 
+def plain(name: str, x: Any, backend: Backend) -> Any:
+    """An array as the library itself has it, its entries numbers.
+
+    >>> plain("A", np.matrix([[1, 2]]), NUMPY)
+    array([[1, 2]])
+
+    Lists, numbers and subclasses of numpy's array are read as ``numpy.einsum`` reads them: an ``np.matrix``, whose product is
+    another one, would be contracted wrongly.
+
+    Raises
+    ------
+    TypeError
+        Entries that are no numbers, masked ones, or what the library keeps in another form than as an array (a sparse tensor).
+    """
+    if backend is not NUMPY:
+        reason = backend.refused(x)
+    else:
+        if type(x) is not np.ndarray:
+            if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
+                raise TypeError(f"array {name!r} has masked entries, which no contraction keeps: fill them first")
+            try:
+                x = np.asarray(x)
+            except ValueError:  # nested lists of different lengths
+                raise TypeError(f"array {name!r} is {shown(x)}, which has no one shape") from None
+        reason = "" if x.dtype.kind in "fciub" else f"has dtype {x.dtype}, which is no dtype of numbers"
+    if reason:
+        raise TypeError(f"array {name!r} {reason}; convert it")
+    return x
+
+
 def as_numpy(x: Any) -> np.ndarray:
     """An array of any library, or a list, as a numpy array."""
     return (library(x) or NUMPY).numpy(x)
@@ -82,7 +115,7 @@ def as_numpy(x: Any) -> np.ndarray:
 
 def _looked_up(x: Any) -> Backend | None:
     # Loaded here alone: `import tnkit` loads neither torch nor array_api_compat.
-    if isinstance(x, (np.ndarray, np.generic)):
+    if isinstance(x, (np.ndarray, np.generic)) and not isinstance(x, (np.character, np.void)):
         return NUMPY
     # By the bases, since torch.nn.Parameter and tensors of other packages are subclasses of torch.Tensor.
     if any((base.__module__, base.__qualname__) == ("torch", "Tensor") for base in type(x).__mro__):

@@ -9,6 +9,7 @@ import numpy as np
 
 from tnkit.execution.backend import Backend
 from tnkit.execution.codegen import execute
+from tnkit.execution.elementwise import in_blocks
 from tnkit.execution.slices import by_slices
 from tnkit.planning.steps import FusedStep
 
@@ -52,6 +53,7 @@ NUMPY = Backend(
     cast=lambda x, dtype: x.astype(dtype),
     numpy=np.asarray,
     tracked=lambda x: False,
+    own=in_blocks,
     mixes=True,
     methods={
         "permute": "{x}.transpose({axes})",

@@ -1,78 +1,118 @@
-"""Running a plan on arrays of any library, and checking them before."""
+"""Running a plan on arrays of any library, and contracting a network in one call."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any
 
-import numpy as np
-
+from tnkit.core.checks import a_mapping, a_network, flag, shown
 from tnkit.core.decomposition import paired
 from tnkit.core.network import Network
-from tnkit.core.node import Node
-from tnkit.core.structure import check_ordered
-from tnkit.execution.arrays import dtype_name, is_complex
 from tnkit.execution.backend import Backend
 from tnkit.execution.codegen import execute
 from tnkit.execution.distributed import shared_out
-from tnkit.execution.library import backend_among, backend_of
+from tnkit.execution.inputs import checked
+from tnkit.execution.library import backend_among, backend_of, plain
+from tnkit.execution.machine import check_room, itemsize
+from tnkit.execution.numpy import NUMPY
+from tnkit.execution.scaled import in_range, scientific
 from tnkit.paths.optimizers import Optimizer
 from tnkit.planning.plan import Plan, plan
 
-__all__ = ["check_arrays", "check_known", "constant", "contract", "run"]
-
-
-def constant(kind: str, shape: tuple[int, ...]) -> np.ndarray:
-    """The array of a node with ``fixed=kind`` (see :data:`tnkit.core.network.CONSTANTS`), float64."""
-    if kind == "ones":
-        return np.ones(shape)
-    out = np.zeros(shape)
-    if kind == "e0":
-        out[(0,) * len(shape)] = 1.0
-    elif kind == "delta":
-        for k in range(min(shape, default=1)):
-            out[(k,) * len(shape)] = 1.0
-    else:
-        raise ValueError(f"unknown constant {kind!r}")
-    return out
+__all__ = ["contract", "run"]
 
 
 def run(
-    plan: Plan, arrays: Mapping[str, Any], backend: Backend | None = None, *, executor: Executor | None = None
+    plan: Plan,
+    arrays: Mapping[str, Any],
+    backend: Backend | None = None,
+    *,
+    executor: Executor | None = None,
+    strip_exponent: bool = False,
 ) -> Any:
     """Execute a plan.
+
+    >>> tk.run(tk.plan(net), arrays)
+    >>> value, exponent = tk.run(tk.plan(net), arrays, strip_exponent=True)
 
     Parameters
     ----------
     plan
         From :func:`tnkit.plan`.
     arrays
-        Array name -> array; shapes are taken on trust (:func:`contract` checks them).
+        Array name -> array, constants included (:func:`tnkit.check_arrays` fills them in).
     backend
         The array library; by default that of the arrays.
     executor
         Where the slices of a plan made with ``memory_limit`` or ``slices`` run: any ``concurrent.futures.Executor``, dask's and
         mpi4py's included.  If a worker is lost, what it had is contracted here.
+    strip_exponent
+        Whether to give the result as a pair, as :func:`contract` does.  Without it a plan runs as it is: what over- or
+        underflows on the way is lost, as in ``numpy.einsum`` (:func:`contract` looks after that).
 
     Returns
     -------
     array
         Of shape ``plan.network.shape``, with the dtype and device of the arrays; as with ``numpy.einsum`` it may be a view
-        of one of them.
+        of one of them, and without axes it is a scalar of numpy.  With ``strip_exponent``: a pair.
 
     Raises
     ------
     TypeError
-        Without ``backend``: arrays of two libraries, or what is no array.
-    ValueError
-        With an executor: a plan without slices, or tensors that require a gradient, which does not come back from workers.
+        No plan; without ``backend``: arrays of two libraries, or what is no array.
+    KeyError, ValueError
+        An array missing or of a wrong shape; with an executor: a plan without slices, or tensors that require a gradient, which
+        does not come back from workers.
+    MemoryError
+        Tensors that cannot fit in memory.
     """
-    given = [arrays[name] for name in plan.inputs]
+    if not isinstance(plan, Plan):
+        raise TypeError(f"run: a Plan is needed, as tk.plan(net) makes it, not {shown(plan)}")
+    given, backend = _given(plan, arrays, backend)
+    if executor is not None:
+        _check_executor(plan, given, executor)
+    if flag(strip_exponent, "run: strip_exponent"):
+        return scientific(plan, given, backend, executor)
+    if executor is not None:
+        assert plan.sliced is not None
+        return _scalar(
+            plan, shared_out(plan.sliced, [given[s] for s in plan.sliced.operands], backend, executor), backend
+        )
+    return _scalar(plan, execute(plan.program, given, backend), backend)
+
+
+def _given(plan: Plan, arrays: Mapping[str, Any], backend: Backend | None) -> tuple[list[Any], Backend]:
+    """The arguments of a plan, and their library."""
+    try:
+        given = [arrays[name] for name in plan.inputs]
+    except (KeyError, TypeError, IndexError):
+        a_mapping(arrays, "run")
+        missing = next(name for name in plan.inputs if name not in arrays)
+        raise KeyError(
+            f"run: no array {missing!r} of shape {plan.network.array_shapes[missing]}; tk.check_arrays fills constants in"
+        ) from None
     if backend is None:
         backend = backend_among(plan.inputs, given)
-    if executor is None:
-        return execute(plan.program, given, backend)
+    elif not isinstance(backend, Backend):
+        backend_of(backend)
+    if plan.dynamic is not None:
+        return given, backend
+    for x, shape in zip(given, plan.shapes, strict=True):
+        if getattr(x, "shape", None) != shape:
+            full = checked(
+                plan.network, {n: arrays[n] for n in plan.inputs}, backend
+            )  # raises, or reads lists and numbers
+            return [full[name] for name in plan.inputs], backend
+    if backend is NUMPY:
+        given = [plain(name, x, NUMPY) for name, x in zip(plan.inputs, given, strict=True)]
+    check_room(plan, given, backend, "run")
+    return given, backend
+
+
+def _check_executor(plan: Plan, given: Sequence[Any], executor: Executor) -> None:
+    if not callable(getattr(executor, "submit", None)):
+        raise TypeError(f"run: executor is a concurrent.futures.Executor, not {shown(executor)}")
     if plan.sliced is None:
         raise ValueError(
             "an executor runs slices, and this plan has none: make it with plan(..., slices=n) or memory_limit="
@@ -80,104 +120,28 @@ def run(
     for name, array in zip(plan.inputs, given, strict=True):
         if getattr(array, "requires_grad", False):
             raise ValueError(f"array {name!r} requires a gradient, which does not come back from workers: detach it")
-    return shared_out(plan.sliced, [given[s] for s in plan.sliced.operands], backend, executor)
 
 
-def check_known(net: Network, arrays: Iterable[str]) -> None:
-    """ValueError for the name of an array that is no node's."""
-    for name in arrays:
-        if name not in net.array_shapes:
-            raise ValueError(f"array {name!r} belongs to no node; the network has {', '.join(net.array_shapes)}")
-
-
-@paired
-def check_arrays(
-    net: Network, arrays: Mapping[str, Any], backend: Backend | None = None, dynamic: str | None = None
-) -> dict[str, Any]:
-    """The arrays that ``net`` needs, constants filled in.
-
-    Parameters
-    ----------
-    net
-        Any network.
-    arrays
-        Array name -> array; constants may be left out.
-    backend
-        The array library; by default that of the arrays.
-    dynamic
-        An index whose size is the arrays' own.
-
-    Raises
-    ------
-    KeyError
-        An array is missing.
-    TypeError
-        Arrays of two libraries, or what is no array: the array is named.
-    ValueError
-        A shape that disagrees with the network (node, index and sizes are named), an array that no node uses, or mixed
-        dtypes where the library does not mix them.
-    """
-    return _checked_arrays(net, arrays, backend_of(backend, arrays), dynamic)
-
-
-def _checked_arrays(
-    net: Network, arrays: Mapping[str, Any], backend: Backend, dynamic: str | None = None
-) -> dict[str, Any]:
-    full: dict[str, Any] = {}
-    missing = []
-    batch: dict[str, tuple[int, str]] = {}
-    for node, owner in net._walk():
-        if node.array in full:
-            continue
-        shape = tuple(owner.sizes[i] for i in node.inds)
-        if node.array in arrays:
-            full[node.array] = array = arrays[node.array]
-            if array.shape != shape:
-                _check_array_shape(node, shape, array, dynamic, batch)
-        elif isinstance(node.fixed, str):
-            missing.append((node, shape))
-        else:
-            raise KeyError(f"no array {node.array!r} for node {node.name!r} of shape {shape}")
-    check_known(net, arrays)
-    if not backend.mixes and len(dtypes := {a.dtype: name for name, a in full.items()}) > 1:
-        raise ValueError(
-            f"{backend} does not mix dtypes: " + ", ".join(f"array {n!r} is {d}" for d, n in dtypes.items())
-        )
-    if not net.multilinear:
-        for name, array in full.items():
-            if is_complex(array):
-                check_ordered(net, name, dtype_name(array))
-    for node, shape in missing:
-        value = constant(str(node.fixed), shape)
-        full[node.array] = backend.like(value, next(iter(full.values()))) if full else backend.xp.asarray(value)
-    return full
-
-
-def _check_array_shape(
-    node: Node, shape: tuple[int, ...], array: Any, dynamic: str | None, batch: dict[str, tuple[int, str]]
-) -> None:
-    """ValueError where an array's shape is not the node's; ``batch`` holds the size that the dynamic index has so far."""
-    got = tuple(array.shape)
-    if len(got) != len(shape):
-        raise ValueError(f"node {node.name!r} has indices {node.inds}, but its array has {len(got)} axes {got}")
-    for i, have, want in zip(node.inds, got, shape, strict=True):
-        if i == dynamic:
-            want = batch.setdefault(i, (have, node.name))[0]
-            if have != want:
-                raise ValueError(
-                    f"dynamic index {i!r} has size {want} on node {batch[i][1]!r} and {have} on {node.name!r}"
-                )
-        elif have != want:
-            raise ValueError(
-                f"node {node.name!r}: index {i!r} has size {want}, but its array has {have} there (shape {got})"
-            )
+def _scalar(plan: Plan, made: Any, backend: Backend) -> Any:
+    """A result without axes as numpy's scalar, whichever step made it."""
+    return made[()] if backend is NUMPY and not plan.network.output else made
 
 
 @paired
 def contract(
-    net: Network, arrays: Mapping[str, Any], *, optimizer: str | Optimizer = "auto", backend: Backend | None = None
+    net: Network,
+    arrays: Mapping[str, Any],
+    *,
+    optimizer: str | Optimizer = "auto",
+    backend: Backend | None = None,
+    memory_limit: float | None = None,
+    strip_exponent: bool = False,
 ) -> Any:
-    """ContractStep a network: check the arrays, plan (cached), run.
+    """Contract a network: check the arrays, plan (cached), run.
+
+    >>> x = tk.contract(net, arrays)
+    >>> value, exponent = tk.contract(net, arrays, strip_exponent=True)  # x = value * 10**exponent
+    >>> log_x = np.log(value) + exponent * np.log(10)
 
     Parameters
     ----------
@@ -189,16 +153,40 @@ def contract(
         As for :func:`tnkit.plan`.
     backend
         The array library; by default that of the arrays.
+    memory_limit
+        Bytes that the contraction may take, as for :func:`tnkit.plan`: what takes more is run slice by slice.
+    strip_exponent
+        Whether to give the result as a pair, so that it may be of any size.
 
     Returns
     -------
     array
-        Of shape ``net.shape``.
+        Of shape ``net.shape``; without axes a scalar of the library.  Tensors on the way may be larger or smaller than the
+        dtype holds: they are divided by powers of two.  With ``strip_exponent`` a pair: an array whose largest entry is from 1
+        to 10 (0, NaN and inf stay), and the decimal exponent, a whole number as a float (with torch a float64 scalar).
+        Both can be differentiated: the exponent is a constant.
 
     Raises
     ------
     KeyError, TypeError, ValueError
-        From :func:`check_arrays`.
+        From :func:`check_arrays`, :func:`tnkit.plan`.
+    MemoryError
+        Tensors that cannot fit in memory: the peak and the ways out are named.
+
+    Warns
+    -----
+    RuntimeWarning
+        A result out of the range of its dtype, which becomes inf or 0.
     """
-    backend = backend_of(backend, arrays)
-    return run(plan(net, optimizer), _checked_arrays(net, arrays, backend), backend)
+    a_network(net, "contract")
+    backend = backend_of(backend, a_mapping(arrays, "contract"))
+    full = checked(net, arrays, backend)
+    if memory_limit is None:
+        found = plan(net, optimizer)
+    else:
+        found = plan(net, optimizer, itemsize=max(map(itemsize, full.values())), memory_limit=memory_limit)
+    given = [full[name] for name in found.inputs]
+    check_room(found, given, backend, "contract")
+    if flag(strip_exponent, "contract: strip_exponent"):
+        return scientific(found, given, backend)
+    return _scalar(found, in_range(found, given, backend, "contract"), backend)

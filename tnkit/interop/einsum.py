@@ -7,8 +7,10 @@ from itertools import count
 from string import ascii_letters, ascii_uppercase
 from typing import Any
 
+from tnkit.core.checks import a_mapping, a_network, sequence, shown, text
 from tnkit.core.network import Network
 from tnkit.core.node import Node, Sizes
+from tnkit.core.numbers import whole_number
 from tnkit.core.structure import check_multilinear
 
 __all__ = ["from_arrays", "from_einsum", "to_einsum"]
@@ -40,8 +42,9 @@ def from_arrays(
     sizes: dict[str, int] = {}
     first: dict[str, str] = {}
     nodes = []
-    for name, (array, inds) in arrays.items():
-        node = Node(name, tuple(inds))
+    for name, given in a_mapping(arrays, "from_arrays").items():
+        array, inds = _array_and_indices(name, given)
+        node = Node(name, inds)
         shape = tuple(array.shape)
         if len(shape) != len(node.inds):
             raise ValueError(f"node {name!r} has indices {node.inds}, but its array has {len(shape)} axes {shape}")
@@ -50,7 +53,25 @@ def from_arrays(
                 raise ValueError(f"index {i!r} has size {sizes[i]} on node {first[i]!r} and {n} on node {name!r}")
             first.setdefault(i, name)
         nodes.append(node)
-    return Network(tuple(nodes), tuple(output), Sizes(sizes)), {name: array for name, (array, _) in arrays.items()}
+    output = _index_names(output, "from_arrays: output")
+    return Network(tuple(nodes), output, Sizes(sizes)), {name: array for name, (array, _) in arrays.items()}
+
+
+def _array_and_indices(name: Any, given: Any) -> tuple[Any, tuple[str, ...]]:
+    text(name, "from_arrays: the name of a node")
+    if not isinstance(given, (tuple, list)) or len(given) != 2:
+        raise TypeError(f"from_arrays: node {name!r} needs a pair (array, its indices), not {shown(given)}")
+    array, inds = given
+    if not hasattr(array, "shape") or not hasattr(array, "dtype"):
+        raise TypeError(f"from_arrays: node {name!r} needs an array of a library, not {shown(array)}; np.asarray(x) is one")
+    return array, _index_names(inds, f"from_arrays: the indices of node {name!r}")
+
+
+def _index_names(names: Any, what: str) -> tuple[str, ...]:
+    """Names one after another, or the letters of a string."""
+    if isinstance(names, str):
+        return tuple(names)
+    return tuple(text(i, f"{what}: an index") for i in sequence(names, what))
 
 
 def from_einsum(equation: str, sizes: Mapping[str, int]) -> Network:
@@ -63,7 +84,7 @@ def from_einsum(equation: str, sizes: Mapping[str, int]) -> Network:
         ``opt_einsum.get_symbol`` gives them.  Without ``->`` the output is, as in numpy, the letters that occur once,
         sorted.  A letter twice in an operand is a trace.
     sizes
-        Letter -> size.
+        Letter -> size; those of letters that the equation has not are not read, so that one table serves many equations.
 
     Raises
     ------
@@ -71,6 +92,8 @@ def from_einsum(equation: str, sizes: Mapping[str, int]) -> Network:
         An ellipsis, a character that is no letter, letters without a size, and what :class:`Network` refuses (an
         output letter of no operand or given twice).
     """
+    text(equation, "from_einsum: equation", empty=True)
+    a_mapping(sizes, "from_einsum", "sizes")
     if "." in equation:
         raise ValueError(f"from_einsum: {equation!r} has an ellipsis; write its indices as letters")
     left, *right = "".join(equation.split()).split("->")
@@ -86,7 +109,8 @@ def from_einsum(equation: str, sizes: Mapping[str, int]) -> Network:
         raise ValueError(f"from_einsum: {equation!r}: no size for {', '.join(map(repr, missing))}")
     output = right[0] if right else sorted(c for c in set(letters) if letters.count(c) == 1)
     names = [ascii_uppercase[k] if k < 26 else f"T{k}" for k in range(len(terms))]
-    return Network(tuple(Node(n, tuple(t)) for n, t in zip(names, terms, strict=True)), tuple(output), sizes)
+    known = {c: whole_number(sizes[c], f"from_einsum: the size of index {c!r}", 1) for c in dict.fromkeys(letters)}
+    return Network(tuple(Node(n, tuple(t)) for n, t in zip(names, terms, strict=True)), tuple(output), known)
 
 
 def to_einsum(net: Network) -> str:
@@ -102,7 +126,7 @@ def to_einsum(net: Network) -> str:
     """
     from opt_einsum import get_symbol
 
-    nodes = check_multilinear(net, "to_einsum", tied=True)
+    nodes = check_multilinear(a_network(net, "to_einsum"), "to_einsum", tied=True)
     if all(len(i) == 1 and _is_letter(i) for i in net.sizes):
         letter = {i: i for i in net.sizes}
     else:

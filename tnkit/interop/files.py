@@ -1,6 +1,7 @@
-"""Networks as JSON, and networks with their arrays as one file; never pickle.
+"""Networks with their arrays as one file; never pickle.
 
-The file is a zip as numpy's ``.npz``: ``network.json``, ``arrays.json`` (the names, in order) and ``array_0.npy`` ...
+The file is a zip as numpy's ``.npz``, its entries as they are (not compressed): ``network.json``, ``arrays.json`` (the
+names, in order), ``array_0.npy`` ... and ``sha256.json`` (the digest of each of them; files of before have none).
 Arrays are stored by number because a name may be any string, and a name such as ``../x`` is no safe name for a file.
 """
 
@@ -13,128 +14,38 @@ import secrets
 import shutil
 import zipfile
 from collections.abc import Mapping
+from hashlib import sha256
+from math import prod
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO, Any
 
 import numpy as np
 
+from tnkit.core.checks import a_mapping, a_network, shown
 from tnkit.core.decomposition import paired
-from tnkit.core.network import AnyNode, Elementwise, Network
-from tnkit.core.node import Node
-from tnkit.execution.run import check_arrays
+from tnkit.core.network import Network
+from tnkit.execution.inputs import check_arrays, check_known
+from tnkit.execution.library import as_numpy, library
+from tnkit.interop.text import from_json, strings, to_json
 
 __all__ = ["from_json", "load", "save", "to_json"]
 
-FORMAT = "tnkit.network"
-VERSION = 1
+#: Bytes that are read at once.
+_CHUNK = 2**20
+#: What reading bytes of any kind raises; an OSError only where it is the bytes' fault.
+_DAMAGE = (
+    zipfile.BadZipFile, EOFError, KeyError, RuntimeError, ValueError, MemoryError, OverflowError,
+)  # fmt: skip
 
 
-# -- JSON -----------------------------------------------------------------------------------------------------------
-def to_json(net: Network) -> str:
-    """Write a network as JSON text, which :func:`from_json` reads back to an equal one.
-
-    Raises
-    ------
-    ValueError
-        An Elementwise node whose ``fn`` is a function of its own: only names of :data:`tnkit.ACTIVATIONS` are text.
-    """
-    return json.dumps({"format": FORMAT, "version": VERSION, **_network_table(net)}, indent=1)
-
-
-def from_json(text: str) -> Network:
-    """Read a network from the text that :func:`to_json` wrote.
-
-    Raises
-    ------
-    ValueError
-        No JSON, another format or a newer version, or a value that is no network's; the message says which and where,
-        as in ``nodes[2].bodies[0].output``.
-    """
-    try:
-        data = json.loads(text)
-    except RecursionError:
-        raise ValueError("from_json: nested too deep") from None
-    except ValueError as error:
-        raise ValueError(f"from_json: not JSON: {error}") from None
-    _expect(data, dict, "the document")
-    if data.get("format") != FORMAT:
-        raise ValueError(f"from_json: format is {data.get('format')!r}, not {FORMAT!r}")
-    if data.get("version") != VERSION:
-        raise ValueError(f"from_json: version is {data.get('version')!r}; this tnkit reads version {VERSION}")
-    return _read_network(data, "")
-
-
-def _network_table(net: Network) -> dict[str, Any]:
-    return {"nodes": [_write_node(n) for n in net.nodes], "output": list(net.output), "sizes": dict(net.sizes)}
-
-
-def _write_node(node: AnyNode) -> dict[str, Any]:
-    if isinstance(node, Node):
-        return {"node": node.name, "inds": list(node.inds), "array": node.array, "fixed": node.fixed}
-    if not isinstance(node.fn, str):
-        raise ValueError(
-            f"to_json: elementwise node {node.name!r} has fn={node.fn!r}; only names of ACTIVATIONS are written"
-        )
-    return {"elementwise": node.name, "fn": node.fn, "bodies": [_network_table(body) for body in node.bodies]}
-
-
-def _read_network(data: Any, where: str) -> Network:
-    """The network at ``where`` (a dotted path that ends in a dot, or nothing)."""
-    nodes = _get(data, "nodes", list, where)
-    output = _strings(_get(data, "output", list, where), f"{where}output")
-    sizes = _get(data, "sizes", dict, where)
-    for i, size in sizes.items():
-        # bool is an int to Python, and true is no size.
-        if type(size) is not int:
-            raise ValueError(f"from_json: {where}sizes[{i!r}] is {size!r}, not a whole number")
-    values = tuple(_read_node(node, f"{where}nodes[{k}].") for k, node in enumerate(nodes))
-    try:
-        return Network(values, output, sizes)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"from_json: {where or 'the network: '}{error}") from None
-
-
-def _read_node(data: Any, where: str) -> AnyNode:
-    _expect(data, dict, where.removesuffix("."))
-    if ("node" in data) == ("elementwise" in data):
-        raise ValueError(f"from_json: {where.removesuffix('.')} needs one of 'node' and 'elementwise', the node's name")
-    try:
-        if "node" in data:
-            inds = _strings(_get(data, "inds", list, where), f"{where}inds")
-            array = _get(data, "array", str, where)
-            return Node(data["node"], inds, array, _get(data, "fixed", (bool, str), where))
-        bodies = _get(data, "bodies", list, where)
-        for k, body in enumerate(bodies):
-            _expect(body, dict, f"{where}bodies[{k}]")
-        read = tuple(_read_network(body, f"{where}bodies[{k}].") for k, body in enumerate(bodies))
-        return Elementwise(_get(data, "elementwise", str, where), _get(data, "fn", str, where), read)
-    except (TypeError, ValueError) as error:
-        if str(error).startswith("from_json: "):
-            raise
-        raise ValueError(f"from_json: {where.removesuffix('.')}: {error}") from None
-
-
-def _expect(value: Any, kind: type | tuple[type, ...], where: str) -> Any:
-    if not isinstance(value, kind):
-        kinds = kind if isinstance(kind, tuple) else (kind,)
-        raise ValueError(f"from_json: {where} is {value!r:.40}, not {' or '.join(k.__name__ for k in kinds)}")
-    return value
-
-
-def _get(data: dict[str, Any], key: str, kind: type | tuple[type, ...], where: str) -> Any:
-    if key not in data:
-        raise ValueError(f"from_json: {where}{key} is missing")
-    return _expect(data[key], kind, f"{where}{key}")
-
-
-def _strings(values: list[Any], where: str) -> tuple[str, ...]:
-    return tuple(_expect(value, str, f"{where}[{k}]") for k, value in enumerate(values))
-
-
-# -- one file -------------------------------------------------------------------------------------------------------
+# -- writing --------------------------------------------------------------------------------------------------------
 @paired
 def save(path: str | os.PathLike[str], net: Network, arrays: Mapping[str, Any] | None = None) -> None:
     """Write a network and its arrays to one file, whole or not at all.
+
+    >>> tk.save("weight.tn", net, arrays)
+    >>> net, arrays = tk.load("weight.tn")
 
     Parameters
     ----------
@@ -149,18 +60,25 @@ def save(path: str | os.PathLike[str], net: Network, arrays: Mapping[str, Any] |
 
     Raises
     ------
+    TypeError
+        No path, no Network, arrays that are no mapping, or what is no array, by its name.
     ValueError
         A shape that disagrees with the network, an array of no node, or a dtype that the file cannot hold (objects,
-        strings, torch.bfloat16), by the array's name.
-    FileNotFoundError
-        The folder is not there.
+        strings, masked arrays, torch.bfloat16), by the array's name.
+    OSError
+        The folder is not there, or the file cannot be written; the file is named.
     """
     # realpath: a symbolic link stays one, and what it points to is replaced.
-    target = Path(os.path.realpath(path))
+    target = Path(os.path.realpath(_a_path(path, "save")))
+    a_network(net, "save")
+    given = {} if arrays is None else a_mapping(arrays, "save")
     if not target.parent.is_dir():
         raise FileNotFoundError(f"save: no folder {str(target.parent)!r}")
-    ready = {name: _to_numpy(name, array) for name, array in (arrays or {}).items()}
-    _check(net, ready)
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "save: a folder is there", str(target))
+    check_known(net, given)
+    ready = {name: _plain_array(name, array) for name, array in given.items()}
+    _check_shapes(net, ready)
     text = to_json(net)
     # In the same folder, since a file moves in one step only within a file system; not by mkstemp, which would leave a
     # file that others may not read.
@@ -173,12 +91,91 @@ def save(path: str | os.PathLike[str], net: Network, arrays: Mapping[str, Any] |
         if target.exists():
             shutil.copymode(target, temporary)
         os.replace(temporary, target)
+    except OSError as error:
+        if error.errno is not None:  # the user's name, not that of the file on the way, or none
+            error.filename, error.filename2 = str(target), None
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
 
+def _a_path(path: Any, who: str) -> str:
+    """A path as a string; TypeError for numbers and bytes, which open() would take for something else."""
+    if not isinstance(path, (str, os.PathLike)) or not isinstance(name := os.fspath(path), str) or not name:
+        raise TypeError(f"{who}: path is a non-empty string or a path, not {shown(path)}")
+    try:
+        if b"\0" not in os.fsencode(name):
+            return name
+    except UnicodeEncodeError:
+        pass
+    raise ValueError(f"{who}: path {shown(name)} has a character that no file's name can have")
+
+
+def _plain_array(name: str, array: Any) -> np.ndarray:
+    """The array as numpy's, of a dtype that a file holds."""
+    found = library(array)
+    if found is None:
+        raise TypeError(f"save: array {name!r} is {shown(array)}, which is no array; convert it")
+    if isinstance(array, np.ma.MaskedArray):
+        raise ValueError(f"save: array {name!r} is masked, and a file holds no mask; fill it first")
+    try:
+        out = as_numpy(array)
+    except (TypeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"save: array {name!r} is {array.dtype}, which numpy lacks; convert it first ({reason})"
+        ) from None
+    # Other kinds are objects (pickle) or dtypes registered by extensions, which a .npy file would read back as bytes.
+    if out.dtype.kind not in "biufc":
+        raise ValueError(f"save: array {name!r} has dtype {out.dtype}; only numbers and booleans are saved")
+    return out
+
+
+def _check_shapes(net: Network, arrays: Mapping[str, np.ndarray]) -> None:
+    """ValueError where an array is no node's, or not of its shape; those that are missing are no fault."""
+    check_known(net, arrays)
+    for leaf, owner in net._walk():
+        if leaf.array in arrays and arrays[leaf.array].shape != net.array_shapes[leaf.array]:
+            alone = Network([leaf], (), {i: owner.sizes[i] for i in leaf.inds})
+            check_arrays(alone, {leaf.array: arrays[leaf.array]})
+
+
+class _Hashed:
+    """A file whose bytes are hashed on the way, in or out."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file, self.hash = file, sha256()
+
+    def write(self, data: Any) -> int:
+        self.hash.update(data)
+        return self.file.write(data)
+
+    def read(self, size: int) -> bytes:
+        data = self.file.read(size)
+        self.hash.update(data)
+        return data
+
+
+def _write_file(file: IO[bytes], text: str, arrays: Mapping[str, np.ndarray]) -> None:
+    names = json.dumps(list(arrays))
+    digests = {"network.json": sha256(text.encode()).hexdigest(), "arrays.json": sha256(names.encode()).hexdigest()}
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("network.json", text)
+        archive.writestr("arrays.json", names)
+        for k, array in enumerate(arrays.values()):
+            # The size is not known when the entry is opened, so zip64 must be asked for or 2 GiB is the limit.
+            with archive.open(f"array_{k}.npy", "w", force_zip64=True) as entry:
+                hashed = _Hashed(entry)
+                np.lib.format.write_array(hashed, array, allow_pickle=False)
+                digests[f"array_{k}.npy"] = hashed.hash.hexdigest()
+        archive.writestr("sha256.json", json.dumps(digests))
+
+
+# -- reading --------------------------------------------------------------------------------------------------------
 def load(path: str | os.PathLike[str]) -> tuple[Network, dict[str, np.ndarray]]:
     """Read what :func:`save` wrote.
+
+    Nothing is read of a size that the file itself has not: a header may promise anything.
 
     Returns
     -------
@@ -189,62 +186,104 @@ def load(path: str | os.PathLike[str]) -> tuple[Network, dict[str, np.ndarray]]:
 
     Raises
     ------
+    TypeError
+        No path.
     ValueError
         No such file of tnkit's, a damaged one, or arrays that do not fit the network.
+    OSError
+        The file is not there, or cannot be read.
     """
+    name = _a_path(path, "load")
     try:
-        with zipfile.ZipFile(path) as file:
-            net = from_json(file.read("network.json").decode("utf-8"))
-            names = _strings(_expect(json.loads(file.read("arrays.json")), list, "arrays.json"), "arrays.json")
-            arrays = {name: _read_array(file, k) for k, name in enumerate(names)}
-        _check(net, arrays)
-    except (zipfile.BadZipFile, EOFError, KeyError, RuntimeError, ValueError, MemoryError, OSError) as error:
-        if (
-            isinstance(error, OSError) and error.errno != errno.EINVAL
-        ):  # that one: a place to read from that there cannot be
+        with open(name, "rb") as file, zipfile.ZipFile(file) as archive:
+            archived = _Archive(archive, os.fstat(file.fileno()).st_size)
+            net = from_json(archived.text("network.json"))
+            names = _names(archived.text("arrays.json"))
+            arrays = {given: archived.array(f"array_{k}.npy") for k, given in enumerate(names)}
+        _check_shapes(net, arrays)
+    except (*_DAMAGE, OSError) as error:
+        # EINVAL: a place to read from that there cannot be
+        if isinstance(error, OSError) and not isinstance(error, zipfile.BadZipFile) and error.errno != errno.EINVAL:
             raise
-        raise ValueError(f"load: {os.fspath(path)!r} is not a whole file of tnkit.save: {error}") from error
+        reason = "nested too deep" if isinstance(error, RecursionError) else " ".join(str(error).split())
+        raise ValueError(f"load: {name!r} is not a whole file of tnkit.save: {reason}") from error
     return net, arrays
 
 
-def _write_file(file: IO[bytes], text: str, arrays: Mapping[str, np.ndarray]) -> None:
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("network.json", text)
-        archive.writestr("arrays.json", json.dumps(list(arrays)))
-        for k, array in enumerate(arrays.values()):
-            # The size is not known when the entry is opened, so zip64 must be asked for or 2 GiB is the limit.
-            with archive.open(f"array_{k}.npy", "w", force_zip64=True) as entry:
-                np.lib.format.write_array(entry, array, allow_pickle=False)
+def _names(text: str) -> tuple[str, ...]:
+    names = json.loads(text)
+    if not isinstance(names, list):
+        raise ValueError(f"arrays.json is {shown(names)}, not list")
+    if len(set(strings(names, "arrays.json"))) != len(names):
+        raise ValueError("arrays.json names an array twice")
+    return tuple(names)
 
 
-def _read_array(file: zipfile.ZipFile, k: int) -> np.ndarray:
-    with file.open(f"array_{k}.npy") as entry:
-        array: np.ndarray = np.lib.format.read_array(entry, allow_pickle=False)
-        # zipfile compares the checksum only once an entry is read to its end.
-        if entry.read(1):
-            raise ValueError(f"array_{k}.npy is longer than its header says")
-    return array
+class _Archive:
+    """The entries of a file, each read in chunks, and never more than there is."""
+
+    def __init__(self, archive: zipfile.ZipFile, size: int) -> None:
+        self.archive, self.size = archive, size
+        self.digests: dict[str, Any] = {}
+        if "sha256.json" in archive.namelist():
+            self.digests = json.loads(self.text("sha256.json"))
+            if not isinstance(self.digests, dict):
+                raise ValueError(f"sha256.json is {shown(self.digests)}, not dict")
+
+    def entry(self, name: str) -> zipfile.ZipInfo:
+        """An entry; ValueError where it is not stored as it is, or said to be larger than the file."""
+        info = self.archive.getinfo(name)
+        if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
+            raise ValueError(f"{name} is compressed, and save does not compress")
+        if info.file_size > self.size:
+            raise ValueError(f"{name} is said to have {info.file_size} bytes, and the file has {self.size}")
+        return info
+
+    def check(self, name: str, digest: str) -> None:
+        """ValueError where the bytes are not those that were written."""
+        if self.digests and name != "sha256.json" and self.digests.get(name) != digest:
+            raise ValueError(f"{name} is damaged: its digest is not the one in sha256.json")
+
+    def text(self, name: str) -> str:
+        """A text, whole."""
+        with self.archive.open(self.entry(name)) as entry:
+            data = entry.read()
+        self.check(name, sha256(data).hexdigest())
+        return data.decode("utf-8")
+
+    def array(self, name: str) -> np.ndarray:
+        """An array, of the size that its entry has."""
+        info = self.entry(name)
+        with self.archive.open(info) as entry:
+            hashed = _Hashed(entry)
+            shape, fortran, dtype = _header(hashed, name)
+            promised, there = prod(shape) * dtype.itemsize, info.file_size - entry.tell()
+            if promised != there:
+                raise ValueError(f"{name} is {'longer' if there > promised else 'shorter'} than its header says")
+            whole = bytearray(promised)
+            rest = memoryview(whole)
+            # zipfile compares its own checksum once an entry is read to its end
+            while data := hashed.read(_CHUNK):
+                rest[: len(data)] = data
+                rest = rest[len(data) :]
+        if len(rest):
+            raise EOFError(f"{name} ends early")
+        self.check(name, hashed.hash.hexdigest())
+        return np.ndarray(shape, dtype, whole, order="F" if fortran else "C")
 
 
-def _to_numpy(name: str, array: Any) -> np.ndarray:
-    if not isinstance(array, np.ndarray) and hasattr(array, "detach"):
-        tensor = array.detach().cpu()
-        # A lazily conjugated or negated tensor has no numpy view until that is carried out.
-        tensor = tensor.resolve_conj().resolve_neg()
-        try:
-            array = tensor.numpy()
-        except (TypeError, RuntimeError) as error:
-            raise ValueError(
-                f"save: array {name!r} is {tensor.dtype}, which numpy lacks; convert it first ({error})"
-            ) from None
-    out = np.asarray(array)
-    # Other kinds are objects (pickle) or dtypes registered by extensions, which a .npy file would read back as bytes.
-    if out.dtype.kind not in "biufc":
-        raise ValueError(f"save: array {name!r} has dtype {out.dtype}; only numbers and booleans are saved")
-    return out
-
-
-def _check(net: Network, arrays: Mapping[str, np.ndarray]) -> None:
-    # Stand-ins for what is missing are views of one number, so that one check serves complete and partial arrays.
-    blank = {name: np.broadcast_to(np.float64(0), shape) for name, shape in net.array_shapes.items()}
-    check_arrays(net, {**blank, **arrays})
+def _header(file: _Hashed, name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, order and dtype that a .npy file says it has."""
+    try:
+        version = np.lib.format.read_magic(file)  # type: ignore[arg-type]
+        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
+        shape, fortran, dtype = read(file) if read else ((), False, np.dtype("V"))  # type: ignore[arg-type]
+    except (ValueError, SyntaxError, TokenError) as error:
+        raise ValueError(f"{name} has no header of an array: {error}") from None
+    if read is None:  # numbers and booleans are written as one of these
+        raise ValueError(f"{name} has version {version} of numpy's format, and save writes 1.0 or 2.0")
+    if dtype.kind not in "biufc":
+        raise ValueError(f"{name} has dtype {dtype}; only numbers and booleans are saved")
+    if any(n < 0 for n in shape):
+        raise ValueError(f"{name} has shape {shape}")
+    return shape, fortran, dtype

@@ -14,9 +14,11 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
+from tnkit.core.checks import a_mapping, a_network, shown
 from tnkit.core.names import free_name
 from tnkit.core.network import AnyNode, Elementwise, Network
 from tnkit.core.node import Node
+from tnkit.core.numbers import whole_number
 
 __all__ = ["from_graph", "to_graph"]
 
@@ -49,6 +51,11 @@ def from_graph(graph: Any, bond: int = 2, open: Mapping[Hashable, int] | None = 
         the graph lacks or that is no node; a ``kind`` or ``axes`` that does not fit the graph; and what
         :class:`Network` refuses.
     """
+    if not callable(getattr(graph, "is_directed", None)) or isinstance(graph, type):
+        hint = "; nx.Graph(edges) makes one of a list of pairs" if isinstance(graph, (list, tuple)) else ""
+        raise TypeError(f"from_graph: graph is a networkx graph or multigraph, not {shown(graph)}{hint}")
+    bond = whole_number(bond, "from_graph: bond", 1)
+    open = {} if open is None else a_mapping(open, "from_graph", "the vertices in open")
     if graph.is_directed():
         raise ValueError("from_graph: the graph is directed; use graph.to_undirected()")
     nodes, hubs = _vertices(graph)
@@ -63,7 +70,7 @@ def from_graph(graph: Any, bond: int = 2, open: Mapping[Hashable, int] | None = 
             places.append((graph.nodes[v]["output"], index))
     _read_edges(graph, hubs, legs, sizes, bond)
     output = [index for _, index in sorted(places)]
-    for v, size in (open or {}).items():
+    for v, size in open.items():
         if v not in nodes:
             raise ValueError(f"from_graph: open names {v!r}, which is no node of the graph")
         index = free_name(f"o{v}", sizes)
@@ -89,6 +96,7 @@ def to_graph(net: Network) -> Any:
     """
     import networkx as nx
 
+    a_network(net, "to_graph")
     graph = nx.MultiGraph()
     ends: dict[str, list[tuple[str, int]]] = {i: [] for i in net.sizes}
     for node in net.nodes:
@@ -189,6 +197,7 @@ def _vertex_node(graph: Any, v: Hashable, name: str, legs: list[_Leg]) -> AnyNod
 
 
 def _checked_size(size: Any, where: str) -> int:
-    if not hasattr(size, "__index__") or size.__index__() < 1:
-        raise ValueError(f"from_graph: {where} has size {size!r}; a size is a whole number from 1 up")
-    return int(size)
+    try:
+        return whole_number(size, "a size", 1)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"from_graph: {where} has size {shown(size)}; a size is a whole number from 1 up") from None

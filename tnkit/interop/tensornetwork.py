@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from tnkit.core.checks import a_network, sequence, shown
 from tnkit.core.decomposition import paired
 from tnkit.core.network import Network
 from tnkit.core.node import Node
 from tnkit.core.structure import check_multilinear
 from tnkit.execution.backend import Backend
+from tnkit.execution.inputs import check_arrays, constant
 from tnkit.execution.library import backend_of
-from tnkit.execution.run import check_arrays, constant
 
 __all__ = ["from_tensornetwork", "to_tensornetwork"]
 
@@ -36,10 +37,11 @@ def from_tensornetwork(
     Parameters
     ----------
     nodes
-        All nodes of a network.  A ``CopyNode`` becomes an index that its neighbours share; where it has several
+        All nodes of a network, or a part of it.  A ``CopyNode`` becomes an index that its neighbours share; where it has several
         dangling legs (or no neighbour), a Node with ``fixed="delta"`` holds those.
     output_edges
-        The dangling edges in the order wanted; by default node by node, axis by axis.
+        The edges that leave the nodes in the order wanted: the dangling ones, and of a part of a network those that lead to the
+        rest.  By default the dangling ones, node by node, axis by axis.
 
     Returns
     -------
@@ -53,18 +55,15 @@ def from_tensornetwork(
     TypeError
         Something that is no tensornetwork node.
     ValueError
-        A node given twice, an edge that leaves the given nodes, block-sparse tensors, or ``output_edges`` that are not
-        exactly the dangling edges.
+        A node given twice, an edge to a node that is not given and that ``output_edges`` do not name, block-sparse tensors, or
+        ``output_edges`` that are not exactly the edges that leave the nodes.
     """
     import tensornetwork as tn
 
-    nodes = list(nodes)
+    nodes = list(sequence(nodes, "from_tensornetwork: nodes"))
     _check_tn_nodes(nodes, tn.AbstractNode)
     edges = list(dict.fromkeys(e for node in nodes for e in node.edges))
-    dangling = [e for e in edges if e.is_dangling()]
-    output = dangling if output_edges is None else list(output_edges)
-    if len(output) != len(dangling) or set(output) != set(dangling):
-        raise ValueError(f"from_tensornetwork: output_edges are not the {len(dangling)} dangling edges of the nodes")
+    output = _leaving(nodes, edges, output_edges, tn.Edge)
     plain = [node for node in nodes if not isinstance(node, tn.CopyNode)]
     copies = [node for node in nodes if isinstance(node, tn.CopyNode)]
     wire = _wires(edges, copies)
@@ -86,21 +85,36 @@ def from_tensornetwork(
     return Network(made, tuple(index[key[e]] for e in output), sizes), {name[n]: n.tensor for n in plain}
 
 
+def _leaving(nodes: list[Any], edges: list[Any], given: Any, kind: Any) -> list[Any]:
+    """The edges that leave the nodes, in the order wanted: dangling ones, and, where they are named, those to nodes not given."""
+    inside = set(nodes)
+    dangling = [e for e in edges if e.is_dangling()]
+    cut = [e for e in edges if not e.is_dangling() and not {e.node1, e.node2} <= inside]
+    output = dangling if given is None else list(sequence(given, "from_tensornetwork: output_edges"))
+    wrong = next((e for e in output if not isinstance(e, kind)), None)
+    if wrong is not None:
+        raise TypeError(f"from_tensornetwork: output_edges are edges of tensornetwork, not {shown(wrong)}")
+    unnamed = next((e for e in cut if e not in output), None)
+    if unnamed is not None:
+        node, axis = next((n, n.edges.index(unnamed)) for n in nodes if unnamed in n.edges)
+        raise ValueError(
+            f"from_tensornetwork: axis {axis} of node {node.name!r} leads to a node that is not given; name its edge in output_edges"
+        )
+    if len(output) != len(dangling) + len(cut) or set(output) != {*dangling, *cut}:
+        raise ValueError(
+            f"from_tensornetwork: output_edges are not the {len(dangling) + len(cut)} edges that leave the nodes, each once"
+        )
+    return output
+
+
 def _check_tn_nodes(nodes: list[Any], kind: Any) -> None:
     for node in nodes:
         if not isinstance(node, kind):
-            raise TypeError(f"from_tensornetwork: {type(node).__name__} is no node of tensornetwork")
+            raise TypeError(f"from_tensornetwork: nodes are nodes of tensornetwork, not {shown(node)}")
         if node.backend.name == "symmetric":
             raise ValueError(f"from_tensornetwork: node {node.name!r} is block-sparse; pass a dense one")
-    inside = set(nodes)
-    if len(inside) < len(nodes):
+    if len(set(nodes)) < len(nodes):
         raise ValueError("from_tensornetwork: a node is given twice")
-    for node in nodes:
-        for axis, e in enumerate(node.edges):
-            if not e.is_dangling() and not {e.node1, e.node2} <= inside:
-                raise ValueError(
-                    f"from_tensornetwork: axis {axis} of node {node.name!r} leads to a node that is not given"
-                )
 
 
 def _wires(edges: list[Any], copies: list[Any]) -> dict[Any, int]:
@@ -182,6 +196,7 @@ def to_tensornetwork(net: Network, arrays: Mapping[str, Any]) -> tuple[list[Any]
     """
     import tensornetwork as tn
 
+    a_network(net, "to_tensornetwork")
     leaves = check_multilinear(net, "to_tensornetwork", tied=True)
     library = backend_of(None, arrays)
     if library.name not in _NAMES:

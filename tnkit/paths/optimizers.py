@@ -1,27 +1,26 @@
 """Path optimisers behind one call: ``(inputs, output, sizes, memory_limit) -> path`` (opt_einsum's own).
 
 ``inputs`` are tuples of distinct index names, ``output`` a tuple, ``path`` a list of pairs of positions, each pair
-removed from the list and its result appended.  Any optimiser of opt_einsum is such a function already; cotengra's, which
-take no memory limit, are called without it.
+removed from the list and its result appended.  Any optimiser of opt_einsum is such a function already; those of other libraries
+are asked in :mod:`tnkit.paths.foreign`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from copy import copy, deepcopy
-from functools import reduce
-from inspect import signature
 from itertools import chain
 from typing import Any
 
 import numpy as np
 import opt_einsum as oe
 
+from tnkit.core.checks import shown
 from tnkit.paths.bisection import halved
-from tnkit.paths.contraction_tree import ContractionTree, linear_path, numbered_steps, pairwise_steps, refine_
+from tnkit.paths.contraction_tree import ContractionTree, numbered_steps, pairwise_steps, refine_
+from tnkit.paths.foreign import RULE, ask, pairwise_path
+from tnkit.paths.searchable import check_searchable
 
-__all__ = ["OPTIMIZERS", "Optimizer", "find_path"]
+__all__ = ["OPTIMIZERS", "Optimizer", "find_order", "find_path"]
 
 Inds = tuple[str, ...]
 Path = list[tuple[int, ...]]
@@ -46,12 +45,22 @@ def greedy(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], memor
 
 
 def optimal(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], memory_limit: Any = None) -> Path:
-    """The path of fewest operations, by dynamic programming; practical to about 20 nodes."""
-    return list(
-        oe.DynamicProgramming(minimize="flops")(
-            [frozenset(i) for i in inputs], frozenset(output), dict(sizes), memory_limit
-        )
-    )
+    """The path of fewest operations, by dynamic programming over connected parts (cotengrust's).
+
+    Networks that take more than about a minute are refused at once: what can be done depends on the number of connected parts (100
+    nodes in a chain, 32 of a lattice, 14 on one hyperedge).
+    """
+    from cotengrust import optimize_optimal
+
+    check_searchable(inputs)
+    letter: dict[str, str] = {}
+    for i in chain.from_iterable(inputs):
+        letter.setdefault(i, oe.get_symbol(len(letter)))
+    found = optimize_optimal(
+        [[letter[i] for i in t] for t in inputs], [letter[i] for i in output], {letter[i]: sizes[i] for i in letter},
+        minimize="flops", simplify=False, use_ssa=False,
+    )  # fmt: skip
+    return [tuple(step) for step in found]
 
 
 def random_greedy(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], memory_limit: Any = None) -> Path:
@@ -129,7 +138,7 @@ def _greedy_trees(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int]
     cool = _sampled(inputs, output, sizes, 1, 0, costmod=(0.3, 0.5), temperature=(0.001, 0.002))
     if len(inputs) <= _HALVED_NODES:
         return [cool]
-    steps = numbered_steps(_pairwise(greedy(inputs, output, sizes), len(inputs)), len(inputs))
+    steps = numbered_steps(pairwise_path(greedy(inputs, output, sizes), len(inputs), "greedy"), len(inputs))
     return [cool, ContractionTree(inputs, output, sizes, steps, _SOUGHT)]
 
 
@@ -147,8 +156,6 @@ def find_path(
 ) -> Path:
     """A complete pairwise path for any inputs, by a name of :data:`OPTIMIZERS` or any optimiser object.
 
-    Index names are translated to single characters first, since some optimisers take no others.
-
     Raises
     ------
     ValueError
@@ -156,72 +163,34 @@ def find_path(
     TypeError
         An optimiser that is neither a name nor callable.
     """
-    if isinstance(optimizer, str):
-        if optimizer not in OPTIMIZERS:
-            raise ValueError(
-                f"unknown optimizer {optimizer!r}; known: {', '.join(OPTIMIZERS)}, or pass an optimiser object"
-            )
-        optimizer = OPTIMIZERS[optimizer]
-    if not callable(optimizer):
-        raise TypeError(
-            f"an optimizer is a name or a function (inputs, output, sizes, memory_limit), not {type(optimizer).__name__}"
+    return find_order(inputs, output, sizes, optimizer)[0]
+
+
+def find_order(
+    inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], optimizer: str | Optimizer = "auto"
+) -> tuple[Path, Inds]:
+    """As :func:`find_path`, and the indices that the optimiser slices.
+
+    Index names are translated to single characters first, since some optimisers take no others.
+    """
+    if isinstance(optimizer, str) and optimizer not in OPTIMIZERS:
+        raise ValueError(
+            f"unknown optimizer {optimizer!r}; known: {', '.join(OPTIMIZERS)}, or pass a path or an optimizer object"
         )
+    if not callable(optimizer) and not isinstance(optimizer, str):
+        raise TypeError(f"{RULE}, not {shown(optimizer)}")
     if len(inputs) == 1:
-        return []
-    if len(inputs) == 2:
-        return [(0, 1)]
+        return [], ()
+    if len(inputs) == 2 and isinstance(optimizer, str):
+        return [(0, 1)], ()
     letters: dict[str, str] = {}
     for term in inputs:
         for i in term:
             letters.setdefault(i, oe.get_symbol(len(letters)))
     short = [tuple(dict.fromkeys(letters[i] for i in term)) for term in inputs]
     problem = (short, tuple(letters[i] for i in output), {letters[i]: sizes[i] for i in letters})
-    return _pairwise(_call(optimizer, *problem), len(inputs))
-
-
-def _copied(optimizer: Optimizer) -> Optimizer:
-    """A copy that shares no state, except for what cannot be copied (modules, pools)."""
-    new = copy(optimizer)
-    if new is not optimizer:  # functions copy to themselves
-        for name, value in getattr(new, "__dict__", {}).items():
-            with suppress(Exception):
-                new.__dict__[name] = deepcopy(value)
-    return new
-
-
-def _call(
-    optimizer: Optimizer, inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int]
-) -> Sequence[Sequence[int]]:
-    """Call an optimiser: a copy of it, for search objects remember one contraction; cotengra's take no memory limit."""
-    optimizer = _copied(optimizer)
-    arguments: list[Any] = [list(inputs), output, dict(sizes), None]
-    try:
-        signature(optimizer).bind(*arguments)
-    except TypeError:
-        arguments.pop()
-    except ValueError:  # compiled: no signature to be read
-        pass
-    path = optimizer(*arguments)
-    try:
-        return [tuple(int(k) for k in step) for step in path]
-    except TypeError:
-        raise TypeError(f"the optimizer gave {path!r}, which is no list of tuples of positions") from None
-
-
-def _pairwise(path: Sequence[Sequence[int]], n: int) -> Path:
-    """The path with every step a pair: single-term steps dropped, larger ones folded, the rest joined at the end."""
-    live, steps = list(range(n)), []  # which tensor stands at each position
-
-    def merge(a: int, b: int) -> int:
-        steps.append((a, b))
-        return n + len(steps) - 1
-
-    for step in path:
-        if any(not 0 <= k < len(live) for k in step):
-            raise ValueError(f"the optimizer's path has step {tuple(step)} where only {len(live)} terms are left")
-        if len(set(step)) != len(step):
-            raise ValueError(f"the optimizer's path has step {tuple(step)}, which names a term twice")
-        terms = [live.pop(k) for k in sorted(step, reverse=True)]
-        live += [reduce(merge, terms)] if terms else []
-    reduce(merge, live)
-    return linear_path(steps, n)
+    if isinstance(optimizer, str):
+        return pairwise_path(OPTIMIZERS[optimizer](*problem, None), len(inputs), f"the path of {optimizer}"), ()
+    path, sliced = ask(optimizer, *problem)
+    name = {letter: i for i, letter in letters.items()}
+    return path, tuple(name[i] for i in sliced)

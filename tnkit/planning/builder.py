@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from math import prod
 
-from tnkit.core.network import Elementwise, Network
+from tnkit.core.network import Elementwise, Network, inside_out
 from tnkit.core.node import Node
-from tnkit.paths.optimizers import Optimizer, Path, find_path
+from tnkit.core.spelling import function_name
+from tnkit.paths.optimizers import Optimizer, Path, find_order, find_path
 from tnkit.planning.calibration import Rates
 from tnkit.planning.fusion import Made
 from tnkit.planning.lowering import lower_pair, lower_single
@@ -39,6 +40,7 @@ class StepBuilder:
         self.made: list[Made] = []
         self.paths: list[tuple[tuple[int, ...], ...]] = []
         self.optimizer, self.itemsize, self.dynamic, self.rates = optimizer, itemsize, dynamic, speed
+        self.asked: Inds = ()  # indices that the optimizer slices
         self.leftwards = False  # the next sweep of windows starts where the last one ended
 
     @property
@@ -53,13 +55,21 @@ class StepBuilder:
         return step.target
 
     def contract(self, net: Network, order: Inds) -> int:
-        """Steps for ``net``, its result's axes in ``order``; returns the slot."""
-        terms: list[tuple[int, Inds]] = []
-        for node in net.nodes:
-            if isinstance(node, Node):
-                terms.append((self.slots[node.array], node.inds))
+        """Steps for ``net`` and all inside it, its result's axes in ``order``; returns the slot."""
+        parts = inside_out(net)
+        orders = {id(body): part.inds for part in parts if isinstance(part, Elementwise) for body in part.bodies}
+        orders[id(net)] = order
+        slots: dict[int, int] = {}  # of the parts whose result nothing has read yet; names are unique, and so are parts
+        for part in parts:
+            if isinstance(part, Elementwise):
+                slots[id(part)] = self.apply(part, tuple(slots.pop(id(body)) for body in part.bodies))
             else:
-                terms.append((self.apply(node), node.inds))
+                terms = [(self.slots[n.array] if isinstance(n, Node) else slots.pop(id(n)), n.inds) for n in part.nodes]
+                slots[id(part)] = self.region(part, terms, orders[id(part)])
+        return slots[id(net)]
+
+    def region(self, net: Network, terms: list[tuple[int, Inds]], order: Inds) -> int:
+        """Steps for one multilinear piece whose terms stand in slots; returns the slot."""
         count = _carriers([inds for _, inds in terms], net.output)
         terms = [self.single(slot, inds, count, net) for slot, inds in terms]
         rank = places([inds for _, inds in terms], order, net.sizes)
@@ -82,6 +92,10 @@ class StepBuilder:
             path = list(next(self.given))
             return (path if len(terms) > 1 else []), {}
         inds = [t for _, t in terms]
+        if not isinstance(self.optimizer, str):
+            path, sliced = find_order(inds, net.output, net.sizes, self.optimizer)
+            self.asked += sliced
+            return path, {}
         if self.optimizer != "auto" or len(terms) < 3 or _largest(inds, order, net) < _WORTH_ORDERS:
             return find_path(inds, net.output, net.sizes, self.optimizer), {}
         sweep = windows(inds, order, net.sizes, self.leftwards)
@@ -146,11 +160,10 @@ class StepBuilder:
         step, out = lower_single(inds, keep, net.sizes, slot, self.next_slot)
         return self.add(step, Made(net.sizes, (inds,), out)), out
 
-    def apply(self, node: Elementwise) -> int:
-        """Steps for an Elementwise node: its bodies, then the function."""
-        slots = tuple(self.contract(body, node.inds) for body in node.bodies)
+    def apply(self, node: Elementwise, slots: tuple[int, ...]) -> int:
+        """The step of an Elementwise node, whose bodies' results stand in slots."""
         size = prod(node.bodies[0].sizes[i] for i in node.inds)
-        fn = node.fn if isinstance(node.fn, str) else getattr(node.fn, "__name__", "fn")
+        fn = function_name(node.fn)
         step = ApplyStep(slots, self.next_slot, f"{fn}({len(node.inds)} axes)", node.fn, size, size * len(slots), size)
         return self.add(step, Made(node.bodies[0].sizes, (node.inds,) * len(slots), node.inds))
 

@@ -14,10 +14,11 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from math import isfinite
 from pathlib import Path
 
 import numpy as np
+
+from tnkit.core.numbers import real_number
 
 __all__ = ["DEFAULT", "Rates", "calibrate", "rates", "rates_file", "spelled_seconds"]
 
@@ -38,15 +39,17 @@ class Rates:
     bytes: float = 4e9
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if isinstance(value, bool) or not isinstance(value, int | float) or not (isfinite(value) and value > 0):
-                raise ValueError(f"Rates: {name} is a positive number, not {value!r}")
+        for name, value in (("flops", self.flops), ("bytes", self.bytes)):
+            object.__setattr__(self, name, real_number(value, f"Rates: {name}"))
 
     def __str__(self) -> str:
         return f"{self.flops / 1e9:.3g} GFLOP/s and {self.bytes / 1e9:.3g} GB/s"
 
     def seconds(self, flops: float, moved: float) -> float:
         """Time of ``flops`` operations and ``moved`` bytes."""
+        flops, moved = (
+            real_number(x, f"Rates.seconds: {what}", positive=False) for x, what in ((flops, "flops"), (moved, "moved"))
+        )
         return flops / self.flops + moved / self.bytes
 
 

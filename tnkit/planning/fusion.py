@@ -23,6 +23,8 @@ Inds = tuple[str, ...]
 LARGE, SLICE = 2**23, 2**19
 #: Entries from which steps that follow one another share buffers: below it, memory costs nothing.
 KEPT = 2**17
+#: Entries of a slice at least: below it, starting the slice costs more than what is done in it.
+LEAST_SLICE = 2**15
 #: Neighbouring entries in memory that a slice has at least: fewer waste the cache lines that they are on.
 _NEIGHBOURS = 64
 
@@ -50,9 +52,12 @@ def fused(
             users[s] = users.get(s, 0) + 1
     while k < len(steps):
         run, between = _large_run(steps, made, k, users, output)
-        # a step alone gains too: its result is written once into memory asked for as a whole
         sliced = _slices([made[r] for r in run]) if run else None
-        if sliced is None and kept:
+        if len(run) == 1 and isinstance(steps[k], ContractStep):
+            # slices of a product alone are smaller products and nothing that stays in the cache: it gains memory that is
+            # asked for as a whole
+            sliced = () if kept else None
+        elif sliced is None and kept:
             run, between = _medium_run(steps, k, users, output)
             sliced = () if run else None
         if sliced is None:
@@ -151,7 +156,8 @@ def _slices(run: Sequence[Made]) -> Inds | None:
         t for m in run for t in m.operands if prod(sizes[i] for i in t) >= LARGE
     ]  # none is read whole for every slice
     shared = set(axes).intersection(*(m.result for m in run), *large)
-    need = max(prod(sizes[i] for i in m.result) for m in run) // SLICE
+    most = max(prod(sizes[i] for i in m.result) for m in run)
+    need = most // SLICE
     for start in range(len(axes)):
         chosen: list[str] = []
         for i in axes[start:]:
@@ -159,7 +165,8 @@ def _slices(run: Sequence[Made]) -> Inds | None:
                 break
             chosen.append(i)
         after = prod(sizes[i] for i in run[-1].result[run[-1].result.index(chosen[-1]) + 1 :]) if chosen else 0
-        if chosen and prod(sizes[i] for i in chosen) >= need and after >= _NEIGHBOURS:
+        count = prod(sizes[i] for i in chosen)
+        if chosen and count >= need and most // count >= min(LEAST_SLICE, SLICE) and after >= _NEIGHBOURS:
             return tuple(chosen)
     return None
 

@@ -6,12 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
+from tnkit.planning.buffers import chain_memory
 from tnkit.planning.steps import ApplyStep, ContractStep, FusedStep, ReduceStep, Step
 from tnkit.planning.strides import View, contiguous, viewed
+from tnkit.planning.temporaries import temporaries
 
 __all__ = ["Layout", "Memory", "backward_peak", "forward_peak", "kept_for_backward", "layouts", "passes"]
 
 Ints = tuple[int, ...]
+#: Of a step that takes nothing inside, keeps nothing and leaves nothing.
+_NOTHING = (0, 0, 0, 0)
 #: Shape and strides, in entries.
 Layout = tuple[Ints, Ints]
 
@@ -33,9 +37,11 @@ class Memory:
     base
         For each slot, the slot whose memory it reads (itself, mostly).
     inside, inside_backward
-        What the slice that a group is at takes beside operands and result, forward and in backward; 0 for other steps.
+        What a function, or the slice that a group is at, takes beside operands and result, forward and in backward.
     held
-        What a group keeps for backward beside its operands.
+        What a function or a group keeps for backward beside operands and result.
+    spare
+        What a group leaves allocated for the next one.
     """
 
     inputs: int
@@ -46,15 +52,16 @@ class Memory:
     inside: Ints
     inside_backward: Ints
     held: Ints
+    spare: Ints
 
 
 def layouts(inputs: Sequence[Layout], steps: Sequence[Step]) -> Memory:
     """Follow shapes and strides through the steps."""
     layout = list(inputs)
     base, copied = list(range(len(layout))), []
-    inside: list[tuple[int, int, int]] = []
+    inside: list[Ints] = []
     for step in steps:
-        copies, owner, within = (0,) * len(step.operands), step.target, (0, 0, 0)
+        copies, owner, within = (0,) * len(step.operands), step.target, _NOTHING
         if isinstance(step, ContractStep):
             a, b = (viewed(v, *layout[s]) for s, v in zip(step.operands, step.views, strict=True))
             copies = tuple(prod(x[0]) if x[2] or not (step.multiply or _blas(*x[:2])) else 0 for x in (a, b))
@@ -70,14 +77,16 @@ def layouts(inputs: Sequence[Layout], steps: Sequence[Step]) -> Memory:
             owner = step.target if step.axes else base[step.operand]
         else:
             shape, strides = layout[step.operands[0]]
+            taken = temporaries(step.fn, len(step.operands))
+            within = (taken.forward * step.size, taken.backward * step.size, taken.kept * step.size, 0)
             layout.append((shape, _strides_as(shape, strides)))
             owner = base[step.operands[0]] if step.fn == "identity" else owner
         copied.append(copies)
         base.append(owner)
         inside.append(within)
     sizes = (*(prod(shape) for shape, _ in inputs), *(step.size for step in steps))
-    forward, backward, held = zip(*inside, strict=True) if inside else ((), (), ())
-    return Memory(len(inputs), tuple(layout), sizes, tuple(copied), tuple(base), forward, backward, held)
+    columns = zip(*inside, strict=True) if inside else ((),) * len(_NOTHING)
+    return Memory(len(inputs), tuple(layout), sizes, tuple(copied), tuple(base), *columns)
 
 
 def _slice(step: FusedStep, layout: Sequence[Layout]) -> Memory:
@@ -90,22 +99,18 @@ def _slice(step: FusedStep, layout: Sequence[Layout]) -> Memory:
     return layouts(held, step.body.steps)
 
 
-def _inside(step: FusedStep, memory: Memory) -> tuple[int, int, int]:
-    """Entries that one slice of a group takes at most beside the operands and the result, forward and in backward; and
-    what it leaves to backward.
+def _inside(step: FusedStep, memory: Memory) -> Ints:
+    """Entries that one slice of a group takes at most beside the operands and the result, forward and in backward; what it
+    leaves to backward; and what to the next group.
     """
     given, result = sum(memory.sizes[: memory.inputs]), memory.sizes[step.body.output]
     forward = forward_peak(memory, step.body.steps, step.body.last_use) - given
-    if step.kept:  # gradients are written over what is held, all but the first
-        held = sum(kept_for_backward(memory, step.body.steps)[0])
-        largest = max(s.size for s in step.body.steps)
-        rows = [
-            s.size for s in step.body.steps[:-1] if isinstance(s, ContractStep)
-        ]  # two in turn, both there to the end
-        return max(forward - result, min(2, len(rows)) * max(rows)), largest, held
+    if step.kept:
+        chain = chain_memory(step.body.steps, memory.copied, memory.inputs)
+        return max(forward - result, chain.alone), chain.back, chain.held, chain.spare
     backward = backward_peak(memory, step.body.steps, step.body.output, step.body.last_use) - given
     # where nothing is sliced, a slice's result and gradients are those of the step itself
-    return (forward, backward, 0) if step.counts else (forward - result, backward - result - given, 0)
+    return (forward, backward, 0, 0) if step.counts else (forward - result, backward - result - given, 0, 0)
 
 
 def forward_peak(memory: Memory, steps: Sequence[Step], last_use: Sequence[Ints]) -> int:
@@ -113,11 +118,14 @@ def forward_peak(memory: Memory, steps: Sequence[Step], last_use: Sequence[Ints]
     sizes, n = memory.sizes, memory.inputs
     users = [0] * len(sizes)  # slots alive that read a slot's memory
     live = top = sum(sizes[:n])
+    spare = 0  # chains leave their allocation to the next one
     for k, dead in enumerate(last_use):
         target = memory.base[n + k]
         users[target] += 1
         live += sizes[target] if target == n + k else 0
-        top = max(top, live + sum(memory.copied[k]) + memory.inside[k])
+        now = max(spare, memory.inside[k]) if memory.spare[k] else spare + memory.inside[k]
+        top = max(top, live + sum(memory.copied[k]) + now)
+        spare = max(spare, memory.spare[k])
         for s in dead:
             base = memory.base[s]
             users[base] -= 1
@@ -128,7 +136,7 @@ def forward_peak(memory: Memory, steps: Sequence[Step], last_use: Sequence[Ints]
 def backward_peak(memory: Memory, steps: Sequence[Step], output: int, last_use: Sequence[Ints]) -> int:
     """Entries alive at most during forward and backward, as if every input needed a gradient.
 
-    What autograd keeps, the result, the gradients alive; an activation is taken to keep its arguments and its result.
+    What autograd keeps, the result, the gradients alive, and what functions take for themselves.
     """
     sizes, n = memory.sizes, memory.inputs
     begun, first = kept_for_backward(memory, steps)
@@ -157,8 +165,10 @@ def kept_for_backward(memory: Memory, steps: Sequence[Step]) -> tuple[list[int],
         elif isinstance(step, FusedStep):
             slots = list(step.operands)
             begun[k] += memory.held[k]
-        elif isinstance(step, ApplyStep) and not passes(step):
-            slots = [*step.operands, step.target]
+        elif isinstance(step, ApplyStep):
+            taken = temporaries(step.fn, len(step.operands))
+            slots = [*(step.operands if taken.arguments else ()), *((step.target,) if taken.result else ())]
+            begun[k] += memory.held[k]
         for base in {memory.base[s] for s in slots}:
             if base >= memory.inputs and base not in first:
                 first[base] = k
@@ -168,7 +178,7 @@ def kept_for_backward(memory: Memory, steps: Sequence[Step]) -> tuple[list[int],
 
 def passes(step: Step) -> bool:
     """Whether a step's gradient is the result's own, so that nothing is kept and nothing is made."""
-    return isinstance(step, ApplyStep) and step.fn in ("add", "identity")
+    return isinstance(step, ApplyStep) and temporaries(step.fn, len(step.operands)).passes
 
 
 def _blas(shape: Ints, strides: Ints) -> bool:

@@ -14,9 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from tnkit.core.checks import a_network, shown, text
 from tnkit.core.network import Network
 from tnkit.core.numbers import whole_number
+from tnkit.paths.foreign import has_memory
+from tnkit.paths.given import GivenOrder, read_order
 from tnkit.paths.optimizers import Optimizer, Path
+from tnkit.planning.axes import check_arrays_exist, check_ranks
 from tnkit.planning.builder import StepBuilder
 from tnkit.planning.calibration import DEFAULT, Rates, rates, spelled_seconds
 from tnkit.planning.checkpointing import checkpointed
@@ -129,6 +133,16 @@ class Plan:
         """Floating-point operations that backward does a second time, because a slice's intermediates are not kept."""
         return sum(step.again for step in self.steps if isinstance(step, FusedStep))
 
+    @cached_property
+    def entries(self) -> int:
+        """Entries of all tensors, arguments and what steps make: more than are alive at once."""
+        return sum(prod(shape) for shape in self.shapes) + sum(step.size for step in self.steps)
+
+    @cached_property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shape of the array in each input slot."""
+        return tuple(self.network.array_shapes[name] for name in self.inputs)
+
     @property
     def sliced(self) -> FusedStep | None:
         """The one step of a plan that runs slice by slice as a whole, which an executor can share out."""
@@ -137,8 +151,7 @@ class Plan:
 
     @cached_property
     def _memory(self) -> Memory:
-        shapes = self.network.array_shapes
-        return layouts([(shapes[name], contiguous(shapes[name])) for name in self.inputs], self.steps)
+        return layouts([(shape, contiguous(shape)) for shape in self.shapes], self.steps)
 
     # -- text -------------------------------------------------------------------------------------------------------
     def __repr__(self) -> str:
@@ -222,11 +235,13 @@ _MOST_SLICES = 2**20
 
 
 def _plan(
-    net: Network, optimizer: str | Optimizer, itemsize: int, dynamic: str | None, memory_limit: float | None = None,
+    net: Network, optimizer: str | Optimizer | GivenOrder, itemsize: int, dynamic: str | None, memory_limit: float | None = None,
     slices: int = 1, checkpoint: bool | float = False, speed: Rates = DEFAULT,
 ) -> Plan:  # fmt: skip
     _check_dynamic(net, dynamic, memory_limit is not None or slices > 1 or checkpoint is not False)
-    builder = StepBuilder(net, optimizer, itemsize, dynamic, speed)
+    check_arrays_exist(net)
+    given = isinstance(optimizer, GivenOrder)
+    builder = StepBuilder(net, "auto" if given else optimizer, itemsize, dynamic, speed, optimizer.paths if given else None)
     output = builder.contract(net, net.output)
     steps = builder.steps
     if dynamic is None:
@@ -234,8 +249,13 @@ def _plan(
     made = Plan(
         net, builder.inputs, tuple(steps), output, tuple(builder.paths), itemsize, dynamic, last_use(steps, output), speed
     )  # fmt: skip
-    if slices > 1 or (memory_limit is not None and made.peak > memory_limit):
-        made = _sliced(made, builder, optimizer, memory_limit, slices)
+    if asked := (optimizer.sliced if given else tuple(dict.fromkeys(builder.asked))):
+        made = _sliced_as_asked(made, builder, asked, memory_limit, slices)
+    elif slices > 1 or (memory_limit is not None and made.peak > memory_limit):
+        again = not given and not has_memory(optimizer)
+        made = _sliced(made, builder, memory_limit, slices, again)
+    else:
+        check_ranks(builder)
     return made if checkpoint is False else _with_checkpoints(made, None if checkpoint is True else checkpoint)
 
 
@@ -253,41 +273,63 @@ def _check_dynamic(net: Network, dynamic: str | None, bounded: bool) -> None:
         )
 
 
-def _sliced(whole: Plan, builder: StepBuilder, optimizer: str | Optimizer, limit: float | None, slices: int) -> Plan:
-    """The cheapest plan by slices that stays within ``limit`` bytes."""
-    net, itemsize = whole.network, whole.itemsize
+def _planned_by_slices(whole: Plan, builder: StepBuilder, sliced: Inds, paths: Iterable[Path] | None) -> Plan:
+    """The plan that runs one slice after another, by these paths or by those that the optimizer finds for a slice."""
+    net = whole.network
     end = builder.next_slot - 1 if builder.steps else whole.output
     program = Program(tuple(builder.steps), end, last_use(builder.steps, end))
+
+    def build(one: Network) -> tuple[tuple[str, ...], Program]:
+        part = StepBuilder(one, builder.optimizer, whole.itemsize, None, builder.rates, paths)
+        end = part.contract(one, one.output)
+        check_ranks(part)
+        steps, end = fused(part.steps, part.made, len(part.inputs), end)
+        return part.inputs, Program(tuple(steps), end, last_use(steps, end))
+
+    step = sliced_step(net, sliced, builder.slots, program, len(whole.inputs), build)
+    return replace(whole, steps=(step,), output=step.target, last_use=last_use((step,), step.target))
+
+
+def _sliced_as_asked(whole: Plan, builder: StepBuilder, asked: Inds, limit: float | None, slices: int) -> Plan:
+    """The plan with the slices of the order itself; ValueError where they cannot be had, or are not enough."""
+    net = whole.network
+    if whole.dynamic is not None:
+        raise ValueError(f"plan: the order slices index {asked[0]!r}; with a dynamic index nothing is sliced")
+    wrong = [i for i in asked if i not in candidates(net) and net.sizes.get(i, 2) > 1]
+    if wrong:
+        raise ValueError(
+            f"plan: the order slices index {wrong[0]!r}, which is a trace or inside an activation; ask for slices by memory_limit="
+        )
+    asked = tuple(sorted((i for i in asked if net.sizes[i] > 1), key=lambda i: i not in net.output))
+    made = _planned_by_slices(whole, builder, asked, map(list, whole.paths)) if asked else whole
+    count = prod(net.sizes[i] for i in asked)
+    if count < slices or (limit is not None and made.peak > limit):
+        raise ValueError(
+            f"plan: the order's own {count} slices ({' '.join(asked)}) take {_short(made.peak)}B; they are kept as they are, and "
+            f"{f'slices={slices}' if count < slices else f'memory_limit={_short(limit or 0)}B'} needs more: give an order without slices"
+        )
+    return made
+
+
+def _sliced(whole: Plan, builder: StepBuilder, limit: float | None, slices: int, again: bool) -> Plan:
+    """The cheapest plan by slices that stays within ``limit`` bytes; ``again``: a slice may have an order of its own."""
+    net, itemsize = whole.network, whole.itemsize
     allowed = sorted(
         candidates(net), key=lambda i: i not in net.output
     )  # the output's first: sums end one after another
     given = sum(prod(s) for s in net.array_shapes.values()) + prod(net.shape)
     room = float("inf") if limit is None else limit / itemsize - given
-    least = whole
-
-    def planned(sliced: Inds, paths: Iterable[Path] | None) -> Plan:
-        def build(one: Network) -> tuple[tuple[str, ...], Program]:
-            part = StepBuilder(one, optimizer, itemsize, None, builder.rates, paths)
-            end = part.contract(one, one.output)
-            steps, end = fused(part.steps, part.made, len(part.inputs), end)
-            return part.inputs, Program(tuple(steps), end, last_use(steps, end))
-
-        step = sliced_step(net, sliced, builder.slots, program, len(whole.inputs), build)
-        return replace(whole, steps=(step,), output=step.target, last_use=last_use((step,), step.target))
-
-    before = None
+    least, before = whole, None
     for _ in range(_ATTEMPTS):
         sliced = choose(builder.made, allowed, room, slices) if room > 0 else None
         if sliced is None or prod(net.sizes[i] for i in sliced) > max(_MOST_SLICES, slices):
             break
         if sliced != before:
-            found = planned(sliced, map(list, whole.paths))
+            found = _planned_by_slices(whole, builder, sliced, map(list, whole.paths))
             least = min(least, found, key=lambda p: p.peak)
             if limit is None or found.peak <= limit:
-                again = planned(sliced, None)  # a slice may have a better order of its own
-                return min(
-                    (p for p in (found, again) if limit is None or p.peak <= limit), key=lambda p: sum(p.seconds)
-                )
+                both = [found, _planned_by_slices(whole, builder, sliced, None)] if again else [found]
+                return min((p for p in both if limit is None or p.peak <= limit), key=lambda p: sum(p.seconds))
         before, room = sliced, 0.7 * room  # what is alive beside a step's own tensors is known of a plan only
     wanted = [f"memory_limit={_short(limit)}B"] if limit is not None else []
     wanted += [f"{slices} slices"] if slices > 1 else []
@@ -309,12 +351,15 @@ def _with_checkpoints(whole: Plan, limit: float | None) -> Plan:
 
 
 def _byte_limit(x: Any, what: str) -> float:
-    """A number of bytes from 0 up."""
-    if isinstance(x, bool) or not isinstance(x, (int, float, np.integer, np.floating)):
-        raise TypeError(f"plan: {what} is a number of bytes, not {x!r}")
+    """A number of bytes from 0 up, which may be infinite."""
+    if isinstance(x, (bool, np.bool_)) or not isinstance(x, (int, float, np.integer, np.floating)):
+        raise TypeError(f"plan: {what} is a number of bytes, not {shown(x)}")
     if not x >= 0:
         raise ValueError(f"plan: {what} is {x}, which is no number of bytes")
-    return float(x)
+    try:
+        return float(x)
+    except OverflowError:
+        return float("inf")
 
 
 _cached_plan = lru_cache(maxsize=1024, typed=True)(_plan)  # checkpoint=True is no limit of 1 byte
@@ -362,11 +407,14 @@ def plan(
     TypeError
         No Network, or an argument that is no number.
     """
-    if not isinstance(net, Network):
-        raise TypeError(f"plan: expected a Network, not {type(net).__name__}")
+    a_network(net, "plan")
     itemsize, slices = whole_number(itemsize, "plan: itemsize", 1), whole_number(slices, "plan: slices", 1)
+    if slices > 2 * _MOST_SLICES**2:
+        raise ValueError(f"plan: slices is at most {2 * _MOST_SLICES**2}, not {shown(slices)}")
+    dynamic = None if dynamic is None else text(dynamic, "plan: dynamic")
     memory_limit = None if memory_limit is None else _byte_limit(memory_limit, "memory_limit")
-    checkpoint = checkpoint if isinstance(checkpoint, bool) else _byte_limit(checkpoint, "checkpoint")
-    if isinstance(optimizer, str):
-        return _cached_plan(net, optimizer, itemsize, dynamic, memory_limit, slices, checkpoint, rates())
+    checkpoint = bool(checkpoint) if isinstance(checkpoint, (bool, np.bool_)) else _byte_limit(checkpoint, "checkpoint")
+    order = read_order(optimizer, net)
+    if isinstance(optimizer, str) or order is not None:
+        return _cached_plan(net, order or optimizer, itemsize, dynamic, memory_limit, slices, checkpoint, rates())
     return _plan(net, optimizer, itemsize, dynamic, memory_limit, slices, checkpoint, rates())

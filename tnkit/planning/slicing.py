@@ -13,7 +13,7 @@ from math import prod
 import numpy as np
 
 from tnkit.core.names import unused
-from tnkit.core.network import AnyNode, Elementwise, Network
+from tnkit.core.network import AnyNode, Elementwise, Network, folded
 from tnkit.core.node import Node
 from tnkit.planning.fusion import Made
 from tnkit.planning.steps import FusedStep, Program
@@ -42,20 +42,22 @@ def without_indices(net: Network, gone: Sequence[str], names: dict[tuple[str, In
     ``names`` collects (array, its indices) -> the name of the slice's array, ``mark`` and a number: tied nodes are cut apart where
     their indices differ.
     """
-    nodes: list[AnyNode] = []
-    for node in net.nodes:
-        if isinstance(node, Elementwise):
-            nodes.append(
-                Elementwise(node.name, node.fn, tuple(without_indices(body, gone, names, mark) for body in node.bodies))
-            )
-            continue
-        at = tuple(i if i in gone else "" for i in node.inds)
-        rest = tuple(i for i in node.inds if i not in gone)
-        nodes.append(Node(node.name, rest, names.setdefault((node.array, at), f"{mark}{len(names)}"), fixed=True))
-    left = {i for node in nodes for i in node.inds}
-    return Network(
-        tuple(nodes), tuple(i for i in net.output if i not in gone), {i: n for i, n in net.sizes.items() if i in left}
-    )
+
+    def cut(level: Network, bodies: list[Network]) -> Network:
+        nodes: list[AnyNode] = []
+        inner = iter(bodies)
+        for node in level.nodes:
+            if isinstance(node, Elementwise):
+                nodes.append(Elementwise(node.name, node.fn, [next(inner) for _ in node.bodies]))
+                continue
+            at = tuple(i if i in gone else "" for i in node.inds)
+            rest = tuple(i for i in node.inds if i not in gone)
+            nodes.append(Node(node.name, rest, names.setdefault((node.array, at), f"{mark}{len(names)}"), fixed=True))
+        left = {i for node in nodes for i in node.inds}
+        output = tuple(i for i in level.output if i not in gone)
+        return Network(nodes, output, {i: n for i, n in level.sizes.items() if i in left})
+
+    return folded(net, cut)
 
 
 def choose(made: Sequence[Made], allowed: Sequence[str], entries: float, count: int) -> Inds | None:

@@ -140,7 +140,8 @@ def minimise(
                 wide = bad[:, None]
                 rows, damp, age = torch.where(wide, best, rows), torch.where(wide, damp / 2, damp), age * ~wide
                 first, second = (torch.where(wide, 0.0, moment) for moment in (first, second))
-    return Descent(table.params(best), lowest, torch.stack(history))
+    seen = torch.stack(history) if history else rows.new_zeros((0, len(rows)))
+    return Descent(table.params(best), lowest, seen)
 
 
 def _finite(x: Tensor, otherwise: float) -> Tensor:
@@ -153,6 +154,7 @@ class _ParameterTable:
     def __init__(self, start: Mapping[str, Tensor]) -> None:
         self.shapes = {n: (*x.shape[1:], 2) if x.is_complex() else tuple(x.shape[1:]) for n, x in start.items()}
         self.complex = {n for n, x in start.items() if x.is_complex()}
+        self.real = {n: x.dtype.to_real() if x.is_complex() else x.dtype for n, x in start.items()}
         ends = accumulate(map(prod, self.shapes.values()), initial=0)
         self.columns = dict(zip(self.shapes, (slice(*pair) for pair in pairwise(ends)), strict=True))
 
@@ -160,10 +162,12 @@ class _ParameterTable:
         """Values by name -> (replicas, columns)."""
         parts = [torch.view_as_real(x) if n in self.complex else x for n, x in values.items()]
         flat = [x.detach().reshape(len(x), prod(shape)) for x, shape in zip(parts, self.shapes.values(), strict=True)]
-        return torch.cat(flat, 1)
+        return torch.cat(flat, 1)  # of the widest of their dtypes
 
     def params(self, rows: Tensor) -> Params:
         """(replicas, columns) -> values by name."""
         parts = rows.split([prod(shape) for shape in self.shapes.values()], 1)
-        found = {n: x.view(len(x), *shape) for (n, shape), x in zip(self.shapes.items(), parts, strict=True)}
+        found = {
+            n: x.view(len(x), *shape).to(self.real[n]) for (n, shape), x in zip(self.shapes.items(), parts, strict=True)
+        }
         return {n: torch.view_as_complex(x) if n in self.complex else x for n, x in found.items()}

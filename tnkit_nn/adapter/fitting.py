@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from math import isfinite, prod, sqrt
+from math import prod, sqrt
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,18 @@ import torch
 from torch import Tensor
 
 from tnkit import init
+from tnkit.core.checks import a_mapping, a_network, flag, shown
 from tnkit.core.extras import need
 from tnkit.core.network import Network
 from tnkit.core.node import Node
+from tnkit.core.numbers import real_number, whole_number
 from tnkit.core.shapes import split_axes
-from tnkit.execution.run import check_known, constant, run
+from tnkit.decompose.scale import times, unit
+from tnkit.decompose.truncate import frobenius
+from tnkit.execution.inputs import check_known, constant
+from tnkit.execution.library import plain
+from tnkit.execution.numpy import NUMPY
+from tnkit.execution.run import run
 from tnkit.execution.weights import detensorize
 from tnkit.planning.plan import plan
 from tnkit_nn.adapter.descent import cosine, minimise
@@ -104,21 +111,24 @@ def fit(
         A target that is zero, not finite, or that the network does not fill; ``steps`` or ``restarts`` below 1; a missing,
         misshapen or unknown array.
     """
-    goal, size = _checked_goal(net, target, dtype)
-    if steps < 1 or restarts < 1:
-        raise ValueError(f"steps and restarts are at least 1, not {steps} and {restarts}")
+    steps, restarts = whole_number(steps, "fit: steps", 1), whole_number(restarts, "fit: restarts", 1)
+    lr, seed = real_number(lr, "fit: lr"), whole_number(seed, "fit: seed", 0)
+    patience = None if patience is None else whole_number(patience, "fit: patience", 1)
+    progress = flag(progress, "fit: progress")
+    goal, power = _checked_goal(net, target, dtype)
+    size = float(frobenius(goal, TORCH))  # the target's, over two to the power
     outer = scalers(net)
-    std = 1.0 if outer else float(size) / sqrt(goal.numel())  # lr is relative to entries near 1
-    starts, frozen = _stacked_starts(net, arrays or {}, goal, std, seed, restarts)
-    way, norm, unit = plan(net), std * sqrt(goal.numel()), goal / size
+    starts, frozen = _stacked_starts(net, a_mapping(arrays or {}, "fit"), goal, 1.0 if outer else None, seed, restarts)
+    way, one = plan(net), goal / size
+    norm, down = (sqrt(goal.numel()), 0.0) if outer else (size, -power)
 
     def tensor(trained: dict[str, Tensor]) -> Tensor:
         return detensorize(run(way, {**frozen, **trained}, TORCH), goal.shape)
 
     def objective(trained: dict[str, Tensor]) -> Tensor:
-        w = tensor(trained) / norm
-        a = _scale(w.detach(), unit) if outer else 1.0
-        return (unit - a * w).abs().square().sum()  # a is optimal, so its own derivative is zero: 1 - cos^2
+        w = times(tensor(trained), down, TORCH) / norm
+        a = _scale(w.detach(), one) if outer else 1.0
+        return (one - a * w).abs().square().sum()  # a is optimal, so its own derivative is zero: 1 - cos^2
 
     many = _single(objective) if restarts == 1 else torch.func.vmap(objective)
     rate = torch.full((restarts,), lr, dtype=torch.float64)
@@ -132,9 +142,9 @@ def fit(
     found = {name: value[chosen] for name, value in done.params.items()}
     if outer:
         with torch.no_grad():
-            found = _with_factor(found, outer, _scale(tensor(found) / norm, unit) * size / norm)
+            found = _with_factor(found, outer, _scale(tensor(found) / norm, one) * (size / norm), power)
     with torch.no_grad():
-        error = float((tensor(found) / size - unit).abs().square().sum().sqrt())
+        error = float((times(tensor(found), -power, TORCH) / size - one).abs().square().sum().sqrt())
     if error >= NOTHING:
         warnings.warn(f"fit: relative error {error:.4f}; the network has not learned the target", stacklevel=2)
     chance = sqrt(max(0.0, 1 - net.num_params / goal.numel()))
@@ -142,22 +152,32 @@ def fit(
     return FitResult(out, tuple(done.history[:, chosen].sqrt().tolist()), error, chance)
 
 
-def _checked_goal(net: Network, target: Any, dtype: torch.dtype | None) -> tuple[Tensor, Tensor]:
-    """Target in the dtype to compute in, and its norm."""
-    goal = to_tensor(target, target.dtype if isinstance(target, Tensor) else torch.as_tensor(native(target)).dtype)
+def _checked_goal(net: Network, target: Any, dtype: torch.dtype | None) -> tuple[Tensor, float]:
+    """Target in the dtype to compute in, over two to a power so that its entries are of size about 1; and that power."""
+    a_network(net, "fit")
+    if not isinstance(target, Tensor):
+        target = torch.as_tensor(native(plain("target", target, NUMPY)))
     if dtype is None:
-        dtype = torch.promote_types(goal.dtype, torch.float32)
-    goal = to_tensor(goal, dtype)
-    size = goal.abs().square().sum().sqrt()
-    if goal.numel() == 0 or not isfinite(size) or size == 0:
-        raise ValueError(f"the target of shape {tuple(goal.shape)} has norm {float(size)}: nothing to fit")
+        dtype = torch.promote_types(target.dtype, torch.float32)
+    elif not isinstance(dtype, torch.dtype) or not (dtype.is_floating_point or dtype.is_complex):
+        raise TypeError(f"fit: dtype is a floating or complex dtype of torch, not {shown(dtype)}")
+    goal = to_tensor(target, dtype)
+    if not goal.numel():
+        raise ValueError(f"fit: the target of shape {tuple(goal.shape)} has no entries")
+    if not bool(torch.isfinite(goal).all()):
+        raise ValueError(
+            f"fit: the target of shape {tuple(goal.shape)} has entries that are not finite in {goal.dtype}"
+        )
+    if not bool(goal.any()):
+        raise ValueError(f"fit: the target of shape {tuple(goal.shape)} has norm 0: nothing to fit")
     if prod(net.shape) != goal.numel():
         split_axes(net.shape, goal.shape)
-    return goal, size
+    goal, power = unit(goal, TORCH)
+    return goal, float(power)
 
 
 def _stacked_starts(
-    net: Network, given: Mapping[str, Any], goal: Tensor, std: float, seed: int, restarts: int
+    net: Network, given: Mapping[str, Any], goal: Tensor, std: float | None, seed: int, restarts: int
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Trained arrays, stacked over the restarts, and the frozen ones."""
 
@@ -212,10 +232,13 @@ def scalers(net: Network) -> list[str]:
     return [n.array for n in net.nodes if isinstance(n, Node) and not n.fixed and leaves.count(n.array) == 1]
 
 
-def _with_factor(arrays: dict[str, Tensor], outer: list[str], factor: Tensor) -> dict[str, Tensor]:
-    """The tensor times ``factor``, shared out evenly so that one learning rate keeps suiting all arrays."""
+def _with_factor(arrays: dict[str, Tensor], outer: list[str], factor: Tensor, power: float) -> dict[str, Tensor]:
+    """The tensor times a factor and two to a power, shared out evenly so that one learning rate keeps suiting all arrays."""
     size = factor.abs()
     share = size ** (1 / len(outer))
-    scaled = {name: arrays[name] * share for name in outer}
+    rest = 2.0 ** (
+        power / len(outer) - power // len(outer)
+    )  # two to the power: whole parts are exact, and fit the dtype
+    scaled = {name: times(arrays[name] * (share * rest), power // len(outer), TORCH) for name in outer}
     scaled[outer[0]] = scaled[outer[0]] * (factor / size if size > 0 else factor)
     return {**arrays, **scaled}

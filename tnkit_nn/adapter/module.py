@@ -15,7 +15,8 @@ from tnkit.core.network import Network
 from tnkit.core.numbers import real_number, whole_number
 from tnkit.core.structure import check_ordered
 from tnkit.execution.codegen import prepare
-from tnkit.execution.run import check_known, constant, run
+from tnkit.execution.inputs import check_known, constant
+from tnkit.execution.run import run
 from tnkit.paths.optimizers import Optimizer
 from tnkit.planning.plan import plan
 from tnkit_nn.checks import a_tensor, an_array, finite, trained_dtype
@@ -45,7 +46,7 @@ class TNModule(nn.Module):
     dtype
         Of parameters and buffers; by default that of the given tensors, or torch's default.
     seed, std
-        For the drawn arrays.
+        For the drawn arrays, as for :func:`tnkit.init.normal`.
 
     Raises
     ------
@@ -68,14 +69,15 @@ class TNModule(nn.Module):
         dynamic: str | None = None,
         dtype: torch.dtype | None = None,
         seed: int = 0,
-        std: float = 1.0,
+        std: float | None = None,
     ) -> None:
         super().__init__()
         who = self._spoken
         net, arrays = network_of(net, arrays, who)
         net = a_network(net, who)
         given = {} if arrays is None else a_mapping(arrays, who)
-        seed, std = whole_number(seed, f"{who}: seed", 0), real_number(std, f"{who}: std")
+        seed = whole_number(seed, f"{who}: seed", 0)
+        std = None if std is None else real_number(std, f"{who}: std")
         dtype = trained_dtype(dtype, f"{who}: dtype")
         if dynamic is not None:
             text(dynamic, f"{who}: dynamic")
@@ -189,7 +191,7 @@ def check_input(x: Tensor, like: Tensor | None, what: str) -> None:
 
 
 def _tensors(
-    net: Network, arrays: Mapping[str, Any], dtype: torch.dtype | None, seed: int, std: float
+    net: Network, arrays: Mapping[str, Any], dtype: torch.dtype | None, seed: int, std: float | None
 ) -> dict[str, Tensor]:
     """What the module holds: given, drawn and constant arrays, of one dtype."""
     check_known(net, arrays)
@@ -207,7 +209,8 @@ def _tensors(
         if found.is_complex:
             check_ordered(net, name, found)
     if missing:
-        kind = "complex128" if dtype is not None and dtype.is_complex else "float64"
+        known = dtype or torch.get_default_dtype()
+        kind = str(known if known.is_complex or known.itemsize > 2 else torch.float32).removeprefix("torch.")
         drawn = init.normal(net, seed=seed, std=std, dtype=kind)
         held |= {name: to_tensor(drawn[name], dtype) for name in net.parameters}
     for leaf in net.leaves:

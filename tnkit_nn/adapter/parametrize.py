@@ -15,6 +15,7 @@ from tnkit.core.network import Network
 from tnkit.core.numbers import real_number
 from tnkit.execution.weights import detensorize
 from tnkit.paths.optimizers import Optimizer
+from tnkit_nn.adapter.atomic import atomic
 from tnkit_nn.adapter.module import ClosedModule
 from tnkit_nn.checks import a_module, check_fills, materialised, trained_dtype
 
@@ -49,6 +50,7 @@ class _Weight(ClosedModule):
         return ()
 
 
+@atomic
 def parametrize_(
     module: nn.Module,
     name: str,
@@ -144,6 +146,7 @@ def _found_elsewhere(module: nn.Module, name: str) -> str:
     return ""
 
 
+@atomic
 def merge_(module: nn.Module, name: str) -> nn.Module:
     """Make a parametrized weight a plain dense parameter of the same value, bit by bit, in place.
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import active_children, get_context
+from multiprocessing import active_children, get_context, parent_process, resource_tracker
+from threading import Thread
 from typing import Any
 
 import torch
 from tqdm import tqdm
 
-from tnkit.cli import add_file, comma_separated, numbers, positive, seed
+from tnkit.cli import add_file, comma_separated, numbers, positive, say, seed
 from tnkit_nn.cli.options import add_model_and_data, add_out, listed
 from tnkit_nn.comparison.compare import compare
 from tnkit_nn.comparison.report.files import write_report
@@ -93,9 +95,9 @@ def _run(args: argparse.Namespace) -> int:
         records = compare(task, args.shapes, args.budgets, args.depths, pool, _progress, args.out)
     files = write_report(records, args.out, f"Deep or shallow? {args.model} on {args.data}")
     if args.json:
-        print(json.dumps(records))
+        say(json.dumps(records))
     else:
-        print(table(records), "", *verdict(records), "", *(f"wrote {path}" for path in files.values()), sep="\n")
+        say(table(records), "", *verdict(records), "", *(f"wrote {path}" for path in files.values()), sep="\n")
     return 0
 
 
@@ -104,14 +106,42 @@ def _progress(jobs: Iterable[Any], total: int) -> Iterable[Any]:
 
 
 class _Pool(ProcessPoolExecutor):
-    """Processes that leave Ctrl-C to this one: they are started with it ignored."""
+    """Processes that leave Ctrl-C to this one: they are started with it blocked.  One that comes meanwhile waits, and is not lost."""
 
     def submit(self, fn: Any, /, *args: Any, **options: Any) -> Future[Any]:
+        with _blocked():
+            return super().submit(fn, *args, **options)
+
+
+@contextmanager
+def _blocked() -> Iterator[None]:
+    """Ctrl-C comes when this ends, and never to processes that are started within."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows: there it is ignored meanwhile
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
-            return super().submit(fn, *args, **options)
+            yield
         finally:
             signal.signal(signal.SIGINT, before)
+        return
+    resource_tracker.ensure_running()  # at its start it ends any blocking
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+def _begin_worker() -> None:
+    """One thread for torch, and an end where the process that started it has ended: killed, it cannot end its workers itself."""
+    torch.set_num_threads(1)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 @contextmanager
@@ -121,7 +151,7 @@ def _workers(count: int) -> Iterator[Executor | None]:
         yield None
         return
     # spawned, not forked: torch's threads do not survive a fork
-    pool = _Pool(count, get_context("spawn"), torch.set_num_threads, (1,))
+    pool = _Pool(count, get_context("spawn"), _begin_worker)
     try:
         yield pool
     except BaseException:

@@ -9,7 +9,7 @@ from pathlib import Path
 from textwrap import fill, indent
 from typing import Any
 
-from tnkit.cli import add_file, known, positive
+from tnkit.cli import add_file, known, positive, say
 from tnkit_nn.data.sources import DATA
 from tnkit_nn.families import CONTROLS, KINDS
 from tnkit_nn.storage import write_json
@@ -39,9 +39,7 @@ def add_out(parser: argparse.ArgumentParser, default: str, files: str) -> None:
     """``--out`` and ``--json``, and what is said when the command is interrupted."""
     add_file(parser, "--out", type=Path, default=Path(default), help=f"folder for {files} (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
-    parser.set_defaults(
-        parser=parser, interrupted="interrupted; the same command goes on from what it has kept in --out"
-    )
+    parser.set_defaults(parser=parser, goes_on="the same command goes on from what it has kept in --out")
 
 
 def listed(about: str, *, families: bool = False, controls: bool = False) -> str:
@@ -58,7 +56,7 @@ def finish(args: argparse.Namespace, results: dict[str, Any], text: str, *files:
     """Write results.json and say what was found and written."""
     write_json(args.out / "results.json", results)
     if args.json:
-        print(json.dumps(results))
+        say(json.dumps(results))
     else:
-        print(text, *(f"wrote {args.out / name}" for name in (*files, "results.json")), sep="\n")
+        say(text, *(f"wrote {args.out / name}" for name in (*files, "results.json")), sep="\n")
     return 0

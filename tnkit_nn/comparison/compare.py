@@ -28,7 +28,7 @@ from tnkit_nn.checks import a_folder, a_function, a_kind
 from tnkit_nn.comparison.experiment import Experiment, opened, with_dense_models
 from tnkit_nn.comparison.job_store import Progress, Study, run_jobs, silent
 from tnkit_nn.comparison.replicas import REST_RATES
-from tnkit_nn.comparison.row import Job, built, row
+from tnkit_nn.comparison.row import Job, built, row, wrong_records
 from tnkit_nn.comparison.task import Task
 from tnkit_nn.families import BASELINES, CONTROLS, SHARED, Family, families
 from tnkit_nn.versions import versions
@@ -118,7 +118,11 @@ def _run(
         longest = sorted(jobs, key=lambda job: -(getattr(job.what, "depth", None) or 0))
         keys = {j: _key(j, experiment.shapes) for j in jobs}
         arguments = {keys[j]: (experiment, j) for j in longest}
-        done = run_jobs(arguments, row, study=study, executor=executor, progress=progress)
+        jobs_of = {keys[j]: j for j in longest}
+        done = run_jobs(
+            arguments, row, study=study, executor=executor, progress=progress,
+            wrong=lambda key, kept: wrong_records(experiment.task, jobs_of[key], kept),
+        )  # fmt: skip
     return [done[keys[j]] for j in jobs]
 
 

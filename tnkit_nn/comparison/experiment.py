@@ -12,16 +12,19 @@ from functools import cached_property
 from math import prod
 from typing import Any
 
+import safetensors
 import safetensors.torch
 import torch
 from torch import nn
 
+from tnkit.core.checks import shown
 from tnkit_nn import data as datasets
 from tnkit_nn import zoo
 from tnkit_nn.adapter.descent import Params
 from tnkit_nn.comparison.job_store import Progress, Study, run_jobs, silent
 from tnkit_nn.comparison.replicas import Fixture, split_at, through, train_replicas
 from tnkit_nn.comparison.task import Task, build_model, chosen_layers, read_data
+from tnkit_nn.storage import misfit
 
 __all__ = ["Experiment", "fresh_models", "opened", "stacked_values", "with_dense_models"]
 
@@ -194,9 +197,21 @@ def with_dense_models(
     if task.weights:
         return replace(experiment, dense=stacked_values([experiment.model] * task.seeds))
     each = {f"dense model of seed {seed}": (experiment, [seed]) for seed in task.each}
-    found = run_jobs(each, dense_models, study=study, executor=executor, progress=progress).values()
+    options: dict[str, Any] = {"study": study, "executor": executor, "progress": progress}
+    found = run_jobs(each, dense_models, **options, wrong=lambda _, kept: _wrong_dense(experiment, kept)).values()
     models = [safetensors.torch.load(values) for values in found]
     return replace(experiment, dense={name: torch.cat([m[name] for m in models]) for name in models[0]})
+
+
+def _wrong_dense(experiment: Experiment, kept: Any) -> str:
+    """What keeps a kept result from being the dense model of one seed."""
+    if not isinstance(kept, bytes):
+        return f"it is {shown(kept)}, not a model's values"
+    try:
+        values = safetensors.torch.load(kept)
+    except safetensors.SafetensorError as error:
+        return f"no safetensors ({error})"
+    return misfit({n: p[None] for n, p in experiment.model.named_parameters()}, values)
 
 
 def dense_models(experiment: Experiment, seeds: Sequence[int]) -> bytes:

@@ -1,6 +1,6 @@
 """Jobs that are done once: kept in files as they finish, run on any executor, run again where a worker is lost.
 
-A study is a folder: ``study.json`` says which, ``jobs/`` has one file a finished job, JSON or bytes as they came.
+A study is a folder: ``study.json`` says which, ``jobs/`` has one file a finished job, JSON or bytes behind a line with their seal.
 """
 
 from __future__ import annotations
@@ -13,15 +13,20 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tnkit.execution.distributed import Lost, attempt, received
-from tnkit_nn.storage import alone, first_difference, read_json, replacing, write_json
+from tnkit_nn.storage import alone, damaged, first_difference, read_bytes, read_record, write_bytes, write_record
 
 __all__ = ["Progress", "Study", "run_jobs", "silent"]
 
 VERSION = 3
+STUDY = "a study"  # what the record of settings is of
+
+#: What is wrong with a kept result, in words; empty where nothing is.
+Wrong = Callable[[Any], str]
 
 #: What shows how far jobs are: (jobs, their number) -> the same jobs.
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
@@ -45,7 +50,9 @@ class Study:
     Raises
     ------
     ValueError
-        The folder holds a study with other settings; the message names the first thing that differs.
+        The folder holds a study with other settings; the message names the first thing that differs.  Or it cannot be a study's.
+    OSError
+        It cannot be written to, the disk being full, say.
     """
 
     def __init__(self, folder: str | os.PathLike[str], settings: Mapping[str, Any]) -> None:
@@ -53,12 +60,12 @@ class Study:
         self.settings = json.loads(json.dumps({"format": VERSION, **settings}))
         try:
             (self.folder / "jobs").mkdir(parents=True, exist_ok=True)
-        except OSError as error:
+        except (FileExistsError, NotADirectoryError) as error:
             raise ValueError(f"{folder}: cannot be made a study's folder ({error.strerror})") from None
         path = self.folder / "study.json"
         if not path.exists():
-            write_json(path, self.settings)
-        kept = read_json(path)
+            write_record(path, STUDY, self.settings)
+        kept = read_record(path, STUDY, {"format": int})
         differs = first_difference(kept, self.settings)
         if differs:
             raise ValueError(f"{folder} holds another study: {differs}; choose another folder")
@@ -73,19 +80,42 @@ class Study:
         """Whether a job is finished."""
         return self.path(key).exists() or self.path(key, "bin").exists()
 
-    def get(self, key: str) -> Any:
-        """A finished job's result; None where it is not finished."""
-        if self.path(key, "bin").exists():
-            return self.path(key, "bin").read_bytes()
-        return read_json(self.path(key))["result"] if self.path(key).exists() else None
+    def get(self, key: str, wrong: Wrong | None = None) -> Any:
+        """A finished job's result; None where it is not finished.
+
+        Parameters
+        ----------
+        key
+            The job.
+        wrong
+            What is wrong with a result, in words; a seal says only that it is as it was written.
+
+        Raises
+        ------
+        ValueError
+            The file is damaged, of another job, or ``wrong``; it is named.
+        """
+        path, result = self.path(key, "bin"), None
+        if path.exists():
+            result = read_bytes(path, key)
+        elif (path := self.path(key)).exists():
+            kept = read_record(path, key, {"job": str})
+            if kept["job"] != key:
+                raise damaged(path, f"it is of {kept['job']!r}, not of {key!r}")
+            result = kept.get("result")
+            if result is None:
+                raise damaged(path, "it has no result")
+        words = wrong(result) if wrong and result is not None else ""
+        if words:
+            raise damaged(path, words)
+        return result
 
     def put(self, key: str, result: Any) -> None:
         """Keep a result, plain data or bytes, whole or not at all."""
-        if not isinstance(result, bytes):
-            write_json(self.path(key), {"job": key, "result": result})
-            return
-        with replacing(self.path(key, "bin")) as temporary:
-            temporary.write_bytes(result)
+        if isinstance(result, bytes):
+            write_bytes(self.path(key, "bin"), key, result)
+        else:
+            write_record(self.path(key), key, {"job": key, "result": result})
 
     def alone(self) -> AbstractContextManager[None]:
         """Nobody else runs this study meanwhile."""
@@ -94,7 +124,7 @@ class Study:
 
 def run_jobs(
     jobs: Mapping[str, tuple[Any, ...]], work: Callable[..., Any], *, study: Study | None = None,
-    executor: Executor | None = None, progress: Progress = silent,
+    executor: Executor | None = None, progress: Progress = silent, wrong: Callable[[str, Any], str] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """``work(*arguments)`` for every job, each once: those that a study has are not run, those that finish are kept.
 
@@ -112,6 +142,8 @@ def run_jobs(
         executor does not run again (:class:`tnkit.execution.distributed.Lost`) is run here, with a warning.
     progress
         Wraps the iterable of the jobs still to be done.
+    wrong
+        Key, a kept result -> what is wrong with it, in words; it is not taken then.
 
     Returns
     -------
@@ -120,10 +152,16 @@ def run_jobs(
 
     Raises
     ------
+    ValueError
+        A kept result is damaged; its file is named.
     Exception
         What a job raises; jobs that have not begun are cancelled, and finished ones stay kept.
     """
-    results = {key: found for key in jobs if study and (found := study.get(key)) is not None}
+    results = {}
+    for key in jobs if study else ():
+        found = study.get(key, partial(wrong, key) if wrong else None) if study else None
+        if found is not None:
+            results[key] = found
     todo = {key: (study, key, work, jobs[key]) for key in jobs if key not in results}
     if not todo:  # no bar of nothing
         return results

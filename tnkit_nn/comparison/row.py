@@ -7,18 +7,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from math import prod, sqrt
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor, nn
 
 import tnkit as tk
+from tnkit.core.checks import shown
 from tnkit_nn import zoo
 from tnkit_nn.adapter.descent import Params
 from tnkit_nn.approximation import RATES, approximate_each
 from tnkit_nn.axes import Axes
 from tnkit_nn.comparison.experiment import Experiment, fresh_models, stacked_values
 from tnkit_nn.comparison.replicas import REST_RATES, split_at, train_replicas
+from tnkit_nn.comparison.task import Task
 from tnkit_nn.families import SHARED, Family, full_count, matrix_shape, shares
 from tnkit_nn.generators import (
     Generator,
@@ -29,7 +32,7 @@ from tnkit_nn.generators import (
     subspace_generator,
 )
 
-__all__ = ["RATES", "Job", "Record", "built", "row"]
+__all__ = ["RATES", "Job", "Record", "built", "row", "wrong_records"]
 
 
 @dataclass(frozen=True)
@@ -186,6 +189,35 @@ def row(experiment: Experiment, job: Job) -> list[dict[str, Any]]:
         ))
         for s, seed in enumerate(task.each)
     ]  # fmt: skip
+
+
+def wrong_records(task: Task, job: Job, kept: Any) -> str:
+    """What keeps a kept result from being the records of a job, one a seed in their order; empty where nothing does."""
+    if not isinstance(kept, list) or len(kept) != task.seeds:
+        return f"its result is {shown(kept)}, not {task.seeds} records, one a seed"
+    kinds = get_type_hints(Record)
+    for seed, record in zip(task.each, kept, strict=True):
+        if not isinstance(record, dict) or not kinds.keys() <= record.keys():
+            missing = next((n for n in kinds if n not in record), "") if isinstance(record, dict) else ""
+            return f"its record of seed {seed} " + (f"has no {missing!r}" if missing else f"is {shown(record)}")
+        for name, kind in kinds.items():
+            if not _is_of(record[name], kind):
+                return f"{name} in its record of seed {seed} is {shown(record[name])}"
+        its, ours = [record[n] for n in ("label", "budget", "seed")], [job.label, job.budget, seed]
+        if its != ours:
+            return f"its record of seed {seed} is of {its[0]} at {its[1]}, seed {its[2]}"
+    return ""
+
+
+def _is_of(value: Any, kind: Any) -> bool:
+    """Whether plain data is of a type of :class:`Record`'s fields; a whole number is a float too, true is no number."""
+    if get_origin(kind) is UnionType:
+        return any(_is_of(value, one) for one in get_args(kind))
+    if get_origin(kind) is dict:
+        return isinstance(value, dict) and all(_is_of(v, get_args(kind)[1]) for v in value.values())
+    if kind is Any:
+        return True
+    return type(value) in ((float, int) if kind is float else (kind,))
 
 
 # -- the approximation -------------------------------------------------------------------------------------------------

@@ -23,13 +23,14 @@ from torch import Tensor, nn
 
 import tnkit as tk
 from tnkit.core.checks import flag
+from tnkit_nn.adapter.atomic import all_or_nothing
 from tnkit_nn.adapter.parametrize import parametrize_
 from tnkit_nn.approximation import approximate
 from tnkit_nn.checks import a_folder, a_kind, a_module, a_path
 from tnkit_nn.compression.recipe import ORDERS, Compression
 from tnkit_nn.compression.result import Compressed, LayerReport, packed, save_compressed
 from tnkit_nn.compression.selection import substitutes, trained_groups
-from tnkit_nn.compression.workdir import Folder
+from tnkit_nn.compression.workdir import ACCURACY, BEFORE, Folder
 from tnkit_nn.data.splits import Split
 from tnkit_nn.storage import alone, own_tensors
 from tnkit_nn.training.evaluation import accuracy, answers, trial, worse
@@ -50,7 +51,7 @@ def compress_(
     progress: bool = False,
     **changes: Any,
 ) -> Compressed:
-    """Compress a trained model in place.
+    """Compress a trained model in place; where that fails or is interrupted, the model is put back to what it was.
 
     Parameters
     ----------
@@ -78,9 +79,11 @@ def compress_(
     ValueError
         A layer that is not there, a network larger than its weight or that the approximation cannot fit, a weight that layers share, fewer
         epochs than steps, a folder of another model, recipe or data, or of something else, or one that another process is at work
-        in.  The model is as it was.
+        in, or a damaged file in it.
     FloatingPointError
-        The fine-tuning found no finite numbers at any rate tried; what was done before is kept.
+        The fine-tuning found no finite numbers at any rate tried; what was done before is kept in ``out``.
+    OSError
+        ``out`` cannot be written to, the disk being full, say; the file is named.
     """
     a_module(model, "compress_: model")
     a_kind(data, Split, "compress_: data")
@@ -95,19 +98,23 @@ def compress_(
     begin = time.perf_counter()
     if out is not None:
         Path(out).mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory() if out is None else nullcontext(out) as folder, alone(Path(folder), "this compression"):
+    with (
+        TemporaryDirectory() if out is None else nullcontext(out) as folder,
+        alone(Path(folder), "this compression"),
+        all_or_nothing(model, values=True),
+    ):
         files = Folder(Path(folder), model, recipe, data, begin)
-        before = files.once("before", lambda: _before(model, data))
+        before = files.once("before", BEFORE, lambda: _before(model, data))
         reports: list[LayerReport] = []
         steps = []
         untuned = copy.deepcopy(model)  # every weight as the approximation made it
         for k, layers in enumerate(schedule):
             for layer in layers:
                 reports.append(_approximation_step(model, untuned, layer, chosen[layer], recipe, files, progress))
-            fitted = files.once(f"step-{k}-fitted", lambda: {"accuracy": accuracy(model, data.test)})
+            fitted = files.once(f"step-{k}-fitted", ACCURACY, lambda: {"accuracy": accuracy(model, data.test)})
             done = [r.layer for r in reports]
             history, factor, seconds = _fine_tuning_step(model, done, recipe, epochs[k], k, data, files, progress)
-            tuned = files.once(f"step-{k}-tuned", lambda: {"accuracy": accuracy(model, data.test)})
+            tuned = files.once(f"step-{k}-tuned", ACCURACY, lambda: {"accuracy": accuracy(model, data.test)})
             steps.append({
                 "layers": list(layers), "epochs": epochs[k], "accuracy_stage1": fitted["accuracy"],
                 "accuracy_stage2": tuned["accuracy"], "rate_factor": factor, "seconds": seconds,
@@ -119,14 +126,14 @@ def compress_(
                 "random start) or more parameters may help",
                 stacklevel=2,
             )
-        stage1 = files.once("stage1", lambda: {"accuracy": accuracy(untuned, data.test)})
+        stage1 = files.once("stage1", ACCURACY, lambda: {"accuracy": accuracy(untuned, data.test)})
         save_compressed(model, files.path / "model.safetensors")
         result = Compressed(
             model, tuple(reports), before["accuracy"], stage1["accuracy"], steps[-1]["accuracy_stage2"], tuple(steps),
             before["params"], sum(p.numel() for p in model.parameters()), before["bytes"],
             (files.path / "model.safetensors").stat().st_size, files.spent(),
         )  # fmt: skip
-        files.write("report", result.report())
+        files.report(result.report())
     return result
 
 
@@ -209,7 +216,7 @@ def _fine_tuning_step(
     if recipe.stage2 is None:
         return (), 1.0, 0.0
     count = len(data.val[1])
-    begin = files.once(f"step-{k}-val", lambda: {"accuracy": accuracy(model, data.val)})["accuracy"]
+    begin = files.once(f"step-{k}-val", ACCURACY, lambda: {"accuracy": accuracy(model, data.val)})["accuracy"]
     before = {n: v.clone() for n, v in model.state_dict().items()}
     factor, seconds = 1.0, 0.0
     while True:

@@ -8,18 +8,29 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 import tnkit as tk
 from tnkit_nn.adapter.fitting import FitResult
 from tnkit_nn.compression.recipe import Compression
 from tnkit_nn.data.splits import Split
-from tnkit_nn.storage import raw, read_json, replacing, write_json
+from tnkit_nn.storage import AGAIN, damaged, digest, raw, read_record, replacing, write_json, write_record
 from tnkit_nn.training.checkpoint import structure
 
 __all__ = ["Folder"]
+
+#: Names in the records of a compression, and of which types their values are; :meth:`Folder.once` says of which record.
+Kinds = Mapping[str, type | tuple[type, ...]]
+NUMBER = (float, int)
+ACCURACY: Kinds = {"accuracy": NUMBER}
+BEFORE: Kinds = {"accuracy": NUMBER, "classes": int, "params": int, "bytes": int}
+RUN: Kinds = {"recipe": dict, "model": list, "data": list}
+FOUND: Kinds = {"error": NUMBER, "chance": NUMBER, "method": str, "seconds": NUMBER}
+SPENT: Kinds = {"seconds": NUMBER}
 
 #: What a compression writes under names that something else may have in the folder.
 WRITTEN = ("model.safetensors", "dense.safetensors", "results.json", "report.json", "recipe.toml")
@@ -44,26 +55,42 @@ class Folder:
         foreign = [name for name in WRITTEN if (path / name).exists()]
         if foreign and not (path / "run.json").exists():
             raise ValueError(f"{path} holds {foreign[0]}, which no compression wrote there; give an empty folder")
-        self.before = self._read("spent").get("seconds", 0.0)
-        run = self.once("run", lambda: mine)
+        kept = self._read("spent", SPENT, "delete it, and the seconds are counted from here")
+        self.before = kept["seconds"] if kept else 0.0
+        run = self.once("run", RUN, lambda: mine, "give an empty folder")
         for key, value in mine.items():
-            if run.get(key) != value:
+            if run[key] != value:
                 raise ValueError(f"{path} holds the compression of another {key}; give an empty folder")
         recipe.save(path / "recipe.toml")
 
-    def _read(self, name: str) -> dict[str, Any]:
+    def _read(self, name: str, kinds: Kinds, way: str = AGAIN) -> dict[str, Any] | None:
         file = self.path / f"{name}.json"
-        found: dict[str, Any] = read_json(file) if file.exists() else {}
-        return found
+        return read_record(file, name, kinds, way) if file.exists() else None
 
     def write(self, name: str, value: Mapping[str, Any]) -> None:
         """Write one result."""
-        write_json(self.path / f"{name}.json", value)
+        write_record(self.path / f"{name}.json", name, value)
 
-    def once(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """What was found before, or is found now and written."""
-        found = self._read(name)
-        if not found:
+    def report(self, value: Mapping[str, Any]) -> None:
+        """Write the report, which is for people, and not read back."""
+        write_json(self.path / "report.json", value)
+
+    def once(self, name: str, kinds: Kinds, make: Callable[[], dict[str, Any]], way: str = AGAIN) -> dict[str, Any]:
+        """What was found before, or is found now and written.
+
+        Parameters
+        ----------
+        name
+            Of the record.
+        kinds
+            Names in it, and of which types their values are.
+        make
+            Finds it.
+        way
+            What to do where the file is damaged.
+        """
+        found = self._read(name, kinds, way)
+        if found is None:
             found = make()
             self.write(name, found)
             self.spent()
@@ -78,9 +105,9 @@ class Folder:
     def arrays(self, layer: str, net: tk.Network, make: Callable[[], FitResult]) -> tuple[FitResult, float]:
         """The arrays of the approximation, found before or now, and the seconds that it took."""
         name = f"stage1-{layer.replace('/', '-')}"
-        figures = self._read(name)  # written last: where they are, the arrays are
-        if figures:
-            arrays = tk.load(self.path / f"{name}.tn")[1]
+        figures = self._read(name, FOUND)  # written last: where they are, the arrays are
+        if figures is not None:
+            arrays = self._arrays(name, net, figures.get("arrays"))
             found = FitResult(arrays, (), figures["error"], figures["chance"], figures["method"])
             return found, figures["seconds"]
         begin = time.perf_counter()
@@ -89,6 +116,37 @@ class Folder:
         lines = (json.dumps({"step": k, "error": error}) + "\n" for k, error in enumerate(found.history, 1))
         with replacing(self.path / f"{name}.jsonl") as temporary:
             temporary.write_text("".join(lines))
-        tk.save(self.path / f"{name}.tn", net, found.arrays)
-        self.write(name, {"error": found.error, "chance": found.chance, "method": found.method, "seconds": seconds})
+        with replacing(self.path / f"{name}.tn") as temporary, TemporaryDirectory() as elsewhere:
+            tk.save(
+                Path(elsewhere) / "net", net, found.arrays
+            )  # its own temporary file, which a kill leaves, is not in this folder
+            temporary.write_bytes((Path(elsewhere) / "net").read_bytes())
+        self.write(name, {
+            "error": found.error, "chance": found.chance, "method": found.method, "seconds": seconds,
+            "arrays": _digest_of_arrays(found.arrays),
+        })  # fmt: skip
         return found, seconds
+
+    def _arrays(self, name: str, net: tk.Network, sealed: str | None) -> dict[str, Any]:
+        """The arrays in the file of a network; ValueError where they are those of another one."""
+        path, way = self.path / f"{name}.tn", f"delete it and {name}.json to have them made again"
+        if not path.exists():
+            raise damaged(
+                path, f"it is not there, though {name}.json is", f"delete {name}.json to have both made again"
+            )
+        try:
+            kept, arrays = tk.load(path)
+        except ValueError as error:
+            raise damaged(path, str(error), way) from None
+        if kept != net:
+            raise damaged(path, "it holds another network", way)
+        missing = [array for array in net.parameters if array not in arrays]
+        if missing:
+            raise damaged(path, f"it has no array {missing[0]!r}", way)
+        if sealed is not None and sealed != _digest_of_arrays(arrays):
+            raise damaged(path, "its arrays are not those that were found", way)
+        return arrays
+
+
+def _digest_of_arrays(arrays: Mapping[str, Any]) -> str:
+    return digest({name: torch.as_tensor(array) for name, array in arrays.items()})

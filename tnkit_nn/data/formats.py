@@ -6,7 +6,7 @@ import lzma
 import os
 import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,9 @@ from tnkit_nn.checks import a_path
 
 __all__ = ["cifar", "class_names", "find", "idx_images", "idx_labels"]
 
+#: What a packed file may unpack to: records of so many whole files (all batches may stand in one), bytes of class names;
+#: and the memory that unpacking may take (``xz -9`` takes 65 MiB).
+_WHOLE_FILES, _NAMES, _UNPACKING = 16, 2**16, 2**27
 IMAGES, LABELS = 2051, 2049  # IDX magic numbers: unsigned bytes in three dimensions, in one
 PIXELS = 3 * 32 * 32
 
@@ -78,36 +81,84 @@ def _variant(path: Path) -> Path | None:
     return next((p for p in candidates if p.is_file()), None)
 
 
-def _content(path: Path) -> bytes:
-    """The bytes of a file, unpacked; a packed file that is cut short or goes on after its end is refused."""
-    content = path.read_bytes()
+def _content(path: Path, head: int, promised: Callable[[bytes], int]) -> bytes:
+    """The bytes of a file, unpacked; a packed file that is cut short or goes on after its end is refused.
+
+    ``promised(the first head bytes)`` says how many there may be (or raises); one more is read at most, so that a file that
+    unpacks to more is told without unpacking it.
+    """
+    packed = path.read_bytes()
     if path.suffix not in (".gz", ".xz"):
-        return content
-    unpack = zlib.decompressobj(zlib.MAX_WBITS | 16) if path.suffix == ".gz" else lzma.LZMADecompressor()
+        promised(packed[:head])
+        return packed
     try:
-        unpacked = unpack.decompress(content)
+        unpack = _Unpacker(packed, path.suffix)
+        first = unpack.upto(head)
+        if len(first) < head and not unpack.eof:
+            raise ValueError(f"{path}: damaged {path.suffix} file (it ends too soon)")
+        content = first + unpack.upto(promised(first) + 1 - len(first))
     except (zlib.error, lzma.LZMAError) as error:
         raise ValueError(f"{path}: damaged {path.suffix} file ({error})") from None
+    if len(content) > promised(first):  # there may be more: the caller says what is wrong
+        return content
     if not unpack.eof or unpack.unused_data:
         what = f"{len(unpack.unused_data)} bytes after its end" if unpack.eof else "it ends too soon"
         raise ValueError(f"{path}: damaged {path.suffix} file ({what})")
-    return unpacked
+    return content
+
+
+class _Unpacker:
+    """A packed file, unpacked as far as is asked."""
+
+    def __init__(self, packed: bytes, suffix: str) -> None:
+        self.rest = packed
+        self.zip = zlib.decompressobj(zlib.MAX_WBITS | 16) if suffix == ".gz" else None
+        self.lzma = lzma.LZMADecompressor(memlimit=_UNPACKING)
+
+    @property
+    def eof(self) -> bool:
+        return self.zip.eof if self.zip else self.lzma.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self.zip.unused_data if self.zip else self.lzma.unused_data
+
+    def upto(self, most: int) -> bytes:
+        """At most so many bytes; fewer at the end."""
+        found = b""
+        while len(found) < most and not self.eof:
+            before = len(self.rest)
+            if self.zip:
+                new = self.zip.decompress(self.rest, most - len(found))
+                self.rest = self.zip.unconsumed_tail
+            else:
+                new = self.lzma.decompress(self.rest, most - len(found))
+                self.rest = b""
+            if not new and len(self.rest) in (0, before):
+                break  # cut short
+            found += new
+        return found
 
 
 def _idx(path: Path, magic: int, shape: tuple[int, ...]) -> np.ndarray:
     """(count, *shape) bytes of an IDX file."""
-    content, head = _content(path), 8 + 4 * len(shape)
-    if len(content) < head:
-        raise ValueError(f"{path}: a header of {head} bytes expected, {len(content)} bytes found")
-    numbers = np.frombuffer(content, ">i4", head // 4)
-    if numbers[0] != magic:
-        raise ValueError(f"{path}: magic number {magic} expected, {numbers[0]} found")
-    if tuple(numbers[2:]) != shape:
-        raise ValueError(f"{path}: items of shape {shape} expected, {tuple(numbers[2:].tolist())} found")
-    count = int(numbers[1])
-    size = head + count * int(np.prod(shape, dtype=np.int64))
+    head = 8 + 4 * len(shape)
+
+    def promised(first: bytes) -> int:
+        if len(first) < head:
+            raise ValueError(f"{path}: a header of {head} bytes expected, {len(first)} bytes found")
+        numbers = np.frombuffer(first, ">i4")
+        if numbers[0] != magic:
+            raise ValueError(f"{path}: magic number {magic} expected, {numbers[0]} found")
+        if tuple(numbers[2:]) != shape:
+            raise ValueError(f"{path}: items of shape {shape} expected, {tuple(numbers[2:].tolist())} found")
+        return head + max(int(numbers[1]), 0) * int(np.prod(shape, dtype=np.int64))
+
+    content = _content(path, head, promised)
+    size, count = promised(content[:head]), int(np.frombuffer(content, ">i4", 2)[1])
     if count < 1 or len(content) != size:
-        raise ValueError(f"{path}: {size} bytes expected for its {count} items, {len(content)} found")
+        more = " or more" if len(content) > size and path.suffix in (".gz", ".xz") else ""
+        raise ValueError(f"{path}: {size} bytes expected for its {count} items, {len(content)}{more} found")
     return np.frombuffer(content, np.uint8, offset=head).reshape(count, *shape)
 
 
@@ -148,9 +199,12 @@ def cifar(
         file, what was expected and what was found.
     """
     record = len(label_sizes) + PIXELS
+    most = _WHOLE_FILES * count * record
     batches: list[np.ndarray] = []
     for path in paths:
-        content = _content(path)
+        content = _content(path, 0, lambda _: most)
+        if len(content) > most:
+            raise ValueError(f"{path}: at most {most // record:,} records expected, more found")
         if not content or len(content) % record:
             raise ValueError(f"{path}: records of {record} bytes expected, {len(content)} bytes found")
         batch = np.frombuffer(content, np.uint8).reshape(-1, record)
@@ -176,7 +230,11 @@ def _check_range(path: Path, labels: np.ndarray, classes: int, what: str) -> Non
 
 def class_names(path: Path, classes: int) -> tuple[str, ...]:
     """Class names, one a line, in the order of the labels; ValueError for another number of them."""
-    found = tuple(line.strip() for line in _content(path).decode(errors="replace").splitlines() if line.strip())
+    found = tuple(
+        line.strip()
+        for line in _content(path, 0, lambda _: _NAMES).decode(errors="replace").splitlines()
+        if line.strip()
+    )
     if len(found) != classes:
         raise ValueError(f"{path}: {classes} class names expected, {len(found)} found")
     return found

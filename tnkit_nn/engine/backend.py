@@ -14,6 +14,7 @@ from tnkit.execution.codegen import execute
 from tnkit.execution.library import register
 from tnkit.planning.steps import FusedStep, Program
 from tnkit_nn.engine import chain, cuda, sliced, sliced_chain
+from tnkit_nn.engine.activations import VALUES
 from tnkit_nn.engine.shared_matmul import broadcast_matmul
 from tnkit_nn.engine.svd_grad import left
 
@@ -115,6 +116,29 @@ def _own(x: Tensor) -> bool:
         return False
 
 
+def _numpy(x: Tensor) -> np.ndarray:
+    x = x.detach().cpu().resolve_conj().resolve_neg()
+    return (x.float() if x.dtype == torch.bfloat16 else x).numpy()  # numpy has no such dtype
+
+
+def _unseen(arrays: Sequence[Tensor]) -> bool:
+    """Whether values cannot be read: a graph is being traced, or one is a batch under ``vmap``, or has none (device meta)."""
+    if torch.compiler.is_compiling():
+        return True
+    try:
+        for x in arrays:
+            x.detach()[(0,) * x.ndim].item()
+    except RuntimeError:
+        return True
+    return False
+
+
+def _refused(x: Tensor) -> str:
+    if x.dtype == torch.bool:
+        return "has dtype torch.bool, which torch does not multiply"
+    return "" if x.layout == torch.strided else f"is {x.layout}, no plain tensor".replace("torch.", "")
+
+
 def _frobenius_norm(x: Tensor, axis: int | None = None) -> Tensor:
     return torch.linalg.norm(x.reshape(-1)) if axis is None else torch.linalg.norm(x, None, axis)
 
@@ -137,7 +161,7 @@ TORCH = Backend(
     zeros=lambda shape, x: torch.zeros(shape, dtype=x.dtype, device=x.device),
     broadcast=broadcast_matmul,
     fused=_run_fused_step,
-    own={"relu": torch.relu},
+    own=VALUES,
     methods={
         "permute": "{x}.permute({axes})",
         "swap": "{x}.mT",
@@ -148,8 +172,11 @@ TORCH = Backend(
     folds=True,
     left=left,
     cast=lambda x, dtype: x.to(getattr(torch, dtype)),
-    numpy=lambda x: x.detach().cpu().resolve_conj().resolve_neg().numpy(),
+    numpy=_numpy,
     tracked=lambda x: x.requires_grad and torch.is_grad_enabled(),
+    constant=lambda x: x.detach(),
+    unseen=_unseen,
+    refused=_refused,
 )
 register(TORCH, Tensor, torch.nn.Parameter)
 

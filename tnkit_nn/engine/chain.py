@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tnkit.core.activations import function
 from tnkit.planning.steps import ApplyStep, ContractStep, FusedStep
 from tnkit.planning.strides import View
-from tnkit_nn.engine.matmul import IN_PLACE, OVER, as_matrix, empty, multiplied, restored, slopes
+from tnkit_nn.engine.activations import FROM_ARGUMENT, IN_PLACE, OVER, value
+from tnkit_nn.engine.matmul import as_matrix, empty, multiplied, restored, slopes
 
 __all__ = ["ChainTape", "backward", "forward"]
 
@@ -80,6 +80,13 @@ class _Buffers:
         if row is not None:
             self.free.append(row)
 
+    def matrix(self, x: Tensor, view: View) -> tuple[Tensor, Tensor | None]:
+        """``x`` as the matrix that ``view`` makes of it, and the row that it was copied to if that had to be."""
+        if view.beside != (1, 1):
+            return as_matrix(x, view), None  # larger than what it is made of, which keeps its own row
+        x, copied = self.laid(x if view.permute is None else x.permute(view.permute), view.reshape)
+        return (x.mT if view.swap else x), copied
+
     def laid(self, x: Tensor, shape: Sequence[int] | None) -> tuple[Tensor, Tensor | None]:
         """``x`` in this shape, and the row that it was copied to if that had to be."""
         if shape is None:
@@ -105,7 +112,7 @@ class _ForwardPass:
     def __init__(self, group: FusedStep, operands: Sequence[Tensor]) -> None:
         self.steps, self.operands, self.n = group.body.steps, operands, len(operands)
         sizes = [s.size for s in self.steps[:-1] if isinstance(s, ContractStep)]
-        self.rows = _Buffers(sum(sizes) + max(sizes), operands[0])
+        self.rows = _Buffers(sum(sizes) + max(sizes, default=0), operands[0])
         self.tape: list[_SavedStep] = []
         self.now: Tensor = operands[0]
         self.row: Tensor | None = None
@@ -136,17 +143,16 @@ class _ForwardPass:
                 pair.append(as_matrix(self.operands[s], view))
                 continue
             shape = tuple(self.now.shape)
-            x = self.now if view.permute is None else self.now.permute(view.permute)
-            x, copied = self.rows.laid(x, view.reshape)
+            x, copied = self.rows.matrix(self.now, view)
             if copied is not None:
                 before = self.tape[-1]
                 if before.row is self.row and isinstance(before.given, Tensor):
-                    before.given, before.row = restored(x, View(view.permute, view.reshape), shape), copied
+                    before.given, before.row = restored(x, view, shape), copied
                 if not isinstance(before.given, list):  # what a function was given may be what it gave
                     self.rows.give(self.row)
                 self.row = copied
-            pair.append(x.mT if view.swap else x)
-            saved = _SavedStep(pair[-1], self.row, shape)
+            pair.append(x)
+            saved = _SavedStep(x, self.row if view.beside == (1, 1) else None, shape)
         self.tape.append(saved)
         return pair
 
@@ -157,8 +163,7 @@ class _ForwardPass:
             saved: Any = self.now
         else:
             saved = [self.operands[s] if s < self.n else self.now for s in step.operands]
-            fn = function(step.fn)
-            self.now = fn(torch, *saved)
+            self.now = value(step.fn, *saved)
         self.tape.append(_SavedStep(saved, self.row, tuple(self.now.shape)))
         self.row = self.row if self.row is not None and _overlaps(self.now, self.row) else None
 
@@ -177,14 +182,13 @@ def _forward_alone(group: FusedStep, operands: Sequence[Tensor]) -> Tensor:
     """The group's result by way of two buffers in turn; what a function makes of an operand outside is its own memory."""
     steps, n, now, row = group.body.steps, len(operands), operands[0], None
     sizes = [s.size for s in steps[:-1] if isinstance(s, ContractStep)]
-    rows = _Buffers(min(2, len(sizes)) * max(sizes), now)
+    rows = _Buffers(min(2, len(sizes)) * max(sizes, default=0), now)
     for step in steps:
         if isinstance(step, ApplyStep):
             if row is not None and step.fn in OVER:
                 now = OVER[step.fn](now)
                 continue
-            fn = function(step.fn)
-            now = fn(torch, *(operands[s] if s < n else now for s in step.operands))
+            now = value(step.fn, *(operands[s] if s < n else now for s in step.operands))
             if row is not None and not _overlaps(now, row):
                 rows.give(row)
                 row = None
@@ -195,11 +199,11 @@ def _forward_alone(group: FusedStep, operands: Sequence[Tensor]) -> Tensor:
             if s < n:
                 pair.append(as_matrix(operands[s], view))
                 continue
-            x, copied = rows.laid(now if view.permute is None else now.permute(view.permute), view.reshape)
+            x, copied = rows.matrix(now, view)
             if copied is not None:
                 rows.give(row)
                 row = copied
-            pair.append(x.mT if view.swap else x)
+            pair.append(x)
         out = empty((step.size,), now) if step is steps[-1] else rows.take(step.size, now)
         a, b = pair
         now = multiplied(step, a, b, out)
@@ -288,10 +292,11 @@ class _BackwardPass:
     def apply(self, step: ApplyStep, grad: Tensor, saved: _SavedStep) -> Tensor:
         if isinstance(saved.given, Tensor):
             return IN_PLACE[step.fn][1](grad, saved.given, grad if self.row is not None else None)
+        if step.fn in FROM_ARGUMENT:
+            return FROM_ARGUMENT[step.fn](grad, saved.given[0], grad if self.row is not None else None)
         leaves = [x.data.requires_grad_(self.needed[s]) for x, s in zip(saved.given, step.operands, strict=True)]
         with torch.enable_grad():
-            fn = function(step.fn)
-            y = fn(torch, *leaves)
+            y = value(step.fn, *leaves)
         some = [(s, x) for s, x in zip(step.operands, leaves, strict=True) if x.requires_grad]
         grads = torch.autograd.grad(y, [x for _, x in some], grad, materialize_grads=True)
         mine = grad

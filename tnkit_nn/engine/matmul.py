@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import prod
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from tnkit.planning.steps import ContractStep
 from tnkit.planning.strides import View
 from tnkit_nn.engine.shared_matmul import summed_outer
 
-__all__ = ["IN_PLACE", "OVER", "as_matrix", "empty", "multiplied", "restored", "slopes", "undone"]
+__all__ = ["as_matrix", "empty", "multiplied", "restored", "slopes", "undone"]
 
 Shape = tuple[int, ...]
 
@@ -33,34 +32,6 @@ def empty(shape: Shape, like: Tensor) -> Tensor:
     if like.device.type == "cpu" and like.dtype in _HUGE and prod(shape) * like.itemsize >= _MAPPED:
         return torch.from_numpy(np.empty(shape, _HUGE[like.dtype]))
     return torch.empty(shape, dtype=like.dtype, device=like.device)
-
-
-def _relu_slope(grad: Tensor, y: Tensor, out: Tensor | None) -> Tensor:
-    if out is None:
-        return torch.ops.aten.threshold_backward(grad, y, 0)
-    return torch.ops.aten.threshold_backward.grad_input(grad, y, 0, grad_input=out)
-
-
-def _tanh_slope(grad: Tensor, y: Tensor, out: Tensor | None) -> Tensor:
-    if out is None:
-        return torch.ops.aten.tanh_backward(grad, y)
-    return torch.ops.aten.tanh_backward.grad_input(grad, y, grad_input=out)
-
-
-#: Activations written over their argument, with their gradient from the result alone.
-IN_PLACE: dict[Any, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor, Tensor | None], Tensor]]] = {
-    "relu": (torch.relu_, _relu_slope),
-    "tanh": (torch.tanh_, _tanh_slope),
-}
-
-#: Activations written over their argument where no gradient is wanted.
-OVER: dict[Any, Callable[[Tensor], Tensor]] = {
-    "relu": torch.relu_,
-    "tanh": torch.tanh_,
-    "sin": torch.sin_,
-    "sigmoid": torch.sigmoid_,
-    "square": torch.square_,
-}
 
 
 # -- views of operands as matrices, and back --------------------------------------------------------------------------

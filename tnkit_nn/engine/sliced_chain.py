@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tnkit.core.activations import function
 from tnkit.execution.slices import by_slices, fronted, part
 from tnkit.planning.steps import ApplyStep, ContractStep, FusedStep
-from tnkit_nn.engine.matmul import IN_PLACE, as_matrix, empty, multiplied, restored, slopes, undone
+from tnkit_nn.engine.activations import IN_PLACE, value
+from tnkit_nn.engine.matmul import as_matrix, empty, multiplied, restored, slopes, undone
 
 __all__ = ["backward", "forward"]
 
@@ -73,13 +73,12 @@ class _Body:
         if step.fn in IN_PLACE and inner >= 0 and isinstance(self.steps[inner], ContractStep):
             y = IN_PLACE[step.fn][0](given[0])
             return y, (y,)
-        fn = function(step.fn)
         if not self.keep:
-            return fn(torch, *given), ()
+            return value(step.fn, *given), ()
         # data, not detach(): a count of versions of its own, for other rows of the arena are written meanwhile
         leaves = [x.data.requires_grad_(needed[s]) for x, s in zip(given, step.operands, strict=True)]
         with torch.enable_grad():
-            y = fn(torch, *leaves)
+            y = value(step.fn, *leaves)
         return y.detach(), (leaves, y)
 
     def back(
@@ -129,7 +128,8 @@ class _Body:
         for o, s in enumerate(step.operands):
             if s >= self.n or (not self.whole[s] and step.operands[1 - o] < self.n):
                 buffers = [None, None]
-                buffers[o] = spare[self.turn[k]]
+                if step.views[o].beside == (1, 1):  # a matrix that is spread is larger than any buffer
+                    buffers[o] = spare[self.turn[k]]
         return slopes(step, undone(step, grad, a, b), a, b, [needed[s] for s in step.operands], buffers)
 
 

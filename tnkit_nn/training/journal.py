@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import platform
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tnkit_nn.storage import replacing
+from tnkit_nn.storage import named, replacing
 
 __all__ = ["Journal"]
 
@@ -26,7 +28,7 @@ class Journal:
 
     def __init__(self, path: str | os.PathLike[str] | None) -> None:
         self.path = Path(path) if path else None
-        self.board: Any = None
+        self.board: _Board | None = None
         self.last = 0
 
     def append(self, lines: Iterable[dict[str, Any]], step: int) -> None:
@@ -34,12 +36,14 @@ class Journal:
         if not self.path:
             return
         lines, self.last = list(lines), step
-        with self.path.open("a") as file:
+        with named(self.path), self.path.open("a") as file:
             file.writelines(json.dumps(line) + "\n" for line in lines)
-        for line in lines if self.board else ():
+        if self.board is None:
+            return
+        for line in lines:
             for name, value in line.items():
                 if name not in ("epoch", "step"):
-                    self.board.add_scalar(name if "step" in line else f"epoch/{name}", value, line.get("step", step))
+                    self.board.add(name if "step" in line else f"epoch/{name}", value, line.get("step", step))
 
     def trim(self, epoch: int, step: int) -> None:
         """Drop what was written of epochs from this one on, which begins behind ``step``, and a line that was cut short.
@@ -49,7 +53,7 @@ class Journal:
         if not self.path:
             return
         if self.board is None or step < self.last:  # at the start, and where an epoch is done again
-            self.flush(close=True)
+            self.flush()
             self.board = _board(self.path.with_name(self.path.name + ".events"), step + 1)
         kept = []
         lines = self.path.read_text(errors="replace").splitlines() if self.path.exists() else []
@@ -57,22 +61,59 @@ class Journal:
             try:
                 if json.loads(line)["epoch"] < epoch:
                     kept.append(line + "\n")
-            except (ValueError, LookupError, TypeError):
+            except (ValueError, LookupError, TypeError, RecursionError):
                 if k < len(lines) or not line.startswith("{"):  # the last one may have been cut short
                     raise ValueError(f"{self.path}: line {k} is of no training's log; choose another file") from None
         with replacing(self.path) as temporary:
             temporary.write_text("".join(kept))
 
-    def flush(self, close: bool = False) -> None:
+    def flush(self) -> None:
         """Write what is buffered."""
         if self.board:
-            self.board.close() if close else self.board.flush()
+            self.board.flush()
 
 
-def _board(folder: Path, step: int) -> Any:
+class _Board:
+    """Events for TensorBoard in a file of their own; those from a step on stand for those written before.
+
+    torch's SummaryWriter writes in a thread: an error, the disk being full, say, is a traceback there, and comes late or never here.
+    """
+
+    def __init__(self, folder: Path, step: int) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+
+        begin = time.time()
+        self.path = folder / f"events.out.tfevents.{int(begin)}.{platform.node()}.{os.getpid()}.{time.monotonic_ns()}"
+        self.pending = [
+            Event(wall_time=begin, file_version="brain.Event:2"),
+            Event(wall_time=begin, step=step, session_log=SessionLog(status=SessionLog.START)),
+        ]
+
+    def add(self, tag: str, value: float, step: int) -> None:
+        """One figure at a step."""
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        summary = Summary(value=[Summary.Value(tag=tag, simple_value=value)])
+        self.pending.append(Event(wall_time=time.time(), step=step, summary=summary))
+
+    def flush(self) -> None:
+        """Write what was added."""
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        with named(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("ab") as file:
+                records = RecordWriter(file)
+                for event in self.pending:
+                    records.write(event.SerializeToString())
+        self.pending = []
+
+
+def _board(folder: Path, step: int) -> _Board | None:
     """A writer whose events from ``step`` on stand for those written before; None without TensorBoard."""
     try:
-        from torch.utils.tensorboard import SummaryWriter
+        import tensorboard.summary  # noqa: F401
     except ImportError:
         return None
-    return SummaryWriter(str(folder), purge_step=step)
+    return _Board(folder, step)

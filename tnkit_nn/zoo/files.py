@@ -35,14 +35,16 @@ def load(name: str, path: str | os.PathLike[str]) -> nn.Sequential:
     FileNotFoundError
         There is no such file.
     ValueError
-        An unknown model, no safetensors file, or names or shapes that are not the model's; the message lists the first few.
+        An unknown model, no safetensors file or a damaged one, or names, shapes or kinds of values that are not the model's; the
+        message lists the first few.
     """
     one_of(name, "name of the model", ZOO)
     path = a_path(path, "load: path")
     with torch.device("meta"):  # shapes alone: nothing is drawn
         last = list(build(name).state_dict())[-1]
-    values, _ = read_tensors(path)
-    classes = len(values[last]) if last in values and values[last].numel() else 10
+    values, _ = read_tensors(path, "copy it again, or train again")
+    given = values.get(last)
+    classes = len(given) if given is not None and given.dim() and given.numel() else 10
     with torch.device("meta"):
         model = build(name, classes)
     model.to_empty(device="cpu")

@@ -11,6 +11,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 
 from tnkit_nn.comparison import experiment as experiments
@@ -66,7 +67,7 @@ def test_a_result_in_bytes_is_kept_as_it_is(tmp_path, threads):
     executor = ThreadPoolExecutor(threads) if threads else None
     made = run_jobs(given, lambda k: bytes([255, 0, k]), study=study, executor=executor)
     assert made == {f"job {k}": bytes([255, 0, k]) for k in range(3)}
-    assert study.path("job 1", "bin").read_bytes() == study.get("job 1") == made["job 1"]
+    assert study.get("job 1") == made["job 1"]
     assert study.has("job 1") and not study.has("job 3")
     assert run_jobs(given, pytest.fail, study=study, executor=executor) == made
 
@@ -194,3 +195,99 @@ def test_a_comparison_goes_on_where_it_was(tmp_path, monkeypatch):
     assert len(calls) == len(gone) + 1 and len(more) == len(whole) + TINY.seeds
     with pytest.raises(ValueError, match="tune_steps is 2, not 3"):
         compare(Task(seeds=2, dense_steps=3, fit_steps=2, tune_steps=3), **SMALL, out=tmp_path)
+
+
+# -- damaged files ------------------------------------------------------------------------------------------------------
+TEXTS = {"null": "null", "[]": "[]", "{}": "{}", "7": "7", "text": '"x"', "nothing": "", "deep": "[" * 100_000}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """A comparison's folder, the files of two rows and those of the dense models."""
+    folder = tmp_path_factory.mktemp("study")
+    compare(TINY, **SMALL, out=folder)
+    return folder, sorted((folder / "jobs").glob("*.json")), sorted((folder / "jobs").glob("*.bin"))
+
+
+def refused(study, path, content):
+    """What is said of a file with this content, which is put back."""
+    kept = path.read_bytes()
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    try:
+        with pytest.raises(ValueError) as error:
+            compare(TINY, **SMALL, out=study[0])
+    finally:
+        path.write_bytes(kept)
+    said = str(error.value)
+    assert said.startswith(f"{path}: damaged, ") and said.endswith("; delete it to have it made again")
+    return said
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+def test_a_file_that_is_no_record(study, text):
+    for path in (study[1][0], study[0] / "study.json"):
+        refused(study, path, text)
+
+
+def test_a_file_of_another_job(study):
+    _, rows, dense = study
+    assert "it is of 'gaussian'" in refused(study, rows[0], rows[1].read_text()) or rows[1].name[:8] != "gaussian"
+    assert "it is of 'dense model of seed 1', not of 'dense model of seed 0'" in refused(
+        study, dense[0], dense[1].read_bytes()
+    )
+
+
+@pytest.mark.parametrize("seal", [True, False])
+def test_a_result_that_is_none_of_the_job(study, seal):
+    """Without a seal, as of an older version, it is the content that tells."""
+    path = study[1][0]
+    kept = json.loads(path.read_text())
+    result = kept["result"]
+    cases = {
+        "its result is []": [],
+        "it has no result": None,
+        "its result is {}": {},
+        "its result is [1]": [1],
+        "its record of seed 0 is 1": [1, 2],
+        "its record of seed 0 has no 'family'": [{k[::-1]: v for k, v in r.items()} for r in result],
+        "seed 1": result[::-1],
+        "accuracy_frozen in its record of seed 0 is 'x'": [{**r, "accuracy_frozen": "x"} for r in result],
+        "seed in its record of seed 0 is False": [{**r, "seed": bool(r["seed"])} for r in result],
+        "is of noise at 7": [{**r, "label": "noise", "budget": 7} for r in result],
+    }
+    for words, other in cases.items():
+        changed = {**kept, "result": other}
+        if not seal:
+            del changed["seal"]
+        said = refused(study, path, json.dumps(changed))
+        assert ("its content is not what was written" if seal else words) in said
+
+
+def test_bytes_that_are_no_dense_model(study):
+    path = study[2][0]
+    kept = path.read_bytes()
+    plain = kept.partition(b"\n")[2]
+    flipped = bytearray(kept)
+    flipped[-9] ^= 1
+    cases = {
+        "its content is not what was written": (bytes(flipped), kept[: len(kept) // 2]),
+        "no safetensors": (b"", bytes(1000), plain[:-9]),
+        "is missing": (safetensors.torch.save({}), safetensors.torch.save({"a": torch.zeros(3)})),
+    }
+    for words, contents in cases.items():
+        for content in contents:
+            assert words in refused(study, path, content)
+
+
+def test_files_of_an_older_version_are_taken(study):
+    folder, rows, dense = study
+    calls = []
+    for path in (*rows, folder / "study.json"):
+        kept = json.loads(path.read_text())
+        kept.pop("seal")
+        path.write_text(json.dumps(kept))
+    for path in dense:
+        path.write_bytes(path.read_bytes().partition(b"\n")[2])
+    times = {p: p.stat().st_mtime_ns for p in (*rows, *dense)}
+    assert compare(TINY, **SMALL, out=folder, progress=lambda jobs, total: calls.append(total) or jobs)
+    assert not calls and all(p.stat().st_mtime_ns == at for p, at in times.items())

@@ -9,7 +9,7 @@ import torch
 
 import tnkit as tk
 import tnkit_nn as tnn
-from tnkit.execution.run import check_arrays
+from tnkit.execution.inputs import check_arrays
 from tnkit.planning import fusion, windows
 from tnkit.planning.plan import _plan
 from tnkit_nn import data, zoo

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import tnkit as tk
-from tnkit.execution.run import check_arrays
+from tnkit.execution.inputs import check_arrays
 from tnkit.planning import fusion
 from tnkit.planning import windows as orders
 from tnkit.planning.plan import _plan

@@ -9,14 +9,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import tnkit as tk
 from tnkit.execution.codegen import source
-from tnkit.execution.run import check_arrays
+from tnkit.execution.inputs import check_arrays
 from tnkit.planning import fusion, windows
 from tnkit.planning.checkpointing import checkpointed
 from tnkit.planning.plan import _plan
 from tnkit.planning.steps import ContractStep, FusedStep, last_use
 from tnkit.testing import oracle, random_network
 from tnkit_nn import TORCH
-from tnkit_nn.engine.matmul import OVER
+from tnkit_nn.engine.activations import OVER
 
 WALLS = {
     "binary": dict(sites=10, dim=2, depth=3, activation="relu"),
@@ -371,3 +371,32 @@ def test_work_done_again_is_what_torch_counts(name, small):
             tk.run(way, tensors).sum().backward()
         found.append(counter.get_total_flops() - way.recomputed)
     assert segments.recomputed >= plan.recomputed >= 0 and abs(found[0] - found[1]) < 0.02 * found[0]
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: tk.low_rank((4096, 2048), 8), lambda: tk.tucker((208, 208, 208), 4), lambda: tk.tt((96, 300, 300), 4)]
+)
+def test_a_product_alone_is_never_sliced(make):
+    """Slices of one product are matrices times vectors: 4,096 of them took 25 times as long as the product."""
+    net = make()
+    plan = tk.plan(net, itemsize=4)
+    assert plan.largest >= fusion.LARGE
+    for step in plan.steps:
+        assert not (isinstance(step, FusedStep) and step.counts and len(step.body.steps) == 1)
+    arrays = tk.init.normal(net, seed=0, dtype="float32")
+    tensors = {n: torch.as_tensor(a).requires_grad_() for n, a in arrays.items()}
+    want = torch.einsum(tk.to_einsum(net), *(tensors[leaf.array] for leaf in net.leaves))
+    made = tk.run(plan, tensors)
+    torch.testing.assert_close(made, want)
+    seed = torch.randn(net.shape, generator=torch.Generator().manual_seed(0))
+    found, right = (torch.autograd.grad(y, [*tensors.values()], seed) for y in (made, want))
+    for a, b in zip(found, right, strict=True):
+        assert (a - b).norm() <= 1e-5 * b.norm()
+
+
+@pytest.mark.parametrize("make", [lambda: tk.low_rank((4096, 4096), 8), lambda: tk.tucker((208, 208, 208), 4)])
+def test_slices_are_never_tiny(make):
+    """An index of thousands of values would be cut into as many slices."""
+    for step in tk.plan(make().activate("tanh", "f"), itemsize=4).steps:
+        if isinstance(step, FusedStep) and step.counts:
+            assert min(s.size for s in step.body.steps) >= fusion.LEAST_SLICE

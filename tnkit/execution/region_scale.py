@@ -1,0 +1,386 @@
+"""The scale of a network's regions: measured and set in one pass, from the innermost region to the outermost.
+
+Each region's value is computed once and used by the next, so the pass costs about one forward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import exp, inf, isfinite, log, prod
+from typing import Any
+
+import numpy as np
+
+from tnkit.core.activations import ACTIVATIONS, function
+from tnkit.core.checks import a_mapping, a_network
+from tnkit.core.decomposition import paired
+from tnkit.core.names import unused
+from tnkit.core.network import Elementwise, Network
+from tnkit.core.node import Node
+from tnkit.execution.codegen import execute
+from tnkit.execution.elementwise import BLOCK, blockwise
+from tnkit.execution.inputs import check_arrays, constant
+from tnkit.execution.library import as_numpy
+from tnkit.execution.numpy import NUMPY
+from tnkit.execution.run import run
+from tnkit.planning.plan import Plan, plan
+from tnkit.planning.steps import Program, ReduceStep, last_use, renumbered
+
+__all__ = ["Arrays", "calibrated", "rms"]
+
+Arrays = dict[str, np.ndarray]
+
+#: Above so many entries the norm is contracted as a network <T, T> instead of forming the tensor, unless an array is as large.
+_FORM = 2**22
+#: Tensors of up to so many entries are measured in double precision, whatever dtype is asked for.
+_WIDE = 2**20
+
+
+@paired
+def rms(net: Network, arrays: Mapping[str, Any]) -> float:
+    """Root mean square of the contracted tensor's entries.
+
+    >>> rms(net, normal(net, std=0.02))
+    0.02
+
+    Multilinear networks larger than 2^22 entries are measured by contracting <T, T>, so the tensor is never formed.
+    """
+    full = check_arrays(a_network(net, "rms"), {n: _wide(as_numpy(a)) for n, a in a_mapping(arrays, "rms").items()})
+    if not net.multilinear:
+        return exp(_log_rms(run(plan(net), full)))
+    found = _Scaled(net, full, [leaf.array for leaf in net.leaves]).log_rms(_forms(net, full))
+    return exp(found) if found < 709 else inf
+
+
+def calibrated(net: Network, arrays: Arrays, std: float | None, kind: np.dtype[Any] | None) -> Arrays:
+    """The arrays with trained ones rescaled: root mean square 1 before each activation, ``std`` at the end.
+
+    Large tensors are formed in ``kind`` (None: in the arrays' own precision).
+    """
+    try:
+        return _Calibration(net, arrays, kind, True).run(std)
+    except _OutOfRangeError:  # rare: again, in double precision, with what a search for other factors needs
+        return _Calibration(net, arrays, None, False).run(std)
+
+
+class _OutOfRangeError(Exception):
+    """A region's tensor came out as 0 or past the largest float."""
+
+
+def inner_first(net: Network) -> list[Network]:
+    """The network and all bodies of its functions, each behind those inside of it."""
+    found, stack = [], [net]
+    while stack:
+        found.append(stack.pop())
+        stack += [body for node in found[-1].nodes if isinstance(node, Elementwise) for body in node.bodies]
+    return found[::-1]
+
+
+@dataclass
+class _Calibration:
+    """One pass: the arrays so far, and the values of bodies that their function has not used yet."""
+
+    net: Network
+    arrays: Arrays
+    kind: np.dtype[Any] | None
+    lean: bool  # the value of a function is let go of as soon as it is used
+    values: dict[int, np.ndarray] = field(default_factory=dict)
+    own: dict[int, list[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        uses: dict[str, set[int]] = {}
+        for region in inner_first(self.net):
+            for node in region.nodes:
+                if isinstance(node, Node):
+                    uses.setdefault(node.array, set()).add(id(region))
+        self.once = {name for name, where in uses.items() if len(where) == 1} & set(self.net.parameters)
+        self.arrays = dict(self.arrays)
+
+    def run(self, std: float | None) -> Arrays:
+        """The arrays to scale."""
+        for region in inner_first(self.net):
+            if region is self.net:
+                self.outermost(std)
+            else:
+                self.inner(region)
+        return self.arrays
+
+    def measured(self, net: Network, form: bool | None = None) -> tuple[_Scaled, list[str], float]:
+        """A region, which of its arrays scale it, and the log of its root mean square."""
+        region, local = self.region(net)
+        own = [n.array for n in region.nodes if isinstance(n, Node) and n.array in self.once]
+        found = _Scaled(region, local, own, self.kind, self.lean)
+        return found, own, found.log_rms(_forms(region, local) if form is None else form)
+
+    def region(self, net: Network) -> tuple[Network, Arrays]:
+        """The network with the value of a function in the place of each, and the arrays of it all."""
+        nodes: list[Node] = []
+        local: Arrays = {}
+        for node in net.nodes:
+            if isinstance(node, Elementwise):
+                local[node.name] = self.applied(node)
+                nodes.append(Node(node.name, node.inds, fixed=True))
+            else:
+                nodes.append(node)
+                given = node.array in self.arrays
+                local[node.array] = self.arrays[node.array] if given else constant(str(node.fixed), _shape(node, net))
+        return Network(tuple(nodes), net.output, net.sizes), local
+
+    def scale(self, own: Sequence[str], log_factor: float) -> None:
+        """Share a factor out over arrays; in halves, for it may be past the largest float."""
+        half = exp(log_factor / (2 * len(own))) if log_factor > -inf else 0.0
+        for name in set(own):
+            self.arrays[name] = self.arrays[name] * half * half
+
+    def inner(self, net: Network) -> None:
+        """Scale a body's arrays; its value is kept for its function."""
+        found, own, size = self.measured(net, True)
+        assert found.value is not None
+        if own and isfinite(size):
+            self.scale(own, -size)
+            found.value *= np.asarray(exp(found.shift - size), found.value.dtype)
+        self.values[id(net)], self.own[id(net)] = found.value, own
+
+    def outermost(self, std: float | None) -> None:
+        (node, *others) = self.net.nodes
+        if isinstance(node, Elementwise) and not others:
+            if std is not None:
+                self.reach(node, std)
+            return
+        if not any(isinstance(n, Node) and n.array in self.once for n in self.net.nodes):
+            return
+        _, own, size = self.measured(self.net)
+        if isfinite(size):
+            self.scale(own, (log(1.0 if std is None else std) if std != 0 else -inf) - size)
+
+    def body_values(self, node: Elementwise) -> list[np.ndarray]:
+        """The values of its bodies, all with the axes of the first, taken out."""
+        return [np.transpose(self.values.pop(id(b)), [b.output.index(i) for i in node.inds]) for b in node.bodies]
+
+    def applied(self, node: Elementwise) -> np.ndarray:
+        """The value of a function; a ReLU of nothing but negative entries is given the other sign, as good a draw, and alive."""
+        plain = self.body_values(node)
+        value = _applied(node.fn, plain)
+        if value.any() or len(node.bodies) > 1:
+            return value
+        names = self.own[id(node.bodies[0])]
+        odd = next((n for n in names if names.count(n) % 2), None)
+        if odd is None:
+            return value
+        self.arrays[odd] = -self.arrays[odd]
+        return _applied(node.fn, [-plain[0]])
+
+    def reach(self, node: Elementwise, std: float) -> None:
+        """Scale what the outermost function is given until its own root mean square is ``std``."""
+        owners = [self.own[id(body)] for body in node.bodies]
+        plain = self.body_values(node)
+        name = node.fn if isinstance(node.fn, str) else getattr(node.fn, "__name__", "fn")
+        where = f"init: std {std:g} cannot be reached: the outermost node {node.name!r} is {name}"
+        if not all(owners):
+            raise ValueError(f"{where}, and no trained array scales its argument")
+        if std == 0:
+            found = -inf if _log_rms(_blocks(node.fn, plain, 0.0)) == -inf else None
+        else:
+            found = _crossing(lambda t: _log_rms(_blocks(node.fn, plain, exp(t))), log(std))
+        if found is None:
+            raise ValueError(f"{where}, whose values do not get there; use std=None, or an array after it")
+        for own in owners:
+            self.scale(own, found)
+
+
+class _Scaled:
+    """A multilinear region, its arrays, and by which factor, e^shift, what is formed of them is smaller than the true value."""
+
+    def __init__(
+        self, net: Network, arrays: Arrays, own: Sequence[str], kind: np.dtype[Any] | None = None, lean: bool = False
+    ) -> None:
+        self.net, self.arrays, self.own, self.kind, self.lean = net, arrays, own, kind, lean
+        self.value: np.ndarray | None = None
+        self.shift = 0.0
+
+    def log_rms(self, form: bool) -> float:
+        """Log of the root mean square; in double precision, and with other factors, where it is 0 or past the largest float."""
+        measure = self.formed if form else self.norm
+        narrow = prod(self.net.shape) > _WIDE and self.kind is not None
+        size = measure(self.arrays, self.kind if narrow else None)
+        if isfinite(size) or not self.own:
+            return size
+        if self.lean:
+            raise _OutOfRangeError
+        return self.searched(measure)
+
+    def searched(self, measure: Callable[[Arrays, Any], float]) -> float:
+        """The same with the arrays as large as another, times a factor that is searched until the result is a number."""
+        logs = {n: _log_rms(self.arrays[n]) for n in self.own}
+        if not all(map(isfinite, logs.values())):
+            return -inf
+        total, low, high, at, step = sum(logs[n] for n in self.own), -inf, inf, 0.0, 0.5
+        for _ in range(60):
+            unit = {n: a * exp(-logs[n] / 2) * exp(-logs[n] / 2 + at) for n, a in self.arrays.items() if n in logs}
+            size = measure({**self.arrays, **unit}, None)
+            self.shift = total - len(self.own) * at
+            if isfinite(size):
+                return size + self.shift
+            low, high = (at, high) if size == -inf else (low, at)
+            step *= 2
+            at = (low + high) / 2 if low > -inf and high < inf else low + step if low > -inf else high - step
+        return -inf
+
+    def formed(self, arrays: Arrays, kind: np.dtype[Any] | None) -> float:
+        """By forming the tensor, which is left in ``value``."""
+        way = plan(self.net)
+        given = {name: a.astype(_working(a, kind), copy=False) for name, a in arrays.items()}
+        shared = way.output < len(way.inputs) or any(isinstance(s, ReduceStep) for s in way.steps)
+        if self.lean:
+            arrays.clear()
+        with np.errstate(all="ignore"):
+            made = np.asarray(run(way, given) if not self.lean else _used_up(way, given))
+            self.value = made.copy() if shared or not made.flags.writeable else made
+            return _log_rms(self.value)
+
+    def norm(self, arrays: Arrays, kind: np.dtype[Any] | None) -> float:
+        """By <T, T>; every kept index is averaged over where it is summed, so that no product of sizes can overflow."""
+        net, nodes, twins = self.net, list[Node](), dict[str, Any]()
+        arrays = {name: _wide(a) for name, a in arrays.items()}
+        open_, mark = set(net.output), unused("*", net)
+        for node in net.nodes:
+            assert isinstance(node, Node)
+            mean = prod(net.sizes[i] for i in open_.intersection(node.inds))
+            open_ -= set(node.inds)
+            nodes.append(Node(node.name + mark, tuple(i if i in net.output else i + mark for i in node.inds)))
+            twins[node.name + mark] = np.conj(arrays[node.array]) / mean
+        sizes = {**net.sizes} | {i + mark: n for i, n in net.sizes.items() if i not in net.output}
+        both = Network((*net.nodes, *nodes), (), sizes)
+        with np.errstate(all="ignore"):
+            square = float(np.real(run(plan(both), {**{n: arrays[n] for n in net.array_shapes}, **twins})))
+        return log(square) / 2 if 0 < square < inf else inf if not square < inf else -inf
+
+
+def _used_up(plan: Plan, arrays: Arrays) -> Any:
+    """The plan's result; an array is let go of with the last step that reads it, the caller's dict of them too."""
+    slots: dict[int, Any] = {k: arrays.pop(name) for k, name in enumerate(plan.inputs)}
+    for step, dead in zip(plan.steps, plan.last_use, strict=True):
+        operands = tuple(dict.fromkeys(step.operands))
+        one = (renumbered(step, tuple(operands.index(s) for s in step.operands), len(operands)),)
+        program = Program(one, len(operands), last_use(one, len(operands)))
+        slots[step.target] = execute(program, [slots[s] for s in operands], NUMPY)
+        for s in dead:
+            del slots[s]
+    return slots[plan.output]
+
+
+# -- numbers ------------------------------------------------------------------------------------------------------------
+def _forms(net: Network, arrays: Arrays) -> bool:
+    """Whether to form the tensor: it is small, or no larger than what there is already."""
+    return prod(net.shape) <= max(_FORM, 2 * max(a.size for a in arrays.values()))
+
+
+def _pieces(x: np.ndarray) -> Iterator[np.ndarray]:
+    """The entries, in blocks, in the order in which they lie in memory."""
+    if x.size == 0:
+        return
+    iterator: Any = np.nditer  # its stubs take literals alone
+    flags = ["external_loop", "buffered"] if x.ndim else []
+    for piece in iterator(x, flags, [["readonly"]], order="K", buffersize=BLOCK):
+        flat = piece.reshape(-1)
+        for k in range(0, flat.size, BLOCK):
+            yield flat[k : k + BLOCK]
+
+
+def _log_rms(given: np.ndarray | Iterator[np.ndarray]) -> float:
+    """Log of the root mean square, in double precision, whose squares neither vanish nor overflow; inf for NaN."""
+    if not isinstance(given, np.ndarray):
+        return _careful_log_rms(given)
+    total = 0.0
+    for block in _pieces(given):
+        x = np.asarray(np.abs(block) if block.dtype.kind == "c" else block, np.float64)
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            total += float(np.dot(x, x))
+    if 1e-200 < total < 1e200:
+        return log(total / given.size) / 2
+    return _careful_log_rms(_pieces(given))
+
+
+def _careful_log_rms(blocks: Iterator[np.ndarray]) -> float:
+    """The same for entries whose squares may be past the largest float, or 0: every block is divided by a power of two."""
+    top, total, count = 0.0, 0.0, 0
+    for block in blocks:
+        x = np.abs(block).astype(np.float64)
+        here = float(x.max())
+        if not isfinite(here):
+            return inf
+        if here > top:  # a power of two changes no digit
+            new = 2.0 ** np.frexp(here)[1] if here < 2.0**1023 else here
+            total, top = total * (top / new) ** 2, new
+        if top:
+            x /= top
+            total += float(np.dot(x, x))
+        count += x.size
+    return log(top) + log(total / count) / 2 if total else -inf
+
+
+def _applied(fn: Any, plain: Sequence[np.ndarray]) -> np.ndarray:
+    if fn == "identity":
+        return plain[0]
+    return blockwise(function(fn), *plain) if fn in ACTIVATIONS else np.asarray(function(fn)(np, *plain))
+
+
+def _blocks(fn: Any, plain: Sequence[np.ndarray], factor: float) -> Iterator[np.ndarray] | np.ndarray:
+    """``fn`` of the tensors times a factor, in blocks if it acts entry by entry."""
+    with np.errstate(all="ignore"):
+        if not (isinstance(fn, str) and fn in ACTIVATIONS):
+            return np.asarray(function(fn)(np, *(x * np.asarray(factor, x.dtype) for x in plain)))
+        return _block_values(fn, [np.ascontiguousarray(x).reshape(-1) for x in plain], factor)
+
+
+def _block_values(fn: str, laid: Sequence[np.ndarray], factor: float) -> Iterator[np.ndarray]:
+    for k in range(0, laid[0].size, BLOCK):
+        with np.errstate(all="ignore"):
+            yield np.asarray(function(fn)(np, *(_wide(x[k : k + BLOCK]) * factor for x in laid)))
+
+
+def _crossing(f: Callable[[float], float], goal: float) -> float | None:
+    """Where ``f`` takes the value ``goal``, from 0 outwards, by regula falsi; None if it does not."""
+    a, fa = 0.0, f(0.0) - goal
+    if fa == 0:
+        return a
+    step = -1.0 if fa > 0 else 1.0
+    while True:
+        b = a + step
+        fb = f(b) - goal
+        if not isfinite(fb) or (fa > 0) != (fb > 0):
+            break
+        if abs(b) > 709 or fb == fa:  # it does not move any more
+            return None
+        a, fa, step = b, fb, 2 * step if abs(b + 2 * step) < 709 else step
+        if abs(a + step) > 709:
+            return None
+    if not isfinite(fb):
+        return None
+    for _ in range(200):
+        c = b - fb * (b - a) / (fb - fa)
+        fc = f(c) - goal
+        if abs(fc) < 1e-13 or c in (a, b):
+            return c
+        if (fc > 0) != (fb > 0):
+            a, fa = b, fb
+        else:
+            fa *= 0.5  # Illinois
+        b, fb = c, fc
+    return b
+
+
+def _working(a: np.ndarray, kind: np.dtype[Any] | None) -> np.dtype[Any]:
+    """Double precision, or single where that is asked for and the array is none wider in kind."""
+    if kind is None or kind.itemsize // (2 if kind.kind == "c" else 1) > 4:
+        return np.result_type(a, np.float64)
+    return np.dtype("complex64" if kind.kind == "c" or a.dtype.kind == "c" else "float32")
+
+
+def _wide(a: np.ndarray) -> np.ndarray:
+    return np.asarray(a, np.result_type(a, np.float64))
+
+
+def _shape(node: Node, net: Network) -> tuple[int, ...]:
+    return tuple(net.sizes[i] for i in node.inds)

@@ -1,0 +1,92 @@
+"""A change of modules in place that is made whole, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any, TypeVar, cast
+
+import torch
+from torch import nn
+from torch.nn.utils import parametrize
+
+from tnkit_nn.checks import a_module
+
+__all__ = ["all_or_nothing", "atomic"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@contextmanager
+def all_or_nothing(*modules: nn.Module, values: bool = False) -> Iterator[None]:
+    """Within it modules are changed; if that fails at any point, Ctrl-C included, they are put back to what they were.
+
+    ::
+
+        with all_or_nothing(model):
+            parametrize_(model.fc1, "weight", net)
+            parametrize_(model.fc2, "weight", net)  # fails: fc1 is dense again
+
+    Put back are the modules below, their classes, parameters and buffers (the same objects at the same places), hooks,
+    ``requires_grad``, modes and other attributes.
+
+    Parameters
+    ----------
+    *modules
+        What is changed, with all that is below.
+    values
+        Values may be changed too, not only which objects stand where: they are copied before, and put back.
+    """
+    back = [_attributes(m) for m in dict.fromkeys(m for module in modules for m in module.modules())]
+    tensors = {t: None for module in modules for t in (*module.parameters(), *module.buffers())}
+    made = [
+        t for t in tensors if not isinstance(t, (nn.parameter.UninitializedParameter, nn.parameter.UninitializedBuffer))
+    ]  # others have nothing to put back
+    states = [(t, t.requires_grad, t.grad, t.detach().clone() if values else None) for t in made]
+    try:
+        yield
+    except BaseException:
+        for put_back in back:
+            put_back()
+        for t, needed, grad, value in states:
+            if value is not None:
+                with torch.no_grad():
+                    t.copy_(value)
+            if t.is_leaf:
+                t.requires_grad_(needed)
+                t.grad = grad
+        raise
+
+
+def atomic(change: F) -> F:
+    """A function that changes the module it is given first, all of it or nothing."""
+
+    @wraps(change)
+    def changed(module: nn.Module, *args: Any, **options: Any) -> Any:
+        with all_or_nothing(a_module(module, f"{change.__name__}: module")):
+            return change(module, *args, **options)
+
+    return cast(F, changed)
+
+
+def _attributes(module: nn.Module) -> Callable[[], None]:
+    """What puts a module's class and attributes back; containers are filled again, not replaced: handles of hooks refer to them."""
+    cls, kept = type(module), dict(vars(module))
+    own = dict(vars(cls)) if parametrize.is_parametrized(module) else None  # torch makes such a class, and changes it
+    contents: list[tuple[Any, Any]] = [(v, v.copy()) for v in kept.values() if isinstance(v, (dict, set, list))]
+
+    def put_back() -> None:
+        object.__setattr__(module, "__class__", cls)
+        for name in () if own is None else own.keys() | vars(cls).keys():
+            if name not in own:
+                delattr(cls, name)
+            elif vars(cls).get(name) is not own[name]:
+                setattr(cls, name, own[name])
+        vars(module).clear()
+        vars(module).update(kept)
+        for container, content in contents:
+            container.clear()
+            container.extend(content) if isinstance(container, list) else container.update(content)
+
+    return put_back
