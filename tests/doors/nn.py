@@ -102,7 +102,7 @@ KINDS_NN = {
     "limit": "count?", "first_seed": "seed", "rest_lr": "positive", "weight_decay": "at least 0", "label_smoothing": "nothing",
     "arrays": "nothing?", "checkpoint": "name?", "log": "name?", "after": "function?", "groups": "nothing?", "loss": "function?",
     "data_dir": "name?", "weights": "name?", "layer": "name?", "root": "nothing?", "out": "nothing?", "path": "name",
-    "tknn.TNLinear.bias": "flag", "tknn.TNLinear.from_linear.fit": "flag", "tknn.TNModule.dtype": "nothing?",
+    "tknn.TNLinear.bias": "flag", "tknn.TNLinear.from_linear.fit": "flag", "tknn.TNModule.dtype": "nothing?", "tknn.TNModule.std": "positive?",
     "tknn.TNLinear.dtype": "nothing?", "tknn.TNEmbedding.dtype": "nothing?", "tknn.fit.dtype": "nothing?", "tknn.Group.lr": "positive?",
     "tknn.Group.weight_decay": "at least 0?", "tknn.Family.name": "name", "tknn.Family.label": "name", "tknn.Family.depth": "count?",
     "tknn.Family.build": "function", "tknn.compare.progress": "function", "tknn.data.Split.name": "name", "tknn.Compression.stage2": "nothing?", "coarse": "flag",
@@ -128,6 +128,7 @@ _ITEMS = _given("['x']", "first item 'x'", "one item more", why="names, or one m
 
 #: As ALLOWED, of tnkit_nn.
 ALLOWED_NN = {
+    ("tknn.TNEmbedding", "optimizer"): {"a path": "an order of its own"}, ("tknn.parametrize_", "optimizer"): {"a path": "an order of its own"},
     ("tknn.TNModule", "arrays"): _ARRAYS, ("tknn.TNLinear", "arrays"): _ARRAYS, ("tknn.TNEmbedding", "arrays"): _ARRAYS,
     ("tknn.TNLinear.from_linear", "arrays"): {"{}": _DRAWN},
     ("tknn.parametrize_", "arrays"): {
