@@ -20,6 +20,7 @@ from tnkit.core.decomposition import paired
 from tnkit.core.network import Network
 from tnkit.core.node import Node
 from tnkit.core.numbers import real_number, whole_number
+from tnkit.core.structure import check_ordered
 from tnkit.execution.inputs import check_known, constant
 from tnkit.execution.library import as_numpy
 from tnkit.execution.region_scale import Arrays, calibrated, rms
@@ -118,6 +119,8 @@ def _sample(
             arrays[name] = constant(str(constants[name]), shape).astype(wide)
         elif name in trained:
             arrays[name] = draw(shape, rng, wide)
+    if wide.kind == "c" and arrays:
+        check_ordered(net, next(iter(arrays)), dtype)
     for region in net.regions():
         _unit_variance(region, arrays)
     stand_ins = {n: _gauss(s, rng, wide) for n, s in net.array_shapes.items() if n not in arrays}

@@ -9,6 +9,8 @@ from math import prod
 import torch
 from torch import Tensor
 
+from tnkit.core.numbers import whole_number
+
 __all__ = ["RATE", "SEED", "START", "Axes"]
 
 #: Positions of the axes in a tensor that :meth:`Axes.unflatten` gives.
@@ -22,6 +24,10 @@ class Axes:
     rate: int = 1
     start: int = 1
     seed: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("rate", "start", "seed"):
+            whole_number(getattr(self, name), f"Axes: {name}", 1)
 
     @property
     def sizes(self) -> tuple[int, ...]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,11 +13,19 @@ import torch
 from torch import Tensor, nn
 
 from tnkit.core.checks import shown
+from tnkit.core.network import Network
+from tnkit.core.numbers import whole_number
+from tnkit.core.shapes import split_axes
 
-__all__ = ["a_dtype", "a_function", "a_kind", "a_module", "a_path", "a_tensor", "finite", "labels_of", "materialised"]
+__all__ = [
+    "a_folder", "a_function", "a_kind", "a_module", "a_path", "a_size", "a_tensor", "an_array", "check_fills", "finite", "labels_of", "materialised",
+    "trained_dtype",
+]  # fmt: skip
 
 _Kind = TypeVar("_Kind")
 
+#: An axis is never longer: torch counts bytes in 64 bits.
+_LARGEST = 2**40
 #: torch dtypes in which networks are trained.
 _FLOATING = "a floating or complex dtype, such as torch.float32"
 
@@ -43,8 +52,16 @@ def a_module(value: Any, what: str) -> nn.Module:
 def a_function(value: Any, what: str) -> Callable[..., Any]:
     """What can be called; TypeError for anything else, classes included, which are seldom meant."""
     if callable(value) and not isinstance(value, type):
-        return value  # type: ignore[no-any-return]
+        return value
     raise TypeError(f"{what} is a function, not {shown(value)}")
+
+
+def a_size(value: Any, what: str) -> int:
+    """A whole number from 1 to what an axis can have, as an int; TypeError for no whole number, ValueError for another one."""
+    found = whole_number(value, what, 1)
+    if found > _LARGEST:
+        raise ValueError(f"{what} is at most {_LARGEST}, not {found:.3g}")
+    return found
 
 
 def a_path(value: Any, what: str) -> Path:
@@ -56,7 +73,15 @@ def a_path(value: Any, what: str) -> Path:
     return Path(os.path.expanduser(value))
 
 
-def a_dtype(value: Any, what: str) -> torch.dtype | None:
+def a_folder(value: Any, what: str) -> Path:
+    """A path of a folder, there or not yet there; NotADirectoryError for that of a file."""
+    found = a_path(value, what)
+    if found.exists() and not found.is_dir():
+        raise NotADirectoryError(f"{what} is a folder, but {found} is a file")
+    return found
+
+
+def trained_dtype(value: Any, what: str) -> torch.dtype | None:
     """A dtype that can be trained in, or None."""
     if value is None:
         return None
@@ -80,7 +105,9 @@ def a_tensor(value: Any, what: str) -> Tensor:
 def materialised(value: Tensor, what: str) -> Tensor:
     """A tensor with values of its own in a dense layout; ValueError for one on the meta device, sparse or quantised."""
     if value.is_meta:
-        raise ValueError(f"{what} has values, not a shape alone, but it is on the meta device: call module.to_empty(device=...) first")
+        raise ValueError(
+            f"{what} has values, not a shape alone, but it is on the meta device: call module.to_empty(device=...) first"
+        )
     if value.layout is not torch.strided:
         raise ValueError(f"{what} is dense, not {value.layout}; x.to_dense() is")
     if value.is_quantized:
@@ -91,8 +118,16 @@ def materialised(value: Tensor, what: str) -> Tensor:
 def labels_of(value: Any, what: str) -> Tensor:
     """Labels: whole numbers, one an example, at least one; TypeError for no tensor, ValueError for another shape or dtype."""
     found = a_tensor(value, what)
-    if found.dim() != 1 or not len(found) or found.is_floating_point() or found.is_complex() or found.dtype == torch.bool:
-        raise ValueError(f"{what} are whole numbers of shape (count,), at least one, not {found.dtype} of shape {tuple(found.shape)}")
+    if (
+        found.dim() != 1
+        or not len(found)
+        or found.is_floating_point()
+        or found.is_complex()
+        or found.dtype == torch.bool
+    ):
+        raise ValueError(
+            f"{what} are whole numbers of shape (count,), at least one, not {found.dtype} of shape {tuple(found.shape)}"
+        )
     return found
 
 
@@ -103,3 +138,28 @@ def finite(value: Tensor, what: str) -> Tensor:
         place = tuple(int(k[0]) for k in torch.where(wrong))
         raise ValueError(f"{what} is finite everywhere, but its entry {place} is {value[place].item()}")
     return value
+
+
+def an_array(value: Any, what: str) -> Any:
+    """A numpy array or a dense tensor of numbers; TypeError for what is neither, ValueError for one of other things."""
+    if isinstance(value, Tensor):
+        return materialised(value, what)
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{what} is a numpy array or a tensor, not {shown(value)}")
+    if isinstance(value, (np.ma.MaskedArray, np.matrix)):
+        raise TypeError(
+            f"{what} is a plain numpy array, not {shown(value)}; np.asarray(x), of a masked one x.filled(0), is"
+        )
+    if value.dtype.kind not in "fciub" or value.dtype.itemsize > (16 if value.dtype.kind == "c" else 8):
+        raise ValueError(f"{what} is an array of numbers that torch has too, not of {value.dtype}")
+    return value
+
+
+def check_fills(net: Network, shape: Sequence[int], who: str) -> None:
+    """ValueError, by the name ``who``, where a network's tensor does not read as a weight of this shape."""
+    if prod(net.shape) == prod(shape):
+        return
+    try:
+        split_axes(net.shape, shape)
+    except ValueError as error:
+        raise ValueError(f"{who}: the network's shape reads as the weight's, but {error}") from None

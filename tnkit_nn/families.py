@@ -16,7 +16,11 @@ from math import prod
 from typing import Any
 
 import tnkit as tk
+from tnkit.core.activations import UNARY
+from tnkit.core.checks import one_of, sequence, text
+from tnkit.core.numbers import whole_number
 from tnkit.core.shapes import site_dims
+from tnkit_nn.checks import a_function, a_size
 
 __all__ = [
     "BASELINES",
@@ -76,10 +80,25 @@ class Family:
     build: Callable[[Sequence[int], int], tk.Network]
     depth: int | None = None
 
+    def __post_init__(self) -> None:
+        text(self.name, "Family: name")
+        text(self.label, "Family: label")
+        a_function(self.build, "Family: build")
+        if self.depth is not None:
+            object.__setattr__(self, "depth", a_size(self.depth, "Family: depth"))
+
 
 def keeps(numbers: int, budget: int) -> bool:
     """Whether so many parameters are within a budget, give or take :data:`SLACK`."""
     return numbers <= (1 + SLACK) * budget
+
+
+def _asked(shape: Sequence[int], budget: int) -> tuple[tuple[int, ...], int]:
+    """A weight's shape and a budget, which is at most the weight's size: beyond it a dense layer is smaller."""
+    sizes = tuple(whole_number(n, f"shape: size of axis {k}", 1) for k, n in enumerate(sequence(shape, "shape")))
+    if not sizes:
+        raise ValueError("shape has one axis or more, not none")
+    return sizes, min(whole_number(budget, "budget", 1), prod(sizes))
 
 
 def _near_budget(candidates: Iterable[tk.Network], budget: int) -> tk.Network:
@@ -174,6 +193,8 @@ def _factorisations(
 
 
 def _mpo_near(shape: Sequence[int], budget: int) -> tk.Network:
+    shape, budget = _asked(shape, budget)
+
     def every() -> Iterator[tk.Network]:
         for out, in_ in _factorisations(shape):
             yield from _grow(lambda r, out=out, in_=in_: tk.mpo(out, in_, r), budget)  # type: ignore[misc]
@@ -183,6 +204,7 @@ def _mpo_near(shape: Sequence[int], budget: int) -> tk.Network:
 
 
 def _tt_near(shape: Sequence[int], budget: int) -> tk.Network:
+    shape, budget = _asked(shape, budget)
     dims = [d for n in shape for d in site_dims(n)]
 
     def every() -> Iterator[tk.Network]:
@@ -196,6 +218,8 @@ def _tt_near(shape: Sequence[int], budget: int) -> tk.Network:
 
 
 def _ring_near(shape: Sequence[int], budget: int) -> tk.Network:
+    shape, budget = _asked(shape, budget)
+
     def every() -> Iterator[tk.Network]:
         bits = tuple(d for n in shape for d in site_dims(n))
         for dims in (*((*out, *in_) for out, in_ in _factorisations(shape)), bits):
@@ -206,6 +230,8 @@ def _ring_near(shape: Sequence[int], budget: int) -> tk.Network:
 
 
 def _tucker_near(shape: Sequence[int], budget: int) -> tk.Network:
+    shape, budget = _asked(shape, budget)
+
     def every() -> Iterator[tk.Network]:
         for out, in_ in _factorisations(shape):
             dims = (*out, *in_)
@@ -217,6 +243,8 @@ def _tucker_near(shape: Sequence[int], budget: int) -> tk.Network:
 
 
 def _cp_near(shape: Sequence[int], budget: int) -> tk.Network:
+    shape, budget = _asked(shape, budget)
+
     def every() -> Iterator[tk.Network]:
         for out, in_ in _factorisations(shape):
             dims = (*out, *in_)
@@ -244,6 +272,7 @@ def _levelled(
     shape: Sequence[int], budget: int, makes: Sequence[Callable[[Sequence[int], int], tk.Network]]
 ) -> tk.Network:  # fmt: skip
     """The nearest of what makes a network of sites and a rank, over digits of rows and columns in turn."""
+    shape, budget = _asked(shape, budget)
 
     def every() -> Iterator[tk.Network]:
         for (out, in_), make in product(_all_factorisations(shape), makes):
@@ -270,6 +299,7 @@ def in_turn(
 
 
 def _low_rank_near(shape: Sequence[int], budget: int) -> tk.Network:
+    shape, budget = _asked(shape, budget)
     return _near_budget(_grow(lambda r: tk.low_rank(matrix_shape(shape), r), budget), budget)
 
 
@@ -283,6 +313,7 @@ def adtn_near(
     pairs of binary sites merged into sites of size 4; above it, pairs are merged until the budget is passed, up to sites of size
     16.  With ``merged`` at least so many pairs are.
     """
+    shape, budget = _asked(shape, budget)
     make = partial(tk.adtn, shape, depth=depth, activation=activation, order=order, periodic=periodic)
 
     def tied(dims: list[int]) -> Iterator[tk.Network]:
@@ -335,6 +366,7 @@ def circuit_near(
     Every column is a Kronecker product.  The TT-matrix takes what the columns leave of the budget.  The first number of digits a side,
     of those in ``digits``, that gives a network within 5 % of the budget is taken.
     """
+    shape, budget = _asked(shape, budget)
 
     def every() -> Iterator[tk.Network]:
         for out, in_ in _factorisations(shape, digits):
@@ -398,15 +430,17 @@ def families(names: Sequence[str], depths: Sequence[int] = (1, 2, 3), activation
 
     Raises
     ------
-    ValueError
-        A name that is not in :data:`KINDS`; a family that none of the depths gives a network.
+    TypeError, ValueError
+        A name that is not in :data:`KINDS`; depths that are no whole numbers of at least 1; a family that none of the depths gives a network.
     """
-    if not depths or min(depths) < 1:
-        raise ValueError(f"depths are whole numbers of at least 1, not {list(depths)}")
+    depths = [whole_number(d, "depths: each", 1) for d in sequence(depths, "depths")]
+    if not depths:
+        raise ValueError("depths are one or more whole numbers of at least 1, not none")
+    if activation is not None:
+        one_of(activation, "activation", UNARY)
     out = []
-    for name in names:
-        if name not in KINDS:
-            raise ValueError(f"unknown shape {name!r}; known: {', '.join(KINDS)}")
+    for name in sequence(names, "families: names"):
+        one_of(name, "shapes: each family", KINDS)
         kind = KINDS[name]
         if kind.least_depth is None:
             out.append(Family(name, name, kind.build))

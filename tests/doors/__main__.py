@@ -9,7 +9,7 @@ import time
 from collections import Counter
 
 from .calls import CALLS
-from .driver import counts, drive, workplace
+from .driver import counts, drive, right_call, workplace
 
 
 def show(faults, each):
@@ -31,6 +31,7 @@ def main(asked, each, brief):
     found = []
     with workplace():
         for name in names:
+            right_call(name)  # what is imported on the way counts for no call
             mine = list(drive(name))
             faults = [o for o in mine if not o.right]
             if brief:

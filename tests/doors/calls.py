@@ -11,6 +11,8 @@ import tnkit as tk
 import tnkit_nn as tknn
 from tnkit_nn.data.splits import Split
 
+from .nn import CALLS_NN
+
 __all__ = ["CALLS", "SKIPPED", "public"]
 
 CHAIN = tk.tt((2, 3, 2), 2)
@@ -153,7 +155,6 @@ CALLS = {
     "tknn.TNModule": lambda: call(tknn.TNModule, CHAIN, arrays(CHAIN)),
     "tknn.TNLinear": lambda: call(tknn.TNLinear, 4, 4, MATRIX, True, arrays(MATRIX)),
     "tknn.TNLinear.forward": lambda: call(tknn.TNLinear(4, 4, MATRIX).forward, torch.ones(2, 4)),
-    "tknn.TNLinear.from_linear": lambda: call(tknn.TNLinear.from_linear, nn.Linear(4, 4), MATRIX, fit=False),
     "tknn.TNEmbedding": lambda: call(tknn.TNEmbedding, 4, 4, MATRIX, arrays(MATRIX)),
     "tknn.TNEmbedding.forward": lambda: call(tknn.TNEmbedding(4, 4, MATRIX).forward, torch.tensor([0, 1])),
     "tknn.parametrize_": lambda: call(tknn.parametrize_, nn.Linear(4, 4), "weight", MATRIX, arrays(MATRIX)),
@@ -171,7 +172,6 @@ CALLS = {
     "tknn.Compression.from_toml": lambda: call(tknn.Compression.from_toml, recipe().to_toml()),
     "tknn.Compression.load": lambda: call(tknn.Compression.load, _saved_recipe("r.toml")),
     "tknn.Compression.save": lambda: call(recipe().save, "s.toml"),
-    "tknn.compress_": lambda: call(tknn.compress_, classifier(), recipe(), SPLIT),
     "tknn.dense": lambda: call(tknn.dense, _compressed()),
     "tknn.save_compressed": lambda: call(tknn.save_compressed, _compressed(), "c.safetensors"),
     "tknn.load_compressed_": lambda: call(tknn.load_compressed_, classifier(), _saved_compressed("d.safetensors")),
@@ -189,6 +189,7 @@ CALLS = {
     "tknn.zoo.lenet5": lambda: call(tknn.zoo.lenet5, 3, (2, 2, 4, 4)),
     "tknn.zoo.save": lambda: call(tknn.zoo.save, classifier(), "m.safetensors", {"a": "b"}),
     "tknn.zoo.without": lambda: call(tknn.zoo.without, classifier()),
+    **CALLS_NN,
 }  # fmt: skip
 
 #: Public, without a right call here, and why.
@@ -197,12 +198,6 @@ SKIPPED = {
     "tk.Backend.beside": "called by the library, with its own tensors", "tk.Backend.kron": "as beside", "tk.Backend.reshape": "as beside",
     "tk.Decomposition": "made by decompositions", "tk.Plan": "made by tk.plan",
     "tknn.Compressed": "made by tknn.compress_", "tknn.FitResult": "made by tknn.fit",
-    "tknn.compare": "a call takes seconds; its task, shapes, budgets and depths are driven in tests/nn/comparison",
-    "tknn.TNModule.forward": "its tensors are the network's own arguments; tests/nn/adapter/test_module.py",
-    "tknn.data.cifar10": "reads a folder; see data.load", "tknn.data.cifar100": "as cifar10", "tknn.data.mnist": "as cifar10",
-    "tknn.data.digits": "takes nothing but a folder that it does not read", "tknn.zoo.alexnet": "too large; built as mlp is",
-    "tknn.zoo.vgg16": "as alexnet", "tknn.zoo.zfnet": "as alexnet", "tknn.zoo.fc2": "as alexnet", "tknn.zoo.load": "see zoo.save: a file of a model of the zoo is large",
-    "tknn.zoo.check_takes": "called by train with a model of its own",
 }  # fmt: skip
 
 _MODULES = {

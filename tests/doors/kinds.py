@@ -1,5 +1,7 @@
 """Which of the wrong values are right for an argument, and why: all else that is taken is taken silently, a fault."""
 
+from .nn import ALLOWED_NN, KINDS_NN
+
 __all__ = ["ALLOWED", "CRASHES", "KINDS", "SPOKEN", "TAKES", "reason"]
 
 _HUGE = "10**30"
@@ -19,6 +21,7 @@ TAKES = {
     "name": {"'x'", "np.str_('x')"},
     "network": _NETS,
     "nothing": set(),
+    "function": {"a function", "the function len", "a module of torch"},
     "shape": {"a generator", "one item more", "one item less", "range(2)"},
     "activation": {"a function"},
     "anything": set(),
@@ -48,6 +51,7 @@ KINDS = {
 
 #: (function, argument) -> value -> why it is taken, beyond its kind.
 ALLOWED = {
+    **ALLOWED_NN,
     ("tk.mpo", "rank"): {"a generator": "ranks in their order"},
     ("tk.circuit", "dim"): {"a generator": "sizes in their order"},
     ("tk.circuit", "columns"): dict.fromkeys(
@@ -94,13 +98,14 @@ SPOKEN = {
     "net_or_plan": ("network", "plan"), "arrays": ("array", "key"), "x": ("tensor", "x"), "target_arrays": ("target",),
     "nodes": ("node",), "inds": ("index", "indices"), "bodies": ("body",), "other": ("network",), "optimizer": ("path", "step"),
     "open": ("vertices", "vertex"), "equation": ("from_einsum",), "flops": ("rates",), "bytes": ("rates",), "path": ("file", "step"), "in_": ("in",), "shape": ("shape", "size"),
-    "dim": ("weight",), "columns": ("column", "gate"), "model": ("module",), "module": ("module",), "split": ("split", "data"),
+    "dim": ("weight",), "columns": ("column", "gate"), "model": ("module",), "module": ("module",), "split": ("split", "data"), "images": ("inputs",),
 }  # fmt: skip
 
 
 def reason(function, argument, value):
     """Why this value may be taken for this argument; "" if nothing says so."""
-    kind = KINDS.get(f"{function}.{argument}", KINDS.get(argument, "nothing"))
+    known = {**KINDS, **KINDS_NN} if function.startswith("tknn.") else KINDS
+    kind = known.get(f"{function}.{argument}", known.get(argument, "nothing"))
     if kind.endswith("?") and value == "None":
         return "None is the default"
     if value in TAKES[kind.rstrip("?")]:

@@ -94,7 +94,7 @@ def test_compare_a_convolutional_model_on_files(tmp_path, capsys):
     "argv, message",
     [
         ([], "required"),
-        (["compare", "--shapes", "adtn,nonsense"], "unknown shape 'nonsense'"),
+        (["compare", "--shapes", "adtn,nonsense"], "shapes: each family is one of adtn"),
         (["compare", "--budgets", "ten"], "'ten' is not a list of whole numbers"),
         (["compare", "--budgets", "0"], "'0' is not a list of whole numbers"),
         (["compare", "--seeds", "0"], "'0' is not"),
@@ -266,7 +266,7 @@ def test_compress_writes_both_models_and_goes_on(tmp_path, capsys):
         main(["show", str(weights)])
     assert "no compressed model; it has no networks" in capsys.readouterr().err
     for change, message in {
-        "--seed=4": "holds the compression of another recipe", "--order=up": "order is backward, forward", "--model=fc2": "not a fc2",
+        "--seed=4": "holds the compression of another recipe", "--order=up": "order is backward, forward", "--model=fc2": "the file is not of a model fc2",
     }.items():  # fmt: skip
         with pytest.raises(SystemExit) as stop:
             main([*run, change])

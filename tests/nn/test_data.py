@@ -148,7 +148,9 @@ def test_no_root_no_folder_no_file(tmp_path):
     (tmp_path / "cifar-10-batches-bin" / "data_batch_4.bin").unlink()
     with pytest.raises(FileNotFoundError, match=r"^data_batch_4.bin not found"):
         data.load("cifar10", tmp_path)
-    with pytest.raises(ValueError, match="unknown data 'imagenet'; known: digits, mnist, cifar10, cifar100"):
+    with pytest.raises(
+        ValueError, match=r"name of the data is one of digits, mnist, cifar10, cifar100, not 'imagenet'"
+    ):
         data.load("imagenet")
 
 
@@ -248,7 +250,7 @@ def test_limit_takes_part_of_each_part(tmp_path):
     for part, of in ((split.train, whole.train), (split.val, whole.val), (split.test, whole.test)):
         assert (part[1].bincount() == 2).all()
         assert (part[0].flatten(1)[:, None] == of[0].flatten(1)).all(-1).any(1).all()
-    with pytest.raises(ValueError, match="limit is at least 1, not 0"):
+    with pytest.raises(ValueError, match="limit is a whole number of at least 1, not 0"):
         data.load("cifar10", tmp_path, limit=0)
 
 
@@ -319,6 +321,33 @@ def test_a_digest_of_inputs_of_any_dtype(dtype):
     part = x, y
     made = [data.Split("mine", (z, y), part, part).digest() for z in (x, x + 1, x.clone())]
     assert made[0] == made[2] != made[1]
+
+
+# -- folders as others leave them -----------------------------------------------------------------------------------------
+def test_the_folder_of_torchvision_is_read(tmp_path, monkeypatch):
+    write_mnist(tmp_path / "MNIST" / "raw")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    first = data.load("mnist", tmp_path)
+    for root in (tmp_path / "MNIST", tmp_path / "MNIST" / "raw", "~", "~/MNIST"):
+        assert data.load("mnist", root).digest() == first.digest()
+
+
+def test_what_is_there_instead_is_told(tmp_path):
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    with pytest.raises(
+        FileNotFoundError, match="cifar-10-batches-py is the version for Python, of pickles, which are never"
+    ):
+        data.load("cifar10", tmp_path)
+    (tmp_path / "kaggle").mkdir()
+    (tmp_path / "kaggle" / "train.csv").write_text("")
+    with pytest.raises(FileNotFoundError, match=r"there is train.csv"):
+        data.load("mnist", tmp_path / "kaggle")
+
+
+def test_swapped_files_are_told(tmp_path):
+    write_mnist(tmp_path, train=50, test=200)
+    with pytest.raises(ValueError, match="more images than the test files, not 50 and 200: are they swapped"):
+        data.load("mnist", tmp_path)
 
 
 @pytest.mark.parametrize("suffix", ["gz", "xz"])

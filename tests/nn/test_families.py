@@ -124,6 +124,31 @@ def test_families():
     with pytest.raises(ValueError, match="circuit has depth 2 or more; depth 1 is mpo itself"):
         families(["circuit"], depths=(1,))
     with pytest.raises(
-        ValueError, match="unknown shape 'mps'; known: adtn, circuit, mpo, tt, tucker, cp, ring, tree, low_rank"
+        ValueError,
+        match=r"shapes: each family is one of adtn, circuit, mpo, tt, tucker, cp, ring, tree, low_rank, .*, not 'mps'",
     ):
         families(["mps"])
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_budget_past_the_weight_is_the_weights(name):
+    (family,) = families([name], [3])
+    huge, whole = family.build((12, 20), 10**12), family.build((12, 20), 240)
+    assert huge == whole
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(
+    ("shape", "budget", "said"),
+    [
+        ((12, 20), 0, "budget is a whole number of at least 1, not 0"),
+        ((12, 20), 2.5, "budget is a whole number of at least 1, not 2.5"),
+        ((), 10, "shape has one axis or more, not none"),
+        ((12, 0), 10, "shape: size of axis 1 is a whole number of at least 1, not 0"),
+        ({12, 20}, 10, "a set has no order"),
+    ],
+)
+def test_a_shape_and_a_budget_that_cannot_be(name, shape, budget, said):
+    (family,) = families([name], [3])
+    with pytest.raises((TypeError, ValueError), match=said):
+        family.build(shape, budget)

@@ -13,7 +13,7 @@ from typing import Any
 
 from tnkit.core.wording import shown
 
-__all__ = ["ACTIVATIONS", "UNARY", "Activation", "function", "resolve"]
+__all__ = ["ACTIVATIONS", "ORDERED", "UNARY", "Activation", "function", "resolve"]
 
 Activation = Callable[..., Any]
 
@@ -95,6 +95,9 @@ ACTIVATIONS: dict[str, Activation] = {
 
 #: Names of those that take one tensor.
 UNARY = tuple(name for name in ACTIVATIONS if name not in ("add", "multiply"))
+
+#: Names of those that ask which of two numbers is larger, which complex numbers do not say.
+ORDERED = ("relu", "leaky_relu", "softplus")
 
 _NAMES = {fn: name for name, fn in ACTIVATIONS.items()}
 

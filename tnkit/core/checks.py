@@ -65,7 +65,8 @@ def sequence(value: Any, what: str) -> tuple[Any, ...]:
     """The items in their order, as a tuple; TypeError for what has no order (a set), and for bytes and strings."""
     if unordered(value):
         raise TypeError(f"{what} is a sequence, a tuple or a list, not {shown(value)}: a set has no order")
-    if isinstance(value, (str, bytes, bytearray, memoryview, Mapping)) or not isinstance(value, Iterable):
+    alone = isinstance(value, (str, bytes, bytearray, memoryview, Mapping)) or getattr(value, "shape", None) == ()
+    if alone or not isinstance(value, Iterable):
         raise TypeError(f"{what} is a sequence, a tuple or a list, not {shown(value)}")
     try:
         return tuple(value)

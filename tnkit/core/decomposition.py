@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 
 from tnkit.core.network import Network
 
-__all__ = ["Decomposition", "paired"]
+__all__ = ["Decomposition", "network_of", "paired"]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -94,3 +94,21 @@ def paired(function: _Function) -> _Function:
         return function(*args, **kwargs)
 
     return cast(_Function, expanded)
+
+
+def network_of(net: Any, arrays: Mapping[str, Any] | None, who: str) -> tuple[Any, Mapping[str, Any] | None]:
+    """The network and the arrays, where a :class:`Decomposition` may stand for both in an argument of any place or name.
+
+    >>> network_of(tk.tt_svd(x, rank=3), None, "TNLinear")
+    (Network(3 nodes, 4x4x4, 84 params), {'core_0': ...})
+
+    Raises
+    ------
+    ValueError
+        A Decomposition, and arrays beside it.
+    """
+    if not isinstance(net, Decomposition):
+        return net, arrays
+    if arrays is not None:
+        raise ValueError(f"{who}: arrays are given once, in the Decomposition or as arrays=, not twice")
+    return net.network, net.arrays

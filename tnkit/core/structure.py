@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from tnkit.core.network import Network
+from tnkit.core.activations import ORDERED
+from tnkit.core.network import Elementwise, Network
 from tnkit.core.node import Node
 
-__all__ = ["TreeNetwork", "as_tree", "check_multilinear", "resized"]
+__all__ = ["TreeNetwork", "as_tree", "check_multilinear", "check_ordered", "resized"]
 
 
 def check_multilinear(net: Network, what: str, tied: bool = False) -> tuple[Node, ...]:
@@ -42,6 +43,23 @@ def check_multilinear(net: Network, what: str, tied: bool = False) -> tuple[Node
             )
         nodes.append(node)
     return tuple(nodes)
+
+
+def check_ordered(net: Network, array: str, dtype: object) -> None:
+    """ValueError where a network has a function that complex numbers do not have, and an array of it is complex.
+
+    numpy would compare real parts first and answer; torch refuses in words of its own.
+    """
+    inside = [net]
+    while inside:
+        for node in inside.pop().nodes:
+            if isinstance(node, Elementwise):
+                if node.fn in ORDERED:
+                    raise ValueError(
+                        f"node {node.name!r}: {node.fn} takes real numbers, not {dtype} as of array {array!r}; "
+                        "complex ones have no order (tanh, sin and square take them)"
+                    )
+                inside += node.bodies
 
 
 def resized(net: Network, sizes: Mapping[str, int]) -> Network:

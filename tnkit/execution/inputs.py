@@ -11,6 +11,8 @@ from tnkit.core.checks import a_mapping, a_network
 from tnkit.core.decomposition import paired
 from tnkit.core.network import Network
 from tnkit.core.node import Node
+from tnkit.core.structure import check_ordered
+from tnkit.execution.arrays import dtype_name, is_complex
 from tnkit.execution.backend import Backend
 from tnkit.execution.library import backend_of, plain
 
@@ -98,6 +100,10 @@ def checked(net: Network, arrays: Mapping[str, Any], backend: Backend, dynamic: 
         raise ValueError(
             f"{backend} does not mix dtypes: " + ", ".join(f"array {n!r} is {d}" for d, n in dtypes.items())
         )
+    if not net.multilinear:
+        for name, array in full.items():
+            if is_complex(array):
+                check_ordered(net, name, dtype_name(array))
     for node, shape in missing:
         value = constant(str(node.fixed), shape)
         full[node.array] = backend.like(value, next(iter(full.values()))) if full else backend.xp.asarray(value)

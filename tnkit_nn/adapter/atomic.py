@@ -11,6 +11,8 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
+from tnkit_nn.checks import a_module
+
 __all__ = ["all_or_nothing", "atomic"]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -38,7 +40,10 @@ def all_or_nothing(*modules: nn.Module, values: bool = False) -> Iterator[None]:
     """
     back = [_attributes(m) for m in dict.fromkeys(m for module in modules for m in module.modules())]
     tensors = {t: None for module in modules for t in (*module.parameters(), *module.buffers())}
-    states = [(t, t.requires_grad, t.grad, t.detach().clone() if values else None) for t in tensors]
+    made = [
+        t for t in tensors if not isinstance(t, (nn.parameter.UninitializedParameter, nn.parameter.UninitializedBuffer))
+    ]  # others have nothing to put back
+    states = [(t, t.requires_grad, t.grad, t.detach().clone() if values else None) for t in made]
     try:
         yield
     except BaseException:
@@ -59,7 +64,7 @@ def atomic(change: F) -> F:
 
     @wraps(change)
     def changed(module: nn.Module, *args: Any, **options: Any) -> Any:
-        with all_or_nothing(module):
+        with all_or_nothing(a_module(module, f"{change.__name__}: module")):
             return change(module, *args, **options)
 
     return cast(F, changed)

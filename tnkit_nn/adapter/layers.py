@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tnkit.core.checks import a_mapping, a_network, flag
+from tnkit.core.decomposition import Decomposition, network_of
 from tnkit.core.names import free_name, names_in
 from tnkit.core.network import Network
 from tnkit.core.node import Node
@@ -21,10 +23,19 @@ from tnkit.paths.optimizers import Optimizer
 from tnkit.planning.plan import Plan, plan
 from tnkit_nn.adapter.crossover import WeightRoute, crossovers, described, weight_first, with_input
 from tnkit_nn.adapter.fitting import fit as fit_arrays
-from tnkit_nn.adapter.module import TNModule
+from tnkit_nn.adapter.module import ClosedModule, check_input
+from tnkit_nn.checks import a_kind, a_size, a_tensor, check_fills, materialised
 from tnkit_nn.engine.backend import TORCH
 
 __all__ = ["TNEmbedding", "TNLinear"]
+
+
+class _LinearWeight(ClosedModule):
+    _spoken = "TNLinear"
+
+
+class _Table(ClosedModule):
+    _spoken = "TNEmbedding"
 
 
 class TNLinear(nn.Module):
@@ -44,7 +55,7 @@ class TNLinear(nn.Module):
     in_features, out_features, bias
         As for ``nn.Linear``.
     network
-        A network whose tensor reads as the weight.
+        A network whose tensor reads as the weight; a :class:`tnkit.Decomposition` is a network and its arrays.
     arrays
         Its arrays; by default drawn with the weight's scale of ``nn.Linear``.
     batch
@@ -54,15 +65,17 @@ class TNLinear(nn.Module):
 
     Raises
     ------
+    TypeError
+        Sizes that are no whole numbers, no network, no mapping of arrays.
     ValueError
-        The network does not fill the weight.
+        The network does not fill the weight; arrays as for :class:`TNModule`.
     """
 
     def __init__(
         self,
         in_features: int,
         out_features: int,
-        network: Network,
+        network: Network | Decomposition,
         bias: bool = True,
         arrays: Mapping[str, Any] | None = None,
         *,
@@ -72,11 +85,16 @@ class TNLinear(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.in_features, self.out_features = in_features, out_features
-        if prod(network.shape) != in_features * out_features:
-            split_axes(network.shape, (out_features, in_features))
-        self.tn = _weight_module(network, arrays, optimizer, dtype, seed, 1 / sqrt(3 * in_features))
-        like = next(iter(self.tn.tensors().values()))
+        self.in_features = in_features = a_size(in_features, "TNLinear: in_features")
+        self.out_features = out_features = a_size(out_features, "TNLinear: out_features")
+        network, arrays = network_of(network, arrays, "TNLinear")
+        network = a_network(network, "TNLinear: network")
+        bias, batch = flag(bias, "TNLinear: bias"), a_size(batch, "TNLinear: batch")
+        check_fills(network, (out_features, in_features), "TNLinear")
+        self.tn = _LinearWeight(
+            network, arrays, optimizer=optimizer, dtype=dtype, seed=seed, std=1 / sqrt(3 * in_features)
+        )
+        like = self.tn.like
         self.bias: nn.Parameter | None = None
         if bias:
             bound = 1 / sqrt(in_features)
@@ -102,7 +120,7 @@ class TNLinear(nn.Module):
     def from_linear(
         cls,
         linear: nn.Linear,
-        network: Network,
+        network: Network | Decomposition,
         *,
         fit: bool = True,
         arrays: Mapping[str, Any] | None = None,
@@ -126,11 +144,19 @@ class TNLinear(nn.Module):
         **options
             For the fit: steps, lr, seed, restarts, progress ...
         """
-        weight = linear.weight.detach()
-        if fit:
+        who = "TNLinear.from_linear"
+        weight = materialised(
+            a_kind(linear, nn.Linear, f"{who}: linear").weight.detach(), f"{who}: the weight of linear"
+        )
+        network, arrays = network_of(network, arrays, who)
+        network = a_network(network, who)
+        check_fills(network, weight.shape, who)
+        a_size(batch, f"{who}: batch")
+        arrays = None if arrays is None else a_mapping(arrays, who)
+        if flag(fit, f"{who}: fit"):
             arrays = fit_arrays(network, weight, arrays=arrays, **options).arrays
         elif set(options) - {"seed"}:
-            raise ValueError(f"{', '.join(options)}: options of the fit, but fit=False")
+            raise ValueError(f"{who}: {', '.join(options)} are options of the fit, but fit=False")
         layer = cls(
             linear.in_features, linear.out_features, network, linear.bias is not None, arrays, batch=batch,
             dtype=weight.dtype, seed=options.get("seed", 0),
@@ -147,8 +173,9 @@ class TNLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``x @ weight.T + bias`` for ``x`` of shape ``(..., in_features)``."""
-        if x.shape[-1] != self.in_features:
-            raise ValueError(f"TNLinear takes (..., {self.in_features}), not {tuple(x.shape)}")
+        check_input(x, self.tn.like, "TNLinear: x")
+        if not x.dim() or x.shape[-1] != self.in_features:
+            raise ValueError(f"TNLinear: x has shape (..., {self.in_features}), not {tuple(x.shape)}")
         lead = x.shape[:-1]
         rows = prod(lead)
         route = self._route(rows)
@@ -197,7 +224,7 @@ class TNEmbedding(nn.Module):
     num, dim
         As for ``nn.Embedding``.
     network
-        A network whose tensor reads as the table.
+        A network whose tensor reads as the table; a :class:`tnkit.Decomposition` is a network and its arrays.
     arrays
         Its arrays; by default drawn with the scale of ``nn.Embedding`` (1).
     batch
@@ -210,7 +237,7 @@ class TNEmbedding(nn.Module):
         self,
         num: int,
         dim: int,
-        network: Network,
+        network: Network | Decomposition,
         arrays: Mapping[str, Any] | None = None,
         *,
         batch: int = 256,
@@ -219,13 +246,17 @@ class TNEmbedding(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.num, self.dim = num, dim
+        self.num = num = a_size(num, "TNEmbedding: num")
+        self.dim = dim = a_size(dim, "TNEmbedding: dim")
+        network, arrays = network_of(network, arrays, "TNEmbedding")
+        network, batch = a_network(network, "TNEmbedding: network"), a_size(batch, "TNEmbedding: batch")
+        check_fills(network, (num, dim), "TNEmbedding")
         aligned = bool(_exact(network, num, dim))  # one row has no digits: the table is built
         if prod(network.shape) != num * dim:
             digits, aligned = len(split_axes(network.shape, (num, dim))[0]), True
         else:
             digits = _exact(network, num, dim) or 0
-        self.tn = _weight_module(network, arrays, optimizer, dtype, seed, 1.0)
+        self.tn = _Table(network, arrays, optimizer=optimizer, dtype=dtype, seed=seed)
         self.plan: Plan | None = None
         if network.multilinear and aligned:
             self._digits, b = network.output[:digits], free_name("b", names_in(network))
@@ -240,15 +271,21 @@ class TNEmbedding(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Rows of the table: ``(..., dim)`` for whole numbers of shape ``(...)``."""
+        if not isinstance(tokens, Tensor):
+            a_tensor(tokens, "TNEmbedding: tokens")
         if tokens.is_floating_point() or tokens.is_complex() or tokens.dtype == torch.bool:
             raise TypeError(f"TNEmbedding: tokens are whole numbers, not {tokens.dtype}")
+        if tokens.device != self.tn.like.device or tokens.layout is not torch.strided:
+            check_input(tokens, tokens.new_empty(0, device=self.tn.like.device), "TNEmbedding: tokens")
         tokens = tokens.long()  # digits of a narrower kind would overflow, and uint8 picks as a mask does
-        if self.plan is None or tokens.numel() == 0:
+        if tokens.numel() == 0:
             return F.embedding(tokens, self.weight)
         flat, where = tokens.reshape(-1), {}
         torch._assert_async(
             ((flat >= 0) & (flat < self.num)).all(), f"TNEmbedding: a token is not in 0..{self.num - 1}"
         )
+        if self.plan is None:
+            return F.embedding(tokens, self.weight)
         for i, size in zip(reversed(self._digits), reversed(self._sizes), strict=True):
             where[i] = flat % size
             flat = flat // size
@@ -269,15 +306,6 @@ _exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling
 
 
 # -- networks and plans of the layers ----------------------------------------------------------------------------------
-def _weight_module(
-    net: Network, arrays: Mapping[str, Any] | None, optimizer: str | Optimizer, dtype: torch.dtype | None, seed: int, std: float
-) -> TNModule:  # fmt: skip
-    module = TNModule(net, arrays, optimizer=optimizer, dtype=dtype, seed=seed, std=std)
-    if module.inputs:
-        raise ValueError(f"{net!r} has no array for {module.inputs[0]!r}: a weight takes no inputs, give it in arrays")
-    return module
-
-
 def _exact(net: Network, rows: int, cols: int) -> int | None:
     """How many output indices make up ``rows``, the others making up ``cols``; None where they do not factorise."""
     for k in range(len(net.shape) + 1):

@@ -9,15 +9,20 @@ import torch
 from torch import Tensor, nn
 
 from tnkit import init
+from tnkit.core.checks import a_mapping, a_network, text
+from tnkit.core.decomposition import Decomposition, network_of
 from tnkit.core.network import Network
+from tnkit.core.numbers import real_number, whole_number
+from tnkit.core.structure import check_ordered
 from tnkit.execution.codegen import prepare
 from tnkit.execution.inputs import check_known, constant
 from tnkit.execution.run import run
 from tnkit.paths.optimizers import Optimizer
 from tnkit.planning.plan import plan
+from tnkit_nn.checks import a_tensor, an_array, finite, trained_dtype
 from tnkit_nn.engine.backend import TORCH, to_tensor
 
-__all__ = ["TNModule"]
+__all__ = ["ClosedModule", "TNModule", "check_input"]
 
 
 class TNModule(nn.Module):
@@ -30,7 +35,7 @@ class TNModule(nn.Module):
     Parameters
     ----------
     net
-        Any network, nonlinear ones too.
+        Any network, nonlinear ones too; a :class:`tnkit.Decomposition` is a network and its arrays.
     arrays
         Array name -> numpy array or tensor: all trained arrays, or none of them (then :func:`tnkit.init.normal` draws
         them), and frozen ones.
@@ -45,13 +50,19 @@ class TNModule(nn.Module):
 
     Raises
     ------
+    TypeError
+        No network, arrays that are no mapping of arrays, no dtype.
     ValueError
-        A name that torch cannot hold, an array of the wrong shape, mixed dtypes, some trained arrays missing.
+        A name that torch cannot hold, an array of the wrong shape, mixed dtypes, some trained arrays missing, trained arrays of
+        whole numbers or that are not finite, complex arrays where a function needs real ones, torch's default device being meta.
     """
+
+    #: What messages call it.
+    _spoken = "TNModule"
 
     def __init__(
         self,
-        net: Network,
+        net: Network | Decomposition,
         arrays: Mapping[str, Any] | None = None,
         *,
         optimizer: str | Optimizer = "auto",
@@ -61,6 +72,15 @@ class TNModule(nn.Module):
         std: float | None = None,
     ) -> None:
         super().__init__()
+        who = self._spoken
+        net, arrays = network_of(net, arrays, who)
+        net = a_network(net, who)
+        given = {} if arrays is None else a_mapping(arrays, who)
+        seed = whole_number(seed, f"{who}: seed", 0)
+        std = None if std is None else real_number(std, f"{who}: std")
+        dtype = trained_dtype(dtype, f"{who}: dtype")
+        if dynamic is not None:
+            text(dynamic, f"{who}: dynamic")
         self.network, self.dynamic = net, dynamic
         self._held: tuple[str, ...] = ()
         #: Names of the arrays that ``forward`` takes, in order.
@@ -68,9 +88,12 @@ class TNModule(nn.Module):
         self.plan = plan(net, optimizer, dynamic=dynamic)
         prepare(self.plan.program, TORCH)
         self._slots = {leaf.array: (leaf, tuple(owner.sizes[i] for i in leaf.inds)) for leaf, owner in net._walk()}
-        tensors = _tensors(net, arrays or {}, dtype, seed, std)
+        tensors = _tensors(net, given, dtype, seed, std)
         for name, tensor in tensors.items():
             self._check(name, tensor)
+            if name in given and name in net.parameters:
+                finite(tensor, f"{who}: array {name!r}")
+        for name, tensor in tensors.items():
             _register_tensor(
                 self, name, tensor, trained=name in net.parameters, saved=self._slots[name][0].fixed is True
             )
@@ -125,9 +148,10 @@ class TNModule(nn.Module):
             if name not in inputs:
                 raise ValueError(f"input {name!r} is missing: node {node.name!r}, indices {node.inds} of sizes {shape}")
             x = inputs[name]
+            check_input(x, like, f"input {name!r}")
             self._check(name, x)
-            if like is not None and x.dtype != like.dtype and not torch.is_autocast_enabled(x.device.type):
-                raise ValueError(f"input {name!r} is {x.dtype}, the network's arrays are {like.dtype}")
+            if x.is_complex():
+                check_ordered(self.network, name, x.dtype)
             if self.dynamic in node.inds:
                 size = x.shape[node.inds.index(self.dynamic)]
                 if batch is not None and size != batch:
@@ -135,19 +159,55 @@ class TNModule(nn.Module):
                 batch = size
 
 
+class ClosedModule(TNModule):
+    """A network that holds all its arrays: what a weight is made of."""
+
+    def __init__(self, net: Network | Decomposition, arrays: Mapping[str, Any] | None = None, **options: Any) -> None:
+        super().__init__(net, arrays, **options)
+        if self.inputs:
+            raise ValueError(
+                f"{self._spoken}: {self.network!r} has no array for {self.inputs[0]!r}: a weight takes no inputs, give it in arrays"
+            )
+
+    @property
+    def like(self) -> Tensor:
+        """One of its arrays: their dtype and device."""
+        found: Tensor = getattr(self, self._held[0])
+        return found
+
+
+def check_input(x: Tensor, like: Tensor | None, what: str) -> None:
+    """TypeError or ValueError for what is no tensor that can be contracted with arrays like ``like``."""
+    if not isinstance(x, Tensor):
+        a_tensor(x, what)
+    if x.layout is not torch.strided:
+        raise ValueError(f"{what} is dense, not {x.layout}; x.to_dense() is")
+    if like is None:
+        return
+    if x.device != like.device:
+        raise ValueError(f"{what} is on {x.device}, the network's arrays are on {like.device}")
+    if x.dtype != like.dtype and not torch.is_autocast_enabled(x.device.type):
+        raise ValueError(f"{what} is {x.dtype}, the network's arrays are {like.dtype}")
+
+
 def _tensors(
     net: Network, arrays: Mapping[str, Any], dtype: torch.dtype | None, seed: int, std: float | None
 ) -> dict[str, Tensor]:
     """What the module holds: given, drawn and constant arrays, of one dtype."""
     check_known(net, arrays)
-    held = {name: to_tensor(a, dtype) for name, a in arrays.items()}
+    held = {name: to_tensor(an_array(a, f"array {name!r}"), dtype) for name, a in arrays.items()}
     missing = [name for name in net.parameters if name not in held]
     if missing and len(missing) < len(net.parameters):
         raise ValueError(f"trained array {missing[0]!r} is missing; give all of {net.parameters}, or none to draw them")
     dtypes = {t.dtype: name for name, t in held.items()}
     if len(dtypes) > 1:
-        raise ValueError("one dtype is needed: " + ", ".join(f"{n!r} is {d}" for d, n in dtypes.items()))
+        raise ValueError("arrays have one dtype: " + ", ".join(f"{n!r} is {d}" for d, n in dtypes.items()))
     dtype = next(iter(dtypes), dtype)
+    for found, name in dtypes.items():
+        if not (found.is_floating_point or found.is_complex):
+            raise ValueError(f"array {name!r} is floating or complex, not {found}; give dtype=torch.float32")
+        if found.is_complex:
+            check_ordered(net, name, found)
     if missing:
         known = dtype or torch.get_default_dtype()
         kind = str(known if known.is_complex or known.itemsize > 2 else torch.float32).removeprefix("torch.")
@@ -156,6 +216,12 @@ def _tensors(
     for leaf in net.leaves:
         if isinstance(leaf.fixed, str) and leaf.array not in held:
             held[leaf.array] = to_tensor(constant(leaf.fixed, net.array_shapes[leaf.array]), dtype)
+    for name, tensor in held.items():
+        if tensor.is_meta:
+            raise ValueError(
+                f"array {name!r} has values, but torch's default device is meta: make it outside of torch.device('meta') or "
+                "init_empty_weights()"
+            )
     return {name: held[name] for name in net.array_shapes if name in held}
 
 

@@ -9,25 +9,31 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from tnkit.core.checks import a_network, one_of, text
+from tnkit.core.decomposition import Decomposition, network_of
 from tnkit.core.network import Network
-from tnkit.core.shapes import split_axes
+from tnkit.core.numbers import real_number
 from tnkit.execution.weights import detensorize
 from tnkit.paths.optimizers import Optimizer
 from tnkit_nn.adapter.atomic import atomic
-from tnkit_nn.adapter.module import TNModule
+from tnkit_nn.adapter.module import ClosedModule
+from tnkit_nn.checks import a_module, check_fills, materialised, trained_dtype
 
 __all__ = ["merge_", "parametrize_"]
 
 
-class _Weight(TNModule):
+class _Weight(ClosedModule):
     """A network without inputs, read as a weight of ``shape``."""
+
+    _spoken = "parametrize_"
 
     def __init__(self, net: Network, arrays: Mapping[str, Any] | None, shape: torch.Size, **options: Any) -> None:
         super().__init__(net, arrays, **options)
-        if self.inputs:
-            raise ValueError(
-                f"{net!r} has no array for {self.inputs[0]!r}: a weight takes no inputs, give it in arrays"
-            )
+        for name, tensor in self.tensors().items():
+            if tensor.is_complex() and not options["dtype"].is_complex:
+                raise ValueError(
+                    f"array {name!r} is {tensor.dtype}, but the weight is {options['dtype']}: it would become complex"
+                )
         self.shape, self._placed = shape, False
 
     def forward(self) -> Tensor:  # type: ignore[override]
@@ -48,7 +54,7 @@ class _Weight(TNModule):
 def parametrize_(
     module: nn.Module,
     name: str,
-    net: Network,
+    net: Network | Decomposition,
     arrays: Mapping[str, Any] | None = None,
     *,
     seed: int = 0,
@@ -68,7 +74,7 @@ def parametrize_(
     name
         Name of the parameter, ``"weight"`` mostly.
     net
-        The network.
+        The network; a :class:`tnkit.Decomposition` is a network and its arrays.
     arrays
         Its arrays (say from :func:`tnkit_nn.fit`); drawn by default.  Dtype and device are the old weight's.
     seed
@@ -85,23 +91,59 @@ def parametrize_(
 
     Raises
     ------
+    TypeError
+        No module, no name, no network, no mapping of arrays.
     ValueError
-        No such parameter, or it is parametrized already; the network does not fill the weight's shape; nothing to match.
+        No such parameter, or it is parametrized already or shared; one of whole numbers, on the meta device or not made yet;
+        the network does not fill the weight's shape; nothing to match; arrays as for :class:`TNModule`.  The module is as it was.
     """
+    net, arrays = network_of(net, arrays, "parametrize_")
+    net = a_network(net, "parametrize_")
+    weight = _own_weight(a_module(module, "parametrize_: module"), text(name, "parametrize_: name"))
+    check_fills(net, weight.shape, f"parametrize_: {name!r} of {type(module).__name__}")
+    if isinstance(std, str):
+        one_of(std, "parametrize_: std, unless it is a positive number,", ("match",))
+        std = 1.0 if arrays is not None else _root_mean_square(weight.detach())
+        if not 0 < std < float("inf"):
+            raise ValueError(f"parametrize_: the root mean square of {name!r} is {std}: give std=")
+    std = real_number(std, "parametrize_: std")
+    new = _Weight(net, arrays, weight.shape, optimizer=optimizer, dtype=weight.dtype, seed=seed, std=std)
+    return parametrize.register_parametrization(module, name, new.to(weight.device))
+
+
+def _own_weight(module: nn.Module, name: str) -> nn.Parameter:
+    """The parameter of this name, where a network can take its place."""
+    kind = type(module).__name__
     if parametrize.is_parametrized(module, name):
-        raise ValueError(f"{name!r} is parametrized already; merge_ it first")
+        raise ValueError(f"{name!r} of {kind} is parametrized already; merge_ it first")
     weight = module._parameters.get(name)
     if weight is None:
         known = ", ".join(n for n, p in module._parameters.items() if p is not None) or "none"
-        raise ValueError(f"{type(module).__name__} has no parameter {name!r} of its own (it has {known})")
-    if net.shape and weight.numel() != torch.Size(net.shape).numel():
-        split_axes(net.shape, weight.shape)
-    if std == "match":
-        std = 1.0 if arrays is not None else _root_mean_square(weight.detach())
-    if not isinstance(std, (int, float)) or not 0 < std < float("inf"):
-        raise ValueError(f"the root mean square of {name!r} is {std}: give std=")
-    new = _Weight(net, arrays, weight.shape, optimizer=optimizer, dtype=weight.dtype, seed=seed, std=std)
-    return parametrize.register_parametrization(module, name, new.to(weight.device))
+        raise ValueError(
+            f"parametrize_: {kind} has no parameter {name!r} of its own{_found_elsewhere(module, name)} (it has {known})"
+        )
+    if isinstance(weight, nn.parameter.UninitializedParameter):
+        raise ValueError(f"{name!r} of {kind} has no shape yet: call the model once before")
+    materialised(weight, f"parametrize_: {name!r} of {kind}")
+    trained_dtype(weight.dtype, f"parametrize_: the dtype of {name!r} of {kind}")
+    shared = [n for n, p in module.named_parameters(remove_duplicate=False) if p is weight and n != name]
+    if shared:
+        raise ValueError(f"{name!r} of {kind} is shared with {shared[0]!r}, which a network cannot be; untie it first")
+    return weight
+
+
+def _found_elsewhere(module: nn.Module, name: str) -> str:
+    """Where what is called so is: a part of a message."""
+    owner, _, leaf = name.rpartition(".")
+    if name in module._parameters:
+        return ": it is None there"
+    if name in module._buffers:
+        return ": it is a buffer, which is never trained"
+    if name in module._modules:
+        return f": it is a module; give that one, and the name of its parameter ({name}, 'weight')"
+    if owner and owner in dict(module.named_modules()) and leaf in module.get_submodule(owner)._parameters:
+        return f": give its owner, model.get_submodule({owner!r}), and the name {leaf!r}"
+    return ""
 
 
 def _root_mean_square(weight: torch.Tensor) -> float:
@@ -121,9 +163,13 @@ def merge_(module: nn.Module, name: str) -> nn.Module:
 
     Raises
     ------
+    TypeError
+        No module, or no name.
     ValueError
         ``module.<name>`` is not parametrized.
     """
+    a_module(module, "merge_: module")
+    text(name, "merge_: name")
     if not parametrize.is_parametrized(module, name):
         raise ValueError(f"{type(module).__name__} has no parametrized {name!r}; there is nothing to merge")
     with torch.no_grad():

@@ -21,8 +21,10 @@ from typing import Any
 import torch
 
 import tnkit as tk
+from tnkit.core.checks import sequence, shown
 from tnkit.core.numbers import whole_number
 from tnkit_nn.approximation import RATES
+from tnkit_nn.checks import a_folder, a_function, a_kind
 from tnkit_nn.comparison.experiment import Experiment, opened, with_dense_models
 from tnkit_nn.comparison.job_store import Progress, Study, run_jobs, silent
 from tnkit_nn.comparison.replicas import REST_RATES
@@ -77,17 +79,22 @@ def compare(
         An unknown model, data set, layer or shape; two rows of one label; a model that cannot be compared; a number of steps or
         seeds, a budget or a depth that is no whole number of at least 1; a folder that holds a comparison of another task (what differs is named).
     """
-    for name in ("seeds", "dense_steps", "fit_steps", "tune_steps"):
-        whole_number(getattr(task, name), name, 1)
-    whole_number(task.first_seed, "first_seed", 0)
-    if isinstance(shapes, (str, Family)):
-        shapes = [shapes]
+    a_kind(task, Task, "compare: task")
+    shapes = [shapes] if isinstance(shapes, (str, Family)) else sequence(shapes, "compare: shapes")
+    for k, shape in enumerate(shapes):
+        if not isinstance(shape, (str, Family)):
+            raise TypeError(f"compare: shapes[{k}] is the name of a family or a Family, not {shown(shape)}")
+    budgets = [whole_number(b, "compare: a budget", 1) for b in sequence(budgets, "compare: budgets")]
     if not shapes or not budgets:
-        raise ValueError(f"compare needs shapes and budgets, not shapes={list(shapes)}, budgets={list(budgets)}")
-    budgets = list(
-        dict.fromkeys(whole_number(b, "a budget", 1) for b in budgets)
-    )  # a repeated one would count its seeds twice
-    depths = list(dict.fromkeys(depths))
+        raise ValueError(f"compare needs shapes and budgets, not shapes={list(shapes)}, budgets={budgets}")
+    budgets = list(dict.fromkeys(budgets))  # a repeated one would count its seeds twice
+    depths = list(
+        dict.fromkeys(whole_number(d, "compare: depths: each", 1) for d in sequence(depths, "compare: depths"))
+    )
+    if executor is not None and not callable(getattr(executor, "submit", None)):
+        raise TypeError(f"compare: executor is a concurrent.futures.Executor, not {shown(executor)}")
+    a_function(progress, "compare: progress")
+    out = None if out is None else a_folder(out, "compare: out")
     chosen = [f for s in dict.fromkeys(shapes) for f in ([s] if isinstance(s, Family) else families([s], depths))]
     twice = [name for name, n in Counter([*(f.label for f in chosen), *CONTROLS]).items() if n > 1]
     if twice:

@@ -168,10 +168,6 @@ def opened(task: Task) -> Experiment:
     ValueError
         An unknown name, a model that cannot be trained side by side, or data that it does not take.
     """
-    if task.rest not in ("all", "head", "none"):
-        raise ValueError(f"rest is 'all', 'head' or 'none', not {task.rest!r}")
-    if task.approximation not in ("auto", "gradient"):  # what suits any network
-        raise ValueError(f"approximation is 'auto' or 'gradient', not {task.approximation!r}")
     split = read_data(task)
     model = build_model(task, split)
     layers = chosen_layers(task, model)

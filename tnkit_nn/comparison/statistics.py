@@ -17,6 +17,7 @@ from typing import Any
 from tabulate import tabulate
 
 from tnkit.core.extras import need
+from tnkit.core.numbers import whole_number
 from tnkit_nn.families import CONTROLS, FREE, SHARED, keeps
 
 __all__ = [
@@ -132,6 +133,11 @@ def difference(one: Sequence[float], other: Sequence[float], images: int) -> tup
     The spread over seeds is never taken to be below one test image: accuracies are whole numbers of images, and a few seeds
     that agree by chance would make any difference look certain.
     """
+    if len(one) != len(other) or not len(one):
+        raise ValueError(
+            f"difference: one and other are paired, one accuracy a seed each, not {len(one)} and {len(other)}"
+        )
+    whole_number(images, "difference: images", 1)
     need("a comparison's verdict", "scipy")
     from scipy.stats import t
 
@@ -146,6 +152,9 @@ def difference(one: Sequence[float], other: Sequence[float], images: int) -> tup
 
 def holm(ps: Sequence[float]) -> list[float]:
     """P-values corrected by Holm's step-down method: the chance of any false alarm among them all stays below the level."""
+    for k, p in enumerate(ps):
+        if not 0 <= p <= 1:
+            raise ValueError(f"holm: ps[{k}] is a p-value in 0..1, not {p!r}")
     order = sorted(range(len(ps)), key=lambda k: ps[k])
     out, largest = [0.0] * len(ps), 0.0
     for rank, k in enumerate(order):

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from math import inf
 
 import torch
 from torch import Tensor, nn
 
+from tnkit.core.checks import one_of, sequence, shown, text
+from tnkit.core.numbers import whole_number
 from tnkit_nn import data as datasets
 from tnkit_nn import zoo
+from tnkit_nn.checks import a_path, a_size
 
 __all__ = ["Task", "build_model", "chosen_layers", "loss", "metric", "read_data", "score"]
 
@@ -46,6 +50,11 @@ class Task:
     approximation
         How networks are brought near the trained weights (:func:`tnkit_nn.approximation.approximate`): ``"auto"``, the best way for
         each, or one method for all: ``"gradient"``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An unknown name, a number of seeds or steps that is no whole number of at least 1, a path or a layer that is none.
     """
 
     model: str = "mlp"
@@ -68,9 +77,25 @@ class Task:
         return range(self.first_seed, self.first_seed + self.seeds)
 
     def __post_init__(self) -> None:
-        if self.layer is not None and not isinstance(self.layer, str):
-            layers = tuple(self.layer)
-            object.__setattr__(self, "layer", layers[0] if len(layers) == 1 else layers)
+        store = partial(object.__setattr__, self)
+        one_of(self.model, "Task: model", zoo.ZOO)
+        one_of(self.data, "Task: data", datasets.DATA)
+        one_of(self.rest, "Task: rest", ("all", "head", "none"))
+        one_of(self.approximation, "Task: approximation", ("auto", "gradient"))  # what suits any network
+        for name in ("seeds", "dense_steps", "fit_steps", "tune_steps"):
+            store(name, a_size(getattr(self, name), f"Task: {name}"))
+        store("first_seed", whole_number(self.first_seed, "Task: first_seed", 0))
+        if self.limit is not None:
+            store("limit", a_size(self.limit, "Task: limit"))
+        for name in ("data_dir", "weights"):
+            if (given := getattr(self, name)) is not None:
+                store(name, str(a_path(given, f"Task: {name}")))
+        if self.layer is not None:
+            names = (self.layer,) if isinstance(self.layer, str) else sequence(self.layer, "Task: layer")
+            layers = tuple(text(name, "Task: each name of a layer") for name in names)
+            if not layers or len(set(layers)) < len(layers):
+                raise ValueError(f"Task: layers are one or more, each named once, not {shown(layers)}")
+            store("layer", layers[0] if len(layers) == 1 else layers)
 
 
 # -- loss and metric, of replicas side by side -------------------------------------------------------------------------
@@ -120,7 +145,7 @@ def build_model(task: Task, split: datasets.Split) -> nn.Module:
 
 
 def chosen_layers(task: Task, model: nn.Module) -> tuple[str, ...]:
-    """The task's layers in the model's order; ValueError for one that is not there or has no weight, and for one named twice."""
+    """The task's layers in the model's order; ValueError for one that is not there or has no weight."""
     weights = {n.removesuffix(".weight"): p.numel() for n, p in model.named_parameters() if n.endswith(".weight")}
     if task.layer is None:
         return (max(weights, key=lambda n: weights[n]),)
@@ -128,6 +153,4 @@ def chosen_layers(task: Task, model: nn.Module) -> tuple[str, ...]:
     for name in chosen:
         if name not in weights:
             raise ValueError(f"model {task.model!r} has no layer {name!r} with a weight; it has {', '.join(weights)}")
-    if not chosen or len(set(chosen)) < len(chosen):
-        raise ValueError(f"layers are one or more, each named once, not {chosen}")
     return tuple(n for n in weights if n in chosen)

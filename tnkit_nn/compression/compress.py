@@ -22,16 +22,18 @@ import safetensors.torch
 from torch import Tensor, nn
 
 import tnkit as tk
+from tnkit.core.checks import flag
 from tnkit_nn.adapter.atomic import all_or_nothing
 from tnkit_nn.adapter.parametrize import parametrize_
 from tnkit_nn.approximation import approximate
+from tnkit_nn.checks import a_folder, a_kind, a_module, a_path
 from tnkit_nn.compression.recipe import ORDERS, Compression
 from tnkit_nn.compression.result import Compressed, LayerReport, packed, save_compressed
 from tnkit_nn.compression.selection import substitutes, trained_groups
 from tnkit_nn.compression.workdir import ACCURACY, BEFORE, Folder
 from tnkit_nn.data.splits import Split
 from tnkit_nn.storage import alone, own_tensors
-from tnkit_nn.training.evaluation import accuracy, answers, worse
+from tnkit_nn.training.evaluation import accuracy, answers, trial, worse
 from tnkit_nn.training.loop import Epoch, train
 
 __all__ = ["compress_"]
@@ -83,10 +85,16 @@ def compress_(
     OSError
         ``out`` cannot be written to, the disk being full, say; the file is named.
     """
-    recipe = _changed(recipe if isinstance(recipe, Compression) else Compression.load(recipe), changes)
+    a_module(model, "compress_: model")
+    a_kind(data, Split, "compress_: data")
+    progress, out = flag(progress, "compress_: progress"), None if out is None else a_folder(out, "compress_: out")
+    if not isinstance(recipe, Compression):
+        recipe = Compression.load(a_path(recipe, "compress_: recipe, unless it is a Compression,"))
+    recipe = _changed(recipe, changes)
     chosen = substitutes(model, recipe)
     schedule = _schedule(list(chosen), recipe)
     epochs = _epochs(recipe, len(schedule))
+    trial(model, data.val[0], "compress_: the model", repr(data.name), data.num_classes)
     begin = time.perf_counter()
     if out is not None:
         Path(out).mkdir(parents=True, exist_ok=True)

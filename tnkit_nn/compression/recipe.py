@@ -6,13 +6,15 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from tnkit.core.activations import UNARY
+from tnkit.core.checks import one_of, sequence, shown, text
 from tnkit.core.extras import need
 from tnkit.core.numbers import real_number, whole_number
 from tnkit_nn.approximation import METHODS
+from tnkit_nn.checks import a_kind, a_path, a_size
 from tnkit_nn.families import KINDS
 from tnkit_nn.storage import replacing
 from tnkit_nn.training.loop import Recipe as Training
@@ -46,17 +48,14 @@ class Layers:
     activation: str = "sin"
 
     def __post_init__(self) -> None:
-        given = self.select
-        select = tuple(self.select) if isinstance(self.select, (tuple, list)) else (self.select,)
-        object.__setattr__(self, "select", select)
-        if not select or not all(isinstance(s, str) and s for s in select):
-            raise ValueError(f"select is one or more names of layers, not {given!r}")
-        if self.family not in KINDS:
-            raise ValueError(f"unknown family {self.family!r}; known: {', '.join(KINDS)}")
+        select = (self.select,) if isinstance(self.select, str) else sequence(self.select, "select")
+        if not select:
+            raise ValueError("select is one or more names of layers, not none")
+        object.__setattr__(self, "select", tuple(text(name, "select: each name of a layer") for name in select))
+        one_of(self.family, "family", KINDS)
         for name in ("budget", "depth"):
-            object.__setattr__(self, name, whole_number(getattr(self, name), name, 1))
-        if self.activation not in UNARY:
-            raise ValueError(f"unknown activation {self.activation!r}; known: {', '.join(UNARY)}")
+            object.__setattr__(self, name, a_size(getattr(self, name), name))
+        one_of(self.activation, "activation", UNARY)
 
 
 @dataclass(frozen=True)
@@ -67,9 +66,8 @@ class Stage1:
     steps: int = 300
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise ValueError(f"the approximation has no method {self.method!r}; there are {', '.join(METHODS)}")
-        object.__setattr__(self, "steps", whole_number(self.steps, "steps of the approximation", 1))
+        one_of(self.method, "method of the approximation", METHODS)
+        object.__setattr__(self, "steps", a_size(self.steps, "steps of the approximation"))
 
 
 @dataclass(frozen=True)
@@ -106,19 +104,18 @@ class Compression:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        given = self.layers
-        layers = tuple(self.layers) if isinstance(self.layers, (tuple, list)) else (self.layers,)
-        object.__setattr__(self, "layers", layers)
-        if isinstance(self.order, (tuple, list)) and all(isinstance(name, str) for name in self.order):
-            object.__setattr__(self, "order", tuple(self.order))
-        elif self.order not in ORDERS:
-            raise ValueError(f"unknown order {self.order!r}; known: {', '.join(ORDERS)}, or a list of layers")
-        if self.rest not in RESTS:
-            raise ValueError(f"unknown rest {self.rest!r}; known: {', '.join(RESTS)}")
-        if not layers or not all(isinstance(entry, Layers) for entry in layers):
-            raise ValueError(f"layers are one or more Layers, not {given!r}")
-        real_number(self.rest_lr, "rest_lr")
-        object.__setattr__(self, "seed", whole_number(self.seed, "seed", 0))
+        layers = (self.layers,) if isinstance(self.layers, Layers) else sequence(self.layers, "layers")
+        if not layers:
+            raise ValueError("layers are one or more Layers, not none")
+        store = partial(object.__setattr__, self)
+        store("layers", tuple(a_kind(entry, Layers, f"layers[{k}]") for k, entry in enumerate(layers)))
+        store("order", _order(self.order))
+        a_kind(self.stage1, Stage1, "stage1", "; Stage1(method, steps) makes one")
+        if self.stage2 is not None:
+            a_kind(self.stage2, Training, "stage2, unless it is None,", "; Recipe(epochs, lr) makes one")
+        one_of(self.rest, "rest", RESTS)
+        store("rest_lr", real_number(self.rest_lr, "rest_lr"))
+        store("seed", whole_number(self.seed, "seed", 0))
 
     # -- TOML -------------------------------------------------------------------------------------------------------
     def to_toml(self) -> str:
@@ -131,8 +128,9 @@ class Compression:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write :meth:`to_toml` to a file, whole or not at all."""
-        with replacing(path) as temporary:
-            temporary.write_text(self.to_toml())
+        content = self.to_toml()
+        with replacing(a_path(path, "save: path")) as temporary:
+            temporary.write_text(content, encoding="utf-8")
 
     @classmethod
     def from_toml(cls, text: str) -> Compression:
@@ -143,13 +141,15 @@ class Compression:
         ValueError
             No TOML, an unknown key (those there are, are named), or a value that cannot be.
         """
+        if not isinstance(text, str):
+            raise TypeError(f"from_toml: text is a string, not {shown(text)}")
         try:
-            data = tomllib.loads(text)
+            data = tomllib.loads(text.removeprefix("\ufeff"))  # the mark that Windows' editors begin a file with
         except tomllib.TOMLDecodeError as error:
-            raise ValueError(f"recipe: not TOML: {error}") from None
+            raise ValueError(f"recipe: its text is not TOML: {error}") from None
         layers = data.get("layers")
         if not isinstance(layers, list) or not layers:
-            raise ValueError("recipe: it has no [[layers]], which say what becomes what")
+            raise ValueError("recipe: its text has no [[layers]], which say what becomes what")
         read = {
             "layers": tuple(_read(Layers, x, f"layers[{k}]") for k, x in enumerate(layers)),
             "stage1": _read(Stage1, data.get("stage1", {}), "stage1"),
@@ -160,30 +160,68 @@ class Compression:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Compression:
-        """Read a recipe from a TOML file."""
+        """Read a recipe from a TOML file.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            No such file, or what :meth:`from_toml` refuses; the file is named.
+        """
+        path = a_path(path, "load: path")
+        if not path.is_file():
+            raise FileNotFoundError(f"load: path is that of a recipe's TOML file, but there is no file {path}")
         try:
-            return cls.from_toml(Path(path).read_text())
+            return cls.from_toml(path.read_text(encoding="utf-8"))
+        except UnicodeDecodeError:
+            raise ValueError(f"{path}: the path is of no recipe, which is text") from None
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: {error}") from None
+
+
+def _order(order: object) -> str | tuple[str, ...]:
+    """One of the orders, or names of layers, each once."""
+    if isinstance(order, str):
+        return one_of(order, "order, unless it is a list of layers,", ORDERS)
+    names = tuple(
+        text(name, "order: each name of a layer") for name in sequence(order, f"order is {', '.join(ORDERS)}, or it")
+    )
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"order names one or more layers, each once, not {shown(names)}")
+    return names
 
 
 def _read(cls: type[Any], data: Any, where: str) -> Any:
     """A dataclass from a table; its own checks speak of values, these of keys and types."""
     if not isinstance(data, Mapping):
-        raise ValueError(f"{where} is a table, not {data!r}")
+        raise ValueError(f"{where} is a table, not {shown(data)}")
     known = {f.name: f for f in fields(cls)}
     for key, value in data.items():
         if key not in known:
-            raise ValueError(f"{where}: unknown key {key!r}; there are {', '.join(known)}")
-        wanted = str(known[key].type)
+            raise ValueError(f"{where}: unknown key {key!r}; there are {', '.join(known)}{_misplaced(cls, key)}")
         if is_dataclass(value) or (isinstance(value, tuple) and value and is_dataclass(value[0])):
             continue
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if (wanted == "int" and not (number and isinstance(value, int))) or (wanted == "float" and not number):
-            raise ValueError(f"{where}.{key} is a number, not {value!r}")
-        if wanted == "str" and not isinstance(value, str):
-            raise ValueError(f"{where}.{key} is a text, not {value!r}")
+        _check_type(value, str(known[key].type), f"{where}.{key}")
     try:
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
     except TypeError as error:
         raise ValueError(f"{where}: {str(error).split('() ')[-1]}") from None
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+
+
+def _misplaced(cls: type[Any], key: str) -> str:
+    """Where a key belongs that stands below a table's head: in TOML it is that table's."""
+    if cls is not Compression and key in {f.name for f in fields(Compression)}:
+        return f"; {key!r} is a key of the whole recipe: write it above the first [[layers]] or [table]"
+    return ""
+
+
+def _check_type(value: Any, wanted: str, what: str) -> None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if wanted == "int" and not (number and isinstance(value, int)):
+        hint = f": write {value:.0f}" if isinstance(value, float) and value.is_integer() else ""
+        raise ValueError(f"{what} is a whole number, not {value!r}{hint}")
+    if wanted == "float" and not number:
+        raise ValueError(f"{what} is a number, not {value!r}")
+    if wanted == "str" and not isinstance(value, str):
+        raise ValueError(f"{what} is a text, not {value!r}")

@@ -20,6 +20,7 @@ from tnkit.core.shapes import split_axes
 from tnkit_nn.adapter.atomic import all_or_nothing
 from tnkit_nn.adapter.module import TNModule
 from tnkit_nn.adapter.parametrize import merge_, parametrize_
+from tnkit_nn.checks import a_module, a_path
 from tnkit_nn.storage import damaged, fill_, misfit, parsed, read_tensors, write_tensors
 
 __all__ = ["Compressed", "LayerReport", "dense", "load_compressed_", "networks", "packed", "save_compressed"]
@@ -177,7 +178,7 @@ def dense(model: nn.Module) -> nn.Module:
 
     Parametrizations that are no networks stay as they are.
     """
-    made = copy.deepcopy(model)
+    made = copy.deepcopy(a_module(model, "dense: model"))
     for layer, name, _ in list(_networks(made)):
         merge_(made.get_submodule(layer), name)
     return made
@@ -191,6 +192,8 @@ def save_compressed(model: nn.Module, path: str | os.PathLike[str]) -> None:
     ValueError
         A network with a function of its own, which is no text; a network with another parametrization upon it.
     """
+    a_module(model, "save_compressed: model")
+    path = a_path(path, "save_compressed: path")
     for layer, name, _ in _networks(model):
         _, *others = cast(nn.ModuleDict, model.get_submodule(layer).parametrizations)[name].children()
         if others:
@@ -215,6 +218,8 @@ def load_compressed_(model: nn.Module, path: str | os.PathLike[str]) -> nn.Modul
     FileNotFoundError, ValueError
         No such file, or none of a compressed model, or of another one, or a damaged one.  The model is as it was.
     """
+    a_module(model, "load_compressed_: model")
+    path = a_path(path, "load_compressed_: path")
     values, metadata = read_tensors(path, WAY)
     nets = _unpacked(path, values, metadata)
     expected = model.state_dict()

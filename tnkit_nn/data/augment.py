@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from tnkit_nn.checks import a_kind, a_tensor
+
 __all__ = ["AUGMENT", "crop_flip", "unchanged"]
 
 PADDING = 4
@@ -33,7 +35,12 @@ def crop_flip(images: Tensor, generator: Generator) -> Tensor:
     Tensor
         A new batch of the same shape.
     """
-    count, channels, height, width = images.shape
+    shape = a_tensor(images, "crop_flip: images").shape
+    if len(shape) != 4 or min(shape[2:]) <= PADDING:
+        rule = f"crop_flip: images have shape (count, channels, height, width), height and width above {PADDING}"
+        raise ValueError(f"{rule}, not {tuple(shape)}")
+    a_kind(generator, Generator, "crop_flip: generator")
+    count, channels, height, width = shape
     padded = F.pad(images, (PADDING,) * 4, mode="reflect")
     shift = torch.randint(2 * PADDING + 1, (2, count, 1), generator=generator)
     flip = torch.rand(count, 1, generator=generator) < 0.5

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from tnkit_nn.checks import a_path
+
 __all__ = ["cifar", "class_names", "find", "idx_images", "idx_labels"]
 
 #: What a packed file may unpack to: records of so many whole files (all batches may stand in one), bytes of class names;
@@ -46,9 +48,10 @@ def find(
     wanted = f"{', '.join(files)} (plain, .gz or .xz)"
     if root is None:
         raise ValueError(f"no folder is given (root=, or --data-dir): the one with {wanted}; to be had at {where}")
-    if not Path(root).is_dir():
-        raise FileNotFoundError(f"{root}: no such folder; it should hold {wanted}; to be had at {where}")
-    folders = [Path(root), *(Path(root) / s for s in subfolders)]
+    top = a_path(root, "root")
+    if not top.is_dir():
+        raise FileNotFoundError(f"{root}: no such folder; root should hold {wanted}; to be had at {where}")
+    folders = [top, *(top / s for s in subfolders)]
     # the folder that has the most of them: a missing file is then missed where the others are
     found = max(
         ([_variant(folder / name) for name in files] for folder in folders), key=lambda f: len(f) - f.count(None)
@@ -57,9 +60,20 @@ def find(
     if missing:
         places = " or ".join(str(folder) for folder in folders)
         raise FileNotFoundError(
-            f"{', '.join(missing)} not found in {places}; looked for {wanted}; to be had at {where}"
+            f"{', '.join(missing)} not found in {places}; looked for {wanted}; to be had at {where}{_instead(folders)}"
         )
     return [path for path in found if path is not None]
+
+
+def _instead(folders: Sequence[Path]) -> str:
+    """What is there instead, for a message: the version for Python, or the first names."""
+    there = [entry.name for folder in folders if folder.is_dir() for entry in sorted(folder.iterdir())]
+    python = [n for n in there if n.endswith(("-py", "-python")) or n == "data_batch_1"]
+    if python:
+        return (
+            f"; {python[0]} is the version for Python, of pickles, which are never read: the binary version is needed"
+        )
+    return f"; there is {', '.join(there[:8])}{', ...' if len(there) > 8 else ''}" if there else "; nothing is there"
 
 
 def _variant(path: Path) -> Path | None:

@@ -14,7 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tnkit.core.checks import flag, one_of, shown
 from tnkit.core.extras import need
+from tnkit_nn.checks import a_size
 from tnkit_nn.data import formats
 from tnkit_nn.data.splits import Split, limited, split_off
 
@@ -50,6 +52,11 @@ def _parts(
     stats: Stats,
     classes: tuple[str, ...],
 ) -> Split:
+    if len(test[1]) > len(train[1]):
+        found = f"{len(train[1])} and {len(test[1])}"
+        raise ValueError(
+            f"{name}: the training files have more images than the test files, not {found}: are they swapped?"
+        )
     labels, test_labels = (torch.from_numpy(part[1].astype(np.int64)) for part in (train, test))
     learn, check = split_off(labels)
     return Split(
@@ -67,7 +74,7 @@ def digits(root: Root = None) -> Split:
     The split is a seeded shuffle, the same in every run; the images come with scikit-learn, so ``root`` stays None.
     """
     if root is not None:
-        raise ValueError(f"digits come with scikit-learn and are read from no folder, but root is {root}")
+        raise ValueError(f"digits come with scikit-learn and are read from no folder, but root is {shown(root)}")
     need("the data set digits", "sklearn")
     from sklearn.datasets import load_digits
 
@@ -82,7 +89,7 @@ def digits(root: Root = None) -> Split:
 
 def mnist(root: Root = None) -> Split:
     """MNIST from its four IDX files, plain, ``.gz`` or ``.xz``: images (count, 1, 28, 28), 55,000 / 5,000 / 10,000."""
-    paths = formats.find(root, ("mnist", "MNIST/raw"), MNIST_FILES, MNIST_SITE)
+    paths = formats.find(root, ("mnist", "MNIST/raw", "raw"), MNIST_FILES, MNIST_SITE)
     images = [formats.idx_images(path) for path in paths[::2]]
     labels = [formats.idx_labels(path, len(x), 10) for path, x in zip(paths[1::2], images, strict=True)]
     train, test = zip(images, labels, strict=True)
@@ -101,6 +108,7 @@ def cifar100(root: Root = None, coarse: bool = False) -> Split:
 
     ``coarse`` takes the 20 coarse labels instead of the fine ones.
     """
+    coarse = flag(coarse, "cifar100: coarse")
     files = ("train.bin", "test.bin", "coarse_label_names.txt" if coarse else "fine_label_names.txt")
     train, test, meta = formats.find(root, ("cifar-100-binary",), files, CIFAR_SITE)
     files_of = ((train, 50000), (test, 10000))
@@ -138,7 +146,8 @@ def load(name: str, root: Root = None, *, limit: int | None = None) -> Split:
         An unknown name, no root, or a file that is not as its format says; the message names the file, what was expected and
         what was found.
     """
-    if name not in DATA:
-        raise ValueError(f"unknown data {name!r}; known: {', '.join(DATA)}")
+    one_of(name, "load: name of the data", DATA)
+    if limit is not None:
+        a_size(limit, "limit")
     split = DATA[name](root)
     return split if limit is None else limited(split, limit)

@@ -8,9 +8,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from tnkit.core.checks import sequence, shown, text
+from tnkit.core.numbers import whole_number
+from tnkit_nn.checks import a_size, a_tensor, finite, labels_of
 from tnkit_nn.storage import raw
 
-__all__ = ["Part", "Split", "limited", "split_off", "stratified"]
+__all__ = ["Part", "Split", "checked_part", "limited", "split_off", "stratified"]
 
 Part = tuple[Tensor, Tensor]
 
@@ -24,8 +27,11 @@ class Split:
 
     Raises
     ------
+    TypeError
+        A part that is no pair of tensors.
     ValueError
-        A part is empty, or its labels are not one whole number an input in 0..classes - 1.
+        A part is empty, its labels are not one whole number an input in 0..classes - 1, or an input is NaN or infinite: a
+        training would see that after hours.  The part and the place are named.
     """
 
     name: str
@@ -35,14 +41,18 @@ class Split:
     classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name, (x, y) in (("train", self.train), ("val", self.val), ("test", self.test)):
-            if y.dim() != 1 or len(x) != len(y) or not len(x):
-                found = f"inputs {tuple(x.shape)}, labels {tuple(y.shape)}"
-                raise ValueError(f"{self.name}: {name} needs one label an input and at least one, found {found}")
-            if y.dtype != torch.long or y.min() < 0 or (self.classes and y.max() >= len(self.classes)):
-                known = f"in 0..{len(self.classes) - 1}" if self.classes else "from 0 up"
-                found = f"{y.dtype} in {y.min()}..{y.max()}"
-                raise ValueError(f"{self.name}: {name} needs labels {known} as torch.long, found {found}")
+        text(self.name, "Split: name")
+        classes = tuple(text(c, f"Split: class {k}") for k, c in enumerate(sequence(self.classes, "Split: classes")))
+        object.__setattr__(self, "classes", classes)
+        for name in ("train", "val", "test"):
+            object.__setattr__(self, name, checked_part(getattr(self, name), f"{self.name}: {name}", len(classes)))
+        first = self.train[0]
+        for name, (x, _) in (("val", self.val), ("test", self.test)):
+            if x.dim() != first.dim() or x.dtype != first.dtype:
+                found = f"{x.dtype} of {x.dim()} axes, train {first.dtype} of {first.dim()}"
+                raise ValueError(
+                    f"{self.name}: all parts have inputs of one dtype and number of axes, but {name} has {found}"
+                )
 
     def digest(self) -> str:
         """Tells data sets apart: from all labels, and a hundred examples or so of each part."""
@@ -57,8 +67,28 @@ class Split:
         return len(self.classes) or 1 + max(int(y.max()) for _, y in (self.train, self.val, self.test))
 
 
+def checked_part(part: object, what: str, classes: int = 0) -> Part:
+    """A pair of finite inputs (count, ...) and labels (count,) from 0 to ``classes - 1``; TypeError or ValueError for another thing."""
+    if not isinstance(part, (tuple, list)) or len(part) != 2:
+        raise TypeError(f"{what} is a pair of tensors, inputs and labels, not {shown(part)}")
+    x, y = a_tensor(part[0], f"{what} inputs"), a_tensor(part[1], f"{what} labels")
+    if y.dim() != 1 or not x.dim() or len(x) != len(y) or not len(x):
+        found = f"inputs {tuple(x.shape)}, labels {tuple(y.shape)}"
+        raise ValueError(f"{what} needs one label an input and at least one, found {found}")
+    if y.dtype != torch.long or y.min() < 0 or (classes and y.max() >= classes):
+        known = f"in 0..{classes - 1}" if classes else "from 0 up"
+        hint = f"; classes names {classes}" if classes else ""
+        hint += "" if y.dtype == torch.long or y.is_floating_point() else "; y.long() gives them"
+        raise ValueError(f"{what} needs labels {known} as torch.long, found {y.dtype} in {y.min()}..{y.max()}{hint}")
+    if x.is_floating_point() and not bool(x.sum(dtype=torch.float64).isfinite()):  # a sum needs no memory
+        finite(x, f"{what} inputs")
+    return x, y
+
+
 def stratified(labels: Tensor, seed: int = 0) -> Tensor:
     """A seeded order in which every run of examples has the classes in proportion, as near as whole numbers allow."""
+    labels = labels_of(labels, "stratified: labels")
+    seed = whole_number(seed, "stratified: seed", 0) % 2**63
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
     shuffled = labels[order]
     place = torch.empty(len(labels), dtype=torch.float64)
@@ -70,15 +100,14 @@ def stratified(labels: Tensor, seed: int = 0) -> Tensor:
 
 def split_off(labels: Tensor) -> tuple[Tensor, Tensor]:
     """Positions to train and to validate on: a tenth, 5,000 at most, drawn by class with a fixed seed; both in file order."""
-    order = stratified(labels)
+    order = stratified(labels_of(labels, "split_off: labels"))
     count = min(5000, len(labels) // 10)
     return order[count:].sort().values, order[:count].sort().values
 
 
 def limited(split: Split, limit: int) -> Split:
     """At most ``limit`` examples of each part, by class; the name says so."""
-    if limit < 1:
-        raise ValueError(f"limit is at least 1, not {limit}")
+    limit = a_size(limit, "limit")
 
     def first(part: Part) -> Part:
         chosen = stratified(part[1])[:limit].sort().values

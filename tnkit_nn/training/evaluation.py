@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tnkit_nn.data.splits import Part
+from tnkit_nn.checks import a_module, a_size
+from tnkit_nn.data.splits import Part, checked_part
 
-__all__ = ["Loss", "accuracy", "answers", "evaluate", "worse"]
+__all__ = ["Loss", "accuracy", "answers", "evaluate", "trial", "worse"]
 
 #: ``(logits, labels) -> mean over the batch``.
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -35,8 +36,46 @@ def evaluate(model: nn.Module, part: Part, loss: Loss = F.cross_entropy, batch: 
     return float(total) / len(part[1]), right / len(part[1])
 
 
+def trial(model: nn.Module, inputs: Tensor, who: str, data: str, classes: int) -> None:
+    """One input through a model in evaluation; ValueError where it does not take it, or gives no logits of so many classes.
+
+    Said before a training, by the names of the model and of the data, and not after its first epoch.
+    """
+    first = next(model.parameters(), None)
+    if first is not None and first.is_meta:
+        raise ValueError(
+            f"{who} has parameters with values, but they are on the meta device: call to_empty(device=...) first"
+        )
+    modes = {m: m.training for m in model.modules()}
+    model.eval()
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            given = model(inputs[:1] if first is None else inputs[:1].to(first.device))
+    except (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError) as error:
+        why = (str(error).splitlines() or [type(error).__name__])[0][:120]
+        shape = f"the shape {tuple(inputs.shape[1:])} and {inputs.dtype}"
+        raise ValueError(f"{who} does not take inputs of {shape} of {data}: {why}") from None
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+    if not isinstance(given, Tensor) or given.dim() < 2:
+        found = f"of shape {tuple(given.shape)}" if isinstance(given, Tensor) else type(given).__name__
+        raise ValueError(f"{who} gives logits of shape (count, classes), not {found}, for {data}")
+    if given.shape[-1] < classes:
+        raise ValueError(f"{who}: a model of {given.shape[-1]} classes; {data} has {classes}")
+
+
 def accuracy(model: nn.Module, part: Part, batch: int = 500) -> float:
-    """Fraction of the inputs whose label has the largest logit."""
+    """Fraction of the inputs whose label has the largest logit.
+
+    Raises
+    ------
+    TypeError, ValueError
+        No module, no pair of finite inputs and labels, or a model that does not take them or has fewer classes.
+    """
+    batch = a_size(batch, "accuracy: batch")
+    x, y = checked_part(part, "accuracy: part")
+    trial(a_module(model, "accuracy: model"), x, "accuracy: the model", "the part", 1 + int(y.max()))
     return evaluate(model, part, batch=batch)[1]
 
 

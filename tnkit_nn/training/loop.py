@@ -19,13 +19,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from tnkit.core.checks import flag, one_of, sequence, shown
 from tnkit.core.extras import need
 from tnkit.core.numbers import real_number, whole_number
+from tnkit_nn.checks import a_function, a_kind, a_module, a_path, a_size
 from tnkit_nn.data.augment import AUGMENT
 from tnkit_nn.data.splits import Split
 from tnkit_nn.storage import clear, fill_
 from tnkit_nn.training.checkpoint import State, capture, model_values, restore, resume, structure, write_state
-from tnkit_nn.training.evaluation import Loss, evaluate, worse
+from tnkit_nn.training.evaluation import Loss, evaluate, trial, worse
 from tnkit_nn.training.journal import Journal
 
 __all__ = ["METHODS", "SCHEDULES", "Epoch", "Group", "Recipe", "train"]
@@ -92,13 +94,13 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for what, known in (("method", METHODS), ("schedule", SCHEDULES), ("augment", AUGMENT)):
-            if getattr(self, what) not in known:
-                raise ValueError(f"unknown {what} {getattr(self, what)!r}; known: {', '.join(known)}")
-        for name in ("epochs", "batch"):
-            object.__setattr__(self, name, whole_number(getattr(self, name), name, 1))
-        real_number(self.lr, "lr")
-        real_number(self.weight_decay, "weight_decay", positive=False)
-        real_number(self.label_smoothing, "label_smoothing", positive=False, below=1)
+            one_of(getattr(self, what), what, known)
+        store = partial(object.__setattr__, self)  # plain numbers: they are kept as JSON
+        store("epochs", a_size(self.epochs, "epochs"))
+        store("batch", a_size(self.batch, "batch"))
+        store("lr", real_number(self.lr, "lr"))
+        store("weight_decay", real_number(self.weight_decay, "weight_decay", positive=False))
+        store("label_smoothing", real_number(self.label_smoothing, "label_smoothing", positive=False, below=1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,13 +125,33 @@ class Group:
     weight_decay: float | None = None
 
     def __post_init__(self) -> None:
-        pairs = tuple(self.params.items() if isinstance(self.params, Mapping) else self.params)
+        pairs = _named(self.params)
+        for name in ("lr", "weight_decay"):
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, real_number(value, f"Group: {name}", positive=name == "lr"))
         twice = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
         if twice:
             raise ValueError(
                 f"two parameters of a group are called {twice[0]!r}; named_parameters(prefix=...) tells them apart"
             )
         object.__setattr__(self, "params", pairs)
+
+
+def _named(params: Any) -> tuple[tuple[str, Tensor], ...]:
+    """Names and parameters, of a mapping or of pairs."""
+    rule = "Group: params are names and tensors, a dict or what model.named_parameters() gives"
+    if isinstance(params, (str, bytes)) or not isinstance(params, Iterable) or getattr(params, "shape", None) == ():
+        raise TypeError(f"{rule}, not {shown(params)}")
+    pairs = tuple(params.items() if isinstance(params, Mapping) else params)
+    for pair in pairs:
+        if (
+            not isinstance(pair, tuple)
+            or len(pair) != 2
+            or not isinstance(pair[0], str)
+            or not isinstance(pair[1], Tensor)
+        ):
+            raise TypeError(f"{rule}, not {shown(pair)}")
+    return pairs
 
 
 @dataclass(frozen=True)
@@ -201,7 +223,17 @@ def train(
     FloatingPointError
         No finite numbers at a rate halved five times; the model is as before the epoch.
     """
-    trained = _parameter_groups(model, recipe, groups)
+    a_kind(split, Split, "train: split")
+    a_kind(recipe, Recipe, "train: recipe")
+    seed, progress = whole_number(seed, "train: seed", 0), flag(progress, "train: progress")
+    checkpoint, log = (
+        None if p is None else a_path(p, f"train: {n}") for n, p in (("checkpoint", checkpoint), ("log", log))
+    )
+    for name, function in (("loss", loss), ("after", after)):
+        if function is not None:
+            a_function(function, f"train: {name}")
+    trained = _parameter_groups(a_module(model, "train: model"), recipe, groups)
+    _check_takes(model, split, recipe, loss is None)
     optimizer = METHODS[recipe.method]([{k: v for k, v in g.items() if k != "names"} for g in trained])
     run = {
         "recipe": asdict(recipe), "seed": seed, "data": [split.name, len(split.train[1]), split.digest()],
@@ -235,6 +267,20 @@ def train(
                     after(epoch)
         _put_back(model, history, best, len(split.val[1]))
     return tuple(history)
+
+
+def _check_takes(model: nn.Module, split: Split, recipe: Recipe, classified: bool) -> None:
+    """One input through the augmentation and the model: what cannot be trained is said before the first file is written."""
+    x = split.train[0][:1]
+    try:
+        x = AUGMENT[recipe.augment](x, torch.Generator().manual_seed(0))
+    except ValueError as error:
+        raise ValueError(
+            f"train: augment {recipe.augment!r} does not take the inputs of {split.name!r}: {error}"
+        ) from None
+    classes = split.num_classes if classified else 1
+    trial(model, x, "train: the model", repr(split.name), classes)
+    trial(model, split.val[0], "train: the model", f"the validation part of {split.name!r}", classes)
 
 
 def _best(history: Sequence[Epoch]) -> Epoch:
@@ -346,13 +392,16 @@ def _parameter_groups(model: nn.Module, recipe: Recipe, groups: Sequence[Group] 
         groups = [Group((n, p) for n, p in model.named_parameters() if p.requires_grad)]
     own, seen = {id(p) for p in model.parameters()}, set[int]()
     made = []
-    for group in groups:
+    for group in sequence(groups, "train: groups"):
+        a_kind(group, Group, "train: each of groups")
         params = dict(group.params)
         for name, p in params.items():
             if id(p) not in own:
                 raise ValueError(f"parameter {name!r} is not the model's")
             if id(p) in seen:
                 raise ValueError(f"parameter {name!r} is in two groups, or twice in one")
+            if not (p.is_floating_point() or p.is_complex()):
+                raise ValueError(f"parameter {name!r} is floating or complex, not {p.dtype}, which has no gradient")
             seen.add(id(p))
         decay = recipe.weight_decay if group.weight_decay is None else group.weight_decay
         everywhere = group.weight_decay is not None

@@ -6,6 +6,9 @@ import copy
 
 from torch import nn
 
+from tnkit.core.checks import text
+from tnkit_nn.checks import a_module
+
 __all__ = ["without"]
 
 
@@ -30,9 +33,9 @@ def without(model: nn.Module, *layers: str) -> nn.Module | None:
     ValueError
         The model has no such layer.
     """
-    known = dict(model.named_modules())
+    known = dict(a_module(model, "without: model").named_modules())
     for layer in layers:
-        if not layer or layer not in known:
+        if text(layer, "without: a layer") not in known:
             linear = ", ".join(n for n, m in known.items() if isinstance(m, nn.Linear))
             raise ValueError(f"the model has no layer {layer!r}; its linear layers are {linear}")
     model = copy.deepcopy(model)

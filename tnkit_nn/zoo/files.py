@@ -8,15 +8,21 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
+from tnkit.core.checks import a_mapping, one_of, text
+from tnkit_nn.checks import a_module, a_path
 from tnkit_nn.storage import fill_, read_tensors, write_tensors
-from tnkit_nn.zoo.registry import build
+from tnkit_nn.zoo.registry import ZOO, build
 
 __all__ = ["load", "save"]
 
 
 def save(model: nn.Module, path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None) -> None:
     """Write a model's parameters and buffers to a safetensors file, whole or not at all, with texts of your own."""
-    write_tensors(path, model.state_dict(), metadata)
+    a_module(model, "save: model")
+    for key, value in {} if metadata is None else a_mapping(metadata, "save", "metadata").items():
+        text(key, "save: a key of metadata")
+        text(value, f"save: metadata {key!r}", empty=True)
+    write_tensors(a_path(path, "save: path"), model.state_dict(), metadata)
 
 
 def load(name: str, path: str | os.PathLike[str]) -> nn.Sequential:
@@ -32,6 +38,8 @@ def load(name: str, path: str | os.PathLike[str]) -> nn.Sequential:
         An unknown model, no safetensors file or a damaged one, or names, shapes or kinds of values that are not the model's; the
         message lists the first few.
     """
+    one_of(name, "name of the model", ZOO)
+    path = a_path(path, "load: path")
     with torch.device("meta"):  # shapes alone: nothing is drawn
         last = list(build(name).state_dict())[-1]
     values, _ = read_tensors(path, "copy it again, or train again")
@@ -40,5 +48,5 @@ def load(name: str, path: str | os.PathLike[str]) -> nn.Sequential:
     with torch.device("meta"):
         model = build(name, classes)
     model.to_empty(device="cpu")
-    fill_(model, values, f"{path}: not a {name}")
+    fill_(model, values, f"{path}: the file is not of a model {name}")
     return model

@@ -7,6 +7,10 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from tnkit.core.checks import sequence
+from tnkit.core.numbers import real_number
+from tnkit_nn.checks import a_size
+
 __all__ = ["MLP", "alexnet", "fc2", "lenet5", "mlp", "vgg16", "zfnet"]
 
 VGG16 = (64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512, "M")
@@ -16,12 +20,15 @@ class MLP(nn.Sequential):
     """Linear layers ``fc1, fc2, ...`` with ReLU between them; inputs (batch, ...) of sizes[0] numbers, logits (batch, sizes[-1])."""
 
     def __init__(self, sizes: Sequence[int]) -> None:
+        sizes = [a_size(n, f"MLP: sizes[{k}]") for k, n in enumerate(sequence(sizes, "MLP: sizes"))]
+        if len(sizes) < 2:
+            raise ValueError(f"MLP: sizes are two or more, inputs and classes at least, not {sizes}")
         super().__init__(_linear_stack(sizes))
 
 
 def mlp(num_classes: int = 10) -> MLP:
     """64 -> 64 -> 10, for scikit-learn's digits; the largest layer, ``fc1``, has 4,096 weights."""
-    return MLP((64, 64, num_classes))
+    return MLP((64, 64, _classes(num_classes)))
 
 
 def fc2(num_classes: int = 10) -> MLP:
@@ -29,7 +36,7 @@ def fc2(num_classes: int = 10) -> MLP:
 
     407,050 parameters; ``fc1`` has 401,408 weights, ``fc2`` 5,120.
     """
-    return MLP((784, 512, num_classes))
+    return MLP((784, 512, _classes(num_classes)))
 
 
 def lenet5(num_classes: int = 10, widths: tuple[int, int, int, int] = (6, 16, 120, 84)) -> nn.Sequential:
@@ -45,7 +52,11 @@ def lenet5(num_classes: int = 10, widths: tuple[int, int, int, int] = (6, 16, 12
 
     ``widths``: channels and features of a narrower or wider one, which a compressed one has to beat at an equal count.
     """
-    one, two, *features = widths
+    num_classes = _classes(num_classes)
+    sizes = [a_size(n, f"lenet5: widths[{k}]") for k, n in enumerate(sequence(widths, "lenet5: widths"))]
+    if len(sizes) != 4:
+        raise ValueError(f"lenet5: widths are four, of two convolutions and two linear layers, not {len(sizes)}")
+    one, two, *features = sizes
     layers = {
         "conv1": nn.Conv2d(1, one, 5, padding=2), "relu_conv1": nn.ReLU(), "pool1": nn.MaxPool2d(2),
         "conv2": nn.Conv2d(one, two, 5), "relu_conv2": nn.ReLU(), "pool2": nn.MaxPool2d(2),
@@ -68,6 +79,7 @@ def alexnet(num_classes: int = 10) -> nn.Sequential:
         fc2   4096 -> 4096                 16,777,216
         fc3   4096 -> classes                  40,960
     """
+    num_classes = _classes(num_classes)
     convs = ((3, 64, 5, 2, True), (64, 192, 5, 1, True), (192, 384, 3, 1, False), (384, 256, 3, 1, False))
     return _scaled(
         nn.Sequential(_convs((*convs, (256, 256, 3, 1, True))) | _linear_stack((1024, 4096, 4096, num_classes)))
@@ -88,6 +100,7 @@ def zfnet(num_classes: int = 10) -> nn.Sequential:
         fc2   4096 -> 4096                 16,777,216
         fc3   4096 -> classes                  40,960
     """
+    num_classes = _classes(num_classes)
     convs = ((3, 96, 3, 1, True), (96, 256, 5, 2, True), (256, 384, 3, 1, False), (384, 384, 3, 1, False))
     return _scaled(
         nn.Sequential(_convs((*convs, (384, 256, 3, 1, True))) | _linear_stack((1024, 4096, 4096, num_classes)))
@@ -107,6 +120,7 @@ def vgg16(num_classes: int = 10, scale: float = 1.0) -> nn.Sequential:
 
     ``scale``: of the convolutions' channels, for a narrower or wider one (at least one channel each).
     """
+    num_classes, scale = _classes(num_classes), real_number(scale, "vgg16: scale")
     features: list[nn.Module] = []
     channels = 3
     for out in VGG16:
@@ -120,6 +134,10 @@ def vgg16(num_classes: int = 10, scale: float = 1.0) -> nn.Sequential:
     head = (nn.Linear(channels, 4096), nn.ReLU(), nn.Linear(4096, 4096), nn.ReLU(), nn.Linear(4096, num_classes))
     parts = {"features": nn.Sequential(*features), "flatten": nn.Flatten(), "classifier": nn.Sequential(*head)}
     return nn.Sequential(OrderedDict(parts))
+
+
+def _classes(num_classes: int) -> int:
+    return a_size(num_classes, "num_classes")
 
 
 def _linear_stack(sizes: Sequence[int]) -> OrderedDict[str, nn.Module]:

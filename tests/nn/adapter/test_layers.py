@@ -204,7 +204,7 @@ def test_clear_errors():
         TNLinear(60, 64, CP)
     with pytest.raises(ValueError, match="give it in arrays"):
         TNLinear(4, 3, Network((Node("A", "oi", fixed=True),), "oi", dict(o=3, i=4)))
-    with pytest.raises(ValueError, match=r"takes \(\.\.\., 60\), not \(3, 61\)"):
+    with pytest.raises(ValueError, match=r"TNLinear: x has shape \(\.\.\., 60\), not \(3, 61\)"):
         TNLinear(60, 64, MPO)(torch.zeros(3, 61))
     with pytest.raises(ValueError, match="options of the fit"):
         TNLinear.from_linear(nn.Linear(12, 6), CP, fit=False, steps=3)

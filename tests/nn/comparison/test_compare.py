@@ -149,27 +149,35 @@ def test_with_the_rest_frozen_alone(one_thread, tmp_path):
 @pytest.mark.parametrize(
     "task, options, message",
     [
-        (Task(model="resnet"), {}, "unknown model 'resnet'"),
-        (Task(data="imagenet"), {}, "unknown data 'imagenet'"),
-        (Task(layer="conv9", dense_steps=1), {}, "no layer 'conv9' with a weight; it has fc1, fc2"),
-        (TINY, {"shapes": ["x"]}, "unknown shape 'x'"),
-        (TINY, {"budgets": [float("nan")]}, "a budget is a whole number of at least 1, not nan"),
-        (TINY, {"depths": ()}, r"depths are whole numbers of at least 1, not \[\]"),
-        (TINY, {"depths": (0, 2)}, r"depths are whole numbers of at least 1, not \[0, 2\]"),
-        (TINY, {"shapes": "mps"}, "unknown shape 'mps'; known: adtn"),
-        (TINY, {"shapes": ()}, "compare needs shapes and budgets"),
-        (replace(TINY, tune_steps=0), {}, "tune_steps is a whole number of at least 1, not 0"),
-        (replace(TINY, fit_steps=-3), {}, "fit_steps is a whole number of at least 1, not -3"),
-        (TINY, {"budgets": [0]}, "a budget is a whole number of at least 1, not 0"),
-        (Task(seeds=0), {}, "seeds is a whole number of at least 1, not 0"),
-        (Task(first_seed=-1), {}, "first_seed is a whole number of at least 0, not -1"),
-        (Task(rest="some"), {}, "rest is 'all', 'head' or 'none', not 'some'"),
-        (Task(approximation="svd"), {}, "approximation is 'auto' or 'gradient', not 'svd'"),
-        (Task(model="vgg16"), {}, "'vgg16' cannot be compared: features.1 .BatchNorm2d. keeps running statistics"),
-        (Task(model="lenet5"), {}, "'lenet5' does not take inputs of the shape .64,. of 'digits'"),
+        (lambda: Task(model="resnet"), {}, "model is one of mlp, .*, not 'resnet'"),
+        (lambda: Task(data="imagenet"), {}, "data is one of digits, .*, not 'imagenet'"),
+        (lambda: Task(layer="conv9", dense_steps=1), {}, "no layer 'conv9' with a weight; it has fc1, fc2"),
+        (lambda: TINY, {"shapes": ["x"]}, "shapes: each family is one of adtn, .*, not 'x'"),
+        (lambda: TINY, {"budgets": [float("nan")]}, "a budget is a whole number of at least 1, not nan"),
+        (lambda: TINY, {"depths": ()}, "depths are one or more whole numbers"),
+        (lambda: TINY, {"depths": (0, 2)}, "depths: each is a whole number of at least 1, not 0"),
+        (lambda: TINY, {"shapes": "mps"}, "shapes: each family is one of adtn, .*, not 'mps'"),
+        (lambda: TINY, {"shapes": ()}, "compare needs shapes and budgets"),
+        (lambda: replace(TINY, tune_steps=0), {}, "tune_steps is a whole number of at least 1, not 0"),
+        (lambda: replace(TINY, fit_steps=-3), {}, "fit_steps is a whole number of at least 1, not -3"),
+        (lambda: TINY, {"budgets": [0]}, "a budget is a whole number of at least 1, not 0"),
+        (lambda: Task(seeds=0), {}, "seeds is a whole number of at least 1, not 0"),
+        (lambda: Task(first_seed=-1), {}, "first_seed is a whole number of at least 0, not -1"),
+        (lambda: Task(rest="some"), {}, "rest is one of all, head, none, not 'some'"),
+        (lambda: Task(approximation="svd"), {}, "approximation is one of auto, gradient, not 'svd'"),
+        (
+            lambda: Task(model="vgg16"),
+            {},
+            "'vgg16' cannot be compared: features.1 .BatchNorm2d. keeps running statistics",
+        ),
+        (
+            lambda: Task(model="lenet5"),
+            {},
+            "'lenet5' does not take inputs of the shape .64,. and torch.float32 of 'digits'",
+        ),
     ],
 )
 def test_bad_input(task, options, message, tmp_path):
     with pytest.raises((TypeError, ValueError), match=message):
-        compare(task, **options, out=tmp_path / "out")
+        compare(task(), **options, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()  # refused before anything is written

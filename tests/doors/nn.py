@@ -1,0 +1,158 @@
+"""Right calls of the functions of tnkit_nn that read files or take seconds, and what tnkit_nn takes rightly, with the reason."""
+
+import gzip
+import lzma
+import struct
+import warnings
+from functools import wraps
+from pathlib import Path
+
+import torch
+
+import tnkit as tk
+import tnkit_nn as tknn
+
+__all__ = ["ALLOWED_NN", "CALLS_NN", "KINDS_NN"]
+
+MATRIX = tk.mpo((2, 2), (2, 2), 2)
+DATA_NODE = tk.Network([tk.Node("x", "bi", fixed=True), tk.Node("W", "io")], "bo", {"b": 2, "i": 3, "o": 2})
+TASK = {"seeds": 1, "dense_steps": 1, "fit_steps": 1, "tune_steps": 1, "limit": 20}
+
+
+def call(function, *args, **kwargs):
+    return function, args, kwargs
+
+
+def _mnist(folder):
+    Path(folder).mkdir(exist_ok=True)
+    for part, count in (("train", 20), ("t10k", 10)):
+        images = struct.pack(">iiii", 2051, count, 28, 28) + bytes(count * 784)
+        labels = struct.pack(">ii", 2049, count) + bytes(k % 10 for k in range(count))
+        Path(folder, f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(images))
+        Path(folder, f"{part}-labels-idx1-ubyte").write_bytes(labels)
+    return folder
+
+
+def _cifar(folder):
+    Path(folder).mkdir(exist_ok=True)
+    for name, heads in {"test_batch": 1, "train": 2, "test": 2, **{f"data_batch_{k}": 1 for k in range(1, 6)}}.items():
+        content = b"".join(bytes([k % 10] * heads) + bytes(3072) for k in range(10))
+        Path(folder, f"{name}.bin.xz").write_bytes(lzma.compress(content, preset=0))
+    for name, count in (("batches.meta", 10), ("coarse_label_names", 20), ("fine_label_names", 100)):
+        Path(folder, f"{name}.txt").write_text("\n".join(map(str, range(count))))
+    return folder
+
+
+def _file(name):
+    tknn.zoo.save(tknn.zoo.mlp(), name)
+    return name
+
+
+def _of_shapes(build):
+    """A model of the zoo without values: the large ones take seconds to draw."""
+
+    def made(num_classes):
+        with torch.device("meta"):
+            return build(num_classes)
+
+    return made
+
+
+def _untold(function):
+    """The function without its own warnings: the right call has them too, its data being few."""
+
+    @wraps(function)
+    def made(*args, **kwargs):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            return function(*args, **kwargs)
+
+    return made
+
+
+def _compression():
+    x, y = torch.linspace(-1, 1, 48).reshape(12, 4), torch.arange(12) % 2
+    recipe = tknn.Compression(
+        tknn.Layers("fc1", "tt", 12), stage1=tknn.Stage1(steps=1), stage2=tknn.Recipe(1, 0.01, batch=6)
+    )
+    return tknn.zoo.MLP((4, 4, 2)), recipe, tknn.data.Split("tiny", (x, y), (x, y), (x, y))
+
+
+def _quiet(jobs, what):
+    return jobs
+
+
+CALLS_NN = {
+    "tknn.TNModule.forward": lambda: call(tknn.TNModule(DATA_NODE).forward, torch.ones(2, 3)),
+    "tknn.compare": lambda: call(tknn.compare, tknn.Task(**TASK), ["low_rank"], [100], [1], None, _quiet),
+    "tknn.TNLinear.from_linear": lambda: call(_untold(tknn.TNLinear.from_linear), torch.nn.Linear(4, 4), MATRIX, fit=True, steps=1),
+    "tknn.compress_": lambda: call(_untold(tknn.compress_), *_compression()),
+    "tknn.data.digits": lambda: call(tknn.data.digits, None),
+    "tknn.data.mnist": lambda: call(tknn.data.mnist, _mnist("mnist-files")),
+    "tknn.data.cifar10": lambda: call(tknn.data.cifar10, _cifar("cifar-files")),
+    "tknn.data.cifar100": lambda: call(_untold(tknn.data.cifar100), _cifar("cifar-files"), False),
+    **{f"tknn.zoo.{name}": (lambda name=name: call(_of_shapes(getattr(tknn.zoo, name)), 3)) for name in ("alexnet", "zfnet", "vgg16", "fc2")},
+    "tknn.zoo.load": lambda: call(tknn.zoo.load, "mlp", _file("mlp.safetensors")),
+    "tknn.zoo.check_takes": lambda: call(tknn.zoo.check_takes, tknn.zoo.MLP((4, 3)), torch.ones(2, 4), "a", "b", 3),
+}  # fmt: skip
+
+#: As KINDS, of tnkit_nn.
+KINDS_NN = {
+    "optimizer": "function", "num_classes": "count", "epochs": "count", "seeds": "count", "dense_steps": "count", "fit_steps": "count", "tune_steps": "count",
+    "limit": "count?", "first_seed": "seed", "rest_lr": "positive", "weight_decay": "at least 0", "label_smoothing": "nothing",
+    "arrays": "nothing?", "checkpoint": "name?", "log": "name?", "after": "function?", "groups": "nothing?", "loss": "function?",
+    "data_dir": "name?", "weights": "name?", "layer": "name?", "root": "nothing?", "out": "nothing?", "path": "name",
+    "tknn.TNLinear.bias": "flag", "tknn.TNLinear.from_linear.fit": "flag", "tknn.TNModule.dtype": "nothing?", "tknn.TNModule.std": "positive?",
+    "tknn.TNLinear.dtype": "nothing?", "tknn.TNEmbedding.dtype": "nothing?", "tknn.fit.dtype": "nothing?", "tknn.Group.lr": "positive?",
+    "tknn.Group.weight_decay": "at least 0?", "tknn.Family.name": "name", "tknn.Family.label": "name", "tknn.Family.depth": "count?",
+    "tknn.Family.build": "function", "tknn.compare.progress": "function", "tknn.data.Split.name": "name", "tknn.Compression.stage2": "nothing?", "coarse": "flag",
+    "tknn.zoo.save.metadata": "nothing?", "tknn.Layers.select": "name", "tknn.compress_.recipe": "name",
+    "tknn.Compression.load.path": "nothing", "tknn.load_compressed_.path": "nothing", "tknn.zoo.load.path": "nothing",
+    "tknn.zoo.check_takes.name": "name", "tknn.zoo.check_takes.data": "name", "tknn.zoo.check_takes.classes": "count",
+    "tknn.data.cifar10.root": "nothing", "tknn.data.cifar100.root": "nothing", "tknn.data.mnist.root": "nothing",
+}  # fmt: skip
+
+_CAST = "numbers, cast to the dtype of the weight"
+_DRAWN = "without arrays they are drawn"
+_COPY = "a model without networks: a copy of it, or its file"
+_EMPTY = "no parameters of this group: train says so where no group has any"
+_CROPPED = "a network larger than the weight is cropped, as documented"
+
+
+def _given(*labels, why):
+    return dict.fromkeys(labels, why)
+
+
+_ARRAYS = {**_given("'core_0': int array", "'core_0': bool array", why=_CAST), "{}": _DRAWN}
+_ITEMS = _given("['x']", "first item 'x'", "one item more", why="names, or one more of them")
+
+#: As ALLOWED, of tnkit_nn.
+ALLOWED_NN = {
+    ("tknn.TNEmbedding", "optimizer"): {"a path": "an order of its own"}, ("tknn.parametrize_", "optimizer"): {"a path": "an order of its own"},
+    ("tknn.TNModule", "arrays"): _ARRAYS, ("tknn.TNLinear", "arrays"): _ARRAYS, ("tknn.TNEmbedding", "arrays"): _ARRAYS,
+    ("tknn.TNLinear.from_linear", "arrays"): {"{}": _DRAWN},
+    ("tknn.parametrize_", "arrays"): {
+        **_ARRAYS, **_given(*(f"'core_0': {k} tensor" for k in ("uint8", "bool", "bfloat16")), why=_CAST),
+    },
+    ("tknn.TNLinear", "in_features"): {"3": _CROPPED}, ("tknn.TNLinear", "out_features"): {"3": _CROPPED},
+    ("tknn.TNEmbedding", "num"): {"3": _CROPPED}, ("tknn.TNEmbedding", "dim"): {"3": _CROPPED},
+    ("tknn.TNEmbedding.forward", "tokens"): _given("uint8 tensor", "0-d tensor", why="tokens"),
+    ("tknn.Recipe", "label_smoothing"): {"0": "none"},
+    ("tknn.Group", "params"): {
+        **_given("()", "frozenset()", "[]", "{}", "set()", "empty array", "without 'w'", why=_EMPTY),
+        **_given(*(f"'w': {k} tensor" for k in ("uint8", "bool", "bfloat16", "meta", "sparse")), why="train looks at them, with the model"),
+    },
+    ("tknn.Layers", "select"): _ITEMS, ("tknn.Task", "layer"): _ITEMS, ("tknn.Compression", "order"): _ITEMS,
+    ("tknn.Compression", "layers"): {"one item more": "the first that selects a layer counts"},
+    ("tknn.dense", "model"): {"a module of torch": _COPY}, ("tknn.save_compressed", "model"): {"a module of torch": _COPY},
+    ("tknn.zoo.save", "model"): {"a module of torch": "a model"}, ("tknn.zoo.without", "model"): {"a module of torch": "a model"},
+    ("tknn.zoo.save", "metadata"): _given("{}", "without 'a'", "'a': 'x'", "'a': ''", why="texts, or none"),
+    ("tknn.data.Split", "classes"): _given("()", "[]", "empty array", why="classes without names"),
+    ("tknn.zoo.MLP", "sizes"): _given("a generator", "one item more", "one item less", why="two sizes or more, in an order"),
+    ("tknn.compare", "shapes"): {"one item more": "a repeated one is taken once"},
+    ("tknn.compare", "budgets"): _given("one item more", "a generator", "[10**30]", "first item 10**30", why="past the weight's size it is that size"),
+    ("tknn.compare", "depths"): _given(
+        "one item more", "a generator", "[10**30]", "first item 10**30", why="low_rank, which is compared here, has no depth",
+    ),
+    ("tknn.load_compressed_", "path"): _given("'x'", "np.str_('x')", why="save_compressed has written a file of that name"),
+}  # fmt: skip
