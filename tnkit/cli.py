@@ -17,6 +17,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib import import_module
+from math import isinf
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -112,7 +113,10 @@ def _bytes(text: str) -> float:
     if not found:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of bytes, such as 2e9, 500MB or 2GiB")
     power: int = (1024 if found[3] else 1000) ** " kmgt".index(found[2].lower() or " ")
-    return float(found[1]) * power
+    count = float(found[1]) * power
+    if isinf(count):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of bytes: it is too large for one")
+    return count
 
 
 def say(*values: Any, sep: str = " ", end: str = "\n") -> None:

@@ -208,7 +208,8 @@ def measured(each, fresh, seed=0, only=("train", "compress", "compare")):
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         for name, (arguments, files) in commands(folder).items():
-            for new, count in ((True, fresh), (False, each - fresh)) if name in only else ():
+            ways = [(new, n) for new, n in ((True, fresh), (False, each - fresh)) if n and name in only]
+            for new, count in ways:
                 words = [*arguments, "--workers", "2" if new else "1"] if name == "compare" else arguments
                 out, begin = folder / f"{name}-{new}", time.monotonic()
                 if started(name, words, out, new).wait(300):

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -125,6 +126,10 @@ def test_compare_a_convolutional_model_on_files(tmp_path, capsys):
         (["train", "--limit", "0"], "'0' is not"),
         (["train", "--seed", "-1"], "'-1' is not a whole number in 0..2^63 - 1"),
         (["show", "/nowhere.json"], "tnkit show: /nowhere.json: No such file or directory (see tnkit show --help)"),
+        (["show", "tests"], "tests: a folder without the model.safetensors of tnkit compress; give a file"),
+        (["show", "ij,jk->ik"], "'ij,jk->ik' is no file; tnkit plan 'ij,jk->ik' --sizes 8 shows an equation's plan"),
+        (["plan", "ij,jk->ik", "--sizes", "8", "--memory-limit", "1"], "memory_limit=1B cannot be planned"),
+        (["plan", "ij,jk->ik", "--sizes", "8", "--memory-limit", "1e400"], "too large for one"),
         (["show", "pyproject.toml"], "'pyproject.toml' is not a whole file of tnkit.save"),
         (["compress", "--weights", "/nowhere", "--recipe", "/nowhere"], "tnkit compress: /nowhere: no such file"),
     ],
@@ -191,6 +196,61 @@ def test_ctrl_c_says_that_the_same_command_goes_on(command, what, tmp_path, monk
         main([command, *given, "--out", str(tmp_path / "out")])
     said = "interrupted; the same command goes on from what it has kept in --out"
     assert stop.value.code == 130 and capsys.readouterr().err == f"tnkit {command}: {said}\n"
+
+
+FULL = """
+import os, resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)  # no file of more bytes: 'file too large' for 'no space left'
+sys.argv = ["tnkit", *sys.argv[2:]]
+from tnkit.cli import main
+sys.exit(main())
+"""
+
+
+def limited(size, words):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(size), *words], capture_output=True, text=True, env=environment
+    )
+    return done.returncode, [line for line in done.stderr.replace("\r", "\n").splitlines() if line.strip()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["train", "compress", "compare"])
+def test_a_file_that_cannot_be_written_is_one_line_and_the_run_goes_on(command, tmp_path):
+    """With no room for the first files, and room for these but not for the last."""
+    pytest.importorskip("resource")
+    zoo.save(zoo.build("mlp"), tmp_path / "m")
+    (tmp_path / "r").write_text(RECIPE)
+    words, sizes = {
+        "train": (["--epochs", "2", "--limit", "100"], (3000,)),
+        "compress": (["--weights", str(tmp_path / "m"), "--recipe", str(tmp_path / "r"), "--limit", "100"], (500, 15000)),
+        "compare": (["--limit", "60", "--shapes", "cp", "--budgets", "100", "--seeds", "1", "--steps", "2", "--dense-steps", "2"], (500, 22000)),
+    }[command]  # fmt: skip
+    run = [command, *words, "--out", str(tmp_path / "out")]
+    named = []
+    for size in sizes:
+        status, lines = limited(size, run)
+        assert status == 1 and not any("Traceback" in line for line in lines), lines
+        end = r": File too large; the same command goes on from what it has kept in --out"
+        found = re.fullmatch(rf"tnkit {command}: {tmp_path}/out/(\S+){end}", lines[-1])
+        assert found, lines
+        named.append(found[1])
+    assert len(set(named)) == len(sizes)
+    assert limited(10**9, run)[0] == 0 and not list((tmp_path / "out").rglob("*.part"))
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+@pytest.mark.parametrize("words", [["show", "net.json"], ["plan", "ij,jk->ik", "--sizes", "4"]])
+def test_standard_output_that_takes_nothing(words, tmp_path):
+    net = tk.tt((4, 4, 4), rank=2)
+    (tmp_path / "net.json").write_text(tk.to_json(net))
+    run = [sys.executable, "-m", "tnkit", *words]
+    with open("/dev/full", "w") as full:
+        environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+        done = subprocess.run(run, stdout=full, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment)
+    assert (done.returncode, done.stderr) == (1, f"tnkit {words[0]}: standard output: No space left on device\n")
 
 
 @pytest.mark.slow
@@ -261,7 +321,9 @@ def test_compress_writes_both_models_and_goes_on(tmp_path, capsys):
     assert main(run) == 0  # nothing is left to do
     assert "whole model: 4,810 -> " in capsys.readouterr().out
     assert main(["show", str(out / "model.safetensors"), "--out", str(tmp_path / "net.svg")]) == 0
-    assert "fc1.weight:" in capsys.readouterr().out and (tmp_path / "net.svg").exists()
+    shown = capsys.readouterr().out
+    assert "fc1.weight:" in shown and (tmp_path / "net.svg").exists()
+    assert main(["show", str(out)]) == 0 and shown.startswith(capsys.readouterr().out)  # the folder stands for it
     with pytest.raises(SystemExit):
         main(["show", str(weights)])
     assert "no compressed model; it has no networks" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """Folders that one run has to itself, and files on a disk that is full."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -8,8 +9,21 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
-from tnkit_nn.storage import alone, replacing
+from tnkit_nn.storage import (
+    alone,
+    fill_,
+    read_bytes,
+    read_record,
+    read_tensors,
+    replacing,
+    write_bytes,
+    write_json,
+    write_record,
+    write_tensors,
+)
 
 pytest.importorskip("filelock")
 
@@ -103,7 +117,10 @@ def test_a_full_disk_is_an_error_of_the_file(tmp_path):
     (tmp_path / "x").write_text("old")
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", FULL, tmp_path / "x"], capture_output=True, text=True)
     lines = done.stdout.splitlines()
-    assert len(lines) == 2 and all(line.split()[1] == str(tmp_path / "x") for line in lines), done.stderr
+    assert [line.split()[0] for line in lines] == [str(errno.EFBIG)] * 2, (
+        done.stderr
+    )  # the library's own error has no number
+    assert all(line.split()[1] == str(tmp_path / "x") for line in lines), done.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["x"] and (tmp_path / "x").read_text() == "old"
 
 
@@ -111,3 +128,103 @@ def test_errors_of_ones_own_pass(tmp_path):
     with pytest.raises(OSError, match=r"^mine$"), replacing(tmp_path / "x"):
         raise OSError("mine")
     assert not list(tmp_path.iterdir())
+
+
+# -- what is read back --------------------------------------------------------------------------------------------------
+VALUE = {"a": 0.1 + 0.2, "b": [1, {"c": float("inf")}], "n": None, "ü": "\n", "nested": {"10": 1, "9": 2}}
+KINDS = {"a": (int, float), "b": list}
+
+
+def test_a_record_there_and_back(tmp_path):
+    write_record(tmp_path / "r", "it", {**VALUE, "nested": {10: 1, 9: 2}, "b": (1, {"c": float("inf")})})
+    assert read_record(tmp_path / "r", "it", KINDS) == VALUE
+    write_json(tmp_path / "old", VALUE)  # no seal
+    assert read_record(tmp_path / "old", "it", KINDS) == VALUE
+
+
+@pytest.mark.parametrize("at", range(0, 300, 7))
+def test_no_changed_byte_of_a_record_is_taken(tmp_path, at):
+    path = tmp_path / "r"
+    write_record(path, "it", VALUE)
+    before = path.read_bytes()
+    content, at = bytearray(before), at % len(before)
+    content[at] = ord("7") if content[at] != ord("7") else ord("8")
+    path.write_bytes(content)
+    if b'"seal"' not in content:  # as an older version wrote it
+        return
+    with pytest.raises(ValueError, match=r"r: damaged, .*; delete it to have it made again$"):
+        read_record(path, "it", KINDS)
+
+
+def test_records_of_others(tmp_path):
+    path = tmp_path / "r"
+    write_record(path, "it", VALUE)
+    with pytest.raises(ValueError, match="r: damaged, it is of 'it', not of 'that'; do it again"):
+        read_record(path, "that", KINDS, "do it again")
+    for kinds, words in (
+        ({"z": int}, "it has no 'z'"),
+        ({"n": int}, "its n is None, not of type int"),
+        ({"b": (int, str)}, "int or str"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            read_record(path, "it", kinds)
+    write_json(path, {"a": True})
+    with pytest.raises(ValueError, match="its a is True, not of type int or float"):
+        read_record(path, "it", {"a": (int, float)})
+
+
+def test_bytes_there_and_back(tmp_path):
+    path, content = tmp_path / "b", b"\n\x00tnkit {\n\xff"
+    write_bytes(path, "it", content)
+    assert read_bytes(path, "it") == content
+    with pytest.raises(ValueError, match="b: damaged, it is of 'it', not of 'that'"):
+        read_bytes(path, "that")
+    for k in range(len(path.read_bytes())):
+        changed = bytearray(path.read_bytes())
+        changed[k] ^= 1
+        (tmp_path / "c").write_bytes(changed)
+        if k >= len(b"tnkit "):  # without the first word it is a file without a seal, for its reader to judge
+            with pytest.raises(ValueError, match="c: damaged"):
+                read_bytes(tmp_path / "c", "it")
+
+
+def test_tensors_are_sealed(tmp_path):
+    path = tmp_path / "t"
+    tensors = {"a": torch.arange(6.0).view(2, 3), "b": torch.ones(3, dtype=torch.bfloat16), "c": torch.zeros(0)}
+    write_tensors(path, tensors, {"note": "ü"})
+    found, texts = read_tensors(path)
+    assert texts == {"note": "ü"} and all(
+        torch.equal(found[n], t) and found[n].dtype == t.dtype for n, t in tensors.items()
+    )
+    whole = path.read_bytes()
+    for k in range(8, len(whole), 5):
+        changed = bytearray(whole)
+        changed[k] ^= 1
+        (tmp_path / "c").write_bytes(changed)
+        try:
+            read_tensors(tmp_path / "c", "do it again")
+        except ValueError as error:
+            assert str(error).startswith(f"{tmp_path / 'c'}: ") and str(error).endswith("; do it again")
+        else:
+            begin = whole.index(b"tnkit.sha256") - 1  # its own name is changed: a file without a seal
+            assert begin <= k <= begin + 14 or whole[k : k + 1] == b" "
+
+
+@pytest.mark.parametrize(
+    "value, words",
+    [
+        (torch.ones(2, 3, dtype=torch.complex64), "weight is torch.complex64, not torch.float32"),
+        (torch.ones(2, 3, dtype=torch.long), "weight is torch.int64, not torch.float32"),
+        (torch.ones(2, 3, dtype=torch.bool), "weight is torch.bool, not torch.float32"),
+        (torch.ones(3, 2), r"weight is \(3, 2\), not \(2, 3\)"),
+        (torch.full((2, 3), float("nan")), "weight has entries that are not a number"),
+    ],
+)
+def test_what_does_not_fit_is_not_copied(value, words):
+    model = nn.Linear(3, 2)
+    before = {n: p.clone() for n, p in model.state_dict().items()}
+    with pytest.raises(ValueError, match=f"^it: {words}$"):
+        fill_(model, {"weight": value, "bias": torch.zeros(2)}, "it", numbers=True)
+    assert all(torch.equal(p, before[n]) for n, p in model.state_dict().items())
+    fill_(model, {"weight": torch.ones(2, 3).double(), "bias": torch.zeros(2).half()}, "it", numbers=True)
+    assert torch.equal(model.weight, torch.ones(2, 3))

@@ -73,12 +73,13 @@ def atomic(change: F) -> F:
 def _attributes(module: nn.Module) -> Callable[[], None]:
     """What puts a module's class and attributes back; containers are filled again, not replaced: handles of hooks refer to them."""
     cls, kept = type(module), dict(vars(module))
-    own = dict(vars(cls)) if parametrize.is_parametrized(module) else None  # torch makes such a class, and changes it
+    made = parametrize.is_parametrized(module)  # then torch has made the class, for this module, and changes it
+    own = dict(vars(cls)) if made else {}
     contents: list[tuple[Any, Any]] = [(v, v.copy()) for v in kept.values() if isinstance(v, (dict, set, list))]
 
     def put_back() -> None:
         object.__setattr__(module, "__class__", cls)
-        for name in () if own is None else own.keys() | vars(cls).keys():
+        for name in own.keys() | vars(cls).keys() if made else ():
             if name not in own:
                 delattr(cls, name)
             elif vars(cls).get(name) is not own[name]:

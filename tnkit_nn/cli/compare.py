@@ -105,12 +105,27 @@ def _progress(jobs: Iterable[Any], total: int) -> Iterable[Any]:
     return tqdm(jobs, total=total, desc="compare", unit="job", file=sys.stderr, mininterval=0.5)
 
 
-class _Pool(ProcessPoolExecutor):
-    """Processes that leave Ctrl-C to this one: they are started with it blocked.  One that comes meanwhile waits, and is not lost."""
+class _Pool(Executor):
+    """Processes that leave Ctrl-C to this one: they are started with it blocked.  One that comes meanwhile waits, and is not lost.
+
+    Nothing of them is there before the first job: until then Ctrl-C has nothing to clean up, at imports neither.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._pool: ProcessPoolExecutor | None = None
 
     def submit(self, fn: Any, /, *args: Any, **options: Any) -> Future[Any]:
+        """As of any executor."""
         with _blocked():
-            return super().submit(fn, *args, **options)
+            if self._pool is None:  # spawned, not forked: torch's threads do not survive a fork
+                self._pool = ProcessPoolExecutor(self._count, get_context("spawn"), _begin_worker)
+            return self._pool.submit(fn, *args, **options)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """As of any executor."""
+        if self._pool is not None:
+            self._pool.shutdown(wait, cancel_futures=cancel_futures)
 
 
 @contextmanager
@@ -150,8 +165,7 @@ def _workers(count: int) -> Iterator[Executor | None]:
     if count == 1:
         yield None
         return
-    # spawned, not forked: torch's threads do not survive a fork
-    pool = _Pool(count, get_context("spawn"), _begin_worker)
+    pool = _Pool(count)
     try:
         yield pool
     except BaseException:

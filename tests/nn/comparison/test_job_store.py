@@ -231,7 +231,8 @@ def test_a_file_that_is_no_record(study, text):
 
 def test_a_file_of_another_job(study):
     _, rows, dense = study
-    assert "it is of 'gaussian'" in refused(study, rows[0], rows[1].read_text()) or rows[1].name[:8] != "gaussian"
+    other = json.loads(rows[1].read_text())["job"]
+    assert f"it is of {other!r}, not of " in refused(study, rows[0], rows[1].read_text())
     assert "it is of 'dense model of seed 1', not of 'dense model of seed 0'" in refused(
         study, dense[0], dense[1].read_bytes()
     )

@@ -349,6 +349,32 @@ def test_interrupted_and_resumed(moment, tmp_path):
     assert plain(third) == plain(whole) and third.seconds >= again.seconds
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, FloatingPointError, OSError])
+def test_a_model_is_compressed_or_as_it_was(error, tmp_path, monkeypatch):
+    model, split = small()
+    model.fc3.bias.requires_grad_(False)
+    whole = compress_(copy.deepcopy(model), RECIPE, split, rest="all")
+    before, classes = values(model), [type(m) for m in model.modules()]
+    objects = [(n, id(p), id(p.grad)) for n, p in model.named_parameters()]
+    calls = []
+
+    def fails(*args, **options):
+        calls.append(1)
+        if len(calls) == 2:
+            raise error
+        return train(*args, **options)
+
+    monkeypatch.setattr(module, "train", fails)
+    with pytest.raises(error):
+        compress_(model, RECIPE, split, out=tmp_path, rest="all")
+    monkeypatch.undo()
+    assert same(values(model), before) and [type(m) for m in model.modules()] == classes and model.training
+    assert [(n, id(p), id(p.grad)) for n, p in model.named_parameters()] == objects
+    assert not model.fc3.bias.requires_grad and model.fc1.weight.requires_grad
+    again = compress_(model, RECIPE, split, out=tmp_path, rest="all")  # the same model goes on
+    assert plain(again) == plain(whole) and same(values(model), values(whole.model))
+
+
 SCRIPT = """
 import os, random, signal, sys, time
 sys.path.insert(0, sys.argv[2])

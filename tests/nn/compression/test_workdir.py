@@ -86,7 +86,9 @@ def test_a_checkpoint_of_another_step(done, tmp_path):
     content = bytearray((folder / "step-0.safetensors").read_bytes())
     content[-9] ^= 1
     (tmp_path / "out" / "step-0.safetensors").write_bytes(content)
-    with pytest.raises(ValueError, match=r"step-0.safetensors: damaged, its content is not what was written; delete it"):
+    with pytest.raises(
+        ValueError, match=r"step-0.safetensors: damaged, its content is not what was written; delete it"
+    ):
         compress_(small()[0], SHORT, split, out=tmp_path / "out")
 
 
