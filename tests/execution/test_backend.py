@@ -232,7 +232,7 @@ def test_numbers_of_numpy_are_arrays():
     net = tk.Network([tk.Node("A", ""), tk.Node("B", "i")], "i", {"i": 2})
     assert np.array_equal(tk.contract(net, {"A": np.float64(3), "B": np.ones(2)}), [3, 3])
     assert np.array_equal(tk.contract(net, {"A": 3.0, "B": [1, 2]}), [3, 6])
-    with pytest.raises(TypeError, match="array .A. is a str, which is no array"):
+    with pytest.raises(TypeError, match=r"array .A. is a str, which is no array"):
         tk.contract(net, {"A": "3.0", "B": np.ones(2)})
 
 

@@ -223,7 +223,7 @@ def test_slices_and_executors(library, output):
 
 def test_where_values_cannot_be_read():
     """Under vmap, compiled, and in other libraries of the standard."""
-    net, arrays = ising(40, 3, 0.3)
+    net, _ = ising(40, 3, 0.3)
     p = tk.plan(net)
     betas = torch.tensor([0.1, 0.3, 0.5], dtype=torch.float64)
     weights = torch.exp(betas[:, None, None] * torch.tensor([[1.0, -1.0], [-1.0, 1.0]], dtype=torch.float64))
