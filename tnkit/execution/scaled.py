@@ -98,10 +98,8 @@ class Guard:
                 made = a * b, of
             return made
         if name == "add":
-            xs, exponent = self.aligned(pairs)
-            return call(*xs), (
-                exponent, min(s[1] for _, s in pairs) - _SLACK, max(s[2] for _, s in pairs) + log2(len(pairs))
-            )  # fmt: skip
+            xs, (exponent, low, high) = self.aligned(pairs)
+            return call(*xs), (exponent, low - _SLACK, high + log2(len(pairs)))
         return self.unit(call(*(times(x, size[0], self.backend) for x, size in pairs)), _FRESH)
 
     def fused(self, step: FusedStep, pairs: Sequence[Pair]) -> Pair:
@@ -133,21 +131,22 @@ class Guard:
         parts: dict[Place, Pair] = {}
         for place, pair in made:
             parts[place] = self.added(parts[place], pair) if place in parts else pair
-        xs, exponent = self.aligned(list(parts.values()))
-        whole = together(step, zip(parts, xs, strict=True), self.backend)
-        sizes = [size for _, size in parts.values()]
-        return whole, (exponent, min(s[1] for s in sizes), max(s[2] for s in sizes))
+        xs, size = self.aligned(list(parts.values()))
+        return together(step, zip(parts, xs, strict=True), self.backend), size
 
     def added(self, a: Pair, b: Pair) -> Pair:
         """The sum of two tensors of any sizes."""
         if not self.traced and max(a[1][2], b[1][2]) + 1 > self.top:
             a, b = self.unit(*a), self.unit(*b)
-        (x, y), exponent = self.aligned((a, b))
-        return x + y, (exponent, min(a[1][1], b[1][1]) - _SLACK, max(a[1][2], b[1][2]) + 1)
+        (x, y), (exponent, low, high) = self.aligned((a, b))
+        return x + y, (exponent, low - _SLACK, high + 1)
 
-    def aligned(self, pairs: Sequence[Pair]) -> tuple[list[Any], Power]:
-        """Tensors with one exponent, the largest: what is lost of the others is below rounding."""
-        return aligned([(x, size[0]) for x, size in pairs], self.backend)
+    def aligned(self, pairs: Sequence[Pair]) -> tuple[list[Any], Size]:
+        """Tensors with one exponent, the largest where they differ: what is lost of the others is below rounding."""
+        if self.traced or len({size[0] for _, size in pairs}) > 1:
+            pairs = [self.unit(*pair) for pair in pairs]  # a large exponent may stand beside a small mantissa
+        xs, exponent = aligned([(x, size[0]) for x, size in pairs], self.backend)
+        return xs, (exponent, min(size[1] for _, size in pairs), max(size[2] for _, size in pairs))
 
     def unit(self, x: Any, size: Size) -> Pair:
         """A tensor over the power of two at its largest entry; zeros, NaN and inf as they are."""
