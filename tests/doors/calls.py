@@ -18,6 +18,7 @@ __all__ = ["CALLS", "SKIPPED", "public"]
 CHAIN = tk.tt((2, 3, 2), 2)
 RING = tk.ring((2, 2, 2), 2)
 MATRIX = tk.mpo((2, 2), (2, 2), 2)
+HELD = tk.Network([tk.Node("A", "ij"), tk.Node("x", "jk", fixed=True)], "ik", {"i": 2, "j": 2, "k": 2})
 
 
 def arrays(net):
@@ -100,8 +101,8 @@ CALLS = {
     "tk.circuit": lambda: call(tk.circuit, (2, 2), [[(0, 1)]], "sin", [(0,), (1,)]),
     "tk.peps": lambda: call(tk.peps, 2, 2, 2, 2),
     # arrays
-    "tk.init.normal": lambda: call(tk.init.normal, CHAIN, arrays={"core_0": np.ones((2, 2))}),
-    "tk.init.orthogonal": lambda: call(tk.init.orthogonal, CHAIN, arrays={"core_0": np.ones((2, 2))}),
+    "tk.init.normal": lambda: call(tk.init.normal, HELD, arrays={"x": np.ones((2, 2))}),
+    "tk.init.orthogonal": lambda: call(tk.init.orthogonal, HELD, arrays={"x": np.ones((2, 2))}),
     "tk.init.rms": lambda: call(tk.init.rms, CHAIN, arrays(CHAIN)),
     "tk.init.to_rms": lambda: call(tk.init.to_rms, CHAIN, arrays(CHAIN)),
     # plans and runs

@@ -14,7 +14,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from .calls import CALLS
-from .kinds import CRASHES, SPOKEN, reason
+from .kinds import SPOKEN, reason
 from .values import VALUES, derived
 
 __all__ = ["Outcome", "counts", "drive", "right_call", "workplace"]
@@ -113,8 +113,6 @@ def _placed(function, argument, value, args, kwargs):
 
 
 def _wrong_call(name, argument, label, make):
-    if (name, argument, label) in CRASHES:
-        return Outcome(name, argument, label, "raw", "ends the process")
     function, args, kwargs = CALLS[name]()
     value = make()
     args, kwargs = _placed(function, argument, value, args, kwargs)

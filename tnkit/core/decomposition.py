@@ -8,6 +8,8 @@ from inspect import signature
 from typing import Any, TypeVar, cast
 
 from tnkit.core.network import Network
+from tnkit.core.numbers import finite_number
+from tnkit.core.wording import shown
 
 __all__ = ["Decomposition", "network_of", "paired"]
 
@@ -56,8 +58,21 @@ class Decomposition(tuple[Network, dict[str, Any]]):
         arrays: dict[str, Any] = self[1]
         return arrays
 
-    def scaled(self, array: str, by: float) -> Decomposition:
-        """The decomposition of ``by`` times as much: this array takes the factor."""
+    def scaled(self, array: str, by: complex) -> Decomposition:
+        """The decomposition of ``by`` times as much: this array takes the factor, a finite number, and keeps its precision.
+
+        Raises
+        ------
+        KeyError
+            No array of this name.
+        TypeError, ValueError
+            A name that is no string; a factor that is no number, or not finite.
+        """
+        by = finite_number(by, "scaled: by")
+        if not isinstance(array, str):
+            raise TypeError(f"scaled: array is the name of an array, not {shown(array)}")
+        if array not in self.arrays:
+            raise KeyError(f"scaled: no array {array!r}; there are {', '.join(self.arrays)}")
         if by == 1:
             return self
         return Decomposition(self.network, {**self.arrays, array: self.arrays[array] * by}, self.error, self.methods)

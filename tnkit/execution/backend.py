@@ -69,6 +69,8 @@ class Backend:
         ``jax.jit``).
     refused
         ``refused(x)``: why an array cannot be contracted, ``"is sparse"``; empty if it can.
+    unread
+        ``unread(x)``: why the values of an array cannot be read, ``"is on the meta device"``; empty if they can.
     own
         The library's own version of an activation, by name, where it is faster.
     mixes
@@ -109,6 +111,7 @@ class Backend:
     constant: Callable[[Any], Any] = lambda x: x
     unseen: Callable[[Sequence[Any]], bool] = lambda arrays: False
     refused: Callable[[Any], str] = lambda x: ""
+    unread: Callable[[Any], str] = lambda x: ""
     own: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     mixes: bool = False
     writes: bool = True

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tnkit.core.checks import a_mapping, a_network
+from tnkit.core.checks import a_mapping, a_network, text
 from tnkit.core.decomposition import paired
 from tnkit.core.network import Network
 from tnkit.core.node import Node
@@ -73,7 +73,7 @@ def check_arrays(
         dtypes where the library does not mix them, or a dynamic index that the network has not.
     """
     a_network(net, "check_arrays")
-    if dynamic is not None and dynamic not in net.sizes:
+    if dynamic is not None and text(dynamic, "check_arrays: dynamic") not in net.sizes:
         raise ValueError(f"check_arrays: dynamic index {dynamic!r} is on no node; there are {', '.join(net.sizes)}")
     return checked(net, arrays, backend_of(backend, a_mapping(arrays, "check_arrays")), dynamic)
 

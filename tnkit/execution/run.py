@@ -84,10 +84,11 @@ def run(
 
 def _given(plan: Plan, arrays: Mapping[str, Any], backend: Backend | None) -> tuple[list[Any], Backend]:
     """The arguments of a plan, and their library."""
+    if type(arrays) is not dict:
+        a_mapping(arrays, "run")
     try:
         given = [arrays[name] for name in plan.inputs]
-    except (KeyError, TypeError, IndexError):
-        a_mapping(arrays, "run")
+    except KeyError:
         missing = next(name for name in plan.inputs if name not in arrays)
         raise KeyError(
             f"run: no array {missing!r} of shape {plan.network.array_shapes[missing]}; tk.check_arrays fills constants in"
