@@ -61,7 +61,7 @@ def test_expected_variance_before_calibration(monkeypatch):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "complex128"])
 def test_dtype_and_seed(dtype):
-    net = tk.adtn((8, 8), depth=2)
+    net = tk.adtn((8, 8), depth=2, activation="tanh")
     a, b, c = (tk.init.normal(net, seed=s, dtype=dtype) for s in (7, 7, 8))
     assert set(a) == set(net.array_shapes)
     assert all(x.dtype == dtype and x.shape == net.array_shapes[n] for n, x in a.items())
@@ -86,7 +86,10 @@ def test_orthogonal_bricks():
 
 
 def test_integers_are_refused():
-    with pytest.raises(ValueError, match="floating or complex numbers of up to double precision, not int64"):
+    with pytest.raises(
+        ValueError,
+        match="dtype is a floating or complex dtype, such as 'float32' and up to double precision, not int64",
+    ):
         tk.init.normal(tk.tt((2, 2), 1), dtype="int64")
 
 

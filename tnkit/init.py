@@ -109,8 +109,8 @@ def _orthogonal(shape: tuple[int, ...], rng: np.random.Generator, dtype: np.dtyp
 def _sample(
     net: Network, draw: Callable[..., np.ndarray], seed: int, std: float | None, dtype: Any, given: Mapping[str, Any] | None
 ) -> Arrays:  # fmt: skip
-    net, seed, std = a_network(net, "init"), whole_number(seed, "init: seed", 0), _checked_std(std)
-    kind, given = a_dtype(dtype, "init: dtype"), _checked_arrays(net, {} if given is None else given)
+    net, seed, std = a_network(net, "init"), whole_number(seed, "init: seed", 0), _checked_std(std, "init")
+    kind, given = a_dtype(dtype, "init: dtype"), _checked_arrays(net, {} if given is None else given, "init")
     _check_holds(kind, std)
     rng = np.random.default_rng(seed)
     wide = np.dtype("complex128" if kind.kind == "c" else "float64")  # drawn in, whatever is asked for
@@ -118,7 +118,9 @@ def _sample(
     constants = {leaf.array: leaf.fixed for leaf in net.leaves if isinstance(leaf.fixed, str)}
     trained = set(net.parameters)
     if drawn := sorted(trained.intersection(given)):
-        raise ValueError(f"init: array {drawn[0]!r} is of a trained node, and drawn; arrays are data and frozen weights (fixed=True)")
+        raise ValueError(
+            f"init: array {drawn[0]!r} is of a trained node, and drawn; arrays are data and frozen weights (fixed=True)"
+        )
     for name, shape in net.array_shapes.items():
         if name in constants:
             arrays[name] = constant(str(constants[name]), shape).astype(wide)
@@ -133,8 +135,8 @@ def _sample(
     return {name: _cast(scaled[name], kind, name) for name in arrays}
 
 
-def _checked_std(std: Any) -> float | None:
-    return None if std is None else real_number(std, "init: std", positive=False)
+def _checked_std(std: Any, who: str) -> float | None:
+    return None if std is None else real_number(std, f"{who}: std", positive=False)
 
 
 def _check_holds(kind: np.dtype[Any], std: float | None) -> None:
@@ -144,16 +146,16 @@ def _check_holds(kind: np.dtype[Any], std: float | None) -> None:
         raise ValueError(f"init: std {std:g} is outside the range of {kind}, {info.tiny:.3g} to {info.max:.3g}")
 
 
-def _checked_arrays(net: Network, arrays: Any) -> Arrays:
+def _checked_arrays(net: Network, arrays: Any, who: str) -> Arrays:
     """Given arrays as numpy's, each known to the network and of its shape."""
     found: Arrays = {}
-    check_known(net, a_mapping(arrays, "init"))
+    check_known(net, a_mapping(arrays, who))
     for name, array in arrays.items():
-        found[name] = values(name, array, "init")
+        found[name] = values(name, array, who)
         if found[name].shape != net.array_shapes[name]:
-            raise ValueError(f"init: array {name!r} has shape {found[name].shape}, not {net.array_shapes[name]}")
+            raise ValueError(f"{who}: array {name!r} has shape {found[name].shape}, not {net.array_shapes[name]}")
         if not np.isfinite(found[name]).all():
-            raise ValueError(f"init: array {name!r} has entries that are not finite")
+            raise ValueError(f"{who}: array {name!r} has entries that are not finite")
     return found
 
 
@@ -207,8 +209,8 @@ def to_rms(net: Network, arrays: Mapping[str, Any], std: float | None = None) ->
     KeyError
         An array is missing.
     """
-    given = _checked_arrays(a_network(net, "to_rms"), arrays)
+    given = _checked_arrays(a_network(net, "to_rms"), arrays, "to_rms")
     for leaf in net.leaves:
         if leaf.array not in given and not isinstance(leaf.fixed, str):
             raise KeyError(f"to_rms: no array {leaf.array!r} for node {leaf.name!r}")
-    return calibrated(net, given, _checked_std(std), None)
+    return calibrated(net, given, _checked_std(std, "to_rms"), None)

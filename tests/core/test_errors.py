@@ -191,7 +191,7 @@ CASES = [
         "node 'B' has indices ('r', 'j'), but its array has 1 axes (12,)",
     ),
     (lambda: contract(NET, {**ARRAYS, "C": np.ones(1)}), ValueError, "array 'C' belongs to no node; the network has A, B"),
-    (lambda: contract(NET, {**ARRAYS, "B": [[1.0]]}), TypeError, "array 'B' is a list, which is no array of numpy"),
+    (lambda: contract(NET, {**ARRAYS, "B": "x"}), TypeError, "array 'B' is a str, which is no array of numpy"),
     (
         lambda: contract(NET, {**ARRAYS, "B": torch.ones(4, 3)}),
         TypeError,

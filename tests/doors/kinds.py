@@ -1,5 +1,9 @@
 """Which of the wrong values are right for an argument, and why: all else that is taken is taken silently, a fault."""
 
+from dataclasses import fields
+
+from tnkit.execution.numpy import NUMPY
+
 from .nn import ALLOWED_NN, KINDS_NN
 
 __all__ = ["ALLOWED", "KINDS", "SPOKEN", "TAKES", "reason"]
@@ -24,6 +28,7 @@ TAKES = {
     "function": {"a function", "the function len", "a module of torch"},
     "shape": {"a generator", "one item more", "one item less", "range(2)"},
     "activation": {"a function"},
+    "anything": set(),
     "order": _REAL | {"inf"},
     "backend": {"a Backend"},
     "bytes": _REAL | {"inf"},
@@ -53,28 +58,76 @@ KINDS = {
     "tk.testing.random_network.max_nodes": "count", "tk.testing.random_network.max_size": "count",
     "tk.testing.random_network.max_depth": "count", "tk.testing.random_network.max_space": "count",
     "tk.testing.random_network.nonlinear": "flag", "rank": "count?",
+    "tk.Backend.name": "name", "tk.Backend.xp": "anything", "tk.Backend.mixes": "flag", "tk.Backend.writes": "flag", "tk.Backend.folds": "flag",
+    "tk.Backend.home": "name", **{f"tk.Backend.{f.name}": "function" for f in fields(NUMPY) if callable(getattr(NUMPY, f.name)) and f.name != "xp"},
+    "tk.explain.net": "network",
 }  # fmt: skip
 
-_READ = {f"{kind}": "numbers that numpy reads" for kind in ("np.matrix", "masked array", "longdouble array", "int array", "bool array", "nested list")}
+_READ = {
+    f"{kind}": "numbers that numpy reads"
+    for kind in ("np.matrix", "masked array", "longdouble array", "int array", "bool array", "nested list")
+}
 _TENSORS = {f"{kind} tensor": "numbers of torch" for kind in ("uint8", "bool", "bfloat16")}
 _LISTS = {k: "nested lists that numpy reads" for k in ("[2.5]", "[-1]", "[True]", "a path")}
 #: Functions -> the arrays beside a network: what numpy reads (a mask that hides nothing), computed with as it is or in double precision.
 _BESIDE = {
     **{(f"tk.{f}", "arrays"): _READ for f in ("run", "contract", "check_arrays", "norm")},
     **{(f"tk.{f}", a): _READ for f in ("inner", "distance", "add") for a in ("a_arrays", "b_arrays")},
-    **{(f"tk.{f}", "arrays"): {k: v for k, v in _READ.items() if k != "longdouble array"} for f in ("canonicalize", "round", "bond_spectrum", "bond_entropy")},
+    **{
+        (f"tk.{f}", "arrays"): {k: v for k, v in _READ.items() if k != "longdouble array"}
+        for f in ("canonicalize", "round", "bond_spectrum", "bond_entropy")
+    },
     **{(f"tk.init.{f}", "arrays"): _READ | _TENSORS for f in ("normal", "orthogonal", "rms", "to_rms")},
     ("tk.project", "target_arrays"): {k: v for k, v in _READ.items() if k != "longdouble array"},
-    ("tk.save", "arrays"): {k: v for k, v in (_READ | _TENSORS).items() if k not in ("masked array", "bfloat16 tensor")},
+    ("tk.save", "arrays"): {
+        k: v for k, v in (_READ | _TENSORS).items() if k not in ("masked array", "bfloat16 tensor")
+    },
     ("tk.to_tensornetwork", "arrays"): {k: v for k, v in _READ.items()},
-    **{(f"tk.{f}", "arrays"): dict.fromkeys(("masked array", "int array", "bool array"), "a start, cast to the target's dtype") for f in ("als", "project")},
+    **{
+        (f"tk.{f}", "arrays"): dict.fromkeys(
+            ("masked array", "int array", "bool array"), "a start, cast to the target's dtype"
+        )
+        for f in ("als", "project")
+    },
+}
+#: As _BESIDE, where the other arrays are tensors of torch.
+_BESIDE_TENSORS = {
+    **{
+        ("tk." + f, a): dict.fromkeys(("uint8 tensor", "bool tensor"), "whole numbers, in float64")
+        for f, a in (
+            ("norm", "arrays"),
+            ("inner", "a_arrays"),
+            ("inner", "b_arrays"),
+            ("distance", "a_arrays"),
+            ("distance", "b_arrays"),
+            ("add", "a_arrays"),
+            ("add", "b_arrays"),
+            ("canonicalize", "arrays"),
+            ("round", "arrays"),
+            ("bond_spectrum", "arrays"),
+            ("bond_entropy", "arrays"),
+            ("project", "target_arrays"),
+        )
+    },
+    **{
+        (f"tk.{f}", "arrays"): {
+            f"{k} tensor": "a start, cast to the target's dtype" for k in ("uint8", "bool", "bfloat16")
+        }
+        for f in ("als", "project")
+    },
+    ("tk.to_tensornetwork", "arrays"): dict.fromkeys(
+        ("uint8 tensor", "bfloat16 tensor"), "its nodes hold the given tensors themselves"
+    ),
+    ("tk.run", "arrays"): {"meta tensor": "shapes alone, as torch gives them"},
 }
 _FREE = {
     ("tk.init.normal", "arrays"): dict.fromkeys(("None", "{}", "without 'x'"), "unit normal entries stand in"),
     ("tk.init.orthogonal", "arrays"): dict.fromkeys(("None", "{}", "without 'x'"), "unit normal entries stand in"),
     ("tk.als", "arrays"): dict.fromkeys(("None", "{}"), "starts are drawn"),
     ("tk.project", "arrays"): dict.fromkeys(("None", "{}"), "starts are drawn"),
-    ("tk.save", "arrays"): dict.fromkeys(("None", "{}", "without 'core_0'"), "a network is saved with what arrays there are"),
+    ("tk.save", "arrays"): dict.fromkeys(
+        ("None", "{}", "without 'core_0'"), "a network is saved with what arrays there are"
+    ),
 }
 _RANKS = dict.fromkeys(("10**30", "[10**30]"), "more than a bond can use is no bound") | {"{}": "no bond is bounded"}
 
@@ -82,7 +135,8 @@ _RANKS = dict.fromkeys(("10**30", "[10**30]"), "more than a bond can use is no b
 def _items(function, argument):
     """The values of one entry of the mapping that the right call has."""
     first = "x" if function in ("tk.init.normal", "tk.init.orthogonal") else "core_0"
-    return {f"'{first}': {k}": v for k, v in _BESIDE.get((function, argument), {}).items()} | _FREE.get((function, argument), {})
+    beside = _BESIDE.get((function, argument), {}) | _BESIDE_TENSORS.get((function, argument), {})
+    return {f"'{first}': {k}": v for k, v in beside.items()} | _FREE.get((function, argument), {})
 
 
 #: (function, argument) -> value -> why it is taken, beyond its kind.
@@ -107,6 +161,9 @@ ALLOWED = {
     **{(f"tk.{f}", "x"): {k: v for k, v in (_READ | _TENSORS | _LISTS).items() if k not in ("longdouble array", "masked array")}
        for f in ("tt_svd", "tree_svd", "tucker_svd", "ring_svd", "low_rank_svd", "cp_als")},
     **{(f"tk.{f}", "rank"): _RANKS | {"a generator": "ranks in their order"} for f in ("tt_svd", "mpo_svd", "tree_svd", "tucker_svd", "ring_svd", "low_rank_svd", "round")},
+    ("tk.Backend", "own"): dict.fromkeys(("{}", "without 'relu'"), "the activations as they are written"),
+    ("tk.Backend", "methods"): dict.fromkeys(("{}", "without 'permute'", "'permute': 'x'"), "functions do what no method does; a text is code"),
+    ("tk.Backend", "home"): {"''": "the default: it is not sent to other processes"},
     ("tk.cp_als", "budget"): {"10**30": "no rank above that of every array"},
     ("tk.save", "path"): dict.fromkeys(("'x'", "np.str_('x')"), "a file's name"),
     ("tk.load", "path"): dict.fromkeys(("'x'", "np.str_('x')"), "save has written a file of that name"),

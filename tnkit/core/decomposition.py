@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import wraps
 from inspect import signature
+from itertools import pairwise
+from numbers import Real
 from typing import Any, TypeVar, cast
 
+from tnkit.core.checks import a_mapping, a_network
 from tnkit.core.network import Network
 from tnkit.core.numbers import finite_number
 from tnkit.core.wording import shown
@@ -39,6 +42,12 @@ class Decomposition(tuple[Network, dict[str, Any]]):
         cls, network: Network, arrays: dict[str, Any], error: float, methods: Mapping[str, str] | None = None
     ) -> Decomposition:
         """See the class."""
+        a_network(network, "Decomposition")
+        a_mapping(arrays, "Decomposition")
+        if isinstance(error, bool) or not isinstance(error, Real):
+            raise TypeError(f"Decomposition: error is a number, not {shown(error)}")
+        if methods is not None:
+            a_mapping(methods, "Decomposition", "methods")
         made = super().__new__(cls, (network, arrays))
         made.error, made.methods = error, dict(methods or {})
         return made
@@ -101,7 +110,8 @@ def paired(function: _Function) -> _Function:
     def expanded(*args: Any, **kwargs: Any) -> Any:
         if any(isinstance(a, Decomposition) for a in args):
             given = len(args) + sum(isinstance(a, Decomposition) for a in args)
-            if given > len(places) or any(p.name in kwargs for p in places[:given]):
+            beside = any(isinstance(a, Decomposition) and isinstance(b, Mapping) for a, b in pairwise(args))
+            if beside or given > len(places) or any(p.name in kwargs for p in places[:given]):
                 raise TypeError(
                     f"{function.__name__}: a Decomposition stands for a network and its arrays; no arrays are given beside it"
                 )

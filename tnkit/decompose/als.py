@@ -320,6 +320,8 @@ def checked_target(x: Any, what: str, backend: Backend | None) -> tuple[Any, flo
 
 def check_array(name: str, a: Any, what: str, backend: Backend) -> None:
     """A given array: of numbers, without a gradient, and finite."""
+    if reason := backend.unread(a):
+        raise TypeError(f"{what}: array {name!r} {reason}")
     if dtype_name(a) not in DTYPES:
         raise TypeError(f"{what}: array {name!r} has dtype {dtype_name(a)}, which is no dtype of numbers; convert it")
     if backend.tracked(a):

@@ -79,7 +79,14 @@ def run(
         return _scalar(
             plan, shared_out(plan.sliced, [given[s] for s in plan.sliced.operands], backend, executor), backend
         )
-    return _scalar(plan, execute(plan.program, given, backend), backend)
+    try:
+        made = execute(plan.program, given, backend)
+    except Exception:
+        checked(
+            plan.network, dict(zip(plan.inputs, given, strict=True)), backend, plan.dynamic
+        )  # names the array at fault
+        raise
+    return _scalar(plan, made, backend)
 
 
 def _given(plan: Plan, arrays: Mapping[str, Any], backend: Backend | None) -> tuple[list[Any], Backend]:

@@ -117,14 +117,19 @@ def fit(
         missing, misshapen or unknown array.
     """
     net, arrays = network_of(net, arrays, "fit")
-    steps, restarts = whole_number(steps, "fit: steps", 1, MOST_STEPS), whole_number(restarts, "fit: restarts", 1, 10**6)
+    steps, restarts = (
+        whole_number(steps, "fit: steps", 1, MOST_STEPS),
+        whole_number(restarts, "fit: restarts", 1, 10**6),
+    )
     lr, seed = real_number(lr, "fit: lr"), whole_number(seed, "fit: seed", 0)
     patience = None if patience is None else whole_number(patience, "fit: patience", 1)
     progress = flag(progress, "fit: progress")
     goal, power = _checked_goal(net, target, dtype)
     size = float(frobenius(goal, TORCH))  # the target's, over two to the power
     outer = scalers(net)
-    starts, frozen = _stacked_starts(net, {} if arrays is None else a_mapping(arrays, "fit"), goal, 1.0 if outer else None, seed, restarts)
+    starts, frozen = _stacked_starts(
+        net, {} if arrays is None else a_mapping(arrays, "fit"), goal, 1.0 if outer else None, seed, restarts
+    )
     way, one = plan(net), goal / size
     norm, down = (sqrt(goal.numel()), 0.0) if outer else (size, -power)
 
@@ -187,10 +192,10 @@ def _held(what: str, x: Any) -> Tensor:
     if library(x) is not NUMPY:
         raise TypeError(f"{what} is a numpy array, a list or a tensor, not {shown(x)}")
     try:
-        held = native(plain("x", x, NUMPY))
+        held = plain("x", x, NUMPY)
     except TypeError as error:
         raise TypeError(f"{what}: {error}") from None
-    return torch.as_tensor(an_array(held, what))
+    return torch.as_tensor(native(an_array(held, what)))
 
 
 def _stacked_starts(

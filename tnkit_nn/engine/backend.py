@@ -186,6 +186,7 @@ TORCH = Backend(
     unseen=_unseen,
     refused=_refused,
     unread=_unread,
+    device=lambda x: x.device,
 )
 register(TORCH, Tensor, torch.nn.Parameter)
 

@@ -177,7 +177,7 @@ def test_a_target_of_any_size_is_fitted_as_well(net, dtype):
 def test_what_cannot_be_fitted_is_refused_in_one_line():
     net, target = tk.mpo((2, 2), (2, 2), 2), torch.ones(4, 4)
     bad = [
-        (TypeError, "target' has dtype", {"target": np.array([None])}), (TypeError, "masked", {"target": np.ma.masked_array(np.eye(4), np.eye(4))}),
+        (TypeError, "the target: array 'x' has dtype object", {"target": np.array([None])}), (TypeError, "masked", {"target": np.ma.masked_array(np.eye(4), np.eye(4))}),
         (ValueError, "the target is dense, not torch.sparse", {"target": target.to_sparse()}), (ValueError, "norm 0: nothing to fit", {"target": 0 * target}),
         (ValueError, "not finite", {"target": target * np.inf}), (ValueError, "no entries", {"target": np.zeros(0)}),
         (ValueError, "fit: lr is a positive number, not 0", {"lr": 0}), (ValueError, "fit: lr", {"lr": np.inf}),
