@@ -61,7 +61,7 @@ def test_expected_variance_before_calibration(monkeypatch):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "complex128"])
 def test_dtype_and_seed(dtype):
-    net = tk.adtn((8, 8), depth=2)
+    net = tk.adtn((8, 8), depth=2, activation="tanh")
     a, b, c = (tk.init.normal(net, seed=s, dtype=dtype) for s in (7, 7, 8))
     assert set(a) == set(net.array_shapes)
     assert all(x.dtype == dtype and x.shape == net.array_shapes[n] for n, x in a.items())
@@ -86,7 +86,10 @@ def test_orthogonal_bricks():
 
 
 def test_integers_are_refused():
-    with pytest.raises(ValueError, match="floating or complex numbers of up to double precision, not int64"):
+    with pytest.raises(
+        ValueError,
+        match="dtype is a floating or complex dtype, such as 'float32' and up to double precision, not int64",
+    ):
         tk.init.normal(tk.tt((2, 2), 1), dtype="int64")
 
 
@@ -310,19 +313,20 @@ NET = tk.tt((2, 3), 2)
     (lambda: tk.init.normal(NET, seed="a"), TypeError, "init: seed is a whole number of at least 0, not 'a'"),
     (lambda: tk.init.normal(NET, seed=-1), ValueError, "init: seed is a whole number of at least 0, not -1"),
     (lambda: tk.init.normal(NET, seed=1.5), TypeError, "init: seed"),
-    (lambda: tk.init.normal(NET, std="match"), ValueError, "init: std is a number of at least 0, not 'match'"),
-    (lambda: tk.init.normal(NET, std=True), ValueError, "init: std is a number of at least 0, not True"),
-    (lambda: tk.init.normal(NET, std=1j), ValueError, "init: std is a number of at least 0, not 1j"),
-    (lambda: tk.init.normal(NET, dtype="float3"), TypeError, "init: dtype is the name of a floating or complex dtype, not 'float3'"),
+    (lambda: tk.init.normal(NET, std="match"), TypeError, "init: std is a number of at least 0, not 'match'"),
+    (lambda: tk.init.normal(NET, std=True), TypeError, "init: std is a number of at least 0, not True"),
+    (lambda: tk.init.normal(NET, std=1j), TypeError, "init: std is a number of at least 0, not 1j"),
+    (lambda: tk.init.normal(NET, dtype="float3"), TypeError, "init: dtype is a floating or complex dtype, such as 'float32', not 'float3'"),
     (lambda: tk.init.normal(NET, dtype=None), TypeError, "init: dtype"),
     (lambda: tk.init.normal(NET, dtype=object()), TypeError, "init: dtype"),
     (lambda: tk.init.normal(NET, dtype=object), ValueError, "not object"),
     (lambda: tk.init.normal(NET, dtype="longdouble"), ValueError, "up to double precision, not"),
+    (lambda: tk.init.normal(NET, arrays={"core_0": np.ones((2, 2))}), ValueError, "init: array 'core_0' is of a trained node, and drawn"),
     (lambda: tk.init.normal(NET, arrays=[1]), TypeError, "init: arrays map names to values"),
     (lambda: tk.init.normal(NET, arrays={"x": np.ones(2)}), ValueError, "array 'x' belongs to no node"),
     (lambda: tk.init.to_rms(NET, {"core_0": np.ones(3), "core_1": np.ones((2, 3))}), ValueError, r"array 'core_0' has shape \(3,\), not \(2, 2\)"),
     (lambda: tk.init.to_rms(NET, {"core_0": np.ones((2, 2))}), KeyError, "to_rms: no array 'core_1' for node 'core_1'"),
-    (lambda: tk.init.to_rms(NET, {"core_0": np.ones((2, 2)), "core_1": np.full((2, 3), "a")}), TypeError, "array 'core_1' holds numbers, not <U1"),
+    (lambda: tk.init.to_rms(NET, {"core_0": np.ones((2, 2)), "core_1": np.full((2, 3), "a")}), TypeError, "array 'core_1' has dtype <U1, which is no dtype of numbers"),
     (lambda: tk.init.to_rms(NET, {"core_0": np.ones((2, 2)), "core_1": np.full((2, 3), np.nan)}), ValueError, "array 'core_1' has entries that are not finite"),
 ])  # fmt: skip
 def test_wrong_arguments_are_refused_in_one_line(call, kind, message):

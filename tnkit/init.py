@@ -15,14 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from tnkit.core.checks import a_mapping, a_network, shown
+from tnkit.core.checks import a_mapping, a_network
 from tnkit.core.decomposition import paired
+from tnkit.core.dtypes import a_dtype
 from tnkit.core.network import Network
 from tnkit.core.node import Node
 from tnkit.core.numbers import real_number, whole_number
 from tnkit.core.structure import check_ordered
 from tnkit.execution.inputs import check_known, constant
-from tnkit.execution.library import as_numpy
+from tnkit.execution.library import values
 from tnkit.execution.region_scale import Arrays, calibrated, rms
 
 __all__ = ["normal", "orthogonal", "rms", "to_rms"]
@@ -56,6 +57,7 @@ def normal(
         the dtype asked for.
     arrays
         Data and frozen weights (``fixed=True``) for the calibration; where they are missing, unit normal entries stand in.
+        Those of trained nodes are drawn, and are not given (:func:`to_rms` rescales arrays that there are).
 
     Returns
     -------
@@ -68,7 +70,7 @@ def normal(
         No Network, a seed that is no whole number, arrays that are no mapping of arrays.
     ValueError
         A std that is negative or not finite, that the dtype cannot hold, or that an outermost activation cannot reach; an
-        array that no node uses or of the wrong shape; a dtype that is neither floating nor complex.
+        array that no node uses, that is drawn, or of the wrong shape; a dtype that is neither floating nor complex.
     """
     return _sample(net, _gauss, seed, std, dtype, arrays)
 
@@ -107,13 +109,18 @@ def _orthogonal(shape: tuple[int, ...], rng: np.random.Generator, dtype: np.dtyp
 def _sample(
     net: Network, draw: Callable[..., np.ndarray], seed: int, std: float | None, dtype: Any, given: Mapping[str, Any] | None
 ) -> Arrays:  # fmt: skip
-    net, seed, std = a_network(net, "init"), whole_number(seed, "init: seed", 0), _checked_std(std)
-    kind, given = _checked_dtype(dtype, std), _checked_arrays(net, {} if given is None else given)
+    net, seed, std = a_network(net, "init"), whole_number(seed, "init: seed", 0), _checked_std(std, "init")
+    kind, given = a_dtype(dtype, "init: dtype"), _checked_arrays(net, {} if given is None else given, "init")
+    _check_holds(kind, std)
     rng = np.random.default_rng(seed)
     wide = np.dtype("complex128" if kind.kind == "c" else "float64")  # drawn in, whatever is asked for
     arrays: Arrays = {}
     constants = {leaf.array: leaf.fixed for leaf in net.leaves if isinstance(leaf.fixed, str)}
     trained = set(net.parameters)
+    if drawn := sorted(trained.intersection(given)):
+        raise ValueError(
+            f"init: array {drawn[0]!r} is of a trained node, and drawn; arrays are data and frozen weights (fixed=True)"
+        )
     for name, shape in net.array_shapes.items():
         if name in constants:
             arrays[name] = constant(str(constants[name]), shape).astype(wide)
@@ -128,38 +135,27 @@ def _sample(
     return {name: _cast(scaled[name], kind, name) for name in arrays}
 
 
-def _checked_std(std: Any) -> float | None:
-    return None if std is None else real_number(std, "init: std", positive=False)
+def _checked_std(std: Any, who: str) -> float | None:
+    return None if std is None else real_number(std, f"{who}: std", positive=False)
 
 
-def _checked_dtype(dtype: Any, std: float | None) -> np.dtype[Any]:
-    """A dtype to draw in, whose range holds ``std``."""
-    try:
-        kind: np.dtype[Any] | None = None if dtype is None else np.dtype(dtype)
-    except (TypeError, ValueError):
-        kind = None
-    if kind is None:
-        raise TypeError(f"init: dtype is the name of a floating or complex dtype, not {shown(dtype)}")
-    if kind.kind not in "fc" or kind.itemsize > np.dtype("complex128" if kind.kind == "c" else "float64").itemsize:
-        raise ValueError(f"init draws floating or complex numbers of up to double precision, not {kind}")
+def _check_holds(kind: np.dtype[Any], std: float | None) -> None:
+    """ValueError where the range of a dtype does not hold ``std``."""
     info = np.finfo(kind)
     if std and not info.tiny <= std <= info.max:
         raise ValueError(f"init: std {std:g} is outside the range of {kind}, {info.tiny:.3g} to {info.max:.3g}")
-    return kind
 
 
-def _checked_arrays(net: Network, arrays: Any) -> Arrays:
+def _checked_arrays(net: Network, arrays: Any, who: str) -> Arrays:
     """Given arrays as numpy's, each known to the network and of its shape."""
     found: Arrays = {}
-    check_known(net, a_mapping(arrays, "init"))
+    check_known(net, a_mapping(arrays, who))
     for name, array in arrays.items():
-        found[name] = as_numpy(array)
-        if found[name].dtype.kind not in "biufc":
-            raise TypeError(f"init: array {name!r} holds numbers, not {found[name].dtype}")
+        found[name] = values(name, array, who)
         if found[name].shape != net.array_shapes[name]:
-            raise ValueError(f"init: array {name!r} has shape {found[name].shape}, not {net.array_shapes[name]}")
+            raise ValueError(f"{who}: array {name!r} has shape {found[name].shape}, not {net.array_shapes[name]}")
         if not np.isfinite(found[name]).all():
-            raise ValueError(f"init: array {name!r} has entries that are not finite")
+            raise ValueError(f"{who}: array {name!r} has entries that are not finite")
     return found
 
 
@@ -213,8 +209,8 @@ def to_rms(net: Network, arrays: Mapping[str, Any], std: float | None = None) ->
     KeyError
         An array is missing.
     """
-    given = _checked_arrays(a_network(net, "to_rms"), arrays)
+    given = _checked_arrays(a_network(net, "to_rms"), arrays, "to_rms")
     for leaf in net.leaves:
         if leaf.array not in given and not isinstance(leaf.fixed, str):
             raise KeyError(f"to_rms: no array {leaf.array!r} for node {leaf.name!r}")
-    return calibrated(net, given, _checked_std(std), None)
+    return calibrated(net, given, _checked_std(std, "to_rms"), None)

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 import tnkit as tk
-from tnkit.core.checks import a_network, flag, one_of, shown
+from tnkit.core.checks import a_network, flag, one_of
 from tnkit.core.numbers import whole_number
 from tnkit.core.structure import as_tree, check_multilinear
 from tnkit_nn.adapter.descent import Params, minimise
-from tnkit_nn.adapter.fitting import NOTHING, FitResult, bar, scalers
+from tnkit_nn.adapter.fitting import MOST_STEPS, NOTHING, FitResult, bar, scalers
 from tnkit_nn.axes import RATE, Axes
+from tnkit_nn.checks import a_tensor, check_fills
 from tnkit_nn.engine.backend import TORCH
 from tnkit_nn.generators import Generator, along, network_generator, regauged, weight_rms
 
@@ -226,9 +227,8 @@ def approximate_each(
 def _checked_targets(net: tk.Network, targets: Tensor) -> Tensor:
     """Finite weights that the network fills, in the dtype to compute in."""
     a_network(net, "the approximation")
-    if not isinstance(targets, Tensor) or targets.layout != torch.strided:
-        raise TypeError(f"the approximation: a weight is a plain tensor, not {shown(targets)}")
-    targets = targets.detach()
+    targets = a_tensor(targets, "the approximation: the weight").detach()
+    check_fills(net, targets.shape[1:], "the approximation")
     targets = targets.to(torch.promote_types(targets.dtype, torch.float32))
     if not targets.numel() or not bool(torch.isfinite(targets).all()):
         reason = "no entries" if not targets.numel() else "entries that are not finite"
@@ -305,7 +305,7 @@ def approximate(
         An unknown method, or one that the network does not allow (the node is named); a weight with entries that are not finite.
     """
     wrapped = partial(bar, what="approximate") if flag(progress, "approximate: progress") else iter
-    steps, seed = whole_number(steps, "approximate: steps", 1), whole_number(seed, "approximate: seed", 0)
+    steps, seed = whole_number(steps, "approximate: steps", 1, MOST_STEPS), whole_number(seed, "approximate: seed", 0)
     one_of(method, "the approximation: method", METHODS)
     weight = _checked_targets(net, weight[None] if isinstance(weight, Tensor) else weight)[0]
     begin = method if bool(weight.any()) else "skip"

@@ -43,7 +43,7 @@ CASES = [
     (lambda: Elementwise("f", "add", (NET, OTHER)), ValueError, "node 'f': its bodies' outputs differ, ('i', 'j') and ('j', 'k')"),
     # a network
     (lambda: Network([], ""), ValueError, "a network has at least one node"),
-    (lambda: Network(A, "ir", SIZES), TypeError, "a network's nodes are a sequence of nodes, not one Node"),
+    (lambda: Network(A, "ir", SIZES), TypeError, "a network's nodes are a sequence of nodes, not a Node"),
     (lambda: Network([A, "B"], "i", SIZES), TypeError, "a network's nodes are Node or Elementwise, not str"),
     (lambda: Network([A], "ir", [2, 4]), TypeError, "sizes map index names to sizes; they are not a list"),
     (lambda: Network([A], "ir", dict(i=2)), ValueError, "node 'A': index 'r' has no size"),
@@ -131,7 +131,7 @@ CASES = [
     (lambda: Network([A, B], "i,j", SIZES), ValueError, "output: a string of indices has one letter or digit an index"),
     (lambda: Network([A, B], SIZES, SIZES), TypeError, "output: indices are a string or a sequence of names, not {'i': 2"),
     (lambda: Network({A, B}, "ij", SIZES), TypeError, "a network's nodes are a sequence of nodes, not a set: a set has no order"),
-    (lambda: Network("AB", "ij", SIZES), TypeError, "a network's nodes are Node or Elementwise, not str"),
+    (lambda: Network("AB", "ij", SIZES), TypeError, "a network's nodes are a sequence of nodes, not a str"),
     (lambda: Elementwise("f", "add", {NET}), TypeError, "elementwise node 'f': bodies are a sequence of networks, not {"),
     (lambda: Elementwise("f", "add", 3), TypeError, "elementwise node 'f': bodies are a sequence of networks, not 3"),
     (lambda: Elementwise(3, "add", NET), TypeError, "an elementwise node's name is a non-empty string, not 3"),
@@ -191,7 +191,7 @@ CASES = [
         "node 'B' has indices ('r', 'j'), but its array has 1 axes (12,)",
     ),
     (lambda: contract(NET, {**ARRAYS, "C": np.ones(1)}), ValueError, "array 'C' belongs to no node; the network has A, B"),
-    (lambda: contract(NET, {**ARRAYS, "B": [[1.0]]}), TypeError, "array 'B' is a list, which is no array of numpy"),
+    (lambda: contract(NET, {**ARRAYS, "B": "x"}), TypeError, "array 'B' is a str, which is no array of numpy"),
     (
         lambda: contract(NET, {**ARRAYS, "B": torch.ones(4, 3)}),
         TypeError,

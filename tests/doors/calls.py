@@ -1,6 +1,7 @@
 """One right call a public function, made anew each time; what has none, and why."""
 
 import inspect
+from dataclasses import fields
 
 import networkx as nx
 import numpy as np
@@ -13,11 +14,12 @@ from tnkit_nn.data.splits import Split
 
 from .nn import CALLS_NN
 
-__all__ = ["CALLS", "SKIPPED", "public"]
+__all__ = ["CALLS", "SKIPPED", "public", "with_tensors"]
 
 CHAIN = tk.tt((2, 3, 2), 2)
 RING = tk.ring((2, 2, 2), 2)
 MATRIX = tk.mpo((2, 2), (2, 2), 2)
+HELD = tk.Network([tk.Node("A", "ij"), tk.Node("x", "jk", fixed=True)], "ik", {"i": 2, "j": 2, "k": 2})
 
 
 def arrays(net):
@@ -92,6 +94,7 @@ CALLS = {
     "tk.Network.activate": lambda: call(CHAIN.activate, "tanh", "f"),
     "tk.Network.join": lambda: call(CHAIN.join, tk.Network([tk.Node("G", ["i0", "j0"])], ["i0", "j0"], {"i0": 2, "j0": 2}), None, ["i0"]),
     "tk.Network.relabel": lambda: call(CHAIN.relabel, {"i0": "a"}, {"core_0": "A"}, {"core_0": "A"}),
+    "tk.Backend": lambda: call(tk.Backend, **{f.name: getattr(tk.NUMPY, f.name) for f in fields(tk.NUMPY) if f.init}),
     "tk.Decomposition.scaled": lambda: call(tk.tt_svd(tensor(2, 2), rank=1).scaled, "core_0", 2.0),
     "tk.Rates": lambda: call(tk.Rates, 1e9, 1e9),
     "tk.Rates.seconds": lambda: call(tk.Rates().seconds, 1e9, 1e9),
@@ -100,8 +103,8 @@ CALLS = {
     "tk.circuit": lambda: call(tk.circuit, (2, 2), [[(0, 1)]], "sin", [(0,), (1,)]),
     "tk.peps": lambda: call(tk.peps, 2, 2, 2, 2),
     # arrays
-    "tk.init.normal": lambda: call(tk.init.normal, CHAIN, arrays={"core_0": np.ones((2, 2))}),
-    "tk.init.orthogonal": lambda: call(tk.init.orthogonal, CHAIN, arrays={"core_0": np.ones((2, 2))}),
+    "tk.init.normal": lambda: call(tk.init.normal, HELD, arrays={"x": np.ones((2, 2))}),
+    "tk.init.orthogonal": lambda: call(tk.init.orthogonal, HELD, arrays={"x": np.ones((2, 2))}),
     "tk.init.rms": lambda: call(tk.init.rms, CHAIN, arrays(CHAIN)),
     "tk.init.to_rms": lambda: call(tk.init.to_rms, CHAIN, arrays(CHAIN)),
     # plans and runs
@@ -110,6 +113,7 @@ CALLS = {
     "tk.contract": lambda: call(tk.contract, CHAIN, arrays(CHAIN)),
     "tk.check_arrays": lambda: call(tk.check_arrays, CHAIN, arrays(CHAIN)),
     "tk.calibrate": lambda: call(tk.calibrate),
+    "tk.explain": lambda: call(tk.explain, CHAIN),
     "tk.tensorize": lambda: call(tk.tensorize, tensor(4, 6), (2, 2, 2, 3)),
     "tk.detensorize": lambda: call(tk.detensorize, tensor(2, 2, 2, 3), (4, 6)),
     # networks held as arrays
@@ -192,11 +196,32 @@ CALLS = {
     **CALLS_NN,
 }  # fmt: skip
 
+
+def with_tensors(name):
+    """The right call of a function of tnkit with tensors of torch in the place of numpy's arrays; None if it has no array."""
+    function, args, kwargs = CALLS[name]()
+    made = _converted(args), _converted(kwargs)
+    return (function, *made) if _has_tensor(made) else None
+
+
+def _converted(value):
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(value)
+    if type(value) is dict:
+        return {k: _converted(v) for k, v in value.items()}
+    return tuple(map(_converted, value)) if type(value) is tuple else value
+
+
+def _has_tensor(value):
+    if type(value) in (tuple, dict):
+        return any(map(_has_tensor, value.values() if type(value) is dict else value))
+    return isinstance(value, torch.Tensor)
+
+
 #: Public, without a right call here, and why.
 SKIPPED = {
-    "tk.Backend": "made of functions, by who writes a library's adapter; tests/execution/test_backend.py",
     "tk.Backend.beside": "called by the library, with its own tensors", "tk.Backend.kron": "as beside", "tk.Backend.reshape": "as beside",
-    "tk.Decomposition": "made by decompositions", "tk.Plan": "made by tk.plan",
+    "tk.Plan": "made by tk.plan", "tk.Decomposition": "a record that decompositions make; its arrays are looked at where they are used",
     "tknn.Compressed": "made by tknn.compress_", "tknn.FitResult": "made by tknn.fit",
 }  # fmt: skip
 

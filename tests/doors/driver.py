@@ -13,8 +13,8 @@ import warnings
 from collections import Counter
 from dataclasses import dataclass
 
-from .calls import CALLS
-from .kinds import CRASHES, SPOKEN, reason
+from .calls import CALLS, with_tensors
+from .kinds import SPOKEN, reason
 from .values import VALUES, derived
 
 __all__ = ["Outcome", "counts", "drive", "right_call", "workplace"]
@@ -73,18 +73,18 @@ def _late(number, frame):
     raise Late
 
 
-def right_call(name):
-    """Run the right call of the table."""
-    function, args, kwargs = CALLS[name]()
+def right_call(name, tensors=False):
+    """Run the right call of the table, or that with tensors."""
+    function, args, kwargs = with_tensors(name) if tensors else CALLS[name]()
     return function(*args, **kwargs)
 
 
-def drive(name):
+def drive(name, tensors=False):
     """The outcomes of all wrong calls of one function; used inside :func:`workplace`."""
-    function, args, kwargs = CALLS[name]()
-    for argument, right in _arguments(function, args, kwargs).items():
+    table = (lambda: with_tensors(name)) if tensors else CALLS[name]
+    for argument, right in _arguments(*table()).items():
         for label, make in {**VALUES, **derived(right)}.items():
-            yield _wrong_call(name, argument, label, make)
+            yield _wrong_call(table, name, argument, label, make)
 
 
 def counts(outcomes):
@@ -112,10 +112,8 @@ def _placed(function, argument, value, args, kwargs):
     return args, {**kwargs, argument: value}
 
 
-def _wrong_call(name, argument, label, make):
-    if (name, argument, label) in CRASHES:
-        return Outcome(name, argument, label, "raw", "ends the process")
-    function, args, kwargs = CALLS[name]()
+def _wrong_call(table, name, argument, label, make):
+    function, args, kwargs = table()
     value = make()
     args, kwargs = _placed(function, argument, value, args, kwargs)
     with warnings.catch_warnings(record=True) as told:

@@ -131,6 +131,11 @@ ALLOWED_NN = {
     ("tknn.TNEmbedding", "optimizer"): {"a path": "an order of its own"}, ("tknn.parametrize_", "optimizer"): {"a path": "an order of its own"},
     ("tknn.TNModule", "arrays"): _ARRAYS, ("tknn.TNLinear", "arrays"): _ARRAYS, ("tknn.TNEmbedding", "arrays"): _ARRAYS,
     ("tknn.TNLinear.from_linear", "arrays"): {"{}": _DRAWN},
+    ("tknn.fit", "arrays"): {
+        **_ARRAYS, "'core_0': masked array": "its mask hides nothing",
+        **_given(*(f"'core_0': {k} tensor" for k in ("uint8", "bool", "bfloat16")), why="numbers, cast to the dtype to compute in"),
+    },
+    ("tknn.fit", "patience"): {"10**30": "more than all steps: none is left out"},
     ("tknn.parametrize_", "arrays"): {
         **_ARRAYS, **_given(*(f"'core_0': {k} tensor" for k in ("uint8", "bool", "bfloat16")), why=_CAST),
     },

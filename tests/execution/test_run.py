@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+import tnkit as tk
 from tnkit.core.network import Network
 from tnkit.core.node import Node
 from tnkit.execution.inputs import check_arrays, constant
@@ -138,3 +139,45 @@ def test_arrays_are_left_alone_and_may_be_strided():
         a.flags.writeable = False
     assert np.allclose(contract(net, odd), want)
     assert np.allclose(contract(net, {k: np.repeat(a, 2, axis=0)[::2] for k, a in arrays.items()}), want)
+
+
+# -- arrays that no run takes -----------------------------------------------------------------------------------------
+TRAIN = tk.tt((2, 3, 2), 2)
+
+
+def _tensors(**wrong):
+    made = {n: torch.as_tensor(a) for n, a in tk.init.normal(TRAIN).items()}
+    return made | {n: change(made[n]) for n, change in wrong.items()}
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "said"),
+    [
+        (lambda x: x.float(), ValueError, "torch does not mix dtypes: .*array 'core_0' is torch.float32"),
+        (lambda x: x.bool(), TypeError, "array 'core_0' has dtype torch.bool"),
+        (lambda x: x.float().to_sparse(), TypeError, "array 'core_0' is sparse_coo, no plain tensor"),
+    ],
+)
+def test_a_run_names_the_tensor_at_fault(change, kind, said):
+    with pytest.raises(kind, match=said):
+        tk.run(tk.plan(TRAIN), _tensors(core_0=change))
+
+
+def test_arrays_on_two_devices_are_named():
+    with pytest.raises(ValueError, match=r"arrays of one call are on one device: .*'core_0' is on meta"):
+        tk.contract(TRAIN, _tensors(core_0=lambda x: x.to("meta")))
+
+
+@pytest.mark.parametrize("arrays", [[1], np.zeros(2, [("core_0", "f8")]), "core_0"])
+def test_a_run_takes_a_mapping_alone(arrays):
+    with pytest.raises(TypeError, match="run: arrays map names to values"):
+        tk.run(tk.plan(TRAIN), arrays)
+
+
+def test_a_function_that_fails_raises_its_own_error():
+    def fails(xp, x):
+        raise ZeroDivisionError("mine")
+
+    net = TRAIN.activate(fails, "f")
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        tk.run(tk.plan(net), tk.init.normal(TRAIN))

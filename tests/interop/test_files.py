@@ -555,7 +555,7 @@ def test_arrays_are_a_mapping(wrong, tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "kind", "message"),
     [
-        ([1.0, 2.0], TypeError, "save: array 'a' is [1.0, 2.0], which is no array; convert it"),
+        ([[1.0], [2.0, 3.0]], ValueError, "save: array 'a' is [[1.0], [2.0, 3.0]], which has no one shape"),
         (None, TypeError, "save: array 'a' is None, which is no array; convert it"),
         ("xy", TypeError, "save: array 'a' is 'xy', which is no array; convert it"),
         (np.ma.masked_array([1.0, 2.0], [True, False]), ValueError, "save: array 'a' is masked"),

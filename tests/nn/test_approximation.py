@@ -149,8 +149,8 @@ def test_a_weight_of_zeros_is_made_exactly_by_arrays_that_are_alive(net):
 def test_weights_that_cannot_be_are_refused():
     net, weight = tk.mpo((4, 4), (4, 4), 2), torch.ones(16, 16)
     bad = [
-        (ValueError, "entries that are not finite", {"weight": weight * float("nan")}), (TypeError, "a weight is a plain tensor", {"weight": np.eye(16)}),
-        (TypeError, "a weight is a plain tensor", {"weight": weight.to_sparse()}), (ValueError, "no entries", {"weight": torch.zeros(0, 4)}),
+        (ValueError, "entries that are not finite", {"weight": weight * float("nan")}), (TypeError, "the weight is a tensor, not", {"weight": np.eye(16)}),
+        (ValueError, "the weight is dense, not torch.sparse", {"weight": weight.to_sparse()}), (ValueError, "no entries", {"weight": torch.zeros(0, 4)}),
         (ValueError, "steps is a whole number of at least 1, not 0", {"steps": 0}), (TypeError, "seed is a whole number", {"seed": 1.5}),
         (ValueError, "method is one of auto", {"method": "magic"}), (TypeError, "a Network is needed", {"net": None}),
     ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tnkit.core.checks import a_network, text
 from tnkit.core.network import Network
 
 __all__ = ["environment"]
@@ -29,12 +30,12 @@ def environment(net: Network, node: str) -> Network:
     ------
     KeyError
         No such node at the top level; the message names those there are.
+    TypeError
+        No Network, or a name that is no string.
     ValueError
         The network's only node.
     """
-    if not isinstance(net, Network):
-        raise TypeError(f"environment: a Network is needed, not a {type(net).__name__}")
-    gone = net[node]
+    gone = a_network(net, "environment")[text(node, "environment: node")]
     rest = tuple(n for n in net.nodes if n is not gone)
     if not rest:
         raise ValueError(f"environment: node {node!r} is the only one; its environment is the number 1, not a network")

@@ -17,7 +17,7 @@ from tnkit.core.node import Node
 from tnkit.core.structure import as_tree
 from tnkit.decompose.gauge import gathered, held
 from tnkit.decompose.truncate import frobenius
-from tnkit.execution.arrays import dtype_name, floating, is_complex, one_dtype, real, widened
+from tnkit.execution.arrays import LINEAR, dtype_name, floating, is_complex, one_dtype, real, widened
 from tnkit.execution.backend import Backend
 from tnkit.execution.inputs import check_arrays
 from tnkit.execution.library import backend_of
@@ -185,7 +185,7 @@ def _size(net: Network, arrays: dict[str, Any], backend: Backend) -> tuple[Any, 
     if prod(net.shape) <= _FORM:
         x, power = _formed(net, arrays, backend)
         return frobenius(x, backend), power
-    if _is_tree(net):
+    if _is_tree(net) and {dtype_name(x) for x in arrays.values()} <= LINEAR:
         tree, arrays, center, power = held(net, arrays, None, "norm", backend)
         power = gathered(tree, arrays, center, power, backend)
         return frobenius(arrays[tree.array[center]], backend), power

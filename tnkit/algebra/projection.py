@@ -16,7 +16,7 @@ from tnkit.core.decomposition import Decomposition, paired
 from tnkit.core.network import Network
 from tnkit.core.node import Node
 from tnkit.core.structure import check_multilinear
-from tnkit.decompose.als import Goal, check_array, check_options, fitted, rescaled_start
+from tnkit.decompose.als import Goal, check_array, checked_options, fitted, rescaled_start
 from tnkit.execution.arrays import dtype_name, floating
 from tnkit.execution.backend import Backend
 from tnkit.execution.inputs import check_arrays
@@ -54,7 +54,8 @@ def project(
     KeyError, TypeError, ValueError
         As :func:`als`; a target of another shape, a nonlinear target.
     """
-    check_options(net, "project", sweeps, tol, ridge, restarts, seed)
+    check_multilinear(a_network(net, "project"), "project")
+    options = checked_options("project", sweeps, tol, ridge, restarts, seed)
     check_multilinear(a_network(target, "project (target)"), "project (target)", tied=True)
     target = matched(net, target, "project")
     start = dict({} if arrays is None else a_mapping(arrays, "project"))
@@ -75,7 +76,7 @@ def project(
 
     dtype = str(np.result_type(*(n if n.startswith(("float", "complex")) else "float32" for n in names), "float32"))
     goal = Goal(target, full, size, error, dtype)
-    found = fitted("project", net, start, goal, sweeps, tol, ridge, restarts, seed, backend)
+    found = fitted("project", net, start, goal, options, backend)
     each = dict(zip(net.parameters, even_powers(power, len(net.parameters), backend), strict=True))
     arrays = {n: times(x, each[n], backend) if n in each else x for n, x in found.arrays.items()}
     return Decomposition(found.network, arrays, found.error, found.methods)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tnkit.core.network import Network
-from tnkit.core.node import unordered
+from tnkit.core.node import in_order, unordered
 from tnkit.core.wording import shown
 
 __all__ = ["a_mapping", "a_network", "flag", "one_of", "sequence", "shown", "text"]
@@ -65,8 +65,7 @@ def sequence(value: Any, what: str) -> tuple[Any, ...]:
     """The items in their order, as a tuple; TypeError for what has no order (a set), and for bytes and strings."""
     if unordered(value):
         raise TypeError(f"{what} is a sequence, a tuple or a list, not {shown(value)}: a set has no order")
-    alone = isinstance(value, (str, bytes, bytearray, memoryview, Mapping)) or getattr(value, "shape", None) == ()
-    if alone or not isinstance(value, Iterable):
+    if not in_order(value):
         raise TypeError(f"{what} is a sequence, a tuple or a list, not {shown(value)}")
     try:
         return tuple(value)

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import wraps
 from inspect import signature
+from itertools import pairwise
+from numbers import Real
 from typing import Any, TypeVar, cast
 
+from tnkit.core.checks import a_mapping, a_network
 from tnkit.core.network import Network
+from tnkit.core.numbers import finite_number
+from tnkit.core.wording import shown
 
 __all__ = ["Decomposition", "network_of", "paired"]
 
@@ -37,6 +42,12 @@ class Decomposition(tuple[Network, dict[str, Any]]):
         cls, network: Network, arrays: dict[str, Any], error: float, methods: Mapping[str, str] | None = None
     ) -> Decomposition:
         """See the class."""
+        a_network(network, "Decomposition")
+        a_mapping(arrays, "Decomposition")
+        if isinstance(error, bool) or not isinstance(error, Real):
+            raise TypeError(f"Decomposition: error is a number, not {shown(error)}")
+        if methods is not None:
+            a_mapping(methods, "Decomposition", "methods")
         made = super().__new__(cls, (network, arrays))
         made.error, made.methods = error, dict(methods or {})
         return made
@@ -56,8 +67,21 @@ class Decomposition(tuple[Network, dict[str, Any]]):
         arrays: dict[str, Any] = self[1]
         return arrays
 
-    def scaled(self, array: str, by: float) -> Decomposition:
-        """The decomposition of ``by`` times as much: this array takes the factor."""
+    def scaled(self, array: str, by: complex) -> Decomposition:
+        """The decomposition of ``by`` times as much: this array takes the factor, a finite number, and keeps its precision.
+
+        Raises
+        ------
+        KeyError
+            No array of this name.
+        TypeError, ValueError
+            A name that is no string; a factor that is no number, or not finite.
+        """
+        by = finite_number(by, "scaled: by")
+        if not isinstance(array, str):
+            raise TypeError(f"scaled: array is the name of an array, not {shown(array)}")
+        if array not in self.arrays:
+            raise KeyError(f"scaled: no array {array!r}; there are {', '.join(self.arrays)}")
         if by == 1:
             return self
         return Decomposition(self.network, {**self.arrays, array: self.arrays[array] * by}, self.error, self.methods)
@@ -86,7 +110,8 @@ def paired(function: _Function) -> _Function:
     def expanded(*args: Any, **kwargs: Any) -> Any:
         if any(isinstance(a, Decomposition) for a in args):
             given = len(args) + sum(isinstance(a, Decomposition) for a in args)
-            if given > len(places) or any(p.name in kwargs for p in places[:given]):
+            beside = any(isinstance(a, Decomposition) and isinstance(b, Mapping) for a, b in pairwise(args))
+            if beside or given > len(places) or any(p.name in kwargs for p in places[:given]):
                 raise TypeError(
                     f"{function.__name__}: a Decomposition stands for a network and its arrays; no arrays are given beside it"
                 )

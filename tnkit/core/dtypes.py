@@ -15,12 +15,16 @@ _RULES = {
     "fci": "a floating, complex or signed integer dtype, such as 'float64'",
 }
 
+_DOUBLE = {"f": 8, "c": 16}
+
 
 def a_dtype(value: Any, what: str, kinds: str = "fc") -> np.dtype[Any]:
-    """The numpy dtype of a name, a type or a dtype, of one of the kinds; TypeError for anything else, ValueError for another kind.
+    """The numpy dtype of a name, a type or a dtype, of one of the kinds and of at most double precision.
 
-    >>> a_dtype("float32", "init.normal: dtype")
+    >>> a_dtype("float32", "init: dtype")
     dtype('float32')
+
+    TypeError for what names no dtype, ValueError for a dtype of another kind.
 
     numpy itself reads None as float64, a list as a record, and dies of a recursion without end where it is given a matrix.
     """
@@ -31,6 +35,6 @@ def a_dtype(value: Any, what: str, kinds: str = "fc") -> np.dtype[Any]:
         found = np.dtype(value)
     except (TypeError, ValueError, SyntaxError):
         raise TypeError(f"{rule}, not {shown(value)}") from None
-    if found.kind not in kinds:
-        raise ValueError(f"{rule}, not {found}")
+    if found.kind not in kinds or found.itemsize > _DOUBLE.get(found.kind, 8):
+        raise ValueError(f"{rule} and up to double precision, not {found}")
     return found

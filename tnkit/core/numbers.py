@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import operator
 from math import isfinite
-from numbers import Real
+from numbers import Complex, Real
 from typing import Any
 
 from tnkit.core.wording import shown
 
-__all__ = ["real_number", "whole_number"]
+__all__ = ["finite_number", "real_number", "whole_number"]
 
 
-def whole_number(value: Any, what: str, least: int | None = None) -> int:
-    """A whole number (numpy's too), of at least ``least``, as an int.
+def whole_number(value: Any, what: str, least: int | None = None, most: int | None = None) -> int:
+    """A whole number (numpy's too), of at least ``least`` and at most ``most``, as an int.
 
     >>> whole_number(np.int64(3), "depth", 1)
     3
@@ -23,7 +23,7 @@ def whole_number(value: Any, what: str, least: int | None = None) -> int:
     TypeError
         No whole number, by the name ``what``: 2.5 is not cut to 2, and True is not 1.
     ValueError
-        One below ``least``.
+        One below ``least`` or above ``most``.
     """
     rule = f"{what} is a whole number" + ("" if least is None else f" of at least {least}")
     try:
@@ -34,6 +34,32 @@ def whole_number(value: Any, what: str, least: int | None = None) -> int:
         raise TypeError(f"{rule}, not {shown(value)}")
     if least is not None and found < least:
         raise ValueError(f"{rule}, not {shown(value)}")
+    if most is not None and found > most:
+        raise ValueError(f"{what} is at most {most}, not {shown(value)}")
+    return found
+
+
+def finite_number(value: Any, what: str) -> float | complex:
+    """A finite number, of any sign, real or complex (numpy's too), as a float or a complex.
+
+    >>> finite_number(np.int64(-2), "by")
+    -2.0
+
+    Raises
+    ------
+    TypeError
+        No number, by the name ``what``.
+    ValueError
+        One that is not finite in double precision.
+    """
+    if isinstance(value, bool) or not isinstance(value, Complex):
+        raise TypeError(f"{what} is a finite number, not {shown(value)}")
+    try:
+        found = float(value) if isinstance(value, Real) else complex(value)
+    except OverflowError:
+        found = float("inf")
+    if not isfinite(abs(found)):
+        raise ValueError(f"{what} is a finite number, not {shown(value)}")
     return found
 
 

@@ -38,7 +38,7 @@ def name_table(
             if name not in known:
                 raise ValueError(f"relabel: {argument} names {shown(name)}, and the network has no {kind} of that name")
         found = {name: names.get(name, name) for name in old}
-    elif callable(names):
+    elif callable(names) and not isinstance(names, type):  # a class makes a value of its own kind
         found = {name: names(name) for name in old}
     else:
         raise TypeError(f"relabel: {argument} are a mapping from names to names, or a function, not {shown(names)}")

@@ -10,8 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from typing import Any
 
-__all__ = ["cut_off", "factorize", "site_dims", "split_axes"]
+from tnkit.core.node import in_order, unordered
+from tnkit.core.numbers import whole_number
+from tnkit.core.wording import shown
+
+__all__ = ["cut_off", "factorize", "site_dims", "sizes_of", "split_axes"]
 
 
 def factorize(n: int, largest: int | None = None) -> tuple[int, ...]:
@@ -57,6 +62,20 @@ def site_dims(n: int, dim: int | None = None) -> tuple[int, ...]:
         missing = -(-n // prod(dims))
         dims.append(min(dim, missing) if missing > 1 else dim)
     return tuple(dims)
+
+
+def sizes_of(value: Any, what: str) -> tuple[int, ...]:
+    """The sizes of a shape, in their order, as ints: TypeError for no sequence of whole numbers, ValueError for one below 0.
+
+    >>> sizes_of([np.int64(2), 3], "tensorize: dims")
+    (2, 3)
+    """
+    if type(value) is tuple and all([type(n) is int and n >= 0 for n in value]):  # as nearly all are
+        return value
+    if not in_order(value):
+        hint = ": a set has no order" if unordered(value) else ""
+        raise TypeError(f"{what} is a sequence of whole numbers, not {shown(value)}{hint}")
+    return tuple([whole_number(n, f"a size of {what}", 0) for n in value])
 
 
 def split_axes(dims: Sequence[int], shape: Sequence[int]) -> list[tuple[int, ...]]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite, log2, prod, sqrt
 from typing import Any
 
 from tnkit import init
 from tnkit.core.checks import a_mapping, a_network
-from tnkit.core.decomposition import Decomposition
+from tnkit.core.decomposition import Decomposition, network_of
 from tnkit.core.network import Network
 from tnkit.core.node import Node
 from tnkit.core.numbers import real_number, whole_number
@@ -27,9 +27,10 @@ from tnkit.planning.plan import plan
 
 __all__ = [
     "Goal",
+    "SearchOptions",
     "als",
     "check_array",
-    "check_options",
+    "checked_options",
     "checked_target",
     "dense_goal",
     "fitted",
@@ -42,6 +43,8 @@ __all__ = [
 _WORK_START, _WORK = 2e9, 4e10
 #: Sweeps before steps that are dear.
 _SWEEPS = 60
+#: Starts of one search: more are a number given by mistake.
+_STARTS = 10**6
 #: Up to this many nodes: a step contracts an environment of every two of them.
 _NODES = 16
 #: Three sweeps that lower the error by less than this part of it crawl.
@@ -66,7 +69,8 @@ def als(
     x
         Array of shape ``net.shape``, real or complex.
     net
-        Any multilinear network: loops, hyperedges, traces, open indices on several nodes, fixed nodes.
+        Any multilinear network: loops, hyperedges, traces, open indices on several nodes, fixed nodes; or a Decomposition, for
+        its network and its arrays.
     arrays
         Its fixed arrays (constants may be left out).  Those of the other nodes are the start: all of them or none.
     sweeps
@@ -100,7 +104,9 @@ def als(
         negative ``tol`` or ``ridge``, fewer than one sweep or start; an array that requires a gradient.
     """
     x, scale, backend = checked_target(x, "als", backend)
-    check_options(net, "als", sweeps, tol, ridge, restarts, seed)
+    net, arrays = network_of(net, arrays, "als")
+    check_multilinear(a_network(net, "als"), "als")
+    options = checked_options("als", sweeps, tol, ridge, restarts, seed)
     for i, n in zip(net.output, x.shape, strict=False):
         if n != net.sizes[i]:
             raise ValueError(f"als: x has size {n} along index {i!r} (shape {tuple(x.shape)}), the network {net.shape}")
@@ -111,7 +117,7 @@ def als(
         x, scale = x * scale, 1.0
     each = scale ** (1 / max(1, count))  # what every array takes of the target's scale
     start = rescaled_start(start, net.parameters, log2(scale), backend)
-    found = fitted("als", net, start, dense_goal(x, net, backend), sweeps, tol, ridge, restarts, seed, backend)
+    found = fitted("als", net, start, dense_goal(x, net, backend), options, backend)
     for n in net.parameters:
         found = found.scaled(n, each)
     return found
@@ -152,8 +158,7 @@ def dense_goal(x: Any, net: Network, backend: Backend) -> Goal:
 
 
 def fitted(
-    what: str, net: Network, given: Mapping[str, Any] | None, goal: Goal,
-    sweeps: int, tol: float, ridge: float, restarts: int, seed: int, backend: Backend,
+    what: str, net: Network, given: Mapping[str, Any] | None, goal: Goal, options: SearchOptions, backend: Backend
 ) -> Decomposition:  # fmt: skip
     """Arrays of ``net`` that come nearest to a goal, from a start that is given or from several that are drawn."""
     like = next(iter(goal.arrays.values()))
@@ -164,7 +169,7 @@ def fitted(
 
     def drawn(k: int) -> dict[str, Any]:
         std = goal.size / sqrt(prod(net.shape)) or 1.0
-        made = init.normal(net, seed=seed + k, std=std, dtype=dtype_name(like), arrays=fixed)
+        made = init.normal(net, seed=options.seed + k, std=std, dtype=dtype_name(like), arrays=fixed)
         return full | {n: backend.like(made[n], like) for n in net.parameters}
 
     if not net.parameters or not goal.size:  # nothing to find, or zeros, which are what all arrays are so far
@@ -172,9 +177,9 @@ def fitted(
         if net.parameters and not goal.size:
             arrays = full | {n: 0 * full[n] for n in net.parameters}
     elif given.keys() & set(net.parameters):
-        error, arrays = search(net, goal, [full], 1, sweeps, tol, ridge, backend)
+        error, arrays = search(net, goal, [full], replace(options, restarts=1), backend)
     else:
-        error, arrays = search(net, goal, map(drawn, range(restarts)), restarts, sweeps, tol, ridge, backend)
+        error, arrays = search(net, goal, map(drawn, range(options.restarts)), options, backend)
     made = {n: backend.cast(arrays[n], goal.dtype) if n in net.parameters else given.get(n) for n in net.array_shapes}
     methods = {node.name: "als" for node in net.nodes if isinstance(node, Node) and not node.fixed}
     return Decomposition(net, {n: a for n, a in made.items() if a is not None}, error, methods)
@@ -198,7 +203,7 @@ def _checked_start(what: str, net: Network, given: Mapping[str, Any], like: Any,
 
 
 def search(
-    net: Network, goal: Goal, starts: Iterable[dict[str, Any]], count: int, sweeps: int, tol: float, ridge: float, backend: Backend
+    net: Network, goal: Goal, starts: Iterable[dict[str, Any]], options: SearchOptions, backend: Backend
 ) -> tuple[float, dict[str, Any]]:  # fmt: skip
     """The best of the starts after a short run each, continued; a start that comes near enough is the last one.
 
@@ -207,6 +212,7 @@ def search(
     float, dict
         Relative error and arrays.
     """
+    count, sweeps, tol, ridge = options.restarts, options.sweeps, options.tol, options.ridge
     found: list[tuple[float, Problem]] = []
     for arrays in starts:
         problem = Problem(net, arrays, goal.net, goal.arrays, goal.size, goal.error, backend)
@@ -281,14 +287,26 @@ def _resolved(dtype: str) -> float:
     return 2e-7 if dtype in ("float32", "complex64") else 1e-12
 
 
-def check_options(net: Network, what: str, sweeps: int, tol: float, ridge: float, restarts: int, seed: int) -> None:
+@dataclass(frozen=True)
+class SearchOptions:
+    """What a search is told: as Python's own numbers."""
+
+    sweeps: int
+    tol: float
+    ridge: float
+    restarts: int
+    seed: int
+
+
+def checked_options(what: str, sweeps: Any, tol: Any, ridge: Any, restarts: Any, seed: Any) -> SearchOptions:
     """What a search is told, or an error that names it."""
-    check_multilinear(a_network(net, what), what)
-    check_tol(tol, what)
-    real_number(ridge, f"{what}: ridge", positive=False)
-    whole_number(sweeps, f"{what}: sweeps", 1)
-    whole_number(restarts, f"{what}: restarts", 1)
-    whole_number(seed, f"{what}: seed", 0)
+    return SearchOptions(
+        whole_number(sweeps, f"{what}: sweeps", 1),
+        check_tol(tol, what),
+        real_number(ridge, f"{what}: ridge", positive=False),
+        whole_number(restarts, f"{what}: restarts", 1, _STARTS),
+        whole_number(seed, f"{what}: seed", 0),
+    )
 
 
 def checked_target(x: Any, what: str, backend: Backend | None) -> tuple[Any, float, Backend]:
@@ -302,6 +320,8 @@ def checked_target(x: Any, what: str, backend: Backend | None) -> tuple[Any, flo
 
 def check_array(name: str, a: Any, what: str, backend: Backend) -> None:
     """A given array: of numbers, without a gradient, and finite."""
+    if reason := backend.unread(a):
+        raise TypeError(f"{what}: array {name!r} {reason}")
     if dtype_name(a) not in DTYPES:
         raise TypeError(f"{what}: array {name!r} has dtype {dtype_name(a)}, which is no dtype of numbers; convert it")
     if backend.tracked(a):

@@ -10,7 +10,7 @@ import numpy as np
 
 from tnkit.builders.trees import cp
 from tnkit.core.decomposition import Decomposition
-from tnkit.decompose.als import Goal, check_options, checked_target, dense_goal, improve, search
+from tnkit.decompose.als import Goal, SearchOptions, checked_options, checked_target, dense_goal, improve, search
 from tnkit.decompose.fitting import Problem
 from tnkit.decompose.ranks import check_budget, check_tol, ranks_of
 from tnkit.decompose.registry import registered
@@ -71,16 +71,17 @@ def cp_als(
     x, scale, backend = checked_target(x, "cp_als", backend)
     shape = tuple(x.shape)
     most = _most(shape, rank, tol, budget)
-    check_options(cp(shape, most), "cp_als", sweeps, tol, 0.0, restarts, seed)
+    options = checked_options("cp_als", sweeps, tol, 1e-3, restarts, seed)
+    tol = options.tol
     if float(backend.norm(x)) == 0:
         return _as_decomposition(x, [backend.zeros((n, 1 if tol else most), x) for n in shape], 0.0, scale, backend)
     if not tol:
-        return _as_decomposition(x, *_of_rank(x, most, None, tol, sweeps, restarts, seed, backend), scale, backend)
+        return _as_decomposition(x, *_of_rank(x, most, None, options, backend), scale, backend)
     below, step, found = _least_rank(x, tol, backend) - 1, 1, None
     tried: list[Any] | None = None
     while found is None:  # ranks rise by 1, 2, 4, ... until one keeps the tolerance
         now = min(most, below + step)
-        tried, error = _of_rank(x, now, tried, tol, sweeps, restarts, seed, backend)
+        tried, error = _of_rank(x, now, tried, options, backend)
         if error <= tol or now == most:
             found = now, tried, error
         else:
@@ -88,7 +89,7 @@ def cp_als(
     above, factors, error = found
     while error <= tol and above - below > 1:
         now = (above + below) // 2
-        other, its = _of_rank(x, now, None, tol, sweeps, restarts, seed, backend)
+        other, its = _of_rank(x, now, None, options, backend)
         if its <= tol:
             above, factors, error = now, other, its
         else:
@@ -126,7 +127,7 @@ def _least_rank(x: Any, tol: float, backend: Backend) -> int:
 
 # -- one rank -------------------------------------------------------------------------------------------------------
 def _of_rank(
-    x: Any, rank: int, fewer: list[Any] | None, tol: float, sweeps: int, restarts: int, seed: int, backend: Backend
+    x: Any, rank: int, fewer: list[Any] | None, options: SearchOptions, backend: Backend
 ) -> tuple[list[Any], float]:
     """Factors of this rank and their relative error; ``fewer`` are factors of a lower rank to begin with."""
     # a term of an exact CP lies in these subspaces, so that nothing of it is lost (Bro and Andersson 1998)
@@ -137,10 +138,10 @@ def _of_rank(
     if fewer is not None:
         fewer = [adjoint(b, backend) @ f for f, b in zip(fewer, bases, strict=True)]
     net = cp(core.shape, rank)
-    starts = _factor_starts(core, rank, fewer, restarts, seed, backend)
-    _, arrays = search(net, dense_goal(core, net, backend), starts, restarts, sweeps, tol, 1e-3, backend)
+    starts = _factor_starts(core, rank, fewer, options.restarts, options.seed, backend)
+    _, arrays = search(net, dense_goal(core, net, backend), starts, options, backend)
     factors = [b @ arrays[f"factor_{k}"] for k, b in enumerate(bases)]
-    return _polished(x, factors, tol, sweeps if core.shape != x.shape else 0, backend)
+    return _polished(x, factors, options.tol, options.sweeps if core.shape != x.shape else 0, backend)
 
 
 def _polished(x: Any, factors: list[Any], tol: float, sweeps: int, backend: Backend) -> tuple[list[Any], float]:

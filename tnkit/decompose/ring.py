@@ -65,7 +65,7 @@ def ring_svd(
     """
     what = "ring_svd"
     check_truncation(method, what)
-    (x, backend), tol = check_target(x, what, backend), check_tol(tol, what)
+    (x, backend), tol = check_target(x, what, backend, 2), check_tol(tol, what)
     net = chains.ring(tuple(x.shape), 1)
     check_alone(budget, rank, tol, what)
     if budget is None:

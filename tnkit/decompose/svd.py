@@ -199,5 +199,5 @@ def low_rank_svd(
     TypeError, ValueError
         As :func:`tree_svd`; an array of fewer than two axes.
     """
-    x, backend = check_target(x, "low_rank_svd", backend)
+    x, backend = check_target(x, "low_rank_svd", backend, 2)
     return sweep(x, trees.low_rank(tuple(x.shape), 1), rank, tol, budget, "right", method, backend, "low_rank_svd")

@@ -31,15 +31,15 @@ from tnkit.execution.numpy import NUMPY
 __all__ = ["check_target", "sweep"]
 
 
-def check_target(x: Any, what: str, backend: Backend | None) -> tuple[Any, Backend]:
-    """An array to decompose, in floating point, and its library; lists are read by numpy.
+def check_target(x: Any, what: str, backend: Backend | None, axes: int = 1) -> tuple[Any, Backend]:
+    """An array of so many axes at least to decompose, in floating point, and its library; lists are read by numpy.
 
     Raises
     ------
     TypeError
-        No array of the library, entries that are no numbers or masked.
+        No array of the library, entries that are no numbers or masked, values that cannot be read.
     ValueError
-        A scalar, or no entries.
+        A scalar, too few axes, or no entries.
     """
     if backend is not None and not isinstance(backend, Backend):
         raise TypeError(
@@ -53,6 +53,8 @@ def check_target(x: Any, what: str, backend: Backend | None) -> tuple[Any, Backe
     if backend is None or not (backend.holds(x) or (backend is NUMPY and isinstance(x, (list, tuple)))):
         of = f" of {backend}" if backend else ""
         raise TypeError(f"{what}: x is a {type(x).__name__}, which is no array{of}; convert it")
+    if reason := backend.unread(x):
+        raise TypeError(f"{what}: x {reason}")
     x = floating({"x": x}, backend)["x"]  # torch multiplies no bools
     try:
         x = plain("x", x, backend)
@@ -60,6 +62,8 @@ def check_target(x: Any, what: str, backend: Backend | None) -> tuple[Any, Backe
         raise TypeError(f"{what}: {error}") from None
     if len(x.shape) == 0:
         raise ValueError(f"{what}: x is a scalar; it has no axes to decompose")
+    if len(x.shape) < axes:
+        raise ValueError(f"{what}: x has at least {axes} axes, not {len(x.shape)} (shape {tuple(x.shape)})")
     if prod(x.shape) == 0:
         raise ValueError(f"{what}: x of shape {tuple(x.shape)} has no entries")
     if dtype_name(x) not in DTYPES:

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from importlib import import_module
 from itertools import count
 from typing import Any
 
 import numpy as np
 
+from tnkit.core.checks import a_mapping, flag, one_of, shown, text
 from tnkit.planning.steps import FusedStep
 
 __all__ = ["Backend"]
+
+#: What :attr:`Backend.methods` may spell.
+_METHODS = ("permute", "swap", "reshape", "diagonal")
+
+
+def _check_function(value: Any, name: str) -> None:
+    if not callable(value) or isinstance(value, type):
+        raise TypeError(f"Backend: {name} is a function, not {shown(value)}")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -69,6 +78,10 @@ class Backend:
         ``jax.jit``).
     refused
         ``refused(x)``: why an array cannot be contracted, ``"is sparse"``; empty if it can.
+    unread
+        ``unread(x)``: why the values of an array cannot be read, ``"is on the meta device"``; empty if they can.
+    device
+        ``device(x)``: where an array is; one value for all where the library sees to that itself.
     own
         The library's own version of an activation, by name, where it is faster.
     mixes
@@ -109,6 +122,8 @@ class Backend:
     constant: Callable[[Any], Any] = lambda x: x
     unseen: Callable[[Sequence[Any]], bool] = lambda arrays: False
     refused: Callable[[Any], str] = lambda x: ""
+    unread: Callable[[Any], str] = lambda x: ""
+    device: Callable[[Any], Any] = lambda x: None
     own: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     mixes: bool = False
     writes: bool = True
@@ -116,6 +131,24 @@ class Backend:
     home: str = ""
     folds: bool = False
     key: int = field(default_factory=count().__next__, init=False)
+
+    def __post_init__(self) -> None:
+        text(self.name, "Backend: name")
+        text(self.home, "Backend: home", empty=True)
+        for place in fields(self):
+            value = getattr(self, place.name)
+            if place.type == "bool":
+                flag(value, f"Backend: {place.name}")
+            elif place.type.startswith("Callable"):
+                _check_function(value, place.name)
+        if not callable(getattr(self.xp, "zeros_like", None)):
+            raise TypeError(f"Backend: xp is a namespace with zeros_like and what else numpy has, not {shown(self.xp)}")
+        for name, value in a_mapping(self.own, "Backend", "own").items():
+            text(name, "Backend: a name in own")
+            _check_function(value, f"own[{name!r}]")
+        for name, value in a_mapping(self.methods, "Backend", "methods").items():
+            one_of(name, "Backend: a name in methods", _METHODS)
+            text(value, f"Backend: methods[{name!r}]")
 
     def __repr__(self) -> str:
         return self.name

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tnkit.core.checks import a_mapping, a_network
+from tnkit.core.checks import a_mapping, a_network, text
 from tnkit.core.decomposition import paired
 from tnkit.core.network import Network
 from tnkit.core.node import Node
@@ -70,10 +70,10 @@ def check_arrays(
         Arrays of two libraries, what is no array of numbers, masked entries: the array is named.
     ValueError
         A shape that disagrees with the network (node, index and sizes are named), an array that no node uses, mixed
-        dtypes where the library does not mix them, or a dynamic index that the network has not.
+        dtypes where the library does not mix them, arrays on several devices, or a dynamic index that the network has not.
     """
     a_network(net, "check_arrays")
-    if dynamic is not None and dynamic not in net.sizes:
+    if dynamic is not None and text(dynamic, "check_arrays: dynamic") not in net.sizes:
         raise ValueError(f"check_arrays: dynamic index {dynamic!r} is on no node; there are {', '.join(net.sizes)}")
     return checked(net, arrays, backend_of(backend, a_mapping(arrays, "check_arrays")), dynamic)
 
@@ -99,6 +99,10 @@ def checked(net: Network, arrays: Mapping[str, Any], backend: Backend, dynamic: 
     if not backend.mixes and len(dtypes := {a.dtype: name for name, a in full.items()}) > 1:
         raise ValueError(
             f"{backend} does not mix dtypes: " + ", ".join(f"array {n!r} is {d}" for d, n in dtypes.items())
+        )
+    if len(devices := {backend.device(a): name for name, a in full.items() if a.shape}) > 1:
+        raise ValueError(
+            "arrays of one call are on one device: " + ", ".join(f"array {n!r} is on {d}" for d, n in devices.items())
         )
     if not net.multilinear:
         for name, array in full.items():

@@ -12,7 +12,7 @@ from tnkit.core.checks import shown
 from tnkit.execution.backend import Backend, found_at
 from tnkit.execution.numpy import NUMPY
 
-__all__ = ["as_numpy", "backend_among", "backend_of", "library", "plain", "register"]
+__all__ = ["backend_among", "backend_of", "library", "plain", "register", "values"]
 
 #: What :func:`library` found, by the type of the array.
 _OF_TYPE: dict[type, Backend] = {np.ndarray: NUMPY, **dict.fromkeys((list, tuple, int, float, complex), NUMPY)}
@@ -108,9 +108,26 @@ def plain(name: str, x: Any, backend: Backend) -> Any:
     return x
 
 
-def as_numpy(x: Any) -> np.ndarray:
-    """An array of any library, or a list, as a numpy array."""
-    return (library(x) or NUMPY).numpy(x)
+def values(name: str, x: Any, what: str) -> np.ndarray:
+    """The values of an array of any library, or of a list, as a numpy array of numbers.
+
+    >>> values("A", [[1, 2]], "rms")
+    array([[1, 2]])
+
+    Raises
+    ------
+    TypeError
+        No array, entries that are no numbers or masked, or values that cannot be read; function and array are named.
+    """
+    backend = library(x)
+    if backend is None:
+        raise TypeError(f"{what}: {_refusal(name, x, None, '', None)}")
+    if reason := backend.unread(x):
+        raise TypeError(f"{what}: array {name!r} {reason}")
+    try:
+        return np.asarray(plain(name, backend.numpy(x) if backend is not NUMPY else x, NUMPY))
+    except TypeError as error:
+        raise TypeError(f"{what}: {error}") from None
 
 
 def _looked_up(x: Any) -> Backend | None:

@@ -21,7 +21,7 @@ from tnkit.core.node import Node
 from tnkit.execution.codegen import execute
 from tnkit.execution.elementwise import BLOCK, blockwise
 from tnkit.execution.inputs import check_arrays, constant
-from tnkit.execution.library import as_numpy
+from tnkit.execution.library import values
 from tnkit.execution.numpy import NUMPY
 from tnkit.execution.run import run
 from tnkit.planning.plan import Plan, plan
@@ -46,7 +46,9 @@ def rms(net: Network, arrays: Mapping[str, Any]) -> float:
 
     Multilinear networks larger than 2^22 entries are measured by contracting <T, T>, so the tensor is never formed.
     """
-    full = check_arrays(a_network(net, "rms"), {n: _wide(as_numpy(a)) for n, a in a_mapping(arrays, "rms").items()})
+    full = check_arrays(
+        a_network(net, "rms"), {n: _wide(values(n, a, "rms")) for n, a in a_mapping(arrays, "rms").items()}
+    )
     if not net.multilinear:
         return exp(_log_rms(run(plan(net), full)))
     found = _Scaled(net, full, [leaf.array for leaf in net.leaves]).log_rms(_forms(net, full))

@@ -79,15 +79,23 @@ def run(
         return _scalar(
             plan, shared_out(plan.sliced, [given[s] for s in plan.sliced.operands], backend, executor), backend
         )
-    return _scalar(plan, execute(plan.program, given, backend), backend)
+    try:
+        made = execute(plan.program, given, backend)
+    except Exception:
+        checked(
+            plan.network, dict(zip(plan.inputs, given, strict=True)), backend, plan.dynamic
+        )  # names the array at fault
+        raise
+    return _scalar(plan, made, backend)
 
 
 def _given(plan: Plan, arrays: Mapping[str, Any], backend: Backend | None) -> tuple[list[Any], Backend]:
     """The arguments of a plan, and their library."""
+    if type(arrays) is not dict:
+        a_mapping(arrays, "run")
     try:
         given = [arrays[name] for name in plan.inputs]
-    except (KeyError, TypeError, IndexError):
-        a_mapping(arrays, "run")
+    except KeyError:
         missing = next(name for name in plan.inputs if name not in arrays)
         raise KeyError(
             f"run: no array {missing!r} of shape {plan.network.array_shapes[missing]}; tk.check_arrays fills constants in"

@@ -6,12 +6,17 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
-from tnkit.core.shapes import split_axes
+from tnkit.core.checks import shown
+from tnkit.core.shapes import sizes_of, split_axes
 from tnkit.execution.arrays import padded
 from tnkit.execution.backend import Backend
-from tnkit.execution.library import backend_of
+from tnkit.execution.library import backend_of, plain
+from tnkit.execution.numpy import NUMPY
 
 __all__ = ["detensorize", "tensorize"]
+
+#: Entries of an array: libraries count its bytes in 64 bits.
+_LARGEST = 2**58
 
 
 def detensorize(tensor: Any, shape: Sequence[int], backend: Backend | None = None) -> Any:
@@ -33,13 +38,16 @@ def detensorize(tensor: Any, shape: Sequence[int], backend: Backend | None = Non
     ------
     TypeError
         No array.
+        A shape that is no sequence of whole numbers.
     ValueError
         The tensor's shape does not read as ``shape``.
     """
-    backend, shape = backend_of(backend, {"tensor": tensor}), tuple(shape)
+    backend, shape = backend_of(backend, {"tensor": tensor}), sizes_of(shape, "detensorize: shape")
+    if backend is NUMPY:
+        tensor = plain("tensor", tensor, NUMPY)
     if prod(tensor.shape) == prod(shape):
         return backend.reshape(tensor, *shape)
-    full = [prod(group) for group in split_axes(tuple(tensor.shape), shape)]
+    full = [prod(group) for group in _split(tuple(tensor.shape), shape, "detensorize")]
     return backend.reshape(tensor, *full)[tuple(slice(n) for n in shape)]
 
 
@@ -63,12 +71,25 @@ def tensorize(weight: Any, dims: Sequence[int], backend: Backend | None = None) 
     ------
     TypeError
         No array.
+        ``dims`` that are no sequence of whole numbers.
     ValueError
         ``dims`` do not cover the weight's shape (see :func:`tnkit.core.shapes.split_axes`).
     """
-    backend = backend_of(backend, {"weight": weight})
+    backend, dims = backend_of(backend, {"weight": weight}), sizes_of(dims, "tensorize: dims")
+    if backend is NUMPY:
+        weight = plain("weight", weight, NUMPY)
     if prod(weight.shape) == prod(dims):
         return backend.reshape(weight, *dims)
-    for axis, group in enumerate(split_axes(dims, weight.shape)):
+    if prod(dims) > _LARGEST:
+        raise ValueError(f"tensorize: dims {shown(dims)} are {prod(dims):.2g} entries, more than any array has")
+    for axis, group in enumerate(_split(dims, tuple(weight.shape), "tensorize")):
         weight = padded(weight, axis, prod(group) - weight.shape[axis], backend)
     return backend.reshape(weight, *dims)
+
+
+def _split(dims: tuple[int, ...], shape: tuple[int, ...], who: str) -> list[tuple[int, ...]]:
+    """The sizes of each axis, or an error that names the function."""
+    try:
+        return split_axes(dims, shape)
+    except ValueError as error:
+        raise ValueError(f"{who}: {error}") from None

@@ -25,8 +25,9 @@ import numpy as np
 from tnkit.core.checks import a_mapping, a_network, shown
 from tnkit.core.decomposition import paired
 from tnkit.core.network import Network
+from tnkit.execution.arrays import dtype_name
 from tnkit.execution.inputs import check_arrays, check_known
-from tnkit.execution.library import as_numpy, library
+from tnkit.execution.library import library, values
 from tnkit.interop.text import from_json, strings, to_json
 
 __all__ = ["from_json", "load", "save", "to_json"]
@@ -118,17 +119,13 @@ def _plain_array(name: str, array: Any) -> np.ndarray:
         raise TypeError(f"save: array {name!r} is {shown(array)}, which is no array; convert it")
     if isinstance(array, np.ma.MaskedArray):
         raise ValueError(f"save: array {name!r} is masked, and a file holds no mask; fill it first")
-    try:
-        out = as_numpy(array)
-    except (TypeError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(
-            f"save: array {name!r} is {array.dtype}, which numpy lacks; convert it first ({reason})"
-        ) from None
+    if hasattr(array, "dtype") and dtype_name(array) == "bfloat16":
+        raise ValueError(f"save: array {name!r} is {array.dtype}, which numpy lacks; convert it first")
     # Other kinds are objects (pickle) or dtypes registered by extensions, which a .npy file would read back as bytes.
-    if out.dtype.kind not in "biufc":
-        raise ValueError(f"save: array {name!r} has dtype {out.dtype}; only numbers and booleans are saved")
-    return out
+    try:
+        return values(name, array, "save")
+    except TypeError as error:
+        raise ValueError(str(error)) from None
 
 
 def _check_shapes(net: Network, arrays: Mapping[str, np.ndarray]) -> None:

@@ -202,7 +202,7 @@ def to_tensornetwork(net: Network, arrays: Mapping[str, Any]) -> tuple[list[Any]
     if library.name not in _NAMES:
         raise ValueError(f"to_tensornetwork: arrays of {' or '.join(_NAMES)} are taken, not of {library}")
     backend = _NAMES[library.name]
-    full = check_arrays(net, arrays, replace(library, mixes=True))
+    full = check_arrays(net, arrays, library if library.mixes else replace(library, mixes=True))
     if backend == "numpy":
         full = {name: np.asarray(array) for name, array in full.items()}
     nodes: list[Any] = [tn.Node(full[n.array], name=n.name, backend=backend) for n in leaves]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from math import prod, sqrt
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -14,26 +14,29 @@ from torch import Tensor
 
 from tnkit import init
 from tnkit.core.checks import a_mapping, a_network, flag, shown
+from tnkit.core.decomposition import network_of
 from tnkit.core.extras import need
 from tnkit.core.network import Network
 from tnkit.core.node import Node
 from tnkit.core.numbers import real_number, whole_number
-from tnkit.core.shapes import split_axes
-from tnkit.execution.powers import times, unit
 from tnkit.decompose.truncate import frobenius
 from tnkit.execution.inputs import check_known, constant
-from tnkit.execution.library import plain
+from tnkit.execution.library import library, plain
 from tnkit.execution.numpy import NUMPY
+from tnkit.execution.powers import times, unit
 from tnkit.execution.run import run
 from tnkit.execution.weights import detensorize
 from tnkit.planning.plan import plan
 from tnkit_nn.adapter.descent import cosine, minimise
+from tnkit_nn.checks import an_array, check_fills, materialised
 from tnkit_nn.engine.backend import TORCH, native, to_tensor
 
-__all__ = ["NOTHING", "FitResult", "bar", "fit", "scalers"]
+__all__ = ["MOST_STEPS", "NOTHING", "FitResult", "bar", "fit", "scalers"]
 
 #: An error from here on means that nothing was learned.
 NOTHING = 0.999
+#: Steps of one fit: more are a number given by mistake.
+MOST_STEPS = 10**9
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +86,7 @@ def fit(
     Parameters
     ----------
     net
-        Any network; nonlinear ones too.
+        Any network, nonlinear ones too; or a Decomposition, whose arrays are then the start.
     target
         Numpy array or tensor that the network's tensor reads as (:func:`tnkit.detensorize`).
     steps, lr
@@ -107,18 +110,26 @@ def fit(
 
     Raises
     ------
+    TypeError
+        No network, a target or an array that is none or holds no numbers, an option of the wrong kind.
     ValueError
-        A target that is zero, not finite, or that the network does not fill; ``steps`` or ``restarts`` below 1; a missing,
-        misshapen or unknown array.
+        A target that is zero, not finite, without values or that the network does not fill; an option out of its range; a
+        missing, misshapen or unknown array.
     """
-    steps, restarts = whole_number(steps, "fit: steps", 1), whole_number(restarts, "fit: restarts", 1)
+    net, arrays = network_of(net, arrays, "fit")
+    steps, restarts = (
+        whole_number(steps, "fit: steps", 1, MOST_STEPS),
+        whole_number(restarts, "fit: restarts", 1, 10**6),
+    )
     lr, seed = real_number(lr, "fit: lr"), whole_number(seed, "fit: seed", 0)
     patience = None if patience is None else whole_number(patience, "fit: patience", 1)
     progress = flag(progress, "fit: progress")
     goal, power = _checked_goal(net, target, dtype)
     size = float(frobenius(goal, TORCH))  # the target's, over two to the power
     outer = scalers(net)
-    starts, frozen = _stacked_starts(net, a_mapping(arrays or {}, "fit"), goal, 1.0 if outer else None, seed, restarts)
+    starts, frozen = _stacked_starts(
+        net, {} if arrays is None else a_mapping(arrays, "fit"), goal, 1.0 if outer else None, seed, restarts
+    )
     way, one = plan(net), goal / size
     norm, down = (sqrt(goal.numel()), 0.0) if outer else (size, -power)
 
@@ -155,10 +166,7 @@ def fit(
 def _checked_goal(net: Network, target: Any, dtype: torch.dtype | None) -> tuple[Tensor, float]:
     """Target in the dtype to compute in, over two to a power so that its entries are of size about 1; and that power."""
     a_network(net, "fit")
-    if isinstance(target, Tensor):
-        _check_dense("fit: the target", target)
-    else:
-        target = torch.as_tensor(native(plain("target", target, NUMPY)))
+    target = _held("fit: the target", target)
     if dtype is None:
         dtype = torch.promote_types(target.dtype, torch.float32)
     elif not isinstance(dtype, torch.dtype) or not (dtype.is_floating_point or dtype.is_complex):
@@ -172,15 +180,22 @@ def _checked_goal(net: Network, target: Any, dtype: torch.dtype | None) -> tuple
         )
     if not bool(goal.any()):
         raise ValueError(f"fit: the target of shape {tuple(goal.shape)} has norm 0: nothing to fit")
-    if prod(net.shape) != goal.numel():
-        split_axes(net.shape, goal.shape)
+    check_fills(net, goal.shape, "fit: the target")
     goal, power = unit(goal, TORCH)
     return goal, float(power)
 
 
-def _check_dense(what: str, x: Tensor) -> None:
-    if x.layout != torch.strided:
-        raise TypeError(f"{what} is {x.layout}, no plain tensor; convert it")
+def _held(what: str, x: Any) -> Tensor:
+    """An array of numpy's, a list or a tensor as a tensor with values; TypeError or ValueError by the name ``what``."""
+    if isinstance(x, Tensor):
+        return materialised(x, what)
+    if library(x) is not NUMPY:
+        raise TypeError(f"{what} is a numpy array, a list or a tensor, not {shown(x)}")
+    try:
+        held = plain("x", x, NUMPY)
+    except TypeError as error:
+        raise TypeError(f"{what}: {error}") from None
+    return torch.as_tensor(native(an_array(held, what)))
 
 
 def _stacked_starts(
@@ -192,10 +207,7 @@ def _stacked_starts(
         return to_tensor(a, goal.dtype).to(goal.device)
 
     check_known(net, given)
-    given = {n: a if isinstance(a, Tensor) else plain(n, a, NUMPY) for n, a in given.items()}
-    for n, a in given.items():
-        if isinstance(a, Tensor):
-            _check_dense(f"fit: array {n!r}", a)
+    given = {n: _held(f"fit: array {n!r}", a) for n, a in given.items()}
     frozen = {}
     for leaf in net.leaves:
         if leaf.fixed and leaf.array not in given and leaf.fixed is True:

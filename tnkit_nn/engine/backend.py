@@ -136,7 +136,15 @@ def _unseen(arrays: Sequence[Tensor]) -> bool:
 def _refused(x: Tensor) -> str:
     if x.dtype == torch.bool:
         return "has dtype torch.bool, which torch does not multiply"
+    return _layout(x)
+
+
+def _layout(x: Tensor) -> str:
     return "" if x.layout == torch.strided else f"is {x.layout}, no plain tensor".replace("torch.", "")
+
+
+def _unread(x: Tensor) -> str:
+    return "is on the meta device, where there are no values" if x.is_meta else _layout(x)
 
 
 def _frobenius_norm(x: Tensor, axis: int | None = None) -> Tensor:
@@ -177,6 +185,8 @@ TORCH = Backend(
     constant=lambda x: x.detach(),
     unseen=_unseen,
     refused=_refused,
+    unread=_unread,
+    device=lambda x: x.device,
 )
 register(TORCH, Tensor, torch.nn.Parameter)
 

@@ -177,8 +177,8 @@ def test_a_target_of_any_size_is_fitted_as_well(net, dtype):
 def test_what_cannot_be_fitted_is_refused_in_one_line():
     net, target = tk.mpo((2, 2), (2, 2), 2), torch.ones(4, 4)
     bad = [
-        (TypeError, "target' has dtype", {"target": np.array([None])}), (TypeError, "masked", {"target": np.ma.masked_array(np.eye(4), np.eye(4))}),
-        (TypeError, "no plain tensor", {"target": target.to_sparse()}), (ValueError, "norm 0: nothing to fit", {"target": 0 * target}),
+        (TypeError, "the target: array 'x' has dtype object", {"target": np.array([None])}), (TypeError, "masked", {"target": np.ma.masked_array(np.eye(4), np.eye(4))}),
+        (ValueError, "the target is dense, not torch.sparse", {"target": target.to_sparse()}), (ValueError, "norm 0: nothing to fit", {"target": 0 * target}),
         (ValueError, "not finite", {"target": target * np.inf}), (ValueError, "no entries", {"target": np.zeros(0)}),
         (ValueError, "fit: lr is a positive number, not 0", {"lr": 0}), (ValueError, "fit: lr", {"lr": np.inf}),
         (TypeError, "fit: steps is a whole number of at least 1, not 2.5", {"steps": 2.5}), (ValueError, "fit: patience", {"patience": 0}),
@@ -188,3 +188,39 @@ def test_what_cannot_be_fitted_is_refused_in_one_line():
     for kind, message, options in bad:
         with pytest.raises(kind, match=message):
             fit(**{"net": net, "target": target, **options})
+
+
+def test_a_decomposition_is_a_start():
+    x = np.random.default_rng(0).normal(size=(4, 5, 4))
+    begin = tk.tt_svd(x, rank=2)
+    found = fit(begin, x, steps=20, lr=1e-3)
+    assert found.history[0] == pytest.approx(begin.error, rel=1e-6) and found.error <= begin.error * (1 + 1e-6)
+    with pytest.raises(ValueError, match="fit: arrays are given once"):
+        fit(begin, x, arrays=begin.arrays)
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "said"),
+    [
+        ({"arrays": np.ones(2)}, TypeError, "fit: arrays map names to values"),
+        ({"arrays": ()}, TypeError, "fit: arrays map names to values"),
+        (
+            {"arrays": {"core_0": torch.ones(4, 2, device="meta")}},
+            ValueError,
+            "array 'core_0' has values, not a shape alone",
+        ),
+        (
+            {"arrays": {"core_0": np.ones((4, 2), np.longdouble)}},
+            ValueError,
+            "array 'core_0' is an array of numbers that torch has too",
+        ),
+        ({"steps": 10**30}, ValueError, "fit: steps is at most"),
+        ({"restarts": 10**30}, ValueError, "fit: restarts is at most"),
+        ({"target": np.ones(3)}, ValueError, "fit: the target: the network's shape reads as the weight's"),
+        ({"target": torch.ones(4, 4, device="meta")}, ValueError, "the target has values, not a shape alone"),
+    ],
+)
+def test_what_fit_is_told_is_looked_at(options, kind, said):
+    net = tk.tt((4, 4), 2)
+    with pytest.raises(kind, match=said):
+        fit(net, **{"target": np.eye(4), **options})

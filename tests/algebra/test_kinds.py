@@ -1,0 +1,84 @@
+"""Arrays of every kind that is taken (whole numbers, flags, matrices, lists, long doubles) give what float64 gives, by numpy's einsum."""
+
+import numpy as np
+import pytest
+import torch
+
+import tnkit as tk
+
+NET = tk.tt((2, 3, 2), 2)
+DRAW = np.random.default_rng(3)
+WHOLE = {n: DRAW.integers(0, 4, s) for n, s in NET.array_shapes.items()}
+FLAGS = {n: DRAW.integers(0, 4, s) > 0 for n, s in NET.array_shapes.items()}
+
+#: Kind -> the values in float64, and the array of core_0 (a matrix) in that kind.
+NUMPY = {
+    "whole": (WHOLE, lambda a: a),
+    "flags": (FLAGS, lambda a: a),
+    "matrix": (WHOLE, lambda a: np.asarray(a, float).view(np.matrix)),
+    "list": (WHOLE, lambda a: a.tolist()),
+    "long double": (WHOLE, lambda a: a.astype(np.longdouble)),
+    "masked, nothing hidden": (WHOLE, lambda a: np.ma.array(a, float)),
+}
+TENSORS = {
+    "uint8": (WHOLE, lambda a: torch.as_tensor(a, dtype=torch.uint8)),
+    "bool": (FLAGS, torch.as_tensor),
+}
+
+
+def cases():
+    for name, (values, made) in NUMPY.items():
+        wide = {n: np.asarray(a, float) for n, a in values.items()}
+        yield pytest.param(wide, wide | {"core_0": made(values["core_0"])}, id=name)
+    for name, (values, made) in TENSORS.items():
+        wide = {n: np.asarray(a, float) for n, a in values.items()}
+        given = {n: torch.as_tensor(a) for n, a in wide.items()} | {"core_0": made(values["core_0"])}
+        yield pytest.param(wide, given, id=f"tensor of {name}")
+
+
+def dense(wide):
+    return np.einsum("ia,ajb,bk->ijk", *wide.values())
+
+
+@pytest.mark.parametrize("wide, given", cases())
+def test_values_of_every_kind(wide, given):
+    x = dense(wide)
+    size = np.linalg.norm(x)
+    assert float(tk.norm(NET, given)) == pytest.approx(size, rel=1e-12)
+    assert float(tk.inner(NET, given, NET, given)) == pytest.approx(size**2, rel=1e-12)
+    assert float(tk.distance(NET, given, *tk.add(NET, given, NET, given))) == pytest.approx(size, rel=1e-12)
+    assert np.allclose(tk.contract(*tk.add(NET, given, NET, given, weights=(2, -0.5))), 1.5 * x, rtol=1e-12)
+    assert tk.init.rms(NET, given) == pytest.approx(np.sqrt(np.mean(x**2)), rel=1e-12)
+    assert tk.init.rms(NET, tk.init.to_rms(NET, given, 0.5)) == pytest.approx(0.5, rel=1e-9)
+
+
+@pytest.mark.parametrize("wide, given", cases())
+def test_trees_of_every_kind(wide, given):
+    x, core = dense(wide), given["core_0"]
+    if getattr(core, "dtype", None) == np.longdouble:
+        with pytest.raises(TypeError, match=r"array 'core_0' has dtype (float128|longdouble|float96)"):
+            tk.canonicalize(NET, given)
+        return
+    assert np.allclose(tk.contract(*tk.canonicalize(NET, given)), x, atol=1e-12 * np.abs(x).max())
+    assert np.allclose(tk.contract(*tk.round(NET, given, tol=1e-13)), x, atol=1e-12 * np.abs(x).max())
+    values = np.linalg.svd(x.reshape(2, 6), compute_uv=False)
+    assert np.allclose(tk.bond_spectrum(NET, given)["b1"], values, atol=1e-12 * values[0])
+
+
+@pytest.mark.parametrize("build, shape", [(tk.tt, (64, 64, 64)), (tk.ring, (48, 48, 48))])
+def test_long_doubles_of_any_size_keep_their_precision(build, shape):
+    """Above 65,536 entries a tree's norm is that of its canonical form, for which there is no long double."""
+    net = build(shape, 2)
+    given = {n: DRAW.normal(size=s).astype(np.longdouble) for n, s in net.array_shapes.items()}
+    x = tk.testing.oracle(net, given)
+    found = tk.norm(net, given)
+    assert found.dtype == np.longdouble and abs(found - np.sqrt((x**2).sum())) <= 1e-17 * found
+    assert float(tk.distance(net, given, *tk.add(net, given, net, given))) == pytest.approx(float(found), rel=1e-9)
+
+
+@pytest.mark.parametrize("function", [tk.tt_svd, tk.tree_svd, tk.tucker_svd, tk.ring_svd, tk.low_rank_svd])
+@pytest.mark.parametrize("kind", [torch.uint8, torch.bool, torch.bfloat16, "matrix", "list"])
+def test_decompositions_of_every_kind(function, kind):
+    x = DRAW.integers(0, 2, (4, 3))
+    given = x.view(np.matrix) if kind == "matrix" else x.tolist() if kind == "list" else torch.as_tensor(x, dtype=kind)
+    assert np.allclose(tk.contract(*function(given)), x, atol=1e-5)
