@@ -90,7 +90,7 @@ class TNLinear(nn.Module):
         network, arrays = network_of(network, arrays, "TNLinear")
         network = a_network(network, "TNLinear: network")
         bias, batch = flag(bias, "TNLinear: bias"), a_size(batch, "TNLinear: batch")
-        check_fills(network, (out_features, in_features), "TNLinear")
+        self._unused = check_fills(network, (out_features, in_features), "TNLinear")
         self.tn = _LinearWeight(
             network, arrays, optimizer=optimizer, dtype=dtype, seed=seed, std=1 / sqrt(3 * in_features)
         )
@@ -150,7 +150,7 @@ class TNLinear(nn.Module):
         )
         network, arrays = network_of(network, arrays, who)
         network = a_network(network, who)
-        check_fills(network, weight.shape, who)
+        check_fills(network, weight.shape, who, warn=False)  # the layer says what is cut
         a_size(batch, f"{who}: batch")
         arrays = None if arrays is None else a_mapping(arrays, who)
         if flag(fit, f"{who}: fit"):
@@ -205,7 +205,7 @@ class TNLinear(nn.Module):
         """Why the weight is built for every batch."""
         net, need = self.tn.network, (self.out_features, self.in_features)
         if prod(net.shape) != prod(need):
-            why = f"the network has {prod(net.shape)} entries, of which the leading {need[0]} x {need[1]} part is used"
+            why = self._unused
         elif not net.multilinear:
             why = "the network is nonlinear"
         else:
@@ -250,7 +250,7 @@ class TNEmbedding(nn.Module):
         self.dim = dim = a_size(dim, "TNEmbedding: dim")
         network, arrays = network_of(network, arrays, "TNEmbedding")
         network, batch = a_network(network, "TNEmbedding: network"), a_size(batch, "TNEmbedding: batch")
-        check_fills(network, (num, dim), "TNEmbedding")
+        self._unused = check_fills(network, (num, dim), "TNEmbedding")
         aligned = bool(_exact(network, num, dim))  # one row has no digits: the table is built
         if prod(network.shape) != num * dim:
             digits, aligned = len(split_axes(network.shape, (num, dim))[0]), True
@@ -297,8 +297,9 @@ class TNEmbedding(nn.Module):
         return y.reshape(tokens.numel(), -1)[:, : self.dim].reshape(*tokens.shape, self.dim)
 
     def extra_repr(self) -> str:
-        """Sizes, and whether the table is built."""
-        return f"{self.num}, {self.dim}, {'reconstructed' if self.plan is None else 'factorised'}"
+        """Sizes, whether the table is built, and what of the network it does not use."""
+        first = f"{self.num}, {self.dim}, {'reconstructed' if self.plan is None else 'factorised'}"
+        return "\n".join(part for part in (first, self._unused) if part)
 
 
 #: Whether ``torch.export`` is at work (torch before 2.7 cannot tell it from ``torch.compile``).

@@ -27,18 +27,24 @@ class _Weight(ClosedModule):
 
     _spoken = "parametrize_"
 
-    def __init__(self, net: Network, arrays: Mapping[str, Any] | None, shape: torch.Size, **options: Any) -> None:
+    def __init__(
+        self, net: Network, arrays: Mapping[str, Any] | None, shape: torch.Size, unused: str, **options: Any
+    ) -> None:
         super().__init__(net, arrays, **options)
         for name, tensor in self.tensors().items():
             if tensor.is_complex() and not options["dtype"].is_complex:
                 raise ValueError(
                     f"array {name!r} is {tensor.dtype}, but the weight is {options['dtype']}: it would become complex"
                 )
-        self.shape, self._placed = shape, False
+        self.shape, self._unused, self._placed = shape, unused, False
 
     def forward(self) -> Tensor:  # type: ignore[override]
         """The dense weight."""
         return detensorize(super().forward(), self.shape)
+
+    def extra_repr(self) -> str:
+        """The network in a line, and what of it the weight does not use."""
+        return "\n".join(part for part in (super().extra_repr(), self._unused) if part)
 
     def right_inverse(self, weight: Tensor) -> tuple[Tensor, ...]:
         """No original is kept; an assignment later on is refused."""
@@ -100,14 +106,14 @@ def parametrize_(
     net, arrays = network_of(net, arrays, "parametrize_")
     net = a_network(net, "parametrize_")
     weight = _own_weight(a_module(module, "parametrize_: module"), text(name, "parametrize_: name"))
-    check_fills(net, weight.shape, f"parametrize_: {name!r} of {type(module).__name__}")
+    unused = check_fills(net, weight.shape, f"parametrize_: {name!r} of {type(module).__name__}")
     if isinstance(std, str):
         one_of(std, "parametrize_: std, unless it is a positive number,", ("match",))
         std = 1.0 if arrays is not None else _root_mean_square(weight.detach())
         if not 0 < std < float("inf"):
             raise ValueError(f"parametrize_: the root mean square of {name!r} is {std}: give std=")
     std = real_number(std, "parametrize_: std")
-    new = _Weight(net, arrays, weight.shape, optimizer=optimizer, dtype=weight.dtype, seed=seed, std=std)
+    new = _Weight(net, arrays, weight.shape, unused, optimizer=optimizer, dtype=weight.dtype, seed=seed, std=std)
     return parametrize.register_parametrization(module, name, new.to(weight.device))
 
 

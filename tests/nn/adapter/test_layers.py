@@ -13,7 +13,7 @@ import tnkit as tk
 from tnkit import Network, Node, plan
 from tnkit.execution.codegen import source
 from tnkit.paths.optimizers import find_path
-from tnkit_nn import TNEmbedding, TNLinear
+from tnkit_nn import TNEmbedding, TNLinear, parametrize_
 from tnkit_nn.adapter.crossover import with_input
 from tnkit_nn.engine.backend import TORCH
 
@@ -79,7 +79,7 @@ def test_the_batch_decides_and_the_text_says_so():
 @pytest.mark.parametrize(
     "name, m, n, why",
     [
-        ("prime", 13, 11, "168 entries, of which the leading 11 x 13 part"),
+        ("prime", 13, 11, "a tensor of 12 x 14 is cut to a weight of 11 x 13, which leaves 15 % of its entries unused"),
         ("unaligned", 6, 6, r"no split of \(4, 9\) makes 6 x 6"),
         ("deep", 14, 12, "nonlinear"),
     ],
@@ -254,3 +254,31 @@ def test_tokens_of_every_whole_kind():
 def test_a_table_of_one_row(shape):
     table = TNEmbedding(1, 4, tk.tt(shape, 2))
     torch.testing.assert_close(table(torch.tensor([[0, 0]])), table.weight[torch.tensor([[0, 0]])])
+
+
+# -- a network larger than the weight ------------------------------------------------------------------------------------
+WIDER = tk.mpo((8, 8), (8, 8), 3)  # 64 x 64
+TAKES = {
+    "TNLinear": lambda n: TNLinear(64, n, WIDER),
+    "TNLinear.from_linear": lambda n: TNLinear.from_linear(nn.Linear(64, n), WIDER, fit=False),
+    "TNEmbedding": lambda n: TNEmbedding(n, 64, WIDER),
+    "parametrize_": lambda n: parametrize_(nn.Linear(64, n), "weight", WIDER),
+}
+
+
+@pytest.mark.parametrize("take", TAKES.values(), ids=TAKES)
+def test_what_is_cut_off_is_said(take):
+    """In the repr whenever something is; in one warning, at the caller's line, where an axis is cut to half or less."""
+    assert "unused" not in repr(take(64))  # pytest makes an error of a warning
+    assert repr(take(63)).count("which leaves 1.6 % of its entries unused") == 1
+    assert repr(take(33)).count("a tensor of 64 x 64 is cut to a weight of 33 x 64") == 1
+    for n, percent in ((32, "50"), (9, "86")):
+        with pytest.warns(UserWarning, match=f"cut to a weight of {n} x 64, which leaves {percent} % of its") as told:
+            layer = take(n)
+        assert len(told) == 1 and told[0].filename == __file__
+        assert f"leaves {percent} % of its entries unused" in repr(layer)
+
+
+def test_what_builders_pad_is_no_warning():
+    layer = parametrize_(nn.Conv2d(6, 16, 5), "weight", tk.adtn((16, 6, 5, 5), depth=2, dim=2))
+    assert "leaves 71 % of its entries unused" in repr(layer)
