@@ -17,7 +17,8 @@ from tnkit.core.checks import a_network, flag, one_of, shown
 from tnkit.core.numbers import whole_number
 from tnkit.core.structure import as_tree, check_multilinear
 from tnkit_nn.adapter.descent import Params, minimise
-from tnkit_nn.adapter.fitting import NOTHING, FitResult, bar, scalers
+from tnkit_nn.adapter.fitting import NOTHING, FitResult, bar
+from tnkit_nn.adapter.starts import scalers
 from tnkit_nn.axes import RATE, Axes
 from tnkit_nn.engine.backend import TORCH
 from tnkit_nn.generators import Generator, along, network_generator, regauged, weight_rms

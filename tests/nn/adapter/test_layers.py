@@ -13,7 +13,7 @@ import tnkit as tk
 from tnkit import Network, Node, plan
 from tnkit.execution.codegen import source
 from tnkit.paths.optimizers import find_path
-from tnkit_nn import TNEmbedding, TNLinear, parametrize_
+from tnkit_nn import TNEmbedding, TNLinear, merge_, parametrize_
 from tnkit_nn.adapter.crossover import with_input
 from tnkit_nn.engine.backend import TORCH
 
@@ -235,7 +235,7 @@ def test_embedding(net, num, dim, factorised):
     torch._dynamo.reset()
     torch.testing.assert_close(torch.compile(layer, fullgraph=True, backend="aot_eager")(t), layer(t))
     for bad in (-1, num):
-        with pytest.raises((IndexError, RuntimeError)):
+        with pytest.raises(ValueError, match=f"not {bad}$"):
             layer(torch.tensor([bad]))
 
 
@@ -254,6 +254,31 @@ def test_tokens_of_every_whole_kind():
 def test_a_table_of_one_row(shape):
     table = TNEmbedding(1, 4, tk.tt(shape, 2))
     torch.testing.assert_close(table(torch.tensor([[0, 0]])), table.weight[torch.tensor([[0, 0]])])
+
+
+@pytest.mark.parametrize("fn", ["tanh", "sigmoid", "softplus"])
+def test_the_default_scale_where_an_activation_is_outermost(fn):
+    """That of nn.Linear where the activation reaches it, else that of init.normal."""
+    net, size = tk.tt((8, 8), 3).activate(fn, "act"), (3 * 8) ** -0.5
+    expected = size if fn == "tanh" else tk.rms(net, tk.init.normal(net))
+    assert TNLinear(8, 8, net).weight.detach().square().mean().sqrt() == pytest.approx(expected, rel=1e-5)
+    drawn = parametrize_(nn.Linear(8, 8), "weight", net, std=None).weight.detach()
+    assert drawn.square().mean().sqrt() == pytest.approx(tk.rms(net, tk.init.normal(net)), rel=1e-5)
+
+
+@pytest.mark.parametrize("frozen", ["weight", "bias", "both", "none"])
+def test_what_is_frozen_stays_frozen(frozen):
+    layer = nn.Linear(64, 64)
+    layer.weight.requires_grad_(frozen in ("bias", "none"))
+    layer.bias.requires_grad_(frozen in ("weight", "none"))
+    want = layer.weight.requires_grad, layer.bias.requires_grad
+    made = TNLinear.from_linear(layer, WIDER, fit=False)
+    assert ({p.requires_grad for p in made.tn.parameters()}, made.bias.requires_grad) == ({want[0]}, want[1])
+    parametrize_(layer, "weight", WIDER)
+    assert {p.requires_grad for p in layer.parametrizations.parameters()} == {want[0]}
+    assert layer.weight.requires_grad == want[0]
+    merge_(layer, "weight")
+    assert (layer.weight.requires_grad, layer.bias.requires_grad) == want
 
 
 # -- a network larger than the weight ------------------------------------------------------------------------------------
