@@ -260,10 +260,10 @@ def test_a_table_of_one_row(shape):
 def test_the_default_scale_where_an_activation_is_outermost(fn):
     """That of nn.Linear where the activation reaches it, else that of init.normal."""
     net, size = tk.tt((8, 8), 3).activate(fn, "act"), (3 * 8) ** -0.5
-    expected = size if fn == "tanh" else tk.rms(net, tk.init.normal(net))
+    expected = size if fn == "tanh" else tk.init.rms(net, tk.init.normal(net))
     assert TNLinear(8, 8, net).weight.detach().square().mean().sqrt() == pytest.approx(expected, rel=1e-5)
     drawn = parametrize_(nn.Linear(8, 8), "weight", net, std=None).weight.detach()
-    assert drawn.square().mean().sqrt() == pytest.approx(tk.rms(net, tk.init.normal(net)), rel=1e-5)
+    assert drawn.square().mean().sqrt() == pytest.approx(tk.init.rms(net, tk.init.normal(net)), rel=1e-5)
 
 
 @pytest.mark.parametrize("frozen", ["weight", "bias", "both", "none"])
