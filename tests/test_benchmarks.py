@@ -144,8 +144,8 @@ def paper(monkeypatch):
 
 def test_the_families_of_the_papers_studies_keep_their_budgets(paper):
     """Every family of a study has a network within its budgets, or past them only where it has no smaller one."""
+    from tnkit_nn.budgets import shares
     from tnkit_nn.comparison.row import built
-    from tnkit_nn.families import shares
 
     shapes = {"conv2": (16, 6, 5, 5), "fc1": (120, 400), "fc2": (84, 120), "fc3": (10, 84)}
     sizes = {"lenet5": shapes, "fc2": {"fc1": (512, 784), "fc2": (10, 512)}}
@@ -258,7 +258,8 @@ def test_a_study_of_cells_is_one_command_that_goes_on(paper, tmp_path, monkeypat
 def test_the_convolutions_of_vgg16_and_their_small_dense_rival_keep_the_budget(paper):
     torch = pytest.importorskip("torch")
     from tnkit_nn import zoo
-    from tnkit_nn.families import BASELINES, keeps
+    from tnkit_nn.budgets import keeps
+    from tnkit_nn.families import BASELINES
 
     convs = paper("convs")
     with torch.device("meta"):
@@ -276,7 +277,7 @@ def test_a_heads_control_trains_what_it_says(paper):
     torch = pytest.importorskip("torch")
     from tnkit_nn import zoo
     from tnkit_nn.data.splits import Split
-    from tnkit_nn.training.loop import Recipe
+    from tnkit_nn.training.recipe import Recipe
 
     heads, draw = paper("heads"), torch.Generator().manual_seed(0)
     x, y = torch.randn(32, 20, generator=draw), torch.randint(3, (32,), generator=draw)

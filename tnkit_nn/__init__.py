@@ -34,7 +34,9 @@ if TYPE_CHECKING:  # what type checkers and editors see of _WHERE
     from tnkit_nn.compression.result import Compressed, dense, load_compressed_, save_compressed
     from tnkit_nn.families import Family
     from tnkit_nn.training.evaluation import accuracy
-    from tnkit_nn.training.loop import Group, Recipe, train
+    from tnkit_nn.training.groups import Group
+    from tnkit_nn.training.loop import train
+    from tnkit_nn.training.recipe import Recipe
 else:
 
     def __getattr__(name: str) -> Any:
@@ -57,7 +59,7 @@ _WHERE = {
     "compress_": "compression.compress", "Compression": "compression.recipe", "Layers": "compression.recipe",
     "Stage1": "compression.recipe", "Compressed": "compression.result", "dense": "compression.result",
     "load_compressed_": "compression.result", "save_compressed": "compression.result",
-    "accuracy": "training.evaluation", "Group": "training.loop", "Recipe": "training.loop", "train": "training.loop",
+    "accuracy": "training.evaluation", "Group": "training.groups", "Recipe": "training.recipe", "train": "training.loop",
 }  # fmt: skip
 
 #: Room -> what its work begins or ends with: asked for at the door, not after an hour.

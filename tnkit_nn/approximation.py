@@ -17,7 +17,8 @@ from tnkit.core.checks import a_network, flag, one_of
 from tnkit.core.numbers import whole_number
 from tnkit.core.structure import as_tree, check_multilinear
 from tnkit_nn.adapter.descent import Params, minimise
-from tnkit_nn.adapter.fitting import MOST_STEPS, NOTHING, FitResult, bar, scalers
+from tnkit_nn.adapter.fitting import MOST_STEPS, NOTHING, FitResult, bar
+from tnkit_nn.adapter.starts import scalers
 from tnkit_nn.axes import RATE, Axes
 from tnkit_nn.checks import a_tensor, check_fills
 from tnkit_nn.engine.backend import TORCH

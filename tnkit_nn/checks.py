@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import warnings
 from collections.abc import Callable, Sequence
 from math import prod
 from pathlib import Path
@@ -15,7 +17,7 @@ from torch import Tensor, nn
 from tnkit.core.checks import shown
 from tnkit.core.network import Network
 from tnkit.core.numbers import whole_number
-from tnkit.core.shapes import split_axes
+from tnkit.core.shapes import cut_off, split_axes
 
 __all__ = [
     "a_folder", "a_function", "a_kind", "a_module", "a_path", "a_size", "a_tensor", "an_array", "check_fills", "finite", "labels_of", "materialised",
@@ -26,6 +28,8 @@ _Kind = TypeVar("_Kind")
 
 #: An axis is never longer: torch counts bytes in 64 bits.
 _LARGEST = 2**40
+#: How many times as long as a weight's axis a network's is called too long: builders pad an axis to less than twice its size.
+_FAR = 2
 #: torch dtypes in which networks are trained.
 _FLOATING = "a floating or complex dtype, such as torch.float32"
 
@@ -155,11 +159,33 @@ def an_array(value: Any, what: str) -> Any:
     return value
 
 
-def check_fills(net: Network, shape: Sequence[int], who: str) -> None:
-    """ValueError, by the name ``who``, where a network's tensor does not read as a weight of this shape."""
-    if prod(net.shape) == prod(shape):
-        return
+def check_fills(net: Network, shape: Sequence[int], who: str, *, warn: bool = True) -> str:
+    """What of a network's tensor a weight of this shape does not use, in a sentence; empty where it uses all.
+
+    >>> check_fills(tk.mpo((8, 8), (8, 8), 4), (63, 64), "TNLinear")
+    'a tensor of 64 x 64 is cut to a weight of 63 x 64, which leaves 1.6 % of its entries unused'
+
+    Where an axis is cut to half of its size or less, which no builder asks for, it is a UserWarning too, at the line of the
+    caller outside of our packages.
+
+    Raises
+    ------
+    ValueError
+        By the name ``who``: the tensor does not read as such a weight.
+    """
     try:
-        split_axes(net.shape, shape)
+        unused, says = cut_off(net.shape, shape)
     except ValueError as error:
         raise ValueError(f"{who}: the network's shape reads as the weight's, but {error}") from None
+    far = unused and any(prod(g) >= _FAR * n for g, n in zip(split_axes(net.shape, shape), shape, strict=True))
+    if warn and far:
+        warnings.warn(f"{who}: {says}", UserWarning, stacklevel=_levels_to_the_caller())
+    return says
+
+
+def _levels_to_the_caller() -> int:
+    """How many calls above the function that asks the first one stands that is not ours: a ``stacklevel``."""
+    frame, level = sys._getframe(1).f_back, 2
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("tnkit", "tnkit_nn"):
+        frame, level = frame.f_back, level + 1
+    return level

@@ -1,25 +1,32 @@
-"""What a comparison compares: families of networks brought near a budget, and the controls that keep it honest.
+"""What a comparison compares: families of networks, and the controls that keep it honest.
 
 A family is a function ``(weight shape, budget) -> Network``.  Each looks through its own factorisations and ranks, in the
-order in which people would choose them, and takes the first within 5 % of the budget, else the largest count below it (the
-smallest of all, where none is below); the true count is always reported.
+order in which people would choose them (:mod:`tnkit_nn.budgets`); the true count is always reported.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from inspect import signature
-from itertools import accumulate, count, islice, pairwise, product, zip_longest
+from itertools import islice, product
 from math import prod
-from typing import Any
 
 import tnkit as tk
 from tnkit.core.activations import UNARY
 from tnkit.core.checks import one_of, sequence, text
 from tnkit.core.numbers import whole_number
 from tnkit.core.shapes import site_dims
+from tnkit_nn.budgets import (
+    asked,
+    factorisations,
+    grow,
+    in_turn,
+    matrix_shape,
+    near_budget,
+    step_ranks,
+)
 from tnkit_nn.checks import a_function, a_size
 
 __all__ = [
@@ -28,14 +35,11 @@ __all__ = [
     "FREE",
     "KINDS",
     "SHARED",
-    "SLACK",
     "Family",
     "Kind",
     "by_rank",
     "families",
     "full_count",
-    "keeps",
-    "shares",
 ]
 
 #: Controls that every comparison shows, with what each one is.
@@ -51,8 +55,6 @@ CONTROLS: dict[str, str] = {
     "subspace": "a fixed random projection of as many parameters as the budget (Li et al. 2018)",
 }
 
-#: Part of a budget by which a network may pass it and still be called equal to others.
-SLACK = 0.05
 #: Controls with parameters of their own, as many as the budget: one row a budget.
 SHARED = ("hashed", "subspace")
 #: Controls without parameters of their own.
@@ -88,171 +90,67 @@ class Family:
             object.__setattr__(self, "depth", a_size(self.depth, "Family: depth"))
 
 
-def keeps(numbers: int, budget: int) -> bool:
-    """Whether so many parameters are within a budget, give or take :data:`SLACK`."""
-    return numbers <= (1 + SLACK) * budget
-
-
-def _asked(shape: Sequence[int], budget: int) -> tuple[tuple[int, ...], int]:
-    """A weight's shape and a budget, which is at most the weight's size: beyond it a dense layer is smaller."""
-    sizes = tuple(whole_number(n, f"shape: size of axis {k}", 1) for k, n in enumerate(sequence(shape, "shape")))
-    if not sizes:
-        raise ValueError("shape has one axis or more, not none")
-    return sizes, min(whole_number(budget, "budget", 1), prod(sizes))
-
-
-def _near_budget(candidates: Iterable[tk.Network], budget: int) -> tk.Network:
-    """First candidate within 5 % of the budget, else the largest below it, else the smallest."""
-    below: tk.Network | None = None
-    above: tk.Network | None = None
-    for net in candidates:
-        if abs(net.num_params - budget) <= SLACK * budget:
-            return net
-        if net.num_params <= budget and (below is None or net.num_params > below.num_params):
-            below = net
-        if net.num_params > budget and (above is None or net.num_params < above.num_params):
-            above = net
-    if below is None and above is None:
-        raise ValueError(f"no network for a budget of {budget}")
-    return below or above  # type: ignore[return-value]
-
-
-def full_count(net: tk.Network) -> int:
-    """Numbers of an ADTN in whole bricks: those of its first column act on fixed vectors, and store a square root of a brick."""
-    arrays = {n.array: n for n in net.leaves if not n.fixed}
-    sizes = {name: prod(net.array_shapes[name]) for name in arrays}
-    return sum(size**2 if len(arrays[name].inds) == 2 else size for name, size in sizes.items())
-
-
-def _grow(make: Callable[[int], tk.Network], budget: int) -> Iterator[tk.Network]:
-    """Networks of growing rank, until one is past the budget or grows no more."""
-    last = -1
-    for r in count(1):
-        net = make(r)
-        if net.num_params == last:
-            return
-        yield net
-        if net.num_params > budget:
-            return
-        last = net.num_params
-
-
-def _step_ranks(make: Callable[[list[int]], tk.Network], bonds: int, budget: int) -> Iterator[tk.Network]:
-    """Networks whose bonds all have rank r, then r with r + 1 on more and more of the bonds."""
-    last = -1
-    for r in count(1) if bonds else ():
-        for raised in range(bonds):
-            net = make([r + (k < raised) for k in range(bonds)])
-            yield net
-            if not keeps(net.num_params, budget) and raised == 0:
-                return
-        if net.num_params == last:  # every bond is as large as it can be
-            return
-        last = net.num_params
-
-
-def shares(budget: int, sizes: Sequence[int]) -> list[int]:
-    """A budget shared out over weights of so many entries, by their square roots: what networks need grows far slower than weights.
-
-    Whole numbers, at least 1 each and at most the weight's size, that sum up to the budget where these bounds allow it.
-    """
-    roots = [n**0.5 for n in sizes]
-    spare = max(0, budget - len(sizes))
-    ends = [round(spare * part / sum(roots)) for part in accumulate(roots)]
-    parts = [1 + b - a for a, b in pairwise([0, *ends])]
-    full = [k for k, (part, size) in enumerate(zip(parts, sizes, strict=True)) if part >= size]
-    if not full or len(full) == len(sizes):
-        return [min(part, size) for part, size in zip(parts, sizes, strict=True)]
-    others = [k for k in range(len(sizes)) if k not in full]
-    rest = iter(shares(budget - sum(sizes[k] for k in full), [sizes[k] for k in others]))
-    return [sizes[k] if k in full else next(rest) for k in range(len(sizes))]
-
-
-def matrix_shape(shape: Sequence[int]) -> tuple[int, int]:
-    """A weight's shape as (outputs, everything else)."""
-    return int(shape[0]), int(prod(shape[1:]))
-
-
-def balanced(n: int, parts: int) -> tuple[int, ...]:
-    """``n`` (padded to prime factors up to 5) as ``parts`` factors of like size, largest first."""
-    factors = [1] * parts
-    for p in sorted(site_dims(n), reverse=True):
-        k = min(range(parts), key=lambda k: factors[k])
-        factors[k] *= p
-    return tuple(sorted(factors, reverse=True))
-
-
-def _factorisations(
-    shape: Sequence[int], counts: Sequence[int] = (3, 2, 4)
-) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Digits of the rows and of the columns, as many of each, for one count after another."""
-    rows, cols = matrix_shape(shape)
-    for parts in counts:
-        if 2**parts <= max(rows, cols):
-            yield balanced(rows, parts), balanced(cols, parts)
-
-
 def _mpo_near(shape: Sequence[int], budget: int) -> tk.Network:
-    shape, budget = _asked(shape, budget)
+    shape, budget = asked(shape, budget)
 
     def every() -> Iterator[tk.Network]:
-        for out, in_ in _factorisations(shape):
-            yield from _grow(lambda r, out=out, in_=in_: tk.mpo(out, in_, r), budget)  # type: ignore[misc]
-            yield from _step_ranks(lambda r, out=out, in_=in_: tk.mpo(out, in_, r), len(out) - 1, budget)  # type: ignore[misc]
+        for out, in_ in factorisations(shape):
+            yield from grow(lambda r, out=out, in_=in_: tk.mpo(out, in_, r), budget)  # type: ignore[misc]
+            yield from step_ranks(lambda r, out=out, in_=in_: tk.mpo(out, in_, r), len(out) - 1, budget)  # type: ignore[misc]
 
-    return _near_budget(every(), budget)
+    return near_budget(every(), budget)
 
 
 def _tt_near(shape: Sequence[int], budget: int) -> tk.Network:
-    shape, budget = _asked(shape, budget)
+    shape, budget = asked(shape, budget)
     dims = [d for n in shape for d in site_dims(n)]
 
     def every() -> Iterator[tk.Network]:
-        yield from _grow(lambda r: tk.tt(dims, r), budget)
+        yield from grow(lambda r: tk.tt(dims, r), budget)
         caps = [min(prod(dims[:k]), prod(dims[k:])) for k in range(1, len(dims))]
-        yield from _step_ranks(
+        yield from step_ranks(
             lambda r: tk.tt(dims, [min(a, b) for a, b in zip(r, caps, strict=True)]), len(caps), budget
         )
 
-    return _near_budget(every(), budget)
+    return near_budget(every(), budget)
 
 
 def _ring_near(shape: Sequence[int], budget: int) -> tk.Network:
-    shape, budget = _asked(shape, budget)
+    shape, budget = asked(shape, budget)
 
     def every() -> Iterator[tk.Network]:
         bits = tuple(d for n in shape for d in site_dims(n))
-        for dims in (*((*out, *in_) for out, in_ in _factorisations(shape)), bits):
-            yield from _grow(lambda r, dims=dims: tk.ring(dims, r), budget)  # type: ignore[misc]
-            yield from _step_ranks(lambda r, dims=dims: tk.ring(dims, r), len(dims), budget)  # type: ignore[misc]
+        for dims in (*((*out, *in_) for out, in_ in factorisations(shape)), bits):
+            yield from grow(lambda r, dims=dims: tk.ring(dims, r), budget)  # type: ignore[misc]
+            yield from step_ranks(lambda r, dims=dims: tk.ring(dims, r), len(dims), budget)  # type: ignore[misc]
 
-    return _near_budget(every(), budget)
+    return near_budget(every(), budget)
 
 
 def _tucker_near(shape: Sequence[int], budget: int) -> tk.Network:
-    shape, budget = _asked(shape, budget)
+    shape, budget = asked(shape, budget)
 
     def every() -> Iterator[tk.Network]:
-        for out, in_ in _factorisations(shape):
+        for out, in_ in factorisations(shape):
             dims = (*out, *in_)
-            yield from _grow(lambda r, dims=dims: tk.tucker(dims, r), budget)  # type: ignore[misc]
+            yield from grow(lambda r, dims=dims: tk.tucker(dims, r), budget)  # type: ignore[misc]
             make = lambda r, dims=dims: tk.tucker(dims, [min(a, n) for a, n in zip(r, dims, strict=True)])  # noqa: E731
-            yield from _step_ranks(make, len(dims), budget)
+            yield from step_ranks(make, len(dims), budget)
 
-    return _near_budget(every(), budget)
+    return near_budget(every(), budget)
 
 
 def _cp_near(shape: Sequence[int], budget: int) -> tk.Network:
-    shape, budget = _asked(shape, budget)
+    shape, budget = asked(shape, budget)
 
     def every() -> Iterator[tk.Network]:
-        for out, in_ in _factorisations(shape):
+        for out, in_ in factorisations(shape):
             dims = (*out, *in_)
-            yield from _grow(lambda r, dims=dims: tk.cp(dims, r), budget)  # type: ignore[misc]
+            yield from grow(lambda r, dims=dims: tk.cp(dims, r), budget)  # type: ignore[misc]
         dims = tuple(d for n in shape for d in site_dims(n))
-        yield from _grow(lambda r: tk.cp(dims, r), budget)
+        yield from grow(lambda r: tk.cp(dims, r), budget)
 
-    return _near_budget(every(), budget)
+    return near_budget(every(), budget)
 
 
 def tree_near(shape: Sequence[int], budget: int, activation: str | None = None) -> tk.Network:
@@ -272,35 +170,32 @@ def _levelled(
     shape: Sequence[int], budget: int, makes: Sequence[Callable[[Sequence[int], int], tk.Network]]
 ) -> tk.Network:  # fmt: skip
     """The nearest of what makes a network of sites and a rank, over digits of rows and columns in turn."""
-    shape, budget = _asked(shape, budget)
+    shape, budget = asked(shape, budget)
 
     def every() -> Iterator[tk.Network]:
         for (out, in_), make in product(_all_factorisations(shape), makes):
-            yield from _grow(partial(in_turn, out, in_, make), budget)
+            yield from grow(partial(in_turn, out, in_, make), budget)
 
-    return _near_budget(every(), budget)
+    return near_budget(every(), budget)
 
 
 def _all_factorisations(shape: Sequence[int]) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
     """Digits of the rows and of the columns, at last all prime factors."""
-    yield from _factorisations(shape, (4, 3, 2, 5, 6, 7, 8))
+    yield from factorisations(shape, (4, 3, 2, 5, 6, 7, 8))
     rows, cols = matrix_shape(shape)
     yield site_dims(rows), site_dims(cols)
 
 
-def in_turn(
-    out: Sequence[int], in_: Sequence[int], make: Callable[[Sequence[int], Any], tk.Network], rank: Any
-) -> tk.Network:  # fmt: skip
-    """A network over digits of rows and columns in turn, its output the rows' digits and then the columns'."""
-    digits, rows, cols = (*out, *in_), range(len(out)), range(len(out), len(out) + len(in_))
-    sites = [s for pair in zip_longest(rows, cols) for s in pair if s is not None]
-    net = make([digits[s] for s in sites], rank).relabel(inds={f"i{k}": f"i{s}" for k, s in enumerate(sites)})
-    return tk.Network(net.nodes, tuple(f"i{s}" for s in range(len(digits))), net.sizes)
-
-
 def _low_rank_near(shape: Sequence[int], budget: int) -> tk.Network:
-    shape, budget = _asked(shape, budget)
-    return _near_budget(_grow(lambda r: tk.low_rank(matrix_shape(shape), r), budget), budget)
+    shape, budget = asked(shape, budget)
+    return near_budget(grow(lambda r: tk.low_rank(matrix_shape(shape), r), budget), budget)
+
+
+def full_count(net: tk.Network) -> int:
+    """Numbers of an ADTN in whole bricks: those of its first column act on fixed vectors, and store a square root of a brick."""
+    arrays = {n.array: n for n in net.leaves if not n.fixed}
+    sizes = {name: prod(net.array_shapes[name]) for name in arrays}
+    return sum(size**2 if len(arrays[name].inds) == 2 else size for name, size in sizes.items())
 
 
 def adtn_near(
@@ -313,7 +208,7 @@ def adtn_near(
     pairs of binary sites merged into sites of size 4; above it, pairs are merged until the budget is passed, up to sites of size
     16.  With ``merged`` at least so many pairs are.
     """
-    shape, budget = _asked(shape, budget)
+    shape, budget = asked(shape, budget)
     make = partial(tk.adtn, shape, depth=depth, activation=activation, order=order, periodic=periodic)
 
     def tied(dims: list[int]) -> Iterator[tk.Network]:
@@ -337,7 +232,7 @@ def adtn_near(
                 yield from tied(dims)
                 return
 
-    return _near_budget(islice(every(), 200), budget)
+    return near_budget(islice(every(), 200), budget)
 
 
 def _merged(shape: Sequence[int]) -> Iterator[list[int]]:
@@ -366,13 +261,13 @@ def circuit_near(
     Every column is a Kronecker product.  The TT-matrix takes what the columns leave of the budget.  The first number of digits a side,
     of those in ``digits``, that gives a network within 5 % of the budget is taken.
     """
-    shape, budget = _asked(shape, budget)
+    shape, budget = asked(shape, budget)
 
     def every() -> Iterator[tk.Network]:
-        for out, in_ in _factorisations(shape, digits):
-            yield from _step_ranks(partial(_circuit_of, out, in_, depth, activation), len(out) - 1, budget)
+        for out, in_ in factorisations(shape, digits):
+            yield from step_ranks(partial(_circuit_of, out, in_, depth, activation), len(out) - 1, budget)
 
-    return _near_budget(every(), budget)
+    return near_budget(every(), budget)
 
 
 def _circuit_of(

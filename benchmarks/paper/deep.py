@@ -23,23 +23,13 @@ from small import small_dense
 
 import tnkit as tk
 from tnkit_nn.approximation import RATES
+from tnkit_nn.budgets import balanced, in_turn, keeps
 from tnkit_nn.comparison.compare import compare, settings
 from tnkit_nn.comparison.experiment import opened, with_dense_models
 from tnkit_nn.comparison.job_store import Study
 from tnkit_nn.comparison.report.files import write_report
 from tnkit_nn.comparison.task import Task
-from tnkit_nn.families import (
-    BASELINES,
-    Family,
-    adtn_near,
-    balanced,
-    by_rank,
-    circuit_near,
-    families,
-    in_turn,
-    keeps,
-    tree_near,
-)
+from tnkit_nn.families import BASELINES, Family, adtn_near, by_rank, circuit_near, families, tree_near
 from tnkit_nn.storage import replacing
 from tnkit_nn.versions import versions
 

@@ -24,7 +24,9 @@ from tnkit_nn.data.splits import Split
 from tnkit_nn.generators import fixed_generator, hashed_generator, random_start
 from tnkit_nn.storage import read_tensors, write_tensors
 from tnkit_nn.training.evaluation import accuracy
-from tnkit_nn.training.loop import Group, Recipe, train
+from tnkit_nn.training.groups import Group
+from tnkit_nn.training.loop import train
+from tnkit_nn.training.recipe import Recipe
 
 #: Learning rate of a network's numbers, and of a hash's.
 OWN = 2e-2

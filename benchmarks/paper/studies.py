@@ -29,7 +29,7 @@ from tnkit_nn import data
 from tnkit_nn.comparison import job_store
 from tnkit_nn.compression.recipe import Compression, Layers, Stage1
 from tnkit_nn.storage import replacing
-from tnkit_nn.training.loop import Recipe
+from tnkit_nn.training.recipe import Recipe
 from tnkit_nn.versions import versions
 
 HERE = Path(__file__).parent

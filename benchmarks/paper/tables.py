@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 from tabulate import tabulate
 
 from tnkit_nn.approximation import RATES
+from tnkit_nn.budgets import keeps
 from tnkit_nn.comparison.replicas import REST_RATES
 from tnkit_nn.comparison.statistics import difference as paired
 from tnkit_nn.comparison.statistics import holm
-from tnkit_nn.families import SHARED, keeps
+from tnkit_nn.families import SHARED
 
 HERE = Path(__file__).parent
 IMAGES = 10_000  # of every test set

@@ -8,20 +8,8 @@ import pytest
 import tnkit as tk
 from tnkit.core.shapes import split_axes
 from tnkit.execution.weights import detensorize
-from tnkit_nn.families import (
-    BASELINES,
-    CONTROLS,
-    FREE,
-    KINDS,
-    SHARED,
-    _near_budget,
-    adtn_near,
-    balanced,
-    circuit_near,
-    families,
-    full_count,
-    matrix_shape,
-)
+from tnkit_nn.budgets import balanced, matrix_shape, near_budget
+from tnkit_nn.families import BASELINES, CONTROLS, FREE, KINDS, SHARED, adtn_near, circuit_near, families, full_count
 
 SHAPES = [(64, 64), (784, 512), (120, 400), (16, 6, 5, 5)]
 BUDGETS = [100, 300, 1000]
@@ -109,11 +97,11 @@ def test_balanced():
 
 def test_nearest():
     nets = [tk.cp((10, 10), r) for r in (1, 9, 5, 50)]
-    assert _near_budget(nets, 98) == nets[2]  # the first within 5 %, here 100
-    assert _near_budget(nets, 150) == nets[2]  # none is: the largest below, 100
-    assert _near_budget(nets, 10) == nets[0]  # none is below: the smallest, 20
+    assert near_budget(nets, 98) == nets[2]  # the first within 5 %, here 100
+    assert near_budget(nets, 150) == nets[2]  # none is: the largest below, 100
+    assert near_budget(nets, 10) == nets[0]  # none is below: the smallest, 20
     with pytest.raises(ValueError, match="no network for a budget of 7"):
-        _near_budget([], 7)
+        near_budget([], 7)
 
 
 def test_families():

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from inspect import signature
+from math import inf
 from typing import Any
 
 from tnkit.core.wording import shown
 
-__all__ = ["ACTIVATIONS", "ORDERED", "UNARY", "Activation", "function", "resolve"]
+__all__ = ["ACTIVATIONS", "BOUNDS", "ORDERED", "UNARY", "Activation", "function", "resolve"]
 
 Activation = Callable[..., Any]
 
@@ -98,6 +99,17 @@ UNARY = tuple(name for name in ACTIVATIONS if name not in ("add", "multiply"))
 
 #: Names of those that ask which of two numbers is larger, which complex numbers do not say.
 ORDERED = ("relu", "leaky_relu", "softplus")
+
+#: Name -> least and largest value for real arguments, of those that do not reach every number.
+BOUNDS: dict[str, tuple[float, float]] = {
+    "relu": (0.0, inf),
+    "tanh": (-1.0, 1.0),
+    "sin": (-1.0, 1.0),
+    "sigmoid": (0.0, 1.0),
+    "gelu": (-0.1700409, inf),
+    "softplus": (0.0, inf),
+    "square": (0.0, inf),
+}
 
 _NAMES = {fn: name for name, fn in ACTIVATIONS.items()}
 

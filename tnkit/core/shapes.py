@@ -107,7 +107,7 @@ def cut_off(dims: Sequence[int], shape: Sequence[int]) -> tuple[float, str]:
     >>> cut_off((8, 8, 8, 8), (63, 64))
     (0.015625, 'a tensor of 64 x 64 is cut to a weight of 63 x 64, which leaves 1.6 % of its entries unused')
 
-    Whoever takes a network for a weight says so, where :func:`site_dims` would not have padded so far (from a half on).
+    Whoever takes a network for a weight says so, where :func:`site_dims` would not have padded so far (from half of an axis on).
 
     Raises
     ------

@@ -27,7 +27,7 @@ from tnkit.execution.run import run
 from tnkit.planning.plan import Plan, plan
 from tnkit.planning.steps import Program, ReduceStep, last_use, renumbered
 
-__all__ = ["Arrays", "calibrated", "rms"]
+__all__ = ["Arrays", "UnreachableError", "calibrated", "rms"]
 
 Arrays = dict[str, np.ndarray]
 
@@ -64,6 +64,10 @@ def calibrated(net: Network, arrays: Arrays, std: float | None, kind: np.dtype[A
         return _Calibration(net, arrays, kind, True).run(std)
     except _OutOfRangeError:  # rare: again, in double precision, with what a search for other factors needs
         return _Calibration(net, arrays, None, False).run(std)
+
+
+class UnreachableError(ValueError):
+    """A root mean square that no scale of its arguments gives the outermost function."""
 
 
 class _OutOfRangeError(Exception):
@@ -180,13 +184,13 @@ class _Calibration:
         name = node.fn if isinstance(node.fn, str) else getattr(node.fn, "__name__", "fn")
         where = f"init: std {std:g} cannot be reached: the outermost node {node.name!r} is {name}"
         if not all(owners):
-            raise ValueError(f"{where}, and no trained array scales its argument")
+            raise UnreachableError(f"{where}, and no trained array scales its argument")
         if std == 0:
             found = -inf if _log_rms(_blocks(node.fn, plain, 0.0)) == -inf else None
         else:
             found = _crossing(lambda t: _log_rms(_blocks(node.fn, plain, exp(t))), log(std))
         if found is None:
-            raise ValueError(f"{where}, whose values do not get there; use std=None, or an array after it")
+            raise UnreachableError(f"{where}, whose values do not get there; use std=None, or an array after it")
         for own in owners:
             self.scale(own, found)
 

@@ -12,26 +12,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tnkit import init
 from tnkit.core.checks import a_mapping, a_network, flag, shown
 from tnkit.core.decomposition import network_of
 from tnkit.core.extras import need
 from tnkit.core.network import Network
-from tnkit.core.node import Node
 from tnkit.core.numbers import real_number, whole_number
 from tnkit.decompose.truncate import frobenius
-from tnkit.execution.inputs import check_known, constant
-from tnkit.execution.library import library, plain
-from tnkit.execution.numpy import NUMPY
 from tnkit.execution.powers import times, unit
 from tnkit.execution.run import run
 from tnkit.execution.weights import detensorize
 from tnkit.planning.plan import plan
 from tnkit_nn.adapter.descent import cosine, minimise
-from tnkit_nn.checks import an_array, check_fills, materialised
-from tnkit_nn.engine.backend import TORCH, native, to_tensor
+from tnkit_nn.adapter.starts import check_reach, held, in_units, out_of_reach, scalers, stacked_starts, units_of
+from tnkit_nn.checks import check_fills
+from tnkit_nn.engine.backend import TORCH, to_tensor
 
-__all__ = ["MOST_STEPS", "NOTHING", "FitResult", "bar", "fit", "scalers"]
+__all__ = ["MOST_STEPS", "NOTHING", "FitResult", "bar", "fit"]
 
 #: An error from here on means that nothing was learned.
 NOTHING = 0.999
@@ -81,7 +77,7 @@ def fit(
 
     The angle between tensor and target is minimised (``1 - cos^2``) and the scale set in closed form: plain squared error
     collapses deep networks to zero.  Where no array scales the whole tensor (an activation is outermost) it is the plain
-    squared error.  A restart that gives no finite number goes back to its best arrays, at half its rate.
+    squared error, from a start of the target's size; entries that the activation does not reach are told in a warning.  A restart that gives no finite number goes back to its best arrays, at half its rate.
 
     Parameters
     ----------
@@ -127,14 +123,16 @@ def fit(
     goal, power = _checked_goal(net, target, dtype)
     size = float(frobenius(goal, TORCH))  # the target's, over two to the power
     outer = scalers(net)
-    starts, frozen = _stacked_starts(
-        net, {} if arrays is None else a_mapping(arrays, "fit"), goal, 1.0 if outer else None, seed, restarts
-    )
+    std = None if outer else size / sqrt(goal.numel()) * 2.0**power
+    check_reach(net, goal, power)
+    given = {} if arrays is None else a_mapping(arrays, "fit")
+    starts, frozen = stacked_starts(net, given, goal, std, seed, restarts)
+    units = {} if std is None else units_of(net, starts, seed)
     way, one = plan(net), goal / size
     norm, down = (sqrt(goal.numel()), 0.0) if outer else (size, -power)
 
     def tensor(trained: dict[str, Tensor]) -> Tensor:
-        return detensorize(run(way, {**frozen, **trained}, TORCH), goal.shape)
+        return detensorize(run(way, {**frozen, **in_units(trained, units)}, TORCH), goal.shape)
 
     def objective(trained: dict[str, Tensor]) -> Tensor:
         w = times(tensor(trained), down, TORCH) / norm
@@ -144,11 +142,13 @@ def fit(
     many = _single(objective) if restarts == 1 else torch.func.vmap(objective)
     rate = torch.full((restarts,), lr, dtype=torch.float64)
     done = minimise(
-        lambda trained, _: many(trained), starts, dict.fromkeys(starts, rate), steps - 1, schedule=lambda step, _: cosine(step, steps),
+        lambda trained, _: many(trained), in_units(starts, {n: -u for n, u in units.items()}), dict.fromkeys(starts, rate), steps - 1, schedule=lambda step, _: cosine(step, steps),
         every=1, eps=1e-12, patience=patience, enough=(4 * torch.finfo(goal.dtype).eps) ** 2, progress=bar if progress else iter,
     )  # fmt: skip
     if not torch.isfinite(done.score).any():
-        raise ValueError("fit: no start gives a finite tensor and gradient; give smaller arrays or another dtype")
+        raise ValueError(
+            f"fit: no start gives a finite tensor and gradient; give smaller arrays or another dtype{out_of_reach(net)}"
+        )
     chosen = int(done.score.argmin())
     found = {name: value[chosen] for name, value in done.params.items()}
     if outer:
@@ -157,16 +157,18 @@ def fit(
     with torch.no_grad():
         error = float((times(tensor(found), -power, TORCH) / size - one).abs().square().sum().sqrt())
     if error >= NOTHING:
-        warnings.warn(f"fit: relative error {error:.4f}; the network has not learned the target", stacklevel=2)
+        warnings.warn(
+            f"fit: relative error {error:.4f}; the network has not learned the target{out_of_reach(net)}", stacklevel=2
+        )
     chance = sqrt(max(0.0, 1 - net.num_params / goal.numel()))
-    out = {name: value.numpy(force=True) for name, value in {**frozen, **found}.items()}
+    out = {name: value.numpy(force=True) for name, value in {**frozen, **in_units(found, units)}.items()}
     return FitResult(out, tuple(done.history[:, chosen].sqrt().tolist()), error, chance)
 
 
 def _checked_goal(net: Network, target: Any, dtype: torch.dtype | None) -> tuple[Tensor, float]:
     """Target in the dtype to compute in, over two to a power so that its entries are of size about 1; and that power."""
     a_network(net, "fit")
-    target = _held("fit: the target", target)
+    target = held("fit: the target", target)
     if dtype is None:
         dtype = torch.promote_types(target.dtype, torch.float32)
     elif not isinstance(dtype, torch.dtype) or not (dtype.is_floating_point or dtype.is_complex):
@@ -183,51 +185,6 @@ def _checked_goal(net: Network, target: Any, dtype: torch.dtype | None) -> tuple
     check_fills(net, goal.shape, "fit: the target")
     goal, power = unit(goal, TORCH)
     return goal, float(power)
-
-
-def _held(what: str, x: Any) -> Tensor:
-    """An array of numpy's, a list or a tensor as a tensor with values; TypeError or ValueError by the name ``what``."""
-    if isinstance(x, Tensor):
-        return materialised(x, what)
-    if library(x) is not NUMPY:
-        raise TypeError(f"{what} is a numpy array, a list or a tensor, not {shown(x)}")
-    try:
-        held = plain("x", x, NUMPY)
-    except TypeError as error:
-        raise TypeError(f"{what}: {error}") from None
-    return torch.as_tensor(native(an_array(held, what)))
-
-
-def _stacked_starts(
-    net: Network, given: Mapping[str, Any], goal: Tensor, std: float | None, seed: int, restarts: int
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Trained arrays, stacked over the restarts, and the frozen ones."""
-
-    def tensor(a: Any) -> Tensor:
-        return to_tensor(a, goal.dtype).to(goal.device)
-
-    check_known(net, given)
-    given = {n: _held(f"fit: array {n!r}", a) for n, a in given.items()}
-    frozen = {}
-    for leaf in net.leaves:
-        if leaf.fixed and leaf.array not in given and leaf.fixed is True:
-            raise ValueError(f"node {leaf.name!r} is data: give its array {leaf.array!r} in arrays")
-        if leaf.fixed:
-            shape = net.array_shapes[leaf.array]
-            frozen[leaf.array] = tensor(given.get(leaf.array, constant(str(leaf.fixed), shape)) if leaf.fixed is not True else given[leaf.array])  # fmt: skip
-    started = [name for name in net.parameters if name in given]
-    if not net.parameters or 0 < len(started) < len(net.parameters):
-        raise ValueError(f"give all trained arrays {net.parameters} or none, not {started}")
-    known = {name: a.numpy(force=True) for name, a in frozen.items()}
-    kind = "complex128" if goal.is_complex() else "float64"
-    draws: list[Mapping[str, Any]] = [given] if started else []
-    for k in range(len(draws), restarts):
-        draws.append(init.normal(net, seed=seed + k, std=std, dtype=kind, arrays=known))
-    for name, shape in net.array_shapes.items():
-        have = tuple(given[name].shape) if name in given else shape
-        if have != shape:
-            raise ValueError(f"array {name!r} has shape {have}, the network wants {shape}")
-    return {name: torch.stack([tensor(d[name]) for d in draws]) for name in net.parameters}, frozen
 
 
 def _single(objective: Any) -> Any:
@@ -247,12 +204,6 @@ def _scale(w: Tensor, unit: Tensor) -> Tensor:
     """Factor that brings ``w`` nearest to ``unit``."""
     norm = w.abs().square().sum()
     return (w.conj() * unit).sum() / torch.where(norm > 0, norm, torch.ones_like(norm))
-
-
-def scalers(net: Network) -> list[str]:
-    """Trained arrays that scale the whole tensor: each on one node, outermost, and nowhere else."""
-    leaves = [leaf.array for leaf in net.leaves]
-    return [n.array for n in net.nodes if isinstance(n, Node) and not n.fixed and leaves.count(n.array) == 1]
 
 
 def _with_factor(arrays: dict[str, Tensor], outer: list[str], factor: Tensor, power: float) -> dict[str, Tensor]:

@@ -17,6 +17,7 @@ from tnkit.core.network import Network
 from tnkit.core.node import Node
 from tnkit.core.shapes import split_axes
 from tnkit.execution.codegen import prepare
+from tnkit.execution.region_scale import UnreachableError
 from tnkit.execution.run import run
 from tnkit.execution.weights import detensorize
 from tnkit.paths.optimizers import Optimizer
@@ -57,7 +58,8 @@ class TNLinear(nn.Module):
     network
         A network whose tensor reads as the weight; a :class:`tnkit.Decomposition` is a network and its arrays.
     arrays
-        Its arrays; by default drawn with the weight's scale of ``nn.Linear``.
+        Its arrays; by default drawn with the weight's scale of ``nn.Linear``, or as by ``tnkit.init.normal(network)`` where an
+        outermost activation does not reach that.
     batch
         Typical number of rows: an order is searched for it, and one for a single row.
     optimizer, dtype, seed
@@ -90,10 +92,12 @@ class TNLinear(nn.Module):
         network, arrays = network_of(network, arrays, "TNLinear")
         network = a_network(network, "TNLinear: network")
         bias, batch = flag(bias, "TNLinear: bias"), a_size(batch, "TNLinear: batch")
-        check_fills(network, (out_features, in_features), "TNLinear")
-        self.tn = _LinearWeight(
-            network, arrays, optimizer=optimizer, dtype=dtype, seed=seed, std=1 / sqrt(3 * in_features)
-        )
+        self._unused = check_fills(network, (out_features, in_features), "TNLinear")
+        options: dict[str, Any] = {"optimizer": optimizer, "dtype": dtype, "seed": seed}
+        try:
+            self.tn = _LinearWeight(network, arrays, std=1 / sqrt(3 * in_features), **options)
+        except UnreachableError:  # a sigmoid is outermost, say
+            self.tn = _LinearWeight(network, arrays, **options)
         like = self.tn.like
         self.bias: nn.Parameter | None = None
         if bias:
@@ -127,7 +131,7 @@ class TNLinear(nn.Module):
         batch: int = 256,
         **options: Any,
     ) -> TNLinear:
-        """A layer with the bias (or none), dtype and device of ``linear``.
+        """A layer with the bias (or none), dtype and device of ``linear``; what is frozen there is frozen here.
 
         Parameters
         ----------
@@ -150,7 +154,7 @@ class TNLinear(nn.Module):
         )
         network, arrays = network_of(network, arrays, who)
         network = a_network(network, who)
-        check_fills(network, weight.shape, who)
+        check_fills(network, weight.shape, who, warn=False)  # the layer says what is cut
         a_size(batch, f"{who}: batch")
         arrays = None if arrays is None else a_mapping(arrays, who)
         if flag(fit, f"{who}: fit"):
@@ -161,9 +165,11 @@ class TNLinear(nn.Module):
             linear.in_features, linear.out_features, network, linear.bias is not None, arrays, batch=batch,
             dtype=weight.dtype, seed=options.get("seed", 0),
         ).to(weight.device)  # fmt: skip
+        layer.tn.requires_grad_(linear.weight.requires_grad)
         if layer.bias is not None:
             with torch.no_grad():
                 layer.bias.copy_(linear.bias)
+            layer.bias.requires_grad_(linear.bias.requires_grad)
         return layer.train(linear.training)
 
     @property
@@ -205,7 +211,7 @@ class TNLinear(nn.Module):
         """Why the weight is built for every batch."""
         net, need = self.tn.network, (self.out_features, self.in_features)
         if prod(net.shape) != prod(need):
-            why = f"the network has {prod(net.shape)} entries, of which the leading {need[0]} x {need[1]} part is used"
+            why = self._unused
         elif not net.multilinear:
             why = "the network is nonlinear"
         else:
@@ -250,7 +256,7 @@ class TNEmbedding(nn.Module):
         self.dim = dim = a_size(dim, "TNEmbedding: dim")
         network, arrays = network_of(network, arrays, "TNEmbedding")
         network, batch = a_network(network, "TNEmbedding: network"), a_size(batch, "TNEmbedding: batch")
-        check_fills(network, (num, dim), "TNEmbedding")
+        self._unused = check_fills(network, (num, dim), "TNEmbedding")
         aligned = bool(_exact(network, num, dim))  # one row has no digits: the table is built
         if prod(network.shape) != num * dim:
             digits, aligned = len(split_axes(network.shape, (num, dim))[0]), True
@@ -270,7 +276,15 @@ class TNEmbedding(nn.Module):
         return detensorize(self.tn(), (self.num, self.dim))
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Rows of the table: ``(..., dim)`` for whole numbers of shape ``(...)``."""
+        """Rows of the table: ``(..., dim)`` for whole numbers of shape ``(...)``.
+
+        Raises
+        ------
+        TypeError
+            Tokens that are no tensor of whole numbers.
+        ValueError
+            A token below 0 or from ``num`` on; on a GPU, and in compiled code, a RuntimeError that does not name it.
+        """
         if not isinstance(tokens, Tensor):
             a_tensor(tokens, "TNEmbedding: tokens")
         if tokens.is_floating_point() or tokens.is_complex() or tokens.dtype == torch.bool:
@@ -281,9 +295,7 @@ class TNEmbedding(nn.Module):
         if tokens.numel() == 0:
             return F.embedding(tokens, self.weight)
         flat, where = tokens.reshape(-1), {}
-        torch._assert_async(
-            ((flat >= 0) & (flat < self.num)).all(), f"TNEmbedding: a token is not in 0..{self.num - 1}"
-        )
+        self._check_tokens(flat)
         if self.plan is None:
             return F.embedding(tokens, self.weight)
         for i, size in zip(reversed(self._digits), reversed(self._sizes), strict=True):
@@ -296,9 +308,19 @@ class TNEmbedding(nn.Module):
         y = run(self.plan, arrays, TORCH)
         return y.reshape(tokens.numel(), -1)[:, : self.dim].reshape(*tokens.shape, self.dim)
 
+    def _check_tokens(self, flat: Tensor) -> None:
+        """An error for a token without a row, which names it where reading its value makes nothing wait."""
+        rule = f"TNEmbedding({self.num}, {self.dim}): tokens are in 0..{self.num - 1}, for there are {self.num} rows"
+        inside = (flat >= 0) & (flat < self.num)
+        if torch.compiler.is_compiling() or flat.device.type != "cpu":
+            torch._assert_async(inside.all(), rule)
+        elif not TORCH.unseen((inside,)) and not bool(inside.all()):
+            raise ValueError(f"{rule}, not {int(flat[~inside][0])}")
+
     def extra_repr(self) -> str:
-        """Sizes, and whether the table is built."""
-        return f"{self.num}, {self.dim}, {'reconstructed' if self.plan is None else 'factorised'}"
+        """Sizes, whether the table is built, and what of the network it does not use."""
+        first = f"{self.num}, {self.dim}, {'reconstructed' if self.plan is None else 'factorised'}"
+        return "\n".join(part for part in (first, self._unused) if part)
 
 
 #: Whether ``torch.export`` is at work (torch before 2.7 cannot tell it from ``torch.compile``).

@@ -87,6 +87,10 @@ class TNModule(nn.Module):
         self.inputs: tuple[str, ...] = ()
         self.plan = plan(net, optimizer, dynamic=dynamic)
         prepare(self.plan.program, TORCH)
+        _ = (
+            self.plan.shapes,
+            self.plan.entries,
+        )  # read now: torch.compile cannot trace the lock of a cached property (Python 3.11)
         self._slots = {leaf.array: (leaf, tuple(owner.sizes[i] for i in leaf.inds)) for leaf, owner in net._walk()}
         tensors = _tensors(net, given, dtype, seed, std)
         for name, tensor in tensors.items():

@@ -27,18 +27,24 @@ class _Weight(ClosedModule):
 
     _spoken = "parametrize_"
 
-    def __init__(self, net: Network, arrays: Mapping[str, Any] | None, shape: torch.Size, **options: Any) -> None:
+    def __init__(
+        self, net: Network, arrays: Mapping[str, Any] | None, shape: torch.Size, unused: str, **options: Any
+    ) -> None:
         super().__init__(net, arrays, **options)
         for name, tensor in self.tensors().items():
             if tensor.is_complex() and not options["dtype"].is_complex:
                 raise ValueError(
                     f"array {name!r} is {tensor.dtype}, but the weight is {options['dtype']}: it would become complex"
                 )
-        self.shape, self._placed = shape, False
+        self.shape, self._unused, self._placed = shape, unused, False
 
     def forward(self) -> Tensor:  # type: ignore[override]
         """The dense weight."""
         return detensorize(super().forward(), self.shape)
+
+    def extra_repr(self) -> str:
+        """The network in a line, and what of it the weight does not use."""
+        return "\n".join(part for part in (super().extra_repr(), self._unused) if part)
 
     def right_inverse(self, weight: Tensor) -> tuple[Tensor, ...]:
         """No original is kept; an assignment later on is refused."""
@@ -58,13 +64,13 @@ def parametrize_(
     arrays: Mapping[str, Any] | None = None,
     *,
     seed: int = 0,
-    std: float | str = "match",
+    std: float | str | None = "match",
     optimizer: str | Optimizer = "auto",
 ) -> nn.Module:
     """Replace a weight by a network, in place.
 
     Reading ``module.<name>`` contracts the network and reads it as the weight's shape (see
-    :func:`tnkit.detensorize`).  The old weight is dropped: ``state_dict`` has the network's arrays, as
+    :func:`tnkit.detensorize`).  A frozen weight stays frozen.  The old one is dropped: ``state_dict`` has the network's arrays, as
     ``parametrizations.<name>.0.<array>``.  Inside ``torch.nn.utils.parametrize.cached()`` it is contracted once.
 
     Parameters
@@ -80,7 +86,8 @@ def parametrize_(
     seed
         For drawn arrays.
     std
-        Root mean square of a drawn weight; ``"match"``: that of the old one.
+        Root mean square of a drawn weight; ``"match"``: that of the old one; None: as for :func:`tnkit.init.normal`, for an
+        outermost activation that does not reach that.
     optimizer
         As for :func:`tnkit.plan`.
 
@@ -100,14 +107,15 @@ def parametrize_(
     net, arrays = network_of(net, arrays, "parametrize_")
     net = a_network(net, "parametrize_")
     weight = _own_weight(a_module(module, "parametrize_: module"), text(name, "parametrize_: name"))
-    check_fills(net, weight.shape, f"parametrize_: {name!r} of {type(module).__name__}")
+    unused = check_fills(net, weight.shape, f"parametrize_: {name!r} of {type(module).__name__}")
     if isinstance(std, str):
         one_of(std, "parametrize_: std, unless it is a positive number,", ("match",))
         std = 1.0 if arrays is not None else _root_mean_square(weight.detach())
         if not 0 < std < float("inf"):
             raise ValueError(f"parametrize_: the root mean square of {name!r} is {std}: give std=")
-    std = real_number(std, "parametrize_: std")
-    new = _Weight(net, arrays, weight.shape, optimizer=optimizer, dtype=weight.dtype, seed=seed, std=std)
+    std = None if std is None else real_number(std, "parametrize_: std")
+    new = _Weight(net, arrays, weight.shape, unused, optimizer=optimizer, dtype=weight.dtype, seed=seed, std=std)
+    new.requires_grad_(weight.requires_grad)
     return parametrize.register_parametrization(module, name, new.to(weight.device))
 
 
@@ -154,7 +162,7 @@ def _root_mean_square(weight: torch.Tensor) -> float:
 
 @atomic
 def merge_(module: nn.Module, name: str) -> nn.Module:
-    """Make a parametrized weight a plain dense parameter of the same value, bit by bit, in place.
+    """Make a parametrized weight a plain dense parameter of the same value, bit by bit, in place; frozen if all behind it is.
 
     Returns
     -------
@@ -174,9 +182,10 @@ def merge_(module: nn.Module, name: str) -> nn.Module:
         raise ValueError(f"{type(module).__name__} has no parametrized {name!r}; there is nothing to merge")
     with torch.no_grad():
         value = getattr(module, name).clone(memory_format=torch.contiguous_format)
+    trained = any(p.requires_grad for p in getattr(module.parametrizations, name).parameters())
     cls = type(module)  # copies share the class that torch is about to strip of the property: give this one its own
     module.__class__ = type(cls.__name__, cls.__bases__, dict(vars(cls)))
     parametrize.remove_parametrizations(module, name)
     delattr(module, name)
-    module.register_parameter(name, nn.Parameter(value))
+    module.register_parameter(name, nn.Parameter(value, requires_grad=trained))
     return module

@@ -55,7 +55,7 @@ def compare(
         Families: keys of :data:`tnkit_nn.families.BASELINES`, or any network of one's own as a
         :class:`tnkit_nn.families.Family`, whose ``build`` other processes can import where an executor has them.
     budgets
-        Numbers that the layer's weight, or the weights of all layers together, may be stored in (:func:`tnkit_nn.families.shares`).
+        Numbers that the layer's weight, or the weights of all layers together, may be stored in (:func:`tnkit_nn.budgets.shares`).
     depths
         Depths of the families that have one (``adtn``, ``circuit``).
     executor

@@ -19,10 +19,11 @@ from tnkit_nn import zoo
 from tnkit_nn.adapter.descent import Params
 from tnkit_nn.approximation import RATES, approximate_each
 from tnkit_nn.axes import Axes
+from tnkit_nn.budgets import matrix_shape, shares
 from tnkit_nn.comparison.experiment import Experiment, fresh_models, stacked_values
 from tnkit_nn.comparison.replicas import REST_RATES, split_at, train_replicas
 from tnkit_nn.comparison.task import Task
-from tnkit_nn.families import SHARED, Family, full_count, matrix_shape, shares
+from tnkit_nn.families import SHARED, Family, full_count
 from tnkit_nn.generators import (
     Generator,
     Generators,
@@ -262,7 +263,7 @@ def built(what: Family, shapes: Mapping[str, Sequence[int]], budget: int) -> dic
 
 
 def _budget_parts(shapes: Mapping[str, Sequence[int]], budget: int) -> dict[str, int]:
-    """Weight name -> its part of a budget (:func:`tnkit_nn.families.shares`)."""
+    """Weight name -> its part of a budget (:func:`tnkit_nn.budgets.shares`)."""
     return dict(zip(shapes, shares(budget, [prod(shape) for shape in shapes.values()]), strict=True))
 
 

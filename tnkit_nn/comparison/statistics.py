@@ -18,7 +18,8 @@ from tabulate import tabulate
 
 from tnkit.core.extras import need
 from tnkit.core.numbers import whole_number
-from tnkit_nn.families import CONTROLS, FREE, SHARED, keeps
+from tnkit_nn.budgets import keeps
+from tnkit_nn.families import CONTROLS, FREE, SHARED
 
 __all__ = [
     "CORRECTED", "PAIRED_HEADERS", "READINGS", "STARTS_HEADERS", "Difference", "against_controls", "answer", "best_free",

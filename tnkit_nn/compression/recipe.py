@@ -17,7 +17,7 @@ from tnkit_nn.approximation import METHODS
 from tnkit_nn.checks import a_kind, a_path, a_size
 from tnkit_nn.families import KINDS
 from tnkit_nn.storage import replacing
-from tnkit_nn.training.loop import Recipe as Training
+from tnkit_nn.training.recipe import Recipe as Training
 
 __all__ = ["ORDERS", "RESTS", "Compression", "Layers", "Stage1"]
 

@@ -11,9 +11,10 @@ from torch import nn
 
 import tnkit as tk
 from tnkit_nn.approximation import check_method
+from tnkit_nn.budgets import keeps
 from tnkit_nn.compression.recipe import RESTS, Compression, Layers
-from tnkit_nn.families import families, keeps
-from tnkit_nn.training.loop import Group
+from tnkit_nn.families import families
+from tnkit_nn.training.groups import Group
 
 __all__ = ["substitutes", "trained_groups"]
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from math import cos, isfinite, pi
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -19,139 +18,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from tnkit.core.checks import flag, one_of, sequence, shown
+from tnkit.core.checks import flag
 from tnkit.core.extras import need
-from tnkit.core.numbers import real_number, whole_number
-from tnkit_nn.checks import a_function, a_kind, a_module, a_path, a_size
+from tnkit.core.numbers import whole_number
+from tnkit_nn.checks import a_function, a_kind, a_module, a_path
 from tnkit_nn.data.augment import AUGMENT
 from tnkit_nn.data.splits import Split
 from tnkit_nn.storage import clear, fill_
 from tnkit_nn.training.checkpoint import State, capture, model_values, restore, resume, structure, write_state
 from tnkit_nn.training.evaluation import Loss, evaluate, trial, worse
+from tnkit_nn.training.groups import Group, parameter_groups
 from tnkit_nn.training.journal import Journal
+from tnkit_nn.training.recipe import METHODS, SCHEDULES, Recipe
 
-__all__ = ["METHODS", "SCHEDULES", "Epoch", "Group", "Recipe", "train"]
+__all__ = ["Epoch", "train"]
 
 EVERY = 25  # steps between looks at the loss: each waits for the device
 ROLLBACKS = 5  # halvings of the rate before a training counts as hopeless
-
-
-def _cosine_schedule(t: float, warm: float = 0.05) -> float:
-    return (t + 1e-3) / (warm + 1e-3) if t < warm else (1 + cos(pi * (t - warm) / (1 - warm))) / 2
-
-
-def _onecycle(t: float, rise: float = 0.3) -> float:
-    return 0.04 + 0.96 * (1 - cos(pi * t / rise)) / 2 if t < rise else (1 + cos(pi * (t - rise) / (1 - rise))) / 2
-
-
-#: Part of the training done, in 0..1 -> factor of the rate.
-SCHEDULES: dict[str, Callable[[float], float]] = {
-    "constant": lambda t: 1.0,
-    "cosine": _cosine_schedule,
-    "onecycle": _onecycle,
-}
-
-#: Parameter groups with ``lr`` and ``weight_decay`` -> optimiser.
-METHODS: dict[str, Callable[[list[dict[str, Any]]], Optimizer]] = {
-    "sgd": lambda groups: torch.optim.SGD(groups, momentum=0.9, nesterov=True),
-    "adamw": lambda groups: torch.optim.AdamW(groups, betas=(0.9, 0.99)),  # 0.999 remembers longer than short runs last
-}
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to train.
-
-    Attributes
-    ----------
-    epochs
-        Passes over the training part.
-    lr
-        Highest learning rate.
-    method, schedule, augment
-        Names in :data:`METHODS`, :data:`SCHEDULES` and :data:`tnkit_nn.data.AUGMENT`.
-    batch
-        Examples a step; what is left at the end of an epoch's order is left out, other examples in each epoch.
-    weight_decay
-        Of matrices and kernels; vectors (biases, normalisation) have none.
-    label_smoothing
-        Of the cross entropy.
-
-    Raises
-    ------
-    ValueError
-        An unknown name, or a number out of range.
-    """
-
-    epochs: int
-    lr: float
-    method: str = "adamw"
-    schedule: str = "cosine"
-    batch: int = 128
-    weight_decay: float = 0.0
-    label_smoothing: float = 0.0
-    augment: str = "none"
-
-    def __post_init__(self) -> None:
-        for what, known in (("method", METHODS), ("schedule", SCHEDULES), ("augment", AUGMENT)):
-            one_of(getattr(self, what), what, known)
-        store = partial(object.__setattr__, self)  # plain numbers: they are kept as JSON
-        store("epochs", a_size(self.epochs, "epochs"))
-        store("batch", a_size(self.batch, "batch"))
-        store("lr", real_number(self.lr, "lr"))
-        store("weight_decay", real_number(self.weight_decay, "weight_decay", positive=False))
-        store("label_smoothing", real_number(self.label_smoothing, "label_smoothing", positive=False, below=1))
-
-
-@dataclass(frozen=True, eq=False)
-class Group:
-    """Parameters that are trained at a rate of their own.
-
-    Attributes
-    ----------
-    params
-        Named parameters of the model, such as ``layer.named_parameters(prefix="fc1")``, or a dict of them.
-    lr, weight_decay
-        Instead of the recipe's; a weight decay given here is for vectors too.
-
-    Raises
-    ------
-    ValueError
-        Two parameters have one name.
-    """
-
-    params: Mapping[str, Tensor] | Iterable[tuple[str, Tensor]]
-    lr: float | None = None
-    weight_decay: float | None = None
-
-    def __post_init__(self) -> None:
-        pairs = _named(self.params)
-        for name in ("lr", "weight_decay"):
-            if (value := getattr(self, name)) is not None:
-                object.__setattr__(self, name, real_number(value, f"Group: {name}", positive=name == "lr"))
-        twice = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
-        if twice:
-            raise ValueError(
-                f"two parameters of a group are called {twice[0]!r}; named_parameters(prefix=...) tells them apart"
-            )
-        object.__setattr__(self, "params", pairs)
-
-
-def _named(params: Any) -> tuple[tuple[str, Tensor], ...]:
-    """Names and parameters, of a mapping or of pairs."""
-    rule = "Group: params are names and tensors, a dict or what model.named_parameters() gives"
-    if isinstance(params, (str, bytes)) or not isinstance(params, Iterable) or getattr(params, "shape", None) == ():
-        raise TypeError(f"{rule}, not {shown(params)}")
-    pairs = tuple(params.items() if isinstance(params, Mapping) else params)
-    for pair in pairs:
-        if (
-            not isinstance(pair, tuple)
-            or len(pair) != 2
-            or not isinstance(pair[0], str)
-            or not isinstance(pair[1], Tensor)
-        ):
-            raise TypeError(f"{rule}, not {shown(pair)}")
-    return pairs
 
 
 @dataclass(frozen=True)
@@ -232,7 +115,7 @@ def train(
     for name, function in (("loss", loss), ("after", after)):
         if function is not None:
             a_function(function, f"train: {name}")
-    trained = _parameter_groups(a_module(model, "train: model"), recipe, groups)
+    trained = parameter_groups(a_module(model, "train: model"), recipe, groups)
     _check_takes(model, split, recipe, loss is None)
     optimizer = METHODS[recipe.method]([{k: v for k, v in g.items() if k != "names"} for g in trained])
     run = {
@@ -384,36 +267,6 @@ class _TrainingLoop:
         value.backward()
         self.optimizer.step()
         return value.detach()
-
-
-def _parameter_groups(model: nn.Module, recipe: Recipe, groups: Sequence[Group] | None) -> list[dict[str, Any]]:
-    """Torch's parameter groups, with names: each of ours in two, with weight decay and without."""
-    if groups is None:
-        groups = [Group((n, p) for n, p in model.named_parameters() if p.requires_grad)]
-    own, seen = {id(p) for p in model.parameters()}, set[int]()
-    made = []
-    for group in sequence(groups, "train: groups"):
-        a_kind(group, Group, "train: each of groups")
-        params = dict(group.params)
-        for name, p in params.items():
-            if id(p) not in own:
-                raise ValueError(f"parameter {name!r} is not the model's")
-            if id(p) in seen:
-                raise ValueError(f"parameter {name!r} is in two groups, or twice in one")
-            if not (p.is_floating_point() or p.is_complex()):
-                raise ValueError(f"parameter {name!r} is floating or complex, not {p.dtype}, which has no gradient")
-            seen.add(id(p))
-        decay = recipe.weight_decay if group.weight_decay is None else group.weight_decay
-        everywhere = group.weight_decay is not None
-        for some in (True, False):
-            names = [n for n, p in params.items() if (everywhere or p.dim() > 1) == some]
-            if names:
-                rate = recipe.lr if group.lr is None else group.lr
-                made.append({"params": [params[n] for n in names], "names": names, "lr": rate})
-                made[-1]["weight_decay"] = decay if some else 0.0
-    if not made:
-        raise ValueError("there is nothing to train: no group has a parameter")
-    return made
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tnkit_nn.training.loop import Recipe
+from tnkit_nn.training.recipe import Recipe
 
 __all__ = ["TRAIN"]
 
@@ -11,7 +11,7 @@ _CIFAR = Recipe(
     augment="crop_flip",
 )  # fmt: skip
 
-#: Model of ``ZOO`` -> its :class:`~tnkit_nn.training.loop.Recipe`.
+#: Model of ``ZOO`` -> its :class:`~tnkit_nn.training.recipe.Recipe`.
 TRAIN: dict[str, Recipe] = {
     "mlp": Recipe(epochs=50, lr=3e-3, method="adamw", batch=64),
     "fc2": Recipe(epochs=10, lr=2e-3, method="adamw", batch=128),

@@ -8,6 +8,7 @@ import torch
 
 import tnkit as tk
 from tnkit import Network, Node
+from tnkit.core.activations import BOUNDS, UNARY
 from tnkit.execution.weights import detensorize
 from tnkit_nn import TNModule
 from tnkit_nn.adapter.fitting import fit
@@ -224,3 +225,63 @@ def test_what_fit_is_told_is_looked_at(options, kind, said):
     net = tk.tt((4, 4), 2)
     with pytest.raises(kind, match=said):
         fit(net, **{"target": np.eye(4), **options})
+
+
+# -- networks whose outermost node is an activation ------------------------------------------------------------------------
+def outermost(fn):
+    return tk.tt((6, 6), 2).activate(fn, "act")
+
+
+@pytest.mark.parametrize("fn", ["tanh", "sin", "relu"])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("size", [0.1, 1e-10, 1e-35])
+def test_a_small_target_is_fitted_at_its_own_size(fn, dtype, size):
+    net = outermost(fn)
+    target = (size / 0.1 * np.abs(tk.contract(net, tk.init.normal(net, seed=5, std=0.1)))).astype(dtype)
+    result = fit(net, target, steps=300)
+    wide = {n: a.astype("float64") for n, a in result.arrays.items()}
+    want, made = target.astype("float64") / size, tk.contract(net, wide) / size
+    assert result.error < 0.9 and np.linalg.norm(made - want) / np.linalg.norm(want) == pytest.approx(
+        result.error, rel=1e-3
+    )
+    with warnings.catch_warnings(action="ignore"):  # one step learns nothing
+        assert fit(net, target, steps=1).error < 2.5  # of two tensors of one size that have nothing in common: 1.4
+
+
+def test_an_array_that_two_nodes_share_and_a_term_beside_a_frozen_one_have_the_targets_size():
+    rng = np.random.default_rng(0)
+    tied = Network((Node("A", "or"), Node("B", "ri", array="A")), "oi", dict(o=4, r=4, i=4))
+    square = rng.standard_normal((4, 4))
+    w0, column, row = rng.standard_normal((8, 8)), rng.standard_normal(8), rng.standard_normal(8)
+    frozen = Network((Node("W", "ij", fixed=True),), "ij", dict(i=8, j=8))
+    lora = Network((tk.Elementwise("sum", "add", (frozen, pair(8, 8, 1))),), "ij")
+    for size in (1e-8, 1.0, 1e8):
+        assert fit(tied, size * square @ square, steps=500).error < 0.4
+        goal = size * (w0 + np.outer(column, row))
+        assert fit(lora, goal, arrays={"W": size * w0}, steps=800).error < 0.05
+
+
+def test_entries_beyond_an_activation_are_told():
+    target = np.array([[0.5, -0.5], [3.0, 0.2]])
+    least = 2.0 / np.linalg.norm(target)  # 3 is fitted by 1, at best
+    net = tk.tt((2, 2), 2).activate("tanh", "act")
+    said = f"node 'act' is tanh, whose values are from -1 to 1; 1 of the target's 4 entries are beyond, so the error is at least {least:.3g}"
+    with pytest.warns(UserWarning, match=said) as told:
+        result = fit(net, target, steps=800, restarts=3)
+    assert least <= result.error < least + 0.05 and told[0].filename == __file__
+    with pytest.warns(UserWarning, match="is relu, whose values are 0 or more; 1 of"):
+        fit(tk.tt((2, 2), 2).activate("relu", "act"), target, steps=300, restarts=3)
+    with pytest.warns(
+        UserWarning, match="not learned the target; no array scales the result: the outermost node 'act' is sigmoid"
+    ):
+        fit(outermost("sigmoid"), np.full((6, 6), 1e-6), steps=5)
+
+
+@pytest.mark.parametrize("fn", UNARY)
+def test_the_bounds_of_an_activation_are_what_it_reaches(fn):
+    x = np.concatenate([np.linspace(-40, 40, 200_001), [-1e9, 1e9]])
+    values = tk.ACTIVATIONS[fn](np, x)
+    low, high = BOUNDS.get(fn, (-np.inf, np.inf))
+    for found, bound, far in ((values.min(), low, -1e6), (values.max(), high, 1e6)):
+        assert found == pytest.approx(bound, abs=1e-6) if np.isfinite(bound) else found / far >= 1
+    assert low <= values.min() and values.max() <= high

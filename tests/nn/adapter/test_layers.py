@@ -13,7 +13,7 @@ import tnkit as tk
 from tnkit import Network, Node, plan
 from tnkit.execution.codegen import source
 from tnkit.paths.optimizers import find_path
-from tnkit_nn import TNEmbedding, TNLinear
+from tnkit_nn import TNEmbedding, TNLinear, merge_, parametrize_
 from tnkit_nn.adapter.crossover import with_input
 from tnkit_nn.engine.backend import TORCH
 
@@ -79,7 +79,7 @@ def test_the_batch_decides_and_the_text_says_so():
 @pytest.mark.parametrize(
     "name, m, n, why",
     [
-        ("prime", 13, 11, "168 entries, of which the leading 11 x 13 part"),
+        ("prime", 13, 11, "a tensor of 12 x 14 is cut to a weight of 11 x 13, which leaves 15 % of its entries unused"),
         ("unaligned", 6, 6, r"no split of \(4, 9\) makes 6 x 6"),
         ("deep", 14, 12, "nonlinear"),
     ],
@@ -235,7 +235,7 @@ def test_embedding(net, num, dim, factorised):
     torch._dynamo.reset()
     torch.testing.assert_close(torch.compile(layer, fullgraph=True, backend="aot_eager")(t), layer(t))
     for bad in (-1, num):
-        with pytest.raises((IndexError, RuntimeError)):
+        with pytest.raises(ValueError, match=f"not {bad}$"):
             layer(torch.tensor([bad]))
 
 
@@ -254,3 +254,56 @@ def test_tokens_of_every_whole_kind():
 def test_a_table_of_one_row(shape):
     table = TNEmbedding(1, 4, tk.tt(shape, 2))
     torch.testing.assert_close(table(torch.tensor([[0, 0]])), table.weight[torch.tensor([[0, 0]])])
+
+
+@pytest.mark.parametrize("fn", ["tanh", "sigmoid", "softplus"])
+def test_the_default_scale_where_an_activation_is_outermost(fn):
+    """That of nn.Linear where the activation reaches it, else that of init.normal."""
+    net, size = tk.tt((8, 8), 3).activate(fn, "act"), (3 * 8) ** -0.5
+    expected = size if fn == "tanh" else tk.init.rms(net, tk.init.normal(net))
+    assert TNLinear(8, 8, net).weight.detach().square().mean().sqrt() == pytest.approx(expected, rel=1e-5)
+    drawn = parametrize_(nn.Linear(8, 8), "weight", net, std=None).weight.detach()
+    assert drawn.square().mean().sqrt() == pytest.approx(tk.init.rms(net, tk.init.normal(net)), rel=1e-5)
+
+
+@pytest.mark.parametrize("frozen", ["weight", "bias", "both", "none"])
+def test_what_is_frozen_stays_frozen(frozen):
+    layer = nn.Linear(64, 64)
+    layer.weight.requires_grad_(frozen in ("bias", "none"))
+    layer.bias.requires_grad_(frozen in ("weight", "none"))
+    want = layer.weight.requires_grad, layer.bias.requires_grad
+    made = TNLinear.from_linear(layer, WIDER, fit=False)
+    assert ({p.requires_grad for p in made.tn.parameters()}, made.bias.requires_grad) == ({want[0]}, want[1])
+    parametrize_(layer, "weight", WIDER)
+    assert {p.requires_grad for p in layer.parametrizations.parameters()} == {want[0]}
+    assert layer.weight.requires_grad == want[0]
+    merge_(layer, "weight")
+    assert (layer.weight.requires_grad, layer.bias.requires_grad) == want
+
+
+# -- a network larger than the weight ------------------------------------------------------------------------------------
+WIDER = tk.mpo((8, 8), (8, 8), 3)  # 64 x 64
+TAKES = {
+    "TNLinear": lambda n: TNLinear(64, n, WIDER),
+    "TNLinear.from_linear": lambda n: TNLinear.from_linear(nn.Linear(64, n), WIDER, fit=False),
+    "TNEmbedding": lambda n: TNEmbedding(n, 64, WIDER),
+    "parametrize_": lambda n: parametrize_(nn.Linear(64, n), "weight", WIDER),
+}
+
+
+@pytest.mark.parametrize("take", TAKES.values(), ids=TAKES)
+def test_what_is_cut_off_is_said(take):
+    """In the repr whenever something is; in one warning, at the caller's line, where an axis is cut to half or less."""
+    assert "unused" not in repr(take(64))  # pytest makes an error of a warning
+    assert repr(take(63)).count("which leaves 1.6 % of its entries unused") == 1
+    assert repr(take(33)).count("a tensor of 64 x 64 is cut to a weight of 33 x 64") == 1
+    for n, percent in ((32, "50"), (9, "86")):
+        with pytest.warns(UserWarning, match=f"cut to a weight of {n} x 64, which leaves {percent} % of its") as told:
+            layer = take(n)
+        assert len(told) == 1 and told[0].filename == __file__
+        assert f"leaves {percent} % of its entries unused" in repr(layer)
+
+
+def test_what_builders_pad_is_no_warning():
+    layer = parametrize_(nn.Conv2d(6, 16, 5), "weight", tk.adtn((16, 6, 5, 5), depth=2, dim=2))
+    assert "leaves 71 % of its entries unused" in repr(layer)

@@ -200,3 +200,13 @@ def test_clear_errors_of_arrays():
         TNModule(CHAIN, {n: torch.tensor(a, dtype=torch.float32 if n == "A" else None) for n, a in arrays.items()})
     with pytest.raises(ValueError, match="dynamic"):
         TNModule(CHAIN, dynamic="q")
+
+
+@pytest.mark.parametrize("activation", [None, "tanh"])
+def test_a_module_that_never_ran_compiles(activation):
+    """Whatever it computes once and keeps is computed when it is made."""
+    net = tk.tt((4, 6), 2)
+    module = TNModule(net if activation is None else net.activate(activation, "act"), seed=3)
+    torch._dynamo.reset()
+    made = torch.compile(module, fullgraph=True, backend="aot_eager")()
+    torch.testing.assert_close(made, module())

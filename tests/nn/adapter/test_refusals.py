@@ -167,5 +167,14 @@ def test_what_is_not_contiguous_is_an_input_too():
 
 @pytest.mark.parametrize("net", [NET, DEEP])
 def test_a_token_beyond_the_table_is_told_whether_the_table_is_built_or_not(net):
-    with pytest.raises(RuntimeError, match=r"TNEmbedding: a token is not in 0\.\.3"):
-        TNEmbedding(4, 6, net)(torch.tensor([0, 4]))
+    table = TNEmbedding(4, 6, net)
+    for wrong, token in (([0, 4], 4), ([[1, 2], [-1, 9]], -1), (2**40, 2**40)):
+        with pytest.raises(
+            ValueError, match=rf"TNEmbedding\(4, 6\): tokens are in 0\.\.3, for there are 4 rows, not {token}$"
+        ):
+            table(torch.tensor(wrong))
+    compiled = torch.compile(table, fullgraph=True, backend="aot_eager")
+    with pytest.raises(RuntimeError, match=r"TNEmbedding\(4, 6\): tokens are in 0\.\.3, for there are 4 rows"):
+        compiled(torch.tensor([0, 4]))
+    tokens = torch.tensor([[0, 3], [1, 2]])
+    torch.testing.assert_close(torch.func.vmap(table)(tokens), table.weight[tokens])

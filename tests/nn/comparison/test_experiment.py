@@ -9,6 +9,7 @@ from torch.func import functional_call, vmap
 
 from tnkit_nn import data, zoo
 from tnkit_nn.axes import Axes
+from tnkit_nn.budgets import shares
 from tnkit_nn.comparison import experiment as experiments
 from tnkit_nn.comparison import row as rows
 from tnkit_nn.comparison.compare import compare
@@ -16,7 +17,7 @@ from tnkit_nn.comparison.experiment import opened, with_dense_models
 from tnkit_nn.comparison.replicas import Fixture, split_at, train_replicas
 from tnkit_nn.comparison.row import Job, row
 from tnkit_nn.comparison.task import Task
-from tnkit_nn.families import CONTROLS, SHARED, families, shares
+from tnkit_nn.families import CONTROLS, SHARED, families
 
 from ..test_data import write_cifar10, write_mnist
 

@@ -30,7 +30,8 @@ from tnkit_nn.data.splits import Split
 from tnkit_nn.families import families
 from tnkit_nn.storage import alone
 from tnkit_nn.training.evaluation import accuracy, answers
-from tnkit_nn.training.loop import Recipe, train
+from tnkit_nn.training.loop import train
+from tnkit_nn.training.recipe import Recipe
 
 
 def blank(seed=0):

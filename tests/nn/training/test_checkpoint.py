@@ -10,7 +10,8 @@ from safetensors import safe_open
 from torch import nn
 
 from tnkit_nn.data.splits import Split
-from tnkit_nn.training.loop import Recipe, train
+from tnkit_nn.training.loop import train
+from tnkit_nn.training.recipe import Recipe
 
 RECIPE = Recipe(epochs=2, lr=1e-2, batch=20)
 

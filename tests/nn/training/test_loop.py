@@ -13,7 +13,9 @@ import tnkit_nn as tknn
 from tnkit_nn import data, zoo
 from tnkit_nn.storage import read_tensors, replacing, write_tensors
 from tnkit_nn.training.evaluation import accuracy, evaluate, worse
-from tnkit_nn.training.loop import METHODS, SCHEDULES, Group, Recipe, train
+from tnkit_nn.training.groups import Group
+from tnkit_nn.training.loop import train
+from tnkit_nn.training.recipe import METHODS, SCHEDULES, Recipe
 
 RECIPE = Recipe(epochs=4, lr=3e-3, batch=32)
 
