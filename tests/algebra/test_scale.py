@@ -173,14 +173,14 @@ def test_loops_whose_squares_overflow(library):
     assert float(right) == pytest.approx(2.0**75, rel=1e-3)
     assert float(tk.norm(net, x)) == pytest.approx(float(right), rel=1e-4)
     assert float(tk.distance(net, x, net, {**x, "core_3": 2 * x["core_3"]})) == pytest.approx(float(right), rel=1e-4)
-    with pytest.warns(RuntimeWarning, match="inner: the result is above the range of float32; strip_exponent=True"):
+    with pytest.warns(RuntimeWarning, match=r"inner: .*above the range of float32; strip_exponent=True"):
         assert float(tk.inner(net, x, net, x)) == np.inf
     assert log10(tk.inner(net, x, net, x, strip_exponent=True)) == pytest.approx(2 * np.log10(right), abs=1e-4)
     few = tk.ring((2,) * 20, 3)  # more entries than are formed
     large = converted({n: 1e9 * a for n, a in tk.init.normal(few, seed=0).items()}, library)
     assert float(tk.norm(few, large)) == pytest.approx(1.024e183, rel=1e-9)
     small = converted({n: 1e-20 * a for n, a in tk.init.normal(few, seed=0).items()}, library)
-    with pytest.warns(RuntimeWarning, match="norm: the result is below the range of float64"):
+    with pytest.warns(RuntimeWarning, match=r"norm: .*below the range of float64"):
         assert float(tk.norm(few, small)) == 0
     assert log10(tk.norm(few, small, strip_exponent=True)) == pytest.approx(np.log10(1024) - 400, abs=1e-9)
 

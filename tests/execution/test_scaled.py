@@ -9,6 +9,8 @@ import pytest
 import torch
 
 import tnkit as tk
+from tnkit.execution.library import backend_of
+from tnkit.execution.powers import aligned
 from tnkit.testing import oracle, random_network
 
 LIBRARIES = {"numpy": lambda a: a, "torch": torch.tensor}
@@ -256,3 +258,26 @@ def test_ordinary_arrays_run_as_they_are():
     for seed in range(10):
         net, arrays = random_network(seed)
         assert np.array_equal(tk.contract(net, arrays), tk.run(tk.plan(net), tk.check_arrays(net, arrays)))
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_zeros_of_any_exponent_do_not_hide_what_is_small(library):
+    """What a slice of zeros has taken off on its way says nothing of its size."""
+    backend = backend_of(None, {"x": LIBRARIES[library](np.ones(2))})
+    zeros, ones = (LIBRARIES[library](x) for x in (np.zeros(2), np.ones(2)))
+    (none, all_), power = aligned([(zeros, 3000.0), (ones, -20.0)], backend)
+    assert power == -20.0 and np.array_equal(none, [0, 0]) and np.array_equal(all_, [1, 1])
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_sums_of_terms_that_are_small_in_different_ways(library):
+    """float32: the first term is 2^-110 with an exponent taken off, the second 2^-100 with another; both count."""
+    small, large = np.float32(2.0) ** -30, np.float32(2.0) ** 30
+    terms = [tk.Node(f"{t}{k}", ("a",), array=f"{t}{k}") for t in "xy" for k in range(8)]
+    bodies = [tk.Network(terms[:8], "a", dict(a=2)), tk.Network(terms[8:], "a", dict(a=2))]
+    net = tk.Network((tk.Elementwise("sum", "add", bodies),), "a")
+    factors = {"x": [small] * 7 + [large], "y": [large] * 3 + [small] * 5}
+    given = {f"{t}{k}": LIBRARIES[library](np.full(2, factors[t][k])) for t in "xy" for k in range(8)}
+    want = Fraction(2) ** -180 + Fraction(2) ** -60
+    assert close(value(tk.contract(net, given, strip_exponent=True)), np.array([want, want]), 1e-6)
+    assert np.allclose(tk.contract(net, given), float(want), rtol=1e-6)

@@ -16,10 +16,10 @@ from tnkit.core.numbers import real_number
 from tnkit.decompose.gauge import check_finite, gathered, held, measured
 from tnkit.decompose.ranks import Rank, limits
 from tnkit.decompose.rounding import check_truncation, ranks_for_budget, rounded, spectra
-from tnkit.decompose.scale import decimal, fits, seen, times
 from tnkit.execution.arrays import dtype_name
 from tnkit.execution.backend import Backend
 from tnkit.execution.library import backend_of
+from tnkit.execution.powers import decimal, fits, seen, times
 
 __all__ = ["bond_entropy", "bond_spectrum", "canonicalize", "round"]
 

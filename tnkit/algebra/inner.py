@@ -16,12 +16,12 @@ from tnkit.core.network import AnyNode, Elementwise, Network
 from tnkit.core.node import Node
 from tnkit.core.structure import as_tree
 from tnkit.decompose.gauge import gathered, held
-from tnkit.decompose.scale import Power, aligned, units, whole
 from tnkit.decompose.truncate import frobenius
 from tnkit.execution.arrays import dtype_name, floating, is_complex, one_dtype, real, widened
 from tnkit.execution.backend import Backend
 from tnkit.execution.inputs import check_arrays
 from tnkit.execution.library import backend_of
+from tnkit.execution.powers import Power, aligned, units, whole
 from tnkit.execution.scaled import binary
 from tnkit.planning.plan import plan
 

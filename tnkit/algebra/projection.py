@@ -17,11 +17,11 @@ from tnkit.core.network import Network
 from tnkit.core.node import Node
 from tnkit.core.structure import check_multilinear
 from tnkit.decompose.als import Goal, check_array, check_options, fitted, rescaled_start
-from tnkit.decompose.scale import even_powers, times
 from tnkit.execution.arrays import dtype_name, floating
 from tnkit.execution.backend import Backend
 from tnkit.execution.inputs import check_arrays
 from tnkit.execution.library import backend_of
+from tnkit.execution.powers import even_powers, times
 
 __all__ = ["project"]
 

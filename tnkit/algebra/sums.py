@@ -14,12 +14,12 @@ from tnkit.core.decomposition import paired
 from tnkit.core.network import Network
 from tnkit.core.node import Node
 from tnkit.core.structure import check_multilinear, resized
-from tnkit.decompose.scale import Power, even_powers, larger, largest, seen, times, unit
 from tnkit.execution.arrays import dtype_name, floating, is_complex, one_dtype, padded
 from tnkit.execution.backend import Backend
 from tnkit.execution.inputs import check_arrays
 from tnkit.execution.library import backend_of
 from tnkit.execution.numpy import NUMPY
+from tnkit.execution.powers import Power, even_powers, larger, largest, seen, times, unit
 
 __all__ = ["add", "differs", "weighted_sum"]
 

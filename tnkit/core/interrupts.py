@@ -47,7 +47,7 @@ def raised(line: Callable[[], str]) -> Iterator[None]:
     Parameters
     ----------
     line
-        What is said where the process is ended without an exception.
+        What is said where the process is ended without an exception; on a line of its own, there may be a bar.
     """
     if threading.current_thread() is not threading.main_thread():  # Ctrl-C goes to that one
         yield
@@ -57,10 +57,10 @@ def raised(line: Callable[[], str]) -> Iterator[None]:
 
     def handler(number: int, frame: FrameType | None) -> None:
         if seen:
-            _end(line())
+            _end(f"\n{line()}")
         if _importing(frame):  # an exception would be taken for a failed import
             if not _children():
-                _end(line())
+                _end(f"\n{line()}")
             again = threading.Timer(_RETRY, os.kill, (os.getpid(), signal.SIGINT))
             again.daemon = True
             again.start()
@@ -70,7 +70,7 @@ def raised(line: Callable[[], str]) -> Iterator[None]:
 
     def lost(what: Any) -> None:
         if issubclass(what.exc_type, KeyboardInterrupt):
-            _end(line())
+            _end(f"\n{line()}")
         unraisable(what)
 
     signal.signal(signal.SIGINT, handler)

@@ -16,12 +16,12 @@ from tnkit.core.numbers import real_number, whole_number
 from tnkit.core.structure import check_multilinear
 from tnkit.decompose.fitting import Problem, alternate, gauss_newton, stalled
 from tnkit.decompose.ranks import check_tol
-from tnkit.decompose.scale import times, unit
 from tnkit.decompose.sweep import check_target
 from tnkit.decompose.truncate import safely_scaled
 from tnkit.execution.arrays import DTYPES, double_name, dtype_name, is_complex
 from tnkit.execution.backend import Backend
 from tnkit.execution.inputs import check_arrays
+from tnkit.execution.powers import times, unit
 from tnkit.execution.run import run
 from tnkit.planning.plan import plan
 

@@ -14,11 +14,11 @@ from typing import Any
 from tnkit.core.checks import a_network, shown
 from tnkit.core.network import Network
 from tnkit.core.structure import TreeNetwork, as_tree, resized
-from tnkit.decompose.scale import even_powers, fits, seen, times, unit, units
 from tnkit.decompose.truncate import orthonormal
 from tnkit.execution.arrays import DTYPES, LINEAR, dtype_name, floating, one_dtype, widened
 from tnkit.execution.backend import Backend
 from tnkit.execution.inputs import check_arrays
+from tnkit.execution.powers import even_powers, fits, seen, times, unit, units
 
 __all__ = [
     "absorb", "check_center", "check_finite", "fold", "gathered", "held", "measured", "moved", "placed", "push", "unfold",

@@ -14,10 +14,10 @@ from tnkit.core.network import Network
 from tnkit.core.structure import TreeNetwork, as_tree
 from tnkit.decompose.gauge import absorb, fold, gathered, held, moved, placed, push, unfold
 from tnkit.decompose.ranks import Limits, ranks_within
-from tnkit.decompose.scale import unit
 from tnkit.decompose.truncate import METHODS, norm2, orthonormal, truncated
 from tnkit.execution.arrays import adjoint
 from tnkit.execution.backend import Backend
+from tnkit.execution.powers import unit
 
 __all__ = ["check_truncation", "ranks_for_budget", "rounded", "spectra"]
 

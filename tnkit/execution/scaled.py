@@ -8,30 +8,31 @@ as constants: an exponent is one in a neighbourhood of the arrays.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from itertools import product
-from math import floor, frexp, inf, isfinite, log2, log10, prod
+from math import isfinite, log2, prod
 from typing import Any
 
 import numpy as np
 
-from tnkit.execution.arrays import dtype_name, is_complex, real
+from tnkit.execution.arrays import dtype_name
 from tnkit.execution.backend import Backend
 from tnkit.execution.codegen import execute, growth, guarded
 from tnkit.execution.distributed import shared_out
+from tnkit.execution.powers import Power, aligned, decimal, dtype_range, times, unit, whole
 from tnkit.execution.slices import Place, fronted, part, piece, together
 from tnkit.planning.plan import Plan
 from tnkit.planning.steps import ApplyStep, FusedStep, Program
 
-__all__ = ["binary", "in_range", "scientific", "shifted"]
+__all__ = ["binary", "in_range", "scientific"]
 
 #: Binary exponent taken off a tensor, and bounds of the binary logarithm of its largest entry as it stands.
-Size = tuple[Any, float, float]
+Size = tuple[Power, float, float]
 Pair = tuple[Any, Size]
+_FRESH: Size = (0.0, 0.0, 0.0)
 
 #: Bits that the largest entry of a product of two tensors is taken to fall below the product of their largest at most.
 _SLACK = 8.0
@@ -39,9 +40,6 @@ _SLACK = 8.0
 _BOUNDED = frozenset(("relu", "leaky_relu", "tanh", "sin", "sigmoid", "gelu", "softplus", "identity", "add"))
 #: Those with f(c x) = c f(x) for c > 0.
 _HOMOGENEOUS = frozenset(("relu", "leaky_relu"))
-#: log10(2) in two parts: the first times a whole number below 2^22 is exact.
-_HIGH = floor(log10(2) * 2**30) / 2**30
-_LOW = (log10(2) - _HIGH) - 2.8037281277851704e-18  # what the double itself lacks
 
 
 @dataclass(frozen=True)
@@ -54,8 +52,6 @@ class Guard:
         The array library.
     bottom, top
         Binary logarithms: a tensor whose largest entry is between them keeps its precision.
-    tiny
-        The smallest normal number.
     traced
         Whether values cannot be read.
     """
@@ -63,17 +59,16 @@ class Guard:
     backend: Backend
     bottom: float
     top: float
-    tiny: float
     traced: bool = False
 
     def given(self, x: Any) -> Pair:
         """An argument, measured by its norm, which costs less than its largest entry."""
         if self.traced:
-            return x, (0, 0.0, 0.0)
-        norm = self._read(self.backend.norm(x))
+            return x, _FRESH
+        norm = float(self.backend.constant(self.backend.norm(x)))
         if norm and isfinite(norm) and self.bottom < log2(norm) < self.top:
-            return x, (0, log2(norm) - 0.5 * log2(max(1, prod(x.shape))), log2(norm))
-        return self.unit(x, (0, 0.0, 0.0))
+            return x, (0.0, log2(norm) - 0.5 * log2(max(1, prod(x.shape))), log2(norm))
+        return self.unit(x, _FRESH)
 
     def product(self, a: Any, of_a: Size, b: Any, of_b: Size, grown: float) -> tuple[Any, Size, Any, Size, Size]:
         """Both operands of a product, divided where the product could leave the range; and its size."""
@@ -103,11 +98,9 @@ class Guard:
                 made = a * b, of
             return made
         if name == "add":
-            xs, exponent = self.aligned(pairs)
-            return call(*xs), (
-                exponent, min(s[1] for _, s in pairs) - _SLACK, max(s[2] for _, s in pairs) + log2(len(pairs))
-            )  # fmt: skip
-        return self.unit(call(*(self.shifted(x, size[0]) for x, size in pairs)), (0, 0.0, 0.0))
+            xs, (exponent, low, high) = self.aligned(pairs)
+            return call(*xs), (exponent, low - _SLACK, high + log2(len(pairs)))
+        return self.unit(call(*(times(x, size[0], self.backend) for x, size in pairs)), _FRESH)
 
     def fused(self, step: FusedStep, pairs: Sequence[Pair]) -> Pair:
         """A group of steps, slice by slice."""
@@ -138,105 +131,27 @@ class Guard:
         parts: dict[Place, Pair] = {}
         for place, pair in made:
             parts[place] = self.added(parts[place], pair) if place in parts else pair
-        xs, exponent = self.aligned(list(parts.values()))
-        whole = together(step, zip(parts, xs, strict=True), self.backend)
-        sizes = [size for _, size in parts.values()]
-        return whole, (exponent, min(s[1] for s in sizes), max(s[2] for s in sizes))
+        xs, size = self.aligned(list(parts.values()))
+        return together(step, zip(parts, xs, strict=True), self.backend), size
 
     def added(self, a: Pair, b: Pair) -> Pair:
         """The sum of two tensors of any sizes."""
         if not self.traced and max(a[1][2], b[1][2]) + 1 > self.top:
             a, b = self.unit(*a), self.unit(*b)
-        (x, y), exponent = self.aligned((a, b))
-        return x + y, (exponent, min(a[1][1], b[1][1]) - _SLACK, max(a[1][2], b[1][2]) + 1)
+        (x, y), (exponent, low, high) = self.aligned((a, b))
+        return x + y, (exponent, low - _SLACK, high + 1)
 
-    def aligned(self, pairs: Sequence[Pair]) -> tuple[list[Any], Any]:
-        """Tensors with one exponent, the largest: what is lost of the others is below rounding."""
-        exponents = [size[0] for _, size in pairs]
-        if not self.traced or all(isinstance(e, int) for e in exponents):
-            most = max(exponents)
-        else:
-            most = self.backend.xp.max(self.backend.xp.stack([self._exponent(e, pairs[0][0]) for e in exponents]))
-        return [self.shifted(x, size[0] - most) for x, size in pairs], most
+    def aligned(self, pairs: Sequence[Pair]) -> tuple[list[Any], Size]:
+        """Tensors with one exponent, the largest where they differ: what is lost of the others is below rounding."""
+        if self.traced or len({size[0] for _, size in pairs}) > 1:
+            pairs = [self.unit(*pair) for pair in pairs]  # a large exponent may stand beside a small mantissa
+        xs, exponent = aligned([(x, size[0]) for x, size in pairs], self.backend)
+        return xs, (exponent, min(size[1] for _, size in pairs), max(size[2] for _, size in pairs))
 
-    # -- powers of two --------------------------------------------------------------------------------------------
     def unit(self, x: Any, size: Size) -> Pair:
         """A tensor over the power of two at its largest entry; zeros, NaN and inf as they are."""
-        if self.traced:
-            return self._unit_traced(x, size[0])
-        largest = self._read(_largest(x, self.backend))
-        if not largest or not isfinite(largest):
-            return x, (size[0], 0.0, 0.0)
-        power = frexp(largest)[1]
-        return self.shifted(x, -power), (size[0] + power, -1.0, 0.0)
-
-    def shifted(self, x: Any, power: Any) -> Any:
-        """``x * 2**power``; what leaves the range becomes inf or 0."""
-        if not isinstance(power, int):  # in halves, for 2**power itself may be out of range
-            half = self.backend.xp.floor(power / 2)
-            return x * self._cast(2.0**half, x) * self._cast(2.0 ** (power - half), x)
-        return shifted(x, power, int(self.top))
-
-    def _unit_traced(self, x: Any, exponent: Any) -> Pair:
-        xp = self.backend.xp
-        largest = _largest(x, self.backend)
-        one = xp.ones_like(largest)
-        power = xp.floor(xp.log2(xp.where((largest > 0) & xp.isfinite(largest), largest, one)))
-        return self.shifted(x, -power), (self._exponent(exponent, x) + self.backend.cast(power, "float64"), 0.0, 0.0)
-
-    def _exponent(self, exponent: Any, x: Any) -> Any:
-        """An exponent as a scalar array in double precision, where ``x`` is."""
-        if not isinstance(exponent, (int, float)):
-            return exponent
-        return self.backend.cast(real(self.backend.zeros((), x), self.backend), "float64") + float(exponent)
-
-    def _cast(self, scale: Any, x: Any) -> Any:
-        return self.backend.cast(scale, dtype_name(real(self.backend.zeros((), x), self.backend)))
-
-    def _read(self, x: Any) -> float:
-        return float(self.backend.constant(x))  # torch.func.grad gives numbers, but no numpy arrays
-
-    # -- results --------------------------------------------------------------------------------------------------
-    def scientific(self, x: Any, size: Size) -> tuple[Any, Any]:
-        """Mantissa, its largest entry from 1 to 10, and decimal exponent, a whole number."""
-        x, (power, *_) = self.unit(x, size)
-        largest = _largest(x, self.backend)
-        if self.traced:
-            xp, power = self.backend.xp, self._exponent(power, x)
-            some = (largest > 0) & xp.isfinite(largest)
-            least = self.backend.cast(xp.where(some, largest, xp.ones_like(largest)), "float64")
-            exponent = xp.where(some, xp.floor(xp.log10(least) + power * log10(2)), xp.zeros_like(least))
-            factor = 10.0 ** (power * _HIGH - exponent + power * _LOW)
-            return x * self._cast(xp.where(some, factor, xp.ones_like(factor)), x), exponent
-        found = self._read(largest)
-        if not found or not isfinite(found):
-            return x, self._told(0.0, x)
-        decimal = floor(log10(found) + power * log10(2))
-        factor = 10.0 ** (power * _HIGH - decimal + power * _LOW)
-        if found * factor >= 10:  # rounded up
-            decimal, factor = decimal + 1, factor / 10
-        return x * factor, self._told(float(decimal), x)
-
-    def _told(self, exponent: float, x: Any) -> Any:
-        return exponent if self.backend.name == "numpy" else self._exponent(exponent, x)
-
-    def value(self, x: Any, size: Size, who: str) -> Any:
-        """The tensor itself; a warning where it does not fit the dtype."""
-        if not size[0]:
-            return x
-        x, size = self.unit(x, size)
-        largest = self._read(_largest(x, self.backend))
-        with np.errstate(over="ignore", under="ignore"):
-            found = self.shifted(x, size[0])
-        if largest and isfinite(largest) and not self.tiny <= self._read(_largest(found, self.backend)) < inf:
-            decimal = log10(largest) + size[0] * log10(2)
-            warnings.warn(
-                f"{who}: the largest entry of the result is about 1e{decimal:+.1f}, {'above' if decimal > 0 else 'below'} the "
-                f"range of {dtype_name(x)}; strip_exponent=True gives it as a mantissa and an exponent",
-                RuntimeWarning,
-                stacklevel=4,
-            )
-        return found
+        x, power = unit(x, self.backend, keep=True)
+        return x, (size[0] + power, 0.0, 1.0)
 
 
 def in_range(plan: Plan, given: Sequence[Any], backend: Backend, who: str) -> Any:
@@ -255,37 +170,37 @@ def in_range(plan: Plan, given: Sequence[Any], backend: Backend, who: str) -> An
         return execute(program, given, backend)
     with np.errstate(over="ignore", under="ignore"):
         made, size = guarded(program, backend)(pairs, guard)
-    return guard.value(made, size, who)
+    return whole(made, size[0], False, who, backend) if size[0] else made
 
 
 def scientific(plan: Plan, given: Sequence[Any], backend: Backend, executor: Executor | None = None) -> tuple[Any, Any]:
     """What a plan contracts to, as a mantissa with its largest entry from 1 to 10, and a decimal exponent."""
-    guard, made, size = _watched(plan, given, backend, executor)
-    return guard.scientific(made, size)
+    made, power = _watched(plan, given, backend, executor)
+    return decimal(made, power, backend)
 
 
-def binary(plan: Plan, given: Sequence[Any], backend: Backend) -> tuple[Any, Any]:
+def binary(plan: Plan, given: Sequence[Any], backend: Backend) -> tuple[Any, Power]:
     """What a plan contracts to, as an array whose entries are of size about 1 and a binary exponent, by which no digit changes."""
-    guard, made, size = _watched(plan, given, backend, None)
-    made, size = guard.unit(made, size)
-    return made, float(size[0]) if isinstance(size[0], int) else size[0]
+    made, power = _watched(plan, given, backend, None)
+    made, more = unit(made, backend, keep=True)
+    return made, power + more
 
 
-def _watched(plan: Plan, given: Sequence[Any], backend: Backend, executor: Executor | None) -> tuple[Guard, Any, Size]:
-    """A plan run under a guard, and what that knows of the result's size."""
+def _watched(plan: Plan, given: Sequence[Any], backend: Backend, executor: Executor | None) -> tuple[Any, Power]:
+    """A plan run under a guard: an array and a binary exponent."""
     if _whole(given):
         given = [backend.cast(x, "float64") for x in given]
     guard = _guard(given, backend, backend.unseen(given))
     with np.errstate(over="ignore", under="ignore"):
         pairs = [guard.given(x) for x in given]
         if executor is None:
-            made = guarded(plan.program, backend)(pairs, guard)
+            made, size = guarded(plan.program, backend)(pairs, guard)
         else:
             step = plan.sliced
             assert step is not None
             xs, sizes = zip(*(pairs[s] for s in step.operands), strict=True)
-            made = shared_out(step, xs, backend, executor, partial(_work, guard, sizes), guard.together)
-    return guard, *made
+            made, size = shared_out(step, xs, backend, executor, partial(_work, guard, sizes), guard.together)
+    return made, size[0]
 
 
 def _work(
@@ -300,42 +215,14 @@ def _work(
     return total
 
 
-def shifted(x: Any, power: int, most: int) -> Any:
-    """``x * 2**power``, in factors of at most ``2**most``; what leaves the range becomes inf or 0."""
-    power = max(-4 * most, min(4 * most, power))
-    while power:
-        step = max(-most, min(most, power))
-        x, power = x * 2.0**step, power - step
-    return x
-
-
-def _largest(x: Any, backend: Backend) -> Any:
-    """The largest of the entries' sizes, of their real and imaginary parts for complex ones: a square could overflow."""
-    xp = backend.xp
-    if is_complex(x):
-        return xp.maximum(xp.max(xp.abs(xp.real(x))), xp.max(xp.abs(xp.imag(x))))
-    return xp.maximum(xp.max(x), -xp.min(x))
-
-
 def _whole(given: Sequence[Any]) -> bool:
     return not any(dtype_name(x).startswith(("float", "bfloat", "complex", "longdouble")) for x in given)
 
 
 def _guard(given: Sequence[Any], backend: Backend, traced: bool = False) -> Guard:
     """The guard of some arrays: the range of the narrowest dtype."""
-    ranges = [_range(name) for name in {dtype_name(x) for x in given}]
-    return Guard(backend, max(r[0] for r in ranges), min(r[1] for r in ranges), max(r[2] for r in ranges), traced)
-
-
-@cache
-def _range(name: str) -> tuple[float, float, float]:
-    """Binary logarithms between which entries beside the largest keep their precision, and the smallest normal number."""
-    if name == "bfloat16":
-        return -126.0 + 7.0, 127.0, 2.0**-126
-    kind = np.dtype(name) if np.dtype(name).kind in "fc" else np.dtype("float64")
-    info = np.finfo(kind)
-    tiny, most = max(float(info.tiny), 2.0**-1022), min(float(info.max), np.finfo(np.float64).max)
-    return log2(tiny) - log2(float(info.eps)), log2(most) - 1, tiny
+    ranges = [dtype_range(name) for name in {dtype_name(x) for x in given}]
+    return Guard(backend, max(r[0] for r in ranges), min(r[1] for r in ranges), traced)
 
 
 def _stays(program: Program, sizes: Sequence[Size], guard: Guard, backend: Backend) -> bool:

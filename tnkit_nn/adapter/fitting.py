@@ -19,7 +19,7 @@ from tnkit.core.network import Network
 from tnkit.core.node import Node
 from tnkit.core.numbers import real_number, whole_number
 from tnkit.core.shapes import split_axes
-from tnkit.decompose.scale import times, unit
+from tnkit.execution.powers import times, unit
 from tnkit.decompose.truncate import frobenius
 from tnkit.execution.inputs import check_known, constant
 from tnkit.execution.library import plain

@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from functools import cache
 from math import floor, frexp, isfinite, log2, log10
 from typing import Any
 
@@ -23,6 +24,7 @@ __all__ = [
     "Power",
     "aligned",
     "decimal",
+    "dtype_range",
     "even_powers",
     "fits",
     "larger",
@@ -43,7 +45,19 @@ _TENS = floor(log10(2) * 2**30) / 2**30
 _REST = float(Fraction(30102999566398119521, 10**20) - Fraction(_TENS))
 
 
-def unit(x: Any, backend: Backend) -> tuple[Any, Power]:
+@cache
+def dtype_range(name: str) -> tuple[float, float, float]:
+    """Of a dtype: binary logarithms between which a tensor's largest entry leaves the others their precision; the smallest
+    normal number.
+    """
+    if name == "bfloat16":
+        return -126.0 + 7.0, 127.0, 2.0**-126
+    info = np.finfo(name if np.dtype(name).kind in "fc" else "float64")
+    tiny, most = max(float(info.tiny), 2.0**-1022), min(float(info.max), float(np.finfo(np.float64).max))
+    return log2(tiny) - log2(float(info.eps)), log2(most) - 1, tiny
+
+
+def unit(x: Any, backend: Backend, keep: bool = False) -> tuple[Any, Power]:
     """``x`` over the power of two next below its largest entry, and that power.
 
     >>> unit(np.array([3.0, -40.0]), NUMPY)
@@ -52,22 +66,25 @@ def unit(x: Any, backend: Backend) -> tuple[Any, Power]:
     Returns
     -------
     array, power
-        Zeros as they are, with power 0.  Where an entry is not finite: ones, with power NaN or infinity.
+        Zeros as they are, with power 0.  Where an entry is not finite: ones, with power NaN or infinity, which no linear
+        algebra refuses; with ``keep`` the array as it is, with power 0.
     """
     top = largest(backend.constant(x), backend)
     size = seen(top, backend)
     if size is None:
-        return _hidden_unit(x, top, backend)
+        return _hidden_unit(x, top, backend, keep)
     if not isfinite(size):
-        return backend.xp.ones_like(x), size
+        return (x, 0.0) if keep else (backend.xp.ones_like(x), size)
     power = frexp(size)[1] - 1 if size else 0
     return times(x, float(-power), backend), float(power)
 
 
-def _hidden_unit(x: Any, size: Any, backend: Backend) -> tuple[Any, Any]:
+def _hidden_unit(x: Any, size: Any, backend: Backend, keep: bool) -> tuple[Any, Any]:
     xp = backend.xp
     finite, zero = xp.isfinite(size), size == 0
     power = xp.floor(xp.log2(xp.where(finite & ~zero, size, xp.ones_like(size))))
+    if keep:
+        return times(x, -power, backend), backend.cast(power, "float64")
     x = xp.where(finite, times(x, -power, backend), xp.ones_like(x))
     return x, backend.cast(xp.where(finite, power, size), "float64")
 
@@ -108,9 +125,9 @@ def _times(x: Any, power: float) -> Any:
     return x
 
 
-def _most(x: Any) -> float:
+def _most(x: Any) -> int:
     """A power of two that is a number of the dtype of ``x``, and so is its inverse."""
-    return 120.0 if is_single(x) else 1000.0
+    return floor(dtype_range(dtype_name(x))[1])
 
 
 def aligned(pairs: Sequence[tuple[Any, Power]], backend: Backend) -> tuple[list[Any], Power]:
@@ -179,6 +196,8 @@ def decimal(x: Any, power: Power, backend: Backend) -> tuple[Any, Any]:
         return _scalar(x if isfinite(known) else x * known), _told(0.0, x, backend)
     exponent = floor(log10(size) + known * log10(2))
     factor = 10.0 ** ((known * _TENS - exponent) + known * _REST)  # no digit cancels
+    if size * factor >= 10:  # rounded up to it
+        exponent, factor = exponent + 1, factor / 10
     return _scalar(x * factor), _told(float(exponent), x, backend)
 
 
@@ -206,18 +225,19 @@ def _told(exponent: float, x: Any, backend: Backend) -> Any:
 
 
 def whole(value: Any, power: Any, strip: bool, what: str, backend: Backend) -> Any:
-    """A scalar result: with its exponent where that is asked for, else in its dtype, with a warning where it is beyond it."""
+    """A result: with its exponent where that is asked for, else in its dtype, with a warning where it is beyond it."""
     if strip:
         return decimal(value, power, backend)
-    found = times(value, power, backend)[()]
+    found = _scalar(times(value, power, backend))
     before, after = (seen(largest(backend.constant(x), backend), backend) for x in (value, found))
-    tiny = np.finfo(np.float32 if is_single(found) else np.float64).tiny
-    if not before or not isfinite(before) or after is None or not isfinite(seen(power, backend) or 0.0):
+    known = seen(power, backend)
+    if not before or not isfinite(before) or after is None or known is None or not isfinite(known):
         return found  # zero, not finite as its arrays, or hidden
-    if not tiny <= after < np.inf:
+    if not dtype_range(dtype_name(found))[2] <= after < np.inf:
+        exponent = log10(before) + known * log10(2)
         warnings.warn(
-            f"{what}: the result is {'below' if after < 1 else 'above'} the range of {dtype_name(found)}; "
-            "strip_exponent=True gives it as a value and an exponent",
+            f"{what}: the largest entry of the result is about 1e{exponent:+.1f}, {'above' if exponent > 0 else 'below'} the "
+            f"range of {dtype_name(found)}; strip_exponent=True gives it as a mantissa and an exponent",
             RuntimeWarning,
             stacklevel=4,
         )
