@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 
@@ -333,3 +335,136 @@ def test_wrong_arguments_are_refused_in_one_line(call, kind, message):
     with pytest.raises(kind, match=message) as error:
         call()
     assert "\n" not in str(error.value)
+
+
+# -- networks of any depth and length ---------------------------------------------------------------------------------
+class Name(str):
+    """An index name that counts how often it is compared."""
+
+    compared = 0
+
+    def __eq__(self, other):
+        Name.compared += 1
+        return str.__eq__(self, other)
+
+    __hash__ = str.__hash__
+
+
+def tower(levels):
+    net = tk.Network([tk.Node("A", "ij"), tk.Node("B", "jk")], "ik", dict(i=2, j=3, k=2))
+    for k in range(levels):
+        net = net.activate("tanh", f"f{k}")
+    return net.join(tk.Network([tk.Node("C", "l")], "l", dict(l=2)))
+
+
+def work_of(call):
+    """Functions entered, and names compared."""
+    calls, before = 0, Name.compared
+
+    def count(frame, event, argument):
+        nonlocal calls
+        calls += event == "call"
+
+    sys.setprofile(count)
+    try:
+        call()
+    finally:
+        sys.setprofile(None)
+    return calls + Name.compared - before
+
+
+@pytest.mark.parametrize("kind", ["tower", "wall", "chain"])
+def test_the_work_grows_with_the_network_and_no_faster(kind):
+    make = {
+        "tower": tower,
+        "wall": lambda n: tk.brick_wall(4, 2, n, "tanh"),
+        "chain": lambda n: tk.tt((2,) * n, 2).relabel(Name),
+    }[kind]
+
+    def work(n):
+        net = make(n)
+        arrays = {**tk.check_arrays(net, tk.init.normal(net))}  # plans are made, and kept
+        return [
+            work_of(lambda: tk.init.normal(net, std=1e-300)),
+            work_of(lambda: tk.init.orthogonal(net, std=1e300)),
+            work_of(lambda: tk.init.to_rms(net, arrays, 0.5)),
+            work_of(lambda: tk.init.rms(net, arrays)),
+        ]
+
+    for small, large in zip(work(60), work(240), strict=True):
+        assert large < 4.5 * small
+
+
+@pytest.mark.parametrize("draw", [tk.init.normal, tk.init.orthogonal])
+@pytest.mark.parametrize("std", [1e-300, 0.5, 1e300])
+def test_two_thousand_activations(draw, std):
+    net = tower(2000)
+    arrays = draw(net, std=std)
+    assert tk.init.rms(net, arrays) == pytest.approx(std, rel=1e-9)
+    x = arrays["A"] @ arrays["B"]
+    assert np.sqrt(np.mean(x**2)) == pytest.approx(1.0, rel=1e-9)
+    for _ in range(2000):
+        x = np.tanh(x)
+    want = np.multiply.outer(x, arrays["C"] / std)
+    assert np.allclose(tk.contract(net, arrays) / std, want, rtol=1e-9)
+    again = tk.init.to_rms(net, {n: 3 * a for n, a in arrays.items()}, 0.25)
+    assert tk.init.rms(net, again) == pytest.approx(0.25, rel=1e-9)
+
+
+@pytest.mark.slow
+def test_a_wall_of_two_thousand_blocks():
+    net = tk.brick_wall(4, 2, 2000, "tanh")
+    arrays = tk.init.normal(net, std=1e-300)
+    x = tk.contract(net, arrays) * 1e300
+    assert np.sqrt(np.mean(x**2)) == pytest.approx(1.0, rel=1e-9)
+
+
+@pytest.mark.slow
+def test_a_chain_of_ten_thousand_sites(std=1e300):
+    net = tk.tt((2,) * 10_000, 2)
+    assert tk.init.rms(net, tk.init.normal(net, std=std)) == pytest.approx(std, rel=1e-8)
+
+
+@pytest.mark.parametrize("std", [1e-300, 1e-200, 1e200, 1e300])
+@pytest.mark.parametrize("fn", ["relu", "square", "add", "multiply"])
+def test_an_outermost_function_reaches_every_size_that_a_float_has(fn, std):
+    """The factor is searched as far as a float goes: also where the next power of it would be past the largest."""
+    bodies = [
+        tk.Network(
+            [tk.Node(f"A{k}", ("i", f"j{k}")), tk.Node(f"B{k}", (f"j{k}", "l"))], "il", {"i": 3, f"j{k}": 3, "l": 4}
+        )
+        for k in range(1 + (fn in ("add", "multiply")))
+    ]
+    net = tk.Network([tk.Elementwise("f", fn, bodies)], "il")
+    assert tk.init.rms(net, tk.init.normal(net, std=std)) == pytest.approx(std, rel=1e-9)
+
+
+def test_a_jump_over_the_size_asked_for_is_no_way_to_it():
+    def step(xp, x):
+        return xp.where(xp.abs(x) > 1, 3 + 0 * x, 1 + 0 * x)
+
+    net = tk.Network([tk.Node("A", "i"), tk.Node("B", "")], "i", dict(i=1)).activate(step, "f")
+    with pytest.raises(ValueError, match="std 2 cannot be reached"):
+        tk.init.normal(net, std=2.0)
+
+
+@pytest.mark.parametrize("fn", ["relu", "tanh", "gelu"])
+@pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1)])
+def test_a_function_in_place_is_the_function(fn, axes):
+    """Of tensors of many blocks, in any order in memory: the tensor itself is what is changed."""
+    from tnkit.execution.elementwise import in_place
+
+    laid = np.random.default_rng(0).normal(size=(7, 160, 90)).astype("float32")
+    want = tk.ACTIVATIONS[fn](np, (laid * np.float32(0.3)).transpose(axes))
+    x = laid.transpose(axes)
+    assert in_place(fn, x, 0.3) and np.array_equal(x, want) and np.shares_memory(x, laid)
+    assert not in_place("relu", -np.abs(x) - 1)
+
+
+def test_a_large_relu_of_nothing_but_negative_entries_is_given_the_other_sign():
+    net = tk.Network([tk.Node("A", "ij")], "ij", dict(i=300, j=200)).activate("relu", "f")
+    net = net.join(tk.Network([tk.Node("B", "k")], "k", dict(k=2)))
+    arrays = dict(A=-np.random.default_rng(0).uniform(1, 2, (300, 200)), B=np.ones(2))
+    found = tk.init.to_rms(net, arrays, 0.5)
+    x = tk.contract(net, found)
+    assert (found["A"] > 0).all() and np.sqrt(np.mean(x**2)) == pytest.approx(0.5, rel=1e-9)

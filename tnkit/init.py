@@ -173,7 +173,8 @@ def _unit_variance(region: Network, arrays: Arrays) -> None:
     own = [n for n in region.nodes if isinstance(n, Node) and not n.fixed]
     if not own:
         return
-    log_terms = sum(np.log(s) for i, s in region.sizes.items() if i not in region.output)
+    kept = set(region.output)
+    log_terms = sum(np.log(s) for i, s in region.sizes.items() if i not in kept)
     for name in {n.array for n in own}:
         a = arrays[name]
         size = sqrt(float(np.mean(np.abs(a) ** 2))) or 1.0

@@ -10,7 +10,7 @@ import numpy as np
 
 from tnkit.core.activations import ACTIVATIONS, Activation
 
-__all__ = ["BLOCK", "blockwise", "in_blocks"]
+__all__ = ["BLOCK", "blockwise", "in_blocks", "in_place"]
 
 #: Entries of a block: it and what is made of it stay in the cache.
 BLOCK = 2**15
@@ -40,6 +40,20 @@ def blockwise(fn: Activation, *given: np.ndarray) -> np.ndarray:
                 out[part] = fn(np, *(x[part] for x in some))
         made: np.ndarray = blocks.operands[-1]
     return made
+
+
+def in_place(name: str, x: np.ndarray, factor: float = 1.0) -> bool:
+    """Turn ``x`` into ``fn(factor * x)`` where it lies, in one pass; whether any entry is not 0 then."""
+    fn, alive = ACTIVATIONS[name], False
+    iterator: Any = np.nditer
+    with iterator(x, ["external_loop", "buffered"], [["readwrite"]], order="K", buffersize=BLOCK) as blocks:
+        for block in blocks:
+            for k in range(0, block.size, BLOCK):
+                part = block[k : k + BLOCK]
+                part *= np.asarray(factor, x.dtype)
+                part[...] = fn(np, part)
+                alive = alive or bool(part.any())
+    return alive
 
 
 #: Name -> the function, in blocks: what numpy's backend runs.

@@ -15,6 +15,7 @@ __all__ = ["available", "check_room", "itemsize"]
 #: Tensors of fewer entries in all are not compared with what is free: asking takes longer than a small contraction.
 _SMALL = 2**25
 _GROUPS = Path("/sys/fs/cgroup")
+_MEMBERSHIP = Path("/proc/self/cgroup")
 
 
 def available() -> tuple[int, str]:
@@ -69,7 +70,7 @@ def _bytes(number: float) -> str:
 def _container_limits() -> list[tuple[int, int, int]]:
     """Limit, use, and what of that use can be dropped (files in memory), of each group of processes that this one is in."""
     found = []
-    for line in _text(Path("/proc/self/cgroup")).splitlines():
+    for line in _text(_MEMBERSHIP).splitlines():
         _, kinds, path = line.split(":", 2)
         if not kinds:  # version 2: a limit may stand on any group above
             groups = [_GROUPS / path.strip("/"), *(_GROUPS / path.strip("/")).parents]

@@ -19,7 +19,7 @@ from tnkit.core.names import unused
 from tnkit.core.network import Elementwise, Network
 from tnkit.core.node import Node
 from tnkit.execution.codegen import execute
-from tnkit.execution.elementwise import BLOCK, blockwise
+from tnkit.execution.elementwise import BLOCK, blockwise, in_place
 from tnkit.execution.inputs import check_arrays, constant
 from tnkit.execution.library import values
 from tnkit.execution.numpy import NUMPY
@@ -35,6 +35,8 @@ Arrays = dict[str, np.ndarray]
 _FORM = 2**22
 #: Tensors of up to so many entries are measured in double precision, whatever dtype is asked for.
 _WIDE = 2**20
+#: Factors are searched for from e^-_FAR to e^_FAR, about the range of a float.
+_FAR = 709.0
 
 
 @paired
@@ -71,7 +73,7 @@ class UnreachableError(ValueError):
 
 
 class _OutOfRangeError(Exception):
-    """A region's tensor came out as 0 or past the largest float."""
+    """A region's tensor came out as 0 or past the largest float, or a function's values all as 0."""
 
 
 def inner_first(net: Network) -> list[Network]:
@@ -92,6 +94,7 @@ class _Calibration:
     kind: np.dtype[Any] | None
     lean: bool  # the value of a function is let go of as soon as it is used
     values: dict[int, np.ndarray] = field(default_factory=dict)
+    factors: dict[int, float] = field(default_factory=dict)  # what the values are still to be multiplied by
     own: dict[int, list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -145,7 +148,7 @@ class _Calibration:
         assert found.value is not None
         if own and isfinite(size):
             self.scale(own, -size)
-            found.value *= np.asarray(exp(found.shift - size), found.value.dtype)
+            self.factors[id(net)] = exp(found.shift - size)
         self.values[id(net)], self.own[id(net)] = found.value, own
 
     def outermost(self, std: float | None) -> None:
@@ -162,10 +165,26 @@ class _Calibration:
 
     def body_values(self, node: Elementwise) -> list[np.ndarray]:
         """The values of its bodies, all with the axes of the first, taken out."""
-        return [np.transpose(self.values.pop(id(b)), [b.output.index(i) for i in node.inds]) for b in node.bodies]
+        plain = []
+        for body in node.bodies:
+            value = self.values.pop(id(body))
+            if id(body) in self.factors:
+                value *= np.asarray(self.factors.pop(id(body)), value.dtype)
+            plain.append(np.transpose(value, [body.output.index(i) for i in node.inds]))
+        return plain
 
     def applied(self, node: Elementwise) -> np.ndarray:
         """The value of a function; a ReLU of nothing but negative entries is given the other sign, as good a draw, and alive."""
+        if (
+            self.lean
+            and len(node.bodies) == 1
+            and self.values[id(node.bodies[0])].size > BLOCK
+            and node.fn in ACTIVATIONS
+        ):
+            value = self.values.pop(id(node.bodies[0]))
+            if not in_place(str(node.fn), value, self.factors.pop(id(node.bodies[0]), 1.0)):
+                raise _OutOfRangeError  # its argument is gone, and the other sign is wanted
+            return value
         plain = self.body_values(node)
         value = _applied(node.fn, plain)
         if value.any() or len(node.bodies) > 1:
@@ -249,14 +268,14 @@ class _Scaled:
         """By <T, T>; every kept index is averaged over where it is summed, so that no product of sizes can overflow."""
         net, nodes, twins = self.net, list[Node](), dict[str, Any]()
         arrays = {name: _wide(a) for name, a in arrays.items()}
-        open_, mark = set(net.output), unused("*", net)
+        kept, open_, mark = set(net.output), set(net.output), unused("*", net)
         for node in net.nodes:
             assert isinstance(node, Node)
             mean = prod(net.sizes[i] for i in open_.intersection(node.inds))
             open_ -= set(node.inds)
-            nodes.append(Node(node.name + mark, tuple(i if i in net.output else i + mark for i in node.inds)))
+            nodes.append(Node(node.name + mark, tuple(i if i in kept else i + mark for i in node.inds)))
             twins[node.name + mark] = np.conj(arrays[node.array]) / mean
-        sizes = {**net.sizes} | {i + mark: n for i, n in net.sizes.items() if i not in net.output}
+        sizes = {**net.sizes} | {i + mark: n for i, n in net.sizes.items() if i not in kept}
         both = Network((*net.nodes, *nodes), (), sizes)
         with np.errstate(all="ignore"):
             square = float(np.real(run(plan(both), {**{n: arrays[n] for n in net.array_shapes}, **twins})))
@@ -347,34 +366,36 @@ def _block_values(fn: str, laid: Sequence[np.ndarray], factor: float) -> Iterato
 
 
 def _crossing(f: Callable[[float], float], goal: float) -> float | None:
-    """Where ``f`` takes the value ``goal``, from 0 outwards, by regula falsi; None if it does not."""
-    a, fa = 0.0, f(0.0) - goal
+    """Where ``f`` takes the value ``goal``, from 0 outwards, by regula falsi; None if it does not.
+
+    An infinite value, of what over- or underflows there, tells the side alone: the middle is tried instead.
+    """
+    enough = 1e-13 + 4e-16 * abs(goal)
+    a = b = 0.0
+    fa = fb = f(0.0) - goal
     if fa == 0:
         return a
     step = -1.0 if fa > 0 else 1.0
-    while True:
-        b = a + step
-        fb = f(b) - goal
-        if not isfinite(fb) or (fa > 0) != (fb > 0):
-            break
-        if abs(b) > 709 or fb == fa:  # it does not move any more
+    while (fb > 0) == (fa > 0):
+        a, fa, b = b, fb, max(-_FAR, min(_FAR, b + step))
+        step, fb = 2 * step, f(b) - goal
+        if fb == fa:  # it does not move any more, be it at the goal: a limit is not reached
             return None
-        a, fa, step = b, fb, 2 * step if abs(b + 2 * step) < 709 else step
-        if abs(a + step) > 709:
-            return None
-    if not isfinite(fb):
-        return None
+    if abs(fa) < enough:
+        return a
     for _ in range(200):
-        c = b - fb * (b - a) / (fb - fa)
+        if abs(fb) < enough:
+            return b
+        c = b - fb * (b - a) / (fb - fa) if isfinite(fa) and isfinite(fb) else (a + b) / 2
+        if c in (a, b):
+            break
         fc = f(c) - goal
-        if abs(fc) < 1e-13 or c in (a, b):
-            return c
         if (fc > 0) != (fb > 0):
             a, fa = b, fb
         else:
             fa *= 0.5  # Illinois
         b, fb = c, fc
-    return b
+    return b if abs(fb) < 2e-3 else None  # no jump over the goal; functions in half precision come no nearer
 
 
 def _working(a: np.ndarray, kind: np.dtype[Any] | None) -> np.dtype[Any]:

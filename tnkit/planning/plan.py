@@ -136,8 +136,8 @@ class Plan:
 
     @cached_property
     def entries(self) -> int:
-        """Entries of all tensors, arguments and what steps make: more than are alive at once."""
-        return sum(prod(shape) for shape in self.shapes) + sum(step.size for step in self.steps)
+        """Entries of all tensors, arguments and what steps make, within a slice too: more than are alive at once."""
+        return sum(prod(shape) for shape in self.shapes) + sum(step.size for step in _every(self.steps))
 
     @cached_property
     def shapes(self) -> tuple[tuple[int, ...], ...]:

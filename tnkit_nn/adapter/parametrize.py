@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from tnkit.core.activations import ACTIVATIONS
 from tnkit.core.checks import a_network, one_of, text
 from tnkit.core.decomposition import Decomposition, network_of
-from tnkit.core.network import Network
+from tnkit.core.network import Elementwise, Network, inside_out
 from tnkit.core.numbers import real_number
 from tnkit.execution.weights import detensorize
 from tnkit.paths.optimizers import Optimizer
@@ -116,7 +117,16 @@ def parametrize_(
     std = None if std is None else real_number(std, "parametrize_: std")
     new = _Weight(net, arrays, weight.shape, unused, optimizer=optimizer, dtype=weight.dtype, seed=seed, std=std)
     new.requires_grad_(weight.requires_grad)
-    return parametrize.register_parametrization(module, name, new.to(weight.device))
+    return _registered(module, name, new.to(weight.device))
+
+
+def _registered(module: nn.Module, name: str, new: _Weight) -> nn.Module:
+    """The weight in its place.  torch's own check contracts it once, which only a function of the user's own needs."""
+    known = all(n.fn in ACTIVATIONS for n in inside_out(new.network) if isinstance(n, Elementwise))
+    with torch.no_grad():
+        parametrize.register_parametrization(module, name, new, unsafe=known)
+    module.parametrizations[name].unsafe = False  # type: ignore[index, union-attr]
+    return module
 
 
 def _own_weight(module: nn.Module, name: str) -> nn.Parameter:
@@ -156,8 +166,9 @@ def _found_elsewhere(module: nn.Module, name: str) -> str:
 
 def _root_mean_square(weight: torch.Tensor) -> float:
     """In double precision, a block at a time: no copy of the weight is made."""
-    blocks = weight.abs().reshape(-1).split(2**20) if weight.is_complex() else weight.reshape(-1).split(2**20)
-    return float((sum(x.double().square().sum() for x in blocks) / max(weight.numel(), 1)) ** 0.5)
+    flat = weight.abs().reshape(-1) if weight.is_complex() else weight.reshape(-1)
+    blocks = (x.double() for x in flat.split(2**16))
+    return float((sum(x.dot(x) for x in blocks) / max(weight.numel(), 1)) ** 0.5)
 
 
 @atomic

@@ -188,3 +188,38 @@ def test_a_complex_weight_is_matched_as_a_whole():
     after = layer.weight.detach()
     assert float(after.abs().square().mean().sqrt()) == pytest.approx(float(before), rel=1e-5)
     assert after.imag.abs().max() > 0.1 * before and after.real.abs().max() > 0.1 * before
+
+
+def test_what_registering_contracts(monkeypatch):
+    """Nothing for functions that are known; a function of one's own is checked once, without a graph."""
+    from tnkit_nn.adapter import parametrize as adapter
+
+    seen = []
+    forward = adapter._Weight.forward
+    monkeypatch.setattr(
+        adapter._Weight, "forward", lambda self: (seen.append(torch.is_grad_enabled()), forward(self))[1]
+    )
+
+    def net(fn):
+        return train(4, 3).activate(fn, "act")
+
+    def half(xp, x):
+        return xp.astype(x, xp.float16) if hasattr(xp, "astype") else x.to(torch.float16)
+
+    parametrize_(nn.Linear(3, 4), "weight", net("relu"), std=1.0)
+    assert seen == []
+    module = parametrize_(nn.Linear(3, 4), "weight", net(lambda xp, x: xp.sin(x) * 3), std=1.0)
+    assert seen == [False] and module.weight.requires_grad and not module.parametrizations.weight.unsafe
+    module = nn.Linear(3, 4)
+    with pytest.raises(ValueError, match="may not change the dtype"):
+        parametrize_(module, "weight", net(half), std=1.0)
+    assert type(module.weight) is nn.Parameter and not parametrize.is_parametrized(module)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.complex64])
+def test_the_scale_that_is_matched(dtype):
+    weight = torch.randn(300, 301, dtype=dtype, generator=torch.Generator().manual_seed(0)).T
+    from tnkit_nn.adapter.parametrize import _root_mean_square
+
+    want = float(weight.abs().double().square().mean().sqrt())
+    assert _root_mean_square(weight) == pytest.approx(want, rel=1e-12)
