@@ -167,7 +167,7 @@ def resolves(a: Network, b: Network) -> bool:
 def _formed(net: Network, arrays: Arrays, backend: Backend) -> tuple[Any, Power]:
     """What a network contracts to, of size about 1."""
     way = plan(net)
-    return binary(way, [arrays[name] for name in way.inputs], backend)
+    return binary(way, [arrays[name] for name in way.inputs], backend, "norm, inner, distance")
 
 
 def _product(

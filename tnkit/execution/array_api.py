@@ -60,6 +60,7 @@ def backend_named(module: str) -> Backend:
         total=lambda x, axes: xp.sum(x, axis=axes, dtype=x.dtype),
         diagonal=diagonal,
         norm=norm,
+        norms=lambda arrays: [float(norm(x)) for x in arrays],
         eye=lambda n, x: xp.eye(n, dtype=x.dtype, device=_device(x)),
         like=lambda a, x: xp.asarray(a, dtype=x.dtype, device=_device(x)),
         zeros=lambda shape, x: xp.zeros(shape, dtype=x.dtype, device=_device(x)),

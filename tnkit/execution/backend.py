@@ -53,6 +53,9 @@ class Backend:
         ``diagonal(x, i, j)``: the diagonal of two axes, as the last axis.
     norm
         ``norm(x)``: the Frobenius norm; ``norm(x, axis)``: norms along an axis.
+    norms
+        ``norms(arrays)``: the Frobenius norms of several arrays as Python numbers, in as few calls as the library allows; 0 and
+        inf where the squares leave the range of the dtype.
     eye
         ``eye(n, x)``: an identity, made where ``x`` is: nothing is copied there while a CUDA graph is captured.
     like
@@ -110,6 +113,7 @@ class Backend:
     total: Callable[[Any, tuple[int, ...]], Any]
     diagonal: Callable[[Any, int, int], Any]
     norm: Callable[..., Any]
+    norms: Callable[[Sequence[Any]], list[float]]
     eye: Callable[[int, Any], Any]
     like: Callable[[np.ndarray, Any], Any]
     zeros: Callable[[tuple[int, ...], Any], Any]

@@ -12,7 +12,7 @@ from typing import Any
 
 from tnkit.core.activations import function
 from tnkit.execution.backend import Backend
-from tnkit.planning.steps import ApplyStep, ContractStep, FusedStep, Program, ReduceStep, Step
+from tnkit.planning.steps import ApplyStep, ContractStep, FusedStep, Program, ReduceStep, Step, renumbered
 from tnkit.planning.strides import View
 
 __all__ = ["Runner", "execute", "growth", "guarded", "prepare", "source"]
@@ -179,18 +179,19 @@ def _guarded_source(program: Program, backend: Backend) -> tuple[str, list[Any]]
 
 
 def _guarded_step(writer: _Writer, step: Step) -> list[str]:
-    t, arguments = step.target, ", ".join(f"s{s}, e{s}" for s in step.operands)
-    if isinstance(step, ContractStep):
-        return [f"{arguments}, e{t} = guard.product({arguments}, {growth(step)!r})", f"s{t} = {writer.step(step)}"]
-    if isinstance(step, ReduceStep):
-        if not (step.axes or step.diagonals):
-            return [f"s{t} = {writer.step(step)}", f"e{t} = e{step.operand}"]
-        return [f"{arguments}, e{t} = guard.total({arguments}, {growth(step)!r})", f"s{t} = {writer.step(step)}"]
+    t = step.target
     pairs = "".join(f"(s{s}, e{s}), " for s in step.operands)
+    if isinstance(step, ContractStep) or (isinstance(step, ReduceStep) and (step.axes or step.diagonals)):
+        names = [f"s{t + 1 + k}" for k in range(len(step.operands))]  # its own: the same slot may be there twice
+        alone = renumbered(step, tuple(t + 1 + k for k in range(len(step.operands))), t)
+        made = f"lambda {', '.join(names)}: {writer.step(alone)}"
+        return [f"s{t}, e{t} = guard.made({made}, ({pairs}), {growth(step)!r})"]
+    if isinstance(step, ReduceStep):
+        return [f"s{t} = {writer.step(step)}", f"e{t} = e{step.operand}"]
     if isinstance(step, FusedStep):
         return [f"s{t}, e{t} = guard.fused({writer.thing('step', step)}, ({pairs}))"]
     if step.fn == "identity":
-        return [f"s{t}, e{t} = {arguments}"]
+        return [f"s{t}, e{t} = {', '.join((f's{s}, e{s}') for s in step.operands)}"]
     name = step.fn if isinstance(step.fn, str) else ""
     return [f"s{t}, e{t} = guard.applied({name!r}, {writer.thing('fn', function(step.fn))}, ({pairs}))"]
 

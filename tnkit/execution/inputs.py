@@ -15,6 +15,7 @@ from tnkit.core.structure import check_ordered
 from tnkit.execution.arrays import dtype_name, is_complex
 from tnkit.execution.backend import Backend
 from tnkit.execution.library import backend_of, plain
+from tnkit.execution.machine import check_constant
 
 __all__ = ["check_arrays", "check_known", "checked", "constant"]
 
@@ -109,6 +110,7 @@ def checked(net: Network, arrays: Mapping[str, Any], backend: Backend, dynamic: 
             if is_complex(array):
                 check_ordered(net, name, dtype_name(array))
     for node, shape in missing:
+        check_constant(node.array, shape)
         value = constant(str(node.fixed), shape)
         full[node.array] = backend.like(value, next(iter(full.values()))) if full else backend.xp.asarray(value)
     return full

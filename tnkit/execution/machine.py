@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
+from math import inf, prod
 from pathlib import Path
 from typing import Any
 
 from tnkit.execution.backend import Backend
 from tnkit.planning.plan import Plan
 
-__all__ = ["available", "check_room", "itemsize"]
+__all__ = ["available", "check_constant", "check_room", "itemsize"]
 
 #: Tensors of fewer entries in all are not compared with what is free: asking takes longer than a small contraction.
 _SMALL = 2**25
@@ -23,6 +23,8 @@ def available() -> tuple[int, str]:
     import psutil  # when asked for: most contractions are small
 
     free, whose = int(psutil.virtual_memory().available), "this machine"
+    if (left := _address_space()) < free:
+        free, whose = max(int(left), 0), "this process (ulimit -v)"
     for limit, used, cache in _container_limits():
         if (left := limit - used + cache) < free:
             free, whose = max(left, 0), "this container"
@@ -43,14 +45,25 @@ def check_room(plan: Plan, given: Sequence[Any], backend: Backend, who: str) -> 
         return
     net = plan.network
     result = prod(net.shape) * max(itemsize(x) for x in given)
-    ways = (
-        "memory_limit= runs it slice by slice"
-        if result < 0.5 * free
-        else f"the result alone takes {_bytes(result)}; tk.norm, tk.inner and tk.distance do not form it"
-    )
+    if result > 0.5 * free:
+        ways = f"; the result alone takes {_bytes(result)}"
+        ways += "; tk.norm, tk.inner and tk.distance do not form it" if net.multilinear else ""
+    else:
+        ways = "; memory_limit= runs it slice by slice" if who in ("contract", "run") else ""
     raise MemoryError(
-        f"{who}: {net!r} needs {_bytes(needed)} beside its arrays (plan.peak), and {whose} has {_bytes(free)} left; {ways}"
+        f"{who}: {net!r} needs {_bytes(needed)} beside its arrays (plan.peak), and {whose} has {_bytes(free)} left{ways}"
     )
+
+
+def check_constant(name: str, shape: Sequence[int]) -> None:
+    """MemoryError for a constant that cannot be formed, by the name of its array."""
+    if prod(shape) < _SMALL:
+        return
+    free, whose = available()
+    if 8 * prod(shape) > free:
+        raise MemoryError(
+            f"the constant array {name!r} of shape {tuple(shape)} takes {_bytes(8 * prod(shape))}, and {whose} has {_bytes(free)} left"
+        )
 
 
 def itemsize(x: Any) -> int:
@@ -65,6 +78,20 @@ def _bytes(number: float) -> str:
             return f"{number:.3g} {unit}"
         number /= 1000
     return f"{number:.3g} EB"
+
+
+def _address_space() -> float:
+    """What a limit of the process leaves, of memory asked for; infinite without one."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return inf
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit == resource.RLIM_INFINITY:
+        return inf
+    import psutil
+
+    return limit - int(psutil.Process().memory_info().vms)
 
 
 def _container_limits() -> list[tuple[int, int, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,12 @@ def _norm_along(x: Any, axis: int | None = None) -> Any:
     return np.linalg.norm(x.reshape(-1)) if axis is None else np.linalg.norm(x, None, axis)
 
 
+def _norms(arrays: Sequence[Any]) -> list[float]:
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        flat = [x.reshape(-1) for x in arrays]
+        return [sqrt(abs(np.vdot(x, x))) for x in flat]  # a third of the time of np.linalg.norm
+
+
 #: For arrays and scalars of numpy.
 NUMPY = Backend(
     name="numpy",
@@ -44,6 +51,7 @@ NUMPY = Backend(
     total=lambda x, axes: np.sum(x, axes, dtype=x.dtype),
     diagonal=lambda x, i, j: np.diagonal(x, 0, i, j),
     norm=_norm_along,
+    norms=_norms,
     eye=lambda n, x: np.eye(n, dtype=x.dtype),
     like=lambda a, x: a.astype(np.asarray(x).dtype),
     zeros=lambda shape, x: np.zeros(shape, x.dtype),

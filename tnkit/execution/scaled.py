@@ -8,21 +8,26 @@ as constants: an exponent is one in a neighbourhood of the arrays.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
-from math import isfinite, log2, prod
+from math import isfinite, log2, log10, prod
 from typing import Any
 
 import numpy as np
 
+from tnkit.core.activations import function
 from tnkit.execution.arrays import dtype_name
 from tnkit.execution.backend import Backend
 from tnkit.execution.codegen import execute, growth, guarded
 from tnkit.execution.distributed import shared_out
-from tnkit.execution.powers import Power, aligned, decimal, dtype_range, times, unit, whole
+from tnkit.execution.machine import check_room
+from tnkit.execution.numpy import NUMPY
+from tnkit.execution.powers import Power, aligned, decimal, dtype_range, largest, times, unit, whole
 from tnkit.execution.slices import Place, fronted, part, piece, together
 from tnkit.planning.plan import Plan
 from tnkit.planning.steps import ApplyStep, FusedStep, Program
@@ -38,6 +43,9 @@ _FRESH: Size = (0.0, 0.0, 0.0)
 _SLACK = 8.0
 #: Activations whose results are no larger than their arguments, but for a bit.
 _BOUNDED = frozenset(("relu", "leaky_relu", "tanh", "sin", "sigmoid", "gelu", "softplus", "identity", "add"))
+#: Their slopes at 0, and those that are 0 and x far from it.
+_SLOPES = {"tanh": 1.0, "sin": 1.0, "gelu": 0.5}
+_RAMPS = frozenset(("gelu", "softplus"))
 #: Those with f(c x) = c f(x) for c > 0.
 _HOMOGENEOUS = frozenset(("relu", "leaky_relu"))
 
@@ -54,36 +62,58 @@ class Guard:
         Binary logarithms: a tensor whose largest entry is between them keeps its precision.
     traced
         Whether values cannot be read.
+    lifted
+        Whether small operands are made larger at every step: where their largest entries never meet, bounds say little.
     """
 
     backend: Backend
     bottom: float
     top: float
     traced: bool = False
+    lifted: bool = False
 
-    def given(self, x: Any) -> Pair:
-        """An argument, measured by its norm, which costs less than its largest entry."""
+    def given(self, arrays: Sequence[Any]) -> list[Pair]:
+        """Arguments, measured by their norms, which cost less than their largest entries."""
         if self.traced:
-            return x, _FRESH
-        norm = float(self.backend.constant(self.backend.norm(x)))
-        if norm and isfinite(norm) and self.bottom < log2(norm) < self.top:
-            return x, (0.0, log2(norm) - 0.5 * log2(max(1, prod(x.shape))), log2(norm))
-        return self.unit(x, _FRESH)
+            return [(x, _FRESH) for x in arrays]
+        return [self._measured(x, norm, 0.0) for x, norm in zip(arrays, self.backend.norms(arrays), strict=True)]
 
-    def product(self, a: Any, of_a: Size, b: Any, of_b: Size, grown: float) -> tuple[Any, Size, Any, Size, Size]:
-        """Both operands of a product, divided where the product could leave the range; and its size."""
-        low, high = of_a[1] + of_b[1] - _SLACK, of_a[2] + of_b[2] + grown
-        if self.traced or low < self.bottom or high > self.top:
-            a, of_a = self.unit(a, of_a)
-            b, of_b = self.unit(b, of_b)
-            low, high = of_a[1] + of_b[1] - _SLACK, of_a[2] + of_b[2] + grown
-        return a, of_a, b, of_b, (of_a[0] + of_b[0], low, high)
+    def _measured(self, x: Any, norm: float, exponent: Power) -> Pair:
+        """A tensor as it is, its size by its norm; one that is small, or of entries whose squares are, made larger."""
+        if norm and isfinite(norm) and self.bottom < (high := log2(norm)) < self.top:
+            return x, (exponent, high - 0.5 * log2(max(1, prod(x.shape))), high)
+        size = float(self.backend.constant(largest(self.backend.constant(x), self.backend)))
+        if size > 1 and isfinite(size):
+            return x, (exponent, log2(size), log2(size))
+        return self.unit(x, (exponent, 0.0, 0.0))
 
-    def total(self, x: Any, of_x: Size, grown: float) -> tuple[Any, Size, Size]:
-        """The operand of a sum or a trace, and the size of the result."""
-        if self.traced or of_x[1] - _SLACK < self.bottom or of_x[2] + grown > self.top:
-            x, of_x = self.unit(x, of_x)
-        return x, of_x, (of_x[0], of_x[1] - _SLACK, of_x[2] + grown)
+    def made(self, step: Callable[..., Any], pairs: Sequence[Pair], grown: float) -> Pair:
+        """What a sum of products makes of tensors, ``2**grown`` terms an entry at most.
+
+        Small operands are made larger where the result could vanish, which loses nothing.  Where it could overflow, it is tried
+        as it is: only one that did is made again of smaller operands, whose smallest entries that may cost.
+        """
+        if self.traced:
+            return self._of_units(step, pairs)
+        low, high = self._bounds(pairs, grown)
+        if self.lifted or low < self.bottom:
+            pairs = [self.unit(x, size) if size[1] < 0 else (x, size) for x, size in pairs]
+            low, high = self._bounds(pairs, grown)
+        found = step(*(x for x, _ in pairs))
+        exponent = sum(size[0] for _, size in pairs)
+        if high <= self.top:
+            return found, (exponent, low, high)
+        if isfinite(float(self.backend.constant(largest(self.backend.constant(found), self.backend)))):
+            return self._measured(found, self.backend.norms((found,))[0], exponent)
+        return self._of_units(step, pairs)
+
+    def _of_units(self, step: Callable[..., Any], pairs: Sequence[Pair]) -> Pair:
+        pairs = [self.unit(*pair) for pair in pairs]
+        size = (sum(size[0] for _, size in pairs), -_SLACK, self.top)
+        return step(*(x for x, _ in pairs)), size
+
+    def _bounds(self, pairs: Sequence[Pair], grown: float) -> tuple[float, float]:
+        return sum(size[1] for _, size in pairs) - _SLACK, sum(size[2] for _, size in pairs) + grown
 
     def applied(self, name: str, fn: Callable[..., Any], pairs: Sequence[Pair]) -> Pair:
         """A function of tensors: of their mantissas where it allows that, else of their values."""
@@ -93,14 +123,33 @@ class Guard:
             return call(x), (size[0], size[1] - _SLACK, size[2])
         if name in ("multiply", "square"):
             made = pairs[0]
-            for x, size in pairs[1:] if name == "multiply" else pairs:
-                a, _, b, _, of = self.product(*made, x, size, 0.0)
-                made = a * b, of
+            for pair in pairs[1:] if name == "multiply" else pairs:
+                made = self.made(_times, (made, pair), 0.0)
             return made
         if name == "add":
             xs, (exponent, low, high) = self.aligned(pairs)
             return call(*xs), (exponent, low - _SLACK, high + log2(len(pairs)))
+        if not self.traced and any(size[0] for _, size in pairs):
+            pairs = [self.unit(*pair) for pair in pairs]
+            if len(pairs) == 1 and (far := self._far(name, *pairs[0])) is not None:
+                return far
         return self.unit(call(*(times(x, size[0], self.backend) for x, size in pairs)), _FRESH)
+
+    def _far(self, name: str, x: Any, size: Size) -> Pair | None:
+        """A function of values that the dtype does not hold, by its slope at 0 or at infinity; None where it has none."""
+        slope = _SLOPES.get(name)
+        if size[0] < self.bottom and slope is not None:
+            return x * slope, size
+        if size[0] > self.top and name in _RAMPS:
+            relu = self.backend.own.get("relu") or partial(function("relu"), self.backend.xp)
+            return relu(x), size
+        if not self.bottom < size[0] <= self.top and name not in _BOUNDED:
+            warnings.warn(
+                f"the argument of {name or 'a function'} is about 1e{size[0] * log10(2):+.0f}, which {dtype_name(x)} does not hold",
+                RuntimeWarning,
+                stacklevel=6,
+            )
+        return None
 
     def fused(self, step: FusedStep, pairs: Sequence[Pair]) -> Pair:
         """A group of steps, slice by slice."""
@@ -123,7 +172,7 @@ class Guard:
 
     def part(self, x: Any, size: Size) -> Pair:
         """A part of a tensor that has this size; it can be far smaller than the tensor."""
-        x, own = self.given(x)
+        ((x, own),) = self.given((x,))
         return x, (size[0] + own[0], *own[1:])
 
     def together(self, step: FusedStep, made: Iterable[tuple[Place, Pair]]) -> Pair:
@@ -160,15 +209,18 @@ def in_range(plan: Plan, given: Sequence[Any], backend: Backend, who: str) -> An
     A warning, by ``who``, if the result itself is out of range.  Whole numbers, and arrays whose values cannot be read, run as
     they are.
     """
-    program = plan.program
-    if _whole(given) or backend.unseen(given):
+    program, guard = plan.program, _guard(given, backend)
+    if guard is None or backend.unseen(()):
         return execute(program, given, backend)
-    guard = _guard(given, backend)
-    with np.errstate(over="ignore", under="ignore"):
-        pairs = [guard.given(x) for x in given]
-    if all(size[0] == 0 for _, size in pairs) and _stays(program, [size for _, size in pairs], guard, backend):
+    try:
+        pairs = guard.given(given)
+    except (RuntimeError, TypeError, ValueError):  # torch's, jax's: traced, as a batch of vmap is
+        if not backend.unseen(given):
+            raise
         return execute(program, given, backend)
-    with np.errstate(over="ignore", under="ignore"):
+    if _stays(program, pairs, guard):
+        return execute(program, given, backend)
+    with _quietly(backend):
         made, size = guarded(program, backend)(pairs, guard)
     return whole(made, size[0], False, who, backend) if size[0] else made
 
@@ -176,11 +228,16 @@ def in_range(plan: Plan, given: Sequence[Any], backend: Backend, who: str) -> An
 def scientific(plan: Plan, given: Sequence[Any], backend: Backend, executor: Executor | None = None) -> tuple[Any, Any]:
     """What a plan contracts to, as a mantissa with its largest entry from 1 to 10, and a decimal exponent."""
     made, power = _watched(plan, given, backend, executor)
-    return decimal(made, power, backend)
+    made, more = unit(made, backend, keep=True)
+    return decimal(made, power + more, backend)
 
 
-def binary(plan: Plan, given: Sequence[Any], backend: Backend) -> tuple[Any, Power]:
-    """What a plan contracts to, as an array whose entries are of size about 1 and a binary exponent, by which no digit changes."""
+def binary(plan: Plan, given: Sequence[Any], backend: Backend, who: str) -> tuple[Any, Power]:
+    """What a plan contracts to, as an array whose entries are of size about 1 and a binary exponent, by which no digit changes.
+
+    MemoryError, by ``who``, where the machine cannot hold it.
+    """
+    check_room(plan, given, backend, who)
     made, power = _watched(plan, given, backend, None)
     made, more = unit(made, backend, keep=True)
     return made, power + more
@@ -188,19 +245,27 @@ def binary(plan: Plan, given: Sequence[Any], backend: Backend) -> tuple[Any, Pow
 
 def _watched(plan: Plan, given: Sequence[Any], backend: Backend, executor: Executor | None) -> tuple[Any, Power]:
     """A plan run under a guard: an array and a binary exponent."""
-    if _whole(given):
-        given = [backend.cast(x, "float64") for x in given]
     guard = _guard(given, backend, backend.unseen(given))
-    with np.errstate(over="ignore", under="ignore"):
-        pairs = [guard.given(x) for x in given]
-        if executor is None:
-            made, size = guarded(plan.program, backend)(pairs, guard)
-        else:
-            step = plan.sliced
-            assert step is not None
-            xs, sizes = zip(*(pairs[s] for s in step.operands), strict=True)
-            made, size = shared_out(step, xs, backend, executor, partial(_work, guard, sizes), guard.together)
+    if guard is None:  # whole numbers
+        return _watched(plan, [backend.cast(x, "float64") for x in given], backend, executor)
+    with _quietly(backend):
+        made, size = _guarded(plan, guard.given(given), guard, backend, executor)
+        if not guard.traced and backend.norms((made,))[0] < 2.0**guard.bottom:
+            guard = replace(guard, lifted=True)
+            made, size = _guarded(plan, guard.given(given), guard, backend, executor)
     return made, size[0]
+
+
+def _guarded(plan: Plan, pairs: Sequence[Pair], guard: Guard, backend: Backend, executor: Executor | None) -> Pair:
+    made: Pair
+    if executor is None:
+        made = guarded(plan.program, backend)(pairs, guard)
+        return made
+    step = plan.sliced
+    assert step is not None
+    xs, sizes = zip(*(pairs[s] for s in step.operands), strict=True)
+    made = shared_out(step, xs, backend, executor, partial(_work, guard, sizes), guard.together)
+    return made
 
 
 def _work(
@@ -215,29 +280,40 @@ def _work(
     return total
 
 
-def _whole(given: Sequence[Any]) -> bool:
-    return not any(dtype_name(x).startswith(("float", "bfloat", "complex", "longdouble")) for x in given)
+def _quietly(backend: Backend) -> Any:
+    """Without numpy's warnings: what leaves the range is looked after.  Others have none, and torch.compile no way through."""
+    return np.errstate(over="ignore", under="ignore", invalid="ignore") if backend is NUMPY else nullcontext()
 
 
-def _guard(given: Sequence[Any], backend: Backend, traced: bool = False) -> Guard:
-    """The guard of some arrays: the range of the narrowest dtype."""
-    ranges = [dtype_range(name) for name in {dtype_name(x) for x in given}]
+def _times(a: Any, b: Any) -> Any:
+    return a * b
+
+
+def _guard(given: Sequence[Any], backend: Backend, traced: bool = False) -> Guard | None:
+    """The guard of some arrays: the range of the narrowest dtype; None for whole numbers."""
+    names = {dtype_name(x) for x in given}
+    ranges = [dtype_range(name) for name in names if name.startswith(("float", "bfloat", "complex", "longdouble"))]
+    if not ranges:
+        return None
     return Guard(backend, max(r[0] for r in ranges), min(r[1] for r in ranges), traced)
 
 
-def _stays(program: Program, sizes: Sequence[Size], guard: Guard, backend: Backend) -> bool:
-    """Whether no product of any of the arguments can leave the range, in whatever order."""
+def _stays(program: Program, pairs: Sequence[Pair], guard: Guard) -> bool:
+    """Whether no product of any of the arguments, as they are, can leave the range, in whatever order."""
     if "reach" not in program.runners:
-        program.runners["reach"] = _reach(program, len(sizes))
+        program.runners["reach"] = _reach(program, len(pairs))
     reach = program.runners["reach"]
     if reach is None:
         return False
-    grown, steps, uses = reach
-    low = high = 0.0
-    for (_, least, most), n in zip(sizes, uses, strict=True):
-        low += n * min(least, 0.0)
-        high += n * max(most, 0.0)
-    return bool(high + grown <= guard.top and low - _SLACK * steps >= guard.bottom)
+    high, low, uses = reach[0], -_SLACK * reach[1], reach[2]
+    for (_, (exponent, least, most)), n in zip(pairs, uses, strict=True):
+        if exponent:
+            return False
+        if least < 0:
+            low += n * least
+        if most > 0:
+            high += n * most
+    return bool(high <= guard.top and low >= guard.bottom)
 
 
 def _reach(program: Program, arguments: int) -> tuple[float, int, list[int]] | None:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -61,9 +62,14 @@ _known: dict[Path, Rates] = {}
 
 def rates_file() -> Path:
     """Where this machine's rates are kept: ``$XDG_CACHE_HOME`` or ``~/.cache``, ``tnkit/rates-<machine>.json``."""
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return _rates_file(os.environ.get("XDG_CACHE_HOME"), os.environ.get("HOME"))
+
+
+@cache  # a cached plan asks each time: what the environment says is looked up, the path is made once
+def _rates_file(cache_home: str | None, home: str | None) -> Path:
+    folder = cache_home or os.path.expanduser("~/.cache")
     machine = "".join(c if c.isalnum() or c in "-_." else "_" for c in platform.node()) or "machine"
-    return Path(home) / "tnkit" / f"rates-{machine}.json"
+    return Path(folder) / "tnkit" / f"rates-{machine}.json"
 
 
 def rates() -> Rates:

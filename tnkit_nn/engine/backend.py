@@ -151,6 +151,12 @@ def _frobenius_norm(x: Tensor, axis: int | None = None) -> Tensor:
     return torch.linalg.norm(x.reshape(-1)) if axis is None else torch.linalg.norm(x, None, axis)
 
 
+def _norms(arrays: Sequence[Tensor]) -> list[float]:
+    with torch.no_grad():  # one transfer from a device for all
+        found: list[float] = torch.stack([torch.linalg.vector_norm(x.detach()) for x in arrays]).tolist()
+    return found
+
+
 #: Found by tnkit when a tensor arrives.
 TORCH = Backend(
     name="torch",
@@ -164,6 +170,7 @@ TORCH = Backend(
     total=lambda x, axes: torch.sum(x, axes, dtype=x.dtype),
     diagonal=lambda x, i, j: torch.diagonal(x, 0, i, j),
     norm=_frobenius_norm,
+    norms=_norms,
     eye=lambda n, x: torch.eye(n, dtype=x.dtype, device=x.device),
     like=_like,
     zeros=lambda shape, x: torch.zeros(shape, dtype=x.dtype, device=x.device),
