@@ -55,7 +55,7 @@ def test_importing_loads_the_adapter_alone():
     code = "import torch; before = set(sys.modules); import tnkit_nn; print(*set(sys.modules) - before)"
     loaded = set(python(code))
     assert {name for name in loaded if name.startswith("tnkit_nn.")} <= {
-        name for name in loaded if name.startswith(("tnkit_nn.adapter", "tnkit_nn.engine"))
+        name for name in loaded if name.startswith(("tnkit_nn.adapter", "tnkit_nn.engine", "tnkit_nn.checks"))
     }
     assert not {f"tnkit_nn.{room}" for room in APPLICATIONS} & loaded
     assert not {name.partition(".")[0] for name in loaded} & {*OPTIONAL, "networkx", "tensornetwork", "tabulate"}

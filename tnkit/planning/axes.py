@@ -9,7 +9,7 @@ from tnkit.core.network import Network
 if TYPE_CHECKING:
     from tnkit.planning.builder import StepBuilder
 
-__all__ = ["MOST_AXES", "check_arrays_exist", "check_ranks"]
+__all__ = ["MOST_AXES", "check_arrays_exist", "check_steps_exist"]
 
 #: numpy has no array of more axes, and torch no operation on one (older numpy: 32).
 MOST_AXES = 64
@@ -27,7 +27,7 @@ def check_arrays_exist(net: Network) -> None:
         )
 
 
-def check_ranks(builder: StepBuilder) -> None:
+def check_steps_exist(builder: StepBuilder) -> None:
     """ValueError for a step whose result has more axes than an array has, in the order that was found."""
     for k, made in enumerate(builder.made):
         if len(made.result) > MOST_AXES:

@@ -20,7 +20,7 @@ from tnkit.core.numbers import whole_number
 from tnkit.paths.foreign import has_memory
 from tnkit.paths.given import GivenOrder, read_order
 from tnkit.paths.optimizers import Optimizer
-from tnkit.planning.axes import check_arrays_exist, check_ranks
+from tnkit.planning.axes import check_arrays_exist, check_steps_exist
 from tnkit.planning.builder import StepBuilder
 from tnkit.planning.calibration import DEFAULT, Rates, rates, spelled_count, spelled_seconds
 from tnkit.planning.checkpointing import checkpointed
@@ -249,7 +249,7 @@ def _plan(
         again = given is None and not has_memory(search)
         made = sliced_to_fit(made, builder, memory_limit, slices, again)
     else:
-        check_ranks(builder)
+        check_steps_exist(builder)
     return made if checkpoint is False else _with_checkpoints(made, None if checkpoint is True else checkpoint)
 
 

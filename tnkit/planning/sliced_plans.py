@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tnkit.core.network import Network
 from tnkit.paths.optimizers import Path
-from tnkit.planning.axes import check_ranks
+from tnkit.planning.axes import check_steps_exist
 from tnkit.planning.builder import StepBuilder
 from tnkit.planning.calibration import spelled_count
 from tnkit.planning.fusion import fused
@@ -38,7 +38,7 @@ def _planned_by_slices(whole: Plan, builder: StepBuilder, sliced: Inds, paths: I
     def build(one: Network) -> tuple[tuple[str, ...], Program]:
         part = StepBuilder(one, builder.optimizer, whole.itemsize, None, builder.rates, paths)
         end = part.contract(one, one.output)
-        check_ranks(part)
+        check_steps_exist(part)
         steps, end = fused(part.steps, part.made, len(part.inputs), end)
         return part.inputs, Program(tuple(steps), end, last_use(steps, end))
 

@@ -318,7 +318,7 @@ def test_stage_1_methods():
     assert approximate(net, weight).error <= best
     with pytest.raises(
         ValueError,
-        match="the approximation has no method 'guess'; there are auto, svd, als, gradient, skip",
+        match="the approximation: method is one of auto, svd, als, gradient, skip, not 'guess'",
     ):
         approximate(net, weight, method="guess")
     with pytest.raises(ValueError, match="form a loop"):
