@@ -19,11 +19,11 @@ from tnkit.core.network import Network
 from tnkit.core.node import Node
 from tnkit.core.numbers import real_number, whole_number
 from tnkit.core.shapes import split_axes
-from tnkit.execution.powers import times, unit
 from tnkit.decompose.truncate import frobenius
 from tnkit.execution.inputs import check_known, constant
 from tnkit.execution.library import plain
 from tnkit.execution.numpy import NUMPY
+from tnkit.execution.powers import times, unit
 from tnkit.execution.run import run
 from tnkit.execution.weights import detensorize
 from tnkit.planning.plan import plan
