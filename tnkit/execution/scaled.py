@@ -180,8 +180,10 @@ class Guard:
         parts: dict[Place, Pair] = {}
         for place, pair in made:
             parts[place] = self.added(parts[place], pair) if place in parts else pair
-        xs, size = self.aligned(list(parts.values()))
-        return together(step, zip(parts, xs, strict=True), self.backend), size
+        places = list(parts)
+        xs, size = self.aligned([parts.pop(place) for place in places])
+        xs.reverse()
+        return together(step, ((place, xs.pop()) for place in places), self.backend), size  # each goes as it is written
 
     def added(self, a: Pair, b: Pair) -> Pair:
         """The sum of two tensors of any sizes."""
