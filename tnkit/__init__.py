@@ -45,7 +45,8 @@ from tnkit.interop.networkx import from_graph, to_graph
 from tnkit.interop.tensornetwork import from_tensornetwork, to_tensornetwork
 from tnkit.paths.optimizers import OPTIMIZERS
 from tnkit.planning.calibration import Rates, calibrate
-from tnkit.planning.plan import Plan, plan
+from tnkit.planning.plan import Plan
+from tnkit.planning.planner import plan
 
 __version__ = "0.1.0"
 

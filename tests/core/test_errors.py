@@ -10,7 +10,7 @@ from tnkit.core.node import Node
 from tnkit.execution.inputs import check_arrays, constant
 from tnkit.execution.run import contract
 from tnkit.paths.optimizers import find_path
-from tnkit.planning.plan import plan
+from tnkit.planning.planner import plan
 
 A, B = Node("A", "ir"), Node("B", "rj")
 SIZES = dict(i=2, j=3, r=4)

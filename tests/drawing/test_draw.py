@@ -14,7 +14,7 @@ from tnkit.core.network import Elementwise, Network
 from tnkit.core.node import Node
 from tnkit.drawing.draw import draw, to_svg
 from tnkit.drawing.placement import layout
-from tnkit.planning.plan import plan
+from tnkit.planning.planner import plan
 from tnkit.planning.steps import ContractStep
 
 pytest.importorskip("matplotlib")

@@ -13,7 +13,7 @@ from tnkit.execution.inputs import check_arrays, constant
 from tnkit.execution.numpy import NUMPY
 from tnkit.execution.run import contract, run
 from tnkit.paths.optimizers import OPTIMIZERS
-from tnkit.planning.plan import plan
+from tnkit.planning.planner import plan
 from tnkit.testing import oracle, random_network
 
 

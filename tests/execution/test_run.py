@@ -9,7 +9,7 @@ from tnkit.core.network import Network
 from tnkit.core.node import Node
 from tnkit.execution.inputs import check_arrays, constant
 from tnkit.execution.run import contract, run
-from tnkit.planning.plan import plan
+from tnkit.planning.planner import plan
 from tnkit_nn.engine.backend import TORCH
 
 

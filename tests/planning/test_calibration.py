@@ -10,7 +10,7 @@ import pytest
 
 import tnkit as tk
 from tnkit.planning.calibration import Rates, calibrate, rates, rates_file, spelled_seconds
-from tnkit.planning.plan import plan
+from tnkit.planning.planner import plan
 
 NET = tk.mpo((4, 4), (4, 4), 3)
 

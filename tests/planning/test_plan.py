@@ -16,7 +16,7 @@ from tnkit.execution.codegen import execute, prepare
 from tnkit.execution.inputs import check_arrays
 from tnkit.execution.numpy import NUMPY
 from tnkit.execution.run import run
-from tnkit.planning.plan import plan
+from tnkit.planning.planner import plan
 from tnkit.planning.steps import ContractStep, Program
 from tnkit.planning.strides import contiguous, reshaped
 from tnkit.testing import random_network

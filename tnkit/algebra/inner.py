@@ -23,7 +23,7 @@ from tnkit.execution.inputs import check_arrays
 from tnkit.execution.library import backend_of
 from tnkit.execution.powers import Power, aligned, units, whole
 from tnkit.execution.scaled import binary
-from tnkit.planning.plan import plan
+from tnkit.planning.planner import plan
 
 __all__ = ["distance", "inner", "norm", "resolves"]
 

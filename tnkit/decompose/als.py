@@ -23,7 +23,7 @@ from tnkit.execution.backend import Backend
 from tnkit.execution.inputs import check_arrays
 from tnkit.execution.powers import times, unit
 from tnkit.execution.run import run
-from tnkit.planning.plan import plan
+from tnkit.planning.planner import plan
 
 __all__ = [
     "Goal",

@@ -14,7 +14,8 @@ from tnkit.core.network import Network
 from tnkit.core.node import Node
 from tnkit.execution.backend import Backend
 from tnkit.execution.run import run
-from tnkit.planning.plan import Plan, plan
+from tnkit.planning.plan import Plan
+from tnkit.planning.planner import plan
 
 __all__ = ["Messages"]
 

@@ -24,7 +24,8 @@ from tnkit.execution.inputs import check_arrays, constant
 from tnkit.execution.library import values
 from tnkit.execution.numpy import NUMPY
 from tnkit.execution.run import run
-from tnkit.planning.plan import Plan, plan
+from tnkit.planning.plan import Plan
+from tnkit.planning.planner import plan
 from tnkit.planning.steps import Program, ReduceStep, last_use, renumbered
 
 __all__ = ["Arrays", "UnreachableError", "calibrated", "rms"]

@@ -18,7 +18,8 @@ from tnkit.execution.machine import check_room, itemsize
 from tnkit.execution.numpy import NUMPY
 from tnkit.execution.scaled import in_range, scientific
 from tnkit.paths.optimizers import Optimizer
-from tnkit.planning.plan import Plan, plan
+from tnkit.planning.plan import Plan
+from tnkit.planning.planner import plan
 
 __all__ = ["contract", "run"]
 

@@ -19,7 +19,8 @@ from tnkit.paths.contraction_tree import linear_path
 from tnkit.paths.optimizers import Optimizer
 from tnkit.planning.calibration import rates, spelled_seconds
 from tnkit.planning.memory import layouts
-from tnkit.planning.plan import Plan, plan
+from tnkit.planning.plan import Plan
+from tnkit.planning.planner import plan
 from tnkit.planning.steps import ContractStep
 from tnkit.planning.strides import contiguous
 from tnkit_nn.engine.backend import TORCH

@@ -21,9 +21,9 @@ from tnkit.decompose.truncate import frobenius
 from tnkit.execution.powers import times, unit
 from tnkit.execution.run import run
 from tnkit.execution.weights import detensorize
-from tnkit.planning.plan import plan
+from tnkit.planning.planner import plan
 from tnkit_nn.adapter.descent import cosine, minimise
-from tnkit_nn.adapter.starts import check_reach, held, in_units, out_of_reach, scalers, stacked_starts, units_of
+from tnkit_nn.adapter.starts import check_reach, held_tensor, in_units, out_of_reach, scalers, stacked_starts, units_of
 from tnkit_nn.checks import check_fills
 from tnkit_nn.engine.backend import TORCH, to_tensor
 
@@ -168,7 +168,7 @@ def fit(
 def _checked_goal(net: Network, target: Any, dtype: torch.dtype | None) -> tuple[Tensor, float]:
     """Target in the dtype to compute in, over two to a power so that its entries are of size about 1; and that power."""
     a_network(net, "fit")
-    target = held("fit: the target", target)
+    target = held_tensor("fit: the target", target)
     if dtype is None:
         dtype = torch.promote_types(target.dtype, torch.float32)
     elif not isinstance(dtype, torch.dtype) or not (dtype.is_floating_point or dtype.is_complex):

@@ -21,7 +21,8 @@ from tnkit.execution.region_scale import UnreachableError
 from tnkit.execution.run import run
 from tnkit.execution.weights import detensorize
 from tnkit.paths.optimizers import Optimizer
-from tnkit.planning.plan import Plan, plan
+from tnkit.planning.plan import Plan
+from tnkit.planning.planner import plan
 from tnkit_nn.adapter.crossover import WeightRoute, crossovers, described, weight_first, with_input
 from tnkit_nn.adapter.fitting import fit as fit_arrays
 from tnkit_nn.adapter.module import ClosedModule, check_input

@@ -18,7 +18,7 @@ from tnkit.execution.codegen import prepare
 from tnkit.execution.inputs import check_known, constant
 from tnkit.execution.run import run
 from tnkit.paths.optimizers import Optimizer
-from tnkit.planning.plan import plan
+from tnkit.planning.planner import plan
 from tnkit_nn.checks import a_tensor, an_array, finite, trained_dtype
 from tnkit_nn.engine.backend import TORCH, to_tensor
 

@@ -24,13 +24,13 @@ from tnkit.execution.region_scale import Arrays, UnreachableError
 from tnkit_nn.checks import an_array, materialised
 from tnkit_nn.engine.backend import TORCH, native, to_tensor
 
-__all__ = ["check_reach", "held", "in_units", "out_of_reach", "scalers", "stacked_starts", "units_of"]
+__all__ = ["check_reach", "held_tensor", "in_units", "out_of_reach", "scalers", "stacked_starts", "units_of"]
 
 #: A part of the target's norm that is beyond an activation and not worth a word.
 _LITTLE = 1e-3
 
 
-def held(what: str, x: Any) -> Tensor:
+def held_tensor(what: str, x: Any) -> Tensor:
     """An array of numpy's, a list or a tensor as a tensor with values; TypeError or ValueError by the name ``what``."""
     if isinstance(x, Tensor):
         return materialised(x, what)
@@ -52,7 +52,7 @@ def stacked_starts(
         return to_tensor(a, goal.dtype).to(goal.device)
 
     check_known(net, given)
-    given = {n: held(f"fit: array {n!r}", a) for n, a in given.items()}
+    given = {n: held_tensor(f"fit: array {n!r}", a) for n, a in given.items()}
     frozen = {}
     for leaf in net.leaves:
         if leaf.fixed and leaf.array not in given and leaf.fixed is True:

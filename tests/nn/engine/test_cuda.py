@@ -11,7 +11,7 @@ import tnkit as tk
 import tnkit_nn as tnn
 from tnkit.execution.inputs import check_arrays
 from tnkit.planning import fusion, windows
-from tnkit.planning.plan import _plan
+from tnkit.planning.planner import _plan
 from tnkit_nn import data, zoo
 from tnkit_nn.compression.compress import compress_
 from tnkit_nn.compression.recipe import Compression, Layers, Stage1

@@ -10,7 +10,7 @@ import tnkit as tk
 from tnkit.execution.inputs import check_arrays
 from tnkit.planning import fusion
 from tnkit.planning import windows as orders
-from tnkit.planning.plan import _plan
+from tnkit.planning.planner import _plan
 from tnkit.planning.steps import FusedStep
 from tnkit_nn.engine import cuda
 

@@ -12,7 +12,7 @@ from tnkit.execution.codegen import source
 from tnkit.execution.inputs import check_arrays
 from tnkit.planning import fusion, windows
 from tnkit.planning.checkpointing import checkpointed
-from tnkit.planning.plan import _plan
+from tnkit.planning.planner import _plan
 from tnkit.planning.steps import ContractStep, FusedStep, last_use
 from tnkit.testing import oracle, random_network
 from tnkit_nn import TORCH

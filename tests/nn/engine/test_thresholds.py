@@ -11,7 +11,7 @@ import torch
 import tnkit as tk
 from tnkit.execution.inputs import check_arrays
 from tnkit.planning import builder, fusion, lowering, windows
-from tnkit.planning.plan import _plan
+from tnkit.planning.planner import _plan
 from tnkit.planning.steps import ContractStep, FusedStep
 from tnkit.testing import oracle, random_network
 from tnkit_nn.engine import shared_matmul
