@@ -229,11 +229,11 @@ def _checked_targets(net: tk.Network, targets: Tensor) -> Tensor:
     """Finite weights that the network fills, in the dtype to compute in."""
     a_network(net, "the approximation")
     targets = a_tensor(targets, "the approximation: the weight").detach()
-    check_fills(net, targets.shape[1:], "the approximation")
     targets = targets.to(torch.promote_types(targets.dtype, torch.float32))
     if not targets.numel() or not bool(torch.isfinite(targets).all()):
         reason = "no entries" if not targets.numel() else "entries that are not finite"
         raise ValueError(f"the approximation: a weight of shape {tuple(targets.shape[1:])} has {reason}")
+    check_fills(net, targets.shape[1:], "the approximation")
     return targets
 
 
