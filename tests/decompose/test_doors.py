@@ -106,7 +106,7 @@ def orthogonal_iteration(x, ranks):
 def test_tucker_of_noise_is_a_converged_one(shape, ranks):
     for seed in range(4):
         x = np.random.default_rng(seed).standard_normal(shape)
-        assert tk.tucker_svd(x, rank=ranks).error <= 1.002 * orthogonal_iteration(x, ranks)
+        assert tk.tucker_svd(x, rank=ranks).error <= 1.001 * orthogonal_iteration(x, ranks)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod, sqrt
+from math import inf, prod, sqrt
 from typing import Any
 
 from tnkit.builders import trees
@@ -19,6 +19,8 @@ from tnkit.execution.backend import Backend
 
 #: A sweep that lowers the error by a smaller part is the last one.
 _GAIN = 5e-5
+#: Sweeps after which the better one of two starts goes on alone.
+_TRIED = 4
 
 
 @registered
@@ -35,7 +37,8 @@ def tucker_svd(
     """Tucker decomposition (Tucker 1966): a core and one isometry an axis.
 
     ST-HOSVD (Vannieuwenhoven, Vandebril and Meerbergen 2012), axes in the order of their sizes, then sweeps of higher-order
-    orthogonal iteration (De Lathauwer, De Moor and Vandewalle 2000): each factor anew, the others fixed.
+    orthogonal iteration (De Lathauwer, De Moor and Vandewalle 2000): each factor anew, the others fixed.  A few sweeps from the
+    singular vectors of each unfolding (HOSVD) too; the better one goes on.
 
     Parameters
     ----------
@@ -68,6 +71,13 @@ def tucker_svd(
     found = sweep(x, trees.tucker(shape, (1,) * len(shape)), rank, tol, budget, "core", method, backend, what)
     if not sweeps or found.error**2 <= resolution(x):
         return found
+    starts = [found, _higher_order(x, found, method, backend)]
+    begun = [_refined(x, start, min(sweeps, _TRIED), method, backend) for start in starts]
+    return _refined(x, min(begun, key=lambda d: d.error), sweeps - min(sweeps, _TRIED), method, backend)
+
+
+def _refined(x: Any, found: Decomposition, sweeps: int, method: str, backend: Backend) -> Decomposition:
+    """Orthogonal iterations while they gain."""
     for _ in range(sweeps):
         better = _iterated(x, found, method, backend)
         gain = found.error - better.error
@@ -75,6 +85,18 @@ def tucker_svd(
         if gain <= _GAIN * found.error:
             break
     return found
+
+
+def _higher_order(x: Any, found: Decomposition, method: str, backend: Backend) -> Decomposition:
+    """The leading singular vectors of each unfolding, at the ranks found: another start, its error not yet known (infinite)."""
+    x, total, _ = safely_scaled(x, "tucker_svd", backend)
+    arrays = dict(found.arrays)
+    for k, n in enumerate(x.shape):
+        order = (k, *(j for j in range(len(x.shape)) if j != k))
+        flat = backend.reshape(backend.permute(x, order), n, -1)
+        made = truncated(flat, arrays[f"factor_{k}"].shape[1], 0.0, total, method, backend)
+        arrays[f"factor_{k}"] = arrays[f"factor_{k}"] if made.u is None else made.u
+    return Decomposition(found.network, arrays, inf, found.methods)
 
 
 def _iterated(x: Any, found: Decomposition, method: str, backend: Backend) -> Decomposition:
