@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any
 
+import numpy as np
+
 from tnkit.core.checks import a_mapping, a_network, flag, shown
 from tnkit.core.decomposition import paired
 from tnkit.core.network import Network
@@ -13,7 +15,7 @@ from tnkit.execution.backend import Backend
 from tnkit.execution.codegen import execute
 from tnkit.execution.distributed import shared_out
 from tnkit.execution.inputs import checked
-from tnkit.execution.library import backend_among, backend_of, plain
+from tnkit.execution.library import backend_among, backend_of
 from tnkit.execution.machine import check_room, itemsize
 from tnkit.execution.numpy import NUMPY
 from tnkit.execution.scaled import in_range, scientific
@@ -73,7 +75,7 @@ def run(
     given, backend = _given(plan, arrays, backend)
     if executor is not None:
         _check_executor(plan, given, executor)
-    if flag(strip_exponent, "run: strip_exponent"):
+    if strip_exponent is not False and flag(strip_exponent, "run: strip_exponent"):
         return scientific(plan, given, backend, executor)
     if executor is not None:
         assert plan.sliced is not None
@@ -108,13 +110,12 @@ def _given(plan: Plan, arrays: Mapping[str, Any], backend: Backend | None) -> tu
     if plan.dynamic is not None:
         return given, backend
     for x, shape in zip(given, plan.shapes, strict=True):
-        if getattr(x, "shape", None) != shape:
-            full = checked(
-                plan.network, {n: arrays[n] for n in plan.inputs}, backend
-            )  # raises, or reads lists and numbers
-            return [full[name] for name in plan.inputs], backend
-    if backend is NUMPY:
-        given = [plain(name, x, NUMPY) for name, x in zip(plan.inputs, given, strict=True)]
+        if getattr(x, "shape", None) != shape or (
+            backend is NUMPY and (type(x) is not np.ndarray or x.dtype.kind not in "fciub")
+        ):  # raises, or reads lists, numbers and subclasses
+            full = checked(plan.network, {n: arrays[n] for n in plan.inputs}, backend)
+            given = [full[name] for name in plan.inputs]
+            break
     check_room(plan, given, backend, "run")
     return given, backend
 
