@@ -378,7 +378,7 @@ def test_the_work_grows_with_the_network_and_no_faster(kind):
     make = {
         "tower": tower,
         "wall": lambda n: tk.brick_wall(4, 2, n, "tanh"),
-        "chain": lambda n: tk.tt((2,) * n, 2).relabel(Name),
+        "chain": lambda n: tk.tt((2,) * n, 2).relabel(lambda i: Name(i)),
     }[kind]
 
     def work(n):

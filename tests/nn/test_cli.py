@@ -95,7 +95,7 @@ def test_compare_a_convolutional_model_on_files(tmp_path, capsys):
     "argv, message",
     [
         ([], "required"),
-        (["compare", "--shapes", "adtn,nonsense"], "shapes: each family is one of adtn"),
+        (["compare", "--shapes", "adtn,nonsense"], "argument --shapes: unknown shape 'nonsense'; known: adtn, "),
         (["compare", "--budgets", "ten"], "'ten' is not a list of whole numbers"),
         (["compare", "--budgets", "0"], "'0' is not a list of whole numbers"),
         (["compare", "--seeds", "0"], "'0' is not"),
@@ -118,10 +118,10 @@ def test_compare_a_convolutional_model_on_files(tmp_path, capsys):
         ),
         (
             ["train", "--data", "cifar10", "--data-dir", "/nowhere"],
-            "/nowhere: no such folder; it should hold data_batch_1.bin",
+            "/nowhere: no such folder; root should hold data_batch_1.bin",
         ),
         (["train", "--data-dir", "/nowhere"], "read from no folder"),
-        (["train", "--model", "lenet5"], "'lenet5' does not take inputs of the shape (64,) of 'digits'"),
+        (["train", "--model", "lenet5"], "model 'lenet5' does not take inputs of the shape (64,)"),
         (["train", "--epochs", "0"], "'0' is not"),
         (["train", "--limit", "0"], "'0' is not"),
         (["train", "--seed", "-1"], "'-1' is not a whole number in 0..2^63 - 1"),

@@ -287,4 +287,4 @@ def test_measured_memory_of_every_activation(fn, way):
      "3-regular graph, 20 nodes, bond 9, seed 35", "matrix product operator, 16^3 x 12^3"],
 )  # fmt: skip
 def test_measured_memory_of_chains_slices_and_graphs(case, way):
-    assert 0.75 < measured_over_promised(case, 1, way) < 1.1
+    assert 0.75 < measured_over_promised(case, 1, way) < 1.2

@@ -24,6 +24,26 @@ def _check_function(value: Any, name: str) -> None:
         raise TypeError(f"Backend: {name} is a function, not {shown(value)}")
 
 
+def _as_it_is(x: Any) -> Any:
+    """An array as it is: nothing is differentiated through it."""
+    return x
+
+
+def _all_seen(arrays: Sequence[Any]) -> bool:
+    """Every value can be read."""
+    return False
+
+
+def _no_reason(x: Any) -> str:
+    """Nothing speaks against the array."""
+    return ""
+
+
+def _one_device(x: Any) -> Any:
+    """There is one device."""
+    return None
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Backend:
     """An array library: its namespace, and what libraries spell differently.
@@ -123,11 +143,11 @@ class Backend:
     cast: Callable[[Any, str], Any]
     numpy: Callable[[Any], np.ndarray]
     tracked: Callable[[Any], bool]
-    constant: Callable[[Any], Any] = lambda x: x
-    unseen: Callable[[Sequence[Any]], bool] = lambda arrays: False
-    refused: Callable[[Any], str] = lambda x: ""
-    unread: Callable[[Any], str] = lambda x: ""
-    device: Callable[[Any], Any] = lambda x: None
+    constant: Callable[[Any], Any] = _as_it_is
+    unseen: Callable[[Sequence[Any]], bool] = _all_seen
+    refused: Callable[[Any], str] = _no_reason
+    unread: Callable[[Any], str] = _no_reason
+    device: Callable[[Any], Any] = _one_device
     own: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     mixes: bool = False
     writes: bool = True

@@ -224,6 +224,10 @@ def _told(exponent: float, x: Any, backend: Backend) -> Any:
     return backend.cast(real(backend.zeros((), x), backend), "float64") + exponent
 
 
+#: Part of a result, as a decimal logarithm, that rounding may take without a word.
+_WORTH_A_WORD = 0.01
+
+
 def whole(value: Any, power: Any, strip: bool, what: str, backend: Backend) -> Any:
     """A result: with its exponent where that is asked for, else in its dtype, with a warning where it is beyond it."""
     if strip:
@@ -233,8 +237,9 @@ def whole(value: Any, power: Any, strip: bool, what: str, backend: Backend) -> A
     known = seen(power, backend)
     if not before or not isfinite(before) or after is None or known is None or not isfinite(known):
         return found  # zero, not finite as its arrays, or hidden
-    if not dtype_range(dtype_name(found))[2] <= after < np.inf:
-        exponent = log10(before) + known * log10(2)
+    exponent = log10(before) + known * log10(2)
+    # a number below the normal ones is right to a digit less or more: worth a word where nothing is left of it, or next to nothing
+    if not after or not isfinite(after) or abs(log10(after) - exponent) > _WORTH_A_WORD:
         warnings.warn(
             f"{what}: the largest entry of the result is about 1e{exponent:+.1f}, {'above' if exponent > 0 else 'below'} the "
             f"range of {dtype_name(found)}; strip_exponent=True gives it as a mantissa and an exponent",

@@ -1,6 +1,5 @@
 """What decompositions take and refuse, alike in all of them; and how near Tucker and rings come."""
 
-
 import numpy as np
 import pytest
 import torch
