@@ -204,6 +204,7 @@ ALLOWED = {
 
 #: Argument -> other words by which a message may name it.
 SPOKEN = {
+    "out": ("folder",),
     "net": ("network",), "network": ("network",), "a": ("network", "networks"), "b": ("network", "networks"),
     "net_or_plan": ("network", "plan"), "arrays": ("array", "key"), "x": ("tensor", "x"), "target_arrays": ("target",),
     "nodes": ("node",), "fn": ("activation",), "inds": ("index", "indices"), "bodies": ("body",), "other": ("network",), "optimizer": ("path", "step"),

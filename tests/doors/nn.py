@@ -128,6 +128,9 @@ _ITEMS = _given("['x']", "first item 'x'", "one item more", why="names, or one m
 
 #: As ALLOWED, of tnkit_nn.
 ALLOWED_NN = {
+    ("tknn.parametrize_", "std"): {"None": "whatever root mean square the network has by default"},
+    ("tknn.compare", "out"): dict.fromkeys(("'x'", "np.str_('x')"), "a folder"),
+    ("tknn.compress_", "out"): dict.fromkeys(("'x'", "np.str_('x')"), "a folder"),
     ("tknn.TNEmbedding", "optimizer"): {"a path": "an order of its own"}, ("tknn.parametrize_", "optimizer"): {"a path": "an order of its own"},
     ("tknn.TNModule", "arrays"): _ARRAYS, ("tknn.TNLinear", "arrays"): _ARRAYS, ("tknn.TNEmbedding", "arrays"): _ARRAYS,
     ("tknn.TNLinear.from_linear", "arrays"): {"{}": _DRAWN},

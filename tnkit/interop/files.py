@@ -191,6 +191,8 @@ def load(path: str | os.PathLike[str]) -> tuple[Network, dict[str, np.ndarray]]:
         The file is not there, or cannot be read.
     """
     name = _a_path(path, "load")
+    if not os.path.exists(name):
+        raise FileNotFoundError(errno.ENOENT, f"load: there is no file at this path, {os.path.abspath(name)}")
     try:
         with open(name, "rb") as file, zipfile.ZipFile(file) as archive:
             archived = _Archive(archive, os.fstat(file.fileno()).st_size)
