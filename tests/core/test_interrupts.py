@@ -8,6 +8,7 @@ import pytest
 
 CODE = """
 import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background of a shell has none
 from tnkit.core.interrupts import early, raised
 
 def hit():
@@ -53,6 +54,7 @@ def test_moments(tmp_path):
 def test_during_the_imports_of_the_command_alone(first, command):
     code = f"""
 import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background of a shell has none
 sys.argv[0] = {first!r}
 class Finder:
     def find_spec(self, name, *_):
