@@ -10,6 +10,7 @@ from typing import Any
 from tnkit.core.activations import Activation, resolve
 from tnkit.core.checks import sequence, shown
 from tnkit.core.network import AnyNode, Network
+from tnkit.core.node import unordered
 from tnkit.core.numbers import whole_number
 
 __all__ = [
@@ -85,9 +86,8 @@ def check_count(nodes: int, what: str, of: str) -> None:
 def _whole_numbers(values: Any, rule: str) -> tuple[int, ...]:
     try:
         return tuple(whole_number(n, "a size") for n in sequence(values, "a shape"))
-    except TypeError as error:
-        hint = ": a set has no order" if "no order" in str(error) else ""
-        raise TypeError(f"{rule}{hint}") from None
+    except TypeError:
+        raise TypeError(rule + (": a set has no order" if unordered(values) else "")) from None
 
 
 def _each_in_range(numbers: tuple[int, ...], says: str) -> tuple[int, ...]:

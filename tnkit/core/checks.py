@@ -63,11 +63,10 @@ def one_of(value: Any, what: str, known: Iterable[str]) -> str:
 
 def sequence(value: Any, what: str) -> tuple[Any, ...]:
     """The items in their order, as a tuple; TypeError for what has no order (a set), and for bytes and strings."""
-    if unordered(value):
-        raise TypeError(f"{what} is a sequence, a tuple or a list, not {shown(value)}: a set has no order")
+    rule = f"{what} is a sequence, a tuple or a list, not {shown(value)}"
     if not in_order(value):
-        raise TypeError(f"{what} is a sequence, a tuple or a list, not {shown(value)}")
+        raise TypeError(rule + (": a set has no order" if unordered(value) else ""))
     try:
         return tuple(value)
-    except TypeError:  # an array without axes
-        raise TypeError(f"{what} is a sequence, a tuple or a list, not {shown(value)}") from None
+    except TypeError:  # what says that it has items, and has none
+        raise TypeError(rule) from None

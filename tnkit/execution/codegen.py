@@ -140,19 +140,30 @@ class _Writer:
 
 
 def _source_of(program: Program, backend: Backend) -> tuple[str, list[Any]]:
-    writer = _Writer(backend)
-    first = program.steps[0].target if program.steps else program.output + 1
-    lines = ["s" + ", s".join(map(str, range(first))) + ", = slots"] if first else []
-    for step, dead in zip(program.steps, program.last_use, strict=True):
-        lines.append(f"s{step.target} = {writer.step(step)}")
-        dead = tuple(s for s in dead if s >= first)  # the caller holds the arguments anyway
+    writer, first = _Writer(backend), _first(program)
+    head = ["s" + ", s".join(map(str, range(first))) + ", = slots"] if first else []
+    steps = [[f"s{step.target} = {writer.step(step)}"] for step in program.steps]
+    # the caller holds the arguments anyway
+    last_use = [tuple(s for s in dead if s >= first) for dead in program.last_use]
+    return _code(writer, "slots", head, steps, last_use, f"s{program.output}")
+
+
+def _first(program: Program) -> int:
+    """The first slot that is no argument."""
+    return program.steps[0].target if program.steps else program.output + 1
+
+
+def _code(
+    writer: _Writer, takes: str, head: list[str], steps: Sequence[list[str]], last_use: Sequence[tuple[int, ...]], gives: str
+) -> tuple[str, list[Any]]:  # fmt: skip
+    """The text of a program whose steps' lines are given, a slot let go of behind the last step that reads it."""
+    lines = list(head)
+    for own, dead in zip(steps, last_use, strict=True):
+        lines += own
         lines += ["s" + " = s".join(map(str, dead)) + " = None"] if dead else []
-    lines.append(f"return s{program.output}")
-    inside = "\n        ".join(lines)
-    return (
-        f"def make({', '.join(writer.names)}):\n    def straight(slots):\n        {inside}\n    return straight\n",
-        writer.things,
-    )
+    inside = "\n        ".join([*lines, f"return {gives}"])
+    text = f"def make({', '.join(writer.names)}):\n    def straight({takes}):\n        {inside}\n    return straight\n"
+    return text, writer.things
 
 
 def growth(step: Step) -> float:
@@ -165,26 +176,17 @@ def growth(step: Step) -> float:
 def _guarded_source(program: Program, backend: Backend) -> tuple[str, list[Any]]:
     """As :func:`_source_of`; beside each slot ``s3`` stands ``e3``, what the guard knows of its size."""
     writer = _Writer(backend)
-    first = program.steps[0].target if program.steps else program.output + 1
-    lines = [", ".join(f"(s{k}, e{k})" for k in range(first)) + ", = pairs"]
-    for step, dead in zip(program.steps, program.last_use, strict=True):
-        lines += _guarded_step(writer, step)
-        lines += ["s" + " = s".join(map(str, dead)) + " = None"] if dead else []
-    lines.append(f"return s{program.output}, e{program.output}")
-    inside = "\n        ".join(lines)
-    return (
-        f"def make({', '.join(writer.names)}):\n    def straight(pairs, guard):\n        {inside}\n    return straight\n",
-        writer.things,
-    )
+    head = [", ".join(f"(s{k}, e{k})" for k in range(_first(program))) + ", = pairs"]
+    steps = [_guarded_step(writer, step) for step in program.steps]
+    return _code(writer, "pairs, guard", head, steps, program.last_use, f"s{program.output}, e{program.output}")
 
 
 def _guarded_step(writer: _Writer, step: Step) -> list[str]:
     t = step.target
     pairs = "".join(f"(s{s}, e{s}), " for s in step.operands)
     if isinstance(step, ContractStep) or (isinstance(step, ReduceStep) and (step.axes or step.diagonals)):
-        names = [f"s{t + 1 + k}" for k in range(len(step.operands))]  # its own: the same slot may be there twice
-        alone = renumbered(step, tuple(t + 1 + k for k in range(len(step.operands))), t)
-        made = f"lambda {', '.join(names)}: {writer.step(alone)}"
+        own = tuple(t + 1 + k for k in range(len(step.operands)))  # slots of its own: the same one may be there twice
+        made = f"lambda {', '.join(f's{s}' for s in own)}: {writer.step(renumbered(step, own, t))}"
         return [f"s{t}, e{t} = guard.made({made}, ({pairs}), {growth(step)!r})"]
     if isinstance(step, ReduceStep):
         return [f"s{t} = {writer.step(step)}", f"e{t} = e{step.operand}"]

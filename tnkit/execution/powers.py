@@ -25,6 +25,7 @@ __all__ = [
     "aligned",
     "decimal",
     "dtype_range",
+    "entry_size",
     "even_powers",
     "fits",
     "larger",
@@ -171,6 +172,11 @@ def seen(x: Any, backend: Backend) -> float | None:
     )  # torch.func.grad gives numbers, but no numpy arrays
 
 
+def entry_size(x: Any, backend: Backend) -> float | None:
+    """:func:`largest` of an array as a Python number; None where a transform hides it."""
+    return seen(largest(backend.constant(x), backend), backend)
+
+
 def fits(x: Any, power: Power, backend: Backend) -> bool:
     """Whether the norm of ``x`` times two to a power is a normal number of its dtype, or zero; True where its value is hidden."""
     size, known = seen(backend.norm(backend.constant(x)), backend), seen(power, backend)
@@ -233,7 +239,7 @@ def whole(value: Any, power: Any, strip: bool, what: str, backend: Backend) -> A
     if strip:
         return decimal(value, power, backend)
     found = _scalar(times(value, power, backend))
-    before, after = (seen(largest(backend.constant(x), backend), backend) for x in (value, found))
+    before, after = (entry_size(x, backend) for x in (value, found))
     known = seen(power, backend)
     if not before or not isfinite(before) or after is None or known is None or not isfinite(known):
         return found  # zero, not finite as its arrays, or hidden

@@ -5,7 +5,7 @@ Each region's value is computed once and used by the next, so the pass costs abo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import exp, inf, isfinite, log, prod
 from typing import Any
@@ -16,12 +16,14 @@ from tnkit.core.activations import ACTIVATIONS, function
 from tnkit.core.checks import a_mapping, a_network
 from tnkit.core.decomposition import paired
 from tnkit.core.names import unused
-from tnkit.core.network import Elementwise, Network
+from tnkit.core.network import Elementwise, Network, inside_out, levels
 from tnkit.core.node import Node
+from tnkit.core.spelling import function_name
 from tnkit.execution.codegen import execute
 from tnkit.execution.elementwise import BLOCK, blockwise, in_place
 from tnkit.execution.inputs import check_arrays, constant
 from tnkit.execution.library import values
+from tnkit.execution.log_rms import crossing, log_rms, value_blocks
 from tnkit.execution.numpy import NUMPY
 from tnkit.execution.run import run
 from tnkit.planning.plan import Plan
@@ -36,8 +38,6 @@ Arrays = dict[str, np.ndarray]
 _FORM = 2**22
 #: Tensors of up to so many entries are measured in double precision, whatever dtype is asked for.
 _WIDE = 2**20
-#: Factors are searched for from e^-_FAR to e^_FAR, about the range of a float.
-_FAR = 709.0
 
 
 @paired
@@ -53,7 +53,7 @@ def rms(net: Network, arrays: Mapping[str, Any]) -> float:
         a_network(net, "rms"), {n: _wide(values(n, a, "rms")) for n, a in a_mapping(arrays, "rms").items()}
     )
     if not net.multilinear:
-        return exp(_log_rms(run(plan(net), full)))
+        return exp(log_rms(run(plan(net), full)))
     found = _Scaled(net, full, [leaf.array for leaf in net.leaves]).log_rms(_forms(net, full))
     return exp(found) if found < 709 else inf
 
@@ -77,15 +77,6 @@ class _OutOfRangeError(Exception):
     """A region's tensor came out as 0 or past the largest float, or a function's values all as 0."""
 
 
-def inner_first(net: Network) -> list[Network]:
-    """The network and all bodies of its functions, each behind those inside of it."""
-    found, stack = [], [net]
-    while stack:
-        found.append(stack.pop())
-        stack += [body for node in found[-1].nodes if isinstance(node, Elementwise) for body in node.bodies]
-    return found[::-1]
-
-
 @dataclass
 class _Calibration:
     """One pass: the arrays so far, and the values of bodies that their function has not used yet."""
@@ -100,7 +91,7 @@ class _Calibration:
 
     def __post_init__(self) -> None:
         uses: dict[str, set[int]] = {}
-        for region in inner_first(self.net):
+        for region in levels(self.net):
             for node in region.nodes:
                 if isinstance(node, Node):
                     uses.setdefault(node.array, set()).add(id(region))
@@ -109,7 +100,7 @@ class _Calibration:
 
     def run(self, std: float | None) -> Arrays:
         """The arrays to scale."""
-        for region in inner_first(self.net):
+        for region in (part for part in inside_out(self.net) if isinstance(part, Network)):
             if region is self.net:
                 self.outermost(std)
             else:
@@ -201,14 +192,13 @@ class _Calibration:
         """Scale what the outermost function is given until its own root mean square is ``std``."""
         owners = [self.own[id(body)] for body in node.bodies]
         plain = self.body_values(node)
-        name = node.fn if isinstance(node.fn, str) else getattr(node.fn, "__name__", "fn")
-        where = f"init: std {std:g} cannot be reached: the outermost node {node.name!r} is {name}"
+        where = f"init: std {std:g} cannot be reached: the outermost node {node.name!r} is {function_name(node.fn)}"
         if not all(owners):
             raise UnreachableError(f"{where}, and no trained array scales its argument")
         if std == 0:
-            found = -inf if _log_rms(_blocks(node.fn, plain, 0.0)) == -inf else None
+            found = -inf if log_rms(value_blocks(node.fn, plain, 0.0)) == -inf else None
         else:
-            found = _crossing(lambda t: _log_rms(_blocks(node.fn, plain, exp(t))), log(std))
+            found = crossing(lambda t: log_rms(value_blocks(node.fn, plain, exp(t))), log(std))
         if found is None:
             raise UnreachableError(f"{where}, whose values do not get there; use std=None, or an array after it")
         for own in owners:
@@ -238,7 +228,7 @@ class _Scaled:
 
     def searched(self, measure: Callable[[Arrays, Any], float]) -> float:
         """The same with the arrays as large as another, times a factor that is searched until the result is a number."""
-        logs = {n: _log_rms(self.arrays[n]) for n in self.own}
+        logs = {n: log_rms(self.arrays[n]) for n in self.own}
         if not all(map(isfinite, logs.values())):
             return -inf
         total, low, high, at, step = sum(logs[n] for n in self.own), -inf, inf, 0.0, 0.5
@@ -263,7 +253,7 @@ class _Scaled:
         with np.errstate(all="ignore"):
             made = np.asarray(run(way, given) if not self.lean else _used_up(way, given))
             self.value = made.copy() if shared or not made.flags.writeable else made
-            return _log_rms(self.value)
+            return log_rms(self.value)
 
     def norm(self, arrays: Arrays, kind: np.dtype[Any] | None) -> float:
         """By <T, T>; every kept index is averaged over where it is summed, so that no product of sizes can overflow."""
@@ -302,101 +292,10 @@ def _forms(net: Network, arrays: Arrays) -> bool:
     return prod(net.shape) <= max(_FORM, 2 * max(a.size for a in arrays.values()))
 
 
-def _pieces(x: np.ndarray) -> Iterator[np.ndarray]:
-    """The entries, in blocks, in the order in which they lie in memory."""
-    if x.size == 0:
-        return
-    iterator: Any = np.nditer  # its stubs take literals alone
-    flags = ["external_loop", "buffered"] if x.ndim else []
-    for piece in iterator(x, flags, [["readonly"]], order="K", buffersize=BLOCK):
-        flat = piece.reshape(-1)
-        for k in range(0, flat.size, BLOCK):
-            yield flat[k : k + BLOCK]
-
-
-def _log_rms(given: np.ndarray | Iterator[np.ndarray]) -> float:
-    """Log of the root mean square, in double precision, whose squares neither vanish nor overflow; inf for NaN."""
-    if not isinstance(given, np.ndarray):
-        return _careful_log_rms(given)
-    total = 0.0
-    for block in _pieces(given):
-        x = np.asarray(np.abs(block) if block.dtype.kind == "c" else block, np.float64)
-        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-            total += float(np.dot(x, x))
-    if 1e-200 < total < 1e200:
-        return log(total / given.size) / 2
-    return _careful_log_rms(_pieces(given))
-
-
-def _careful_log_rms(blocks: Iterator[np.ndarray]) -> float:
-    """The same for entries whose squares may be past the largest float, or 0: every block is divided by a power of two."""
-    top, total, count = 0.0, 0.0, 0
-    for block in blocks:
-        x = np.abs(block).astype(np.float64)
-        here = float(x.max())
-        if not isfinite(here):
-            return inf
-        if here > top:  # a power of two changes no digit
-            new = 2.0 ** np.frexp(here)[1] if here < 2.0**1023 else here
-            total, top = total * (top / new) ** 2, new
-        if top:
-            x /= top
-            total += float(np.dot(x, x))
-        count += x.size
-    return log(top) + log(total / count) / 2 if total else -inf
-
-
 def _applied(fn: Any, plain: Sequence[np.ndarray]) -> np.ndarray:
     if fn == "identity":
         return plain[0]
     return blockwise(function(fn), *plain) if fn in ACTIVATIONS else np.asarray(function(fn)(np, *plain))
-
-
-def _blocks(fn: Any, plain: Sequence[np.ndarray], factor: float) -> Iterator[np.ndarray] | np.ndarray:
-    """``fn`` of the tensors times a factor, in blocks if it acts entry by entry."""
-    with np.errstate(all="ignore"):
-        if not (isinstance(fn, str) and fn in ACTIVATIONS):
-            return np.asarray(function(fn)(np, *(x * np.asarray(factor, x.dtype) for x in plain)))
-        return _block_values(fn, [np.ascontiguousarray(x).reshape(-1) for x in plain], factor)
-
-
-def _block_values(fn: str, laid: Sequence[np.ndarray], factor: float) -> Iterator[np.ndarray]:
-    for k in range(0, laid[0].size, BLOCK):
-        with np.errstate(all="ignore"):
-            yield np.asarray(function(fn)(np, *(_wide(x[k : k + BLOCK]) * factor for x in laid)))
-
-
-def _crossing(f: Callable[[float], float], goal: float) -> float | None:
-    """Where ``f`` takes the value ``goal``, from 0 outwards, by regula falsi; None if it does not.
-
-    An infinite value, of what over- or underflows there, tells the side alone: the middle is tried instead.
-    """
-    enough = 1e-13 + 4e-16 * abs(goal)
-    a = b = 0.0
-    fa = fb = f(0.0) - goal
-    if fa == 0:
-        return a
-    step = -1.0 if fa > 0 else 1.0
-    while (fb > 0) == (fa > 0):
-        a, fa, b = b, fb, max(-_FAR, min(_FAR, b + step))
-        step, fb = 2 * step, f(b) - goal
-        if fb == fa:  # it does not move any more, be it at the goal: a limit is not reached
-            return None
-    if abs(fa) < enough:
-        return a
-    for _ in range(200):
-        if abs(fb) < enough:
-            return b
-        c = b - fb * (b - a) / (fb - fa) if isfinite(fa) and isfinite(fb) else (a + b) / 2
-        if c in (a, b):
-            break
-        fc = f(c) - goal
-        if (fc > 0) != (fb > 0):
-            a, fa = b, fb
-        else:
-            fa *= 0.5  # Illinois
-        b, fb = c, fc
-    return b if abs(fb) < 2e-3 else None  # no jump over the goal; functions in half precision come no nearer
 
 
 def _working(a: np.ndarray, kind: np.dtype[Any] | None) -> np.dtype[Any]:

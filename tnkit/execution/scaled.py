@@ -1,7 +1,7 @@
 """Numbers of any size: every tensor as a mantissa and a binary exponent, so that nothing over- or underflows on the way.
 
-A :class:`Guard` knows bounds of each tensor's largest entry.  Where those of a product could leave the range of the dtype, its
-operands are divided by powers of two, exactly; so a tensor is looked at only every few steps.  Where values cannot be looked at
+A :class:`Guard` knows bounds of each tensor's largest entry.  Where a product could vanish its operands are made larger, where it did
+overflow they are made smaller, by powers of two; so a tensor is looked at only every few steps.  Where values cannot be looked at
 (``vmap``, ``torch.compile``, ``jax.jit``) the guard divides at every step, and exponents are arrays.  Gradients see exponents
 as constants: an exponent is one in a neighbourhood of the arrays.
 """
@@ -15,7 +15,8 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
-from math import isfinite, log2, log10, prod
+from math import inf, isfinite, log2, log10, prod
+from operator import mul
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from tnkit.execution.codegen import execute, growth, guarded
 from tnkit.execution.distributed import shared_out
 from tnkit.execution.machine import check_room
 from tnkit.execution.numpy import NUMPY
-from tnkit.execution.powers import Power, aligned, decimal, dtype_range, largest, times, unit, whole
+from tnkit.execution.powers import Power, aligned, decimal, dtype_range, entry_size, times, unit, whole
 from tnkit.execution.slices import Place, fronted, part, piece, together
 from tnkit.planning.plan import Plan
 from tnkit.planning.steps import ApplyStep, FusedStep, Program
@@ -82,8 +83,8 @@ class Guard:
         """A tensor as it is, its size by its norm; one that is small, or of entries whose squares are, made larger."""
         if norm and isfinite(norm) and self.bottom < (high := log2(norm)) < self.top:
             return x, (exponent, high - 0.5 * log2(max(1, prod(x.shape))), high)
-        size = float(self.backend.constant(largest(self.backend.constant(x), self.backend)))
-        if size > 1 and isfinite(size):
+        size = entry_size(x, self.backend)
+        if size and 1 < size < inf:
             return x, (exponent, log2(size), log2(size))
         return self.unit(x, (exponent, 0.0, 0.0))
 
@@ -103,7 +104,7 @@ class Guard:
         exponent = sum(size[0] for _, size in pairs)
         if high <= self.top:
             return found, (exponent, low, high)
-        if isfinite(float(self.backend.constant(largest(self.backend.constant(found), self.backend)))):
+        if isfinite(entry_size(found, self.backend) or 0.0):
             return self._measured(found, self.backend.norms((found,))[0], exponent)
         return self._of_units(step, pairs)
 
@@ -124,7 +125,7 @@ class Guard:
         if name in ("multiply", "square"):
             made = pairs[0]
             for pair in pairs[1:] if name == "multiply" else pairs:
-                made = self.made(_times, (made, pair), 0.0)
+                made = self.made(mul, (made, pair), 0.0)
             return made
         if name == "add":
             xs, (exponent, low, high) = self.aligned(pairs)
@@ -229,9 +230,7 @@ def in_range(plan: Plan, given: Sequence[Any], backend: Backend, who: str) -> An
 
 def scientific(plan: Plan, given: Sequence[Any], backend: Backend, executor: Executor | None = None) -> tuple[Any, Any]:
     """What a plan contracts to, as a mantissa with its largest entry from 1 to 10, and a decimal exponent."""
-    made, power = _watched(plan, given, backend, executor)
-    made, more = unit(made, backend, keep=True)
-    return decimal(made, power + more, backend)
+    return decimal(*_watched(plan, given, backend, executor), backend)
 
 
 def binary(plan: Plan, given: Sequence[Any], backend: Backend, who: str) -> tuple[Any, Power]:
@@ -240,13 +239,11 @@ def binary(plan: Plan, given: Sequence[Any], backend: Backend, who: str) -> tupl
     MemoryError, by ``who``, where the machine cannot hold it.
     """
     check_room(plan, given, backend, who)
-    made, power = _watched(plan, given, backend, None)
-    made, more = unit(made, backend, keep=True)
-    return made, power + more
+    return _watched(plan, given, backend, None)
 
 
 def _watched(plan: Plan, given: Sequence[Any], backend: Backend, executor: Executor | None) -> tuple[Any, Power]:
-    """A plan run under a guard: an array and a binary exponent."""
+    """A plan run under a guard: an array whose entries are of size about 1, and a binary exponent."""
     guard = _guard(given, backend, backend.unseen(given))
     if guard is None:  # whole numbers
         return _watched(plan, [backend.cast(x, "float64") for x in given], backend, executor)
@@ -255,6 +252,7 @@ def _watched(plan: Plan, given: Sequence[Any], backend: Backend, executor: Execu
         if not guard.traced and backend.norms((made,))[0] < 2.0**guard.bottom:
             guard = replace(guard, lifted=True)
             made, size = _guarded(plan, guard.given(given), guard, backend, executor)
+    made, size = guard.unit(made, size)
     return made, size[0]
 
 
@@ -285,10 +283,6 @@ def _work(
 def _quietly(backend: Backend) -> Any:
     """Without numpy's warnings: what leaves the range is looked after.  Others have none, and torch.compile no way through."""
     return np.errstate(over="ignore", under="ignore", invalid="ignore") if backend is NUMPY else nullcontext()
-
-
-def _times(a: Any, b: Any) -> Any:
-    return a * b
 
 
 def _guard(given: Sequence[Any], backend: Backend, traced: bool = False) -> Guard | None:

@@ -13,6 +13,7 @@ from math import prod
 from typing import Any
 
 from tnkit.core.network import Network
+from tnkit.core.spelling import function_name
 from tnkit.planning.calibration import DEFAULT, Rates, spelled_count, spelled_seconds
 from tnkit.planning.memory import Memory, backward_peak, forward_peak, layouts
 from tnkit.planning.steps import ApplyStep, FusedStep, Program, ReduceStep, Step
@@ -206,5 +207,5 @@ def _step_name(step: Step) -> str:
     if isinstance(step, FusedStep):
         return f"{prod(step.counts)} slices" if step.counts else "chain" if step.kept else "checkpoint"
     if isinstance(step, ApplyStep):
-        return step.fn if isinstance(step.fn, str) else getattr(step.fn, "__name__", "fn")
+        return function_name(step.fn)
     return "reduce" if isinstance(step, ReduceStep) else "multiply" if step.multiply else "matmul"

@@ -109,7 +109,8 @@ def plan(
         Any network; nonlinear ones are planned region by region.
     optimizer
         A key of :data:`tnkit.OPTIMIZERS`, or any function or opt_einsum / cotengra optimiser with the call
-        ``(inputs, output, sizes, memory_limit) -> path``.
+        ``(inputs, output, sizes, memory_limit) -> path``; or the order itself: a path as numpy, opt_einsum or another plan
+        (``plan.path``, ``plan.paths``) gives it, or a cotengra tree, with its slices.
     itemsize
         Bytes of one entry, for the reported bytes and the limits (8: float64; 4: float32).
     dynamic
@@ -140,9 +141,8 @@ def plan(
         No Network, or an argument that is no number.
     """
     a_network(net, "plan")
-    itemsize, slices = whole_number(itemsize, "plan: itemsize", 1), whole_number(slices, "plan: slices", 1)
-    if slices > 2 * MOST_SLICES**2:
-        raise ValueError(f"plan: slices is at most {2 * MOST_SLICES**2}, not {shown(slices)}")
+    itemsize = whole_number(itemsize, "plan: itemsize", 1)
+    slices = whole_number(slices, "plan: slices", 1, 2 * MOST_SLICES**2)
     dynamic = None if dynamic is None else text(dynamic, "plan: dynamic")
     memory_limit = None if memory_limit is None else _byte_limit(memory_limit, "memory_limit")
     checkpoint = bool(checkpoint) if isinstance(checkpoint, (bool, np.bool_)) else _byte_limit(checkpoint, "checkpoint")
