@@ -18,7 +18,7 @@ from tnkit_nn.adapter.parametrize import merge_, parametrize_
 from tnkit_nn.engine.backend import TORCH
 
 __all__ = [
-    "TORCH", "Compressed", "Compression", "Family", "FitResult", "Group", "Layers", "Recipe", "Stage1", "TNEmbedding", "TNLinear",
+    "TORCH", "Compressed", "Compression", "Family", "FitResult", "Group", "Layers", "Metric", "Recipe", "Stage1", "TNEmbedding", "TNLinear",
     "TNModule", "Task", "accuracy", "approximate", "compare", "compress_", "data", "dense", "fit", "load_compressed_", "merge_",
     "parametrize_", "save_compressed", "train", "zoo",
 ]  # fmt: skip
@@ -28,12 +28,13 @@ if TYPE_CHECKING:  # what type checkers and editors see of _WHERE
     from tnkit_nn import zoo as zoo
     from tnkit_nn.approximation import approximate
     from tnkit_nn.comparison.compare import compare
-    from tnkit_nn.comparison.task import Task
     from tnkit_nn.compression.compress import compress_
     from tnkit_nn.compression.recipe import Compression, Layers, Stage1
     from tnkit_nn.compression.result import Compressed, dense, load_compressed_, save_compressed
     from tnkit_nn.families import Family
+    from tnkit_nn.task import Task
     from tnkit_nn.training.evaluation import accuracy
+    from tnkit_nn.training.goal import Metric
     from tnkit_nn.training.groups import Group
     from tnkit_nn.training.loop import train
     from tnkit_nn.training.recipe import Recipe
@@ -55,11 +56,11 @@ else:
 #: Public name -> the module that has it; a package of that name is itself the value.
 _WHERE = {
     "data": "data", "zoo": "zoo", "approximate": "approximation", "Family": "families",
-    "compare": "comparison.compare", "Task": "comparison.task",
+    "compare": "comparison.compare", "Task": "task",
     "compress_": "compression.compress", "Compression": "compression.recipe", "Layers": "compression.recipe",
     "Stage1": "compression.recipe", "Compressed": "compression.result", "dense": "compression.result",
     "load_compressed_": "compression.result", "save_compressed": "compression.result",
-    "accuracy": "training.evaluation", "Group": "training.groups", "Recipe": "training.recipe", "train": "training.loop",
+    "accuracy": "training.evaluation", "Metric": "training.goal", "Group": "training.groups", "Recipe": "training.recipe", "train": "training.loop",
 }  # fmt: skip
 
 #: Room -> what its work begins or ends with: asked for at the door, not after an hour.

@@ -18,12 +18,12 @@ from tnkit_nn.storage import damaged, fill_, first_difference, misfit, parsed, r
 __all__ = ["capture", "model_values", "restore", "resume", "structure", "write_state"]
 
 KEY = "tnkit.train"
-VERSION = 2
+VERSION = 3
 BEST = "best."
 WAY = "delete it to train from the start"
 
 #: What is kept of an epoch: the fields of :class:`tnkit_nn.training.loop.Epoch`.
-EPOCH = {"epoch", "loss", "val_loss", "val_accuracy", "rate_factor", "seconds"}
+EPOCH = {"epoch", "loss", "val_loss", "val_metric", "rate_factor", "seconds", "val_spread"}
 
 State = dict[str, Tensor]
 
@@ -99,7 +99,7 @@ def resume(
     version, its, so_far = kept["version"], kept["run"], kept["so_far"]
     if version != VERSION:
         raise ValueError(f"{path}: version {version} of a checkpoint; this tnkit reads version {VERSION}")
-    differs = first_difference(its, json.loads(json.dumps(run)))
+    differs = first_difference(_extensible(its), _extensible(json.loads(json.dumps(run))))
     if differs:
         raise ValueError(f"{path}: belongs to another run: {differs}")
     _check_so_far(path, so_far, run["recipe"]["epochs"])
@@ -113,6 +113,12 @@ def resume(
     return dict(so_far), best
 
 
+def _extensible(run: Any) -> Any:
+    """A run without its number of epochs: one that is finished goes on where more are asked for."""
+    recipe = run.get("recipe") if isinstance(run, dict) else None
+    return {**run, "recipe": {k: v for k, v in recipe.items() if k != "epochs"}} if isinstance(recipe, dict) else run
+
+
 def _check_so_far(path: str | os.PathLike[str], so_far: Any, epochs: int) -> None:
     """How far a training is: the epochs' figures from the first on, and the factor of the rates."""
     if not isinstance(so_far, dict) or not isinstance(so_far.get("history"), list):
@@ -121,11 +127,13 @@ def _check_so_far(path: str | os.PathLike[str], so_far: Any, epochs: int) -> Non
         raise damaged(path, f"its factor is {shown(so_far.get('factor'))}, not a positive number", WAY)
     history = so_far["history"]
     if len(history) > epochs:
-        raise damaged(path, f"it has {len(history)} epochs of {epochs}", WAY)
+        raise ValueError(
+            f"{path}: {len(history)} epochs are done, and the recipe has {epochs}; ask for as many or more"
+        )
     for k, epoch in enumerate(history, 1):
         if not isinstance(epoch, dict) or set(epoch) != EPOCH or epoch["epoch"] != k:
             raise damaged(path, f"what it has of epoch {k} is {shown(epoch)}", WAY)
-        if not all(type(v) in (int, float) for v in epoch.values()):
+        if not all(type(v) in (int, float) or (v is None and name.startswith("val_")) for name, v in epoch.items()):
             raise damaged(path, f"what it has of epoch {k} is not all numbers: {shown(epoch)}", WAY)
 
 

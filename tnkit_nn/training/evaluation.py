@@ -1,72 +1,244 @@
-"""What a model makes of a part of the data: loss, accuracy, and how often it gives each class."""
+"""What a model makes of a part of the data: the loss, the metric, and whether that got worse."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from math import sqrt
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import hypot, isfinite, isnan, sqrt
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tnkit_nn.checks import a_module, a_size
-from tnkit_nn.data.splits import Part, checked_part
+from tnkit_nn.data.parts import LOOK, TensorSource, check_numbers, length, moved, shapes
+from tnkit_nn.data.splits import checked_part
+from tnkit_nn.training.goal import ACCURACY, LOSS, Goal, cross_entropy
 
-__all__ = ["Loss", "accuracy", "answers", "evaluate", "trial", "worse"]
+__all__ = ["Reading", "accuracy", "answers", "device_of", "evaluate", "looking", "trial", "worse"]
 
-#: ``(logits, labels) -> mean over the batch``.
-Loss = Callable[[Tensor, Tensor], Tensor]
+#: Standard errors by which a model has to be worse before that is called a fault and not chance.
+ERRORS = 3.0
 
 
-def evaluate(model: nn.Module, part: Part, loss: Loss = F.cross_entropy, batch: int = 500) -> tuple[float, float]:
-    """Mean loss and accuracy of a model, as it is in evaluation, on inputs and labels."""
+@dataclass(frozen=True)
+class Reading:
+    """What a model made of a part.
+
+    Attributes
+    ----------
+    loss, metric
+        The mean loss, and the metric.
+    spread
+        Standard error of the mean loss, from batch to batch; NaN where there is one batch.
+    count
+        Examples.
+    """
+
+    loss: float
+    metric: float
+    spread: float
+    count: int
+
+
+class _OnDevice:
+    """A loader whose batches are on a device; otherwise as it is."""
+
+    def __init__(self, loader: Iterable[Any], device: torch.device) -> None:
+        self.loader, self.device = loader, device
+
+    def __iter__(self) -> Iterator[Any]:
+        return (moved(batch, self.device) for batch in self.loader)
+
+    def __len__(self) -> int:
+        return len(self.loader)  # type: ignore[arg-type]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loader, name)
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where a model's values lie; the processor, where it has none."""
+    first = next(model.parameters(), next(model.buffers(), None))
+    return torch.device("cpu") if first is None else first.device
+
+
+@contextmanager
+def looking(model: nn.Module) -> Iterator[None]:
+    """The model in evaluation, without gradients; as it was at the end, the caller's random numbers too."""
     modes = {m: m.training for m in model.modules()}
-    device = next(model.parameters()).device
-    total, right = torch.zeros((), dtype=torch.float64), 0
     model.eval()
     try:
-        with torch.no_grad():
-            for x, y in zip(part[0].split(batch), part[1].split(batch), strict=True):
-                logits, y = model(x.to(device)), y.to(device)
-                total += len(y) * loss(logits, y).cpu().double()
-                right += int((logits.argmax(-1) == y).sum())
+        with torch.no_grad(), torch.random.fork_rng(range(torch.cuda.device_count())):
+            yield
     finally:
         for module, mode in modes.items():
             module.training = mode
-    return float(total) / len(part[1]), right / len(part[1])
 
 
-def trial(model: nn.Module, inputs: Tensor, who: str, data: str, classes: int) -> None:
-    """One input through a model in evaluation; ValueError where it does not take it, or gives no logits of so many classes.
+def evaluate(model: nn.Module, goal: Goal, part: str = "val", batch: int | None = None) -> Reading:
+    """Mean loss and metric of a model, as it is in evaluation.
 
-    Said before a training, by the names of the model and of the data, and not after its first epoch.
+    Raises
+    ------
+    ValueError
+        There is no such part; an entry of a batch is not finite, and no loss can be (it is named); a metric that is no number.
+    """
+    where = goal.part(part, "evaluation")
+    size = batch or min(LOOK, max(1, (where.count or LOOK) // 8)) if not goal.classifies else batch or LOOK
+    loader = _OnDevice(where.loader(size), device_of(model))
+    with looking(model):
+        losses, weights, right = _pass(model, goal, loader, part)
+        mean = float((losses * weights).sum() / weights.sum())
+        metric = right / float(weights.sum()) if goal.classifies else mean
+        if not goal.classifies and goal.metric is not LOSS:
+            metric = _number(goal.metric.fn(model, loader), f"metric {goal.metric.name!r} on {part!r} of {goal.name!r}")
+    spread = float(losses.std() / len(losses) ** 0.5) if len(losses) > 1 else float("nan")
+    return Reading(mean, metric, spread, int(weights.sum()))
+
+
+def _pass(model: nn.Module, goal: Goal, loader: Iterable[Any], part: str) -> tuple[Tensor, Tensor, float]:
+    """The loss and the number of examples of every batch, and how many examples were right."""
+    losses, weights, right = [], [], 0
+    for k, batch in enumerate(loader):
+        if goal.classifies:
+            logits = model(batch[0])
+            value = F.cross_entropy(logits, batch[1])
+            right += int((logits.argmax(-1) == batch[1]).sum())
+        else:
+            value = goal.loss(model, batch)
+        losses.append(float(value))
+        weights.append(batch[1].numel() if goal.classifies else length(batch))
+        if not isfinite(losses[-1]):
+            check_numbers(batch, f"batch {k} of {part!r} of {goal.name!r}")
+    if not losses:
+        raise ValueError(f"the part {part!r} of {goal.name!r} has one batch or more, not none")
+    return torch.tensor(losses, dtype=torch.float64), torch.tensor(weights, dtype=torch.float64), float(right)
+
+
+def _number(value: Any, what: str) -> float:
+    if isinstance(value, Tensor) and value.numel() != 1:
+        raise ValueError(f"{what} is one number, not a tensor of shape {tuple(value.shape)}")
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{what} is one number, not {type(value).__name__}") from None
+
+
+def worse(goal: Goal, now: Reading, then: Reading) -> bool:
+    """Whether a model has got worse, by more than chance explains.
+
+    An accuracy by three of its standard errors (never taken to be below one example: at 100 % it would be none at all).  Any other
+    metric: it is worse, and the mean loss is higher by three of its standard errors (one batch alone: by a tenth).
+    """
+    if isnan(now.metric):
+        return not isnan(then.metric)
+    if goal.metric is ACCURACY:
+        p, n = then.metric, then.count
+        return now.metric < p - ERRORS * sqrt(max(p * (1 - p), 1 / n) / n)
+    error = hypot(now.spread, then.spread)
+    least = 0.1 * abs(then.loss) if isnan(error) else ERRORS * error
+    return goal.metric.better(then.metric, now.metric) and now.loss > then.loss + least
+
+
+# -- before anything begins ---------------------------------------------------------------------------------------------
+def trial(model: nn.Module, goal: Goal, who: str) -> None:
+    """The loss of one batch of every part, and the metric of one: what cannot be trained is said before the first step.
+
+    Raises
+    ------
+    ValueError
+        By the name ``who``: the model does not take the batches, the loss is no single finite number, an entry of the batch is not
+        finite, the metric fails, the model is on the meta device.
     """
     first = next(model.parameters(), None)
     if first is not None and first.is_meta:
         raise ValueError(
-            f"{who} has parameters with values, but they are on the meta device: call to_empty(device=...) first"
+            f"{who}: the model has parameters with values, but they are on the meta device: call to_empty(device=...) first"
         )
-    modes = {m: m.training for m in model.modules()}
-    model.eval()
+    if goal.classes:
+        for part in goal.parts:
+            _try_classifier(model, goal, part, who)
+        return
+    for part, where in goal.parts.items():
+        batch = next(iter(where.loader(8 if isinstance(where, TensorSource) else LOOK)), None)
+        if batch is None:
+            raise ValueError(f"{who}: the part {part!r} of {goal.name!r} has one batch or more, not none")
+        _try_loss(model, goal, moved(batch, device_of(model)), part, who)
+
+
+def _try_classifier(model: nn.Module, goal: Goal, part: str, who: str) -> None:
+    """One input through the model: logits of as many classes as the data has, or more."""
+    x, _ = next(iter(goal.parts[part].loader(1)))
+    where = repr(goal.name) if part == "train" else f"the part {part!r} of {goal.name!r}"
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            given = model(inputs[:1] if first is None else inputs[:1].to(first.device))
-    except (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError) as error:
-        why = (str(error).splitlines() or [type(error).__name__])[0][:120]
-        shape = f"the shape {tuple(inputs.shape[1:])} and {inputs.dtype}"
-        raise ValueError(f"{who} does not take inputs of {shape} of {data}: {why}") from None
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
+        with looking(model):
+            given = model(x.to(device_of(model)))
+    except (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError, AttributeError) as error:
+        shape = f"the shape {tuple(x.shape[1:])} and {x.dtype}"
+        raise ValueError(f"{who}: the model does not take inputs of {shape} of {where}: {_why(error)}") from None
     if not isinstance(given, Tensor) or given.dim() < 2:
         found = f"of shape {tuple(given.shape)}" if isinstance(given, Tensor) else type(given).__name__
-        raise ValueError(f"{who} gives logits of shape (count, classes), not {found}, for {data}")
-    if given.shape[-1] < classes:
-        raise ValueError(f"{who}: a model of {given.shape[-1]} classes; {data} has {classes}")
+        raise ValueError(
+            f"{who}: the model gives logits of shape (count, classes), not {found}, for {where}; a Task with a loss of its own takes others"
+        )
+    if given.shape[-1] < goal.classes:
+        raise ValueError(f"{who}: a model of {given.shape[-1]} classes; {where} has {goal.classes}")
 
 
-def accuracy(model: nn.Module, part: Part, batch: int = 500) -> float:
-    """Fraction of the inputs whose label has the largest logit.
+def _try_loss(model: nn.Module, goal: Goal, batch: Any, part: str, who: str) -> None:
+    where = f"the first batch of {part!r} of {goal.name!r}, {shapes(batch)}"
+    if goal.classifies:
+        _check_pair(batch, f"{who}: {where}")
+    how = "the cross entropy of model(x) and y" if goal.loss is cross_entropy else "loss(model, batch) of the task"
+    try:
+        with looking(model):
+            value = goal.loss(model, batch)
+    except Exception as error:  # whatever a function of the user's raises
+        raise ValueError(f"{who}: {how} fails on {where}: {_why(error)}") from error
+    if not isinstance(value, Tensor) or value.numel() != 1 or not value.is_floating_point():
+        found = f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        raise ValueError(f"{who}: {how} gives one floating number, the mean over the batch, not {found}")
+    if not bool(value.isfinite()):
+        check_numbers(batch, f"{who}: {where}")
+        raise ValueError(f"{who}: {how} is {float(value)} on {where}")
+    if part != "train" and goal.metric not in (ACCURACY, LOSS):
+        try:
+            with looking(model):
+                judged = goal.metric.fn(model, [batch])
+        except Exception as error:  # as above
+            raise ValueError(f"{who}: metric {goal.metric.name!r} fails on {where}: {_why(error)}") from error
+        _number(judged, f"{who}: metric {goal.metric.name!r}")
+
+
+def _check_pair(batch: Any, what: str) -> None:
+    """Inputs and one whole number an input: what a cross entropy and an accuracy are of."""
+    pair = isinstance(batch, (tuple, list)) and len(batch) == 2 and all(isinstance(x, Tensor) for x in batch)
+    if not pair or batch[1].dim() != 1 or batch[1].is_floating_point() or batch[1].is_complex():
+        raise ValueError(
+            f"{what}: without a loss of its own a task is for classifiers, whose batches are inputs and labels, one whole number each; "
+            "tknn.Task(loss=..., metric=...) takes any others"
+        )
+
+
+def _why(error: BaseException) -> str:
+    return (str(error).splitlines() or [""])[0][:120] or type(error).__name__
+
+
+# -- classifiers --------------------------------------------------------------------------------------------------------
+def accuracy(model: nn.Module, part: Any, batch: int = 500) -> float:
+    """Fraction of the examples whose label has the largest logit: ``accuracy(model, split.test)``, or of a loader's batches.
+
+    Parameters
+    ----------
+    model
+        Gives logits (count, classes).
+    part
+        A pair of tensors, inputs and labels, or a loader of such pairs.
+    batch
+        Examples at a time, of tensors.
 
     Raises
     ------
@@ -74,26 +246,19 @@ def accuracy(model: nn.Module, part: Part, batch: int = 500) -> float:
         No module, no pair of finite inputs and labels, or a model that does not take them or has fewer classes.
     """
     batch = a_size(batch, "accuracy: batch")
-    x, y = checked_part(part, "accuracy: part")
-    trial(a_module(model, "accuracy: model"), x, "accuracy: the model", "the part", 1 + int(y.max()))
-    return evaluate(model, part, batch=batch)[1]
+    a_module(model, "accuracy: model")
+    if isinstance(part, (tuple, list)) or not isinstance(part, Iterable):
+        x, y = checked_part(part, "accuracy: part")
+        goal = Goal("the part", {"train": TensorSource((x, y))}, classes=1 + int(y.max()))
+        _try_classifier(model, goal, "train", "accuracy")
+        return evaluate(model, goal, "train", batch).metric
+    with looking(model):
+        return ACCURACY.fn(model, _OnDevice(part, device_of(model)))
 
 
-def worse(now: float, then: float, count: int) -> bool:
-    """Whether an accuracy on ``count`` examples is below an earlier one by more than three of its standard errors.
-
-    The error is never taken to be below one example: at 100 % it would be none at all.
-    """
-    return now < then - 3 * sqrt(max(then * (1 - then), 1 / count) / count)
-
-
-def answers(model: nn.Module, part: Part, batch: int = 500) -> Tensor:
-    """How often a model in evaluation gives each class to the inputs of a part, (classes,)."""
-    counts: list[Tensor] = []
-
-    def count(logits: Tensor, y: Tensor) -> Tensor:
-        counts.append(logits.argmax(-1).cpu().bincount(minlength=logits.shape[-1]))
-        return logits.new_zeros(())
-
-    evaluate(model, part, count, batch)
-    return torch.stack(counts).sum(0)
+def answers(model: nn.Module, goal: Goal, part: str = "val") -> Tensor:
+    """How often a classifier in evaluation gives each class to the inputs of a part, (classes,)."""
+    device = device_of(model)
+    with looking(model):
+        found = [model(x.to(device)).argmax(-1).cpu() for x, _ in goal.part(part, "evaluation").loader()]
+    return torch.cat(found).bincount(minlength=max(goal.classes, 1))

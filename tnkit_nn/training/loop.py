@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from math import isfinite
@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -23,12 +22,14 @@ from tnkit.core.extras import need
 from tnkit.core.numbers import whole_number
 from tnkit_nn.checks import a_function, a_kind, a_module, a_path
 from tnkit_nn.data.augment import AUGMENT
-from tnkit_nn.data.splits import Split
+from tnkit_nn.data.parts import Batch, check_numbers, moved
 from tnkit_nn.storage import clear, fill_
 from tnkit_nn.training.checkpoint import State, capture, model_values, restore, resume, structure, write_state
-from tnkit_nn.training.evaluation import Loss, evaluate, trial, worse
+from tnkit_nn.training.evaluation import Reading, device_of, evaluate, trial, worse
+from tnkit_nn.training.goal import Goal, Loss, cross_entropy, goal_of
 from tnkit_nn.training.groups import Group, parameter_groups
 from tnkit_nn.training.journal import Journal
+from tnkit_nn.training.modes import keepers, training
 from tnkit_nn.training.recipe import METHODS, SCHEDULES, Recipe
 
 __all__ = ["Epoch", "train"]
@@ -39,53 +40,64 @@ ROLLBACKS = 5  # halvings of the rate before a training counts as hopeless
 
 @dataclass(frozen=True)
 class Epoch:
-    """One epoch: mean training loss, loss and accuracy on the validation part, and the factor that diverging cost the rate."""
+    """One epoch: mean training loss, loss and metric on the validation part, and the factor that diverging cost the rate.
+
+    Without a validation part its figures are None.  ``val_spread`` is the standard error of the validation loss.
+    """
 
     epoch: int
     loss: float
-    val_loss: float
-    val_accuracy: float
     rate_factor: float
     seconds: float = field(compare=False)
+    val_loss: float | None = None
+    val_metric: float | None = None
+    val_spread: float | None = None
+
+    def reading(self, count: int) -> Reading:
+        """What was read on a validation part of so many examples."""
+        if self.val_loss is None or self.val_metric is None:
+            return Reading(self.loss, -self.loss, float("nan"), count)
+        spread = float("nan") if self.val_spread is None else self.val_spread
+        return Reading(self.val_loss, self.val_metric, spread, count)
 
 
 def train(
     model: nn.Module,
-    split: Split,
+    task: Any,
     recipe: Recipe,
     *,
     seed: int = 0,
     groups: Sequence[Group] | None = None,
-    loss: Loss | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     log: str | os.PathLike[str] | None = None,
     progress: bool = False,
     after: Callable[[Epoch], object] | None = None,
 ) -> tuple[Epoch, ...]:
-    """Train a model in place.
+    """Train a model in place: ``train(model, Task(data={"train": loader, "val": other}, loss=loss), Recipe(epochs=5, lr=1e-3))``.
 
     Order, augmentation and dropout of an epoch follow from ``seed`` and the epoch's number alone, so that a run continued from a
     checkpoint ends with exactly the numbers of one that was never interrupted.  An epoch that gives no finite number is rolled
-    back and done again at half the rate, with a warning.  A training that ends far below its best epoch on the validation part
-    (by more than three standard errors: it has diverged, if to finite numbers) is put back to that epoch's values, with a warning.
+    back and done again at half the rate, with a warning.  A training that ends far below its best epoch on the validation part is
+    put back to that epoch's values, with a warning; the task's own metric and loss say what is better
+    (:func:`tnkit_nn.training.evaluation.worse`).
 
     Parameters
     ----------
     model
-        Takes a batch of the split's inputs, gives logits.  Trained where its parameters lie.
-    split
-        Trains on ``train``, reports on ``val``; nothing is chosen by ``test``.
+        What the task's loss is called with.  Trained where its parameters lie; batches are moved there.
+    task
+        A :class:`~tnkit_nn.Task`, or what one has as ``data``, for classifiers: a Split, ``{"train": ..., "val": ...}``.  Trains on
+        ``train``, reports on ``val`` where there is one; nothing is chosen by ``test``.
     recipe
-        Optimiser, rates, length.
+        Optimiser, rates, length.  A DataLoader has its own batch size.
     seed
         Seed of everything drawn.
     groups
-        What is trained, each group at its own rate; everything else stays as it is, the running statistics of a batch
-        normalisation of which nothing is trained too.  By default all parameters that require a gradient.
-    loss
-        ``(logits, labels) -> mean over the batch``; by default the cross entropy, with the recipe's smoothing.
+        What is trained, each group at its own rate; everything else stays as it is, running statistics of what is not trained
+        too.  By default all parameters that require a gradient.
     checkpoint
-        A file written after every epoch, whole or not at all; where it is there, training continues from it.
+        A file written after every epoch, whole or not at all; where it is there, training continues from it.  A finished training
+        is extended by a recipe of more epochs: those that are left follow the longer schedule.
     log
         A file of JSON lines: the loss of every step, the figures of every epoch; TensorBoard's events beside it where that is
         installed.
@@ -101,36 +113,36 @@ def train(
 
     Raises
     ------
+    TypeError
+        No module, no task, no recipe.
     ValueError
-        Nothing to train, a parameter that is not the model's or in two groups, a checkpoint of another run.
+        Nothing to train, a parameter that is not the model's or in two groups, a checkpoint of another run (what differs, the loss
+        say, is named), a batch whose loss cannot be had, data with entries that are not finite.
     FloatingPointError
         No finite numbers at a rate halved five times; the model is as before the epoch.
     """
-    a_kind(split, Split, "train: split")
+    goal = goal_of(task, "train")
     a_kind(recipe, Recipe, "train: recipe")
     seed, progress = whole_number(seed, "train: seed", 0), flag(progress, "train: progress")
     checkpoint, log = (
         None if p is None else a_path(p, f"train: {n}") for n, p in (("checkpoint", checkpoint), ("log", log))
     )
-    for name, function in (("loss", loss), ("after", after)):
-        if function is not None:
-            a_function(function, f"train: {name}")
+    if after is not None:
+        a_function(after, "train: after")
     trained = parameter_groups(a_module(model, "train: model"), recipe, groups)
-    _check_takes(model, split, recipe, loss is None)
+    first = _first_batch(model, goal, recipe)
     optimizer = METHODS[recipe.method]([{k: v for k, v in g.items() if k != "names"} for g in trained])
     run = {
-        "recipe": asdict(recipe), "seed": seed, "data": [split.name, len(split.train[1]), split.digest()],
+        "recipe": asdict(recipe), "seed": seed, **goal.settings(),
         "groups": [{k: v for k, v in g.items() if k != "params"} for g in trained], "structure": structure(model),
-        "loss": getattr(loss or F.cross_entropy, "__qualname__", type(loss).__qualname__),
     }  # fmt: skip
-    objective = loss or partial(F.cross_entropy, label_smoothing=recipe.label_smoothing)
-    rates = [g["lr"] for g in trained]
-    loop = _TrainingLoop(model, split, recipe, seed, optimizer, rates, objective, Journal(log))
+    loop = _TrainingLoop(model, goal, recipe, seed, optimizer, [g["lr"] for g in trained], Journal(log))
     history: list[Epoch] = []
     factor, best = 1.0, State()
     if checkpoint:
         clear(Path(checkpoint).absolute().parent)
-    with _training(model, [p for g in trained for p in g["params"]]):
+    keeping = keepers(model, loop.objective, first)
+    with training(model, [p for g in trained for p in g["params"]], keeping):
         found = resume(checkpoint, model, optimizer, run) if checkpoint else None
         if checkpoint and found is None:  # before the first epoch too: a restart has the same start
             write_state(checkpoint, model, optimizer, run, {"history": [], "factor": factor}, {})
@@ -139,48 +151,48 @@ def train(
             history, factor = [Epoch(**e) for e in so_far["history"]], so_far["factor"]
         with _bar(recipe.epochs * loop.steps, progress) as bar:
             while len(history) < recipe.epochs:
-                before = model_values(model) if history and _best(history) == history[-1] else best
+                before = model_values(model) if history and loop.best(history) == history[-1] else best
                 epoch, factor = loop.epoch(len(history) + 1, factor, bar)
                 history.append(epoch)
-                best = {} if _best(history) == epoch else before  # the model's own are not kept twice
+                best = {} if loop.best(history) == epoch else before  # the model's own are not kept twice
                 if checkpoint:
                     done = {"history": [asdict(e) for e in history], "factor": factor}
                     write_state(checkpoint, model, optimizer, run, done, best)
                 if after:
                     after(epoch)
-        _put_back(model, history, best, len(split.val[1]))
+        loop.put_back(history, best)
     return tuple(history)
 
 
-def _check_takes(model: nn.Module, split: Split, recipe: Recipe, classified: bool) -> None:
-    """One input through the augmentation and the model: what cannot be trained is said before the first file is written."""
-    x = split.train[0][:1]
-    try:
-        x = AUGMENT[recipe.augment](x, torch.Generator().manual_seed(0))
-    except ValueError as error:
+def _first_batch(model: nn.Module, goal: Goal, recipe: Recipe) -> Batch:
+    """One batch through the augmentation, and through the model: what cannot be trained is said before the first file is written."""
+    if goal.loss is not cross_entropy and recipe.label_smoothing:
         raise ValueError(
-            f"train: augment {recipe.augment!r} does not take the inputs of {split.name!r}: {error}"
-        ) from None
-    classes = split.num_classes if classified else 1
-    trial(model, x, "train: the model", repr(split.name), classes)
-    trial(model, split.val[0], "train: the model", f"the validation part of {split.name!r}", classes)
-
-
-def _best(history: Sequence[Epoch]) -> Epoch:
-    """The epoch of the highest accuracy on the validation part, the last of several."""
-    return max(reversed(history), key=lambda e: e.val_accuracy)
-
-
-def _put_back(model: nn.Module, history: Sequence[Epoch], best: State, count: int) -> None:
-    """Give the model its best values where it has lost them, and say so."""
-    top, last = _best(history), history[-1]
-    if worse(last.val_accuracy, top.val_accuracy, count):
-        fill_(model, best, "the best epoch")
-        warnings.warn(
-            f"training diverged: {last.val_accuracy:.3f} of the validation part right after the last epoch, {top.val_accuracy:.3f} "
-            f"after epoch {top.epoch}: put back to that one",
-            stacklevel=3,
+            f"train: label_smoothing is of the cross entropy, but the task has a loss of its own; it is {recipe.label_smoothing}, not 0"
         )
+    where, draw = goal.part("train", "train"), torch.Generator().manual_seed(0)
+    with torch.random.fork_rng(devices=[]):
+        batch = next(iter(where.shuffled(recipe.batch, draw)), None)
+    if batch is None:
+        raise ValueError(f"train: the part 'train' of {goal.name!r} has one batch or more, not none")
+    if recipe.augment != "none":
+        try:
+            _augmented(batch, recipe, draw)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"train: augment {recipe.augment!r} does not take the inputs of {goal.name!r}: {error}"
+            ) from None
+    trial(model, goal, "train")
+    return moved(batch, device_of(model))
+
+
+def _augmented(batch: Batch, recipe: Recipe, draw: torch.Generator) -> Batch:
+    """The batch with its first tensor augmented."""
+    if recipe.augment == "none":
+        return batch
+    if not isinstance(batch, (tuple, list)):
+        raise TypeError(f"batches are tuples whose first is the images, not {type(batch).__name__}")
+    return (AUGMENT[recipe.augment](batch[0], draw), *batch[1:])
 
 
 # -- the loop ----------------------------------------------------------------------------------------------------------
@@ -189,18 +201,46 @@ class _TrainingLoop:
     """What stays the same from epoch to epoch."""
 
     model: nn.Module
-    split: Split
+    goal: Goal
     recipe: Recipe
     seed: int
     optimizer: Optimizer
     rates: list[float]
-    objective: Loss
     journal: Journal
 
     def __post_init__(self) -> None:
-        count = len(self.split.train[1])
-        self.size = min(self.recipe.batch, count)
-        self.steps = count // self.size
+        self.part = self.goal.parts["train"]
+        self.steps = self.part.steps(self.recipe.batch)
+        smoothed = self.goal.loss is cross_entropy and self.recipe.label_smoothing
+        self.objective: Loss = (
+            partial(cross_entropy, label_smoothing=self.recipe.label_smoothing) if smoothed else self.goal.loss
+        )
+
+    def best(self, history: Sequence[Epoch]) -> Epoch:
+        """The epoch that is best on the validation part, the last of several; without one the last epoch."""
+        best = history[-1]
+        for e in reversed(history):
+            if (
+                e.val_metric is not None
+                and best.val_metric is not None
+                and self.goal.metric.better(e.val_metric, best.val_metric)
+            ):
+                best = e
+        return best
+
+    def put_back(self, history: Sequence[Epoch], best: State) -> None:
+        """Give the model its best values where it has lost them, and say so."""
+        top, last, metric = self.best(history), history[-1], self.goal.metric
+        if top.val_metric is None or last.val_metric is None or top == last:
+            return
+        count = self.goal.parts["val"].count or 1
+        if worse(self.goal, last.reading(count), top.reading(count)):
+            fill_(self.model, best, "the best epoch")
+            warnings.warn(
+                f"training diverged: {metric.name} {metric.shown(last.val_metric)} on the validation part after the last epoch, "
+                f"{metric.shown(top.val_metric)} after epoch {top.epoch}: put back to that one",
+                stacklevel=3,
+            )
 
     def epoch(self, number: int, factor: float, bar: Any) -> tuple[Epoch, float]:
         """Train one epoch, at lower rates until it gives finite numbers; which it was, and the factor of the rates by then."""
@@ -210,13 +250,15 @@ class _TrainingLoop:
             bar.n = (number - 1) * self.steps
             self.journal.trim(number, (number - 1) * self.steps)
             mean = self._pass(number, factor, bar)
+            seen: Reading | None = None
             if isfinite(mean) and all(
                 bool(p.isfinite().all()) for g in self.optimizer.param_groups for p in g["params"]
             ):
-                val_loss, right = evaluate(self.model, self.split.val, self.objective)
-                if isfinite(val_loss):
+                seen = evaluate(self.model, self.goal) if "val" in self.goal.parts else None
+                if seen is None or isfinite(seen.loss):
                     break
             restore(self.model, self.optimizer, before)
+            self._check_data()
             if factor <= 0.5**ROLLBACKS:
                 tried = max(self.rates) * factor
                 raise FloatingPointError(f"epoch {number} gives no finite loss, even at the rate {tried:.2g}")
@@ -225,72 +267,59 @@ class _TrainingLoop:
                 stacklevel=3,
             )
             before, factor = capture(self.model, self.optimizer), factor / 2
-        done = Epoch(number, mean, val_loss, right, factor, time.perf_counter() - begin)
-        self.journal.append([asdict(done)], number * self.steps)
+        val = {} if seen is None else {"val_loss": seen.loss, "val_metric": seen.metric, "val_spread": seen.spread}
+        done = Epoch(number, mean, rate_factor=factor, seconds=time.perf_counter() - begin, **val)
+        self.journal.append([{k: v for k, v in asdict(done).items() if v is not None}], number * self.steps)
         self.journal.flush()
-        bar.set_postfix(epoch=number, val=f"{100 * right:.2f}%")
+        if seen is not None:
+            bar.set_postfix(epoch=number, val=self.goal.metric.shown(seen.metric))
         return done, factor
 
     def _pass(self, number: int, factor: float, bar: Any) -> float:
         """All steps of an epoch; the mean loss, not finite as soon as that is seen."""
-        (x, y), size, total = self.split.train, self.size, 0.0
+        total = 0.0
         own_seed = (1_000_003 * self.seed + number) % 2**63
         draw = torch.Generator().manual_seed(own_seed)
         torch.manual_seed(own_seed)  # what the model draws
-        order = torch.randperm(len(y), generator=draw)
         pending: list[tuple[int, float, Tensor]] = []
-        for k in range(self.steps):
-            step = (number - 1) * self.steps + k
-            rate = factor * SCHEDULES[self.recipe.schedule](step / (self.recipe.epochs * self.steps))
-            for group, own in zip(self.optimizer.param_groups, self.rates, strict=True):
-                group["lr"] = own * rate
-            chosen = order[k * size : (k + 1) * size]
-            pending.append((step + 1, rate, self._step(x[chosen], y[chosen], draw)))
-            bar.update()
-            if len(pending) == EVERY or k == self.steps - 1:
-                values = torch.stack([value for *_, value in pending]).tolist()
-                lines = [
-                    {"epoch": number, "step": s, "loss": v, "rate_factor": r}
-                    for (s, r, _), v in zip(pending, values, strict=True)
-                ]
-                self.journal.append(lines, step + 1)
-                total, pending = total + sum(values), []
-                if not isfinite(total):
+        with closing(self.part.shuffled(self.recipe.batch, draw)) as batches:  # type: ignore[type-var]
+            for k, batch in enumerate(batches):
+                if k == self.steps:  # a stream may be longer this time: the schedule is of its first length
                     break
-        return total / self.steps
+                step = (number - 1) * self.steps + k
+                rate = factor * SCHEDULES[self.recipe.schedule](step / (self.recipe.epochs * self.steps))
+                for group, own in zip(self.optimizer.param_groups, self.rates, strict=True):
+                    group["lr"] = own * rate
+                pending.append((step + 1, rate, self._step(batch, draw)))
+                bar.update()
+                if len(pending) == EVERY or k == self.steps - 1:
+                    total, pending = total + self._noted(number, pending), []
+                    if not isfinite(total):
+                        break
+        return total + (self._noted(number, pending) if pending else 0.0) if isfinite(total) else total
 
-    def _step(self, x: Tensor, y: Tensor, draw: torch.Generator) -> Tensor:
-        device = self.optimizer.param_groups[0]["params"][0].device
-        x = AUGMENT[self.recipe.augment](x.to(device), draw)
-        value = self.objective(self.model(x), y.to(device))
+    def _check_data(self) -> None:
+        """ValueError where the training part has entries that are not finite: no rate would mend that."""
+        for k, batch in enumerate(self.part.loader(self.recipe.batch)):
+            check_numbers(batch, f"batch {k} of 'train' of {self.goal.name!r}")
+
+    def _noted(self, number: int, pending: Sequence[tuple[int, float, Tensor]]) -> float:
+        """The losses of steps, written; their part of the epoch's mean."""
+        values = torch.stack([value for *_, value in pending]).tolist()
+        lines = [
+            {"epoch": number, "step": s, "loss": v, "rate_factor": r}
+            for (s, r, _), v in zip(pending, values, strict=True)
+        ]
+        self.journal.append(lines, pending[-1][0])
+        return float(sum(values)) / self.steps
+
+    def _step(self, batch: Batch, draw: torch.Generator) -> Tensor:
+        batch = _augmented(moved(batch, device_of(self.model)), self.recipe, draw)
+        value = self.objective(self.model, batch)
         self.optimizer.zero_grad(set_to_none=True)
         value.backward()
         self.optimizer.step()
         return value.detach()
-
-
-@contextmanager
-def _training(model: nn.Module, trained: list[Tensor]) -> Iterator[None]:
-    """The model while it trains: gradients for ``trained`` alone, the global generator its own; all put back at the end."""
-    chosen = {id(p) for p in trained}
-    modes = {m: m.training for m in model.modules()}
-    needs = {p: p.requires_grad for p in model.parameters()}
-    model.train()
-    for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and not any(
-            id(p) in chosen for p in module.parameters()
-        ):
-            module.eval()
-    for p in needs:
-        p.requires_grad_(id(p) in chosen)
-    try:
-        with torch.random.fork_rng(range(torch.cuda.device_count())):
-            yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
-        for p, need in needs.items():
-            p.requires_grad_(need)
 
 
 # -- bar -------------------------------------------------------------------------------------------------------

@@ -4,8 +4,8 @@ from tnkit_nn.zoo.ablation import without
 from tnkit_nn.zoo.files import load, save
 from tnkit_nn.zoo.models import MLP, alexnet, fc2, lenet5, mlp, vgg16, zfnet
 from tnkit_nn.zoo.recipes import TRAIN
-from tnkit_nn.zoo.registry import ZOO, build, check_takes
+from tnkit_nn.zoo.registry import ZOO, build
 
 __all__ = [
-    "MLP", "TRAIN", "ZOO", "alexnet", "build", "check_takes", "fc2", "lenet5", "load", "mlp", "save", "vgg16", "without", "zfnet",
+    "MLP", "TRAIN", "ZOO", "alexnet", "build", "fc2", "lenet5", "load", "mlp", "save", "vgg16", "without", "zfnet",
 ]  # fmt: skip
