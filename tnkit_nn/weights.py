@@ -78,11 +78,15 @@ def forward_order(model: nn.Module, call: Callable[[], Any]) -> dict[str, int]:
 
 @contextmanager
 def _traced(model: nn.Module, order: dict[str, int]) -> Iterator[None]:
-    names = [(name, m) for name, m in model.named_modules(remove_duplicate=False)]
-    handles = [
-        m.register_forward_pre_hook(lambda *_, name=name: order.setdefault(name, len(order)) and None)
-        for name, m in names
-    ]
+    names = list(model.named_modules(remove_duplicate=False))
+
+    def noted(name: str) -> Callable[..., None]:
+        def hook(*_: Any) -> None:
+            order.setdefault(name, len(order))
+
+        return hook
+
+    handles = [m.register_forward_pre_hook(noted(name)) for name, m in names]
     try:
         yield
     finally:
