@@ -177,7 +177,7 @@ def test_a_comparison_on_dask_is_the_comparison_here(tmp_path):
         for r in strip(here)
     ]
     assert strip(there) == close
-    assert len(list((tmp_path / "jobs").glob("*.json"))) == len(here) // TINY.seeds
+    assert len(list((tmp_path / "jobs").glob("*.json"))) == len(here) // STEPS["seeds"]
 
 
 def test_a_comparison_goes_on_where_it_was(tmp_path, monkeypatch):
@@ -193,7 +193,7 @@ def test_a_comparison_goes_on_where_it_was(tmp_path, monkeypatch):
     strip = lambda records: [{k: v for k, v in r.items() if k != "seconds"} for r in records]  # noqa: E731
     assert strip(again) == strip(json.loads(json.dumps(whole))) and len(calls) == len(gone)
     more = compare(TINY, **{**SMALL, "shapes": ("cp", "mpo")}, out=tmp_path)
-    assert len(calls) == len(gone) + 1 and len(more) == len(whole) + TINY.seeds
+    assert len(calls) == len(gone) + 1 and len(more) == len(whole) + STEPS["seeds"]
     with pytest.raises(ValueError, match="tune_steps is 2, not 3"):
         compare(TINY, **{**SMALL, "tune_steps": 3}, out=tmp_path)
 
@@ -253,7 +253,7 @@ def test_a_result_that_is_none_of_the_job(study, seal):
         "its record of seed 0 is 1": [1, 2],
         "its record of seed 0 has no 'family'": [{k[::-1]: v for k, v in r.items()} for r in result],
         "seed 1": result[::-1],
-        "accuracy_frozen in its record of seed 0 is 'x'": [{**r, "accuracy_frozen": "x"} for r in result],
+        "test_frozen in its record of seed 0 is 'x'": [{**r, "test_frozen": "x"} for r in result],
         "seed in its record of seed 0 is False": [{**r, "seed": bool(r["seed"])} for r in result],
         "is of noise at 7": [{**r, "label": "noise", "budget": 7} for r in result],
     }
