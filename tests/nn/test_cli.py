@@ -53,7 +53,7 @@ def test_compare_writes_everything(tmp_path, capsys):
             assert tk.from_json(r["networks"]["fc1"]).num_params == r["num_params"]
     page = (tmp_path / "index.html").read_text()
     assert page.count("<figure>") == 7 and "http://" not in page and 'src="http' not in page
-    for name in ("accuracy.png", "error.png"):
+    for name in ("test.png", "error.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "table.md").read_text().count("\n|") == len({(r["label"], r["budget"]) for r in kept}) + 1
     before = (tmp_path / "results.json").read_bytes()

@@ -66,18 +66,24 @@ def upgraded(record: Mapping[str, Any]) -> dict[str, Any]:
     return found | {key: value for key, value in {**following, **lacked}.items() if key not in found}
 
 
-def records_of(value: Any, who: str) -> list[dict[str, Any]]:
-    """Records as they are given, checked and upgraded.
+def records_of(value: Any, who: str, *, again: bool = False) -> list[dict[str, Any]]:
+    """Records as they are given, checked and upgraded; ``again`` allows two of one row and seed, as two comparisons have them.
 
     Raises
     ------
     TypeError, ValueError
-        By the name ``who``: no sequence of records, none at all, or one that lacks what every record has.
+        By the name ``who``: no sequence of records, none at all, one that lacks what every record has, two of one row and seed.
     """
     found = sequence(value, f"{who}: records")
     if not found:
         raise ValueError(f"{who}: records are those of a comparison, one or more, not none")
-    return [_checked(record, f"{who}: records[{k}]") for k, record in enumerate(found)]
+    records, seen = [_checked(record, f"{who}: records[{k}]") for k, record in enumerate(found)], set[Any]()
+    for k, r in enumerate(records):
+        key = r["label"], r["budget"], r["seed"]
+        if key in seen and not again:  # it would count twice
+            raise ValueError(f"{who}: records are one a row and seed; records[{k}] is a second one of {shown(key)}")
+        seen.add(key)
+    return records
 
 
 def _checked(record: Any, what: str) -> dict[str, Any]:
@@ -168,7 +174,7 @@ def frame(records: Records) -> Any:
     TypeError, ValueError
         No records.
     """
-    found = columns(records_of(records, "frame"))
+    found = columns(records_of(records, "frame", again=True))
     need("tknn.frame", "pandas")
     import pandas
 

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tnkit.core.checks import text
 from tnkit.core.extras import MissingExtra
+from tnkit_nn.checks import a_folder
 from tnkit_nn.comparison.records import frame, records_of
 from tnkit_nn.comparison.report.files import write_report
 from tnkit_nn.comparison.report.page import summary
@@ -72,6 +74,7 @@ class Comparison(list[dict[str, Any]]):
         """A plot as a matplotlib Figure (:func:`tnkit_nn.plot`)."""
         return plot(self, kind)
 
-    def save(self, folder: str | os.PathLike[str], title: str = "") -> dict[str, Path]:
+    def save(self, folder: str | os.PathLike[str], title: str | None = None) -> dict[str, Path]:
         """Write records, tables, plots, verdict and page into a folder: file name -> path."""
-        return write_report(self, folder, title)
+        title = None if title is None else text(title, "Comparison.save: title")
+        return write_report(self, a_folder(folder, "Comparison.save: folder"), title)

@@ -26,7 +26,7 @@ def _write(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
-def write_report(records: Records, out: str | os.PathLike[str], title: str = "") -> dict[str, Path]:
+def write_report(records: Records, out: str | os.PathLike[str], title: str | None = None) -> dict[str, Path]:
     """Write a comparison into the folder ``out``.
 
     ``results.json`` and ``results.csv`` have the records (``results.parquet`` too, where pyarrow is installed), ``table.md``,
@@ -38,7 +38,7 @@ def write_report(records: Records, out: str | os.PathLike[str], title: str = "")
         File name -> path.
     """
     records = records_of(records, "write_report")
-    title = text(title, "write_report: title", empty=True) or f"Deep or shallow? {records[0]['title']}".rstrip()
+    title = f"Deep or shallow? {records[0]['title']}" if title is None else text(title, "write_report: title")
     folder = a_folder(out, "write_report: out")
     folder.mkdir(parents=True, exist_ok=True)
     files: dict[str, bytes] = {"results.json": (json.dumps(list(records), indent=1) + "\n").encode()}
