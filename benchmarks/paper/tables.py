@@ -13,9 +13,9 @@ from tabulate import tabulate
 
 from tnkit_nn.approximation import RATES
 from tnkit_nn.budgets import keeps
-from tnkit_nn.comparison.replicas import REST_RATES
 from tnkit_nn.comparison.paired import difference as paired
 from tnkit_nn.comparison.paired import holm
+from tnkit_nn.comparison.replicas import REST_RATES
 from tnkit_nn.families import SHARED
 
 HERE = Path(__file__).parent

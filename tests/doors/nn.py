@@ -83,7 +83,7 @@ def _quiet(jobs, what):
     return jobs
 
 
-RECORDS = [{"label": "mpo", "budget": 10, "seed": 0, "num_params": 8, "test_frozen": 0.5, "val_frozen": 0.5, "curves": {"frozen": [[1, 2.0, 0.5]]}}]
+RECORDS = [{"label": "mpo", "budget": 10, "seed": 0, "num_params": 8, "test_frozen": 0.5, "val_frozen": 0.5}]
 
 CALLS_NN = {
     "tknn.Comparison": lambda: call(tknn.Comparison, RECORDS),

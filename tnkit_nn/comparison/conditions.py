@@ -1,4 +1,4 @@
-"""How a comparison was made, in sentences: of which model and data, with which controls left out, how, where and by which command."""
+"""How a comparison was made, in sentences: of which model, data and metric, with which controls left out, how, where and by which command."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from tnkit_nn.comparison.measure import measure_of
 from tnkit_nn.comparison.records import Records
 
 __all__ = ["conditions"]
@@ -17,6 +18,7 @@ def conditions(records: Records) -> list[str]:
     if first["title"]:
         of = f", {'layers' if ', ' in first['layer'] else 'layer'} {first['layer']}" if first["layer"] else ""
         out.append(f"Model and data: {first['title']}{of}.")
+    out += filter(None, [measure_of(records).said])
     for how in dict.fromkeys(r["replicas"] for r in records if r["replicas"]):
         out.append(f"Replicas (seeds, learning rates and starts) were trained {how.rstrip('.')}.")
     missing = {name: why for r in records for name, why in r["left_out"].items()}

@@ -74,6 +74,11 @@ class Measure:
         """A value with its unit."""
         return f"{self.number(value)} {self.unit}".rstrip()
 
+    def reached(self, value: float) -> str:
+        """A value in a sentence: that of an accuracy speaks for itself, any other has its name before it."""
+        own = self.percent and self.name == "accuracy"
+        return self.value(value) if own else f"{self.name} {self.value(value)}"
+
     def gap(self, value: float) -> str:
         """A difference with its unit."""
         return f"{self.number(value, '+')} {'points' if self.percent else self.unit}".rstrip()
@@ -93,6 +98,14 @@ class Measure:
         """Several values: "accuracies", "RMSE values"."""
         word = self.name.islower() and self.name.isalpha() and self.name.endswith("y")
         return f"{self.name[:-1]}ies" if word else f"{self.name} values"
+
+    @property
+    def said(self) -> str:
+        """The metric in a sentence; nothing of an accuracy, which is what readers expect."""
+        if self.percent and self.name == "accuracy":
+            return ""
+        way = "larger" if self.larger else "smaller"
+        return f"Metric: {self.name}{self.of_unit} ({way} is better), on {self.count or 'the'} test {self.examples}."
 
     @property
     def direction(self) -> str:

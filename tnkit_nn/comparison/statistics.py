@@ -264,7 +264,7 @@ def _about_controls(records: Records, every: Sequence[Difference]) -> list[str]:
             out.append(_summary([d for d in mine if d.other == other], name))
         free, runs = best_free(records, reading), _Runs(records, reading)
         if free is not None:
-            reached = measure.value(average(runs.test[free, None]))
+            reached = measure.reached(average(runs.test[free, None]))
             out.append(
                 f"The best layer without parameters ({free}) reaches {reached} on test {measure.examples}, {name}. "
                 "Gains are counted from there."
@@ -281,7 +281,7 @@ def _about_leaving_out(records: Records, measure: Measure) -> list[str]:
     sizes = [r["model_params"] for r in records if r["budget"] is not None and r["kind"] == "network"]
     if key not in runs.test or None in (whole := [*sizes, runs.first[key]["model_params"]]) or not sizes:
         return []
-    reached = measure.value(average(runs.test[key]))
+    reached = measure.reached(average(runs.test[key]))
     return [
         f"The model without the layer, trained anew, reaches {reached} with {whole[-1]} parameters in all. With a network in it, "
         f"it has {min(sizes)} to {max(sizes)}."

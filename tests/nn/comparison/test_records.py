@@ -185,17 +185,21 @@ def test_records_of_two_metrics_are_no_table():
 # -- how it was made ------------------------------------------------------------------------------------------------
 def test_conditions_say_what_the_records_know():
     made = of_sentences(mpo=(30.0, 31.0))
-    assert conditions(made) == ["Model and data: a language model on a corpus, layer fc1."]
+    assert conditions(made) == [
+        "Model and data: a language model on a corpus, layer fc1.",
+        "Metric: perplexity (smaller is better), on the test sentences.",
+    ]
     machine = {"processor": "Xeon", "cores": 2, "threads": 1, "python": "3.11.7", "torch": "2.13.0"}
     more = dict(
         replicas="one after another: the loss is one's own", left_out={"pooled": "the layer is an embedding"}, machine=machine,
         command=["tnkit", "compare", "--task", "my file.py:task"],
     )  # fmt: skip
-    assert conditions([r | more for r in made])[1:] == [
+    assert conditions([r | more for r in made])[2:] == [
         "Replicas (seeds, learning rates and starts) were trained one after another: the loss is one's own.",
         "Controls left out: pooled (the layer is an embedding).",
         "Made on Xeon, 2 cores, 1 thread, Python 3.11.7, torch 2.13.0.",
         "Command: tnkit compare --task 'my file.py:task'",
     ]
+    assert conditions(runs(mpo=(0.9,))) == ["Model and data: mlp on digits, layer fc1."]  # an accuracy needs no word
     two = [r | {"machine": {"processor": p}} for r, p in zip(made, ("Xeon", "Epyc"), strict=True)]
-    assert "Made on Xeon; Epyc." in conditions(two) and conditions(two) == verdict(two)[-2:]
+    assert "Made on Xeon; Epyc." in conditions(two) and conditions(two) == verdict(two)[-3:]

@@ -275,7 +275,9 @@ def test_smaller_is_better_where_the_metric_says_so():
     assert "in 2 of 2 comparisons, and significantly worse in 0." in answer(records)
     turned = of_sentences(adtn3=bad, mpo=good)
     assert "adtn depth 3 is worse than mpo (+4.9" in verdict(turned)[0]
-    assert "The best layer without parameters (picked) reaches 94.7 on test sentences" in " ".join(verdict(records))
+    assert "The best layer without parameters (picked) reaches perplexity 94.7 on test sentences" in " ".join(
+        verdict(records)
+    )
 
 
 def test_the_same_scores_turned_round_have_the_same_p_values():

@@ -178,7 +178,7 @@ def _learning(records: Records) -> Any:
             axis.set(xlabel="step", title=READINGS[reading] + (f", budget {budget}" if budget else ""))
             axis.grid(alpha=0.3)
         pair[0].set_ylabel("training loss")
-        pair[1].set_ylabel(f"validation {measure.name}{measure.of_unit}{measure.direction}")
+        pair[1].set_ylabel(f"validation {measure.name}{measure.of_unit}")
     figure.legend(entries.values(), entries, loc="outside lower center", ncols=4, fontsize=7, handlelength=4)
     return figure
 

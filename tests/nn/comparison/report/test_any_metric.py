@@ -100,7 +100,7 @@ def test_the_page_says_how_it_was_made():
     shown = words(page([r | more for r in of_sentences(**SCORES)], "t", {}))
     for line in (
         "Model and data: a language model on a corpus, layer fc1.",
-        "were trained one after another: the model keeps running statistics.",
+        "Replicas (seeds, learning rates and starts) were trained one after another: the model keeps running statistics.",
         "Controls left out: removed (shapes <differ>).", "Made on Xeon, 2 cores.", "Command: tnkit compare --task a.py:task",
     ):  # fmt: skip
         assert f"<li>{line}</li>" in shown
