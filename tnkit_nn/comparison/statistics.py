@@ -310,7 +310,7 @@ def _summary(against: Sequence[Difference], reading: str) -> str:
         told = [f"{k} {w}" for w in ("better", "worse") if (k := count[w])]
         told += [f"{count[NONE]} with {NONE}"] if count[NONE] else []
         text = f"Of {n} networks against {other}, {reading}: {', '.join(told)}."
-    near = sum(d.words == NONE and not d.low < 0 < d.high for d in against)
+    near = sum(d.words == NONE and (d.low > 0 or d.high < 0) for d in against)
     if near:
         text += f" Without the correction, {near} interval{'s' * (near > 1)} would exclude zero: more seeds could tell."
     unequal = sum(d.unequal for d in against)

@@ -307,6 +307,8 @@ def test_values_that_are_no_numbers_are_the_worst_and_decide_nothing():
         assert d.words == "no significant difference" or math.isfinite(d.mean)
         assert 0 <= d.p <= 1
     assert "nan" not in " ".join(verdict(records)) + paired_table(records)
+    same = of_sentences(mpo=(30.0, 31.0, 32.0), hashed=(30.0, 31.0, 32.0), subspace=(math.inf, 31.0, 32.0))
+    assert not [line for line in verdict(same) if "would exclude zero" in line]  # neither of them has such an interval
 
 
 def test_differences_have_the_metric_s_unit():
