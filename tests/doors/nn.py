@@ -137,6 +137,7 @@ _ITEMS = _given("['x']", "first item 'x'", "one item more", why="names, or one m
 
 #: As ALLOWED, of tnkit_nn.
 ALLOWED_NN = {
+    ("tknn.frame", "records"): {"one item more": "records of two comparisons are one table"},
     ("tknn.parametrize_", "std"): {"None": "whatever root mean square the network has by default"},
     ("tknn.compare", "out"): dict.fromkeys(("'x'", "np.str_('x')"), "a folder"),
     ("tknn.compress_", "out"): dict.fromkeys(("'x'", "np.str_('x')"), "a folder"),
