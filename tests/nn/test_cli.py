@@ -423,7 +423,7 @@ def test_show(tmp_path, capsys):
 
 def test_rows_are_means_and_sample_deviations():
     (row,) = rows([record("mpo", 100, s, a) for s, a in enumerate((0.7, 0.8, 0.9))])
-    assert row.frozen == pytest.approx((0.8, 0.1)) and row.gain_frozen is None
+    assert row.test_frozen == pytest.approx((0.8, 0.1)) and row.gain_frozen is None
     assert "80.0 ± 10.0" in table([record("mpo", 100, s, a) for s, a in enumerate((0.7, 0.8, 0.9))])
 
 
