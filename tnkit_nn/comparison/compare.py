@@ -32,6 +32,7 @@ from tnkit_nn.comparison.predictions import write_predictions
 from tnkit_nn.comparison.protocol import Protocol
 from tnkit_nn.comparison.record import Job, wrong_records
 from tnkit_nn.comparison.replicas import REST_RATES
+from tnkit_nn.comparison.result import Comparison
 from tnkit_nn.comparison.row import row
 from tnkit_nn.comparison.start import built
 from tnkit_nn.families import BASELINES, CONTROLS, SHARED, Family, families
@@ -58,7 +59,7 @@ def compare(
     tune_steps: int = 200,
     rest: str = "all",
     approximation: str = "auto",
-) -> list[dict[str, Any]]:
+) -> Comparison:
     """Deep or shallow: ``compare(task, ["adtn", "mpo", "cp"], [400], layer="encoder.fc1")``.
 
     Parameters
@@ -97,8 +98,8 @@ def compare(
 
     Returns
     -------
-    list of dict
-        The records (see :class:`tnkit_nn.comparison.record.Record`), controls included, in a fixed order.
+    Comparison
+        The records, a list of dicts (see :class:`tnkit_nn.comparison.record.Record`), controls included, in a fixed order.
 
     Raises
     ------
@@ -119,7 +120,7 @@ def compare(
         experiment = opened(task, protocol)
         done = _run(experiment, _jobs(task, chosen, budgets), executor, progress, out)
     told = {"versions": versions(), "left_out": _left_out(experiment, done), "command": _command()}
-    return write_predictions([{**record, **told} for records in done for record in records], out)
+    return Comparison(write_predictions([{**record, **told} for records in done for record in records], out))
 
 
 def _chosen(

@@ -77,8 +77,9 @@ def _shared(
     """What the records of all seeds have in common."""
     protocol, task, goal, family = experiment.protocol, experiment.task, experiment.goal, job.what
     size, nets = sum(map(prod, experiment.shapes.values())), start.nets if start else {}
-    count = start.generators.num_params if start else job.budget or 0
+    count = start.generators.num_params if start else 0
     whole = trained.model_params if trained and trained.model_params else experiment.model_params - size + count
+    count = count if start else whole  # a small model is held against the others as a whole
     alone = next((t.alone for t in (trained, frozen) if t is not None and t.alone), experiment.tail.apart)
     return {
         "family": family.name if isinstance(family, Family) else family, "label": job.label,
