@@ -9,7 +9,6 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from tnkit.core.checks import one_of, shown, text
@@ -17,6 +16,8 @@ from tnkit.core.numbers import whole_number
 from tnkit_nn import data as datasets
 from tnkit_nn import zoo
 from tnkit_nn.checks import a_function, a_path, a_size
+from tnkit_nn.data.draws import drawn
+from tnkit_nn.data.parts import limited_source
 from tnkit_nn.data.splits import Split, limited
 from tnkit_nn.fingerprint import fingerprint
 from tnkit_nn.imported import imported
@@ -39,7 +40,7 @@ class Task:
     Attributes
     ----------
     model
-        A function of a seed that makes one (torch's random numbers are seeded before it is called), a trained ``nn.Module``, or a
+        A function of a seed that makes one (random numbers of torch, numpy and Python are seeded before it is called), a trained ``nn.Module``, or a
         name of :data:`tnkit_nn.zoo.ZOO`.  ``train`` and ``compress_`` are given their model, and need none here.
     data
         A :class:`~tnkit_nn.data.Split`, a name of :data:`tnkit_nn.data.DATA`, or ``{"train": ..., "val": ..., "test": ...}``: each
@@ -58,7 +59,7 @@ class Task:
     data_dir
         Folder with the files of a named data set.
     limit
-        At most so many examples of each part: of named data, and of tensors.
+        At most so many examples of each part: of named data, Splits, tensors and Datasets.
     without
         ``without(model, *weights) -> model``, the control that has the layers of these weights left out; None where it cannot.
         By default :func:`tnkit_nn.zoo.without`, which knows chains of linear layers.
@@ -137,9 +138,15 @@ class Task:
         data, noun = self.data, self.examples or ("images" if isinstance(self.data, str) else "examples")
         if isinstance(data, str):
             data = datasets.load(data, self.data_dir, limit=self.limit)
-        elif self.limit is not None:
-            data = _limited(data, self.limit)
-        return goal_of(data, "Task", loss=self.loss, metric=self.metric, examples=noun)
+        elif isinstance(data, Split) and self.limit is not None:
+            data = limited(data, self.limit)
+        goal = goal_of(data, "Task", loss=self.loss, metric=self.metric, examples=noun)
+        if self.limit is None or isinstance(data, Split):
+            return goal
+        parts = {
+            name: limited_source(part, self.limit, f"Task: limit={self.limit}") for name, part in goal.parts.items()
+        }
+        return replace(goal, parts=parts)
 
     # -- the model ------------------------------------------------------------------------------------------------------
     @property
@@ -179,8 +186,7 @@ class Task:
             return copy.deepcopy(self.model)
         if isinstance(self.model, str) and self.weights is not None:
             return zoo.load(self.model, self.weights)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with drawn(None, seed % 2**63):
             made = self._made(seed)
         if self.weights is not None:
             fill_(made, read_tensors(self.weights)[0], f"{self.weights}: the file is not of this model")
@@ -210,15 +216,6 @@ class Task:
             return [digest(self.model.state_dict())[:12], structure(self.model)]
         given = self.model if isinstance(self.model, str) or self.model is None else fingerprint(self.model)
         return [given, self.weights and digest(read_tensors(self.weights)[0])[:12]]
-
-
-def _limited(data: Any, limit: int) -> Any:
-    """Tensors cut to a number of examples, by class where they have any."""
-    if isinstance(data, Split):
-        return limited(data, limit)
-    raise ValueError(
-        f"Task: limit={limit} is for named data and Splits; of other data give a part: x[:{limit}], torch.utils.data.Subset"
-    )
 
 
 # -- tasks of files -----------------------------------------------------------------------------------------------------

@@ -78,11 +78,14 @@ def forward_order(model: nn.Module, call: Callable[[], Any]) -> dict[str, int]:
 
 @contextmanager
 def _traced(model: nn.Module, order: dict[str, int]) -> Iterator[None]:
-    names = [(name, m) for name, m in model.named_modules(remove_duplicate=False)]
-    handles = [
-        m.register_forward_pre_hook(lambda *_, name=name: order.setdefault(name, len(order)) and None)
-        for name, m in names
-    ]
+    def note(name: str) -> Callable[..., None]:
+        def noted(*_: Any) -> None:  # what a hook returns would take the place of the input
+            order.setdefault(name, len(order))
+
+        return noted
+
+    named = model.named_modules(remove_duplicate=False)
+    handles = [module.register_forward_pre_hook(note(name)) for name, module in named]
     try:
         yield
     finally:
