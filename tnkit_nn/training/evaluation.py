@@ -24,6 +24,8 @@ __all__ = ["Reading", "accuracy", "answers", "device_of", "evaluate", "first_bat
 
 #: Standard errors by which a model has to be worse before that is called a fault and not chance.
 ERRORS = 3.0
+#: Examples of a batch that a loss of one's own is read on, where the part has as many: some losses compare examples.
+_LEAST = 32
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def evaluate(model: nn.Module, goal: Goal, part: str = "val", batch: int | None 
         There is no such part; an entry of a batch is not finite, and no loss can be (it is named); a metric that is no number.
     """
     where = goal.part(part, "evaluation")
-    size = batch or min(LOOK, max(1, (where.count or LOOK) // 8)) if not goal.classifies else batch or LOOK
+    size = batch or (LOOK if goal.classifies else min(LOOK, max(_LEAST, (where.count or LOOK) // 8)))
     loader = _OnDevice(where.loader(size), device_of(model))
     with looking(model):
         losses, weights, right = _pass(model, goal, loader, part)
@@ -137,7 +139,8 @@ def worse(goal: Goal, now: Reading, then: Reading) -> bool:
     """Whether a model has got worse, by more than chance explains.
 
     An accuracy by three of its standard errors (never taken to be below one example: at 100 % it would be none at all).  Any other
-    metric: it is worse, and the mean loss is higher by three of its standard errors (one batch alone: by a tenth).
+    metric: it is worse, and the mean loss is higher by three of its standard errors (one batch alone says nothing of them: twice as
+    high).
     """
     if isnan(now.metric):
         return not isnan(then.metric)
@@ -145,7 +148,7 @@ def worse(goal: Goal, now: Reading, then: Reading) -> bool:
         p, n = then.metric, then.count
         return now.metric < p - ERRORS * sqrt(max(p * (1 - p), 1 / n) / n)
     error = hypot(now.spread, then.spread)
-    least = 0.1 * abs(then.loss) if isnan(error) else ERRORS * error
+    least = abs(then.loss) if isnan(error) else ERRORS * error
     return goal.metric.better(then.metric, now.metric) and now.loss > then.loss + least
 
 
@@ -283,7 +286,7 @@ def accuracy(model: nn.Module, part: Any, batch: int = 500) -> float:
     """
     batch = a_size(batch, "accuracy: batch")
     a_module(model, "accuracy: model")
-    if isinstance(part, tuple) or not isinstance(part, Iterable) or _is_pair(part):
+    if isinstance(part, (tuple, Tensor)) or _is_pair(part):
         x, y = checked_part(part, "accuracy: part")
         goal = Goal("the part", {"train": TensorSource((x, y))}, classes=1 + int(y.max()))
         _try_classifier(model, goal, "train", "accuracy")
