@@ -254,7 +254,7 @@ class _TrainingLoop:
         top, last, metric = self.best(history), history[-1], self.goal.metric
         if top.val_metric is None or last.val_metric is None or top == last:
             return
-        count = self.goal.parts["val"].count or 1
+        count = self.goal.parts["val"].count or evaluate(self.model, self.goal).count  # a stream does not say it
         if worse(self.goal, last.reading(count), top.reading(count)):
             fill_(self.model, best, "the best epoch")
             warnings.warn(

@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.data import DataLoader, IterableDataset
 
 import tnkit as tk
 import tnkit_nn as tknn
@@ -304,6 +305,17 @@ def test_a_training_that_diverges_to_finite_numbers_ends_at_its_best_epoch(tmp_p
     assert same(again, good)
 
 
+def test_a_stream_to_validate_on_says_of_how_many_examples_it_is(monkeypatch):
+    class Stream(IterableDataset):
+        def __iter__(self):
+            return iter(zip(*images().val, strict=True))
+
+    disturbed(monkeypatch, dict.fromkeys((7, 8, 9, 10, 11, 12), -1000.0))
+    parts = {"train": images().train, "val": DataLoader(Stream(), 10)}
+    with pytest.warns(UserWarning, match=r"training diverged: .* after epoch 2: put back to that one"):
+        train(convnet(), parts, CLIMB)
+
+
 def test_what_a_killed_process_left_is_cleared(tmp_path):
     code = (
         "import os, sys; from tnkit_nn.storage import replacing\nwith replacing(sys.argv[1]): os.kill(os.getpid(), 9)"
@@ -360,6 +372,36 @@ def test_checkpoints_of_other_runs_are_refused(tmp_path):
     write_tensors(path, {"a": torch.zeros(1)}, {"tnkit.train": json.dumps({"version": 9, "run": {}, "so_far": {}})})
     with pytest.raises(ValueError, match="c: version 9 of a checkpoint; this tnkit reads version 3"):
         again()
+
+
+def test_a_finished_training_is_extended(tmp_path):
+    """At a constant rate it ends as a whole one does; what is drawn in an epoch follows from its number."""
+    short, long = (dataclasses.replace(RECIPE, schedule="constant", epochs=k) for k in (2, 4))
+    whole, model = convnet(), convnet()
+    history = train(whole, images(), long)
+    assert train(model, images(), short, checkpoint=tmp_path / "c") == history[:2]
+    assert train(model, images(), long, checkpoint=tmp_path / "c") == history and same(model, whole)
+    with pytest.raises(ValueError, match=r"c: 4 epochs are done, and the recipe has 2; ask for as many or more"):
+        train(model, images(), short, checkpoint=tmp_path / "c")
+
+
+def test_another_loss_of_the_same_name_is_noticed(tmp_path):
+    def losses(body):
+        made = {}
+        exec(compile(f"import torch.nn.functional as F\nmine = lambda model, batch: {body}", "<made>", "exec"), made)
+        return made["mine"]
+
+    bodies = ["F.cross_entropy(model(batch[0]), batch[1])", "F.multi_margin_loss(model(batch[0]), batch[1])"]
+    one, other = map(losses, bodies)
+    task = Task(data=images(), loss=one)
+    train(convnet(), task, RECIPE, checkpoint=tmp_path / "c")
+    train(convnet(), Task(data=images(), loss=losses(bodies[0])), RECIPE, checkpoint=tmp_path / "c")  # the same again
+    with pytest.raises(
+        ValueError, match=r"c: belongs to another run: its loss is '<lambda> \w{12}', not '<lambda> \w{12}'"
+    ):
+        train(convnet(), Task(data=images(), loss=other), RECIPE, checkpoint=tmp_path / "c")
+    with pytest.raises(ValueError, match=r"its metric is \['loss', '', False, .*\], not \['accuracy', '%', True, "):
+        train(convnet(), Task(data=images(), loss=one, metric=ACCURACY), RECIPE, checkpoint=tmp_path / "c")
 
 
 def test_a_file_that_is_no_log_is_left_alone(tmp_path):
