@@ -120,7 +120,10 @@ class Task:
     def __reduce__(self) -> tuple[Any, ...]:
         """Out of a file, it goes to other processes by name, and they read the data themselves."""
         if self._origin is not None:
-            return _reopened, self._origin
+            return _reopened, (
+                *self._origin,
+                digest(self.model.state_dict()) if isinstance(self.model, nn.Module) else "",
+            )
         return _remade, ({f.name: getattr(self, f.name) for f in fields(self) if f.name != "_"},)
 
     # -- the data -------------------------------------------------------------------------------------------------------
@@ -225,7 +228,7 @@ def task_named(place: str, what: str = "task", folder: Path | None = None, **cha
     Parameters
     ----------
     place
-        ``"file.py:name"`` or ``"module:name"`` (:func:`tnkit_nn.imported.imported`).
+        ``"file.py:name"`` or ``"module:name"`` (:func:`tnkit_nn.imported.imported`).  Random numbers are seeded while it is run.
     what
         Whose value that is: for messages.
     folder
@@ -238,12 +241,13 @@ def task_named(place: str, what: str = "task", folder: Path | None = None, **cha
     FileNotFoundError, TypeError, ValueError
         There is none, or it is no Task.
     """
-    found = imported(place, what, folder)
-    if not isinstance(found, Task) and callable(found):
-        try:
-            found = found()
-        except Exception as error:  # whatever a function of the user's raises
-            raise ValueError(f"{what}: {place} fails: {type(error).__name__}: {error}") from error
+    with drawn(None, 0):  # what the file draws is the same in every process
+        found = imported(place, what, folder)
+        if not isinstance(found, Task) and callable(found):
+            try:
+                found = found()
+            except Exception as error:  # whatever a function of the user's raises
+                raise ValueError(f"{what}: {place} fails: {type(error).__name__}: {error}") from error
     if not isinstance(found, Task):
         raise TypeError(f"{what}: {place} is a Task, or a function of no arguments that makes one, not {shown(found)}")
     where, _, name = place.rpartition(":")
@@ -253,8 +257,13 @@ def task_named(place: str, what: str = "task", folder: Path | None = None, **cha
     return replace(found, **given, _origin=(f"{where}:{name}", tuple(sorted(given.items()))))
 
 
-def _reopened(place: str, changes: tuple[tuple[str, Any], ...]) -> Task:
-    return task_named(place, **dict(changes))
+def _reopened(place: str, changes: tuple[tuple[str, Any], ...], values: str) -> Task:
+    task = task_named(place, **dict(changes))
+    if values and isinstance(task.model, nn.Module) and digest(task.model.state_dict()) != values:
+        raise ValueError(
+            f"task: the model of {place} has other values in another process; torch.manual_seed before it is made, or load them"
+        )
+    return task
 
 
 def _remade(given: dict[str, Any]) -> Task:
