@@ -78,15 +78,14 @@ def forward_order(model: nn.Module, call: Callable[[], Any]) -> dict[str, int]:
 
 @contextmanager
 def _traced(model: nn.Module, order: dict[str, int]) -> Iterator[None]:
-    names = list(model.named_modules(remove_duplicate=False))
-
-    def noted(name: str) -> Callable[..., None]:
-        def hook(*_: Any) -> None:
+    def note(name: str) -> Callable[..., None]:
+        def noted(*_: Any) -> None:  # what a hook returns would take the place of the input
             order.setdefault(name, len(order))
 
-        return hook
+        return noted
 
-    handles = [m.register_forward_pre_hook(noted(name)) for name, m in names]
+    named = model.named_modules(remove_duplicate=False)
+    handles = [module.register_forward_pre_hook(note(name)) for name, module in named]
     try:
         yield
     finally:
@@ -95,5 +94,16 @@ def _traced(model: nn.Module, order: dict[str, int]) -> Iterator[None]:
 
 
 def in_order(weights: Sequence[str], order: Mapping[str, int]) -> list[str]:
-    """Weights by when the module that owns them is first called, those of modules never called last, else as they are."""
-    return sorted(weights, key=lambda name: order.get(owner_and_leaf(name)[0], len(order)))
+    """Weights by when the module that owns them is first called, those of modules never called last, else as they are.
+
+    A module that is not called itself, such as the output of an attention, stands where the one that it is a part of does.
+    """
+    return sorted(weights, key=lambda name: _called(owner_and_leaf(name)[0], order))
+
+
+def _called(owner: str, order: Mapping[str, int]) -> int:
+    while owner and owner not in order:
+        owner = owner.rpartition(".")[0]
+        if not owner:  # the model itself is always called
+            return len(order)
+    return order.get(owner, len(order))

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from tnkit_nn.data.parts import Batch, LoaderSource, TensorSource
+from tnkit_nn.data.batches import Batch, mapped
+from tnkit_nn.data.parts import LoaderSource, TensorSource
 
 __all__ = ["BATCH", "Batches", "Orders", "Streams", "batches_of"]
 
@@ -70,7 +71,7 @@ class Orders:
     def each(self, step: int) -> list[Batch]:
         """One a seed."""
         whole = self.stacked(step)
-        return [tree_map(lambda x, k=k: x[k], whole) for k in range(len(self.seeds))]
+        return [mapped(lambda x, k=k: x[k], whole) for k in range(len(self.seeds))]
 
 
 class Streams:

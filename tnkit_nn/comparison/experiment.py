@@ -6,7 +6,7 @@ Everything is kept for all seeds together: values have a leading seed axis.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -25,11 +25,12 @@ from tnkit_nn.comparison.job_store import Progress, Study, run_jobs, silent
 from tnkit_nn.comparison.protocol import Protocol
 from tnkit_nn.comparison.replicas import train_replicas
 from tnkit_nn.comparison.split import draws, split_at, through
-from tnkit_nn.data.parts import TensorSource, length, moved
+from tnkit_nn.data.batches import moved
+from tnkit_nn.data.parts import TensorSource
 from tnkit_nn.data.splits import stratified
 from tnkit_nn.storage import misfit
 from tnkit_nn.task import Task
-from tnkit_nn.training.evaluation import device_of, looking, trial
+from tnkit_nn.training.evaluation import device_of, first_batch, looking, trial
 from tnkit_nn.training.goal import PARTS, Goal
 from tnkit_nn.training.modes import keepers
 from tnkit_nn.weights import forward_order, in_order, owner_and_leaf, selected, spoken, weights_of
@@ -61,7 +62,7 @@ class Experiment:
     order
         Module name -> when it is first called.
     keeping
-        Names of the modules that keep running statistics.
+        The modules that keep running statistics, and whose (:func:`tnkit_nn.training.modes.keepers`).
     dense
         Name -> (seed, *shape): parameters and buffers of the trained dense models; nothing before they are trained
         (:func:`with_dense_models`).
@@ -73,7 +74,7 @@ class Experiment:
     model: nn.Module
     weights: tuple[str, ...]
     order: dict[str, int]
-    keeping: tuple[str, ...] = ()
+    keeping: Mapping[str, str] = field(default_factory=dict)
     dense: Params = field(default_factory=dict)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -137,7 +138,8 @@ class Experiment:
         values = fixed if own else {n: p[:1] for n, p in fixed.items()}
         inputs = {name: through(before, values, x, self.protocol.seeds if own else 1) for name, (x, _) in trees.items()}
         seen = {name: TensorSource((inputs[name][0], y)) for name, (_, y) in trees.items()}
-        keeping = tuple(n for n in self.keeping if n in dict(after.named_modules()))
+        here = dict(after.named_modules())
+        keeping = {n: owner for n, owner in self.keeping.items() if n in here and owner in here}
         return Fixture(private(after), replace(self.goal, parts=seen), inputs if own else {}, keeping)
 
     def fixture(self, tuned: bool) -> Fixture:
@@ -213,7 +215,7 @@ def opened(task: Task, protocol: Protocol) -> Experiment:
     if task.model is None:
         raise ValueError("compare: the task has no model")
     trial(model, goal, f"compare: {task.model_name}")
-    first = _first_batch(goal, model)
+    first = moved(first_batch(goal, "train", "compare"), device_of(model))
     with looking(model):
         order = forward_order(model, lambda: goal.loss(model, first))
     weights = _chosen(model, protocol, order)
@@ -223,14 +225,6 @@ def opened(task: Task, protocol: Protocol) -> Experiment:
             where = task.weights or task.model_name
             raise ValueError(f"{where}: the weight of {spoken(name)} has the norm {size}: nothing to compare to")
     return Experiment(task, protocol, _seen(goal), model, weights, order, keepers(model, goal.loss, first))
-
-
-def _first_batch(goal: Goal, model: nn.Module) -> Any:
-    with torch.random.fork_rng(devices=[]):
-        batch = next(iter(goal.parts["train"].loader(8)))
-    if isinstance(goal.parts["train"], TensorSource) and length(batch) < 2:
-        raise ValueError(f"compare: the part 'train' of {goal.name!r} has two examples or more, not one")
-    return moved(batch, device_of(model))
 
 
 def _chosen(model: nn.Module, protocol: Protocol, order: dict[str, int]) -> tuple[str, ...]:

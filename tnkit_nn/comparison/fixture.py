@@ -18,7 +18,8 @@ from torch.utils._pytree import tree_map
 from tnkit_nn.adapter.descent import Params
 from tnkit_nn.axes import Axes
 from tnkit_nn.comparison.batches import Batches, batches_of
-from tnkit_nn.data.parts import Batch, TensorSource, moved
+from tnkit_nn.data.batches import Batch, moved
+from tnkit_nn.data.parts import TensorSource
 from tnkit_nn.training.evaluation import device_of, judged, looking
 from tnkit_nn.training.goal import Goal
 from tnkit_nn.training.modes import frozen_keepers
@@ -64,7 +65,7 @@ class Fixture:
     own
         Part -> (seed, count, ...) inputs in place of the first tensor of its batches, where each seed has its own.
     keeping
-        Names of the modules that keep running statistics (:func:`tnkit_nn.training.modes.keepers`).
+        The modules that keep running statistics, and whose (:func:`tnkit_nn.training.modes.keepers`).
     moving
         Names of the buffers that training changes; none where what they belong to is frozen.
     """
@@ -72,7 +73,7 @@ class Fixture:
     model: nn.Module
     goal: Goal
     own: Mapping[str, Tensor] = field(default_factory=dict)
-    keeping: tuple[str, ...] = ()
+    keeping: Mapping[str, str] = field(default_factory=dict)
     moving: tuple[str, ...] = ()
 
     # -- what stays still -----------------------------------------------------------------------------------------------

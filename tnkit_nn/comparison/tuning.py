@@ -19,7 +19,10 @@ from tnkit_nn.comparison.fixture import Fixture, Readings, private
 from tnkit_nn.comparison.replicas import REST_RATES, Training, train_replicas
 from tnkit_nn.comparison.split import split_at
 from tnkit_nn.comparison.start import Start
-from tnkit_nn.training.evaluation import trial
+from tnkit_nn.data.batches import moved
+from tnkit_nn.training.evaluation import device_of, first_batch, trial
+from tnkit_nn.training.goal import Goal
+from tnkit_nn.training.modes import keepers
 from tnkit_nn.weights import owner_and_leaf
 
 __all__ = ["RATES", "Tuned", "as_approximated", "fine_tuned", "packed_classes", "smaller_model", "without_layers"]
@@ -154,7 +157,7 @@ def smaller_model(experiment: Experiment, budget: int) -> Tuned | str:
 def _trained_anew(experiment: Experiment, models: list[nn.Module], values: Params, held: set[str], steps: int) -> Tuned:
     """Other models on the same data, trained but for the values held."""
     model = models[0]
-    fixture = replace(experiment.full, model=private(model), keeping=_kept(experiment, model))
+    fixture = replace(experiment.full, model=private(model), keeping=_kept(experiment.goal, model))
     parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
     start = {n: values[n] for n in parameters if n not in held}
     statistics = {n: x for n, x in values.items() if n not in dict(model.named_parameters())}
@@ -181,10 +184,8 @@ def _trained_anew(experiment: Experiment, models: list[nn.Module], values: Param
     )
 
 
-def _kept(experiment: Experiment, model: nn.Module) -> tuple[str, ...]:
-    """Those of the modules that keep statistics which another model has too; others of the same classes."""
-    kinds = {type(experiment.model.get_submodule(n)) for n in experiment.keeping}
-    return tuple(n for n, m in model.named_modules() if type(m) in kinds)
+def _kept(goal: Goal, model: nn.Module) -> dict[str, str]:
+    return keepers(model, goal.loss, moved(first_batch(goal, "train", "compare"), device_of(model)))
 
 
 def _from_features(
@@ -194,11 +195,9 @@ def _from_features(
     first = next(iter(start)).rpartition(".")[0]
     _, after = split_at(fixture.model, first)
     mine = values_of(after)
-    tail = replace(
-        experiment.tail,
-        model=private(after),
-        keeping=tuple(n for n in fixture.keeping if n in dict(after.named_modules())),
-    )
+    here = dict(after.named_modules())
+    keeping = {n: owner for n, owner in fixture.keeping.items() if n in here and owner in here}
+    tail = replace(experiment.tail, model=private(after), keeping=keeping)
     return tail, {n: x for n, x in fixed.items() if n in mine}, {n: x for n, x in statistics.items() if n in mine}
 
 

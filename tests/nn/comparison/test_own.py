@@ -186,7 +186,7 @@ def normalised(rest, dropout=0.0):
 def test_running_statistics_are_those_of_each_seed_and_move_in_training_alone():
     """At a rate of zero the parameters stand still: the statistics are those of plain torch after as many batches."""
     experiment = normalised("all")
-    assert experiment.keeping == ("norm", "bare")
+    assert experiment.keeping == {"norm": "norm", "bare": "norm"}
     assert (
         not torch.equal(*experiment.dense["norm.running_mean"])
         and experiment.dense["norm.num_batches_tracked"].min() > 0
