@@ -1,7 +1,7 @@
 """TT-linear layers beside every peer, forward and forward + backward: 12 cases, one process, one thread by default.
 
 A weight of N x N as four cores; the peers contract as they are shipped; ``reconstruct`` builds the weight by one einsum and
-multiplies.  ``predicted`` is what the layer prints, by the rates of this machine (run ``tk.calibrate()`` first: the defaults are those
+multiplies.  ``predicted`` is what the layer prints, by the rates of this CPU (run ``tk.calibrate()`` first: the defaults are those
 of another one).  ``python benchmarks/layers.py [--threads 2] [--seconds 1] [--device cuda]``.
 """
 

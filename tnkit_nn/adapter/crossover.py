@@ -28,10 +28,10 @@ from tnkit_nn.engine.backend import TORCH
 from tnkit_nn.engine.launches import (
     ADD,
     CAST,
+    COPY,
     LAYER,
     LINEAR,
     MODULE,
-    PARAMETER,
     RESHAPE,
     launches,
 )
@@ -99,7 +99,7 @@ def weight_first(way: Plan, rows: int, cols: int, itemsize: int) -> WeightRoute:
     copied = isinstance(last, ContractStep) and last.result.permute is not None  # to read as a matrix
     moved = way.bytes_moved // way.itemsize + (3 if copied else 1) * rows * cols
     shapes = [(shape, contiguous(shape)) for shape in way.shapes]
-    calls = launches(way.steps, layouts(shapes, way.steps)) + _BUILT + PARAMETER * len(way.inputs)
+    calls = launches(way.steps, layouts(shapes, way.steps)) + _BUILT + COPY * copied
     fixed = speed.seconds(way.flops, moved * itemsize) + calls * speed.call
     row = speed.seconds(2 * rows * cols, itemsize * (rows + cols))
     return WeightRoute(None, True, fixed + row, fixed, row)
@@ -196,7 +196,7 @@ def _seconds(way: Plan, x: str, rows: int) -> tuple[float, float]:
         for slot, entries in zip(step.operands, copied, strict=True):
             moved[grows[slot]] += 2 * entries
     fixed, growing = (way.rates.seconds(f, m * way.itemsize) for f, m in zip(flops, moved, strict=True))
-    calls = launches(way.steps, memory) + _JOINED + PARAMETER * (len(way.inputs) - 1)
+    calls = launches(way.steps, memory) + _JOINED
     return fixed + calls * way.rates.call, growing
 
 
