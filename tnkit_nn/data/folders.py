@@ -1,0 +1,142 @@
+"""Where the files of a set lie: the folder that a user names, its usual subfolders, and what is there instead."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from tnkit_nn.checks import a_path
+
+__all__ = ["Layout", "find"]
+
+_PACKED = ("", ".gz", ".xz")
+#: Folders in the named one that are looked into, and names that a message lists.
+_CHILDREN, _LISTED = 200, 8
+_ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One form of a set: its files, how else they are called, and the folders that they usually lie in.
+
+    >>> Layout("the binary version", ("train.bin", "test.bin"), folders=("cifar-100-binary",))
+
+    ``inner`` are folders that tell nothing of the set (``raw``): they are looked for in the named folder alone, since
+    FashionMNIST has one too.
+    """
+
+    name: str
+    files: tuple[str, ...]
+    folders: tuple[str, ...] = ()
+    inner: tuple[str, ...] = ()
+    other_names: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    packed: bool = True
+
+    def files_in(self, folder: Path) -> list[Path | None]:
+        """The path of each file in a folder, None where it is missing."""
+        return [self._path(folder, name) for name in self.files]
+
+    def _path(self, folder: Path, name: str) -> Path | None:
+        for spelling in (name, *self.other_names.get(name, ())):
+            for suffix in _PACKED if self.packed else ("",):
+                for place in (folder / f"{spelling}{suffix}", folder / spelling / f"{spelling}{suffix}"):  # Kaggle's
+                    if os.path.isfile(place):
+                        return place
+        return None
+
+
+def find(root: str | os.PathLike[str] | None, layouts: Sequence[Layout], where: str) -> tuple[Layout, list[Path]]:
+    """The first layout that is there whole, and its files, in ``root``, its usual subfolders, or those one folder below.
+
+    Parameters
+    ----------
+    root
+        The folder that the user names.
+    layouts
+        The forms that the set comes in, the best one first.
+    where
+        Where the set is to be had: for the message.
+
+    Raises
+    ------
+    ValueError
+        No root is given, or several of its folders hold the set.
+    FileNotFoundError
+        A file is missing; the message lists the names looked for, where, and what is there instead.
+    """
+    wanted = " or ".join(f"{', '.join(x.files)}{' (plain, .gz or .xz)' if x.packed else ''}" for x in layouts)
+    if root is None:
+        raise ValueError(f"no folder is given (root=, or --data-dir): the one with {wanted}; to be had at {where}")
+    top = a_path(root, "root")
+    if not top.is_dir():
+        what = "is a file, no folder" if top.exists() else "no such folder"
+        raise FileNotFoundError(f"{root}: {what}; root should hold {wanted}; to be had at {where}")
+    partly: list[tuple[int, list[str], Path]] = []
+    for layout in layouts:
+        for folders in _places(top, layout):
+            found = [(folder, layout.files_in(folder)) for folder in folders]
+            whole = [(folder, [p for p in paths if p]) for folder, paths in found if None not in paths]
+            if len(whole) > 1 and folders[0] != top:
+                raise ValueError(
+                    f"{root}: {whole[0][0]} and {whole[1][0]} both hold the set; root should be one of them"
+                )
+            if whole:
+                return layout, whole[0][1]
+            for folder, paths in found:
+                missing = [name for name, path in zip(layout.files, paths, strict=True) if path is None]
+                partly.append((len(paths) - len(missing), missing, folder))
+    raise FileNotFoundError(_nowhere(top, layouts, partly, wanted, where))
+
+
+def _places(top: Path, layout: Layout) -> list[list[Path]]:
+    """The folders to look in, near ones first: each list is of folders equally far."""
+    near = [top, *(top / name for name in (*layout.folders, *layout.inner))]
+    below = [top / child / name for child in _children(top) for name in layout.folders]
+    return [near, [folder for folder in below if folder.is_dir()]]
+
+
+def _children(top: Path) -> list[str]:
+    try:
+        with os.scandir(top) as entries:
+            found = (e.name for e in entries if not e.name.startswith(".") and e.is_dir())
+            return sorted(islice(found, _CHILDREN))
+    except OSError:  # a folder that may not be listed can be read by names
+        return []
+
+
+def _nowhere(
+    top: Path, layouts: Sequence[Layout], partly: list[tuple[int, list[str], Path]], wanted: str, where: str
+) -> str:  # fmt: skip
+    """The message: what is missing where most of it is, what was looked for, and what is there instead."""
+    most, missing, folder = max(partly, key=lambda p: p[0])
+    if most:
+        instead = _instead([folder], layouts)
+        return f"{', '.join(missing)} not found in {folder}, which has the others; to be had at {where}{instead}"
+    names = ", ".join(dict.fromkeys(name for layout in layouts for name in (*layout.folders, *layout.inner)))
+    folders = [top, *(top / name for layout in layouts for name in (*layout.folders, *layout.inner))]
+    rest = "" if len(layouts) == 1 else f" (nor {' or '.join(layout.name for layout in layouts[1:])})"
+    return (
+        f"{', '.join(layouts[0].files)} not found in {top} or its folders ({names}){rest}; looked for {wanted}; to be had at "
+        f"{where}{_instead(folders, layouts)}"
+    )
+
+
+def _instead(folders: Sequence[Path], layouts: Sequence[Layout]) -> str:
+    """What is there instead, for a message: an archive, another version, or the first names."""
+    there: list[str] = []
+    for folder in folders:
+        try:
+            there += sorted(islice((entry.name for entry in folder.iterdir()), 1000))
+        except OSError:
+            continue
+    listed = f"; there is {', '.join(there[:_LISTED])}{', ...' if len(there) > _LISTED else ''}" if there else ""
+    known = tuple(name.partition(".")[0] for layout in layouts for name in (*layout.folders, *layout.files))
+    for name in there:
+        if name.endswith(_ARCHIVES) and name.lower().startswith(("cifar", "mnist", *known)):
+            return f"{listed}; {name} is an archive: unpack it there first"
+        if name.endswith(("-mat", "-matlab", ".mat")):
+            return f"{listed}; {name} is the version for MATLAB, which is not read"
+    return listed or "; nothing is there"
