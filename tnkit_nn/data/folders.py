@@ -67,7 +67,8 @@ def find(root: str | os.PathLike[str] | None, layouts: Sequence[Layout], where: 
     FileNotFoundError
         A file is missing; the message lists the names looked for, where, and what is there instead.
     """
-    wanted = " or ".join(f"{', '.join(x.files)}{' (plain, .gz or .xz)' if x.packed else ''}" for x in layouts)
+    wanted = f"{', '.join(layouts[0].files)} (plain, .gz or .xz)"
+    wanted += "".join(f", or {x.name} ({x.files[0]} .. {x.files[-1]})" for x in layouts[1:])
     if root is None:
         raise ValueError(f"no folder is given (root=, or --data-dir): the one with {wanted}; to be had at {where}")
     top = a_path(root, "root")
@@ -88,7 +89,7 @@ def find(root: str | os.PathLike[str] | None, layouts: Sequence[Layout], where: 
             for folder, paths in found:
                 missing = [name for name, path in zip(layout.files, paths, strict=True) if path is None]
                 partly.append((len(paths) - len(missing), missing, folder))
-    raise FileNotFoundError(_nowhere(top, layouts, partly, wanted, where))
+    raise FileNotFoundError(_nowhere(top, layouts, partly, where))
 
 
 def _places(top: Path, layout: Layout) -> list[list[Path]]:
@@ -108,19 +109,19 @@ def _children(top: Path) -> list[str]:
 
 
 def _nowhere(
-    top: Path, layouts: Sequence[Layout], partly: list[tuple[int, list[str], Path]], wanted: str, where: str
+    top: Path, layouts: Sequence[Layout], partly: list[tuple[int, list[str], Path]], where: str
 ) -> str:  # fmt: skip
-    """The message: what is missing where most of it is, what was looked for, and what is there instead."""
+    """The message: what is missing where most of it is, and what is there instead."""
     most, missing, folder = max(partly, key=lambda p: p[0])
     if most:
         instead = _instead([folder], layouts)
         return f"{', '.join(missing)} not found in {folder}, which has the others; to be had at {where}{instead}"
     names = ", ".join(dict.fromkeys(name for layout in layouts for name in (*layout.folders, *layout.inner)))
     folders = [top, *(top / name for layout in layouts for name in (*layout.folders, *layout.inner))]
-    rest = "" if len(layouts) == 1 else f" (nor {' or '.join(layout.name for layout in layouts[1:])})"
+    rest = "".join(f", nor {x.name} ({x.files[0]} .. {x.files[-1]})" for x in layouts[1:])
+    looked = f"{top} or its folders ({names})"
     return (
-        f"{', '.join(layouts[0].files)} not found in {top} or its folders ({names}){rest}; looked for {wanted}; to be had at "
-        f"{where}{_instead(folders, layouts)}"
+        f"{', '.join(layouts[0].files)} not found in {looked}{rest}; to be had at {where}{_instead(folders, layouts)}"
     )
 
 
