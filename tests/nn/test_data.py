@@ -1,6 +1,7 @@
 import gzip
 import lzma
 import os
+import shutil
 import struct
 from pathlib import Path
 
@@ -356,6 +357,11 @@ def test_two_copies_below_the_folder_are_named(tmp_path):
         write_cifar10(tmp_path / name / "cifar-10-batches-bin")
     with pytest.raises(ValueError, match=r"a/cifar-10-batches-bin and .*/b/cifar-10-batches-bin both hold the set"):
         data.load("cifar10", tmp_path)
+    with pytest.raises(ValueError, match=r"both hold the set; root should be one of them$"):
+        data.load("cifar10", tmp_path)
+    shutil.rmtree(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")  # one copy by two names
+    assert data.load("cifar10", tmp_path).digest() == data.load("cifar10", tmp_path / "a").digest()
 
 
 @pytest.mark.parametrize("gz", [True, False])
@@ -446,7 +452,7 @@ def test_damaged_tables(content, said, tmp_path):
 
 def test_what_is_there_instead_is_told(tmp_path):
     (tmp_path / "cifar-10-batches-py").mkdir()
-    said = r"data_batch_1.bin, .* not found in {}.*cifar-10-batches-py.*there is cifar-10-batches-py"
+    said = r"data_batch_1.bin .. data_batch_5.bin, test_batch.bin, batches.meta.txt not found in {}.*cifar-10-batches-py.*there is cifar-10-batches-py"
     with pytest.raises(FileNotFoundError, match=said.format(tmp_path)):
         data.load("cifar10", tmp_path)
     (tmp_path / "cifar-10-batches-py" / "test_batch").write_bytes(b"")

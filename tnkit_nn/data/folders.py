@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 
 from tnkit_nn.checks import a_path
@@ -67,7 +68,7 @@ def find(root: str | os.PathLike[str] | None, layouts: Sequence[Layout], where: 
     FileNotFoundError
         A file is missing; the message lists the names looked for, where, and what is there instead.
     """
-    wanted = f"{', '.join(layouts[0].files)} (plain, .gz or .xz)"
+    wanted = f"{_listed(layouts[0].files)} (plain, .gz or .xz)"
     wanted += "".join(f", or {x.name} ({x.files[0]} .. {x.files[-1]})" for x in layouts[1:])
     if root is None:
         raise ValueError(f"no folder is given (root=, or --data-dir): the one with {wanted}; to be had at {where}")
@@ -80,7 +81,7 @@ def find(root: str | os.PathLike[str] | None, layouts: Sequence[Layout], where: 
         for folders in _places(top, layout):
             found = [(folder, layout.files_in(folder)) for folder in folders]
             whole = [(folder, [p for p in paths if p]) for folder, paths in found if None not in paths]
-            if len(whole) > 1 and folders[0] != top:
+            if folders[0:1] != [top] and len({folder.resolve() for folder, _ in whole}) > 1:
                 raise ValueError(
                     f"{root}: {whole[0][0]} and {whole[1][0]} both hold the set; root should be one of them"
                 )
@@ -96,7 +97,7 @@ def _places(top: Path, layout: Layout) -> list[list[Path]]:
     """The folders to look in, near ones first: each list is of folders equally far."""
     near = [top, *(top / name for name in (*layout.folders, *layout.inner))]
     below = [top / child / name for child in _children(top) for name in layout.folders]
-    return [near, [folder for folder in below if folder.is_dir()]]
+    return [near, [folder for folder in below if os.path.isdir(folder)]]
 
 
 def _children(top: Path) -> list[str]:
@@ -116,13 +117,17 @@ def _nowhere(
     if most:
         instead = _instead([folder], layouts)
         return f"{', '.join(missing)} not found in {folder}, which has the others; to be had at {where}{instead}"
-    names = ", ".join(dict.fromkeys(name for layout in layouts for name in (*layout.folders, *layout.inner)))
-    folders = [top, *(top / name for layout in layouts for name in (*layout.folders, *layout.inner))]
+    names = tuple(dict.fromkeys(name for layout in layouts for name in (*layout.folders, *layout.inner)))
     rest = "".join(f", nor {x.name} ({x.files[0]} .. {x.files[-1]})" for x in layouts[1:])
-    looked = f"{top} or its folders ({names})"
-    return (
-        f"{', '.join(layouts[0].files)} not found in {looked}{rest}; to be had at {where}{_instead(folders, layouts)}"
-    )
+    looked = f"{top} or its folders ({', '.join(names)})"
+    folders = [top, *(top / name for name in names)]
+    return f"{_listed(layouts[0].files)} not found in {looked}{rest}; to be had at {where}{_instead(folders, layouts)}"
+
+
+def _listed(files: Sequence[str]) -> str:
+    """Names for a message, numbered ones by the first and the last."""
+    groups = [list(same) for _, same in groupby(files, lambda name: re.sub(r"_\d", "_", name))]
+    return ", ".join(f"{g[0]} .. {g[-1]}" if len(g) > 1 else g[0] for g in groups)
 
 
 def _instead(folders: Sequence[Path], layouts: Sequence[Layout]) -> str:
