@@ -10,7 +10,7 @@ import pytest
 
 from tnkit_nn import data
 from tnkit_nn.data import pickles
-from tnkit_nn.data.cifar_python import batch, class_names
+from tnkit_nn.data.cifar_python import batch, meta_names
 from tnkit_nn.data.pickles import read
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*records, .* in the whole set")  # the files written here are small
@@ -170,7 +170,7 @@ def test_the_published_meta_file_is_read(tmp_path):
     content = python2(META["batches.meta"])
     assert hashlib.md5(content).hexdigest() == "5ff9c542aee3614f3951f8cda6e48888"
     (tmp_path / "batches.meta").write_bytes(content)
-    assert class_names(tmp_path / "batches.meta", "label_names", 10) == tuple(CIFAR10)
+    assert meta_names(tmp_path / "batches.meta", "label_names", 10) == tuple(CIFAR10)
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
@@ -459,4 +459,4 @@ def test_other_class_names_are_told(tmp_path):
     for names, said in ((["a"], "a list of 1"), ([1] * 10, "a list of 10"), (None, "nothing")):
         path.write_bytes(python2_text({"label_names": names} if names else {}) + b".")
         with pytest.raises(ValueError, match=f"batches.meta: label_names is expected as 10 class names, {said} found"):
-            class_names(path, "label_names", 10)
+            meta_names(path, "label_names", 10)

@@ -11,7 +11,7 @@ import numpy as np
 from tnkit_nn.data.formats import PIXELS, WHOLE_FILES, Batch, check_range
 from tnkit_nn.data.pickles import read
 
-__all__ = ["batch", "class_names"]
+__all__ = ["batch", "meta_names"]
 
 
 def batch(path: Path, labels: Mapping[str, int], count: int) -> Batch:
@@ -42,7 +42,7 @@ def batch(path: Path, labels: Mapping[str, int], count: int) -> Batch:
     return np.stack(columns, 1), data
 
 
-def class_names(path: Path, key: str, classes: int) -> tuple[str, ...]:
+def meta_names(path: Path, key: str, classes: int) -> tuple[str, ...]:
     """The class names of ``batches.meta`` or ``meta``, in the order of the labels; ValueError for another number of them."""
     names = _dict(path, 2**16).get(key)
     if type(names) is not list or len(names) != classes or any(type(n) not in (bytes, str) for n in names):

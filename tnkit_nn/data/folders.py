@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tnkit_nn.checks import a_path
 
-__all__ = ["Layout", "find"]
+__all__ = ["Version", "find"]
 
 _PACKED = ("", ".gz", ".xz")
 #: Folders in the named one that are looked into, and names that a message lists.
@@ -20,10 +20,10 @@ _ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
 
 
 @dataclass(frozen=True)
-class Layout:
-    """One form of a set: its files, how else they are called, and the folders that they usually lie in.
+class Version:
+    """One version of a set: its files, how else they are called, and the folders that they usually lie in.
 
-    >>> Layout("the binary version", ("train.bin", "test.bin"), folders=("cifar-100-binary",))
+    >>> Version("the binary version", ("train.bin", "test.bin"), folders=("cifar-100-binary",))
 
     ``inner`` are folders that tell nothing of the set (``raw``): they are looked for in the named folder alone, since
     FashionMNIST has one too.
@@ -49,15 +49,15 @@ class Layout:
         return None
 
 
-def find(root: str | os.PathLike[str] | None, layouts: Sequence[Layout], where: str) -> tuple[Layout, list[Path]]:
-    """The first layout that is there whole, and its files, in ``root``, its usual subfolders, or those one folder below.
+def find(root: str | os.PathLike[str] | None, versions: Sequence[Version], where: str) -> tuple[Version, list[Path]]:
+    """The first version that is there whole, and its files, in ``root``, its usual subfolders, or those one folder below.
 
     Parameters
     ----------
     root
         The folder that the user names.
-    layouts
-        The forms that the set comes in, the best one first.
+    versions
+        The versions that the set comes in, the best one first.
     where
         Where the set is to be had: for the message.
 
@@ -68,8 +68,8 @@ def find(root: str | os.PathLike[str] | None, layouts: Sequence[Layout], where: 
     FileNotFoundError
         A file is missing; the message lists the names looked for, where, and what is there instead.
     """
-    wanted = f"{_listed(layouts[0].files)} (plain, .gz or .xz)"
-    wanted += "".join(f", or {x.name} ({x.files[0]} .. {x.files[-1]})" for x in layouts[1:])
+    wanted = f"{_listed(versions[0].files)} (plain, .gz or .xz)"
+    wanted += "".join(f", or {x.name} ({x.files[0]} .. {x.files[-1]})" for x in versions[1:])
     if root is None:
         raise ValueError(f"no folder is given (root=, or --data-dir): the one with {wanted}; to be had at {where}")
     top = a_path(root, "root")
@@ -77,26 +77,26 @@ def find(root: str | os.PathLike[str] | None, layouts: Sequence[Layout], where: 
         what = "is a file, no folder" if top.exists() else "no such folder"
         raise FileNotFoundError(f"{root}: {what}; root should hold {wanted}; to be had at {where}")
     partly: list[tuple[int, list[str], Path]] = []
-    for layout in layouts:
-        for folders in _places(top, layout):
-            found = [(folder, layout.files_in(folder)) for folder in folders]
+    for version in versions:
+        for folders in _places(top, version):
+            found = [(folder, version.files_in(folder)) for folder in folders]
             whole = [(folder, [p for p in paths if p]) for folder, paths in found if None not in paths]
             if folders[0:1] != [top] and len({folder.resolve() for folder, _ in whole}) > 1:
                 raise ValueError(
                     f"{root}: {whole[0][0]} and {whole[1][0]} both hold the set; root should be one of them"
                 )
             if whole:
-                return layout, whole[0][1]
+                return version, whole[0][1]
             for folder, paths in found:
-                missing = [name for name, path in zip(layout.files, paths, strict=True) if path is None]
+                missing = [name for name, path in zip(version.files, paths, strict=True) if path is None]
                 partly.append((len(paths) - len(missing), missing, folder))
-    raise FileNotFoundError(_nowhere(top, layouts, partly, where))
+    raise FileNotFoundError(_nowhere(top, versions, partly, where))
 
 
-def _places(top: Path, layout: Layout) -> list[list[Path]]:
+def _places(top: Path, version: Version) -> list[list[Path]]:
     """The folders to look in, near ones first: each list is of folders equally far."""
-    near = [top, *(top / name for name in (*layout.folders, *layout.inner))]
-    below = [top / child / name for child in _children(top) for name in layout.folders]
+    near = [top, *(top / name for name in (*version.folders, *version.inner))]
+    below = [top / child / name for child in _children(top) for name in version.folders]
     return [near, [folder for folder in below if os.path.isdir(folder)]]
 
 
@@ -110,18 +110,20 @@ def _children(top: Path) -> list[str]:
 
 
 def _nowhere(
-    top: Path, layouts: Sequence[Layout], partly: list[tuple[int, list[str], Path]], where: str
+    top: Path, versions: Sequence[Version], partly: list[tuple[int, list[str], Path]], where: str
 ) -> str:  # fmt: skip
     """The message: what is missing where most of it is, and what is there instead."""
     most, missing, folder = max(partly, key=lambda p: p[0])
     if most:
-        instead = _instead([folder], layouts)
+        instead = _instead([folder], versions)
         return f"{', '.join(missing)} not found in {folder}, which has the others; to be had at {where}{instead}"
-    names = tuple(dict.fromkeys(name for layout in layouts for name in (*layout.folders, *layout.inner)))
-    rest = "".join(f", nor {x.name} ({x.files[0]} .. {x.files[-1]})" for x in layouts[1:])
+    names = tuple(dict.fromkeys(name for version in versions for name in (*version.folders, *version.inner)))
+    rest = "".join(f", nor {x.name} ({x.files[0]} .. {x.files[-1]})" for x in versions[1:])
     looked = f"{top} or its folders ({', '.join(names)})"
     folders = [top, *(top / name for name in names)]
-    return f"{_listed(layouts[0].files)} not found in {looked}{rest}; to be had at {where}{_instead(folders, layouts)}"
+    return (
+        f"{_listed(versions[0].files)} not found in {looked}{rest}; to be had at {where}{_instead(folders, versions)}"
+    )
 
 
 def _listed(files: Sequence[str]) -> str:
@@ -130,7 +132,7 @@ def _listed(files: Sequence[str]) -> str:
     return ", ".join(f"{g[0]} .. {g[-1]}" if len(g) > 1 else g[0] for g in groups)
 
 
-def _instead(folders: Sequence[Path], layouts: Sequence[Layout]) -> str:
+def _instead(folders: Sequence[Path], versions: Sequence[Version]) -> str:
     """What is there instead, for a message: an archive, another version, or the first names."""
     there: list[str] = []
     for folder in folders:
@@ -139,7 +141,7 @@ def _instead(folders: Sequence[Path], layouts: Sequence[Layout]) -> str:
         except OSError:
             continue
     listed = f"; there is {', '.join(there[:_LISTED])}{', ...' if len(there) > _LISTED else ''}" if there else ""
-    known = tuple(name.partition(".")[0] for layout in layouts for name in (*layout.folders, *layout.files))
+    known = tuple(name.partition(".")[0] for version in versions for name in (*version.folders, *version.files))
     for name in there:
         if name.endswith(_ARCHIVES) and name.lower().startswith(("cifar", "mnist", *known)):
             return f"{listed}; {name} is an archive: unpack it there first"

@@ -20,7 +20,7 @@ from tnkit.core.checks import flag, one_of, shown
 from tnkit.core.extras import need
 from tnkit_nn.checks import a_size
 from tnkit_nn.data import cifar_python, formats
-from tnkit_nn.data.folders import Layout, find
+from tnkit_nn.data.folders import Version, find
 from tnkit_nn.data.mnist_csv import csv
 from tnkit_nn.data.splits import Split, limited, split_off
 from tnkit_nn.data.swapped import check_classes, check_pairs, check_parts
@@ -37,7 +37,7 @@ CIFAR10_STATS = ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
 CIFAR100_STATS = ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762))
 
 _IMAGES, _LABELS = "images-idx3-ubyte", "labels-idx1-ubyte"
-MNIST_IDX = Layout(
+MNIST_IDX = Version(
     "the IDX files",
     tuple(f"{part}-{what}" for part in ("train", "t10k") for what in (_IMAGES, _LABELS)),
     folders=("mnist", "MNIST/raw"),
@@ -47,18 +47,18 @@ MNIST_IDX = Layout(
         for part in ("train", "t10k") for what in (_IMAGES, _LABELS)
     },
 )  # fmt: skip
-MNIST_CSV = Layout(
+MNIST_CSV = Version(
     "Kaggle's tables",
     ("mnist_train.csv", "mnist_test.csv"),
     folders=("mnist",),
     other_names={"mnist_train.csv": ("train.csv",), "mnist_test.csv": ("test.csv",)},
 )
 _BATCHES = (*(f"data_batch_{k}" for k in range(1, 6)), "test_batch")
-CIFAR10_BINARY = Layout(
+CIFAR10_BINARY = Version(
     "the binary version", (*(f"{name}.bin" for name in _BATCHES), "batches.meta.txt"), ("cifar-10-batches-bin",)
 )
-CIFAR10_PYTHON = Layout("the Python version", (*_BATCHES, "batches.meta"), ("cifar-10-batches-py",), packed=False)
-CIFAR100_PYTHON = Layout("the Python version", ("train", "test", "meta"), ("cifar-100-python",), packed=False)
+CIFAR10_PYTHON = Version("the Python version", (*_BATCHES, "batches.meta"), ("cifar-10-batches-py",), packed=False)
+CIFAR100_PYTHON = Version("the Python version", ("train", "test", "meta"), ("cifar-100-python",), packed=False)
 MNIST_SITE = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 CIFAR_SITE = "https://www.cs.toronto.edu/~kriz/cifar.html"
 
@@ -113,8 +113,8 @@ def mnist(root: Root = None) -> Split:
 
     Each file may be plain, ``.gz`` or ``.xz``, and IDX files may have a dot for the second dash, or lie in folders of their names.
     """
-    layout, paths = find(root, (MNIST_IDX, MNIST_CSV), MNIST_SITE)
-    if layout is MNIST_CSV:
+    version, paths = find(root, (MNIST_IDX, MNIST_CSV), MNIST_SITE)
+    if version is MNIST_CSV:
         train, test = map(csv, paths)
         files = paths[0].name, paths[1].name
     else:
@@ -132,14 +132,14 @@ def cifar10(root: Root = None) -> Split:
     The binary version may be plain, ``.gz`` or ``.xz``, and is taken where both are there.  The pickles of the Python version are
     not unpickled: nothing that they name is imported or called.
     """
-    layout, paths = find(root, (CIFAR10_BINARY, CIFAR10_PYTHON), CIFAR_SITE)
+    version, paths = find(root, (CIFAR10_BINARY, CIFAR10_PYTHON), CIFAR_SITE)
     *batches, test, meta = paths
-    python = layout is CIFAR10_PYTHON
+    python = version is CIFAR10_PYTHON
     read = cifar_python.batch if python else formats.binary_batch
     learn, check = (formats.cifar(part, {"labels": 10}, 10000, "labels", read) for part in (batches, [test]))
     check_classes(batches, test, learn[1], check[1])
     files = f"{batches[0].name} .. {batches[-1].name}", test.name
-    classes = cifar_python.class_names(meta, "label_names", 10) if python else formats.class_names(meta, 10)
+    classes = cifar_python.meta_names(meta, "label_names", 10) if python else formats.class_names(meta, 10)
     split = _parts("cifar10", files, learn, check, CIFAR10_STATS, classes)
     for path, found in ((batches[0], len(learn[1]) // 5), (test, len(check[1]))):
         _tell_part(path, found, 10000)
@@ -152,16 +152,16 @@ def cifar100(root: Root = None, coarse: bool = False) -> Split:
     ``coarse`` takes the 20 coarse labels instead of the fine ones.
     """
     kind, count = ("coarse", 20) if flag(coarse, "cifar100: coarse") else ("fine", 100)
-    binary = Layout(
+    binary = Version(
         "the binary version", ("train.bin", "test.bin", f"{kind}_label_names.txt"), folders=("cifar-100-binary",)
     )
-    layout, (train, test, meta) = find(root, (binary, CIFAR100_PYTHON), CIFAR_SITE)
-    python = layout is CIFAR100_PYTHON
+    version, (train, test, meta) = find(root, (binary, CIFAR100_PYTHON), CIFAR_SITE)
+    python = version is CIFAR100_PYTHON
     read = cifar_python.batch if python else formats.binary_batch
     labels, whole = {"coarse_labels": 20, "fine_labels": 100}, ((train, 50000), (test, 10000))
     learn, check = (formats.cifar([path], labels, n, f"{kind}_labels", read) for path, n in whole)
     names = f"{kind}_label_names"
-    classes = cifar_python.class_names(meta, names, count) if python else formats.class_names(meta, count)
+    classes = cifar_python.meta_names(meta, names, count) if python else formats.class_names(meta, count)
     split = _parts("cifar100", (train.name, test.name), learn, check, CIFAR100_STATS, classes)
     for (path, n), found in zip(whole, (learn, check), strict=True):
         _tell_part(path, len(found[1]), n)
