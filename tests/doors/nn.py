@@ -27,7 +27,7 @@ def call(function, *args, **kwargs):
 def _mnist(folder):
     Path(folder).mkdir(exist_ok=True)
     for part, count in (("train", 20), ("t10k", 10)):
-        images = struct.pack(">iiii", 2051, count, 28, 28) + bytes(count * 784)
+        images = struct.pack(">iiii", 2051, count, 28, 28) + bytes([count]) * (count * 784)
         labels = struct.pack(">ii", 2049, count) + bytes(k % 10 for k in range(count))
         Path(folder, f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(images))
         Path(folder, f"{part}-labels-idx1-ubyte").write_bytes(labels)
@@ -37,7 +37,7 @@ def _mnist(folder):
 def _cifar(folder):
     Path(folder).mkdir(exist_ok=True)
     for name, heads in {"test_batch": 1, "train": 2, "test": 2, **{f"data_batch_{k}": 1 for k in range(1, 6)}}.items():
-        content = b"".join(bytes([k % 10] * heads) + bytes(3072) for k in range(10))
+        content = b"".join(bytes([k % 10] * heads) + bytes([len(name)]) * 3072 for k in range(10))
         Path(folder, f"{name}.bin.xz").write_bytes(lzma.compress(content, preset=0))
     for name, count in (("batches.meta", 10), ("coarse_label_names", 20), ("fine_label_names", 100)):
         Path(folder, f"{name}.txt").write_text("\n".join(map(str, range(count))))
