@@ -17,7 +17,7 @@ from tnkit_nn.data.batches import check_numbers, length, moved, shapes
 from tnkit_nn.data.draws import forked
 from tnkit_nn.data.parts import LOOK, TensorSource, source
 from tnkit_nn.data.splits import checked_part
-from tnkit_nn.training.goal import ACCURACY, LOSS, Goal, cross_entropy
+from tnkit_nn.training.goal import ACCURACY, LOSS, Goal, cross_entropy, metric_value
 from tnkit_nn.training.modes import rehearsing
 
 __all__ = ["Reading", "accuracy", "answers", "device_of", "evaluate", "first_batch", "looking", "trial", "worse"]
@@ -127,12 +127,10 @@ def _pass(model: nn.Module, goal: Goal, loader: Iterable[Any], part: str) -> tup
 
 
 def _number(value: Any, what: str) -> float:
-    if isinstance(value, Tensor) and value.numel() != 1:
-        raise ValueError(f"{what} is one number, not a tensor of shape {tuple(value.shape)}")
     try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise ValueError(f"{what} is one number, not {type(value).__name__}") from None
+        return metric_value(value, what)
+    except TypeError as error:
+        raise ValueError(str(error)) from None
 
 
 def worse(goal: Goal, now: Reading, then: Reading) -> bool:

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from math import isnan
+from numbers import Real
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -17,7 +19,18 @@ from tnkit_nn.data.parts import Source, TensorSource, source
 from tnkit_nn.data.splits import Split, checked_part
 from tnkit_nn.fingerprint import fingerprint
 
-__all__ = ["ACCURACY", "LOSS", "PARTS", "Goal", "Loss", "Metric", "cross_entropy", "goal_of", "mean_loss"]
+__all__ = [
+    "ACCURACY",
+    "LOSS",
+    "PARTS",
+    "Goal",
+    "Loss",
+    "Metric",
+    "cross_entropy",
+    "goal_of",
+    "mean_loss",
+    "metric_value",
+]
 
 #: ``(model, batch) -> scalar``, the mean over the batch.
 Loss = Callable[[nn.Module, Any], Tensor]
@@ -72,6 +85,7 @@ class Metric:
 
     def better(self, one: float, other: float) -> bool:
         """Whether one value is better than another; any number is better than NaN."""
+        one, other = metric_value(one, "Metric.better: one"), metric_value(other, "Metric.better: other")
         if isnan(other):
             return not isnan(one)
         return one > other if self.larger else one < other
@@ -82,12 +96,22 @@ class Metric:
         >>> Metric(accuracy, unit="%").shown(0.9174)
         '91.74 %'
         """
+        value = metric_value(value, "Metric.shown: value")
         number = f"{100 * value:.2f}" if self.unit == "%" else f"{value:.4g}"
         return f"{number} {self.unit}".rstrip()
 
     def described(self) -> dict[str, Any]:
         """Name, unit and direction, as records hold them."""
         return {"name": self.name, "unit": self.unit, "larger": self.larger}
+
+
+def metric_value(value: Any, what: str) -> float:
+    """A real number as a float, NaN and infinity too, or a tensor or an array of one; TypeError for anything else."""
+    if isinstance(value, (Tensor, np.ndarray)) and np.prod(value.shape) == 1:
+        value = value.item()
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{what} is one number, not {shown(value)}")
+    return float(value)
 
 
 def _called(function: Callable[..., Any]) -> str:
