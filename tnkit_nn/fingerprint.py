@@ -22,7 +22,7 @@ __all__ = ["fingerprint", "spelled"]
 #: How deep values that a function holds are looked at.
 _DEPTH = 5
 #: Packages whose functions are what their name says, whatever their version.
-_KNOWN = ("torch", "numpy", "builtins", "math", "sklearn", "scipy")
+_KNOWN = ("tnkit", "tnkit_nn", "torch", "numpy", "builtins", "math", "sklearn", "scipy")
 _PLAIN = (bool, int, float, complex, str, bytes, torch.dtype, torch.device, np.generic)
 
 
