@@ -16,7 +16,7 @@ from tnkit.core.numbers import whole_number
 from tnkit_nn import data as datasets
 from tnkit_nn import zoo
 from tnkit_nn.checks import a_function, a_path, a_size
-from tnkit_nn.data.draws import drawn
+from tnkit_nn.data.draws import seeded
 from tnkit_nn.data.parts import limited_source
 from tnkit_nn.data.splits import Split, limited
 from tnkit_nn.fingerprint import fingerprint
@@ -189,7 +189,7 @@ class Task:
             return copy.deepcopy(self.model)
         if isinstance(self.model, str) and self.weights is not None:
             return zoo.load(self.model, self.weights)
-        with drawn(None, seed % 2**63):
+        with seeded(None, seed % 2**63):
             made = self._made(seed)
         if self.weights is not None:
             fill_(made, read_tensors(self.weights)[0], f"{self.weights}: the file is not of this model")
@@ -241,7 +241,7 @@ def task_named(place: str, what: str = "task", folder: Path | None = None, **cha
     FileNotFoundError, TypeError, ValueError
         There is none, or it is no Task.
     """
-    with drawn(None, 0):  # what the file draws is the same in every process
+    with seeded(None, 0):  # what the file draws is the same in every process
         found = imported(place, what, folder)
         if not isinstance(found, Task) and callable(found):
             try:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from tnkit_nn.checks import a_module, a_size
 from tnkit_nn.data.batches import check_numbers, length, moved, shapes
 from tnkit_nn.data.draws import forked
-from tnkit_nn.data.parts import LOOK, TensorSource, source
+from tnkit_nn.data.parts import LOOK, TensorSource, as_source
 from tnkit_nn.data.splits import checked_part
 from tnkit_nn.training.goal import ACCURACY, LOSS, Goal, cross_entropy, metric_value
 from tnkit_nn.training.modes import rehearsing
@@ -289,7 +289,7 @@ def accuracy(model: nn.Module, part: Any, batch: int = 500) -> float:
         goal = Goal("the part", {"train": TensorSource((x, y))}, classes=1 + int(y.max()))
         _try_classifier(model, goal, "train", "accuracy")
         return evaluate(model, goal, "train", batch).metric
-    goal = Goal("the part", {"test": source(part, "accuracy: part")})
+    goal = Goal("the part", {"test": as_source(part, "accuracy: part")})
     trial(model, goal, "accuracy")
     return evaluate(model, goal, "test", batch).metric
 

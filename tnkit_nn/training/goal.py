@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from tnkit.core.checks import flag, one_of, shown, text
 from tnkit_nn.checks import a_function
-from tnkit_nn.data.parts import Source, TensorSource, source
+from tnkit_nn.data.parts import BatchSource, TensorSource, as_source
 from tnkit_nn.data.splits import Split, checked_part
 from tnkit_nn.fingerprint import fingerprint
 
@@ -158,7 +158,7 @@ class Goal:
     """
 
     name: str
-    parts: Mapping[str, Source]
+    parts: Mapping[str, BatchSource]
     loss: Loss = cross_entropy
     metric: Metric = ACCURACY
     examples: str = "examples"
@@ -170,7 +170,7 @@ class Goal:
         """Whether loss and metric are cross entropy and accuracy: then one pass over a part gives both."""
         return self.loss is cross_entropy and self.metric is ACCURACY
 
-    def part(self, name: str, who: str) -> Source:
+    def part(self, name: str, who: str) -> BatchSource:
         """A part; ValueError, by the name ``who``, where there is none."""
         if name not in self.parts:
             have = ", ".join(self.parts)
@@ -227,7 +227,7 @@ def goal_of(
         metric = Metric(a_function(metric, f"{who}: metric, unless it is a Metric,"))
     judged = metric or (ACCURACY if loss is None else LOSS)
     if isinstance(data, Split):
-        parts: dict[str, Source] = {part: TensorSource(getattr(data, part)) for part in PARTS}
+        parts: dict[str, BatchSource] = {part: TensorSource(getattr(data, part)) for part in PARTS}
         classes = data.num_classes if loss is None else 0
         return Goal(name or data.name, parts, loss or cross_entropy, judged, examples, classes, data.classes)
     found = _parts(data, who)
@@ -235,24 +235,24 @@ def goal_of(
     return Goal(name or "data", found, loss or cross_entropy, judged, examples, classes)
 
 
-def _parts(data: Any, who: str) -> dict[str, Source]:
+def _parts(data: Any, who: str) -> dict[str, BatchSource]:
     what = f"{who}: data"
     if isinstance(data, Mapping) and set(data) & set(PARTS):
         for key in data:
             one_of(key, f"{what}: a part", PARTS)
         if "train" not in data:
             raise ValueError(f"{what} has a part 'train', but only {', '.join(data)}")
-        return {part: source(data[part], f"{what}: {part}") for part in PARTS if part in data}
+        return {part: as_source(data[part], f"{what}: {part}") for part in PARTS if part in data}
     if isinstance(data, Mapping) or data is None or isinstance(data, str):
         hint = "; Task(data=...) takes the names of data sets" if isinstance(data, str) else ""
         raise TypeError(
             f'{what} is a Split, {{"train": ..., "val": ..., "test": ...}} of DataLoaders, Datasets or tensors, or the training part alone, '
             f"not {shown(data)}{hint}"
         )
-    return {"train": source(data, f"{what}: train")}
+    return {"train": as_source(data, f"{what}: train")}
 
 
-def _classes(parts: Mapping[str, Source], who: str) -> int:
+def _classes(parts: Mapping[str, BatchSource], who: str) -> int:
     """Number of classes of labels in memory, all of which are looked at; 0 where any part is no pair of inputs and labels."""
     most = 0
     for name, part in parts.items():
