@@ -5,6 +5,7 @@ import lzma
 import struct
 import warnings
 from functools import wraps
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -107,6 +108,8 @@ def _task():
     )  # fmt: skip
 
 
+RECORDS = [{"label": "mpo", "budget": 10, "seed": 0, "num_params": 8, "test_frozen": 0.5, "val_frozen": 0.5}]
+
 CALLS_NN = {
     "tknn.Task": lambda: call(
         tknn.Task, _model, {"train": (X, Y), "val": (X, Y)}, _loss, tknn.Metric(_score), name="x", examples="rows", weights=None,
@@ -118,6 +121,11 @@ CALLS_NN = {
     "tknn.Metric.shown": lambda: call(tknn.Metric(_score).shown, 0.5),
     "tknn.train": lambda: call(tknn.train, _model(0), _task(), tknn.Recipe(1, 0.01, batch=6)),
     "tknn.accuracy": lambda: call(tknn.accuracy, _model(0), (X, Y), 6),
+    "tknn.Comparison": lambda: call(tknn.Comparison, RECORDS),
+    "tknn.Comparison.plot": lambda: call(tknn.Comparison(RECORDS).plot, "test"),
+    "tknn.Comparison.save": lambda: call(tknn.Comparison(RECORDS).save, "folder", "a title"),
+    "tknn.plot": lambda: call(tknn.plot, RECORDS, "test"),
+    **({"tknn.frame": lambda: call(tknn.frame, RECORDS)} if find_spec("pandas") else {}),
     "tknn.TNModule.forward": lambda: call(tknn.TNModule(DATA_NODE).forward, torch.ones(2, 3)),
     "tknn.compare": lambda: call(tknn.compare, tknn.Task(**TASK), ["low_rank"], [100], [1], None, _quiet),
     "tknn.TNLinear.from_linear": lambda: call(_untold(tknn.TNLinear.from_linear), torch.nn.Linear(4, 4), MATRIX, fit=True, steps=1),
@@ -145,6 +153,7 @@ KINDS_NN = {
     "tknn.Family.build": "function", "tknn.compare.progress": "function", "tknn.data.Split.name": "name", "tknn.Compression.stage2": "nothing?", "coarse": "flag",
     "tknn.zoo.save.metadata": "nothing?", "tknn.Layers.select": "name", "tknn.compress_.recipe": "name",
     "tknn.Compression.load.path": "nothing", "tknn.load_compressed_.path": "nothing", "tknn.zoo.load.path": "nothing",
+    "tknn.Comparison.save.folder": "name", "tknn.Comparison.save.title": "name?",
     "tknn.data.cifar10.root": "nothing", "tknn.data.cifar100.root": "nothing", "tknn.data.mnist.root": "nothing",
 }  # fmt: skip
 
@@ -167,6 +176,7 @@ ALLOWED_NN = {
     ("tknn.Task", "data"): _given("uint8 tensor", "bool tensor", "bfloat16 tensor", why="a part of inputs alone, for a loss of one's own"),
     **{("tknn.Task", a): {"''": "named by the model and the data"} for a in ("name", "examples")},
     **{("tknn.Metric", a): {"''": why} for a, why in (("name", "the function's"), ("unit", "none"))},
+    ("tknn.frame", "records"): {"one item more": "records of two comparisons are one table"},
     ("tknn.parametrize_", "std"): {"None": "whatever root mean square the network has by default"},
     ("tknn.compare", "out"): dict.fromkeys(("'x'", "np.str_('x')"), "a folder"),
     ("tknn.compress_", "out"): dict.fromkeys(("'x'", "np.str_('x')"), "a folder"),

@@ -23,8 +23,8 @@ from tnkit_nn.comparison.compare import compare
 from tnkit_nn.comparison.report.files import write_report
 from tnkit_nn.comparison.report.tables import table
 from tnkit_nn.comparison.statistics import verdict
-from tnkit_nn.comparison.task import Task
 from tnkit_nn.families import BASELINES, KINDS
+from tnkit_nn.task import Task
 
 __all__ = ["configure"]
 
@@ -86,13 +86,14 @@ def _chosen_families(text: str) -> list[str]:
 
 
 def _run(args: argparse.Namespace) -> int:
-    task = Task(
-        args.model, args.data, args.layer, args.seeds, args.dense_steps, args.steps, args.steps, args.data_dir, args.limit,
-        args.rest, args.weights, args.first_seed,
-    )  # fmt: skip
+    task = Task(args.model, args.data, data_dir=args.data_dir, limit=args.limit, weights=args.weights)
+    options = {
+        "layer": args.layer, "seeds": args.seeds, "first_seed": args.first_seed, "dense_steps": args.dense_steps, "fit_steps": args.steps,
+        "tune_steps": args.steps, "rest": args.rest,
+    }  # fmt: skip
     torch.set_num_threads(1)  # one thread a process: the tensors are small, and the workers share the cores
     with _workers(args.workers) as pool:
-        records = compare(task, args.shapes, args.budgets, args.depths, pool, _progress, args.out)
+        records = compare(task, args.shapes, args.budgets, args.depths, pool, _progress, args.out, **options)
     files = write_report(records, args.out, f"Deep or shallow? {args.model} on {args.data}")
     if args.json:
         say(json.dumps(records))

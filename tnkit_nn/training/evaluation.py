@@ -20,7 +20,18 @@ from tnkit_nn.data.splits import checked_part
 from tnkit_nn.training.goal import ACCURACY, LOSS, Goal, cross_entropy, metric_value
 from tnkit_nn.training.modes import rehearsing
 
-__all__ = ["Reading", "accuracy", "answers", "device_of", "evaluate", "first_batch", "looking", "trial", "worse"]
+__all__ = [
+    "Reading",
+    "accuracy",
+    "answers",
+    "device_of",
+    "evaluate",
+    "first_batch",
+    "judged",
+    "looking",
+    "trial",
+    "worse",
+]
 
 #: Standard errors by which a model has to be worse before that is called a fault and not chance.
 ERRORS = 3.0
@@ -105,6 +116,15 @@ def evaluate(model: nn.Module, goal: Goal, part: str = "val", batch: int | None 
             metric = _number(goal.metric.fn(model, loader), what)
     spread = float(losses.std() / len(losses) ** 0.5) if len(losses) > 1 else float("nan")
     return Reading(mean, metric, spread, int(weights.sum()))
+
+
+def judged(model: nn.Module, goal: Goal, part: str) -> float:
+    """The metric alone, of a model as it is in evaluation."""
+    if goal.classifies or goal.metric is LOSS:
+        return evaluate(model, goal, part).metric
+    with looking(model):
+        loader = _OnDevice(goal.part(part, "evaluation").loader(), device_of(model))
+        return _number(goal.metric.fn(model, loader), f"metric {goal.metric.name!r} on {part!r} of {goal.name!r}")
 
 
 def _pass(model: nn.Module, goal: Goal, loader: Iterable[Any], part: str) -> tuple[Tensor, Tensor, float]:
