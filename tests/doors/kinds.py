@@ -32,6 +32,7 @@ TAKES = {
     "order": _REAL | {"inf"},
     "backend": {"a Backend"},
     "bytes": _REAL | {"inf"},
+    "value": _REAL | {"0", "-1", "nan", "inf"},
 }  # fmt: skip
 
 #: Argument, of one function or of all -> its kind; "?" behind it: None too.
