@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import itemgetter
 from typing import Any, Protocol
 
 import torch
@@ -71,7 +72,7 @@ class Orders:
     def each(self, step: int) -> list[Batch]:
         """One a seed."""
         whole = self.stacked(step)
-        return [mapped(lambda x, k=k: x[k], whole) for k in range(len(self.seeds))]
+        return [mapped(itemgetter(k), whole) for k in range(len(self.seeds))]
 
 
 class Streams:

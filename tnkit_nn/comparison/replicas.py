@@ -13,7 +13,7 @@ from tnkit_nn.axes import RATE, SEED, Axes
 from tnkit_nn.comparison.batches import batches_of
 from tnkit_nn.comparison.fixture import Fixture, Readings
 
-__all__ = ["REST_RATES", "Training", "train_replicas"]
+__all__ = ["REST_RATES", "Trained", "train_replicas"]
 
 #: Learning rates of dense parameters: of the other layers, and of a dense layer.
 REST_RATES = (2e-3, 1e-2, 5e-2)
@@ -24,7 +24,7 @@ Assemble = Callable[[Params, Axes], Params]
 
 
 @dataclass(frozen=True)
-class Training:
+class Trained:
     """Replicas after their training.
 
     Attributes
@@ -91,7 +91,7 @@ def train_replicas(
     fixture: Fixture, seeds: Sequence[int], start: Mapping[str, Tensor], assemble: Assemble, rates: Sequence[float], steps: int, *,
     fixed: Params | None = None, others: Mapping[str, Tensor] | None = None, other_rates: Sequence[float] = REST_RATES,
     trained: Sequence[str] = (), statistics: Params | None = None,
-) -> Training:  # fmt: skip
+) -> Trained:  # fmt: skip
     """Train all rates, starts and seeds; each keeps its values of the best validation score.
 
     Parameters
@@ -140,6 +140,6 @@ def train_replicas(
     speeds = dict.fromkeys(start, axes.by_rate(rates))
     speeds |= dict.fromkeys(others or {}, axes.by_rate(other_rates[: len(rates)]))
     found = minimise(losses, values, speeds, steps, score=judged, every=EVERY, state=state)
-    return Training(
+    return Trained(
         axes, found.params, found.state, axes.unflatten(found.score), alone, found.history, torch.stack(seen)
     )  # fmt: skip

@@ -16,7 +16,7 @@ from tnkit_nn.approximation import RATES
 from tnkit_nn.axes import Axes
 from tnkit_nn.comparison.experiment import Experiment, fresh_models, stacked_values, values_of
 from tnkit_nn.comparison.fixture import Fixture, Readings, private
-from tnkit_nn.comparison.replicas import REST_RATES, Training, train_replicas
+from tnkit_nn.comparison.replicas import REST_RATES, Trained, train_replicas
 from tnkit_nn.comparison.split import split_at
 from tnkit_nn.comparison.start import Start
 from tnkit_nn.data.batches import moved
@@ -95,14 +95,14 @@ def fine_tuned(experiment: Experiment, start: Start, others: bool, dense: bool) 
 
 
 def _chosen(
-    fixture: Fixture, found: Training, made: Params, still: Params, part: str, rate: int, start: int
+    fixture: Fixture, found: Trained, made: Params, still: Params, part: str, rate: int, start: int
 ) -> Readings:
     """What the replicas of one rate and start make of a part."""
     params, state = found.axes.at(made, rate, start), found.axes.at(found.state, rate, start)
     return fixture.read(params, {**still, **state}, part, Axes(seed=found.axes.seed), alone=bool(found.alone))
 
 
-def _curves(found: Training, rate: int, start: int) -> tuple[list[list[float | None]], ...]:
+def _curves(found: Trained, rate: int, start: int) -> tuple[list[list[float | None]], ...]:
     return tuple(found.curve(rate, start, seed) for seed in range(found.axes.seed))
 
 
