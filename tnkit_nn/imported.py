@@ -12,7 +12,7 @@ from typing import Any
 
 from tnkit.core.checks import text
 
-__all__ = ["imported"]
+__all__ = ["absolute", "imported"]
 
 
 def imported(place: str, what: str, folder: Path | None = None) -> Any:
@@ -42,6 +42,14 @@ def imported(place: str, what: str, folder: Path | None = None) -> Any:
         there = ", ".join(n for n in vars(module) if not n.startswith("_")) or "nothing"
         raise ValueError(f"{what}: {where} has no {name!r}; it has {there[:200]}")
     return getattr(module, name)
+
+
+def absolute(place: str, folder: Path | None = None) -> str:
+    """The same place for any working directory: ``absolute("mine.py:task", Path("/home/me"))`` is ``"/home/me/mine.py:task"``."""
+    where, _, name = place.rpartition(":")
+    if where.endswith(".py"):
+        where = str(((folder or Path()) / Path(where).expanduser()).resolve())
+    return f"{where}:{name}"
 
 
 def _module(name: str, what: str) -> ModuleType:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any
 
 from torch import nn
 
-__all__ = ["forward_order", "in_order", "owner_and_leaf", "selected", "spoken", "weights_of"]
+__all__ = ["forward_order", "in_order", "owner_and_leaf", "selected", "spoken", "weights_of", "when_called"]
 
 
 def weights_of(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -78,10 +79,11 @@ def forward_order(model: nn.Module, call: Callable[[], Any]) -> dict[str, int]:
 
 @contextmanager
 def _traced(model: nn.Module, order: dict[str, int]) -> Iterator[None]:
-    names = [(name, m) for name, m in model.named_modules(remove_duplicate=False)]
+    def note(name: str, *_: Any) -> None:  # a hook that returns anything replaces the input
+        order.setdefault(name, len(order))
+
     handles = [
-        m.register_forward_pre_hook(lambda *_, name=name: order.setdefault(name, len(order)) and None)
-        for name, m in names
+        m.register_forward_pre_hook(partial(note, name)) for name, m in model.named_modules(remove_duplicate=False)
     ]
     try:
         yield
@@ -91,5 +93,17 @@ def _traced(model: nn.Module, order: dict[str, int]) -> Iterator[None]:
 
 
 def in_order(weights: Sequence[str], order: Mapping[str, int]) -> list[str]:
-    """Weights by when the module that owns them is first called, those of modules never called last, else as they are."""
-    return sorted(weights, key=lambda name: order.get(owner_and_leaf(name)[0], len(order)))
+    """Weights by when the module that owns them is first called (:func:`when_called`), else as they are."""
+    return sorted(weights, key=lambda name: when_called(owner_and_leaf(name)[0], order))
+
+
+def when_called(module: str, order: Mapping[str, int]) -> int:
+    """When a module is first called; one that never is goes with the nearest above it that is called, short of the model, else last.
+
+    >>> when_called("attention.out_proj", {"": 0, "attention": 1})
+    1
+    """
+    called = module
+    while called and called not in order:
+        called = called.rpartition(".")[0]
+    return order.get(called, len(order)) if called or not module else len(order)

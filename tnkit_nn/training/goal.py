@@ -16,7 +16,7 @@ from tnkit_nn.data.parts import Source, TensorSource, source
 from tnkit_nn.data.splits import Split
 from tnkit_nn.fingerprint import fingerprint
 
-__all__ = ["ACCURACY", "LOSS", "PARTS", "Goal", "Loss", "Metric", "cross_entropy", "goal_of", "mean_loss"]
+__all__ = ["ACCURACY", "LOSS", "PARTS", "Goal", "Loss", "Metric", "cross_entropy", "goal_of", "mean_loss", "value_with_unit"]
 
 #: ``(model, batch) -> scalar``, the mean over the batch.
 Loss = Callable[[nn.Module, Any], Tensor]
@@ -79,12 +79,17 @@ class Metric:
         >>> Metric(accuracy, unit="%").shown(0.9174)
         '91.74 %'
         """
-        number = f"{100 * value:.2f}" if self.unit == "%" else f"{value:.4g}"
-        return f"{number} {self.unit}".rstrip()
+        return value_with_unit(value, self.unit)
 
     def described(self) -> dict[str, Any]:
         """Name, unit and direction, as records hold them."""
         return {"name": self.name, "unit": self.unit, "larger": self.larger}
+
+
+def value_with_unit(value: float, unit: str) -> str:
+    """A value of a metric as text, fractions of the unit "%" times 100."""
+    number = f"{100 * value:.2f}" if unit == "%" else f"{value:.4g}"
+    return f"{number} {unit}".rstrip()
 
 
 def mean_loss(model: nn.Module, loader: Iterable[Any]) -> float:
