@@ -215,7 +215,8 @@ def test_fine_tuning_that_does_harm_is_undone(harmed, tmp_path, monkeypatch):
 
     monkeypatch.setattr(module, "train", harmful)
     with pytest.warns(
-        UserWarning, match=r"step 0 \(fc2\): accuracy \d+.\d\d % on the validation part right before the fine-tuning, accuracy 0.00 % after it"
+        UserWarning,
+        match=r"step 0 \(fc2\): accuracy \d+.\d\d % on the validation part right before the fine-tuning, accuracy 0.00 % after it",
     ):
         result = compress_(model, RECIPE, split, select="fc2", out=tmp_path)
     (step,) = result.steps
@@ -428,7 +429,9 @@ def test_killed_twenty_times(tmp_path):
 def test_another_run_is_refused(tmp_path):
     model, split = small()
     compress_(copy.deepcopy(model), RECIPE, split, out=tmp_path)
-    with pytest.raises(ValueError, match="holds another compression: its recipe.seed is 0, not 1; give an empty folder"):
+    with pytest.raises(
+        ValueError, match="holds another compression: its recipe.seed is 0, not 1; give an empty folder"
+    ):
         compress_(copy.deepcopy(model), RECIPE, split, out=tmp_path, seed=1)
     with pytest.raises(ValueError, match="holds another compression: its model.values is"):
         compress_(small(1)[0], RECIPE, split, out=tmp_path)
@@ -444,7 +447,9 @@ def test_another_structure_is_another_model(tmp_path):
     compress_(copy.deepcopy(model), RECIPE, split, out=tmp_path)
     other = copy.deepcopy(model)
     other.act1 = nn.Sigmoid()  # the same values
-    with pytest.raises(ValueError, match=r"holds another compression: its model.structure.act1 is 'ReLU\(\)', not 'Sigmoid\(\)'; give"):
+    with pytest.raises(
+        ValueError, match=r"holds another compression: its model.structure.act1 is 'ReLU\(\)', not 'Sigmoid\(\)'; give"
+    ):
         compress_(other, RECIPE, split, out=tmp_path)
 
 
@@ -506,7 +511,10 @@ def test_what_stage_1_cannot_do_is_said_before_anything_is_done(tmp_path):
     with pytest.raises(ValueError, match="layer 'fc1': the approximation by svd: "):
         compress_(model, recipe, split, out=tmp_path / "out")
     assert isinstance(model.fc2.weight, nn.Parameter) and not (tmp_path / "out").exists()
-    with pytest.raises(ValueError, match=r"the model is itself one layer \(Linear\) with the weight 'weight'; put it into an nn.Sequential"):
+    with pytest.raises(
+        ValueError,
+        match=r"the model is itself one layer \(Linear\) with the weight 'weight'; put it into an nn.Sequential",
+    ):
         compress_(nn.Linear(12, 3), RECIPE, split, select="*")
 
 
@@ -617,7 +625,9 @@ def test_refusals():
     assert found.net.num_params <= 128
     with pytest.warns(UserWarning, match="layer 'fc1': the smallest low_rank has 28 parameters, past its budget of 5"):
         substitutes(model, replace(RECIPE, layers=(Layers("fc1", "low_rank", 5),)))
-    assert list(substitutes(model, RECIPE)) == ["fc1.weight", "fc2.weight"] and isinstance(model.fc1.weight, nn.Parameter)
+    assert list(substitutes(model, RECIPE)) == ["fc1.weight", "fc2.weight"] and isinstance(
+        model.fc1.weight, nn.Parameter
+    )
 
 
 def test_a_recipe_of_windows_begins_with_a_mark(tmp_path):
