@@ -20,17 +20,19 @@ __all__ = ["fingerprint"]
 _DEPTH = 4
 
 
-def fingerprint(function: Callable[..., Any]) -> str:
+def fingerprint(function: Callable[..., Any], *, held: bool = True) -> str:
     """Name and digest of a function: of its source, and of what it holds (defaults, closure, arguments of a partial).
 
     >>> fingerprint(lambda model, batch: 0)
     '<lambda> 1c7e12f0a1b2'
 
-    The functions that it calls are not looked at.
+    The functions that it calls are not looked at.  ``held=False``: nor is what it holds, which may change as it works (a counter, a
+    logger, a loader).
     """
     inner = function.func if isinstance(function, partial) else function
     name = getattr(inner, "__qualname__", type(inner).__qualname__)
-    return f"{name} {hashlib.sha256(_text(function, _DEPTH).encode()).hexdigest()[:12]}"
+    text = _text(function, _DEPTH) if held else _source(inner if hasattr(inner, "__code__") else type(inner))
+    return f"{name} {hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
 def _text(value: Any, depth: int) -> str:

@@ -118,7 +118,7 @@ def compress_(
     schedule = _schedule(in_order(list(chosen), order), recipe)
     mine = {
         "model": described_model(model), "task": None if goal is None else goal.settings(),
-        "tune": None if tune is None else fingerprint(tune),
+        "tune": None if tune is None else fingerprint(tune, held=False),
     }  # fmt: skip
     begin = time.perf_counter()
     if out is not None:

@@ -84,8 +84,9 @@ def _substitute(entry: Layers, layer: str, weight: nn.Parameter, method: str) ->
             f"layer {layer!r}: {label}{budget} has {net.num_params:,} parameters, its weight of shape {shape} only {prod(shape):,}"
         )
     if build and not keeps(net.num_params, entry.budget):
+        smallest = "the smallest " if isinstance(entry.family, str) and ":" not in entry.family else ""
         warnings.warn(
-            f"layer {layer!r}: the smallest {label} has {net.num_params:,} parameters, past its budget of {entry.budget:,}",
+            f"layer {layer!r}: {smallest}{label} has {net.num_params:,} parameters, past its budget of {entry.budget:,}",
             stacklevel=4,
         )
     if build is None or ":" in str(entry.family) or not isinstance(entry.family, str):
