@@ -62,7 +62,7 @@ def percent(values: Iterable[float], digits: int = 1) -> str:
 
 def accuracy(rows: Records, reading: str = "frozen") -> str:
     """Mean test accuracy over the seeds, per cent."""
-    return percent(r[f"accuracy_{reading}"] for r in rows)
+    return percent(r[f"test_{reading}"] for r in rows)
 
 
 def table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
@@ -268,7 +268,7 @@ def approximation_demo() -> str:
             line = [name(label), str(budget), f"{new[0]['num_params']:,}"]
             line += [f"{mean(r['error'] for r in rows):.3f}" for rows in (old, new)]
             line += ["; ".join(f"{way} ({n})" if len(ways) > 1 else way for way, n in ways.items())]
-            for key in ("accuracy_fit", "accuracy_frozen", "accuracy_trained"):
+            for key in ("test_fit", "test_frozen", "test_trained"):
                 line += [percent(r[key] for r in rows) for rows in (old, new)]
             lines.append(line)
     return table(heads, lines)

@@ -173,7 +173,7 @@ def test_the_finding_is_that_of_the_results(render):
     found = json.loads((ROOT / "benchmarks/paper/lenet5-fc1-confirm.json").read_text())["records"]
 
     def accuracy(label):
-        values = [r["accuracy_frozen"] for r in found if r["label"] == label]
+        values = [r["test_frozen"] for r in found if r["label"] == label]
         assert len(values) == 15
         return f"{100 * statistics.mean(values):.1f}"
 

@@ -18,9 +18,9 @@ from tnkit_nn.adapter.parametrize import merge_, parametrize_
 from tnkit_nn.engine.backend import TORCH
 
 __all__ = [
-    "TORCH", "Compressed", "Compression", "Family", "FitResult", "Group", "Layers", "Metric", "Recipe", "Stage1", "TNEmbedding", "TNLinear",
-    "TNModule", "Task", "accuracy", "approximate", "compare", "compress_", "data", "dense", "fit", "load_compressed_", "merge_",
-    "parametrize_", "save_compressed", "train", "zoo",
+    "TORCH", "Comparison", "Compressed", "Compression", "Family", "FitResult", "Group", "Layers", "Metric", "Recipe", "Stage1", "TNEmbedding", "TNLinear",
+    "TNModule", "Task", "accuracy", "approximate", "compare", "compress_", "data", "dense", "fit", "frame", "load_compressed_", "merge_",
+    "parametrize_", "plot", "save_compressed", "train", "zoo",
 ]  # fmt: skip
 
 if TYPE_CHECKING:  # what type checkers and editors see of _WHERE
@@ -28,6 +28,9 @@ if TYPE_CHECKING:  # what type checkers and editors see of _WHERE
     from tnkit_nn import zoo as zoo
     from tnkit_nn.approximation import approximate
     from tnkit_nn.comparison.compare import compare
+    from tnkit_nn.comparison.records import frame
+    from tnkit_nn.comparison.report.plots import plot
+    from tnkit_nn.comparison.result import Comparison
     from tnkit_nn.compression.compress import compress_
     from tnkit_nn.compression.recipe import Compression, Layers, Stage1
     from tnkit_nn.compression.result import Compressed, dense, load_compressed_, save_compressed
@@ -56,7 +59,8 @@ else:
 #: Public name -> the module that has it; a package of that name is itself the value.
 _WHERE = {
     "data": "data", "zoo": "zoo", "approximate": "approximation", "Family": "families",
-    "compare": "comparison.compare", "Task": "task",
+    "compare": "comparison.compare", "Comparison": "comparison.result", "frame": "comparison.records", "plot": "comparison.report.plots",
+    "Task": "task",
     "compress_": "compression.compress", "Compression": "compression.recipe", "Layers": "compression.recipe",
     "Stage1": "compression.recipe", "Compressed": "compression.result", "dense": "compression.result",
     "load_compressed_": "compression.result", "save_compressed": "compression.result",

@@ -53,10 +53,11 @@ CONTROLS: dict[str, str] = {
     "rank1": "one row times one column: a weak rival, shown because it is often the only one",
     "hashed": "as many parameters as the budget, shared with random signs by a random hash (Chen et al. 2015)",
     "subspace": "a fixed random projection of as many parameters as the budget (Li et al. 2018)",
+    "small_dense": "a smaller dense model of as many parameters in all, trained as long (where the task knows one)",
 }
 
 #: Controls with parameters of their own, as many as the budget: one row a budget.
-SHARED = ("hashed", "subspace")
+SHARED = ("hashed", "subspace", "small_dense")
 #: Controls without parameters of their own.
 FREE = ("frozen_random", "picked", "pooled", "removed")
 

@@ -2,74 +2,110 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import inspect
+import textwrap
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from tnkit_nn.storage import raw
 
-__all__ = ["fingerprint"]
+__all__ = ["fingerprint", "spelled"]
 
 #: How deep values that a function holds are looked at.
-_DEPTH = 4
+_DEPTH = 5
+#: Packages whose functions are what their name says, whatever their version.
+_KNOWN = ("torch", "numpy", "builtins", "math", "sklearn", "scipy")
+_PLAIN = (bool, int, float, complex, str, bytes, torch.dtype, torch.device, np.generic)
 
 
 def fingerprint(function: Callable[..., Any], *, held: bool = True) -> str:
-    """Name and digest of a function: of its source, and of what it holds (defaults, closure, arguments of a partial).
+    """Name and digest of a function: of its source, and of what it holds.
+
+    That is its defaults, what it has closed over, the arguments of a partial, and the numbers, texts and tensors that it reads by
+    global names.  Comments and the layout of the source do not count.  The functions that it calls are not looked at.
+    ``held=False``: nor is what it holds, which may change as it works (a counter, a logger, a loader).
 
     >>> fingerprint(lambda model, batch: 0)
     '<lambda> 1c7e12f0a1b2'
-
-    The functions that it calls are not looked at.  ``held=False``: nor is what it holds, which may change as it works (a counter, a
-    logger, a loader).
     """
     inner = function.func if isinstance(function, partial) else function
     name = getattr(inner, "__qualname__", type(inner).__qualname__)
-    text = _text(function, _DEPTH) if held else _source(inner if hasattr(inner, "__code__") else type(inner))
+    text = spelled(function) if held else _source(inner if hasattr(inner, "__code__") else type(inner))
     return f"{name} {hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
-def _text(value: Any, depth: int) -> str:
-    """A value in a text that is the same in every process."""
-    if value is None or isinstance(value, (bool, int, float, complex, str, bytes, torch.dtype, torch.device)):
+def spelled(value: Any, depth: int = _DEPTH) -> str:
+    """A value in a text that is the same in every process: no address of the memory, no order of a set."""
+    if value is None or isinstance(value, _PLAIN):
         return repr(value)
-    if isinstance(value, Tensor):
-        return f"tensor {tuple(value.shape)} {value.dtype} {hashlib.sha256(raw(value)).hexdigest()}"
+    if isinstance(value, (Tensor, np.ndarray)):
+        return _numbers_text(value)
     if depth == 0:
         return type(value).__qualname__
     if isinstance(value, partial):
-        return "partial " + _text((value.func, value.args, value.keywords), depth)
+        return "partial " + spelled((value.func, value.args, value.keywords), depth)
     if isinstance(value, (tuple, list)):
-        return "[" + ", ".join(_text(v, depth - 1) for v in value) + "]"
+        return "[" + ", ".join(spelled(v, depth - 1) for v in value) + "]"
     if isinstance(value, (set, frozenset)):
-        return "{" + ", ".join(sorted(_text(v, depth - 1) for v in value)) + "}"
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{_text(k, depth - 1)}: {_text(v, depth - 1)}" for k, v in value.items()) + "}"
+        return "{" + ", ".join(sorted(spelled(v, depth - 1) for v in value)) + "}"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{spelled(k, depth - 1)}: {spelled(v, depth - 1)}" for k, v in value.items()) + "}"
     if isinstance(value, types.MethodType):
-        return _text(value.__func__, depth) + _text(value.__self__, depth - 1)
+        return spelled(value.__func__, depth) + spelled(value.__self__, depth - 1)
+    if _is_known(value):
+        return f"{value.__module__}.{getattr(value, '__qualname__', '')}"
     if isinstance(value, types.FunctionType):
         return _function_text(value, depth)
+    if isinstance(value, types.CodeType):
+        return _code_text(value)
     if isinstance(value, nn.Module):
-        return repr(value) + _text(dict(value.state_dict()), depth - 1)
+        return _module_text(value, depth)
     if isinstance(value, (type, types.BuiltinFunctionType, types.ModuleType)):
         return getattr(value, "__qualname__", getattr(value, "__name__", ""))
-    return _source(type(value)) + _text(
-        vars(value) if hasattr(value, "__dict__") else type(value).__qualname__, depth - 1
-    )
+    held = vars(value) if hasattr(value, "__dict__") else None
+    return _source(type(value)) + spelled(held, depth - 1)
+
+
+def _is_known(value: Any) -> bool:
+    """A function or a class of a library, which its name tells."""
+    module = getattr(value, "__module__", None) or ""
+    return isinstance(value, (type, types.FunctionType)) and module.partition(".")[0] in _KNOWN
+
+
+def _numbers_text(value: Tensor | np.ndarray[Any, Any]) -> str:
+    if isinstance(value, Tensor):
+        dense = value if value.layout is torch.strided else value.to_dense()
+        content = b"" if value.is_meta else raw(dense)
+    else:
+        content = repr(value.tolist()).encode() if value.dtype.hasobject else value.tobytes()
+    return f"{type(value).__name__} {tuple(value.shape)} {value.dtype} {hashlib.sha256(content).hexdigest()}"
+
+
+def _module_text(module: nn.Module, depth: int) -> str:
+    own = {type(m): _source(type(m)) for m in module.modules() if not _is_known(type(m))}
+    return repr(module) + "".join(own.values()) + spelled(dict(module.state_dict()), depth - 1)
 
 
 def _function_text(function: types.FunctionType, depth: int) -> str:
     cells = [_cell(c) for c in function.__closure__ or ()]
-    held = _text([function.__defaults__, function.__kwdefaults__, cells], depth - 1)
+    read = {n: function.__globals__[n] for n in sorted(_names(function.__code__)) if n in function.__globals__}
+    plain = {n: v for n, v in read.items() if isinstance(v, (*_PLAIN, Tensor, np.ndarray))}
+    held = spelled([function.__defaults__, function.__kwdefaults__, cells, plain], depth - 1)
     # a line may have several lambdas, so that its text does not tell them apart
-    lone = function.__name__ != "<lambda>"
-    return (_source(function) if lone else "") + ("" if lone else _code_text(function.__code__)) + held
+    return (_code_text(function.__code__) if function.__name__ == "<lambda>" else _source(function)) + held
+
+
+def _names(code: types.CodeType) -> set[str]:
+    inner = [_names(c) for c in code.co_consts if isinstance(c, types.CodeType)]
+    return set(code.co_names).union(*inner)
 
 
 def _cell(cell: types.CellType) -> Any:
@@ -80,14 +116,19 @@ def _cell(cell: types.CellType) -> Any:
 
 
 def _source(what: Any) -> str:
-    """The source, or what the interpreter made of it where there is none."""
+    """The source without its layout, or what the interpreter made of it where there is none."""
+    if _is_known(what):
+        return f"{what.__module__}.{what.__qualname__}"
     try:
-        return inspect.getsource(what)
+        text = textwrap.dedent(inspect.getsource(what))
     except (OSError, TypeError):
         return _code_text(what.__code__) if isinstance(what, types.FunctionType) else getattr(what, "__qualname__", "")
+    try:
+        return ast.unparse(ast.parse(text))
+    except SyntaxError:  # a part of a statement
+        return text
 
 
 def _code_text(code: types.CodeType) -> str:
     parts = [code.co_code.hex(), repr(code.co_names), repr(code.co_varnames)]
-    parts += [_code_text(c) if isinstance(c, types.CodeType) else repr(c) for c in code.co_consts]
-    return " ".join(parts)
+    return " ".join([*parts, *(spelled(c, 3) for c in code.co_consts)])

@@ -335,11 +335,23 @@ def read_tensors(path: str | os.PathLike[str], way: str = "") -> tuple[dict[str,
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             texts = dict(file.metadata() or {})
     except SafetensorError as error:
+        if _is_pickle(Path(path)):
+            raise ValueError(
+                f"{path}: a pickle, as torch.save writes it, is never loaded: it can run any code; where you trust it, "
+                'safetensors.torch.save_file(torch.load(path, weights_only=True), "model.safetensors") makes the file that is'
+            ) from None
         raise ValueError(f"{path}: not a safetensors file, or a damaged one ({error}){way and f'; {way}'}") from None
     sealed = texts.pop(DIGEST, None)
     if sealed is not None and sealed != digest(tensors, texts):
         raise ValueError(f"{path}: damaged, its content is not what was written{way and f'; {way}'}")
     return tensors, texts
+
+
+def _is_pickle(path: Path) -> bool:
+    """Whether a file begins as what ``torch.save`` writes, an archive, or formerly a pickle."""
+    with path.open("rb") as file:
+        begin = file.read(4)
+    return begin == b"PK\x03\x04" or (begin[:1] == b"\x80" and begin[1:2] in b"\x02\x03\x04\x05")
 
 
 def misfit(own: Mapping[str, Tensor], values: Mapping[str, Tensor], numbers: bool = False) -> str:

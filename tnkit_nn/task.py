@@ -9,7 +9,6 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from tnkit.core.checks import one_of, shown, text
@@ -17,6 +16,8 @@ from tnkit.core.numbers import whole_number
 from tnkit_nn import data as datasets
 from tnkit_nn import zoo
 from tnkit_nn.checks import a_function, a_path, a_size
+from tnkit_nn.data.draws import drawn
+from tnkit_nn.data.parts import limited_source
 from tnkit_nn.data.splits import Split, limited
 from tnkit_nn.fingerprint import fingerprint
 from tnkit_nn.imported import absolute, imported
@@ -39,7 +40,7 @@ class Task:
     Attributes
     ----------
     model
-        A function of a seed that makes one (torch's random numbers are seeded before it is called), a trained ``nn.Module``, or a
+        A function of a seed that makes one (random numbers of torch, numpy and Python are seeded before it is called), a trained ``nn.Module``, or a
         name of :data:`tnkit_nn.zoo.ZOO`.  ``train`` and ``compress_`` are given their model, and need none here.
     data
         A :class:`~tnkit_nn.data.Split`, a name of :data:`tnkit_nn.data.DATA`, or ``{"train": ..., "val": ..., "test": ...}``: each
@@ -58,7 +59,7 @@ class Task:
     data_dir
         Folder with the files of a named data set.
     limit
-        At most so many examples of each part: of named data, and of tensors.
+        At most so many examples of each part: of named data, Splits, tensors and Datasets.
     without
         ``without(model, *weights) -> model``, the control that has the layers of these weights left out; None where it cannot.
         By default :func:`tnkit_nn.zoo.without`, which knows chains of linear layers.
@@ -119,7 +120,10 @@ class Task:
     def __reduce__(self) -> tuple[Any, ...]:
         """Out of a file, it goes to other processes by name, and they read the data themselves."""
         if self._origin is not None:
-            return _reopened, self._origin
+            return _reopened, (
+                *self._origin,
+                digest(self.model.state_dict()) if isinstance(self.model, nn.Module) else "",
+            )
         return _remade, ({f.name: getattr(self, f.name) for f in fields(self) if f.name != "_"},)
 
     # -- the data -------------------------------------------------------------------------------------------------------
@@ -137,9 +141,15 @@ class Task:
         data, noun = self.data, self.examples or ("images" if isinstance(self.data, str) else "examples")
         if isinstance(data, str):
             data = datasets.load(data, self.data_dir, limit=self.limit)
-        elif self.limit is not None:
-            data = _limited(data, self.limit)
-        return goal_of(data, "Task", loss=self.loss, metric=self.metric, examples=noun)
+        elif isinstance(data, Split) and self.limit is not None:
+            data = limited(data, self.limit)
+        goal = goal_of(data, "Task", loss=self.loss, metric=self.metric, examples=noun)
+        if self.limit is None or isinstance(data, Split):
+            return goal
+        parts = {
+            name: limited_source(part, self.limit, f"Task: limit={self.limit}") for name, part in goal.parts.items()
+        }
+        return replace(goal, parts=parts)
 
     # -- the model ------------------------------------------------------------------------------------------------------
     @property
@@ -179,8 +189,7 @@ class Task:
             return copy.deepcopy(self.model)
         if isinstance(self.model, str) and self.weights is not None:
             return zoo.load(self.model, self.weights)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with drawn(None, seed % 2**63):
             made = self._made(seed)
         if self.weights is not None:
             fill_(made, read_tensors(self.weights)[0], f"{self.weights}: the file is not of this model")
@@ -212,15 +221,6 @@ class Task:
         return [given, self.weights and digest(read_tensors(self.weights)[0])[:12]]
 
 
-def _limited(data: Any, limit: int) -> Any:
-    """Tensors cut to a number of examples, by class where they have any."""
-    if isinstance(data, Split):
-        return limited(data, limit)
-    raise ValueError(
-        f"Task: limit={limit} is for named data and Splits; of other data give a part: x[:{limit}], torch.utils.data.Subset"
-    )
-
-
 # -- tasks of files -----------------------------------------------------------------------------------------------------
 def task_named(place: str, what: str = "task", folder: Path | None = None, **changes: Any) -> Task:
     """The task that a file or a module has under a name: ``task_named("mine.py:task")``; a function of no arguments may make it.
@@ -228,7 +228,7 @@ def task_named(place: str, what: str = "task", folder: Path | None = None, **cha
     Parameters
     ----------
     place
-        ``"file.py:name"`` or ``"module:name"`` (:func:`tnkit_nn.imported.imported`).
+        ``"file.py:name"`` or ``"module:name"`` (:func:`tnkit_nn.imported.imported`).  Random numbers are seeded while it is run.
     what
         Whose value that is: for messages.
     folder
@@ -241,20 +241,26 @@ def task_named(place: str, what: str = "task", folder: Path | None = None, **cha
     FileNotFoundError, TypeError, ValueError
         There is none, or it is no Task.
     """
-    found = imported(place, what, folder)
-    if not isinstance(found, Task) and callable(found):
-        try:
-            found = found()
-        except Exception as error:  # whatever a function of the user's raises
-            raise ValueError(f"{what}: {place} fails: {type(error).__name__}: {error}") from error
+    with drawn(None, 0):  # what the file draws is the same in every process
+        found = imported(place, what, folder)
+        if not isinstance(found, Task) and callable(found):
+            try:
+                found = found()
+            except Exception as error:  # whatever a function of the user's raises
+                raise ValueError(f"{what}: {place} fails: {type(error).__name__}: {error}") from error
     if not isinstance(found, Task):
         raise TypeError(f"{what}: {place} is a Task, or a function of no arguments that makes one, not {shown(found)}")
     given = {name: value for name, value in changes.items() if value is not None}
     return replace(found, **given, _origin=(absolute(place, folder), tuple(sorted(given.items()))))
 
 
-def _reopened(place: str, changes: tuple[tuple[str, Any], ...]) -> Task:
-    return task_named(place, **dict(changes))
+def _reopened(place: str, changes: tuple[tuple[str, Any], ...], values: str) -> Task:
+    task = task_named(place, **dict(changes))
+    if values and isinstance(task.model, nn.Module) and digest(task.model.state_dict()) != values:
+        raise ValueError(
+            f"task: the model of {place} has other values in another process; torch.manual_seed before it is made, or load them"
+        )
+    return task
 
 
 def _remade(given: dict[str, Any]) -> Task:

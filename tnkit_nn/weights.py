@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
-from functools import partial
 from typing import Any
 
 from torch import nn
@@ -79,12 +78,14 @@ def forward_order(model: nn.Module, call: Callable[[], Any]) -> dict[str, int]:
 
 @contextmanager
 def _traced(model: nn.Module, order: dict[str, int]) -> Iterator[None]:
-    def note(name: str, *_: Any) -> None:  # a hook that returns anything replaces the input
-        order.setdefault(name, len(order))
+    def note(name: str) -> Callable[..., None]:
+        def noted(*_: Any) -> None:  # what a hook returns would take the place of the input
+            order.setdefault(name, len(order))
 
-    handles = [
-        m.register_forward_pre_hook(partial(note, name)) for name, m in model.named_modules(remove_duplicate=False)
-    ]
+        return noted
+
+    named = model.named_modules(remove_duplicate=False)
+    handles = [module.register_forward_pre_hook(note(name)) for name, module in named]
     try:
         yield
     finally:
@@ -93,17 +94,17 @@ def _traced(model: nn.Module, order: dict[str, int]) -> Iterator[None]:
 
 
 def in_order(weights: Sequence[str], order: Mapping[str, int]) -> list[str]:
-    """Weights by when the module that owns them is first called (:func:`when_called`), else as they are."""
+    """Weights by when the module that owns them is first called, those of modules never called last, else as they are.
+
+    A module that is not called itself, such as the output of an attention, stands where the one that it is a part of does.
+    """
     return sorted(weights, key=lambda name: when_called(owner_and_leaf(name)[0], order))
 
 
-def when_called(module: str, order: Mapping[str, int]) -> int:
-    """When a module is first called; one that never is goes with the nearest above it that is called, short of the model, else last.
-
-    >>> when_called("attention.out_proj", {"": 0, "attention": 1})
-    1
-    """
-    called = module
-    while called and called not in order:
-        called = called.rpartition(".")[0]
-    return order.get(called, len(order)) if called or not module else len(order)
+def when_called(owner: str, order: Mapping[str, int]) -> int:
+    """When a module, or the one that it is a part of, is first called."""
+    while owner and owner not in order:
+        owner = owner.rpartition(".")[0]
+        if not owner:  # the model itself is always called
+            return len(order)
+    return order.get(owner, len(order))

@@ -21,8 +21,8 @@ from tnkit.execution.weights import detensorize
 from tnkit_nn import data, zoo
 from tnkit_nn.approximation import RATES
 from tnkit_nn.comparison.compare import compare
-from tnkit_nn.comparison.task import Task
 from tnkit_nn.families import CONTROLS, families
+from tnkit_nn.task import Task
 
 torch.set_num_threads(1)  # everything here is small
 OUT = Path("out/tutorials")
@@ -217,15 +217,16 @@ for name, what in CONTROLS.items():
 
 # %%
 begin = time.perf_counter()
-task = Task(seeds=3, dense_steps=300, fit_steps=120, tune_steps=120)
-records = compare(task, shapes=("adtn", "mpo", "low_rank"), budgets=(budget,), depths=(1, 3))
+task = Task("mlp", "digits")  # a model of the zoo, and data that comes with scikit-learn; your own go the same way
+options = dict(seeds=3, dense_steps=300, fit_steps=120, tune_steps=120)
+records = compare(task, ("adtn", "mpo", "low_rank"), (budget,), (1, 3), **options)
 print(f"{len(records)} records in {time.perf_counter() - begin:.0f} s; rates {RATES}")
 
 # %% [markdown]
 # A record is a plain dict: one family at one budget with one seed.
 
 # %%
-print({key: value for key, value in records[0].items() if key not in ("networks", "versions")})
+print({key: value for key, value in records[0].items() if key not in ("networks", "versions", "machine")})
 assert tk.from_json(records[0]["networks"]["fc1"]).num_params == records[0]["num_params"]
 
 # %% [markdown]
@@ -241,14 +242,14 @@ def column(label, key):
 
 
 labels = list(dict.fromkeys(record["label"] for record in records))
-readings = ("error", "accuracy_fit", "accuracy_frozen", "accuracy_trained")
-print(f"{'':>13} {'numbers':>7} {'chance':>7}", *(f"{key:>17}" for key in readings))
+readings = ("error", "test_fit", "test_frozen", "test_trained")
+print(f"{'':>13} {'numbers':>7} {'baseline':>8}", *(f"{key:>17}" for key in readings))
 for label in labels:
     cells = [f"{column(label, key).mean():9.3f} ({np.ptp(column(label, key)):.3f})" for key in readings]
-    count, chance = column(label, "num_params")[0], column(label, "chance")[0]
-    print(f"{label:>16} {count:7d} {chance:7.3f}", *(f"{c:>17}" for c in cells))
-assert all(len(column(label, "error")) == task.seeds for label in labels)
-assert abs(column("hashed", "error").mean() - column("hashed", "chance")[0]) < 0.02  # as section 5 foretells
+    count, baseline = column(label, "num_params")[0], column(label, "baseline")[0]
+    print(f"{label:>16} {count:7d} {baseline:8.3f}", *(f"{c:>17}" for c in cells))
+assert all(len(column(label, "error")) == options["seeds"] for label in labels)
+assert abs(column("hashed", "error").mean() - column("hashed", "baseline")[0]) < 0.02  # as section 5 foretells
 
 # %% [markdown]
 # **First question: does the layer matter at all?**  With the rest trained, some accuracy comes from a layer with no
@@ -256,12 +257,12 @@ assert abs(column("hashed", "error").mean() - column("hashed", "chance")[0]) < 0
 
 # %%
 free = [label for label in labels if column(label, "num_params")[0] == 0]
-best_free = max(free, key=lambda label: column(label, "accuracy_trained").mean())
-floor = column(best_free, "accuracy_trained").mean()
+best_free = max(free, key=lambda label: column(label, "test_trained").mean())
+floor = column(best_free, "test_trained").mean()
 print(f"best control with 0 numbers, rest trained: {best_free}, {floor:.3f}")
 for label in labels:
     if label not in free:
-        print(f"{label:>16}: {column(label, 'accuracy_trained').mean() - floor:+.3f} above it")
+        print(f"{label:>16}: {column(label, 'test_trained').mean() - floor:+.3f} above it")
 
 # %% [markdown]
 # **Second: does structure matter?**  `hashed` spends the same budget with no structure at all: each weight is one of K
@@ -271,7 +272,7 @@ for label in labels:
 # %%
 compressed = [label for label in labels if label not in CONTROLS]
 for label in compressed:
-    gain = column(label, "accuracy_frozen") - column("hashed", "accuracy_frozen")
+    gain = column(label, "test_frozen") - column("hashed", "test_frozen")
     print(f"{label:>13} less hashed, rest frozen, seed by seed: {np.array2string(gain, precision=3, sign='+')}")
 
 # %% [markdown]
@@ -281,7 +282,7 @@ for label in compressed:
 
 
 # %%
-def verdict(one, other, key="accuracy_frozen"):
+def verdict(one, other, key="test_frozen"):
     """What this run says about two labels."""
     gaps = column(one, key) - column(other, key)
     if (gaps > 0).all() or (gaps < 0).all():
@@ -300,7 +301,7 @@ for other in ("adtn depth 1", "mpo", "low_rank", "hashed"):
 
 # %%
 by_error = sorted(compressed, key=lambda label: column(label, "error").mean())
-by_accuracy = sorted(compressed, key=lambda label: -column(label, "accuracy_frozen").mean())
+by_accuracy = sorted(compressed, key=lambda label: -column(label, "test_frozen").mean())
 print("by error:   ", by_error)
 print("by accuracy:", by_accuracy)
 print(

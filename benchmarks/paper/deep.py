@@ -248,8 +248,8 @@ STUDIES = {
 
 #: What is kept of a record.
 KEPT = (
-    "label", "family", "depth", "budget", "num_params", "layer_params", "seed", "error", "chance", "accuracy_fit", "accuracy_frozen",
-    "accuracy_trained", "val_frozen", "val_trained", "frozen_from", "trained_from", "chosen_frozen", "chosen_trained", "seconds",
+    "label", "family", "depth", "budget", "num_params", "layer_params", "seed", "error", "baseline", "test_fit", "test_frozen",
+    "test_trained", "val_frozen", "val_trained", "frozen_from", "trained_from", "chosen_frozen", "chosen_trained", "seconds",
 )  # fmt: skip
 
 

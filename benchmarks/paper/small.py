@@ -62,7 +62,7 @@ def small_dense(experiment: Experiment, total: int, budget: int, path: Path) -> 
     records = [
         {
             "label": "small dense", "family": "small dense", "depth": None, "budget": budget, "num_params": size, "model_params": size,
-            "seed": seed, "val_frozen": float(val[s]), "accuracy_frozen": float(test[s]), "val_trained": None, "accuracy_trained": None,
+            "seed": seed, "val_frozen": float(val[s]), "test_frozen": float(test[s]), "val_trained": None, "test_trained": None,
             "chosen_frozen": {"rest_rate": REST_RATES[rate]},
         }
         for s, seed in enumerate(task.each)

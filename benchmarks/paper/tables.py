@@ -13,9 +13,9 @@ from tabulate import tabulate
 
 from tnkit_nn.approximation import RATES
 from tnkit_nn.budgets import keeps
+from tnkit_nn.comparison.paired import difference as paired
+from tnkit_nn.comparison.paired import holm
 from tnkit_nn.comparison.replicas import REST_RATES
-from tnkit_nn.comparison.statistics import difference as paired
-from tnkit_nn.comparison.statistics import holm
 from tnkit_nn.families import SHARED
 
 HERE = Path(__file__).parent
@@ -71,7 +71,7 @@ def row(values: Sequence[float]) -> str:
 
 def difference(one: Sequence[float], other: Sequence[float], images: int = IMAGES) -> str:
     """Mean paired difference with its 95 % interval, in points, and what that says."""
-    points, low, high, _ = paired(one, other, images)
+    points, low, high = (100 * x for x in paired(one, other, images)[:3])
     said = "no significant difference" if low <= 0 <= high else "more" if low > 0 else "less"
     return f"{points:+.2f} ({low:+.2f} to {high:+.2f}): {said}"
 
@@ -284,7 +284,7 @@ def grouped(records: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
 def _rows(records: list[dict[str, Any]]) -> str:
     """A table of rows in both readings, or the one that there is."""
     groups = grouped(records)
-    cells = {r: _cells(groups, r) for r in READINGS if any(x[f"accuracy_{r}"] is not None for x in records)}
+    cells = {r: _cells(groups, r) for r in READINGS if any(x[f"test_{r}"] is not None for x in records)}
     lines = [[label, g[0]["num_params"], *chain(*(c[label] for c in cells.values()))] for label, g in groups.items()]
     headers = ["the weight is", "parameters", *chain(*((READINGS[r], "difference") for r in cells))]
     return str(tabulate(lines, headers, tablefmt="pipe", disable_numparse=True))
@@ -313,7 +313,7 @@ class Against(NamedTuple):
 
 def preferred(groups: dict[str, list[dict[str, Any]]], reading: str) -> tuple[str | None, str | None]:
     """The deep and the shallow network that validation images prefer, among those that keep the budget."""
-    read = {label: g for label, g in groups.items() if g[0][f"accuracy_{reading}"] is not None}
+    read = {label: g for label, g in groups.items() if g[0][f"test_{reading}"] is not None}
     networks = [x for x, g in read.items() if _at_equal_count(g[0]) and x not in (*SHARED, "small dense")]
 
     def best(labels: list[str]) -> str | None:
@@ -332,7 +332,7 @@ def against_best(groups: dict[str, list[dict[str, Any]]], reading: str) -> dict[
     The best deep and the best shallow network are one pair that is tested twice, among the deep networks and among the rivals: both
     rows show the larger p-value.
     """
-    key = f"accuracy_{reading}"
+    key = f"test_{reading}"
     read = {label: g for label, g in groups.items() if g[0][key] is not None}
     bold, italic = preferred(groups, reading)
     to_best = {label: italic if _deep(g) else bold for label, g in read.items()}
@@ -345,7 +345,7 @@ def against_best(groups: dict[str, list[dict[str, Any]]], reading: str) -> dict[
     if bold in ps and italic in ps:
         ps[bold] = ps[italic] = max(ps[bold], ps[italic])
     out = {}
-    for label, (points, _, high, _) in gaps.items():
+    for label, (points, high) in ((label, (100 * gap[0], 100 * gap[2])) for label, gap in gaps.items()):
         counts = sorted(read[x][0]["num_params"] for x in (label, against[label]))
         unequal = label in ps and label != "small dense" and counts[1] > 1.1 * counts[0]
         out[label] = Against(against[label], points, high - points, ps.get(label), unequal)
@@ -357,7 +357,7 @@ def _cells(groups: dict[str, list[dict[str, Any]]], reading: str) -> dict[str, t
     against, (bold, italic) = against_best(groups, reading), preferred(groups, reading)
     out = {}
     for label, group in groups.items():
-        values = [r[f"accuracy_{reading}"] for r in group]
+        values = [r[f"test_{reading}"] for r in group]
         mark = {bold: "**", italic: "*"}.get(label, "")
         text = "" if values[0] is None else f"{mark}{row(values)}{mark}"
         out[label] = text, str(against[label]) if label in against else ""

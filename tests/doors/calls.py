@@ -2,6 +2,7 @@
 
 import inspect
 from dataclasses import fields
+from importlib.util import find_spec
 
 import networkx as nx
 import numpy as np
@@ -223,6 +224,7 @@ SKIPPED = {
     "tk.Backend.beside": "called by the library, with its own tensors", "tk.Backend.kron": "as beside", "tk.Backend.reshape": "as beside",
     "tk.Plan": "made by tk.plan", "tk.Decomposition": "a record that decompositions make; its arrays are looked at where they are used",
     "tknn.Compressed": "made by tknn.compress_", "tknn.FitResult": "made by tknn.fit",
+    **({} if find_spec("pandas") else {"tknn.frame": "pandas is not installed"}),
 }  # fmt: skip
 
 _MODULES = {

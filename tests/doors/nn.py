@@ -5,6 +5,7 @@ import lzma
 import struct
 import warnings
 from functools import wraps
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -82,7 +83,14 @@ def _quiet(jobs, what):
     return jobs
 
 
+RECORDS = [{"label": "mpo", "budget": 10, "seed": 0, "num_params": 8, "test_frozen": 0.5, "val_frozen": 0.5}]
+
 CALLS_NN = {
+    "tknn.Comparison": lambda: call(tknn.Comparison, RECORDS),
+    "tknn.Comparison.plot": lambda: call(tknn.Comparison(RECORDS).plot, "test"),
+    "tknn.Comparison.save": lambda: call(tknn.Comparison(RECORDS).save, "folder", "a title"),
+    "tknn.plot": lambda: call(tknn.plot, RECORDS, "test"),
+    **({"tknn.frame": lambda: call(tknn.frame, RECORDS)} if find_spec("pandas") else {}),
     "tknn.TNModule.forward": lambda: call(tknn.TNModule(DATA_NODE).forward, torch.ones(2, 3)),
     "tknn.compare": lambda: call(tknn.compare, tknn.Task(**TASK), ["low_rank"], [100], [1], None, _quiet),
     "tknn.TNLinear.from_linear": lambda: call(_untold(tknn.TNLinear.from_linear), torch.nn.Linear(4, 4), MATRIX, fit=True, steps=1),
@@ -108,6 +116,7 @@ KINDS_NN = {
     "tknn.Family.build": "function", "tknn.compare.progress": "function", "tknn.data.Split.name": "name", "tknn.Compression.stage2": "nothing?", "coarse": "flag",
     "tknn.zoo.save.metadata": "nothing?", "tknn.Layers.select": "name", "tknn.compress_.recipe": "name",
     "tknn.Compression.load.path": "nothing", "tknn.load_compressed_.path": "nothing", "tknn.zoo.load.path": "nothing",
+    "tknn.Comparison.save.folder": "name", "tknn.Comparison.save.title": "name?",
     "tknn.zoo.check_takes.name": "name", "tknn.zoo.check_takes.data": "name", "tknn.zoo.check_takes.classes": "count",
     "tknn.data.cifar10.root": "nothing", "tknn.data.cifar100.root": "nothing", "tknn.data.mnist.root": "nothing",
 }  # fmt: skip
@@ -128,6 +137,7 @@ _ITEMS = _given("['x']", "first item 'x'", "one item more", why="names, or one m
 
 #: As ALLOWED, of tnkit_nn.
 ALLOWED_NN = {
+    ("tknn.frame", "records"): {"one item more": "records of two comparisons are one table"},
     ("tknn.parametrize_", "std"): {"None": "whatever root mean square the network has by default"},
     ("tknn.compare", "out"): dict.fromkeys(("'x'", "np.str_('x')"), "a folder"),
     ("tknn.compress_", "out"): dict.fromkeys(("'x'", "np.str_('x')"), "a folder"),

@@ -53,7 +53,7 @@ def test_compare_writes_everything(tmp_path, capsys):
             assert tk.from_json(r["networks"]["fc1"]).num_params == r["num_params"]
     page = (tmp_path / "index.html").read_text()
     assert page.count("<figure>") == 7 and "http://" not in page and 'src="http' not in page
-    for name in ("accuracy.png", "error.png"):
+    for name in ("test.png", "error.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "table.md").read_text().count("\n|") == len({(r["label"], r["budget"]) for r in kept}) + 1
     before = (tmp_path / "results.json").read_bytes()
@@ -423,7 +423,7 @@ def test_show(tmp_path, capsys):
 
 def test_rows_are_means_and_sample_deviations():
     (row,) = rows([record("mpo", 100, s, a) for s, a in enumerate((0.7, 0.8, 0.9))])
-    assert row.frozen == pytest.approx((0.8, 0.1)) and row.gain_frozen is None
+    assert row.test_frozen == pytest.approx((0.8, 0.1)) and row.gain_frozen is None
     assert "80.0 ± 10.0" in table([record("mpo", 100, s, a) for s, a in enumerate((0.7, 0.8, 0.9))])
 
 

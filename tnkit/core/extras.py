@@ -15,6 +15,8 @@ EXTRAS: dict[str, tuple[str, str]] = {
     "matplotlib": ("matplotlib", "plot"),
     "scipy": ("scipy", "compare"),
     "jinja2": ("jinja2", "compare"),
+    "pandas": ("pandas", "frame"),
+    "pyarrow": ("pyarrow", "frame"),
     "shtab": ("shtab", "cli"),
 }
 

@@ -7,7 +7,7 @@ All values of a replica are one row of a table, so a step is a few operations wh
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate, chain, pairwise
 from math import cos, inf, pi, prod
 
@@ -36,11 +36,14 @@ class Descent:
         (replicas,): that score; infinity where a replica was never finite.
     history
         (steps, replicas): the losses, infinity where a step failed.
+    state
+        What the losses changed as they went, as it was with ``params``.
     """
 
     params: Params
     score: Tensor
     history: Tensor
+    state: Params = field(default_factory=dict)
 
 
 def cosine(step: int, steps: int) -> float:
@@ -68,6 +71,7 @@ def minimise(
     patience: int | None = None,
     enough: float = -inf,
     progress: Callable[[Iterable[int]], Iterable[int]] = iter,
+    state: Params | None = None,
 ) -> Descent:
     """Minimise the loss of every replica.
 
@@ -96,10 +100,12 @@ def minimise(
         Stop at this score.
     progress
         Wraps the steps (a progress bar); what the last one found is looked at after it.
+    state
+        Name -> (replicas, ...) values that the losses change in place (running statistics): kept and put back with the parameters.
 
     Returns
     -------
-    Found
+    Descent
         A replica whose loss or gradient is not finite goes back to its best values, without its moments, at half its rates.
     """
     table = _ParameterTable(start)
@@ -109,7 +115,8 @@ def minimise(
     age = torch.zeros(len(rows), 1, dtype=torch.float64, device=rows.device)
     damp, best, lowest = torch.ones_like(age), rows, rows.new_full((len(rows),), inf)
     history: list[Tensor] = []
-    marked, since = inf, 0
+    marked, since, state = inf, 0, state or {}
+    best_state = {n: x.clone() for n, x in state.items()}
     for step in chain(progress(range(steps)), [steps]):
         last = step == steps
         leaf = rows.detach().requires_grad_(not last)
@@ -122,6 +129,7 @@ def minimise(
         if last or step % every == 0:
             with torch.no_grad():
                 now = _finite(score(params), inf) if score else history[-1]
+            _keep(best_state, state, now < lowest)
             lowest, best = torch.minimum(now, lowest), torch.where((now < lowest)[:, None], leaf.detach(), best)
             least = float(lowest.min())
             marked, since = (least, 0) if least < (1 - _GAIN) * marked else (marked, since + 1)
@@ -140,8 +148,15 @@ def minimise(
                 wide = bad[:, None]
                 rows, damp, age = torch.where(wide, best, rows), torch.where(wide, damp / 2, damp), age * ~wide
                 first, second = (torch.where(wide, 0.0, moment) for moment in (first, second))
+                _keep(state, best_state, bad)
     seen = torch.stack(history) if history else rows.new_zeros((0, len(rows)))
-    return Descent(table.params(best), lowest, seen)
+    return Descent(table.params(best), lowest, seen, best_state)
+
+
+def _keep(into: Params, values: Params, chosen: Tensor) -> None:
+    """Copy the chosen replicas' values."""
+    for n, x in into.items():
+        x[chosen] = values[n][chosen]
 
 
 def _finite(x: Tensor, otherwise: float) -> Tensor:

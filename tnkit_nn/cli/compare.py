@@ -18,12 +18,11 @@ import torch
 from tqdm import tqdm
 
 from tnkit.cli import add_file, comma_separated, numbers, positive, say, seed
-from tnkit_nn.cli.options import MODEL_AND_DATA, add_model_and_data, add_out, listed
+from tnkit_nn.cli.options import add_model_and_data, add_out, listed, task_of
 from tnkit_nn.comparison.compare import compare
 from tnkit_nn.comparison.report.files import write_report
 from tnkit_nn.comparison.report.tables import table
 from tnkit_nn.comparison.statistics import verdict
-from tnkit_nn.comparison.task import Task
 from tnkit_nn.families import BASELINES, KINDS
 
 __all__ = ["configure"]
@@ -86,15 +85,15 @@ def _chosen_families(text: str) -> list[str]:
 
 
 def _run(args: argparse.Namespace) -> int:
-    model, data = args.model or MODEL_AND_DATA[0], args.data or MODEL_AND_DATA[1]
-    task = Task(
-        model, data, args.layer, args.seeds, args.dense_steps, args.steps, args.steps, args.data_dir, args.limit,
-        args.rest, args.weights, args.first_seed,
-    )  # fmt: skip
+    task = task_of(args, weights=args.weights)
+    options = {
+        "layer": args.layer, "seeds": args.seeds, "first_seed": args.first_seed, "dense_steps": args.dense_steps, "fit_steps": args.steps,
+        "tune_steps": args.steps, "rest": args.rest,
+    }  # fmt: skip
     torch.set_num_threads(1)  # one thread a process: the tensors are small, and the workers share the cores
     with _workers(args.workers) as pool:
-        records = compare(task, args.shapes, args.budgets, args.depths, pool, _progress, args.out)
-    files = write_report(records, args.out, f"Deep or shallow? {model} on {data}")
+        records = compare(task, args.shapes, args.budgets, args.depths, pool, _progress, args.out, **options)
+    files = write_report(records, args.out, f"Deep or shallow? {task.title}")
     if args.json:
         say(json.dumps(records))
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Collection
 from pathlib import Path
 from textwrap import fill, indent
 from typing import Any
@@ -30,15 +31,20 @@ def add_model_and_data(parser: argparse.ArgumentParser) -> None:
         "--task", metavar="FILE:NAME",
         help='a tnkit_nn.Task of your own instead of --model and --data: "file.py:name" or "module:name"; its code is run',
     )  # fmt: skip
-    for flag, among, default, what in zip(
-        ("--model", "--data"), (ZOO, DATA), MODEL_AND_DATA, ("the model", "the data set"), strict=True
-    ):
-        parser.add_argument(
-            flag, type=known(among), choices=list(among), metavar="NAME",
-            help=f"{what}: {', '.join(among)} (default: {default})",
-        )  # fmt: skip
+    _add_name(parser, "--model", ZOO, MODEL_AND_DATA[0], "the model")
+    _add_name(parser, "--data", DATA, MODEL_AND_DATA[1], "the data set")
     add_file(parser, "--data-dir", help="the folder with its files, which are never downloaded; digits need none")
     parser.add_argument("--limit", type=positive, help="at most so many examples of each part, for a quick run")
+
+
+def _add_name(parser: argparse.ArgumentParser, flag: str, among: Collection[str], default: str, what: str) -> None:
+    parser.add_argument(
+        flag,
+        type=known(among),
+        choices=list(among),
+        metavar="NAME",
+        help=f"{what}: {', '.join(among)} (default: {default})",
+    )
 
 
 def task_of(args: argparse.Namespace, place: str | None = None, **changes: Any) -> Task:

@@ -11,7 +11,7 @@ from tnkit_nn import zoo
 from tnkit_nn.cli.options import add_model_and_data, add_out, finish, listed, task_of
 from tnkit_nn.storage import alone
 from tnkit_nn.task import Task
-from tnkit_nn.training.evaluation import evaluate
+from tnkit_nn.training.evaluation import judged
 from tnkit_nn.training.loop import train
 from tnkit_nn.training.recipe import Recipe
 from tnkit_nn.versions import versions
@@ -60,7 +60,7 @@ def _run(args: argparse.Namespace) -> int:
     files = {"checkpoint": args.out / "checkpoint.safetensors", "log": args.out / "log.jsonl"}
     with alone(args.out, "a training"):
         history = train(model, task, recipe, seed=args.seed, progress=True, **files)
-        value = evaluate(model, goal, part).metric
+        value = judged(model, goal, part)
         results: dict[str, Any] = {
             "title": task.title, "model": task.model_name, "data": goal.name, "seed": args.seed, "metric": goal.metric.described(),
             "value": value, "part": part, "parameters": sum(p.numel() for p in model.parameters()), "recipe": asdict(recipe),

@@ -1,15 +1,16 @@
 """Deep or shallow: every family at equal budgets, tuned alike, over several seeds, beside the controls.
 
-Two readings.  The approximation: relative Euclidean error after fitting the trained weight (beside the chance level).  The fine-tuning: test
-accuracy after fine-tuning from there or from a random start, told apart by what else is trained: nothing ("frozen": the layer's
-parameters alone) or everything ("trained").  Learning rates and starts are swept alike for every family and chosen on the
-validation part; the test part is read once.
+Two readings.  The approximation: relative Euclidean error after fitting the trained weight (beside the baseline error).  The fine-tuning:
+the task's metric on the test part after fine-tuning from there or from a random start, told apart by what else is trained: nothing
+("frozen": the layer's parameters alone) or other layers too ("trained").  Learning rates and starts are swept alike for every family and
+chosen on the validation part; the test part is read once.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
@@ -27,10 +28,15 @@ from tnkit_nn.approximation import RATES
 from tnkit_nn.checks import a_folder, a_function, a_kind
 from tnkit_nn.comparison.experiment import Experiment, opened, with_dense_models
 from tnkit_nn.comparison.job_store import Progress, Study, run_jobs, silent
+from tnkit_nn.comparison.predictions import write_predictions
+from tnkit_nn.comparison.protocol import Protocol
+from tnkit_nn.comparison.record import Job, wrong_records
 from tnkit_nn.comparison.replicas import REST_RATES
-from tnkit_nn.comparison.row import Job, built, row, wrong_records
-from tnkit_nn.comparison.task import Task
+from tnkit_nn.comparison.result import Comparison
+from tnkit_nn.comparison.row import row
+from tnkit_nn.comparison.start import built
 from tnkit_nn.families import BASELINES, CONTROLS, SHARED, Family, families
+from tnkit_nn.task import Task
 from tnkit_nn.versions import versions
 
 __all__ = ["compare", "settings"]
@@ -44,13 +50,23 @@ def compare(
     executor: Executor | None = None,
     progress: Progress = silent,
     out: str | os.PathLike[str] | None = None,
-) -> list[dict[str, Any]]:
-    """Run a comparison.
+    *,
+    layer: str | Sequence[str] | None = None,
+    seeds: int = 3,
+    first_seed: int = 0,
+    dense_steps: int = 400,
+    fit_steps: int = 200,
+    tune_steps: int = 200,
+    rest: str = "all",
+    approximation: str = "auto",
+) -> Comparison:
+    """Deep or shallow: ``compare(task, ["adtn", "mpo", "cp"], [400], layer="encoder.fc1")``.
 
     Parameters
     ----------
     task
-        Model, data, layer or layers, seeds and training lengths.
+        Model, data, loss and metric; all three parts of the data.  A model that is given trained (an ``nn.Module``, or ``weights``)
+        is the dense model of every seed, which then differ in starts and data order.
     shapes
         Families: keys of :data:`tnkit_nn.families.BASELINES`, or any network of one's own as a
         :class:`tnkit_nn.families.Family`, whose ``build`` other processes can import where an executor has them.
@@ -59,27 +75,58 @@ def compare(
     depths
         Depths of the families that have one (``adtn``, ``circuit``).
     executor
-        Any ``concurrent.futures.Executor``; jobs run here one after another without one.  A lost worker's job is run again.
+        Any ``concurrent.futures.Executor``; jobs run here one after another without one.  A lost worker's job is run again.  The task
+        goes to workers: functions that they can import, or a task of a file (``tnkit compare --task file.py:name``).
     progress
         Wraps the iterable of jobs to be done (a progress bar): first the dense models', then the rows'.
     out
         A folder for finished jobs: a comparison that is started again there does only what is left, and may ask for further
-        shapes and budgets.
+        shapes and budgets.  The classes that classifiers gave to the test examples are written there.
+    layer
+        Weights that are replaced, several of them together, their budget shared out: names or patterns of parameters
+        (``"encoder.layers.*.linear1.weight"``, ``"rnn.weight_hh_l0"``) or of layers (``"fc1"``).  None: the largest weight.
+    seeds, first_seed
+        Number of seeds, and the first of them: each has its own dense model, start values and data order.
+    dense_steps, fit_steps, tune_steps
+        Adam steps of the dense training, of the approximation by gradients and of the fine-tuning.
+    rest
+        Which other layers are fine-tuned together with the compressed one: ``"all"``; ``"head"``, what is called from the first layer
+        on, its bias too; ``"none"``: that reading is left out, which more than halves the time.
+    approximation
+        How networks are brought near the trained weights (:func:`tnkit_nn.approximation.approximate`): ``"auto"``, the best way for
+        each, or one method for all: ``"gradient"``.
 
     Returns
     -------
-    list of dict
-        The records (see :class:`tnkit_nn.comparison.row.Record`), controls included, in a fixed order.
+    Comparison
+        The records, a list of dicts (see :class:`tnkit_nn.comparison.record.Record`), controls included, in a fixed order.
 
     Raises
     ------
     FileNotFoundError
         The data's files are not there.
     ValueError
-        An unknown model, data set, layer or shape; two rows of one label; a model that cannot be compared; a number of steps or
-        seeds, a budget or a depth that is no whole number of at least 1; a folder that holds a comparison of another task (what differs is named).
+        An unknown layer or shape; two rows of one label; a model that does not take the data; a number of steps or seeds, a budget
+        or a depth that is no whole number of at least 1; a folder that holds another comparison (what differs is named).
     """
     a_kind(task, Task, "compare: task")
+    protocol = Protocol(layer, seeds, first_seed, dense_steps, fit_steps, tune_steps, rest, approximation)  # type: ignore[arg-type]
+    chosen, budgets = _chosen(shapes, budgets, depths)
+    if executor is not None and not callable(getattr(executor, "submit", None)):
+        raise TypeError(f"compare: executor is a concurrent.futures.Executor, not {shown(executor)}")
+    a_function(progress, "compare: progress")
+    out = None if out is None else a_folder(out, "compare: out")
+    with torch.random.fork_rng(devices=[]):  # models are drawn by seeds; the caller's draws go on as they were
+        experiment = opened(task, protocol)
+        done = _run(experiment, _jobs(task, chosen, budgets), executor, progress, out)
+    told = {"versions": versions(), "left_out": _left_out(experiment, done), "command": _command()}
+    return Comparison(write_predictions([{**record, **told} for records in done for record in records], out))
+
+
+def _chosen(
+    shapes: Sequence[str | Family] | str | Family, budgets: Sequence[int], depths: Sequence[int]
+) -> tuple[list[Family], list[int]]:
+    """The families, each once, and the budgets."""
     shapes = [shapes] if isinstance(shapes, (str, Family)) else sequence(shapes, "compare: shapes")
     for k, shape in enumerate(shapes):
         if not isinstance(shape, (str, Family)):
@@ -87,24 +134,36 @@ def compare(
     budgets = [whole_number(b, "compare: a budget", 1) for b in sequence(budgets, "compare: budgets")]
     if not shapes or not budgets:
         raise ValueError(f"compare needs shapes and budgets, not shapes={list(shapes)}, budgets={budgets}")
-    budgets = list(dict.fromkeys(budgets))  # a repeated one would count its seeds twice
-    depths = list(
-        dict.fromkeys(whole_number(d, "compare: depths: each", 1) for d in sequence(depths, "compare: depths"))
-    )
-    if executor is not None and not callable(getattr(executor, "submit", None)):
-        raise TypeError(f"compare: executor is a concurrent.futures.Executor, not {shown(executor)}")
-    a_function(progress, "compare: progress")
-    out = None if out is None else a_folder(out, "compare: out")
+    depths = [whole_number(d, "compare: depths: each", 1) for d in sequence(depths, "compare: depths")]
+    depths = list(dict.fromkeys(depths))
     chosen = [f for s in dict.fromkeys(shapes) for f in ([s] if isinstance(s, Family) else families([s], depths))]
     twice = [name for name, n in Counter([*(f.label for f in chosen), *CONTROLS]).items() if n > 1]
     if twice:
         raise ValueError(f"two rows of a comparison are called {twice[0]!r}; labels are unique")
-    jobs = [Job(f, b) for b in budgets for f in chosen] + [Job(c, b) for b in budgets for c in SHARED]
-    jobs += [Job(c, None) for c in CONTROLS if c not in SHARED]
-    with torch.random.fork_rng(devices=[]):  # models are drawn by seeds; the caller's draws go on as they were
-        done = _run(opened(task), jobs, executor, progress, out)
-    stamp = versions()
-    return [{**record, "versions": stamp} for records in done for record in records]
+    return chosen, list(dict.fromkeys(budgets))  # a repeated one would count its seeds twice
+
+
+def _jobs(task: Task, chosen: Sequence[Family], budgets: Sequence[int]) -> list[Job]:
+    """The rows: networks, controls that have a budget, controls that have none."""
+    shared = [c for c in SHARED if c != "small_dense" or task.smaller is not None]
+    jobs = [Job(f, b) for b in budgets for f in chosen] + [Job(c, b) for b in budgets for c in shared]
+    return jobs + [Job(c, None) for c in CONTROLS if c not in SHARED]
+
+
+def _left_out(experiment: Experiment, done: Sequence[Sequence[Mapping[str, Any]]]) -> dict[str, str]:
+    """Controls that this task cannot have, and why."""
+    found = {}
+    removed = next((r for records in done for r in records if r["label"] == "removed"), None)
+    if experiment.protocol.rest != "none" and removed is not None and removed["test_trained"] is None:
+        found["removed, other layers fine-tuned"] = "the model cannot go without the layer; Task(without=...) tells how"
+    if experiment.task.smaller is None:
+        found["small_dense"] = "Task(smaller=...) makes such a model"
+    return found
+
+
+def _command() -> list[str] | None:
+    """The command, where this is one of ``tnkit``."""
+    return list(sys.argv) if Path(sys.argv[0] if sys.argv else "").name in ("tnkit", "__main__.py") else None
 
 
 def _run(
@@ -121,7 +180,7 @@ def _run(
         jobs_of = {keys[j]: j for j in longest}
         done = run_jobs(
             arguments, row, study=study, executor=executor, progress=progress,
-            wrong=lambda key, kept: wrong_records(experiment.task, jobs_of[key], kept),
+            wrong=lambda key, kept: wrong_records(experiment.protocol, jobs_of[key], kept),
         )  # fmt: skip
     return [done[keys[j]] for j in jobs]
 
@@ -139,9 +198,7 @@ def _key(job: Job, shapes: Mapping[str, Sequence[int]]) -> str:
 
 def settings(experiment: Experiment) -> dict[str, Any]:
     """What an experiment's results depend on; where files lie is no part of it, what they hold is."""
-    task = experiment.task
-    named = {name: value for name, value in asdict(task).items() if name != "data_dir"}
-    named["weights"] = task.weights and hashlib.sha256(Path(task.weights).read_bytes()).hexdigest()[:12]
     return {
-        "task": named, "data": experiment.split.digest(), "rates": RATES, "rest_rates": REST_RATES, "versions": versions(),
+        "task": experiment.task.settings(), "protocol": asdict(experiment.protocol), "rates": RATES, "rest_rates": REST_RATES,
+        "versions": versions(),
     }  # fmt: skip

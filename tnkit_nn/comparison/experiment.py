@@ -1,16 +1,17 @@
-"""The experiment, the one object that travels: task, data, model, layers, dense models, and what is computed once for all rows.
+"""The experiment, the one object that travels: task, protocol, model, weights, dense models, and what is computed once for all rows.
 
 Everything is kept for all seeds together: values have a leading seed axis.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from math import prod
-from typing import Any
+from math import inf
+from typing import Any, cast
 
 import safetensors
 import safetensors.torch
@@ -18,18 +19,30 @@ import torch
 from torch import nn
 
 from tnkit.core.checks import shown
-from tnkit_nn import data as datasets
-from tnkit_nn import zoo
 from tnkit_nn.adapter.descent import Params
+from tnkit_nn.comparison.fixture import Fixture, private
 from tnkit_nn.comparison.job_store import Progress, Study, run_jobs, silent
-from tnkit_nn.comparison.replicas import Fixture, split_at, through, train_replicas
-from tnkit_nn.comparison.task import Task, build_model, chosen_layers, read_data
+from tnkit_nn.comparison.protocol import Protocol
+from tnkit_nn.comparison.replicas import train_replicas
+from tnkit_nn.comparison.split import draws, split_at, through
+from tnkit_nn.data.batches import moved
+from tnkit_nn.data.parts import TensorSource
+from tnkit_nn.data.splits import stratified
 from tnkit_nn.storage import misfit
+from tnkit_nn.task import Task
+from tnkit_nn.training.evaluation import device_of, first_batch, looking, trial
+from tnkit_nn.training.goal import PARTS, Goal
+from tnkit_nn.training.modes import keepers
+from tnkit_nn.weights import forward_order, in_order, owner_and_leaf, selected, spoken, weights_of
 
-__all__ = ["Experiment", "fresh_models", "opened", "stacked_values", "with_dense_models"]
+__all__ = ["DENSE_RATE", "Experiment", "fresh_models", "opened", "stacked_values", "values_of", "with_dense_models"]
 
 #: Bytes of what the layers before give for all examples and seeds, up to which it is computed once and kept.
 FEATURES = 2**30
+#: Validation examples that scores are read from: a fixed part.
+VALIDATION = 2000
+#: Learning rate of the dense models.
+DENSE_RATE = 3e-3
 
 
 @dataclass(frozen=True)
@@ -38,127 +51,154 @@ class Experiment:
 
     Attributes
     ----------
-    task, split, model
-        The task, its data, and its model in evaluation.
-    layers
-        Names of the layers that are replaced, in the model's order.
+    task, protocol
+        What is compared, and how.
+    goal
+        The task's, of the validation part a fixed piece.
+    model
+        The model of the first seed, in evaluation.
+    weights
+        Names of the weights that are replaced, in the order of the forward pass.
+    order
+        Module name -> when it is first called.
+    keeping
+        The modules that keep running statistics, and whose (:func:`tnkit_nn.training.modes.keepers`).
     dense
-        Parameter -> (seed, *shape): the trained dense models; nothing before they are trained (:func:`with_dense_models`).
+        Name -> (seed, *shape): parameters and buffers of the trained dense models; nothing before they are trained
+        (:func:`with_dense_models`).
     """
 
     task: Task
-    split: datasets.Split
+    protocol: Protocol
+    goal: Goal
     model: nn.Module
-    layers: tuple[str, ...]
+    weights: tuple[str, ...]
+    order: dict[str, int]
+    keeping: Mapping[str, str] = field(default_factory=dict)
     dense: Params = field(default_factory=dict)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopened, (self.task, self._packed)
+        return _reopened, (self._key, self.task, self.protocol, self._packed)
 
     @cached_property
     def _packed(self) -> bytes:
         return safetensors.torch.save({n: p.contiguous() for n, p in self.dense.items()})
 
+    @cached_property
+    def _key(self) -> str:
+        """Tells experiments apart without their data."""
+        return json.dumps([self.task.settings(), asdict(self.protocol)], sort_keys=True)
+
     # -- the weights ----------------------------------------------------------------------------------------------------
     @property
     def targets(self) -> Params:
         """Name of a weight -> (seed, *weight shape): the trained weights."""
-        return {f"{n}.weight": self.dense[f"{n}.weight"] for n in self.layers}
+        return {n: self.dense[n] for n in self.weights}
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Name of a weight -> its shape."""
-        return {f"{n}.weight": tuple(self.model.get_parameter(f"{n}.weight").shape) for n in self.layers}
+        return {n: tuple(self.model.get_parameter(n).shape) for n in self.weights}
+
+    @cached_property
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """The model's parameters by name, a shared one once."""
+        return dict(self.model.named_parameters())
 
     @property
     def model_params(self) -> int:
         """Parameters of the dense model."""
-        return sum(prod(p.shape[1:]) for p in self.dense.values())
+        return sum(p.numel() for p in self.parameters.values())
+
+    @property
+    def statistics(self) -> Params:
+        """Buffers of the dense models."""
+        return {n: x for n, x in self.dense.items() if n not in self.parameters}
 
     # -- what is trained on what ----------------------------------------------------------------------------------------
     @cached_property
     def full(self) -> Fixture:
         """All of the model, and the data."""
-        return _fixture(self.model, self.split)
+        return Fixture(private(self.model), self.goal, keeping=self.keeping)
 
     @cached_property
     def tail(self) -> Fixture:
-        """The model from the first layer on, and what stands before it, computed once; :attr:`full` where that is too large."""
-        before, after = split_at(self.model, self.layers[0])
-        if not len(before):
+        """The model from the first layer on, and what stands before it, computed once; :attr:`full` where that cannot be."""
+        before, after = split_at(self.model, owner_and_leaf(self.weights[0])[0])
+        parts = self.goal.parts
+        if not len(before) or not self.goal.classifies or not all(isinstance(p, TensorSource) for p in parts.values()):
             return self.full
-        own = any(True for _ in before.parameters()) and not self.task.weights  # one model given: one set of features
-        parts = _split_parts(self.split)
-        fixed = {n: self.dense[n] for n, _ in before.named_parameters()}
-        probe = before(parts["val"][0][:1])
-        count = sum(len(y) for _, y in parts.values()) * (self.task.seeds if own else 1)
-        if count * probe.numel() * 4 > FEATURES:
+        trees = {name: cast(TensorSource, part).tree for name, part in parts.items()}
+        probe = before.eval()(trees["val"][0][:1])
+        fixed = {n: self.dense[n] for n in values_of(before)}
+        own = any(True for _ in before.parameters()) and not self.task.trained  # one model given: one set of features
+        count = sum(len(y) for _, y in trees.values()) * (self.protocol.seeds if own else 1)
+        if count * probe.numel() * 4 > FEATURES or draws(before, trees["val"][0][:8], self.keeping):
             return self.full
-        inputs = {name: through(before, fixed, x, self.task.seeds if own else 0) for name, (x, _) in parts.items()}
-        return Fixture(after, inputs, {name: y for name, (_, y) in parts.items()}, own)
+        values = fixed if own else {n: p[:1] for n, p in fixed.items()}
+        inputs = {name: through(before, values, x, self.protocol.seeds if own else 1) for name, (x, _) in trees.items()}
+        seen = {name: TensorSource((inputs[name][0], y)) for name, (_, y) in trees.items()}
+        here = dict(after.named_modules())
+        keeping = {n: owner for n, owner in self.keeping.items() if n in here and owner in here}
+        return Fixture(private(after), replace(self.goal, parts=seen), inputs if own else {}, keeping)
 
     def fixture(self, tuned: bool) -> Fixture:
         """The tail where nothing before the layer is trained, else the full model; ``tuned``: other layers are trained too."""
-        moves = (
-            tuned
-            and self.task.rest == "all"
-            and any(True for _ in split_at(self.model, self.layers[0])[0].parameters())
-        )
-        return self.full if moves else self.tail
+        return self.full if any(n not in self.tail.names for n in self.trainable(tuned)) else self.tail
 
     def others(self, tuned: bool) -> Params:
-        """The dense values of the other layers of :meth:`fixture`'s model."""
-        return {n: self.dense[n] for n, _ in self.fixture(tuned).model.named_parameters() if n not in self.shapes}
+        """The dense values of the other parameters of :meth:`fixture`'s model."""
+        names = self.fixture(tuned).names
+        return {n: p for n, p in self.dense.items() if n in names and n in self.parameters and n not in self.weights}
+
+    def seen_statistics(self, fixture: Fixture) -> Params:
+        """Buffers of a fixture's model."""
+        return {n: x for n, x in self.statistics.items() if n in fixture.names}
 
     def trainable(self, tuned: bool) -> list[str]:
-        """Which of :meth:`others` are trained."""
-        if not tuned:
+        """Which other parameters are trained: those that require a gradient, with ``rest="head"`` from the first layer on."""
+        if not tuned or self.protocol.rest == "none":
             return []
-        before = set[str]()
-        if self.task.rest == "head":
-            before = {n for n, _ in split_at(self.model, self.layers[0])[0].named_parameters()}
-        return [n for n in self.others(tuned) if n not in before]
+        free = [n for n, p in self.parameters.items() if p.requires_grad and n not in self.weights]
+        return [n for n in free if n not in self.before] if self.protocol.rest == "head" else free
+
+    @cached_property
+    def before(self) -> set[str]:
+        """Names of the parameters whose modules are called before the first layer."""
+        first = self.order.get(owner_and_leaf(self.weights[0])[0], 0)
+        return {n for n in self.parameters if self.order.get(owner_and_leaf(n)[0], first) < first}
 
 
 #: The experiment that a worker has open under "last": rows that come one after another read the data and pass the layers before once.
 _OPEN: dict[str, Experiment] = {}
 
 
-def _reopened(task: Task, dense: bytes) -> Experiment:
+def _reopened(key: str, task: Task, protocol: Protocol, dense: bytes) -> Experiment:
     """An experiment in a worker, from what was sent of it."""
     last = _OPEN.get("last")
-    if last is None or last.task != task:
-        last = opened(task)
+    if last is None or last._key != key:
+        last = opened(task, protocol)
+        vars(last)["_key"] = key  # not the data's digest once more
     if last._packed != dense:
         last = replace(last, dense=safetensors.torch.load(dense))
+        vars(last)["_key"] = key
     _OPEN["last"] = last
     return last
 
 
-def _split_parts(split: datasets.Split) -> dict[str, datasets.Part]:
-    return {"train": split.train, "val": split.val, "test": split.test}
-
-
-def _fixture(model: nn.Module, split: datasets.Split) -> Fixture:
-    parts = _split_parts(split)
-    return Fixture(model, {n: x for n, (x, _) in parts.items()}, {n: y for n, (_, y) in parts.items()}, False)
+def values_of(model: nn.Module) -> Params:
+    """Parameters and buffers of a model by name."""
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
 
 
 def stacked_values(models: Sequence[nn.Module]) -> Params:
-    """Values of several models, stacked by name."""
-    values = [dict(m.named_parameters()) for m in models]
+    """Parameters and buffers of several models, stacked by name."""
+    values = [values_of(m) for m in models]
     return {n: torch.stack([v[n].detach() for v in values]) for n in values[0]}
 
 
-def fresh_models(experiment: Experiment, seeds: Sequence[int], offset: int = 0) -> Iterator[nn.Sequential]:
-    """The task's model with new values, one a seed; ``offset`` is added to each seed."""
-    for seed in seeds:
-        torch.manual_seed(offset + seed)
-        yield zoo.build(experiment.task.model, experiment.split.num_classes)
-
-
 # -- from a task to an experiment --------------------------------------------------------------------------------------
-def opened(task: Task) -> Experiment:
+def opened(task: Task, protocol: Protocol) -> Experiment:
     """The experiment of a task, its dense models not trained yet.
 
     Raises
@@ -166,37 +206,56 @@ def opened(task: Task) -> Experiment:
     FileNotFoundError
         The data's files are not there.
     ValueError
-        An unknown name, a model that cannot be trained side by side, or data that it does not take.
+        An unknown name, a part of the data that is missing, a model that does not take the data, a weight without a direction.
     """
-    split = read_data(task)
-    model = build_model(task, split)
-    layers = chosen_layers(task, model)
-    for name, module in _side_by_side(task, model, layers[0]).named_modules():
-        if any(True for _ in module.buffers(recurse=False)):
-            raise ValueError(
-                f"model {task.model!r} cannot be compared: {name} ({type(module).__name__}) keeps running statistics, and "
-                "the seeds and learning rates that are trained side by side would have to share them; with trained weights "
-                "(weights=, --weights) rest 'none' allows them, and rest 'head' before the layer"
-            )
-    zoo.check_takes(model, split.val[0], task.weights or task.model, task.data, split.num_classes)
-    return Experiment(task, split, model, layers)
+    goal = task.goal
+    for part in PARTS:
+        goal.part(part, "compare")
+    model = task.build(protocol.first_seed).eval()
+    if task.model is None:
+        raise ValueError("compare: the task has no model")
+    trial(model, goal, f"compare: {task.model_name}")
+    first = moved(first_batch(goal, "train", "compare"), device_of(model))
+    with looking(model):
+        order = forward_order(model, lambda: goal.loss(model, first))
+    weights = _chosen(model, protocol, order)
+    for name in weights if task.trained else ():
+        size = float(model.get_parameter(name).detach().double().norm())
+        if not 0 < size < inf:
+            where = task.weights or task.model_name
+            raise ValueError(f"{where}: the weight of {spoken(name)} has the norm {size}: nothing to compare to")
+    return Experiment(task, protocol, _seen(goal), model, weights, order, keepers(model, goal.loss, first))
 
 
-def _side_by_side(task: Task, model: nn.Module, first: str) -> nn.Module:
-    """What is trained side by side beside the layers: everything, what comes from the first on, or nothing."""
-    if not task.weights or task.rest == "all":
-        return model
-    return split_at(model, first)[1] if task.rest == "head" else nn.Sequential()
+def _chosen(model: nn.Module, protocol: Protocol, order: dict[str, int]) -> tuple[str, ...]:
+    """The weights that the protocol names, or the largest one, in the order of the forward pass."""
+    known = weights_of(model)
+    if not known:
+        raise ValueError(f"compare: {type(model).__name__} has no weight of two axes or more")
+    if not protocol.layer:
+        return (max(known, key=lambda n: known[n].numel()),)
+    return tuple(in_order(selected(model, protocol.layer, "compare: layer"), order))
+
+
+def _seen(goal: Goal) -> Goal:
+    """The goal with a fixed piece of a large validation part: by class, of a Split."""
+    part = goal.parts["val"]
+    if not isinstance(part, TensorSource) or part.count <= VALIDATION:
+        return goal
+    if goal.classifies:
+        chosen = stratified(part.tree[1])[:VALIDATION]
+    else:
+        chosen = torch.randperm(part.count, generator=torch.Generator().manual_seed(0))[:VALIDATION]
+    return replace(goal, parts={**goal.parts, "val": TensorSource(part.taken(chosen.sort().values))})
 
 
 def with_dense_models(
     experiment: Experiment, study: Study | None = None, executor: Executor | None = None, progress: Progress = silent
 ) -> Experiment:
     """The experiment with its dense models: those that are given, or each trained as a job of its own, once a study."""
-    task = experiment.task
-    if task.weights:
-        return replace(experiment, dense=stacked_values([experiment.model] * task.seeds))
-    each = {f"dense model of seed {seed}": (experiment, [seed]) for seed in task.each}
+    if experiment.task.trained:
+        return replace(experiment, dense=stacked_values([experiment.model] * experiment.protocol.seeds))
+    each = {f"dense model of seed {seed}": (experiment, [seed]) for seed in experiment.protocol.each}
     options: dict[str, Any] = {"study": study, "executor": executor, "progress": progress}
     found = run_jobs(each, dense_models, **options, wrong=lambda _, kept: _wrong_dense(experiment, kept)).values()
     models = [safetensors.torch.load(values) for values in found]
@@ -211,11 +270,24 @@ def _wrong_dense(experiment: Experiment, kept: Any) -> str:
         values = safetensors.torch.load(kept)
     except safetensors.SafetensorError as error:
         return f"no safetensors ({error})"
-    return misfit({n: p[None] for n, p in experiment.model.named_parameters()}, values)
+    return misfit({n: p[None] for n, p in values_of(experiment.model).items()}, values)
+
+
+def fresh_models(task: Task, seeds: Sequence[int], offset: int = 0) -> Iterator[nn.Module]:
+    """The task's model with new values, one a seed; ``offset`` is added to each seed."""
+    return (task.build(offset + seed) for seed in seeds)
 
 
 def dense_models(experiment: Experiment, seeds: Sequence[int]) -> bytes:
-    """Train dense models side by side, one a seed: their values as the bytes of a safetensors file."""
-    start = {n: x[None] for n, x in stacked_values(list(fresh_models(experiment, seeds))).items()}
-    found = train_replicas(experiment.full, seeds, start, lambda p, _: p, (3e-3,), experiment.task.dense_steps)
-    return safetensors.torch.save({n: p.contiguous() for n, p in found.params.items()})
+    """Train dense models, one a seed: their values as the bytes of a safetensors file."""
+    values = stacked_values(list(fresh_models(experiment.task, seeds)))
+    trained = [n for n, p in experiment.parameters.items() if p.requires_grad]
+    start = {n: values[n][None] for n in trained}
+    fixed = {n: x for n, x in values.items() if n in experiment.parameters and n not in start}
+    statistics = {n: x for n, x in values.items() if n not in experiment.parameters}
+    found = train_replicas(
+        experiment.full, seeds, start, lambda p, _: p, (DENSE_RATE,), experiment.protocol.dense_steps, fixed=fixed, trained=trained,
+        statistics=statistics,
+    )  # fmt: skip
+    values |= {**found.params, **found.state}
+    return safetensors.torch.save({n: p.contiguous() for n, p in values.items()})

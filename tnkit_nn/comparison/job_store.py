@@ -22,7 +22,7 @@ from tnkit_nn.storage import alone, damaged, first_difference, read_bytes, read_
 
 __all__ = ["Progress", "Study", "run_jobs", "silent"]
 
-VERSION = 3
+VERSION = 4
 STUDY = "a study"  # what the record of settings is of
 
 #: What is wrong with a kept result, in words; empty where nothing is.

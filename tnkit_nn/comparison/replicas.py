@@ -1,135 +1,30 @@
-"""Training of replicas of a model side by side, at several learning rates, from several starts, by several seeds."""
+"""Training of replicas of a model, at several learning rates, from several starts, by several seeds."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import cast
+from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch import Tensor
 
 from tnkit_nn.adapter.descent import Params, minimise
 from tnkit_nn.axes import RATE, SEED, Axes
-from tnkit_nn.comparison.task import loss, metric, score
+from tnkit_nn.comparison.batches import batches_of
+from tnkit_nn.comparison.fixture import Fixture, Readings
 
-__all__ = ["BATCH", "REST_RATES", "Fixture", "Trained", "split_at", "through", "train_replicas"]
+__all__ = ["REST_RATES", "Training", "train_replicas"]
 
 #: Learning rates of dense parameters: of the other layers, and of a dense layer.
 REST_RATES = (2e-3, 1e-2, 5e-2)
-BATCH = 128
-#: Examples times replicas that go through a model at once where no gradient is needed.
-CHUNK = 8192
+#: Steps between looks at the validation part.
+EVERY = 25
+
+Assemble = Callable[[Params, Axes], Params]
 
 
 @dataclass(frozen=True)
-class Fixture:
-    """A model, or its last layers, and what it sees: the data, or what the layers before it make of them.
-
-    Attributes
-    ----------
-    model
-        Called with the values that its parameters' names have.
-    inputs
-        Part -> (count, ...) inputs; (seed, count, ...) where ``own``, each seed having its own.
-    labels
-        Part -> (count,).
-    own
-        Whether each seed has its own inputs.
-    """
-
-    model: nn.Module
-    inputs: Mapping[str, Tensor]
-    labels: Mapping[str, Tensor]
-    own: bool
-
-    def batches(self, seeds: Sequence[int], axes: Axes, steps: int) -> Callable[[int], tuple[Tensor, Tensor]]:
-        """Step -> inputs (replicas, batch, ...) and labels: each seed has its own order, the same for every row."""
-        x, y = self.inputs["train"], self.labels["train"]
-        rows = []
-        for seed in seeds:
-            draw = torch.Generator().manual_seed(1000 + seed)
-            epochs = -(-steps * BATCH // len(y))
-            rows.append(torch.cat([torch.randperm(len(y), generator=draw) for _ in range(epochs)])[: steps * BATCH])
-        order, each = torch.stack(rows).view(len(seeds), steps, BATCH), torch.arange(len(seeds))[:, None]
-
-        def batch(step: int) -> tuple[Tensor, Tensor]:
-            now = order[:, min(step, steps - 1)]
-            return axes.by_seed(x[each, now] if self.own else x[now]), axes.by_seed(y[now])
-
-        return batch
-
-    def __call__(self, params: Mapping[str, Tensor], x: Tensor, shared: bool = False) -> Tensor:
-        """(replicas, batch, ...) outputs; ``shared``: all replicas see the same inputs."""
-
-        def call(p: Params, z: Tensor) -> Tensor:
-            return cast(Tensor, functional_call(self.model, p, (z,)))
-
-        if not (x.device.type == "cpu" and self.convolves):
-            return vmap(call, in_dims=(0, None if shared else 0))(dict(params), x)
-        # side by side a convolution has groups, which a CPU does at half the speed of one after another
-        each = {n: p.unbind() for n, p in params.items()}
-        replicas = len(next(iter(each.values())))
-        return torch.stack([call({n: p[k] for n, p in each.items()}, x if shared else x[k]) for k in range(replicas)])
-
-    @cached_property
-    def convolves(self) -> bool:
-        """Whether the model has a convolution."""
-        return any(isinstance(m, nn.Conv2d) for m in self.model.modules())
-
-    def outputs(self, params: Mapping[str, Tensor], part: str, axes: Axes) -> Tensor:
-        """Of all of a part, without gradient, a few examples at a time."""
-        size, x = max(1, CHUNK // axes.replicas), self.inputs[part]
-        with torch.no_grad():
-            if not self.own:
-                return torch.cat([self(params, piece, shared=True) for piece in x.split(size)], 1)
-            return torch.cat([self(params, axes.by_seed(piece)) for piece in x.split(size, 1)], 1)
-
-    def metric(self, params: Mapping[str, Tensor], part: str, axes: Axes) -> Tensor:
-        """(replicas,): the task's metric on a part."""
-        return metric(self.outputs(params, part, axes), self._labels(part, axes))
-
-    def score(self, params: Mapping[str, Tensor], axes: Axes) -> Tensor:
-        """(replicas,): the task's score on the validation part."""
-        return score(self.outputs(params, "val", axes), self._labels("val", axes))
-
-    def _labels(self, part: str, axes: Axes) -> Tensor:
-        return self.labels[part].expand(axes.replicas, -1)
-
-
-def split_at(model: nn.Module, layer: str) -> tuple[nn.Sequential, nn.Module]:
-    """What stands before a layer, and the layer with what stands after it, both under the model's names.
-
-    Nothing stands before a layer that is not in a chain of ``nn.Sequential``.
-    """
-    name, _, inner = layer.partition(".")
-    if not isinstance(model, nn.Sequential):
-        return nn.Sequential(), model
-    members = list(model.named_children())
-    k = [n for n, _ in members].index(name)
-    before, after = OrderedDict(members[:k]), OrderedDict(members[k:])
-    if inner:
-        first, after[name] = split_at(after[name], inner)
-        if len(first):
-            before[name] = first
-    return nn.Sequential(before), nn.Sequential(after)
-
-
-def through(before: nn.Module, values: Params, x: Tensor, seeds: int) -> Tensor:
-    """Inputs through the layers before, seed by seed (once, where they have no values)."""
-
-    def run(params: Params) -> Tensor:
-        return torch.cat([functional_call(before, params, (piece,)) for piece in x.split(1024)])
-
-    with torch.no_grad():
-        return torch.stack([run({n: p[s] for n, p in values.items()}) for s in range(seeds)]) if seeds else run({})
-
-
-@dataclass(frozen=True)
-class Trained:
+class Training:
     """Replicas after their training.
 
     Attributes
@@ -138,13 +33,25 @@ class Trained:
         Of the replicas.
     params
         Name -> (replicas, ...): the values of the best validation score, replica by replica.
+    state
+        Name -> (replicas, ...): the running statistics with them.
     score
-        (rate, start, seed): that score.
+        (rate, start, seed): that score, lower being better.
+    alone
+        Why replicas went one after another; empty where they went side by side.
+    history
+        (steps, replicas): the training losses.
+    seen
+        (looks, replicas): the metric on the validation part, every 25 steps and at the end.
     """
 
     axes: Axes
     params: Params
+    state: Params
     score: Tensor
+    alone: str
+    history: Tensor
+    seen: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
 
     def best_rates(self) -> list[int]:
         """For each start, the rate that has the best mean score over the seeds."""
@@ -157,12 +64,35 @@ class Trained:
         rate, start = torch.unravel_index(mean.argmin(), mean.shape)
         return int(rate), int(start)
 
+    def curve(self, rate: int, start: int, seed: int) -> list[list[float | None]]:
+        """How one replica learned: rows of a step, the mean training loss since the row before, and the validation metric."""
+        sizes = self.axes.sizes
+        losses, seen = (x.unflatten(1, sizes)[:, rate, start, seed].tolist() for x in (self.history, self.seen))
+        rows: list[list[float | None]] = []
+        for k, metric in enumerate(seen):
+            step = min(k * EVERY, len(losses))
+            since = losses[max(0, step - EVERY) : step]
+            rows.append([step, _short(sum(since) / len(since)) if since else None, _short(metric)])
+        return rows
+
+
+def _short(x: float) -> float:
+    return float(f"{x:.5g}")
+
+
+def score(fixture: Fixture, readings: Readings) -> Tensor:
+    """What is best on validation examples, lower being better: the metric; an accuracy's ties go to the lower loss."""
+    if fixture.goal.classifies:
+        return 1 - readings.metric + 1e-3 * torch.tanh(readings.loss)
+    return -readings.metric if fixture.goal.metric.larger else readings.metric
+
 
 def train_replicas(
-    fixture: Fixture, seeds: Sequence[int], start: Mapping[str, Tensor], assemble: Callable[[Params, Axes], Params],
-    rates: Sequence[float], steps: int, *, others: Mapping[str, Tensor] | None = None, other_rates: Sequence[float] = REST_RATES,
-) -> Trained:  # fmt: skip
-    """Train all rates, starts and seeds side by side; each keeps its values of the best validation score.
+    fixture: Fixture, seeds: Sequence[int], start: Mapping[str, Tensor], assemble: Assemble, rates: Sequence[float], steps: int, *,
+    fixed: Params | None = None, others: Mapping[str, Tensor] | None = None, other_rates: Sequence[float] = REST_RATES,
+    trained: Sequence[str] = (), statistics: Params | None = None,
+) -> Training:  # fmt: skip
+    """Train all rates, starts and seeds; each keeps its values of the best validation score.
 
     Parameters
     ----------
@@ -173,23 +103,43 @@ def train_replicas(
     start
         Name -> (start, seed, ...) values, trained at each of ``rates``.
     assemble
-        ``(what is trained, axes) -> the model's parameters``, all (replicas, ...).
+        ``(what is trained, axes) -> the model's parameters`` that differ from replica to replica, (replicas, ...).
     rates, steps
         Learning rates and Adam steps.
+    fixed
+        Name -> (seed, ...) parameters and buffers that stay as they are.
     others
         Name -> (seed, ...) values that are trained too (the other layers'), at ``other_rates``, one for each of ``rates``.
+    trained
+        Names of the model's parameters that are trained: the statistics of what they belong to move.
+    statistics
+        Name -> (seed, ...) buffers that the model may change as it is trained.
     """
     several = next((len(x) for x in start.values()), 1)
     axes = Axes(rate=len(rates), start=several, seed=len(seeds))
-    batch = fixture.batches(seeds, axes, steps)
-
-    def losses(params: Params, step: int) -> Tensor:
-        x, y = batch(step)
-        return loss(fixture(assemble(params, axes), x), y)
-
+    fixture, batches = (
+        fixture.training(trained),
+        batches_of(fixture.goal.parts["train"], fixture.own.get("train"), seeds, steps),
+    )
+    moves = {n: statistics[n] for n in fixture.moving} if statistics else {}
+    still = {**{n: x for n, x in (statistics or {}).items() if n not in moves}, **(fixed or {})}
+    state = {n: axes.by_seed(x).clone() for n, x in moves.items()}
     values = {n: axes.flatten(x[None]) for n, x in start.items()}
     values |= {n: axes.by_seed(x) for n, x in (others or {}).items()}
+    alone = fixture.alone()
+    seen: list[Tensor] = []
+
+    def losses(params: Params, step: int) -> Tensor:
+        return fixture.losses(assemble(params, axes), still, batches, axes, step, alone=bool(alone), state=state)
+
+    def judged(params: Params) -> Tensor:
+        found = fixture.read(assemble(params, axes), still, "val", axes, alone=bool(alone), state=state)
+        seen.append(found.metric)
+        return score(fixture, found)
+
     speeds = dict.fromkeys(start, axes.by_rate(rates))
     speeds |= dict.fromkeys(others or {}, axes.by_rate(other_rates[: len(rates)]))
-    found = minimise(losses, values, speeds, steps, score=lambda params: fixture.score(assemble(params, axes), axes))
-    return Trained(axes, found.params, axes.unflatten(found.score))
+    found = minimise(losses, values, speeds, steps, score=judged, every=EVERY, state=state)
+    return Training(
+        axes, found.params, found.state, axes.unflatten(found.score), alone, found.history, torch.stack(seen)
+    )  # fmt: skip

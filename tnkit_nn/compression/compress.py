@@ -34,11 +34,11 @@ from tnkit_nn.compression.result import Compressed, LayerReport, packed, save_co
 from tnkit_nn.compression.selection import Substitute, substitutes
 from tnkit_nn.compression.tuning import Job, Tune, fine_tuned
 from tnkit_nn.compression.workdir import BEFORE, METRIC, Folder, described_model
-from tnkit_nn.data.parts import LOOK, TensorSource, moved
+from tnkit_nn.data.batches import moved
 from tnkit_nn.fingerprint import fingerprint
 from tnkit_nn.storage import alone, own_tensors
 from tnkit_nn.task import task_named
-from tnkit_nn.training.evaluation import answers, device_of, evaluate, looking, trial
+from tnkit_nn.training.evaluation import answers, device_of, first_batch, judged, looking, trial
 from tnkit_nn.training.goal import Goal, goal_of
 from tnkit_nn.weights import forward_order, in_order, owner_and_leaf, spoken
 
@@ -201,10 +201,9 @@ def _order_of(model: nn.Module, goal: Goal | None) -> dict[str, int]:
     """Name of a module -> when it is called for the first batch; without data, when it was registered."""
     if goal is None:
         return {name: k for k, (name, _) in enumerate(model.named_modules())}
-    where = goal.parts["train"]
+    batch = moved(first_batch(goal, "train", "compress_"), device_of(model))
     with looking(model):
-        batch = next(iter(where.loader(8 if isinstance(where, TensorSource) else LOOK)))
-        return forward_order(model, lambda: goal.loss(model, moved(batch, device_of(model))))
+        return forward_order(model, lambda: goal.loss(model, batch))
 
 
 def _schedule(weights: list[str], recipe: Compression) -> list[tuple[str, ...]]:
@@ -277,7 +276,7 @@ def _part(goal: Goal) -> str:
 
 
 def _metric(model: nn.Module, goal: Goal | None) -> dict[str, Any]:
-    return {"metric": None if goal is None else evaluate(model, goal, _part(goal)).metric}
+    return {"metric": None if goal is None else judged(model, goal, _part(goal))}
 
 
 def _classes(model: nn.Module, goal: Goal | None) -> int:

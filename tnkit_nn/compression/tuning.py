@@ -16,13 +16,14 @@ from tnkit_nn.adapter.atomic import all_or_nothing
 from tnkit_nn.compression.recipe import Compression
 from tnkit_nn.compression.selection import trained_groups
 from tnkit_nn.compression.workdir import RATE, READING, Folder
-from tnkit_nn.data.parts import moved
+from tnkit_nn.data.batches import moved
+from tnkit_nn.data.draws import seed_
 from tnkit_nn.storage import damaged, fill_, parsed, read_tensors, write_tensors
 from tnkit_nn.training.checkpoint import model_values
-from tnkit_nn.training.evaluation import Reading, device_of, evaluate, worse
+from tnkit_nn.training.evaluation import Reading, device_of, evaluate, first_batch, worse
 from tnkit_nn.training.goal import Goal
 from tnkit_nn.training.loop import Epoch, train
-from tnkit_nn.training.modes import frozen_keepers, keepers, training
+from tnkit_nn.training.modes import frozen_keepers, keepers, owner_of, training
 from tnkit_nn.training.recipe import Recipe
 from tnkit_nn.weights import spoken
 
@@ -183,9 +184,9 @@ def _tuned_once(
     chosen = {n: p for group in groups for n, p in dict(group.params).items()}
     budget = _budget(goal, replace(recipe.stage2, epochs=epochs), 1000 * recipe.seed + k)
     before, begun = model_values(model), time.perf_counter()
-    still = _standing(model, goal, chosen)
-    with all_or_nothing(model, values=True), training(model, list(chosen.values()), still):
-        torch.manual_seed(budget.seed)
+    keeping = _keeping(model, goal)
+    with all_or_nothing(model, values=True), training(model, list(chosen.values()), keeping):
+        seed_(budget.seed)
         try:
             with torch.enable_grad():
                 tune(model, dict(chosen), budget)
@@ -194,7 +195,7 @@ def _tuned_once(
         _check_same(model, before, what)
     for p in model.parameters():
         p.grad = None
-    _put_back_frozen(model, before, chosen, still, what)
+    _put_back_frozen(model, before, chosen, keeping, what)
     seconds = time.perf_counter() - begun
     return {"factor": 0.0 if _undone(model, goal, before, begin, what) else 1.0, "seconds": seconds}
 
@@ -204,12 +205,13 @@ def _budget(goal: Goal | None, recipe: Recipe, seed: int) -> Budget:
     return Budget(recipe.epochs, steps, recipe, seed)
 
 
-def _standing(model: nn.Module, goal: Goal | None, chosen: Mapping[str, Tensor]) -> tuple[str, ...]:
-    """Names of the modules that keep running statistics: those that a batch moves or, without a task, all that have buffers."""
-    if goal is None:
-        return tuple(name for name, m in model.named_modules() if next(m.buffers(recurse=False), None) is not None)
-    batch = next(iter(goal.parts["train"].loader(8)))
-    return keepers(model, goal.loss, moved(batch, device_of(model)))
+def _keeping(model: nn.Module, goal: Goal | None) -> dict[str, str]:
+    """Modules that keep running statistics, and what they go with: those that a batch moves or, without a task, all with buffers."""
+    if goal is not None:
+        return keepers(model, goal.loss, moved(first_batch(goal, "train", "compress_"), device_of(model)))
+    order = {name: k for k, (name, _) in enumerate(model.named_modules())}
+    own = [name for name, m in model.named_modules() if next(m.buffers(recurse=False), None) is not None]
+    return {name: owner_of(model, name, order) for name in own}
 
 
 def _check_same(model: nn.Module, before: Mapping[str, Tensor], what: str) -> None:
@@ -223,10 +225,10 @@ def _check_same(model: nn.Module, before: Mapping[str, Tensor], what: str) -> No
 
 
 def _put_back_frozen(
-    model: nn.Module, before: Mapping[str, Tensor], chosen: Mapping[str, Tensor], standing: Sequence[str], what: str
+    model: nn.Module, before: Mapping[str, Tensor], chosen: Mapping[str, Tensor], keeping: Mapping[str, str], what: str
 ) -> None:
     """Frozen means frozen, whatever the function did (``model.train()`` lets running statistics move)."""
-    still = frozen_keepers(model, standing, list(chosen.values()))
+    still = frozen_keepers(model, keeping, list(chosen.values()))
     names = {id(m): n for n, m in model.named_modules()}
     frozen = {f"{names[id(m)]}.{n}".strip(".") for m in still for n, _ in m.named_buffers(recurse=False)}
     frozen |= {n for n, p in model.named_parameters() if n not in chosen}

@@ -90,7 +90,9 @@ class Folder:
         kept = self.read("asked", ASKED, "delete it, and ask for as many epochs as are done, or more")
         asked = kept["epochs"] if kept else [run["recipe"]["stage2"].get("epochs")]
         if not asked or not all(type(n) is int and n > 0 for n in asked):
-            raise damaged(self.path / ("asked.json" if kept else "run.json"), f"its epochs are {asked}", "give an empty folder")
+            raise damaged(
+                self.path / ("asked.json" if kept else "run.json"), f"its epochs are {asked}", "give an empty folder"
+            )
         now = recipe.stage2.epochs
         if now < asked[-1]:
             raise ValueError(

@@ -6,30 +6,39 @@ they are; a loader streams, and nothing of it is kept.
 
 from __future__ import annotations
 
+import copy
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
-from torch.utils._pytree import tree_flatten_with_path, tree_leaves, tree_map
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, Subset
 
 from tnkit.core.checks import shown
 from tnkit_nn.checks import finite, materialised
+from tnkit_nn.data.batches import Batch, check_numbers, leaves, length, mapped, moved, shapes
+from tnkit_nn.data.draws import drawn, kept, seed_
+from tnkit_nn.data.splits import stratified
+from tnkit_nn.fingerprint import spelled
 from tnkit_nn.storage import raw
 
-__all__ = ["Batch", "LoaderSource", "Source", "TensorSource", "check_numbers", "length", "moved", "shapes", "source"]
-
-Batch = Any
+__all__ = [
+    "LOOK", "Batch", "LoaderSource", "Source", "TensorSource", "check_numbers", "length", "limited_source", "moved", "shapes", "source",
+]  # fmt: skip
 
 #: Entries up to which all of a tensor is digested; of larger ones a hundred examples or so are.
 _WHOLE = 2**20
 #: Examples of a batch of a part that is only looked at.
 LOOK = 500
+#: Batches up to which a stream without a length is gone through to find its end.
+LONGEST = 100_000
+
+_KINDS = "a DataLoader, a Dataset, tensors (inputs, targets) or a list of batches"
 
 
 @runtime_checkable
@@ -61,36 +70,57 @@ def source(given: Any, what: str) -> Source:
     TypeError
         No data, or what can be gone through only once.
     ValueError
-        Tensors of unlike lengths, without entries or, in the first of them, with entries that are not finite.
+        Tensors of unlike lengths, without entries or, in the first of them, with entries that are not finite; data without a single
+        example.
     """
-    if isinstance(given, Source):
+    if isinstance(given, (TensorSource, LoaderSource)):
         return given
-    if isinstance(given, DataLoader):
-        return LoaderSource(given, what)
-    if isinstance(given, Dataset):
-        return LoaderSource(given, what)
-    leaves = tree_leaves(given) if isinstance(given, (Tensor, tuple, list, dict)) else []
-    if leaves and all(isinstance(x, Tensor) for x in leaves) and not _are_batches(given):
-        return TensorSource(_checked_tree(given, what))
-    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
-        raise TypeError(
-            f"{what} is a DataLoader, a Dataset, tensors (inputs, targets) or a list of batches, not {shown(given)}"
-        )
+    if isinstance(given, (DataLoader, Dataset)):
+        return _checked_loader(LoaderSource(given, what))
     if isinstance(given, Iterator):
-        raise TypeError(f"{what} is gone through again and again, but {type(given).__name__} ends after one pass")
-    return LoaderSource(given, what)
+        raise TypeError(
+            f"{what} is gone through again and again, but a {type(given).__name__} ends after one pass; list(...) keeps its batches"
+        )
+    if isinstance(given, list):
+        _check_batches(given, what)
+    elif isinstance(given, (Tensor, tuple, Mapping)):
+        return TensorSource(_checked_tree(given, what))
+    elif isinstance(given, (str, bytes, bytearray, set, frozenset, range, np.ndarray, type, torch.nn.Module)) or (
+        not isinstance(given, Iterable) and not _has_places(given)
+    ):
+        hint = "; torch.as_tensor(x) makes a tensor of an array" if isinstance(given, np.ndarray) else ""
+        raise TypeError(f"{what} is {_KINDS}, not {shown(given)}{hint}")
+    return _checked_loader(LoaderSource(given, what))
 
 
-def _are_batches(given: Any) -> bool:
-    """Whether a list is of batches: pairs or dicts, not tensors."""
-    return isinstance(given, list) and bool(given) and all(isinstance(x, (tuple, list, dict)) for x in given)
+def _has_places(given: Any) -> bool:
+    """Whether examples are asked for by their place, as those of a Dataset: what is gone through are examples, not batches."""
+    return hasattr(type(given), "__getitem__") and hasattr(type(given), "__len__") and not isinstance(given, list)
+
+
+def _check_batches(given: list[Any], what: str) -> None:
+    """A list is of batches; bare tensors in one could be batches or columns."""
+    if not given:
+        raise ValueError(f"{what} has one batch or more, not none")
+    for k, batch in enumerate(given):
+        if isinstance(batch, Tensor):
+            raise TypeError(
+                f"{what}: a tuple of tensors (inputs, targets) is one entry an example, a list is of batches, [(x1, y1), (x2, y2)]; "
+                f"its entry {k} is a bare tensor"
+            )
+        if not any(isinstance(x, Tensor) for _, x in leaves(batch)) and not hasattr(batch, "to"):
+            raise TypeError(f"{what} is {_KINDS}; entry {k} of the list has no tensor: {shown(batch)}")
 
 
 def _checked_tree(given: Any, what: str) -> Any:
-    found, _ = tree_flatten_with_path(given)
+    found = [(what + path, x) for path, x in leaves(given)]
+    if not found:
+        raise TypeError(f"{what} is {_KINDS}, not {shown(given)}")
     lengths = {}
-    for path, x in found:
-        name = what + "".join(map(str, path))
+    for name, x in found:
+        if not isinstance(x, Tensor):
+            hint = "; torch.as_tensor(x) makes one of an array" if isinstance(x, np.ndarray) else ""
+            raise TypeError(f"{what} is {_KINDS}, but {name} is {shown(x)}, not a tensor{hint}")
         materialised(x, name)
         if not x.dim():
             raise ValueError(f"{name} has one entry an example, (count, ...), but it is a single number")
@@ -98,26 +128,41 @@ def _checked_tree(given: Any, what: str) -> Any:
     if len(set(lengths.values())) > 1 or not next(iter(lengths.values())):
         pairs = ", ".join(f"{n} {k}" for n, k in lengths.items())
         raise ValueError(f"{what}: all tensors have the same number of examples, at least one, not {pairs}")
-    first_path, first = found[0]
+    name, first = found[0]
     if first.is_floating_point() and not bool(first.sum(dtype=torch.float64).isfinite()):  # a sum needs no memory
-        finite(first, what + "".join(map(str, first_path)))
+        finite(first, name)
     return given
 
 
+def _checked_loader(made: LoaderSource) -> LoaderSource:
+    """Data sets that say how many examples they have, at least one; a stream need not say it."""
+    if made.count is None and made.holds_examples and not isinstance(made.given, IterableDataset):
+        raise TypeError(
+            f"{made.what}: a Dataset has a length, and {type(made.given).__name__} has none; a stream is an IterableDataset"
+        )
+    if made.count == 0:
+        raise ValueError(f"{made.what} has at least one example, but its {type(made.given).__name__} has none")
+    return made
+
+
+# -- tensors ------------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, eq=False)
 class TensorSource:
     """Tensors in memory: a tensor, or a tuple, list or dict of them, all (count, ...)."""
 
     tree: Any
 
+    def __len__(self) -> int:
+        return self.count
+
     @cached_property
     def count(self) -> int:
         """Number of examples."""
-        return len(tree_leaves(self.tree)[0])
+        return len(next(leaves(self.tree))[1])
 
     def taken(self, chosen: Any) -> Batch:
         """The examples at positions, as a batch."""
-        return tree_map(lambda x: x[chosen], self.tree)
+        return mapped(lambda x: x[chosen], self.tree)
 
     def steps(self, size: int) -> int:
         """Batches of one pass: what is left at the end of an order is left out, other examples in each pass."""
@@ -136,8 +181,8 @@ class TensorSource:
     def digest(self) -> str:
         """From small tensors, and a hundred examples or so of large ones."""
         made = hashlib.sha256()
-        for path, x in tree_flatten_with_path(self.tree)[0]:
-            made.update(f"{''.join(map(str, path))} {tuple(x.shape)} {x.dtype}".encode())
+        for path, x in leaves(self.tree):
+            made.update(f"{path} {tuple(x.shape)} {x.dtype}".encode())
             made.update(raw(x if x.numel() <= _WHOLE else x[:: max(1, len(x) // 100)]))
         return made.hexdigest()[:12]
 
@@ -146,177 +191,187 @@ class TensorSource:
 class _Pieces:
     """Tensors in pieces, as a loader."""
 
-    whole: TensorSource
-    size: int
+    dataset: TensorSource
+    batch_size: int
 
     def __len__(self) -> int:
-        return -(-self.whole.count // self.size)
+        return -(-self.dataset.count // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
         for k in range(len(self)):
-            yield self.whole.taken(slice(k * self.size, (k + 1) * self.size))
+            yield self.dataset.taken(slice(k * self.batch_size, (k + 1) * self.batch_size))
 
 
+# -- loaders ------------------------------------------------------------------------------------------------------------
 class LoaderSource:
     """A DataLoader, a Dataset that gets one, or anything that gives batches as often as it is asked.
 
-    A loader has its own batch size; a Dataset has the one that is asked for.
+    A loader has its own batch size; a Dataset has the one that is asked for.  What either draws follows from a seed, pass by pass.
     """
 
     def __init__(self, given: Any, what: str) -> None:
         self.given, self.what = given, what
+        self.holds_examples = isinstance(given, Dataset) or (not isinstance(given, DataLoader) and _has_places(given))
+        self._steps: dict[int, int] = {}
 
     @cached_property
     def count(self) -> int | None:
-        """Number of examples, where the dataset says so."""
-        dataset = self.given if isinstance(self.given, Dataset) else getattr(self.given, "dataset", None)
-        return len(dataset) if isinstance(dataset, Sized) and not isinstance(dataset, IterableDataset) else None
+        """Number of examples of a pass, where the loader says so."""
+        if isinstance(self.given, list):
+            return sum(map(length, self.given))
+        if self.holds_examples:
+            return _length(self.given)
+        batches, stream = getattr(self.given, "batch_sampler", None), getattr(self.given, "dataset", None)
+        if type(batches) is BatchSampler and not isinstance(stream, IterableDataset):
+            found = _length(batches.sampler)
+            return found if found is None or not batches.drop_last else found - found % batches.batch_size
+        return _length(stream) if isinstance(stream, IterableDataset) or batches is None else None
 
     def _loader(self, size: int, shuffle: bool = False) -> Any:
-        if not isinstance(self.given, Dataset):
-            return self.given
+        """What gives the batches; workers are its own, so that no earlier pass has left its mark on what they draw."""
+        if not self.holds_examples:
+            if not getattr(self.given, "persistent_workers", False):
+                return self.given
+            own = copy.copy(self.given)
+            own._iterator = None
+            return own
         streams = isinstance(self.given, IterableDataset)
         return DataLoader(self.given, size, shuffle=None if streams else shuffle, drop_last=False)
 
-    @cached_property
-    def _stream_length(self) -> int:
-        """Batches of a stream that has no length: it is gone through once, to know how long the training is."""
-        return sum(1 for _ in self.given)
-
     def steps(self, size: int) -> int:
-        """Batches of one pass."""
-        loader = self._loader(size)
-        try:
-            found = len(loader)
-        except (TypeError, NotImplementedError):  # a stream
-            found = self._stream_length if loader is self.given else sum(1 for _ in loader)
-        if not found:
+        """Batches of one pass; a stream that has no length is gone through once for it."""
+        if size not in self._steps:
+            loader = self._loader(size)
+            found = _length(loader)
+            self._steps[size] = sum(1 for _ in self.loader(size)) if found is None else found
+        if not self._steps[size]:
             raise ValueError(f"{self.what} has one batch or more, not none")
-        return found
+        return self._steps[size]
 
     def shuffled(self, size: int, draw: Generator) -> Iterator[Batch]:
-        """One pass; what the loader draws itself follows from the generator's seed, torch's global one included."""
+        """One pass; what the loader draws itself follows from the generator's seed, that of the global generators included."""
         loader = self._loader(size, shuffle=True)
-        with seeded(loader, draw.initial_seed()):
+        with drawn(loader, draw.initial_seed()):
             yield from loader
 
     def endless(self, size: int, seed: int) -> Iterator[Batch]:
-        """Batches without end, pass after pass, drawn by the seed alone: between them the global generator is the caller's."""
-        loader, state, number = self._loader(size, shuffle=True), None, 0
-        iterator: Iterator[Batch] = iter(())
+        """Batches without end, pass after pass, drawn by the seed alone: between them all generators are the caller's."""
+        loader = self._loader(size, shuffle=True)
+        number, iterator, state, fresh = 0, iter(()), None, True
         while True:
-            with torch.random.fork_rng(devices=[]):
+            put_back = kept(loader)
+            try:
                 if state is None:
-                    own = (1_000_003 * seed + number) % 2**63
-                    torch.manual_seed(own)
-                    _reseed(loader, own)
+                    seed_((1_000_003 * seed + number) % 2**63, loader)
                     iterator, number, fresh = iter(loader), number + 1, True
                 else:
-                    _set_state(loader, state)
+                    state()
                     fresh = False
                 batch = next(iterator, _END)
-                state = None if batch is _END else _state(loader)
+                state = None if batch is _END else kept(loader)
+            finally:
+                put_back()
             if batch is not _END:
                 yield batch
             elif fresh:
-                raise ValueError(f"{self.what} has one batch or more, not none")
+                raise ValueError(_spent(self.what) if number > 1 else f"{self.what} has one batch or more, not none")
 
     def loader(self, size: int = LOOK) -> Iterable[Batch]:
-        """The loader itself."""
-        return self._loader(size)
+        """The loader itself, which gives the same batches each time."""
+        return _Again(self._loader(size), self.what)
 
     def digest(self) -> str:
         """From what it is, how long it is, and a few of its examples, which are read for it."""
-        made = hashlib.sha256(f"{type(self.given).__name__} {self.count} {_batch_size(self.given)}".encode())
+        sampler = type(getattr(self.given, "sampler", None)).__name__
+        options = [getattr(self.given, name, None) for name in ("batch_size", "drop_last")]
+        made = hashlib.sha256(f"{type(self.given).__name__} {self.count} {sampler} {options}".encode())
         for x in self._probe():
-            for path, leaf in tree_flatten_with_path(x)[0]:
-                made.update("".join(map(str, path)).encode())
-                made.update(raw(leaf) if isinstance(leaf, Tensor) else repr(leaf).encode())
+            for path, leaf in leaves(x):
+                made.update(f"{path} {spelled(leaf)}".encode())
         return made.hexdigest()[:12]
 
     def _probe(self) -> list[Any]:
-        """The first, the middle and the last example of a dataset that has places; else the first batch."""
-        dataset: Any = self.given if isinstance(self.given, Dataset) else getattr(self.given, "dataset", None)
-        with torch.random.fork_rng(devices=[]), seeded(self.given, 0):
-            if self.count and hasattr(dataset, "__getitem__"):
-                return [dataset[k] for k in dict.fromkeys((0, self.count // 2, self.count - 1))]
-            return [next(iter(self._loader(LOOK)), None)]
+        """The first, the middle and the last example or batch of what has places; else the first batch."""
+        held: Any = self.given
+        if not self.holds_examples and not isinstance(held, list):
+            held = getattr(self.given, "dataset", None)
+        count = 0 if isinstance(held, IterableDataset) else _length(held) or 0
+        with drawn(self.given, 0):
+            if count:
+                try:
+                    return [held[k] for k in dict.fromkeys((0, count // 2, count - 1))]
+                except (TypeError, LookupError):  # a sampler's places are no numbers
+                    pass
+            return list(islice(self._loader(LOOK), 1))
+
+    def __repr__(self) -> str:
+        return f"LoaderSource({type(self.given).__name__})"
 
 
 _END: Any = object()
 
 
-def _batch_size(loader: Any) -> Any:
-    return getattr(loader, "batch_size", None)
+class _Again:
+    """A loader that gives the same batches each time, whatever it draws, and leaves all generators as they were."""
+
+    def __init__(self, loader: Any, what: str) -> None:
+        self.loader, self.what = loader, what
+
+    def __iter__(self) -> Iterator[Batch]:
+        known = _length(self.loader)
+        with drawn(self.loader, 0):
+            for k, batch in enumerate(islice(self.loader, known)):  # a stream may go on for ever
+                if known is None and k == LONGEST:
+                    raise ValueError(
+                        f"{self.what}: a stream without a length ends within {LONGEST:,} batches; with a __len__ an endless one is data too"
+                    )
+                yield batch
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "loader":
+            raise AttributeError(name)
+        return getattr(self.loader, name)
 
 
-def _reseed(loader: Any, seed: int) -> None:
-    generator = getattr(loader, "generator", None)
-    if isinstance(generator, Generator):
-        generator.manual_seed(seed)
-
-
-def _state(loader: Any) -> tuple[Tensor, Tensor | None]:
-    generator = getattr(loader, "generator", None)
-    return torch.get_rng_state(), generator.get_state() if isinstance(generator, Generator) else None
-
-
-def _set_state(loader: Any, state: tuple[Tensor, Tensor | None]) -> None:
-    torch.set_rng_state(state[0])
-    if state[1] is not None:
-        loader.generator.set_state(state[1])
-
-
-@contextmanager
-def seeded(loader: Any, seed: int) -> Iterator[None]:
-    """The loader's own generator and torch's global one seeded; at the end the loader's is the caller's again."""
-    generator = getattr(loader, "generator", None)
-    kept = generator.get_state() if isinstance(generator, Generator) else None
-    torch.manual_seed(seed)
-    _reseed(loader, seed)
+def _length(x: Any) -> int | None:
+    """How long something is; None where it does not say."""
     try:
-        yield
-    finally:
-        if isinstance(generator, Generator) and kept is not None:
-            generator.set_state(kept)
+        return len(x)
+    except (TypeError, NotImplementedError, AttributeError):
+        return None
 
 
-# -- batches ------------------------------------------------------------------------------------------------------------
-def moved(batch: Batch, device: torch.device) -> Batch:
-    """The batch on a device: its tensors, and what else has a ``to``."""
-
-    def move(x: Any) -> Any:
-        if isinstance(x, Tensor):
-            return x.to(device)
-        to: Callable[..., Any] | None = getattr(x, "to", None)
-        return to(device) if callable(to) else x
-
-    return tree_map(move, batch)
+def _spent(what: str) -> str:
+    return f"{what} is gone through again and again, but gives no batch the second time; its __iter__ has to begin anew"
 
 
-def length(batch: Batch) -> int:
-    """Examples of a batch: the length of its first tensor."""
-    leaves = tree_leaves(dict(batch) if isinstance(batch, Mapping) else batch)
-    return next((len(x) for x in leaves if isinstance(x, Tensor) and x.dim()), 1)
+# -- fewer of them ------------------------------------------------------------------------------------------------------
+def limited_source(part: Source, limit: int, what: str) -> Source:
+    """At most so many examples of a part, drawn with a fixed seed, by class where its last tensor has labels; in their order.
 
-
-def shapes(batch: Batch) -> str:
-    """A batch in a few words: ``(float32 128x64, int64 128)``.
-
-    >>> shapes((torch.ones(2, 3), torch.zeros(2)))
-    '(float32 2x3, float32 2)'
+    ValueError for a loader or a stream, which have no places to choose from.
     """
-    if isinstance(batch, Tensor):
-        return f"{str(batch.dtype).removeprefix('torch.')} {'x'.join(map(str, batch.shape)) or 'number'}"
-    if isinstance(batch, Mapping):
-        return "{" + ", ".join(f"{k}: {shapes(v)}" for k, v in batch.items()) + "}"
-    if isinstance(batch, (tuple, list)):
-        return "(" + ", ".join(map(shapes, batch)) + ")"
-    return type(batch).__name__
-
-
-def check_numbers(batch: Batch, what: str) -> None:
-    """ValueError that names the first entry of a batch that is not finite; nothing where all are."""
-    for path, x in tree_flatten_with_path(batch)[0]:
-        if isinstance(x, Tensor) and (x.is_floating_point() or x.is_complex()):
-            finite(x, what + "".join(map(str, path)))
+    if part.count is not None and part.count <= limit:
+        return part
+    if isinstance(part, TensorSource):
+        last = list(leaves(part.tree))[-1][1]
+        labels = (
+            last
+            if last.dim() == 1 and not last.is_floating_point() and not last.is_complex()
+            else torch.zeros(len(last), dtype=torch.long)
+        )
+        return TensorSource(part.taken(stratified(labels.long())[:limit].sort().values))
+    if (
+        isinstance(part, LoaderSource)
+        and part.holds_examples
+        and part.count is not None
+        and not isinstance(part.given, IterableDataset)
+    ):
+        chosen = stratified(torch.zeros(part.count, dtype=torch.long))[:limit].sort().values.tolist()
+        return LoaderSource(Subset(part.given, chosen), part.what)
+    raise ValueError(
+        f"{what} is for tensors and Datasets; a {type(getattr(part, 'given', part)).__name__} has its own length"
+    )

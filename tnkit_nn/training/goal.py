@@ -4,19 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from math import isnan
 from typing import Any, Protocol, runtime_checkable
 
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 
 from tnkit.core.checks import flag, one_of, shown, text
 from tnkit_nn.checks import a_function
 from tnkit_nn.data.parts import Source, TensorSource, source
-from tnkit_nn.data.splits import Split
+from tnkit_nn.data.splits import Split, checked_part
 from tnkit_nn.fingerprint import fingerprint
 
-__all__ = ["ACCURACY", "LOSS", "PARTS", "Goal", "Loss", "Metric", "cross_entropy", "goal_of", "mean_loss", "value_with_unit"]
+__all__ = [
+    "ACCURACY",
+    "LOSS",
+    "PARTS",
+    "Goal",
+    "Loss",
+    "Metric",
+    "cross_entropy",
+    "goal_of",
+    "mean_loss",
+    "value_with_unit",
+]
 
 #: ``(model, batch) -> scalar``, the mean over the batch.
 Loss = Callable[[nn.Module, Any], Tensor]
@@ -59,8 +71,8 @@ class Metric:
 
     def __post_init__(self) -> None:
         a_function(self.fn, "Metric: fn")
-        name = self.name or getattr(self.fn, "__name__", type(self.fn).__name__).replace("_", " ")
-        object.__setattr__(self, "name", text(name, "Metric: name"))
+        text(self.name, "Metric: name", empty=True)
+        object.__setattr__(self, "name", self.name or _called(self.fn))
         text(self.unit, "Metric: unit", empty=True)
         object.__setattr__(self, "larger", flag(self.larger, "Metric: larger"))
 
@@ -70,7 +82,9 @@ class Metric:
         return 100.0 if self.unit == "%" else 1.0
 
     def better(self, one: float, other: float) -> bool:
-        """Whether one value is better than another."""
+        """Whether one value is better than another; any number is better than NaN."""
+        if isnan(other):
+            return not isnan(one)
         return one > other if self.larger else one < other
 
     def shown(self, value: float) -> str:
@@ -90,6 +104,13 @@ def value_with_unit(value: float, unit: str) -> str:
     """A value of a metric as text, fractions of the unit "%" times 100."""
     number = f"{100 * value:.2f}" if unit == "%" else f"{value:.4g}"
     return f"{number} {unit}".rstrip()
+
+
+def _called(function: Callable[..., Any]) -> str:
+    """What a function is called in tables: "metric", where it has no name of its own."""
+    inner = function.func if isinstance(function, partial) else function
+    name = str(getattr(inner, "__name__", type(inner).__name__))
+    return "metric" if name == "<lambda>" else name.strip("_").replace("_", " ") or "metric"
 
 
 def mean_loss(model: nn.Module, loader: Iterable[Any]) -> float:
@@ -125,7 +146,7 @@ class Goal:
     examples
         What the examples are called in reports: "images", say.
     classes
-        Number of classes, where the loss is the cross entropy of a :class:`~tnkit_nn.data.Split`; 0 elsewhere.
+        Number of classes, where the loss is the cross entropy and all labels are in memory; 0 elsewhere.
     """
 
     name: str
@@ -201,20 +222,37 @@ def goal_of(
         parts: dict[str, Source] = {part: TensorSource(getattr(data, part)) for part in PARTS}
         classes = data.num_classes if loss is None else 0
         return Goal(name or data.name, parts, loss or cross_entropy, judged, examples, classes, data.classes)
-    return Goal(name or "data", _parts(data, who), loss or cross_entropy, judged, examples)
+    found = _parts(data, who)
+    classes = _classes(found, who) if loss is None else 0
+    return Goal(name or "data", found, loss or cross_entropy, judged, examples, classes)
 
 
 def _parts(data: Any, who: str) -> dict[str, Source]:
     what = f"{who}: data"
-    if isinstance(data, Mapping) and data.keys() & set(PARTS):
+    if isinstance(data, Mapping) and set(data) & set(PARTS):
         for key in data:
             one_of(key, f"{what}: a part", PARTS)
         if "train" not in data:
             raise ValueError(f"{what} has a part 'train', but only {', '.join(data)}")
         return {part: source(data[part], f"{what}: {part}") for part in PARTS if part in data}
-    if isinstance(data, (DataLoader, Dataset, tuple)) or (isinstance(data, list) and data):
-        return {"train": source(data, f"{what}: train")}
-    raise TypeError(
-        f'{what} is a Split, {{"train": ..., "val": ..., "test": ...}} of DataLoaders, Datasets or tensors, or the training part alone, '
-        f"not {shown(data)}"
-    )
+    if isinstance(data, Mapping) or data is None or isinstance(data, str):
+        hint = "; Task(data=...) takes the names of data sets" if isinstance(data, str) else ""
+        raise TypeError(
+            f'{what} is a Split, {{"train": ..., "val": ..., "test": ...}} of DataLoaders, Datasets or tensors, or the training part alone, '
+            f"not {shown(data)}{hint}"
+        )
+    return {"train": source(data, f"{what}: train")}
+
+
+def _classes(parts: Mapping[str, Source], who: str) -> int:
+    """Number of classes of labels in memory, all of which are looked at; 0 where any part is no pair of inputs and labels."""
+    most = 0
+    for name, part in parts.items():
+        pair = part.tree if isinstance(part, TensorSource) else None
+        if not isinstance(pair, tuple) or len(pair) != 2 or not all(isinstance(x, Tensor) for x in pair):
+            return 0
+        if pair[1].dim() != 1 or pair[1].is_floating_point() or pair[1].is_complex():
+            return 0
+        checked_part(pair, f"{who}: data: {name}")
+        most = max(most, 1 + int(pair[1].max()))
+    return most

@@ -82,6 +82,8 @@ def parameter_groups(model: nn.Module, recipe: Recipe, groups: Sequence[Group] |
                 raise ValueError(f"parameter {name!r} is not the model's")
             if id(p) in seen:
                 raise ValueError(f"parameter {name!r} is in two groups, or twice in one")
+            if isinstance(p, nn.parameter.UninitializedParameter):
+                raise ValueError(f"parameter {name!r} has no shape yet: call the model with a batch first")
             if not (p.is_floating_point() or p.is_complex()):
                 raise ValueError(f"parameter {name!r} is floating or complex, not {p.dtype}, which has no gradient")
             seen.add(id(p))

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from math import isfinite
+from itertools import islice
+from math import isfinite, isnan
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,15 @@ from tnkit.core.extras import need
 from tnkit.core.numbers import whole_number
 from tnkit_nn.checks import a_function, a_kind, a_module, a_path
 from tnkit_nn.data.augment import AUGMENT
-from tnkit_nn.data.parts import Batch, check_numbers, moved
+from tnkit_nn.data.batches import Batch, check_numbers, moved
+from tnkit_nn.data.draws import seed_
 from tnkit_nn.storage import clear, fill_
 from tnkit_nn.training.checkpoint import State, capture, model_values, restore, resume, structure, write_state
-from tnkit_nn.training.evaluation import Reading, device_of, evaluate, trial, worse
+from tnkit_nn.training.evaluation import Reading, device_of, evaluate, first_batch, trial, worse
 from tnkit_nn.training.goal import Goal, Loss, cross_entropy, goal_of
 from tnkit_nn.training.groups import Group, parameter_groups
 from tnkit_nn.training.journal import Journal
-from tnkit_nn.training.modes import keepers, training
+from tnkit_nn.training.modes import needing, rehearsed, training
 from tnkit_nn.training.recipe import METHODS, SCHEDULES, Recipe
 
 __all__ = ["Epoch", "train"]
@@ -141,8 +143,9 @@ def train(
     factor, best = 1.0, State()
     if checkpoint:
         clear(Path(checkpoint).absolute().parent)
-    keeping = keepers(model, loop.objective, first)
-    with training(model, [p for g in trained for p in g["params"]], keeping):
+    params = [p for g in trained for p in g["params"]]
+    keeping = _rehearsal(model, loop.objective, first, params)
+    with training(model, params, keeping):
         found = resume(checkpoint, model, optimizer, run) if checkpoint else None
         if checkpoint and found is None:  # before the first epoch too: a restart has the same start
             write_state(checkpoint, model, optimizer, run, {"history": [], "factor": factor}, {})
@@ -171,10 +174,8 @@ def _first_batch(model: nn.Module, goal: Goal, recipe: Recipe) -> Batch:
             f"train: label_smoothing is of the cross entropy, but the task has a loss of its own; it is {recipe.label_smoothing}, not 0"
         )
     where, draw = goal.part("train", "train"), torch.Generator().manual_seed(0)
-    with torch.random.fork_rng(devices=[]):
-        batch = next(iter(where.shuffled(recipe.batch, draw)), None)
-    if batch is None:
-        raise ValueError(f"train: the part 'train' of {goal.name!r} has one batch or more, not none")
+    with closing(where.shuffled(recipe.batch, draw)) as batches:  # type: ignore[type-var]
+        batch = first_batch(goal, "train", "train", batches)
     if recipe.augment != "none":
         try:
             _augmented(batch, recipe, draw)
@@ -182,8 +183,23 @@ def _first_batch(model: nn.Module, goal: Goal, recipe: Recipe) -> Batch:
             raise ValueError(
                 f"train: augment {recipe.augment!r} does not take the inputs of {goal.name!r}: {error}"
             ) from None
-    trial(model, goal, "train")
+    trial(model, goal, "train", batch)
     return moved(batch, device_of(model))
+
+
+def _rehearsal(model: nn.Module, objective: Loss, batch: Batch, trained: Sequence[Tensor]) -> dict[str, str]:
+    """The model's keepers, by a step that is not done: ValueError where it could not be."""
+    try:
+        with needing(model, trained):
+            value, keeping = rehearsed(model, objective, batch)
+    except Exception as error:  # whatever a model of the user's raises
+        why = (str(error).splitlines() or [type(error).__name__])[0][:120]
+        raise ValueError(f"train: the model in training does not take the first batch: {why}") from error
+    if not value.requires_grad:
+        raise ValueError(
+            "train: the loss depends on what is trained, but that of the first batch has no gradient for any of it"
+        )
+    return keeping
 
 
 def _augmented(batch: Batch, recipe: Recipe, draw: torch.Generator) -> Batch:
@@ -193,6 +209,14 @@ def _augmented(batch: Batch, recipe: Recipe, draw: torch.Generator) -> Batch:
     if not isinstance(batch, (tuple, list)):
         raise TypeError(f"batches are tuples whose first is the images, not {type(batch).__name__}")
     return (AUGMENT[recipe.augment](batch[0], draw), *batch[1:])
+
+
+def _figures(seen: Reading | None) -> dict[str, float | None]:
+    """What an epoch has of a reading."""
+    if seen is None:
+        return {}
+    spread = None if isnan(seen.spread) else seen.spread
+    return {"val_loss": seen.loss, "val_metric": seen.metric, "val_spread": spread}
 
 
 # -- the loop ----------------------------------------------------------------------------------------------------------
@@ -220,11 +244,8 @@ class _TrainingLoop:
         """The epoch that is best on the validation part, the last of several; without one the last epoch."""
         best = history[-1]
         for e in reversed(history):
-            if (
-                e.val_metric is not None
-                and best.val_metric is not None
-                and self.goal.metric.better(e.val_metric, best.val_metric)
-            ):
+            mine, other = e.val_metric, best.val_metric
+            if mine is not None and other is not None and self.goal.metric.better(mine, other):
                 best = e
         return best
 
@@ -233,7 +254,7 @@ class _TrainingLoop:
         top, last, metric = self.best(history), history[-1], self.goal.metric
         if top.val_metric is None or last.val_metric is None or top == last:
             return
-        count = self.goal.parts["val"].count or 1
+        count = self.goal.parts["val"].count or evaluate(self.model, self.goal).count  # a stream does not say it
         if worse(self.goal, last.reading(count), top.reading(count)):
             fill_(self.model, best, "the best epoch")
             warnings.warn(
@@ -267,8 +288,7 @@ class _TrainingLoop:
                 stacklevel=3,
             )
             before, factor = capture(self.model, self.optimizer), factor / 2
-        val = {} if seen is None else {"val_loss": seen.loss, "val_metric": seen.metric, "val_spread": seen.spread}
-        done = Epoch(number, mean, rate_factor=factor, seconds=time.perf_counter() - begin, **val)
+        done = Epoch(number, mean, rate_factor=factor, seconds=time.perf_counter() - begin, **_figures(seen))
         self.journal.append([{k: v for k, v in asdict(done).items() if v is not None}], number * self.steps)
         self.journal.flush()
         if seen is not None:
@@ -277,26 +297,32 @@ class _TrainingLoop:
 
     def _pass(self, number: int, factor: float, bar: Any) -> float:
         """All steps of an epoch; the mean loss, not finite as soon as that is seen."""
-        total = 0.0
+        total, done = 0.0, 0
         own_seed = (1_000_003 * self.seed + number) % 2**63
         draw = torch.Generator().manual_seed(own_seed)
-        torch.manual_seed(own_seed)  # what the model draws
+        seed_(own_seed)  # what the model draws
         pending: list[tuple[int, float, Tensor]] = []
         with closing(self.part.shuffled(self.recipe.batch, draw)) as batches:  # type: ignore[type-var]
-            for k, batch in enumerate(batches):
-                if k == self.steps:  # a stream may be longer this time: the schedule is of its first length
-                    break
+            # a stream may be longer this time: the schedule is of its first length
+            for k, batch in enumerate(islice(batches, self.steps)):
                 step = (number - 1) * self.steps + k
                 rate = factor * SCHEDULES[self.recipe.schedule](step / (self.recipe.epochs * self.steps))
                 for group, own in zip(self.optimizer.param_groups, self.rates, strict=True):
                     group["lr"] = own * rate
                 pending.append((step + 1, rate, self._step(batch, draw)))
                 bar.update()
-                if len(pending) == EVERY or k == self.steps - 1:
-                    total, pending = total + self._noted(number, pending), []
+                if len(pending) == EVERY:
+                    total, done, pending = total + self._noted(number, pending), done + len(pending), []
                     if not isfinite(total):
-                        break
-        return total + (self._noted(number, pending) if pending else 0.0) if isfinite(total) else total
+                        return total
+        if pending:
+            total, done = total + self._noted(number, pending), done + len(pending)
+        if not done:
+            raise ValueError(
+                f"train: the part 'train' of {self.goal.name!r} is gone through again and again, but gives no batch in epoch {number}; "
+                "its __iter__ has to begin anew"
+            )
+        return total / done
 
     def _check_data(self) -> None:
         """ValueError where the training part has entries that are not finite: no rate would mend that."""
@@ -304,14 +330,14 @@ class _TrainingLoop:
             check_numbers(batch, f"batch {k} of 'train' of {self.goal.name!r}")
 
     def _noted(self, number: int, pending: Sequence[tuple[int, float, Tensor]]) -> float:
-        """The losses of steps, written; their part of the epoch's mean."""
+        """The losses of steps, written; their sum."""
         values = torch.stack([value for *_, value in pending]).tolist()
         lines = [
             {"epoch": number, "step": s, "loss": v, "rate_factor": r}
             for (s, r, _), v in zip(pending, values, strict=True)
         ]
         self.journal.append(lines, pending[-1][0])
-        return float(sum(values)) / self.steps
+        return float(sum(values))
 
     def _step(self, batch: Batch, draw: torch.Generator) -> Tensor:
         batch = _augmented(moved(batch, device_of(self.model)), self.recipe, draw)
@@ -319,7 +345,7 @@ class _TrainingLoop:
         self.optimizer.zero_grad(set_to_none=True)
         value.backward()
         self.optimizer.step()
-        return value.detach()
+        return value.detach().reshape(())
 
 
 # -- bar -------------------------------------------------------------------------------------------------------

@@ -5,19 +5,25 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch.func import functional_call, vmap
+from torch.func import functional_call
 
 from tnkit_nn import data, zoo
 from tnkit_nn.axes import Axes
 from tnkit_nn.budgets import shares
 from tnkit_nn.comparison import experiment as experiments
-from tnkit_nn.comparison import row as rows
+from tnkit_nn.comparison import tuning
+from tnkit_nn.comparison.batches import batches_of
 from tnkit_nn.comparison.compare import compare
 from tnkit_nn.comparison.experiment import opened, with_dense_models
-from tnkit_nn.comparison.replicas import Fixture, split_at, train_replicas
-from tnkit_nn.comparison.row import Job, row
-from tnkit_nn.comparison.task import Task
+from tnkit_nn.comparison.fixture import Fixture
+from tnkit_nn.comparison.protocol import Protocol
+from tnkit_nn.comparison.record import Job
+from tnkit_nn.comparison.replicas import train_replicas
+from tnkit_nn.comparison.row import row
+from tnkit_nn.comparison.split import split_at
 from tnkit_nn.families import CONTROLS, SHARED, families
+from tnkit_nn.task import Task
+from tnkit_nn.training.goal import goal_of
 
 from ..test_data import write_cifar10, write_mnist
 
@@ -30,28 +36,33 @@ def lenet(tmp_path_factory):
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("mnist")
     write_mnist(folder, train=400, test=60)
-    task = Task("lenet5", "mnist", "fc1", 2, 2, 2, 3, data_dir=str(folder))
-    yield with_dense_models(opened(task))
+    task = Task("lenet5", "mnist", data_dir=str(folder))
+    yield with_dense_models(opened(task, Protocol("fc1", 2, 0, 2, 2, 3)))
     torch.set_num_threads(threads)
 
 
-@pytest.mark.parametrize("shared", [False, True])
-def test_replicas_of_convolutions_one_after_another_are_those_side_by_side(shared):
-    """In float64, values and gradients: a CPU is spared the groups that ``vmap`` makes of a convolution."""
+def test_replicas_of_convolutions_one_after_another_are_those_side_by_side():
+    """In float64, losses and gradients: a CPU is spared the groups that ``vmap`` makes of a convolution."""
     model = zoo.build("lenet5", 10).double()
-    fixture = Fixture(model, {}, {}, False)
-    assert fixture.convolves and not Fixture(split_at(model, "fc1")[1], {}, {}, False).convolves
     draw = torch.Generator().manual_seed(0)
+    x = torch.randn(150, 1, 28, 28, generator=draw, dtype=torch.float64)
+    y = torch.randint(10, (150,), generator=draw)
+    goal = goal_of(data.Split("random", (x, y), (x, y), (x, y)), "test")
+    fixture = Fixture(model, goal)
+    assert fixture.convolves and fixture.apart.startswith("convolutions")
+    assert not Fixture(split_at(model, "fc1")[1], goal).convolves
     params = {
         n: 0.1 * torch.randn(3, *p.shape, generator=draw, dtype=p.dtype).requires_grad_()
         for n, p in model.named_parameters()
     }
-    x = torch.randn(*([] if shared else [3]), 5, 1, 28, 28, generator=draw, dtype=torch.float64)
-    side = vmap(lambda p, z: functional_call(model, p, (z,)), in_dims=(0, None if shared else 0))(params, x)
-    mine = fixture(params, x, shared)
-    torch.testing.assert_close(mine, side, rtol=1e-10, atol=1e-12)
-    got, want = (torch.autograd.grad(y.sin().sum(), list(params.values())) for y in (mine, side))
-    torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-12)
+    axes, batches = Axes(seed=3), batches_of(goal.parts["train"], None, range(3), 1)
+    found = [fixture.losses(params, {}, batches, axes, 0, alone=alone, state={}) for alone in (True, False)]
+    torch.testing.assert_close(*found, rtol=1e-10, atol=1e-12)
+    slopes = [torch.autograd.grad(y.sin().sum(), list(params.values())) for y in found]
+    torch.testing.assert_close(*slopes, rtol=1e-10, atol=1e-12)
+    read = [fixture.read(params, {}, "test", axes, alone=alone) for alone in (True, False)]
+    assert torch.equal(read[0].classes, read[1].classes)
+    torch.testing.assert_close(read[0].loss, read[1].loss, rtol=1e-10, atol=1e-12)
 
 
 def slow(monkeypatch, experiment):
@@ -65,7 +76,7 @@ def slow(monkeypatch, experiment):
 
 def other_task(experiment, **changes):
     """The same dense models and data for a task that differs in what has no say in them."""
-    return replace(opened(replace(experiment.task, **changes)), dense=experiment.dense)
+    return replace(opened(experiment.task, replace(experiment.protocol, **changes)), dense=experiment.dense)
 
 
 @pytest.mark.parametrize(
@@ -85,24 +96,30 @@ def test_cut_is_the_model_in_two(model, layer):
 def test_features_give_what_images_give(lenet, monkeypatch):
     fast, seeds = replace(lenet), Axes(seed=2)
     full = slow(monkeypatch, fast)
-    assert fast.tail.own and fast.tail.inputs["test"].shape == (2, 60, 400)
+    assert fast.tail.own["test"].shape == (2, 60, 400)
     for part in ("val", "test"):
         for_all = full.full.outputs(full.dense, part, seeds)
         torch.testing.assert_close(fast.tail.outputs({**fast.others(False), **fast.targets}, part, seeds), for_all)
         for s in range(2):
             values = {n: p[s] for n, p in full.dense.items()}
             with torch.no_grad():
-                alone = functional_call(full.model, values, (full.full.inputs[part],))
+                alone = functional_call(full.model, values, (full.goal.parts[part].tree[0],))
             torch.testing.assert_close(for_all[s], alone, rtol=1e-4, atol=1e-5)
     found = []
     for experiment in (fast, full):
-        others = experiment.others(False)
-
-        def assemble(params, axes, others=others):
-            return {**{n: axes.by_seed(p) for n, p in others.items()}, **params}
-
         start = {n: target[None] for n, target in experiment.targets.items()}
-        found.append(train_replicas(experiment.fixture(False), range(2), start, assemble, (1e-3, 1e-2), 3))
+        found.append(
+            train_replicas(
+                experiment.fixture(False),
+                range(2),
+                start,
+                lambda p, _: p,
+                (1e-3, 1e-2),
+                3,
+                fixed=experiment.others(False),
+            )
+        )
+    assert not found[0].alone and found[1].alone
     torch.testing.assert_close(found[0].params, found[1].params, rtol=1e-3, atol=1e-5)
 
 
@@ -115,7 +132,7 @@ def test_what_is_trained(lenet, monkeypatch):
 
 
 def test_a_model_without_values_before_the_layer_shares_its_features():
-    experiment = with_dense_models(opened(Task(seeds=2, dense_steps=1)))
+    experiment = with_dense_models(opened(Task("mlp", "digits"), Protocol(seeds=2, dense_steps=1)))
     assert not experiment.tail.own and experiment.fixture(True) is experiment.tail
 
 
@@ -123,38 +140,42 @@ def test_a_model_without_values_before_the_layer_shares_its_features():
 def test_the_layer_left_out_of_a_convolutional_model(lenet, rest):
     (first, _) = row(other_task(lenet, rest=rest), Job("removed", None))
     whole = sum(p.numel() for p in zoo.without(zoo.build("lenet5"), "fc1").parameters())
-    assert first["model_params"] == whole and 0 <= first["accuracy_trained"] <= 1
+    assert first["model_params"] == whole and 0 <= first["test_trained"] <= 1
     convolutions = 6 * 25 + 6 + 16 * 150 + 16
     assert first["trained_elsewhere"] == whole - (convolutions if rest == "head" else 0)
 
 
 def test_a_layer_that_cannot_be_left_out(lenet):
     (first, _) = row(other_task(lenet, layer="conv2"), Job("removed", None))
-    assert first["accuracy_trained"] is None and first["val_trained"] is None
+    assert first["test_trained"] is None and first["val_trained"] is None
 
 
-def test_batches_are_the_same_for_every_copy_and_every_image_comes_once_an_epoch(lenet):
-    batch = lenet.tail.batches(range(2), Axes(rate=3, seed=2), 2)
-    x, y = batch(0)
-    assert x.shape == (6, 128, 400) and torch.equal(x[:2], x[4:]) and torch.equal(y[:2], y[2:4])
-    assert not torch.equal(y[0], y[1])
-    rows = torch.cat([batch(k)[0][0] for k in (0, 1)]).flatten(1)
+def test_batches_are_the_same_for_every_row_and_every_image_comes_once_a_pass(lenet):
+    fixture = lenet.tail
+    batches = batches_of(fixture.goal.parts["train"], fixture.own["train"], range(2), 2)
+    x, y = batches.stacked(0)
+    assert x.shape == (2, 128, 400) and not torch.equal(y[0], y[1])
+    assert torch.equal(batches.each(0)[1][0], x[1]) and torch.equal(batches.each(0)[1][1], y[1])
+    rows = torch.cat([batches.stacked(k)[0][0] for k in (0, 1)]).flatten(1)
     assert len(rows.unique(dim=0)) == 256
 
 
 @pytest.mark.slow
 def test_later_seeds_are_the_same_seeds(lenet, monkeypatch):
     """A comparison from the seed 1 on has the rows that seed 1 has in one from 0 on, where there is one rate to choose from."""
-    monkeypatch.setattr(rows, "RATES", (0.02,))
-    monkeypatch.setattr(rows, "REST_RATES", (0.01,))
-    later, found = with_dense_models(opened(replace(lenet.task, seeds=1, first_seed=1))), []
+    monkeypatch.setattr(tuning, "RATES", (0.02,))
+    monkeypatch.setattr(tuning, "REST_RATES", (0.01,))
+    later, found = with_dense_models(opened(lenet.task, replace(lenet.protocol, seeds=1, first_seed=1))), []
     torch.testing.assert_close(later.dense, {n: p[1:] for n, p in lenet.dense.items()})
-    jobs = [Job(families(["mpo"])[0], 300), *(Job(c, 300 if c in SHARED else None) for c in CONTROLS)]
+    jobs = [
+        Job(families(["mpo"])[0], 300),
+        *(Job(c, 300 if c in SHARED else None) for c in CONTROLS if c != "small_dense"),
+    ]
     for job in jobs:
         (one,), (*_, other) = row(later, job), row(lenet, job)
         assert one["seed"] == other["seed"] == 1 and one["error"] == pytest.approx(other["error"], abs=1e-5)
-        several = ("frozen_from", "trained_from") if one["frozen_from"] else ("accuracy_frozen", "accuracy_trained")
-        for reading in ("accuracy_fit", *several):
+        several = ("frozen_from", "trained_from") if one["frozen_from"] else ("test_frozen", "test_trained")
+        for reading in ("test_fit", *several):
             assert one[reading] == pytest.approx(other[reading], abs=0.02), (
                 job,
                 reading,
@@ -164,18 +185,19 @@ def test_later_seeds_are_the_same_seeds(lenet, monkeypatch):
 
 
 # -- several layers at once ---------------------------------------------------------------------------------------------
-BOTH = ("fc2", "conv2", "fc1")  # in any order: the model's counts
+BOTH = ("fc2", "conv2", "fc1")  # in any order: the forward pass's counts
+BOTH_IN_ORDER = ("conv2", "fc1", "fc2")
 
 
 def test_several_layers_are_replaced_together(lenet):
     several = other_task(lenet, layer=BOTH)
-    assert several.layers == ("conv2", "fc1", "fc2")
-    assert list(several.targets) == list(several.shapes) == [f"{n}.weight" for n in several.layers]
-    assert several.tail.inputs["test"].shape == (2, 60, 6, 14, 14)  # cut before the first of them
+    assert several.weights == ("conv2.weight", "fc1.weight", "fc2.weight")
+    assert list(several.targets) == list(several.shapes) == list(several.weights)
+    assert several.tail.own["test"].shape == (2, 60, 6, 14, 14)  # cut before the first of them
     assert set(several.trainable(True)) == set(several.dense) - set(several.targets)
     (as_is, _) = row(several, Job("dense", None))
-    whole = several.full.metric(several.dense, "test", Axes(seed=2))
-    assert as_is["accuracy_frozen"] == pytest.approx(float(whole[0])) and as_is["error"] == 0
+    whole = several.full.read(several.dense, {}, "test", Axes(seed=2), alone=True)
+    assert as_is["test_frozen"] == pytest.approx(float(whole.metric[0])) and as_is["error"] == 0
     assert (as_is["layer"], as_is["layer_params"]) == ("conv2, fc1, fc2", 2400 + 48000 + 10080)
 
 
@@ -185,9 +207,9 @@ def test_a_row_of_several_layers_is_what_its_layers_are(lenet):
     (family,) = families(["cp"])
     first, second = row(several, Job(family, 900))
     parts = shares(900, [2400, 48000, 10080])
-    single = [row(other_task(lenet, layer=n), Job(family, b)) for n, b in zip(several.layers, parts, strict=True)]
+    single = [row(other_task(lenet, layer=n), Job(family, b)) for n, b in zip(BOTH_IN_ORDER, parts, strict=True)]
     assert first["num_params"] == sum(r[0]["num_params"] for r in single)
-    assert list(first["networks"]) == list(several.layers)
+    assert list(first["networks"]) == list(BOTH_IN_ORDER)
     assert first["model_params"] == 61706 - 60480 + first["num_params"]
     for s, mine in enumerate((first, second)):
         norms = [float(t[s].norm()) for t in several.targets.values()]
@@ -222,11 +244,17 @@ def test_a_budget_is_shared_out_whole():
 
 
 @pytest.mark.parametrize(
-    "layer, said", [(("fc1", "fc9"), "no layer 'fc9'"), (("fc1", "fc1"), "each named once"), ((), "one or more")]
+    "layer, said",
+    [
+        (("fc1", "fc9"), "no layer 'fc9'"),
+        (("fc1", "fc1"), "each named once"),
+        ("relu1", "no layer 'relu1'"),
+        ((3,), "each name is"),
+    ],
 )
 def test_layers_that_cannot_be(lenet, layer, said):
-    with pytest.raises(ValueError, match=said):
-        opened(replace(lenet.task, layer=layer))
+    with pytest.raises((TypeError, ValueError), match=said):
+        opened(lenet.task, replace(lenet.protocol, layer=layer))
 
 
 @pytest.mark.parametrize("job", [Job(families(["mpo"])[0], 200), Job("hashed", 200), Job("dense_trained_on", None)])
@@ -234,7 +262,7 @@ def test_no_choice_is_made_on_the_test_part(monkeypatch, job):
     """Rates, starts and the step that is kept are the same whatever the test part says; its accuracies are not."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    task = Task(seeds=2, dense_steps=60, fit_steps=20, tune_steps=30, rest="all")
+    protocol = Protocol(seeds=2, dense_steps=60, fit_steps=20, tune_steps=30, rest="all")
     found = []
     for shift in (0, 1, 2):
         plain = data.digits()
@@ -243,11 +271,11 @@ def test_no_choice_is_made_on_the_test_part(monkeypatch, job):
             return replace(plain, test=(plain.test[0], (plain.test[1] + shift) % 10))
 
         monkeypatch.setitem(data.DATA, "digits", digits)
-        found.append(row(with_dense_models(opened(task)), job))
+        found.append(row(with_dense_models(opened(Task("mlp", "digits"), protocol)), job))
     torch.set_num_threads(threads)
     for key in ("chosen_frozen", "chosen_trained", "val_frozen", "val_trained", "error"):
         assert [r[key] for r in found[0]] == [r[key] for r in found[1]] == [r[key] for r in found[2]]
-    assert all(r["accuracy_trained"] > 0.5 for r in found[0]) and all(r["accuracy_trained"] < 0.3 for r in found[1])
+    assert all(r["test_trained"] > 0.5 for r in found[0]) and all(r["test_trained"] < 0.3 for r in found[1])
 
 
 def test_a_trained_model_with_running_statistics(tmp_path):
@@ -260,28 +288,20 @@ def test_a_trained_model_with_running_statistics(tmp_path):
             module.running_mean.normal_(0, 0.1)
             module.running_var.uniform_(0.5, 1.5)
     zoo.save(model, tmp_path / "vgg16.safetensors")
-    task = Task(
-        "vgg16", "cifar10", "classifier.4", 2, 1, 1, 1, str(tmp_path), limit=8, rest="head", weights=str(tmp_path / "vgg16.safetensors")
-    )  # fmt: skip
-    experiment = with_dense_models(opened(task))
-    x = experiment.split.test[0]
+    task = Task("vgg16", "cifar10", data_dir=str(tmp_path), limit=8, weights=str(tmp_path / "vgg16.safetensors"))
+    protocol = Protocol("classifier.4", 2, 0, 1, 1, 1, "head")
+    experiment = with_dense_models(opened(task, protocol))
+    x, y = experiment.goal.parts["test"].tree
     with torch.no_grad():
         want = model.eval()(x)
     found = experiment.tail.outputs({**experiment.others(False), **experiment.targets}, "test", Axes(seed=2))
     torch.testing.assert_close(found, want.expand(2, *want.shape), rtol=1e-4, atol=1e-5)
     (dense, _) = row(experiment, Job("dense", None))
-    assert dense["dense_steps"] == 0 and dense["accuracy_frozen"] == pytest.approx(
-        float((want.argmax(1) == experiment.split.test[1]).float().mean())
-    )
+    assert dense["dense_steps"] == 0
+    assert dense["test_frozen"] == pytest.approx(float((want.argmax(1) == y).float().mean()))
     last = [n for n, m in model.named_modules() if isinstance(m, torch.nn.Conv2d)][-1]
-    frozen = replace(
-        task, layer=last, rest="none"
-    )  # nothing is trained beside it: the normalisation after it is a fixed function
-    (as_is, _) = row(with_dense_models(opened(frozen)), Job("dense", None))
-    assert as_is["accuracy_frozen"] == dense["accuracy_frozen"]
-    for other in (replace(task, rest="all"), replace(task, layer=last), replace(frozen, weights=None)):
-        with pytest.raises(ValueError, match=r"features\.?1? ?.*BatchNorm2d.* keeps running statistics"):
-            opened(other)
+    (as_is, _) = row(with_dense_models(opened(task, replace(protocol, layer=last, rest="none"))), Job("dense", None))
+    assert as_is["test_frozen"] == dense["test_frozen"]
 
 
 @pytest.mark.parametrize("rest, features", [("head", True), ("head", False), ("all", True)])
@@ -291,29 +311,28 @@ def test_the_layer_left_out_of_a_trained_model(tmp_path, monkeypatch, rest, feat
     name, layer = ("vgg16", "classifier.2") if rest == "head" else ("alexnet", "fc2")
     torch.manual_seed(0)
     zoo.save(zoo.build(name), tmp_path / "model.safetensors")
-    task = Task(
-        name, "cifar10", layer, 2, 99, 1, 1, str(tmp_path), limit=8, rest=rest, weights=str(tmp_path / "model.safetensors")
-    )  # fmt: skip
+    task = Task(name, "cifar10", data_dir=str(tmp_path), limit=8, weights=str(tmp_path / "model.safetensors"))
+    protocol = Protocol(layer, 2, 0, 99, 1, 1, rest)
     steps = []
-    original = rows.train_replicas
+    original = tuning.train_replicas
 
     def train(fixture, seeds, start, assemble, rates, count, **more):
         steps.append(count)
         return original(fixture, seeds, start, assemble, [1e-9] * len(rates), 1, **more)  # what it begins with
 
-    monkeypatch.setattr(rows, "train_replicas", train)
-    monkeypatch.setattr("tnkit_nn.comparison.replicas.BATCH", 8)
+    monkeypatch.setattr(tuning, "train_replicas", train)
+    monkeypatch.setattr("tnkit_nn.comparison.batches.BATCH", 8)
     if not features:
         monkeypatch.setattr(experiments, "FEATURES", 0)
-    experiment = with_dense_models(opened(task))
+    experiment = with_dense_models(opened(task, protocol))
     (found, _) = row(experiment, Job("removed", None))
     shorter = zoo.without(zoo.load(name, tmp_path / "model.safetensors"), layer)
     torch.manual_seed(500)
     shorter = zoo.without(zoo.load(name, tmp_path / "model.safetensors"), layer).eval()
-    part = experiment.split.test
+    part = experiment.goal.parts["test"].tree
     with torch.no_grad():
         right = float((shorter(part[0]).argmax(1) == part[1]).float().mean())
-    assert steps[-1] == 1 and found["accuracy_trained"] == pytest.approx(right)
+    assert steps[-1] == 1 and found["test_trained"] == pytest.approx(right)
     head = [p for n, p in shorter.named_parameters() if rest == "all" or n.startswith("classifier.4")]
     assert found["trained_elsewhere"] == sum(p.numel() for p in head)
 
@@ -321,7 +340,7 @@ def test_the_layer_left_out_of_a_trained_model(tmp_path, monkeypatch, rest, feat
 def test_weights_of_too_few_classes_are_refused(tmp_path):
     zoo.save(zoo.build("mlp", 4), tmp_path / "m.safetensors")
     with pytest.raises(ValueError, match="a model of 4 classes; 'digits' has 10"):
-        opened(Task(weights=str(tmp_path / "m.safetensors")))
+        opened(Task("mlp", "digits", weights=str(tmp_path / "m.safetensors")), Protocol())
 
 
 @pytest.mark.parametrize("value", [0.0, float("nan")])
@@ -332,12 +351,12 @@ def test_a_trained_weight_without_a_direction_is_refused(tmp_path, value):
     with pytest.raises(
         ValueError, match=f"m.safetensors: the weight of fc1 has the norm {value}: nothing to compare to"
     ):
-        opened(Task(weights=str(tmp_path / "m.safetensors")))
+        opened(Task("mlp", "digits", weights=str(tmp_path / "m.safetensors")), Protocol())
 
 
-def test_a_task_is_the_same_however_its_layers_are_given():
-    assert Task(layer=["fc1"]) == Task(layer=("fc1",)) == Task(layer="fc1")
-    assert Task(layer=["fc1", "fc2"]) == Task(layer=("fc1", "fc2")) and hash(Task(layer=["fc1", "fc2"]))
+def test_a_protocol_is_the_same_however_its_layers_are_given():
+    assert Protocol(["fc1"]) == Protocol(("fc1",)) == Protocol("fc1")
+    assert Protocol(["fc1", "fc2"]) == Protocol(("fc1", "fc2")) and hash(Protocol(["fc1", "fc2"]))
 
 
 def test_the_file_of_weights_is_part_of_a_study(tmp_path):
@@ -346,25 +365,26 @@ def test_the_file_of_weights_is_part_of_a_study(tmp_path):
         torch.manual_seed(seed)
         files.append(tmp_path / f"{seed}.safetensors")
         zoo.save(zoo.build("mlp"), files[-1])
-    task = Task(seeds=1, dense_steps=1, fit_steps=1, tune_steps=1, rest="none", weights=str(files[0]))
-    records = compare(task, ["low_rank"], [200], out=tmp_path / "out")
+    task = Task("mlp", "digits", weights=str(files[0]))
+    steps = {"seeds": 1, "dense_steps": 1, "fit_steps": 1, "tune_steps": 1, "rest": "none", "out": tmp_path / "out"}
+    records = compare(task, ["low_rank"], [200], **steps)
     assert all(r["dense_steps"] == 0 for r in records)
     files[0].rename(tmp_path / "moved")
-    assert compare(replace(task, weights=str(tmp_path / "moved")), ["low_rank"], [200], out=tmp_path / "out") == records
-    with pytest.raises(ValueError, match=r"holds another study: its task\.weights is"):
-        compare(replace(task, weights=str(files[1])), ["low_rank"], [200], out=tmp_path / "out")
+    assert compare(replace(task, weights=str(tmp_path / "moved")), ["low_rank"], [200], **steps) == records
+    with pytest.raises(ValueError, match=r"holds another study: its task\.model is"):
+        compare(replace(task, weights=str(files[1])), ["low_rank"], [200], **steps)
 
 
 # -- in workers ---------------------------------------------------------------------------------------------------------
 def test_a_worker_gets_the_dense_values_alone_and_opens_an_experiment_once():
-    bare = opened(Task(seeds=2, dense_steps=1))
+    bare = opened(Task("mlp", "digits"), Protocol(seeds=2, dense_steps=1))
     experiment = with_dense_models(bare)
     sent = pickle.dumps(experiment)
     dense = sum(p.numel() * p.element_size() for p in experiment.dense.values())
-    assert dense < len(sent) < dense + 2000
+    assert dense < len(sent) < dense + 3000
     untrained, there = pickle.loads(pickle.dumps(bare)), pickle.loads(sent)
-    assert untrained.split is there.split  # read for the dense models' training, and not again for the rows
+    assert untrained.goal is there.goal  # read for the dense models' training, and not again for the rows
     assert pickle.loads(sent) is there and there.tail is pickle.loads(sent).tail
-    assert there.task == experiment.task and there.layers == experiment.layers
+    assert there.protocol == experiment.protocol and there.weights == experiment.weights
     torch.testing.assert_close(there.dense, experiment.dense, rtol=0, atol=0)
-    assert torch.equal(there.split.test[0], experiment.split.test[0])
+    assert torch.equal(there.goal.parts["test"].tree[0], experiment.goal.parts["test"].tree[0])

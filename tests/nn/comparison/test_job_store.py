@@ -18,10 +18,11 @@ from tnkit_nn.comparison import experiment as experiments
 from tnkit_nn.comparison.compare import compare
 from tnkit_nn.comparison.job_store import Study, run_jobs
 from tnkit_nn.comparison.row import row
-from tnkit_nn.comparison.task import Task
+from tnkit_nn.task import Task
 
-TINY = Task(seeds=2, dense_steps=3, fit_steps=2, tune_steps=2)
-SMALL = dict(shapes=("cp",), budgets=(100,))
+TINY = Task("mlp", "digits")
+STEPS = dict(seeds=2, dense_steps=3, fit_steps=2, tune_steps=2)
+SMALL = dict(shapes=("cp",), budgets=(100,), **STEPS)
 
 
 def note(log, key, seconds=0.0):
@@ -176,7 +177,7 @@ def test_a_comparison_on_dask_is_the_comparison_here(tmp_path):
         for r in strip(here)
     ]
     assert strip(there) == close
-    assert len(list((tmp_path / "jobs").glob("*.json"))) == len(here) // TINY.seeds
+    assert len(list((tmp_path / "jobs").glob("*.json"))) == len(here) // STEPS["seeds"]
 
 
 def test_a_comparison_goes_on_where_it_was(tmp_path, monkeypatch):
@@ -191,10 +192,10 @@ def test_a_comparison_goes_on_where_it_was(tmp_path, monkeypatch):
     again = compare(TINY, **SMALL, out=tmp_path)
     strip = lambda records: [{k: v for k, v in r.items() if k != "seconds"} for r in records]  # noqa: E731
     assert strip(again) == strip(json.loads(json.dumps(whole))) and len(calls) == len(gone)
-    more = compare(TINY, shapes=("cp", "mpo"), budgets=(100,), out=tmp_path)
-    assert len(calls) == len(gone) + 1 and len(more) == len(whole) + TINY.seeds
+    more = compare(TINY, **{**SMALL, "shapes": ("cp", "mpo")}, out=tmp_path)
+    assert len(calls) == len(gone) + 1 and len(more) == len(whole) + STEPS["seeds"]
     with pytest.raises(ValueError, match="tune_steps is 2, not 3"):
-        compare(Task(seeds=2, dense_steps=3, fit_steps=2, tune_steps=3), **SMALL, out=tmp_path)
+        compare(TINY, **{**SMALL, "tune_steps": 3}, out=tmp_path)
 
 
 # -- damaged files ------------------------------------------------------------------------------------------------------
@@ -252,7 +253,7 @@ def test_a_result_that_is_none_of_the_job(study, seal):
         "its record of seed 0 is 1": [1, 2],
         "its record of seed 0 has no 'family'": [{k[::-1]: v for k, v in r.items()} for r in result],
         "seed 1": result[::-1],
-        "accuracy_frozen in its record of seed 0 is 'x'": [{**r, "accuracy_frozen": "x"} for r in result],
+        "test_frozen in its record of seed 0 is 'x'": [{**r, "test_frozen": "x"} for r in result],
         "seed in its record of seed 0 is False": [{**r, "seed": bool(r["seed"])} for r in result],
         "is of noise at 7": [{**r, "label": "noise", "budget": 7} for r in result],
     }

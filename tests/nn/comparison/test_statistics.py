@@ -1,12 +1,16 @@
 """Paired differences, their correction, and the words for them."""
 
 import html
+import math
 import re
 from itertools import chain
 
 import numpy as np
 import pytest
+from scipy import stats
 
+from tnkit_nn.comparison.measure import measure_of
+from tnkit_nn.comparison.paired import difference, holm
 from tnkit_nn.comparison.report.page import page
 from tnkit_nn.comparison.report.tables import rows
 from tnkit_nn.comparison.statistics import (
@@ -14,24 +18,13 @@ from tnkit_nn.comparison.statistics import (
     against_controls,
     answer,
     best_free,
-    difference,
-    holm,
     paired_table,
     starts_cells,
+    starts_headers,
     verdict,
 )
 
-from ..test_cli import record
-
-
-def runs(**accuracies):
-    """Records of several rows; budget 100 unless the name is that of a control without one."""
-    free = ("picked", "pooled", "removed", "frozen_random", "dense")
-    return [
-        record(name.replace("adtn3", "adtn depth 3"), None if name in free else 100, s, a)
-        for name, values in accuracies.items()
-        for s, a in enumerate(values)
-    ]
+from .made import PERPLEXITY, RMSE, of_sentences, runs
 
 
 def test_difference_is_scipys_paired_t():
@@ -39,16 +32,48 @@ def test_difference_is_scipys_paired_t():
     draw = np.random.default_rng(0)
     one, other = draw.uniform(0.8, 0.9, 6), draw.uniform(0.7, 0.9, 6)
     want = scipy.ttest_rel(one, other)
-    points, low, high, p = difference(list(one), list(other), 10_000)
+    centre, low, high, p = difference(list(one), list(other), 10_000)
     interval = want.confidence_interval(0.95)
-    assert p == pytest.approx(want.pvalue) and points == pytest.approx(100 * (one - other).mean())
-    assert (low, high) == pytest.approx((100 * interval.low, 100 * interval.high))
+    assert p == pytest.approx(want.pvalue) and centre == pytest.approx((one - other).mean())
+    assert (low, high) == pytest.approx((interval.low, interval.high))
+    assert difference(list(one), list(other)) == (
+        centre,
+        low,
+        high,
+        p,
+    )  # without a number of examples: the spread is above one
+    p_of_few = difference(list(one), list(other), 5)[3]  # one of five is more than the spread
+    by_hand = 2 * scipy.t.sf(abs((one - other).mean()) / (1 / 5 / 6**0.5), 5)
+    assert p_of_few == pytest.approx(by_hand) and p_of_few > p
 
 
 def test_seeds_that_agree_to_the_image_are_not_certainty():
-    points, low, high, p = difference([0.902] * 3, [0.900] * 3, 500)  # one image of 500 in each of three seeds
-    assert points == pytest.approx(0.2) and low < 0 < high and p > 0.05
+    centre, low, high, p = difference([0.902] * 3, [0.900] * 3, 500)  # one image of 500 in each of three seeds
+    assert centre == pytest.approx(0.002) and low < 0 < high and p > 0.05
     assert difference([0.9], [0.8], 500)[3] == 1
+
+
+def test_without_a_spread_there_is_a_p_value():
+    assert difference([2.5] * 3, [2.5] * 3) == (0, 0, 0, 1)
+    assert difference([2.5] * 3, [2.0] * 3) == (0.5, 0.5, 0.5, 0)
+    for values in ([math.inf, 1.0, 1.0], [math.nan, 1.0, 1.0], [math.inf, -math.inf, 1.0]):
+        _, low, high, p = difference(values, [1.0, 2.0, 3.0])
+        assert p == 1 and math.isnan(low) and math.isnan(high)
+
+
+@pytest.mark.parametrize(
+    "call, error, said",
+    [
+        (lambda: difference([1.0], [1.0, 2.0]), ValueError, "one value a seed each, not 1 and 2"),
+        (lambda: difference([], []), ValueError, "not 0 and 0"),
+        (lambda: difference([1.0], 3), TypeError, "difference: other is a sequence"),
+        (lambda: difference([1.0], [2.0], 0), ValueError, "difference: examples"),
+        (lambda: holm([0.1, 1.5]), ValueError, r"ps\[1\] is a p-value in 0..1, not 1.5"),
+    ],
+)
+def test_what_is_no_pair_is_refused(call, error, said):
+    with pytest.raises(error, match=said):
+        call()
 
 
 def test_no_difference_is_found_as_seldom_as_promised():
@@ -69,7 +94,7 @@ def test_a_network_past_its_budget_speaks_for_nobody():
     assert "adtn depth 3 is better than mpo" in verdict(records)[0]
     past = [{**r, "num_params": 106 if r["label"] == "adtn depth 3" else r["num_params"]} for r in records]
     assert not any(line.startswith("Budget") for line in verdict(past))
-    small = [{**r, "label": "adtn depth 2", "accuracy_frozen": 0.8} for r in records if r["label"] == "adtn depth 3"]
+    small = [{**r, "label": "adtn depth 2", "test_frozen": 0.8} for r in records if r["label"] == "adtn depth 3"]
     assert "adtn depth 2 is worse than mpo" in verdict(past + small)[0]
 
 
@@ -219,7 +244,7 @@ def test_a_pair_has_one_p_value_in_words_tables_and_page():
     assert all(len(ps) == 1 for ps in found.values()), {pair: ps for pair, ps in found.items() if len(ps) > 1}
     assert len(found) == 36 + 4  # all networks against all controls, the best deep against the best shallow one
     assert "<0.001" in set.union(*found.values())
-    assert shown.count(CORRECTED) == 1 and verdict(records)[-1] == CORRECTED
+    assert shown.count(CORRECTED) == 1 and CORRECTED in verdict(records)
 
 
 def test_the_answer_is_one_sentence():
@@ -233,3 +258,80 @@ def test_the_answer_is_one_sentence():
     assert "in 0 of 2 comparisons, and significantly worse in 0." in said((0.80, 0.99, 0.95))
     assert "One seed gives no spread" in said((0.9,), (0.5,))
     assert "No budget has both" in answer(runs(mpo=(0.9, 0.91), hashed=(0.8, 0.82)))
+
+
+# -- other metrics --------------------------------------------------------------------------------------------------
+def test_smaller_is_better_where_the_metric_says_so():
+    good, bad = (30.1, 30.4, 30.2), (35.0, 36.0, 34.5)
+    records = of_sentences(adtn3=good, mpo=bad, hashed=(40.0, 41.0, 42.5), picked=(90.0, 95.0, 99.0))
+    want = stats.ttest_rel(good, bad)
+    interval = want.confidence_interval(0.95)
+    words = (
+        f"(-4.9, 95 % CI {interval.low:+.1f} to {interval.high:+.1f}, p {2 * want.pvalue:.3f})"  # two readings: Holm
+    )
+    said = verdict(records)[0]
+    assert f"adtn depth 3 is better than mpo {words}" in said
+    assert "hashed (-10.9" in said and "points" not in " ".join(verdict(records))
+    assert "in 2 of 2 comparisons, and significantly worse in 0." in answer(records)
+    turned = of_sentences(adtn3=bad, mpo=good)
+    assert "adtn depth 3 is worse than mpo (+4.9" in verdict(turned)[0]
+    assert "The best layer without parameters (picked) reaches perplexity 94.7 on test sentences" in " ".join(
+        verdict(records)
+    )
+
+
+def test_the_same_scores_turned_round_have_the_same_p_values():
+    draw = np.random.default_rng(3)
+    scores = {name: draw.normal(k, 1, 4) for k, name in enumerate(("adtn3", "mpo", "cp", "hashed", "picked"))}
+    less = against_controls(runs(metric=PERPLEXITY, count=None, **{n: -x for n, x in scores.items()}))
+    more = against_controls(runs(metric={**PERPLEXITY, "larger": True}, count=None, **scores))
+    assert len(less) == len(more) == 12
+    for one, other in zip(less, more, strict=True):
+        assert (one.one, one.other, one.p, one.words) == (other.one, other.other, other.p, other.words)
+        assert one.mean == pytest.approx(-other.mean)
+
+
+def test_rows_are_chosen_by_the_metric_s_direction():
+    records = of_sentences(adtn3=(30, 31), mpo=(50, 51), cp=(40, 41), picked=(70, 71), pooled=(60, 62))
+    lines = verdict(records)
+    assert "than cp" in lines[0] or "and cp" in lines[0]
+    assert best_free(records, "frozen") == "pooled"
+    (cp,) = [r for r in rows(records) if r.label == "cp"]
+    assert cp.gain_frozen[0] == pytest.approx(20.5)  # a gain is for the better: 61 - 40.5
+
+
+def test_values_that_are_no_numbers_are_the_worst_and_decide_nothing():
+    records = of_sentences(adtn3=(30.0, 31.0), mpo=(math.inf, 40.0), cp=(math.nan, 41.0), hashed=(35.0, 36.0))
+    assert "cp" not in verdict(records)[0].partition("(")[0]  # the rival is mpo: no number is the worst
+    for d in against_controls(records):
+        assert d.words == "no significant difference" or math.isfinite(d.mean)
+        assert 0 <= d.p <= 1
+    assert "nan" not in " ".join(verdict(records)) + paired_table(records)
+    same = of_sentences(mpo=(30.0, 31.0, 32.0), hashed=(30.0, 31.0, 32.0), subspace=(math.inf, 31.0, 32.0))
+    assert not [line for line in verdict(same) if "would exclude zero" in line]  # neither of them has such an interval
+
+
+def test_differences_have_the_metric_s_unit():
+    records = [
+        r | {"frozen_from": {"fit": 0.0123 + 1e-4 * r["seed"], "random": 0.0133}, "trained_from": {}}
+        for r in runs(metric=RMSE, examples="houses", adtn3=(0.0123, 0.0124), mpo=(0.0133, 0.0137), hashed=(0.02, 0.03))
+    ]
+    assert "(-0.00115 kWh, 95 % CI " in verdict(records)[0]
+    assert "difference, kWh" in paired_table(records)
+    (line,) = [x for x in verdict(records) if x.startswith("Starting")]
+    assert "-0.00095 kWh in the median, -0.00095 to -0.00095 (smaller is better)" in line
+    assert starts_headers(measure_of(records))[3:6] == ("approximated, kWh", "random start, kWh", "difference, kWh")
+
+
+def test_a_small_dense_model_is_held_against_whole_models():
+    """A control of the budget that is a whole model: counts are of whole models, and it is a rival like the hash."""
+    records = runs(adtn3=(0.95, 0.96, 0.95), mpo=(0.9, 0.91, 0.92))
+    small = [
+        r | {"label": "a small dense model", "kind": "control", "depth": None, "num_params": 810, "model_params": 810, "error": None}
+        for r in runs(mpo=(0.8, 0.81, 0.83))
+    ]  # fmt: skip
+    found = against_controls(records + small)
+    assert {d.other for d in found} == {"a small dense model"} and {d.counts for d in found} == {(814, 810)}
+    assert "a small dense model (+14.0 points" in verdict(records + small)[0]
+    (row,) = [r for r in rows(records + small) if r.label == "a small dense model"]
+    assert row.error is None and row.place == 100

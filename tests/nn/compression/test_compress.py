@@ -430,13 +430,13 @@ def test_another_run_is_refused(tmp_path):
     model, split = small()
     compress_(copy.deepcopy(model), RECIPE, split, out=tmp_path)
     with pytest.raises(
-        ValueError, match="holds another compression: its recipe.seed is 0, not 1; give an empty folder"
+        ValueError, match=r"holds another compression: its recipe.seed is 0, not 1; give an empty folder"
     ):
         compress_(copy.deepcopy(model), RECIPE, split, out=tmp_path, seed=1)
-    with pytest.raises(ValueError, match="holds another compression: its model.values is"):
+    with pytest.raises(ValueError, match=r"holds another compression: its model.values is"):
         compress_(small(1)[0], RECIPE, split, out=tmp_path)
     other = replace(split, test=(-split.test[0], split.test[1]))  # as many examples, but others
-    with pytest.raises(ValueError, match="holds another compression: its task.data is"):
+    with pytest.raises(ValueError, match=r"holds another compression: its task.data is"):
         compress_(copy.deepcopy(model), RECIPE, other, out=tmp_path)
     with alone(tmp_path, "a test"), pytest.raises(ValueError, match="this compression is being run by another process"):
         compress_(copy.deepcopy(model), RECIPE, split, out=tmp_path)

@@ -84,7 +84,7 @@ def test_a_loop_of_ones_own_gets_what_is_added(tmp_path):
     assert any(not torch.equal(v, before[n]) for n, v in more.model.state_dict().items())
     again = tknn.compress_(mlp(), recipe, SPLIT, tune=noted, out=tmp_path, stage2=replace(recipe.stage2, epochs=7))
     assert calls == [2, 2, 3] and all(torch.equal(v, values(more.model)[n]) for n, v in values(again.model).items())
-    with pytest.raises(ValueError, match="holds another compression: its tune is"):
+    with pytest.raises(ValueError, match=r"holds another compression: its tune is"):
         tknn.compress_(mlp(), recipe, SPLIT, tune=loop, out=tmp_path, stage2=replace(recipe.stage2, epochs=7))
 
 
@@ -92,12 +92,12 @@ def test_another_loss_is_noticed(tmp_path):
     tknn.compress_(mlp(2), one(), regression(), out=tmp_path)
     other = replace(regression(), loss=lambda model, batch: 2 * squares(model, batch))
     with pytest.raises(
-        ValueError, match="holds another compression: its task.loss is 'squares .*', not '.*lambda.*'; give an empty"
+        ValueError, match=r"holds another compression: its task.loss is 'squares .*', not '.*lambda.*'; give an empty"
     ):
         tknn.compress_(mlp(2), one(), other, out=tmp_path)
-    with pytest.raises(ValueError, match="its recipe.rest is 'none', not 'all'; give"):
+    with pytest.raises(ValueError, match=r"its recipe.rest is 'none', not 'all'; give"):
         tknn.compress_(mlp(2), one(rest="all"), regression(), out=tmp_path)
-    with pytest.raises(ValueError, match="its recipe.stage2 is {.*, not None; give"):
+    with pytest.raises(ValueError, match=r"its recipe.stage2 is {.*, not None; give"):
         tknn.compress_(mlp(2), one(stage2=None), regression(), out=tmp_path)
     tknn.compress_(mlp(2), one(), regression(), out=tmp_path)
 
@@ -106,5 +106,5 @@ def test_another_loss_is_noticed(tmp_path):
 def test_a_damaged_record_of_epochs(tmp_path, content):
     tknn.compress_(mlp(2), one(), regression(), out=tmp_path)
     (tmp_path / "asked.json").write_text(content)
-    with pytest.raises(ValueError, match="asked.json: damaged, "):
+    with pytest.raises(ValueError, match=r"asked.json: damaged, "):
         tknn.compress_(mlp(2), one(), regression(), out=tmp_path)

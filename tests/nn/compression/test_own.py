@@ -89,7 +89,7 @@ def test_families_that_are_none(family, error, message):
 def test_a_function_that_no_file_can_hold_is_refused_before_anything_is_done():
     model, odd = mlp(), tk.low_rank(SHAPE, 2).activate(lambda xp, x: x, "f")
     for family in (odd, lambda shape, budget: odd):
-        with pytest.raises(ValueError, match="layer '0': .*function"):
+        with pytest.raises(ValueError, match=r"layer '0': .*function"):
             tknn.compress_(model, one("0", family, 100, stage2=None))
     assert isinstance(model[0].weight, nn.Parameter)
 
@@ -108,7 +108,7 @@ def test_families_in_recipes(tmp_path):
     assert tknn.Compression.from_toml(recipe.to_toml()).settings() == recipe.settings()
     for family in (lambda shape, budget: None, tk.low_rank(SHAPE, 2), partial(thin)):
         with pytest.raises(
-            ValueError, match='cannot be imported by a name; put it into a file, and give family="file.py:name"'
+            ValueError, match=r'cannot be imported by a name; put it into a file, and give family="file.py:name"'
         ):
             one("0", family).to_toml()
     from tnkit_nn.imported import imported
@@ -123,7 +123,7 @@ def test_a_recipe_names_its_task(tmp_path):
     (tmp_path / "r.toml").write_text("task = 'mine.py:task'\n[[layers]]\nselect = '0'\nfamily = 'mpo'\nbudget = 80\n")
     assert tknn.compress_(mlp(), tmp_path / "r.toml").metric_before == tknn.accuracy(mlp(), SPLIT.test)
     (tmp_path / "r.toml").write_text("task = 3\n[[layers]]\nselect = '0'\n")
-    with pytest.raises(ValueError, match="recipe.task is a text, not 3"):
+    with pytest.raises(ValueError, match=r"recipe.task is a text, not 3"):
         tknn.Compression.load(tmp_path / "r.toml")
 
 
@@ -133,7 +133,7 @@ def loop(model, parameters, budget, rate=1e-2, calls=None):
     if calls is not None:
         calls.append((sorted(parameters), budget, {n for n, p in model.named_parameters() if p.requires_grad}))
     optimizer = torch.optim.SGD(parameters.values(), lr=rate)
-    for step in range(budget.steps or 6):
+    for _ in range(budget.steps or 6):
         batch = torch.randperm(240)[:40]
         optimizer.zero_grad()
         nn.functional.cross_entropy(model(X[batch]), Y[batch]).backward()

@@ -48,7 +48,15 @@ def refused(path, words):
     assert all(torch.equal(v, before[n]) for n, v in given.state_dict().items())
 
 
-EPOCH = {"epoch": 1, "loss": 1.0, "val_loss": 1.0, "val_accuracy": 0.5, "rate_factor": 1.0, "seconds": 1.0}
+EPOCH = {
+    "epoch": 1,
+    "loss": 1.0,
+    "val_loss": 1.0,
+    "val_metric": 0.5,
+    "val_spread": None,
+    "rate_factor": 1.0,
+    "seconds": 1.0,
+}
 
 SO_FAR = {
     "no history": ({"history": None, "factor": 1.0}, "it does not say how far the training is"),
@@ -59,7 +67,10 @@ SO_FAR = {
     "other names": ({"history": [{"hcope": 1}], "factor": 1.0}, "what it has of epoch 1 is {'hcope': 1}"),
     "the second first": ({"history": [{**EPOCH, "epoch": 2}], "factor": 1.0}, "what it has of epoch 1 is"),
     "no number": ({"history": [{**EPOCH, "loss": None}], "factor": 1.0}, "what it has of epoch 1 is not all numbers"),
-    "too many": ({"history": [EPOCH] * 3, "factor": 1.0}, "it has 3 epochs of 2"),
+    "too many": (
+        {"history": [EPOCH] * 3, "factor": 1.0},
+        "3 epochs are done, and the recipe has 2; ask for as many or more",
+    ),
 }
 
 

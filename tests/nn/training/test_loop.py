@@ -1,3 +1,5 @@
+"""The loop, against torch's own written out: what is trained, what is put back, what a restart ends with."""
+
 import dataclasses
 import json
 import subprocess
@@ -7,14 +9,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.data import DataLoader, IterableDataset
 
 import tnkit as tk
 import tnkit_nn as tknn
-from tnkit_nn import data, zoo
+from tnkit_nn import Task, data, zoo
 from tnkit_nn.storage import read_tensors, replacing, write_tensors
-from tnkit_nn.training.evaluation import accuracy, evaluate, worse
+from tnkit_nn.training import loop
+from tnkit_nn.training.evaluation import Reading, accuracy, evaluate, worse
+from tnkit_nn.training.goal import ACCURACY, Goal, goal_of
 from tnkit_nn.training.groups import Group
-from tnkit_nn.training.loop import train
+from tnkit_nn.training.loop import _TrainingLoop, train
 from tnkit_nn.training.recipe import METHODS, SCHEDULES, Recipe
 
 RECIPE = Recipe(epochs=4, lr=3e-3, batch=32)
@@ -45,6 +50,10 @@ def convnet(seed=0):
     )
 
 
+def margin(model, batch):
+    return F.multi_margin_loss(model(batch[0]), batch[1])
+
+
 def same(a, b):
     return all(torch.equal(v, b.state_dict()[n]) for n, v in a.state_dict().items())
 
@@ -60,7 +69,7 @@ def test_a_network_learns(method, schedule):
     history = train(model, split, recipe)
     assert [e.epoch for e in history] == list(range(1, 9))
     assert history[-1].loss < 0.3 * history[0].loss and accuracy(model, split.test) > 0.93
-    assert history[-1].val_accuracy == accuracy(model, split.val) and history[-1].rate_factor == 1.0
+    assert history[-1].val_metric == accuracy(model, split.val) and history[-1].rate_factor == 1.0
 
 
 def test_the_loop_is_torchs_own_adamw_written_out():
@@ -139,12 +148,12 @@ def test_the_numbers_of_a_compressed_layer():
 
 def test_weight_decay_is_for_matrices_unless_a_group_says_so():
     split, recipe = images(), Recipe(epochs=1, lr=0.5, method="sgd", schedule="constant", batch=96, weight_decay=1.0)
-    zero = lambda logits, y: logits.sum() * 0  # noqa: E731
+    task = Task(data=split, loss=lambda model, batch: model(batch[0]).sum() * 0)
     for groups, bias in ((None, 1.0), ([0.1], 1 - 0.5 * 0.1 * 1.9)):
         model = nn.Sequential(nn.Flatten(), nn.Linear(192, 3))
         nn.init.ones_(model[1].weight), nn.init.ones_(model[1].bias)
         made = groups and [Group(model.named_parameters(), weight_decay=w) for w in groups]
-        train(model, split, recipe, groups=made, loss=zero)
+        train(model, task, recipe, groups=made)
         assert model[1].bias[0].item() == pytest.approx(bias)
         assert model[1].weight[0, 0].item() == pytest.approx(bias if made else 1 - 0.5 * 1.9)
 
@@ -179,19 +188,41 @@ def test_recipes_that_cannot_be(wrong, message):
 
 
 # -- no finite numbers ----------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("when", [6, 7, 8])  # a step, the last step, the validation of the second epoch
-def test_an_epoch_without_finite_loss_is_done_again_at_half_the_rate(tmp_path, when):
-    calls = []
+def disturbed(monkeypatch, factors, stop=None):
+    """The loss of some steps times a factor, and Ctrl-C before one; steps are counted from 1, those done again too."""
+    plain, count = _TrainingLoop._step, [0]
 
-    def loss(logits, y):
-        calls.append(1)
-        return F.cross_entropy(logits, y) * (float("nan") if len(calls) == when else 1.0)
+    def step(self, batch, draw):
+        count[0] += 1
+        if count[0] == stop:
+            raise KeyboardInterrupt
+        objective, factor = self.objective, factors.get(count[0], 1.0)
+        self.objective = lambda model, batch: objective(model, batch) * factor
+        try:
+            return plain(self, batch, draw)
+        finally:
+            self.objective = objective
 
+    monkeypatch.setattr(_TrainingLoop, "_step", step)
+
+
+@pytest.mark.parametrize("when", [5, 6, "validation"])  # a step, the last step, the validation of the second epoch
+def test_an_epoch_without_finite_loss_is_done_again_at_half_the_rate(tmp_path, monkeypatch, when):
+    readings = []
+
+    def evaluated(*args):
+        readings.append(evaluate(*args))
+        return dataclasses.replace(readings[-1], loss=float("nan")) if len(readings) == 2 else readings[-1]
+
+    if when == "validation":
+        monkeypatch.setattr(loop, "evaluate", evaluated)
+    else:
+        disturbed(monkeypatch, {when: float("nan")})
     model = convnet()
     with pytest.warns(
         UserWarning, match="epoch 2 gave no finite loss: put back to its beginning, and again at half the rate"
     ):
-        history = train(model, images(), RECIPE, loss=loss, log=tmp_path / "log")
+        history = train(model, images(), RECIPE, log=tmp_path / "log")
     assert [e.rate_factor for e in history] == [1.0, 0.5, 0.5, 0.5]
     assert all(torch.isfinite(v).all() for v in model.state_dict().values())
     steps = [
@@ -200,36 +231,29 @@ def test_an_epoch_without_finite_loss_is_done_again_at_half_the_rate(tmp_path, w
     assert steps == list(range(1, 13))
 
 
-def test_no_rate_helps():
+def test_no_rate_helps(monkeypatch):
     model = convnet()
     before = {n: v.clone() for n, v in model.state_dict().items()}
+    disturbed(monkeypatch, dict.fromkeys(range(1, 100), float("inf")))
     with (
         pytest.warns(UserWarning, match="epoch 1"),
         pytest.raises(FloatingPointError, match=r"epoch 1 gives no finite loss, even at the rate 9.4e-05"),
     ):
-        train(model, images(), RECIPE, loss=lambda logits, y: logits.sum() * float("inf"))
+        train(model, images(), RECIPE)
     assert all(torch.equal(v, before[n]) for n, v in model.state_dict().items())
 
 
 # -- interrupted ----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("stop", [2, 3, 7, 11])  # three steps an epoch
-def test_a_restarted_run_ends_bit_by_bit_the_same(tmp_path, method, stop):
+@pytest.mark.parametrize("stop", [2, 3, 6, 9])  # three steps an epoch
+def test_a_restarted_run_ends_bit_by_bit_the_same(tmp_path, monkeypatch, method, stop):
     recipe = dataclasses.replace(RECIPE, method=method, augment="crop_flip", label_smoothing=0.1, weight_decay=1e-2)
     whole = convnet()
     history = train(whole, images(), recipe, seed=3, log=tmp_path / "whole")
-    calls = []
-
-    def interrupted(logits, y):
-        calls.append(1)
-        if len(calls) == stop:
-            raise KeyboardInterrupt
-        return F.cross_entropy(logits, y, label_smoothing=0.1)
-
-    interrupted.__qualname__ = "cross_entropy"  # what it is, the interruption apart
     options = {"seed": 3, "checkpoint": tmp_path / "c", "log": tmp_path / "log"}
-    with pytest.raises(KeyboardInterrupt):
-        train(convnet(), images(), recipe, loss=interrupted, **options)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        disturbed(patch, {}, stop)
+        train(convnet(), images(), recipe, **options)
     again = convnet(seed=99)  # another start: all values are the checkpoint's
     assert train(again, images(), recipe, **options) == history
     assert same(again, whole)
@@ -242,55 +266,54 @@ def test_a_restarted_run_ends_bit_by_bit_the_same(tmp_path, method, stop):
     assert sorted(p.name for p in tmp_path.iterdir() if p.is_file()) == ["c", "log", "whole"]
 
 
-def test_the_factor_of_a_diverged_epoch_survives_a_restart(tmp_path):
-    calls = []
-
-    def loss(logits, y):
-        calls.append(1)
-        if len(calls) == 12:
-            raise KeyboardInterrupt
-        return F.cross_entropy(logits, y) * (float("inf") if len(calls) == 2 else 1.0)
-
-    loss.__qualname__ = "cross_entropy"
-    with pytest.warns(UserWarning, match="epoch 1"), pytest.raises(KeyboardInterrupt):
-        train(convnet(), images(), RECIPE, loss=loss, checkpoint=tmp_path / "c")
+def test_the_factor_of_a_diverged_epoch_survives_a_restart(tmp_path, monkeypatch):
+    with (
+        monkeypatch.context() as patch,
+        pytest.warns(UserWarning, match="epoch 1"),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        disturbed(patch, {2: float("inf")}, 12)
+        train(convnet(), images(), RECIPE, checkpoint=tmp_path / "c")
     history = train(convnet(), images(), RECIPE, checkpoint=tmp_path / "c")
     assert [e.rate_factor for e in history] == [0.5] * 4
 
 
-@pytest.mark.parametrize("stop", [None, 10, 14])
-def test_a_training_that_diverges_to_finite_numbers_ends_at_its_best_epoch(tmp_path, stop):
+CLIMB = dataclasses.replace(RECIPE, schedule="constant", lr=3e-2, method="sgd")
+
+
+@pytest.mark.parametrize("stop", [None, 8, 11])
+def test_a_training_that_diverges_to_finite_numbers_ends_at_its_best_epoch(tmp_path, monkeypatch, stop):
     """Epoch 3 of 4 climbs the loss: the model ends as epoch 2 left it, interrupted in epoch 3, in epoch 4 or never."""
-
-    def climbing(first, stop=None):
-        calls = []
-
-        def loss(logits, y):
-            calls.append(1)
-            if len(calls) == stop:
-                raise KeyboardInterrupt
-            return F.cross_entropy(logits, y) * (-1000.0 if 0 <= len(calls) - first < 3 else 1.0)
-
-        loss.__qualname__ = "cross_entropy"
-        return loss
-
-    recipe = dataclasses.replace(RECIPE, schedule="constant", lr=3e-2, method="sgd")
     good = convnet()
-    seen = train(good, images(), dataclasses.replace(recipe, epochs=2))
+    seen = train(good, images(), dataclasses.replace(CLIMB, epochs=2))
     model, options = convnet(), {"checkpoint": tmp_path / "c"}
+    climb = dict.fromkeys((7, 8, 9), -1000.0)
     if stop:
-        with pytest.raises(KeyboardInterrupt):
-            train(model, images(), recipe, loss=climbing(9, stop), **options)
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            disturbed(patch, climb, stop)
+            train(model, images(), CLIMB, **options)
         model = convnet(seed=9)  # begins with epoch 3, or 4
+    disturbed(monkeypatch, {None: climb, 8: dict.fromkeys((1, 2, 3), -1000.0), 11: {}}[stop])
     with pytest.warns(UserWarning, match=r"training diverged: .* after epoch 2: put back to that one"):
-        history = train(model, images(), recipe, loss=climbing({None: 9, 10: 1, 14: 100}[stop]), **options)
-    assert [e.val_accuracy for e in history[:2]] == [e.val_accuracy for e in seen]
-    assert max(e.val_accuracy for e in history[2:]) < seen[-1].val_accuracy - 0.3
+        history = train(model, images(), CLIMB, **options)
+    assert [e.val_metric for e in history[:2]] == [e.val_metric for e in seen]
+    assert max(e.val_metric for e in history[2:]) < seen[-1].val_metric - 0.3
     assert same(model, good)
     again = convnet(seed=8)
     with pytest.warns(UserWarning, match="put back"):  # nothing left to do: the same end
-        train(again, images(), recipe, **options)
+        train(again, images(), CLIMB, **options)
     assert same(again, good)
+
+
+def test_a_stream_to_validate_on_says_of_how_many_examples_it_is(monkeypatch):
+    class Stream(IterableDataset):
+        def __iter__(self):
+            return iter(zip(*images().val, strict=True))
+
+    disturbed(monkeypatch, dict.fromkeys((7, 8, 9, 10, 11, 12), -1000.0))
+    parts = {"train": images().train, "val": DataLoader(Stream(), 10)}
+    with pytest.warns(UserWarning, match=r"training diverged: .* after epoch 2: put back to that one"):
+        train(convnet(), parts, CLIMB)
 
 
 def test_what_a_killed_process_left_is_cleared(tmp_path):
@@ -306,8 +329,12 @@ def test_what_a_killed_process_left_is_cleared(tmp_path):
 
 
 def test_one_example_less_is_no_divergence():
-    assert not worse(0.975, 1.0, 40) and worse(0.9, 1.0, 40)
-    assert not worse(0.999, 1.0, 1000) and worse(0.8, 0.9, 1000) and not worse(0.88, 0.9, 100)
+    def worse_than(now, then, count):
+        none = float("nan")
+        return worse(Goal("x", {}), Reading(1.0, now, none, count), Reading(1.0, then, none, count))
+
+    assert not worse_than(0.975, 1.0, 40) and worse_than(0.9, 1.0, 40)
+    assert not worse_than(0.999, 1.0, 1000) and worse_than(0.8, 0.9, 1000) and not worse_than(0.88, 0.9, 100)
 
 
 def test_checkpoints_of_other_runs_are_refused(tmp_path):
@@ -320,16 +347,18 @@ def test_checkpoints_of_other_runs_are_refused(tmp_path):
     def again(model=None, split=split, recipe=RECIPE, **options):
         train(model or convnet(), split, recipe, checkpoint=path, **options)
 
-    with pytest.raises(ValueError, match=r"c: belongs to another run: its recipe.epochs is 4, not 5"):
-        again(recipe=dataclasses.replace(RECIPE, epochs=5))
+    with pytest.raises(ValueError, match=r"c: belongs to another run: its recipe.lr is 0.003, not 0.5"):
+        again(recipe=dataclasses.replace(RECIPE, lr=0.5))
+    with pytest.raises(ValueError, match=r"c: 4 epochs are done, and the recipe has 3; ask for as many or more"):
+        again(recipe=dataclasses.replace(RECIPE, epochs=3))
     with pytest.raises(ValueError, match="its seed is 0, not 1"):
         again(seed=1)
-    with pytest.raises(ValueError, match=r"its data is \['bright', 96, .*\], not \['bright', 60, "):
+    with pytest.raises(ValueError, match=r"its data is \['bright', 'train .*\], not \['bright', 'train "):
         again(split=images(60))
     with pytest.raises(ValueError, match="its groups is"):
         again(model=nn.Sequential(nn.Flatten(), nn.Linear(192, 3)))
-    with pytest.raises(ValueError, match="its loss is 'cross_entropy', not 'multi_margin_loss'"):
-        again(loss=F.multi_margin_loss)
+    with pytest.raises(ValueError, match=r"its loss is 'cross_entropy .*', not 'margin .*'"):
+        again(split=Task(data=split, loss=margin, metric=ACCURACY))
     wide = convnet()
     wide[5] = nn.Linear(256, 4)
     with pytest.raises(
@@ -341,8 +370,38 @@ def test_checkpoints_of_other_runs_are_refused(tmp_path):
     with pytest.raises(ValueError, match="c: not a checkpoint of a training"):
         again()
     write_tensors(path, {"a": torch.zeros(1)}, {"tnkit.train": json.dumps({"version": 9, "run": {}, "so_far": {}})})
-    with pytest.raises(ValueError, match="c: version 9 of a checkpoint; this tnkit reads version 2"):
+    with pytest.raises(ValueError, match="c: version 9 of a checkpoint; this tnkit reads version 3"):
         again()
+
+
+def test_a_finished_training_is_extended(tmp_path):
+    """At a constant rate it ends as a whole one does; what is drawn in an epoch follows from its number."""
+    short, long = (dataclasses.replace(RECIPE, schedule="constant", epochs=k) for k in (2, 4))
+    whole, model = convnet(), convnet()
+    history = train(whole, images(), long)
+    assert train(model, images(), short, checkpoint=tmp_path / "c") == history[:2]
+    assert train(model, images(), long, checkpoint=tmp_path / "c") == history and same(model, whole)
+    with pytest.raises(ValueError, match=r"c: 4 epochs are done, and the recipe has 2; ask for as many or more"):
+        train(model, images(), short, checkpoint=tmp_path / "c")
+
+
+def test_another_loss_of_the_same_name_is_noticed(tmp_path):
+    def losses(body):
+        made = {}
+        exec(compile(f"import torch.nn.functional as F\nmine = lambda model, batch: {body}", "<made>", "exec"), made)
+        return made["mine"]
+
+    bodies = ["F.cross_entropy(model(batch[0]), batch[1])", "F.multi_margin_loss(model(batch[0]), batch[1])"]
+    one, other = map(losses, bodies)
+    task = Task(data=images(), loss=one)
+    train(convnet(), task, RECIPE, checkpoint=tmp_path / "c")
+    train(convnet(), Task(data=images(), loss=losses(bodies[0])), RECIPE, checkpoint=tmp_path / "c")  # the same again
+    with pytest.raises(
+        ValueError, match=r"c: belongs to another run: its loss is '<lambda> \w{12}', not '<lambda> \w{12}'"
+    ):
+        train(convnet(), Task(data=images(), loss=other), RECIPE, checkpoint=tmp_path / "c")
+    with pytest.raises(ValueError, match=r"its metric is \['loss', '', False, .*\], not \['accuracy', '%', True, "):
+        train(convnet(), Task(data=images(), loss=one, metric=ACCURACY), RECIPE, checkpoint=tmp_path / "c")
 
 
 def test_a_file_that_is_no_log_is_left_alone(tmp_path):
@@ -364,12 +423,14 @@ def test_what_is_called_after_an_epoch_sees_it_kept(tmp_path):
 
 def test_evaluate_is_the_plain_loop_and_leaves_the_mode():
     model, split = convnet(), images()
-    got = evaluate(model, split.val, batch=7)
+    got = evaluate(model, goal_of(split, "test"), batch=7)
     assert model.training
     model.eval()
     logits = model(split.val[0])
-    assert got[0] == pytest.approx(F.cross_entropy(logits, split.val[1]).item())
-    assert got[1] == (logits.argmax(1) == split.val[1]).double().mean().item() == accuracy(model, split.val)
+    losses = torch.stack([F.cross_entropy(a, b) for a, b in zip(logits.split(7), split.val[1].split(7), strict=True)])
+    assert got.loss == pytest.approx(F.cross_entropy(logits, split.val[1]).item())
+    assert got.metric == (logits.argmax(1) == split.val[1]).double().mean().item() == accuracy(model, split.val)
+    assert got.spread == pytest.approx(losses.std().item() / 5**0.5) and got.count == 30
 
 
 def test_events_for_tensorboard(tmp_path):
@@ -382,4 +443,4 @@ def test_events_for_tensorboard(tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
     steps = [line for line in lines if "step" in line]
     assert [(e.step, pytest.approx(e.value)) for e in events.Scalars("loss")] == [(s["step"], s["loss"]) for s in steps]
-    assert [e.value for e in events.Scalars("epoch/val_accuracy")] == pytest.approx([e.val_accuracy for e in history])
+    assert [e.value for e in events.Scalars("epoch/val_metric")] == pytest.approx([e.val_metric for e in history])

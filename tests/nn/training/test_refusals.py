@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from tnkit_nn import Compression, Group, Layers, Recipe, Task, accuracy, compress_, train, zoo
+from tnkit_nn import Group, Recipe, Task, accuracy, train, zoo
 from tnkit_nn.data import Split
 
 X = torch.linspace(-1, 1, 12 * 6).reshape(12, 6)
@@ -30,18 +30,17 @@ class Bare(nn.Module):
     [
         (lambda out: train(model(inputs=5), SPLIT, RECIPE, checkpoint=out), r"the model does not take inputs of the shape \(6,\) and torch.float32 of 'small'"),
         (lambda out: train(model(dtype=torch.float64), SPLIT, RECIPE, checkpoint=out), "does not take inputs of the shape .*'small'"),
-        (lambda out: train(model(classes=2), SPLIT, RECIPE, checkpoint=out), "train: the model: a model of 2 classes; 'small' has 3"),
+        (lambda out: train(model(classes=2), SPLIT, RECIPE, checkpoint=out), "train: a model of 2 classes; 'small' has 3"),
         (lambda out: train(model().to("meta"), SPLIT, RECIPE, checkpoint=out), "parameters with values, but they are on the meta device"),
-        (lambda out: train(model(), SPLIT, Recipe(1, 0.1, augment="crop_flip"), checkpoint=out), r"augment 'crop_flip' does not take the inputs of 'small': .*not \(1, 6\)"),
+        (lambda out: train(model(), SPLIT, Recipe(1, 0.1, augment="crop_flip"), checkpoint=out), r"augment 'crop_flip' does not take the inputs of 'small': .*not \(12, 6\)"),
         (lambda out: train(model(), SPLIT, RECIPE, groups=[dict(model().named_parameters())], checkpoint=out), "each of groups is a Group, not"),
-        (lambda out: train(model(), SPLIT, RECIPE, loss=3, checkpoint=out), "train: loss is a function, not 3"),
-        (lambda out: train(model(), PART, RECIPE, checkpoint=out), "train: split is a Split, not"),
+        (lambda out: train(model(), Task(data=SPLIT, loss=3), RECIPE, checkpoint=out), "Task: loss is a function, not 3"),
+        (lambda out: train(model(), X.numpy(), RECIPE, checkpoint=out), "train: data: train is a DataLoader, a Dataset, .*, not a ndarray.*torch.as_tensor"),
+        (lambda out: train(model(), "digits", RECIPE, checkpoint=out), r"train: data is a Split, .*, not 'digits'; Task\(data=...\) takes the names"),
         (lambda out: train(nn.Linear, SPLIT, RECIPE, checkpoint=out), "train: model is an nn.Module, not .*; make one of the class first"),
-        (lambda out: compress_(model(inputs=5), Compression(Layers("fc1", "mpo", 20)), SPLIT, out=out), "compress_: the model does not take inputs"),
-        (lambda out: compress_(model(), Compression(Layers("fc1", "mpo", 20)), PART, out=out), "compress_: data is a Split, not"),
-        (lambda out: accuracy(model(), (X, Y + 1)), "accuracy: the model: a model of 3 classes; the part has 4"),
+        (lambda out: accuracy(model(), (X, Y + 1)), "accuracy: a model of 3 classes; 'the part' has 4"),
         (lambda out: accuracy(model(), (X.numpy(), Y)), "accuracy: part inputs is a tensor, not a ndarray .*torch.as_tensor"),
-        (lambda out: accuracy(Bare(), PART), r"gives logits of shape \(count, classes\), not of shape \(\), for the part"),
+        (lambda out: accuracy(Bare(), PART), r"gives logits of shape \(count, classes\), not torch.float32 of shape \(\), for 'the part'"),
     ],
 )  # fmt: skip
 def test_said_before_anything_is_written(call, said, tmp_path):
@@ -99,9 +98,9 @@ def test_inputs_of_half_precision_and_whole_numbers_are_data_too():
         (lambda: Group({"w": X}, lr=0), "Group: lr is a positive number, not 0"),
         (lambda: Recipe(1, "0.1"), "lr is a positive number, not '0.1'"),
         (lambda: Recipe(1, np.array([0.1])), "lr is a positive number, not a ndarray"),
-        (lambda: Task(weights=3), "Task: weights is a path"),
-        (lambda: Task(layer=("fc1", "fc1")), "Task: layers are one or more, each named once"),
-        (lambda: Task(layer={"fc1", "fc2"}), "a set has no order"),
+        (lambda: Task(data=SPLIT, weights=3), "Task: weights is a path"),
+        (lambda: Task(model), "Task: data is a Split, a name, or .*, not None"),
+        (lambda: Task(zoo.MLP, SPLIT), r"Task: model is a function of a seed, .*; lambda seed: MyModel\(\) makes one"),
     ],
 )
 def test_values_that_cannot_be(make, said):

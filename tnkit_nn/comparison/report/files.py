@@ -6,13 +6,19 @@ import json
 import os
 from pathlib import Path
 
+from tnkit.core.checks import text
+from tnkit_nn.checks import a_folder
+from tnkit_nn.comparison.records import Records, csv_of, parquet_of, records_of
 from tnkit_nn.comparison.report.page import page
-from tnkit_nn.comparison.report.plots import PLOTS, png
+from tnkit_nn.comparison.report.plots import drawn, plot, png
 from tnkit_nn.comparison.report.tables import table
-from tnkit_nn.comparison.statistics import Records, answer, paired_table, verdict
+from tnkit_nn.comparison.statistics import answer, paired_table, verdict
 from tnkit_nn.storage import replacing
 
 __all__ = ["write_report"]
+
+#: Plots that the page shows.
+ON_PAGE = ("test.png", "error.png")
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -20,22 +26,30 @@ def _write(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
-def write_report(records: Records, out: str | os.PathLike[str], title: str) -> dict[str, Path]:
-    """Write ``results.json``, ``table.md``, ``paired.md``, ``verdict.md``, the plots and ``index.html`` into the folder ``out``.
+def write_report(records: Records, out: str | os.PathLike[str], title: str | None = None) -> dict[str, Path]:
+    """Write a comparison into the folder ``out``.
+
+    ``results.json`` and ``results.csv`` have the records (``results.parquet`` too, where pyarrow is installed), ``table.md``,
+    ``paired.md`` and ``verdict.md`` what they say, ``index.html`` all of it with the plots, which are files of their own as well.
 
     Returns
     -------
     dict
         File name -> path.
     """
-    folder = Path(out)
+    records = records_of(records, "write_report")
+    title = f"Deep or shallow? {records[0]['title']}" if title is None else text(title, "write_report: title")
+    folder = a_folder(out, "write_report: out")
     folder.mkdir(parents=True, exist_ok=True)
     files: dict[str, bytes] = {"results.json": (json.dumps(list(records), indent=1) + "\n").encode()}
+    files["results.csv"] = csv_of(records).encode()
+    if (parquet := parquet_of(records)) is not None:
+        files["results.parquet"] = parquet
     files["table.md"] = (table(records, "github") + "\n").encode()
     files["paired.md"] = (paired_table(records, "github") + "\n").encode()
     files["verdict.md"] = (f"{answer(records)}\n\n" + "".join(f"- {line}\n" for line in verdict(records))).encode()
-    files |= {name: png(records, name) for name in PLOTS}
-    files["index.html"] = page(records, title, {n: files[n] for n in PLOTS}).encode()
+    files |= {f"{kind}.png": png(plot(records, kind)) for kind in drawn(records)}
+    files["index.html"] = page(records, title, {n: files[n] for n in ON_PAGE if n in files}).encode()
     for name, content in files.items():
         _write(folder / name, content)
     return {name: folder / name for name in files}

@@ -2,118 +2,142 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import isnan, nan
-from statistics import mean, stdev
+from math import isnan
 from typing import Any
 
 from tabulate import tabulate
 
-from tnkit_nn.comparison.statistics import READINGS, Records, best_free
+from tnkit_nn.comparison.measure import Measure, average, measure_of, spread
+from tnkit_nn.comparison.records import Records, records_of
+from tnkit_nn.comparison.statistics import READINGS, best_free
 from tnkit_nn.families import FREE
 
-__all__ = ["HEADERS", "TableRow", "cells", "rows", "table"]
+__all__ = ["TableRow", "cells", "headers", "rows", "table"]
 
-#: Header -> what it means.
-HEADERS = {
-    "family": "a network, or a control",
-    "budget": "parameters allowed for the weight",
-    "parameters": "parameters of the weight (in whole bricks, for an ADTN)",
-    "whole model": "parameters of the whole model",
-    "error (baseline)": "relative Euclidean error of the approximated weight (baseline error of keeping n of N coordinates)",
-    "approximated": "test accuracy right after the approximation, %",
-    READINGS["frozen"]: "test accuracy after fine-tuning the layer alone, %",
-    "gain": "points above the best layer without parameters, other layers frozen",
-    READINGS["trained"]: "test accuracy after fine-tuning the other layers too, %",
-    "gain ": "points above the best layer without parameters, other layers fine-tuned",
-    "decode": "million floating-point operations to build the weight once",
-    "s/seed": "seconds for one seed, approximation and fine-tuning",
-}
+#: A mean and a sample standard deviation, NaN of one value.
+Spread = tuple[float, float]
+
+
+def headers(measure: Measure) -> dict[str, str]:
+    """Header -> what it means."""
+    score = f"test {measure.name}"
+    unit = f"{measure.of_unit}{measure.direction}"
+    gain = f"{'points ' if measure.percent else ''}{'above' if measure.larger else 'below'} the best layer without parameters"
+    gain += "" if measure.percent or not measure.unit else f", {measure.unit}"
+    return {
+        "family": "a network, or a control",
+        "budget": "parameters allowed for the weight",
+        "parameters": "parameters of the weight (in whole bricks, for an ADTN)",
+        "whole model": "parameters of the whole model",
+        "error (baseline)": "relative Euclidean error of the approximated weight (baseline error of keeping n of N coordinates)",
+        "approximated": f"{score} right after the approximation{unit}",
+        READINGS["frozen"]: f"{score} after fine-tuning the layer alone{unit}",
+        "gain": f"{gain}, other layers frozen",
+        READINGS["trained"]: f"{score} after fine-tuning the other layers too{unit}",
+        "gain ": f"{gain}, other layers fine-tuned",
+        "decode": "million floating-point operations to build the weight once",
+        "s/seed": "seconds for one seed, approximation and fine-tuning",
+    }
 
 
 @dataclass(frozen=True)
 class TableRow:
-    """One family at one budget over its seeds; each figure is (mean, sample standard deviation).
+    """One family at one budget over its seeds; each figure is (mean, sample standard deviation), None where it is not known.
 
     Attributes
     ----------
+    test_fit, test_frozen, test_trained
+        The metric on test examples, in its own values.
     gain_frozen, gain_trained
-        Accuracy above that of the control without parameters that is best on validation; None for those controls.
+        How much better than the control without parameters that is best on validation; None for those controls.
     """
 
     label: str
     family: str
+    kind: str
+    activation: str | None
+    description: str
     budget: int | None
     num_params: int
     full_params: int
-    model_params: int
-    error: tuple[float, float]
-    chance: float
-    fit: tuple[float, float]
-    frozen: tuple[float, float]
-    gain_frozen: tuple[float, float] | None
-    trained: tuple[float, float] | None
-    gain_trained: tuple[float, float] | None
-    flops: int
-    seconds: float
+    model_params: int | None
+    error: Spread | None
+    baseline: float | None
+    test_fit: Spread | None
+    test_frozen: Spread | None
+    gain_frozen: Spread | None
+    test_trained: Spread | None
+    gain_trained: Spread | None
+    flops: int | None
+    seconds: float | None
     networks: Mapping[str, str]
 
+    @property
+    def place(self) -> int:
+        """Where it stands on an axis of parameters of the layer: a model as a whole, beside networks of its budget, at that."""
+        whole = self.kind == "control" and self.budget is not None and self.num_params == self.model_params
+        return self.budget if whole and self.budget else self.num_params
 
-def _spread(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and sample standard deviation; NaN for the latter where there is one value."""
-    return mean(values), stdev(values) if len(values) > 1 else nan
+    @property
+    def tip(self) -> str:
+        """What it is, in a few words."""
+        return ", ".join(filter(None, [self.description, self.activation and f"activation {self.activation}"]))
 
 
 def rows(records: Records) -> list[TableRow]:
     """Records gathered by family and budget, in their order."""
+    records = records_of(records, "rows")
+    measure = measure_of(records)
     groups: dict[tuple[str, int | None], list[Mapping[str, Any]]] = {}
     for r in sorted(records, key=lambda r: r["seed"]):
         groups.setdefault((r["label"], r["budget"]), []).append(r)
     order = dict.fromkeys((r["label"], r["budget"]) for r in records)
-    floor = {reading: groups.get((best_free(records, reading) or "", None)) for reading in READINGS}
+    free = {reading: groups.get((best_free(records, reading) or "", None)) for reading in READINGS}
 
-    def gain(group: list[Mapping[str, Any]], reading: str) -> tuple[float, float] | None:
-        base, key = floor[reading], f"accuracy_{reading}"
+    def gain(group: list[Mapping[str, Any]], reading: str) -> Spread | None:
+        base, key = free[reading], f"test_{reading}"
         if base is None or group[0]["label"] in FREE or group[0][key] is None or len(base) != len(group):
             return None
-        return _spread([r[key] - b[key] for r, b in zip(group, base, strict=True)])
+        return spread([measure.sign * (r[key] - b[key]) for r, b in zip(group, base, strict=True)])
 
-    return [
-        TableRow(
-            label, g[0]["family"], budget, g[0]["num_params"], g[0]["full_params"], g[0]["model_params"],
-            _spread([r["error"] for r in g]), g[0]["chance"], _spread([r["accuracy_fit"] for r in g]),
-            _spread([r["accuracy_frozen"] for r in g]), gain(g, "frozen"),
-            None if g[0]["accuracy_trained"] is None else _spread([r["accuracy_trained"] for r in g]), gain(g, "trained"),
-            g[0]["flops"], mean([r["seconds"] for r in g]), g[0]["networks"],
-        )
-        for (label, budget), g in ((key, groups[key]) for key in order)
-    ]  # fmt: skip
+    return [_row(groups[key], {reading: gain(groups[key], reading) for reading in READINGS}) for key in order]
 
 
-def _percent(x: tuple[float, float] | None) -> str:
-    return "–" if x is None else _plus_minus(100 * x[0], 100 * x[1], 1)
+def _row(group: list[Mapping[str, Any]], gains: Mapping[str, Spread | None]) -> TableRow:
+    """The row of a family at a budget, from its records."""
+    shared = (
+        "label", "family", "kind", "activation", "description", "budget", "num_params", "full_params", "model_params", "baseline", "flops",
+        "networks",
+    )  # fmt: skip
+    known: dict[str, Any] = {key: group[0][key] for key in shared}
+    known |= {key: spread([r[key] for r in group]) for key in ("error", "test_fit", "test_frozen", "test_trained")}
+    seconds = [r["seconds"] for r in group if r["seconds"] is not None]
+    known["seconds"] = average(seconds) if seconds else None
+    return TableRow(**known, gain_frozen=gains["frozen"], gain_trained=gains["trained"])
 
 
-def _plus_minus(centre: float, spread: float, digits: int) -> str:
-    return f"{centre:.{digits}f}" + ("" if isnan(spread) else f" ± {spread:.{digits}f}")
+def _plus_minus(x: Spread | None, number: Callable[[float], str]) -> str:
+    return "–" if x is None else number(x[0]) + ("" if isnan(x[1]) else f" ± {number(x[1])}")
 
 
-def _points(x: tuple[float, float] | None) -> str:
-    return "–" if x is None else f"{100 * x[0]:+.1f}"
-
-
-def cells(row: TableRow) -> tuple[str, ...]:
-    """One row as text, a cell for each of :data:`HEADERS`."""
+def cells(row: TableRow, measure: Measure) -> tuple[str, ...]:
+    """One row as text, a cell for each of :func:`headers`."""
     full = f" ({row.full_params})" if row.full_params != row.num_params else ""
+    error = _plus_minus(row.error, lambda x: f"{x:.3f}") + ("" if row.baseline is None else f" ({row.baseline:.3f})")
+    fit, frozen, trained = (_plus_minus(x, measure.number) for x in (row.test_fit, row.test_frozen, row.test_trained))
+    gains = ["–" if x is None else measure.number(x[0], "+") for x in (row.gain_frozen, row.gain_trained)]
     return (
-        row.label, "" if row.budget is None else str(row.budget), f"{row.num_params}{full}", str(row.model_params),
-        f"{_plus_minus(*row.error, 3)} ({row.chance:.3f})", _percent(row.fit), _percent(row.frozen), _points(row.gain_frozen),
-        _percent(row.trained), _points(row.gain_trained), f"{row.flops / 1e6:.3g}", f"{row.seconds:.1f}",
+        row.label, "" if row.budget is None else str(row.budget), f"{row.num_params}{full}",
+        "–" if row.model_params is None else str(row.model_params), error, fit, frozen, gains[0], trained, gains[1],
+        "–" if row.flops is None else f"{row.flops / 1e6:.3g}", "–" if row.seconds is None else f"{row.seconds:.1f}",
     )  # fmt: skip
 
 
 def table(records: Records, style: str = "simple") -> str:
-    """The table as text (any tabulate style): mean ± standard deviation over seeds, accuracies in per cent on test."""
-    body = [cells(r) for r in rows(records)]
-    return str(tabulate(body, [h.strip() for h in HEADERS], tablefmt=style, disable_numparse=True))
+    """The table as text (any tabulate style): mean ± standard deviation over seeds, the metric on test examples."""
+    records = records_of(records, "table")
+    measure = measure_of(records)
+    body = [cells(r, measure) for r in rows(records)]
+    return str(tabulate(body, [h.strip() for h in headers(measure)], tablefmt=style, disable_numparse=True))

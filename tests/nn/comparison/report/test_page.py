@@ -11,10 +11,9 @@ import pytest
 
 import tnkit as tk
 from tnkit_nn.comparison.report.files import write_report
-from tnkit_nn.comparison.report.plots import PLOTS, _figure
-from tnkit_nn.comparison.report.tables import rows
+from tnkit_nn.comparison.report.plots import plot
 
-from ...test_cli import record
+from ..made import record
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = [
@@ -140,7 +139,7 @@ def test_curves_are_the_tables_figures():
         )
         for s in range(3)
     ]
-    (frozen, trained) = _figure(rows(records), PLOTS["accuracy.png"]).axes
+    (frozen, trained) = plot(records).axes
     for axis in (frozen, trained):
         curves = {c.get_label(): c for c in axis.containers}
         assert set(curves) == {"mpo", "hashed"}
@@ -150,6 +149,6 @@ def test_curves_are_the_tables_figures():
         (control,) = [x for x in axis.lines if x.get_label() == "picked (control)"]
         assert set(control.get_ydata()) == {51}
         assert axis.get_xscale() == "log"
-    (errors,) = _figure(rows(records), PLOTS["error.png"]).axes
+    (errors,) = plot(records, "error").axes
     (baseline,) = [x for x in errors.lines if x.get_label().startswith("baseline")]
     assert set(baseline.get_ydata()) == {0.95}

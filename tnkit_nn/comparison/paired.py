@@ -1,0 +1,135 @@
+"""The difference of values paired over seeds: its interval, its p-value, what it says in words, and Holm's correction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite, nan
+from statistics import stdev
+
+from tnkit.core.checks import sequence
+from tnkit.core.extras import need
+from tnkit.core.numbers import whole_number
+from tnkit_nn.comparison.measure import Measure, average
+
+__all__ = ["NONE", "Difference", "difference", "holm"]
+
+LEVEL = 0.95
+NONE = "no significant difference"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One row less another, in the metric's own values, paired over seeds.
+
+    Attributes
+    ----------
+    mean, low, high
+        The mean and its 95 % interval (Student's t); NaN bounds with one seed, and where a value is not finite.
+    p
+        Of no difference, two-sided; 1 with one seed.  Corrected, except where it comes from :func:`difference`.
+    seeds
+        Number of pairs.
+    counts
+        Parameters of the weight in the two rows; of the whole model, where one of them is a whole model.
+    measure
+        How differences are worded, and which is better.
+    """
+
+    one: str
+    other: str
+    budget: int | None
+    reading: str
+    mean: float
+    low: float
+    high: float
+    p: float
+    seeds: int
+    counts: tuple[int, int]
+    measure: Measure
+
+    @property
+    def words(self) -> str:
+        """Better, worse, or no significant difference: what ``p`` says."""
+        if self.p >= 1 - LEVEL:
+            return NONE
+        return "better" if self.measure.sign * self.mean > 0 else "worse"
+
+    @property
+    def unequal(self) -> bool:
+        """Whether the two counts differ by more than 10 %, where neither is of a control without parameters."""
+        return min(self.counts) > 0 and max(self.counts) > 1.1 * min(self.counts)
+
+    @property
+    def careful(self) -> str:
+        """A warning of unequal counts, or nothing."""
+        return f" [careful: {self.counts[0]} parameters against {self.counts[1]}]" if self.unequal else ""
+
+    @property
+    def gap(self) -> str:
+        """The mean, as text."""
+        return self.measure.gap(self.mean)
+
+    @property
+    def bounds(self) -> str:
+        """The interval, as text."""
+        if not (isfinite(self.low) and isfinite(self.high)):
+            return "–"
+        return f"{self.measure.number(self.low, '+')} to {self.measure.number(self.high, '+')}"
+
+    @property
+    def interval(self) -> str:
+        """The mean and the interval, as text."""
+        return f"{self.gap}, one seed" if self.seeds < 2 else f"{self.gap}, 95 % CI {self.bounds}"
+
+    @property
+    def p_text(self) -> str:
+        """The p-value as it is shown everywhere."""
+        return "<0.001" if self.p < 0.0005 else f"{self.p:.3f}"
+
+
+def difference(
+    one: Sequence[float], other: Sequence[float], examples: int | None = None
+) -> tuple[float, float, float, float]:
+    """Mean difference of paired values, its 95 % interval, and the p-value of no difference.
+
+    ``examples``: where the values are fractions of so many test examples, the spread over seeds is never taken to be below one of
+    them: a few seeds that agree by chance would make any difference look certain.  Of values that are not finite nothing can be
+    said: NaN bounds, p 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Not as many values of the one as of the other, none at all, no number of examples.
+    """
+    one, other = sequence(one, "difference: one"), sequence(other, "difference: other")
+    if len(one) != len(other) or not len(one):
+        raise ValueError(
+            f"difference: one and other are paired, one value a seed each, not {len(one)} and {len(other)}"
+        )
+    floor = 0.0 if examples is None else 1 / whole_number(examples, "difference: examples", 1)
+    need("a comparison's verdict", "scipy")
+    from scipy.stats import t
+
+    gaps = [a - b for a, b in zip(one, other, strict=True)]
+    n, centre = len(gaps), average(gaps)
+    if n < 2 or not all(map(isfinite, gaps)):
+        return centre, nan, nan, 1.0
+    error = max(stdev(gaps), floor) / n**0.5
+    if not error:
+        return centre, centre, centre, float(centre == 0)
+    half = float(t.ppf((1 + LEVEL) / 2, n - 1)) * error
+    return centre, centre - half, centre + half, float(2 * t.sf(abs(centre) / error, n - 1))
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """P-values corrected by Holm's step-down method: the chance of any false alarm among them all stays below the level."""
+    for k, p in enumerate(ps):
+        if not 0 <= p <= 1:
+            raise ValueError(f"holm: ps[{k}] is a p-value in 0..1, not {p!r}")
+    order = sorted(range(len(ps)), key=lambda k: ps[k])
+    out, largest = [0.0] * len(ps), 0.0
+    for rank, k in enumerate(order):
+        largest = max(largest, min(1.0, (len(ps) - rank) * ps[k]))
+        out[k] = largest
+    return out

@@ -1,0 +1,80 @@
+"""What a comparison returns: its records, and what is made of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tnkit.core.checks import text
+from tnkit.core.extras import MissingExtra
+from tnkit_nn.checks import a_folder
+from tnkit_nn.comparison.records import frame, records_of
+from tnkit_nn.comparison.report.files import write_report
+from tnkit_nn.comparison.report.page import summary
+from tnkit_nn.comparison.report.plots import plot, png
+from tnkit_nn.comparison.report.tables import table
+from tnkit_nn.comparison.statistics import answer, verdict
+
+__all__ = ["Comparison"]
+
+
+class Comparison(list[dict[str, Any]]):
+    """The records of a comparison, a list of dicts: ``print(found)`` shows the table and the verdict, a notebook the plot too.
+
+    ::
+
+        found = tknn.compare(task, ["adtn", "mpo"], budgets=[400])
+        print(found)
+        found.plot("curves")
+        found.frame().groupby("label")["test_frozen"].mean()
+        found.save("out/mine")
+
+    Parameters
+    ----------
+    records
+        Of one comparison; those that an earlier version wrote are upgraded: ``Comparison(json.loads(path.read_text()))``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        No records.
+    """
+
+    def __init__(self, records: Iterable[Mapping[str, Any]]) -> None:
+        super().__init__(records_of(records, "Comparison"))
+
+    def __repr__(self) -> str:
+        if not self:
+            return "Comparison(no records)"
+        first, rows = self[0], len({(r["label"], r["budget"]) for r in self})
+        seeds = len({r["seed"] for r in self})
+        what = ", ".join(filter(None, [first["title"], first["layer"]]))
+        return f"Comparison({what}: {rows} rows of {seeds} seed{'s' * (seeds != 1)})"
+
+    def __str__(self) -> str:
+        return f"{table(self)}\n\n{self.verdict()}" if self else repr(self)
+
+    def _repr_html_(self) -> str | None:
+        try:
+            return summary(self, {"test.png": png(plot(self))}) if self else None
+        except MissingExtra:  # the notebook then shows the text
+            return None
+
+    def verdict(self) -> str:
+        """What the records say: the answer in one sentence, then a line for each comparison, and how all was made."""
+        return "\n".join([answer(self), "", *verdict(self)])
+
+    def frame(self) -> Any:
+        """The records as a pandas DataFrame (:func:`tnkit_nn.frame`)."""
+        return frame(self)
+
+    def plot(self, kind: str = "test") -> Any:
+        """A plot as a matplotlib Figure (:func:`tnkit_nn.plot`)."""
+        return plot(self, kind)
+
+    def save(self, folder: str | os.PathLike[str], title: str | None = None) -> dict[str, Path]:
+        """Write records, tables, plots, verdict and page into a folder: file name -> path."""
+        title = None if title is None else text(title, "Comparison.save: title")
+        return write_report(self, a_folder(folder, "Comparison.save: folder"), title)

@@ -1,0 +1,61 @@
+"""A chain cut in two before a layer, so that what stands before it is computed once."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from tnkit_nn.adapter.descent import Params
+
+__all__ = ["draws", "split_at", "through"]
+
+
+def split_at(model: nn.Module, layer: str) -> tuple[nn.Sequential, nn.Module]:
+    """What stands before a layer, and the layer with what stands after it, both under the model's names.
+
+    Nothing stands before a layer that is not in a chain of ``nn.Sequential``.
+    """
+    name, _, inner = layer.partition(".")
+    if type(model).forward is not nn.Sequential.forward:  # a class of its own may do more than call its members
+        return nn.Sequential(), model
+    members = list(model.named_children())
+    k = [n for n, _ in members].index(name)
+    before, after = OrderedDict(members[:k]), OrderedDict(members[k:])
+    if inner:
+        first, after[name] = split_at(after[name], inner)
+        if len(first):
+            before[name] = first
+    return nn.Sequential(before), nn.Sequential(after)
+
+
+def through(before: nn.Module, values: Params, x: Tensor, seeds: int) -> Tensor:
+    """Inputs through the layers before, seed by seed (once, where they have no values)."""
+
+    def run(params: Params) -> Tensor:
+        return torch.cat([functional_call(before, params, (piece,)) for piece in x.split(1024)])
+
+    with torch.no_grad():
+        return torch.stack([run({n: p[s] for n, p in values.items()}) for s in range(seeds)]) if seeds else run({})
+
+
+def draws(before: nn.Module, x: Tensor, keeping: Collection[str] = ()) -> bool:
+    """Whether the layers before give something else in training, by dropout say: then nothing is computed beforehand.
+
+    ``keeping``: names of modules whose running statistics stand still, so that they are as in evaluation.
+    """
+    modes = {m: m.training for m in before.modules()}
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        try:
+            plain = before.eval()(x)
+            before.train()
+            for name, module in before.named_modules():
+                module.training = module.training and name not in keeping
+            found = before(x)
+        finally:
+            for module, mode in modes.items():
+                module.training = mode
+    return not torch.equal(plain, found)

@@ -1,0 +1,110 @@
+"""A row's weights before their fine-tuning: approximated, drawn, or those of a control."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import prod
+
+import torch
+from torch import Tensor
+
+import tnkit as tk
+from tnkit_nn.adapter.descent import Params
+from tnkit_nn.approximation import approximate_each
+from tnkit_nn.axes import Axes
+from tnkit_nn.budgets import matrix_shape, shares
+from tnkit_nn.comparison.experiment import Experiment
+from tnkit_nn.comparison.record import Job
+from tnkit_nn.families import SHARED, Family
+from tnkit_nn.generators import (
+    Generator,
+    Generators,
+    fixed_generator,
+    hashed_generator,
+    random_start,
+    subspace_generator,
+)
+
+__all__ = ["Start", "built", "start_of"]
+
+
+@dataclass(frozen=True)
+class Start:
+    """How a row's weights are made, from which values, and how near they are.
+
+    ``values``: name of a start -> values (seed, ...); ``errors``: name of a weight -> (seed,).
+    """
+
+    generators: Generators
+    values: dict[str, Params]
+    errors: dict[str, Tensor]
+    nets: dict[str, tk.Network]
+    methods: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def fitted(self) -> Params:
+        """Name of a weight -> the approximated weight, (seed, *shape)."""
+        with torch.no_grad():
+            return self.generators.weights(self.values["fit"], self.seeds)
+
+    @property
+    def seeds(self) -> Axes:
+        """One replica a seed."""
+        return Axes(seed=len(next(iter(self.errors.values()))))
+
+    def error(self, experiment: Experiment) -> Tensor:
+        """The relative error of all weights as one vector, (seed,)."""
+        norms = {name: _norms(target) for name, target in experiment.targets.items()}
+        off = torch.stack([(self.errors[n] * norm).square() for n, norm in norms.items()]).sum(0)
+        return (off / torch.stack(list(norms.values())).square().sum(0)).sqrt()
+
+
+def start_of(experiment: Experiment, job: Job) -> Start:
+    """The job's weights, ready to be fine-tuned."""
+    targets, what, first = experiment.targets, job.what, experiment.protocol.first_seed
+    if what == "rank1":
+        what = Family("rank1", "rank1", lambda s, _: tk.low_rank(matrix_shape(s), 1))
+    if isinstance(what, Family):
+        return _approximated(experiment, built(what, experiment.shapes, job.budget or 0))
+    if what in SHARED:
+        assert job.budget is not None
+        make = {"hashed": hashed_generator, "subspace": subspace_generator}[what]
+        parts, shapes = _budget_parts(experiment.shapes, job.budget), experiment.shapes
+        generators = Generators({n: make(parts[n], shapes[n], t, first) for n, t in targets.items()})
+        random = {n: random_start(generator, targets[n], first) for n, generator in generators.each.items()}
+        values = {"fit": generators.start, "random": generators.gathered(random)}
+    else:
+        generators = Generators({n: fixed_generator(what, t, first) for n, t in targets.items()})
+        values = {"fit": generators.start}
+    with torch.no_grad():
+        made = generators.weights(values["fit"], Axes(seed=experiment.protocol.seeds))
+    return Start(generators, values, {n: _norms(made[n] - t) / _norms(t) for n, t in targets.items()}, {})
+
+
+def _approximated(experiment: Experiment, nets: Mapping[str, tk.Network]) -> Start:
+    """Each network near its weight, and as it was drawn."""
+    protocol, generators, fitted, errors = experiment.protocol, dict[str, Generator](), {}, {}
+    methods = dict[str, tuple[str, ...]]()
+    for name, target in experiment.targets.items():
+        generators[name], found = approximate_each(
+            nets[name], target, method=protocol.approximation, steps=protocol.fit_steps, first_seed=protocol.first_seed
+        )
+        fitted[name], errors[name], methods[name] = found.params, found.error, found.methods
+    every = Generators(generators)
+    return Start(every, {"fit": every.gathered(fitted), "random": every.start}, errors, dict(nets), methods)
+
+
+def built(what: Family, shapes: Mapping[str, Sequence[int]], budget: int) -> dict[str, tk.Network]:
+    """Weight name -> its network, the budget shared out."""
+    return {name: what.build(shapes[name], part) for name, part in _budget_parts(shapes, budget).items()}
+
+
+def _budget_parts(shapes: Mapping[str, Sequence[int]], budget: int) -> dict[str, int]:
+    """Weight name -> its part of a budget (:func:`tnkit_nn.budgets.shares`)."""
+    return dict(zip(shapes, shares(budget, [prod(shape) for shape in shapes.values()]), strict=True))
+
+
+def _norms(x: Tensor) -> Tensor:
+    """(seed, ...) -> (seed,)."""
+    return x.flatten(1).norm(dim=1)

@@ -1,0 +1,209 @@
+"""The fine-tuning of a row: all rates and starts, what is best on validation chosen, the test part read once."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tnkit_nn import zoo
+from tnkit_nn.adapter.descent import Params
+from tnkit_nn.approximation import RATES
+from tnkit_nn.axes import Axes
+from tnkit_nn.comparison.experiment import Experiment, fresh_models, stacked_values, values_of
+from tnkit_nn.comparison.fixture import Fixture, Readings, private
+from tnkit_nn.comparison.replicas import REST_RATES, Training, train_replicas
+from tnkit_nn.comparison.split import split_at
+from tnkit_nn.comparison.start import Start
+from tnkit_nn.data.batches import moved
+from tnkit_nn.training.evaluation import device_of, first_batch, trial
+from tnkit_nn.training.goal import Goal
+from tnkit_nn.training.modes import keepers
+from tnkit_nn.weights import owner_and_leaf
+
+__all__ = ["RATES", "Tuned", "as_approximated", "fine_tuned", "packed_classes", "smaller_model", "without_layers"]
+
+#: What is added to seeds of models that are made anew.
+OFFSET = 500
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """Metrics by seed after the fine-tuning, the rates and start that were best on validation, and the parameters trained elsewhere."""
+
+    test: Readings
+    val: Tensor
+    chosen: dict[str, Any]
+    elsewhere: int
+    by_start: dict[str, Tensor] = field(default_factory=dict)
+    model_params: int | None = None
+    curves: tuple[list[list[float | None]], ...] = ()
+    alone: str = ""
+
+
+def as_approximated(experiment: Experiment, start: Start) -> Tensor:
+    """The metric on the test part right after the approximation, (seed,)."""
+    fixture = experiment.tail
+    still = {**experiment.others(False), **experiment.seen_statistics(fixture)}
+    return fixture.read(start.fitted, still, "test", start.seeds, alone=bool(fixture.apart)).metric
+
+
+def fine_tuned(experiment: Experiment, start: Start, others: bool, dense: bool) -> Tuned:
+    """At the learning rates and the start that are best on validation, over all seeds; ``others``: the other layers are trained too."""
+    protocol, fixture, seeds = experiment.protocol, experiment.fixture(others), start.seeds
+    fixed, names = experiment.others(others), experiment.trainable(others)
+    moving, statistics = {n: fixed.pop(n) for n in names}, experiment.seen_statistics(fixture)
+    values = {n: torch.stack([v[n] for v in start.values.values()]) for n in start.values["fit"]}
+    if not values and not moving:  # nothing to train
+        still = {**fixed, **statistics}
+        test, val = (fixture.read(start.fitted, still, p, seeds, alone=bool(fixture.apart)) for p in ("test", "val"))
+        return Tuned(test, val.metric, {}, 0)
+
+    def assemble(params: Params, axes: Axes) -> Params:
+        return {**{n: params[n] for n in moving}, **start.generators.weights(params, axes)}
+
+    rates = REST_RATES if dense else RATES  # a dense layer's parameters are like those of the other layers
+    trained = [*moving, *(experiment.weights if values else ())]
+    found = train_replicas(
+        fixture, protocol.each, values, assemble, rates, protocol.tune_steps, fixed=fixed, others=moving, trained=trained,
+        statistics=statistics,
+    )  # fmt: skip
+    with torch.no_grad():
+        made = assemble(found.params, found.axes)
+    still = {**fixed, **{n: x for n, x in statistics.items() if n not in found.state}}
+
+    def reading(part: str, rate: int, s: int) -> Readings:
+        return _chosen(fixture, found, made, still, part, rate, s)
+
+    by_start = {
+        name: reading("test", rate, s)
+        for s, (name, rate) in enumerate(zip(start.values, found.best_rates(), strict=False))
+    }
+    rate, s = found.best()
+    best = list(start.values)[s]
+    chosen = {"rate": rates[rate], "start": best} if values else {}
+    chosen |= {"rest_rate": REST_RATES[rate]} if moving else {}
+    elsewhere = sum(p[0].numel() for p in moving.values())
+    return Tuned(
+        by_start[best], reading("val", rate, s).metric, chosen, elsewhere,
+        {n: r.metric for n, r in by_start.items()} if len(by_start) > 1 else {}, None, _curves(found, rate, s), found.alone,
+    )  # fmt: skip
+
+
+def _chosen(
+    fixture: Fixture, found: Training, made: Params, still: Params, part: str, rate: int, start: int
+) -> Readings:
+    """What the replicas of one rate and start make of a part."""
+    params, state = found.axes.at(made, rate, start), found.axes.at(found.state, rate, start)
+    return fixture.read(params, {**still, **state}, part, Axes(seed=found.axes.seed), alone=bool(found.alone))
+
+
+def _curves(found: Training, rate: int, start: int) -> tuple[list[list[float | None]], ...]:
+    return tuple(found.curve(rate, start, seed) for seed in range(found.axes.seed))
+
+
+# -- other models -------------------------------------------------------------------------------------------------------
+def without_layers(experiment: Experiment) -> Tuned | str:
+    """The model without the layers, drawn anew (with ``rest="head"``, from the first on) and trained as long as all others in all.
+
+    Where the model was given trained, what the two models have in common begins with its values, and only the second training is
+    left to do.  Why not, where the model cannot go without the layers.
+    """
+    task, protocol, models = experiment.task, experiment.protocol, list[nn.Module]()
+    for seed, model in zip(protocol.each, fresh_models(task, protocol.each, OFFSET), strict=True):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(OFFSET + seed)  # what is made anew in a model that is given
+            shorter = _shorter(experiment, experiment.model if task.trained else model)
+        if shorter is None:
+            return "the task has no without=" if task.without is None else "without= gives none"
+        models.append(shorter)
+    trial(models[0], experiment.goal, "compare: the model without the layers")
+    steps = protocol.tune_steps if task.trained else protocol.dense_steps + protocol.tune_steps
+    before = experiment.before if protocol.rest == "head" else set()
+    values = stacked_values(models)
+    held = {n: experiment.dense[n] for n in values if n in before}
+    return _trained_anew(experiment, models, {**values, **held}, set(held), steps)
+
+
+def _shorter(experiment: Experiment, model: nn.Module) -> nn.Module | None:
+    """The model without the layers, by the task's own function or the zoo's."""
+    if experiment.task.without is not None:
+        return experiment.task.without(model, *experiment.weights)
+    owners = [owner_and_leaf(n) for n in experiment.weights]
+    if any(leaf != "weight" for _, leaf in owners):
+        return None
+    return zoo.without(model, *(owner for owner, _ in owners))
+
+
+def smaller_model(experiment: Experiment, budget: int) -> Tuned | str:
+    """A dense model of as many parameters as the whole model has with a network of the budget in it, trained as long in all."""
+    task, protocol = experiment.task, experiment.protocol
+    if task.smaller is None:
+        return "the task has no smaller="
+    count = experiment.model_params - sum(t[0].numel() for t in experiment.targets.values()) + budget
+    models = []
+    for seed in protocol.each:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(OFFSET + seed)
+            models.append(task.smaller(count, OFFSET + seed))
+    trial(models[0], experiment.goal, "compare: the small dense model")
+    return _trained_anew(experiment, models, stacked_values(models), set(), protocol.dense_steps + protocol.tune_steps)
+
+
+def _trained_anew(experiment: Experiment, models: list[nn.Module], values: Params, held: set[str], steps: int) -> Tuned:
+    """Other models on the same data, trained but for the values held."""
+    model = models[0]
+    fixture = replace(experiment.full, model=private(model), keeping=_kept(experiment.goal, model))
+    parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    start = {n: values[n] for n in parameters if n not in held}
+    statistics = {n: x for n, x in values.items() if n not in dict(model.named_parameters())}
+    fixed = {n: x for n, x in values.items() if n not in start and n not in statistics}
+    if held and experiment.task.without is None and experiment.tail is not experiment.full:
+        fixture, fixed, statistics = _from_features(experiment, fixture, start, fixed, statistics)
+    found = train_replicas(
+        fixture, experiment.protocol.each, {n: x[None] for n, x in start.items()}, lambda p, _: p, REST_RATES, steps, fixed=fixed,
+        trained=list(start), statistics=statistics,
+    )  # fmt: skip
+    rate, s = found.best()
+    still = {**fixed, **{n: x for n, x in statistics.items() if n not in found.state}}
+    test, val = (_chosen(fixture, found, found.params, still, part, rate, s) for part in ("test", "val"))
+    counts = sum(x[0].numel() for x in start.values()), sum(p.numel() for p in model.parameters())
+    return Tuned(
+        test,
+        val.metric,
+        {"rest_rate": REST_RATES[rate]},
+        counts[0],
+        {},
+        counts[1],
+        _curves(found, rate, s),
+        found.alone,
+    )
+
+
+def _kept(goal: Goal, model: nn.Module) -> dict[str, str]:
+    return keepers(model, goal.loss, moved(first_batch(goal, "train", "compare"), device_of(model)))
+
+
+def _from_features(
+    experiment: Experiment, fixture: Fixture, start: Params, fixed: Params, statistics: Params
+) -> tuple[Fixture, Params, Params]:
+    """The same, beginning with what the layers before make of the data, which is there already."""
+    first = next(iter(start)).rpartition(".")[0]
+    _, after = split_at(fixture.model, first)
+    mine = values_of(after)
+    here = dict(after.named_modules())
+    keeping = {n: owner for n, owner in fixture.keeping.items() if n in here and owner in here}
+    tail = replace(experiment.tail, model=private(after), keeping=keeping)
+    return tail, {n: x for n, x in fixed.items() if n in mine}, {n: x for n, x in statistics.items() if n in mine}
+
+
+# -- what was given to the test examples --------------------------------------------------------------------------------
+def packed_classes(readings: Readings, seed: int) -> str:
+    """The classes that a classifier gave to the test examples, as text: two bytes each, zlib, base 85; empty where it is none."""
+    if readings.classes is None:
+        return ""
+    return base64.b85encode(zlib.compress(readings.classes[seed].to(torch.int16).cpu().numpy().tobytes(), 9)).decode()
