@@ -25,7 +25,7 @@ import tnkit as tk
 from tnkit.core.extras import MissingExtra, need
 from tnkit.core.interrupts import INTERRUPTED, raised
 
-__all__ = ["Parser", "add_file", "comma_separated", "known", "main", "numbers", "positive", "real", "say", "seed"]
+__all__ = ["Parser", "above_zero", "add_file", "comma_separated", "known", "main", "numbers", "positive", "say", "seed"]
 
 #: The commands of ``tnkit_nn.cli``: what each one does, its extra, and what it needs of that before it begins.
 APPLICATIONS: dict[str, tuple[str, str, tuple[str, ...]]] = {
@@ -77,7 +77,7 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def real(text: str) -> float:
+def above_zero(text: str) -> float:
     """A number above 0."""
     try:
         found = float(text)

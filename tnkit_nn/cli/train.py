@@ -6,7 +6,7 @@ import argparse
 from dataclasses import asdict, replace
 from typing import Any
 
-from tnkit.cli import positive, real, seed
+from tnkit.cli import above_zero, positive, seed
 from tnkit_nn import zoo
 from tnkit_nn.cli.options import add_model_and_data, add_out, finish, listed, task_of
 from tnkit_nn.storage import alone
@@ -33,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--epochs", type=positive, help=f"the recipe's, if not given; of a task of your own {OWN.epochs}")
     add(
         "--lr",
-        type=real,
+        type=above_zero,
         help=f"the highest learning rate: the recipe's, if not given; of a task of your own {OWN.lr:g}",
     )
     add(

@@ -20,7 +20,7 @@ from tnkit_nn.fingerprint import fingerprint
 from tnkit_nn.imported import imported
 from tnkit_nn.storage import digest
 
-__all__ = ["Own", "builder", "checked_family", "plain_family", "written_family"]
+__all__ = ["Own", "checked_family", "made_or_builder", "plain_family", "written_family"]
 
 #: Besides a name: what is built for a weight's shape and a budget, or what is there already.
 Own = Family | Network | Decomposition | Callable[[Sequence[int], int], Any]
@@ -49,7 +49,7 @@ def checked_family(given: Any) -> str | Own:
 def _an_own(given: Any, rule: str) -> Own:
     if isinstance(given, (Family, Network, Decomposition)):
         return given
-    if callable(given) and not isinstance(given, type):
+    if callable(given) and not isinstance(given, (type, torch.nn.Module)):
         function: Callable[[Sequence[int], int], Any] = given
         return function
     raise TypeError(f"{rule}, not {shown(given)}")
@@ -60,7 +60,7 @@ def _found(family: str | Own) -> Any:
     return imported(family, "family") if isinstance(family, str) and ":" in family else family
 
 
-def builder(
+def made_or_builder(
     family: str | Own, depth: int, activation: str
 ) -> tuple[str, Callable[[Sequence[int], int], Any] | None, Network | Decomposition | None]:
     """What a family is called in reports, and either the function that builds it or what is there already."""

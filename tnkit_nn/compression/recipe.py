@@ -17,7 +17,7 @@ from tnkit.core.numbers import real_number, whole_number
 from tnkit_nn.approximation import METHODS
 from tnkit_nn.checks import a_kind, a_path, a_size
 from tnkit_nn.compression.own import Own, checked_family, plain_family, written_family
-from tnkit_nn.imported import absolute
+from tnkit_nn.imported import a_place, absolute
 from tnkit_nn.storage import replacing
 from tnkit_nn.training.recipe import Recipe as Training
 
@@ -130,7 +130,7 @@ class Compression:
         store("rest_lr", real_number(self.rest_lr, "rest_lr"))
         store("seed", whole_number(self.seed, "seed", 0))
         if self.task is not None:
-            text(self.task, "task, unless it is None,")
+            a_place(self.task, "task, unless it is None,")
 
     # -- TOML -------------------------------------------------------------------------------------------------------
     def to_toml(self) -> str:

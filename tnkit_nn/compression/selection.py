@@ -19,7 +19,7 @@ from tnkit_nn.adapter.parametrize import parametrize_
 from tnkit_nn.approximation import check_method
 from tnkit_nn.budgets import keeps
 from tnkit_nn.checks import check_fills
-from tnkit_nn.compression.own import builder
+from tnkit_nn.compression.own import made_or_builder
 from tnkit_nn.compression.recipe import RESTS, Compression, Layers
 from tnkit_nn.training.groups import Group
 from tnkit_nn.weights import owner_and_leaf, selected, spoken, weights_of, when_called
@@ -71,7 +71,7 @@ def substitutes(model: nn.Module, recipe: Compression) -> dict[str, Substitute]:
 def _substitute(entry: Layers, layer: str, weight: nn.Parameter, method: str) -> Substitute:
     """What an entry makes of a weight, with all that can be said against it before anything is done."""
     shape = tuple(weight.shape)
-    label, build, made = builder(entry.family, entry.depth, entry.activation)
+    label, build, made = made_or_builder(entry.family, entry.depth, entry.activation)
     if build is not None:
         made = _built(build, shape, entry, f"layer {layer!r}: family {label}")
     net, arrays = made if isinstance(made, Decomposition) else (made, None)
