@@ -32,7 +32,7 @@ from tnkit_nn.checks import a_folder, a_function, a_module, a_path
 from tnkit_nn.compression.recipe import FINE_TUNING, ORDERS, Compression
 from tnkit_nn.compression.result import Compressed, LayerReport, packed, save_compressed
 from tnkit_nn.compression.selection import Substitute, substitutes
-from tnkit_nn.compression.tuning import Job, Tune, fine_tuned
+from tnkit_nn.compression.tuning import Work, Tune, tuned_step
 from tnkit_nn.compression.workdir import BEFORE, METRIC, Folder, described_model
 from tnkit_nn.data.batches import moved
 from tnkit_nn.fingerprint import fingerprint
@@ -129,22 +129,22 @@ def compress_(
         all_or_nothing(model, values=True),
     ):
         files = Folder(Path(folder), mine, recipe, begin)
-        return _run(Job(model, recipe, goal, tune, order, files, progress), chosen, schedule)
+        return _run(Work(model, recipe, goal, tune, order, files, progress), chosen, schedule)
 
 
-def _run(job: Job, chosen: Mapping[str, Substitute], schedule: Sequence[tuple[str, ...]]) -> Compressed:
+def _run(work: Work, chosen: Mapping[str, Substitute], schedule: Sequence[tuple[str, ...]]) -> Compressed:
     """All steps, and the report."""
-    model, goal, files = job.model, job.goal, job.files
+    model, goal, files = work.model, work.goal, work.files
     before = files.once("before", BEFORE, lambda: _before(model, goal))
     reports: list[LayerReport] = []
     steps, done = [], list[str]()
     # every weight as the approximation made it
-    untuned = model if job.recipe.stage2 is None else copy.deepcopy(model)
-    for k, (weights, epochs) in enumerate(zip(schedule, _epochs(job, len(schedule)), strict=True)):
-        reports += [_approximation_step(job, untuned, weight, chosen[weight]) for weight in weights]
+    untuned = model if work.recipe.stage2 is None else copy.deepcopy(model)
+    for k, (weights, epochs) in enumerate(zip(schedule, _epochs(work, len(schedule)), strict=True)):
+        reports += [_approximation_step(work, untuned, weight, chosen[weight]) for weight in weights]
         done += weights
         fitted = files.once(f"step-{k}-fitted", METRIC, partial(_metric, model, goal))
-        tuned = fine_tuned(job, done, k, epochs)
+        tuned = tuned_step(work, done, k, epochs)
         name = (
             f"step-{k}-tuned" if len(epochs) < 2 else f"step-{k}-tuned-{sum(epochs)}"
         )  # what was extended is read anew
@@ -230,9 +230,9 @@ def _in_steps(weights: list[str], recipe: Compression) -> list[tuple[str, ...]]:
     return [(n,) for n in given]
 
 
-def _epochs(job: Job, steps: int) -> list[tuple[int, ...]]:
+def _epochs(work: Work, steps: int) -> list[tuple[int, ...]]:
     """The epochs in all, shared out evenly; the last steps get what is over, and the last one what later calls added."""
-    first, *later = job.files.asked or (0,)
+    first, *later = work.files.asked or (0,)
     each, over = divmod(first, steps)
     shares = [(each + (k >= steps - over),) for k in range(steps)]
     added = [b - a for a, b in zip((first, *later), later, strict=False)]
@@ -240,11 +240,11 @@ def _epochs(job: Job, steps: int) -> list[tuple[int, ...]]:
 
 
 # -- one step -------------------------------------------------------------------------------------------------------
-def _approximation_step(job: Job, untuned: nn.Module, name: str, chosen: Substitute) -> LayerReport:
+def _approximation_step(work: Work, untuned: nn.Module, name: str, chosen: Substitute) -> LayerReport:
     owner, leaf = owner_and_leaf(name)
-    weight = cast(Tensor, getattr(job.model.get_submodule(owner), leaf)).detach()
-    found, seconds = job.files.arrays(spoken(name), chosen.net, lambda: _approximated(job, weight, chosen))
-    for each in {id(m): m for m in (job.model, untuned)}.values():
+    weight = cast(Tensor, getattr(work.model.get_submodule(owner), leaf)).detach()
+    found, seconds = work.files.arrays(spoken(name), chosen.net, lambda: _approximated(work, weight, chosen))
+    for each in {id(m): m for m in (work.model, untuned)}.values():
         parametrize_(each.get_submodule(owner), leaf, chosen.net, found.arrays)
     size, net = weight.element_size(), chosen.net
     return LayerReport(
@@ -253,10 +253,10 @@ def _approximation_step(job: Job, untuned: nn.Module, name: str, chosen: Substit
     )  # fmt: skip
 
 
-def _approximated(job: Job, weight: Tensor, chosen: Substitute) -> FitResult:
+def _approximated(work: Work, weight: Tensor, chosen: Substitute) -> FitResult:
     """Arrays near the weight, or those that were given, with their error."""
     if chosen.arrays is None:
-        options = {**asdict(job.recipe.stage1), "seed": job.recipe.seed, "progress": job.progress}
+        options = {**asdict(work.recipe.stage1), "seed": work.recipe.seed, "progress": work.progress}
         return approximate(chosen.net, weight.cpu(), **options)
     probe = nn.Module()
     probe.register_parameter("weight", nn.Parameter(weight.cpu().clone()))

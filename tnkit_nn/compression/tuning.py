@@ -27,7 +27,7 @@ from tnkit_nn.training.modes import frozen_keepers, keepers, owner_of, training
 from tnkit_nn.training.recipe import Recipe
 from tnkit_nn.weights import spoken
 
-__all__ = ["Budget", "Job", "Tune", "Tuned", "fine_tuned"]
+__all__ = ["Budget", "Work", "Tune", "StepTuning", "tuned_step"]
 
 #: Factor of the rates below which a fine-tuning that only does harm is given up.
 _LEAST_RATE = 1 / 8
@@ -63,7 +63,7 @@ Tune = Callable[[nn.Module, dict[str, Tensor], Budget], Any]
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
+class Work:
     """What is the same at every step of a compression."""
 
     model: nn.Module
@@ -76,7 +76,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Tuned:
+class StepTuning:
     """What a step's fine-tuning came to: its epochs, the factor of the rates it took (0: undone), seconds, undone ones too."""
 
     history: tuple[Epoch, ...] = ()
@@ -84,21 +84,21 @@ class Tuned:
     seconds: float = 0.0
 
 
-def fine_tuned(job: Job, weights: Sequence[str], k: int, epochs: Sequence[int]) -> Tuned:
+def tuned_step(work: Work, weights: Sequence[str], k: int, epochs: Sequence[int]) -> StepTuning:
     """Fine-tune step ``k``, in which so many epochs were asked for, first and at each later call.
 
     A network that is trained too fast dies: its loss goes to that of guessing, finite all the time.  So a fine-tuning after which
     the model is worse than before (:func:`tnkit_nn.training.evaluation.worse`) is undone, and done again at half the rates.
     """
-    if job.recipe.stage2 is None:
-        return Tuned()
+    if work.recipe.stage2 is None:
+        return StepTuning()
     begin = None
-    if job.goal is not None and "val" in job.goal.parts:
-        begin = Reading(**job.files.once(f"step-{k}-val", READING, lambda: _read(job.model, job.goal)))
+    if work.goal is not None and "val" in work.goal.parts:
+        begin = Reading(**work.files.once(f"step-{k}-val", READING, lambda: _read(work.model, work.goal)))
     what = f"step {k} ({', '.join(map(spoken, weights))})"
-    if job.tune is None:
-        return _by_our_loop(job, weights, k, epochs, begin, what)
-    return _by_theirs(job, weights, k, epochs, begin, what)
+    if work.tune is None:
+        return _by_our_loop(work, weights, k, epochs, begin, what)
+    return _by_theirs(work, weights, k, epochs, begin, what)
 
 
 def _read(model: nn.Module, goal: Goal | None) -> dict[str, Any]:
@@ -113,10 +113,10 @@ def _told(goal: Goal, begin: Reading, end: Reading, what: str) -> str:
 
 # -- our loop -----------------------------------------------------------------------------------------------------------
 def _by_our_loop(
-    job: Job, weights: Sequence[str], k: int, epochs: Sequence[int], begin: Reading | None, what: str
-) -> Tuned:
+    work: Work, weights: Sequence[str], k: int, epochs: Sequence[int], begin: Reading | None, what: str
+) -> StepTuning:
     """By :func:`tnkit_nn.train`, at rates halved until it does no harm."""
-    stage2, model, goal, files = job.recipe.stage2, job.model, job.goal, job.files
+    stage2, model, goal, files = work.recipe.stage2, work.model, work.goal, work.files
     assert stage2 is not None and goal is not None
     before, factor, seconds = model_values(model), 1.0, 0.0
     settled = files.read(f"step-{k}-rate", RATE) if len(epochs) > 1 else None
@@ -125,10 +125,10 @@ def _by_our_loop(
     while True:
         recipe = replace(stage2, epochs=sum(epochs), lr=factor * stage2.lr)
         name = f"step-{k}" if factor == 1 else f"step-{k}-rate-{factor}"
-        groups = trained_groups(model, weights, job.recipe.rest, factor * job.recipe.rest_lr, job.order)
+        groups = trained_groups(model, weights, work.recipe.rest, factor * work.recipe.rest_lr, work.order)
         history = train(
-            model, goal, recipe, seed=1000 * job.recipe.seed + k, groups=groups, checkpoint=files.path / f"{name}.safetensors",
-            log=files.path / f"{name}.jsonl", progress=job.progress, after=lambda epoch: files.spent(),
+            model, goal, recipe, seed=1000 * work.recipe.seed + k, groups=groups, checkpoint=files.path / f"{name}.safetensors",
+            log=files.path / f"{name}.jsonl", progress=work.progress, after=lambda epoch: files.spent(),
         )  # fmt: skip
         seconds += sum(e.seconds for e in history)
         # where train has put the model back to a better epoch, still a training gone wrong
@@ -144,25 +144,25 @@ def _by_our_loop(
         factor /= 2
         warnings.warn(f"{told}; undone, and again at {factor} of the rates", stacklevel=4)
     files.once(f"step-{k}-rate", RATE, lambda: {"factor": factor})
-    return Tuned(history, factor, seconds)
+    return StepTuning(history, factor, seconds)
 
 
 # -- theirs -------------------------------------------------------------------------------------------------------------
 def _by_theirs(
-    job: Job, weights: Sequence[str], k: int, epochs: Sequence[int], begin: Reading | None, what: str
-) -> Tuned:
+    work: Work, weights: Sequence[str], k: int, epochs: Sequence[int], begin: Reading | None, what: str
+) -> StepTuning:
     """By a function of the user's, once, and once more for each later call that asks for more epochs."""
     factor, seconds = 1.0, 0.0
     for number, each in enumerate(epochs):
-        path = job.files.path / (f"step-{k}-tune.safetensors" if not number else f"step-{k}-tune-{number}.safetensors")
+        path = work.files.path / (f"step-{k}-tune.safetensors" if not number else f"step-{k}-tune-{number}.safetensors")
         if path.exists():
-            kept = _kept(job.model, path)
+            kept = _kept(work.model, path)
         else:
-            kept = _tuned_once(job, weights, k, each, begin, what)
-            write_tensors(path, job.model.state_dict(), {KEY: json.dumps(kept)})
-            job.files.spent()
+            kept = _tuned_once(work, weights, k, each, begin, what)
+            write_tensors(path, work.model.state_dict(), {KEY: json.dumps(kept)})
+            work.files.spent()
         factor, seconds = kept["factor"], seconds + kept["seconds"]
-    return Tuned((), factor, seconds)
+    return StepTuning((), factor, seconds)
 
 
 def _kept(model: nn.Module, path: Any) -> dict[str, Any]:
@@ -176,11 +176,11 @@ def _kept(model: nn.Module, path: Any) -> dict[str, Any]:
 
 
 def _tuned_once(
-    job: Job, weights: Sequence[str], k: int, epochs: int, begin: Reading | None, what: str
+    work: Work, weights: Sequence[str], k: int, epochs: int, begin: Reading | None, what: str
 ) -> dict[str, float]:
-    recipe, model, goal, tune = job.recipe, job.model, job.goal, job.tune
+    recipe, model, goal, tune = work.recipe, work.model, work.goal, work.tune
     assert recipe.stage2 is not None and tune is not None
-    groups = trained_groups(model, weights, recipe.rest, recipe.rest_lr, job.order)
+    groups = trained_groups(model, weights, recipe.rest, recipe.rest_lr, work.order)
     chosen = {n: p for group in groups for n, p in dict(group.params).items()}
     budget = _budget(goal, replace(recipe.stage2, epochs=epochs), 1000 * recipe.seed + k)
     before, begun = model_values(model), time.perf_counter()
