@@ -32,7 +32,7 @@ from tnkit_nn.checks import a_folder, a_function, a_module, a_path
 from tnkit_nn.compression.recipe import FINE_TUNING, ORDERS, Compression
 from tnkit_nn.compression.result import Compressed, LayerReport, packed, save_compressed
 from tnkit_nn.compression.selection import Substitute, substitutes
-from tnkit_nn.compression.tuning import Work, Tune, tuned_step
+from tnkit_nn.compression.tuning import Tune, Work, tuned_step
 from tnkit_nn.compression.workdir import BEFORE, METRIC, Folder, described_model
 from tnkit_nn.data.batches import moved
 from tnkit_nn.fingerprint import fingerprint

@@ -27,7 +27,7 @@ from tnkit_nn.training.modes import frozen_keepers, keepers, owner_of, training
 from tnkit_nn.training.recipe import Recipe
 from tnkit_nn.weights import spoken
 
-__all__ = ["Budget", "Work", "Tune", "StepTuning", "tuned_step"]
+__all__ = ["Budget", "StepTuning", "Tune", "Work", "tuned_step"]
 
 #: Factor of the rates below which a fine-tuning that only does harm is given up.
 _LEAST_RATE = 1 / 8
