@@ -145,7 +145,7 @@ def paper(monkeypatch):
 def test_the_families_of_the_papers_studies_keep_their_budgets(paper):
     """Every family of a study has a network within its budgets, or past them only where it has no smaller one."""
     from tnkit_nn.budgets import shares
-    from tnkit_nn.comparison.row import built
+    from tnkit_nn.comparison.start import built
 
     shapes = {"conv2": (16, 6, 5, 5), "fc1": (120, 400), "fc2": (84, 120), "fc3": (10, 84)}
     sizes = {"lenet5": shapes, "fc2": {"fc1": (512, 784), "fc2": (10, 512)}}
@@ -184,12 +184,11 @@ def test_small_dense_models_are_the_largest_within_a_count(paper):
 @pytest.mark.slow
 def test_a_deep_or_shallow_study_is_one_command_that_goes_on(paper, tmp_path, monkeypatch, capsys):
     from tests.nn.test_data import write_mnist
-    from tnkit_nn.comparison.task import Task
     from tnkit_nn.families import families
 
     deep, tables = paper("deep"), paper("tables")
     write_mnist(tmp_path / "data", train=200, test=40)
-    task = Task("lenet5", "mnist", ("fc2", "fc3"), 2, 2, 2, 2, limit=100, rest="none")
+    task = paper("setup").Setup("lenet5", "mnist", ("fc2", "fc3"), 2, 2, 2, 2, limit=100, rest="none")
     monkeypatch.setitem(
         deep.STUDIES, "tiny", deep.Comparison(task, (300,), lambda: families(["mpo", "circuit"], (2,)), small=True)
     )
@@ -215,7 +214,7 @@ def test_a_search_keeps_the_budget_and_goes_on(paper, tmp_path, deep, monkeypatc
     search = paper("search")
     write_mnist(tmp_path / "data", train=200, test=40)
     task = replace(search.TASK, seeds=2, dense_steps=2, limit=100, data_dir=str(tmp_path / "data"))
-    experiment = with_dense_models(opened(task))
+    experiment = with_dense_models(opened(task.task(), task.protocol()))
     found = search.search(deep, 150, 4, experiment, tmp_path / "kept", steps=2)
     values = [value for value, _ in found]
     assert len({gene for _, gene in found}) == 4 and values == sorted(values, reverse=True)

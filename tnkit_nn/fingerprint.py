@@ -17,12 +17,12 @@ from torch import Tensor, nn
 
 from tnkit_nn.storage import raw
 
-__all__ = ["fingerprint", "spelled"]
+__all__ = ["fingerprint", "value_text"]
 
 #: How deep values that a function holds are looked at.
 _DEPTH = 5
 #: Packages whose functions are what their name says, whatever their version.
-_KNOWN = ("torch", "numpy", "builtins", "math", "sklearn", "scipy")
+_KNOWN = ("tnkit", "tnkit_nn", "torch", "numpy", "builtins", "math", "sklearn", "scipy")
 _PLAIN = (bool, int, float, complex, str, bytes, torch.dtype, torch.device, np.generic)
 
 
@@ -38,11 +38,11 @@ def fingerprint(function: Callable[..., Any], *, held: bool = True) -> str:
     """
     inner = function.func if isinstance(function, partial) else function
     name = getattr(inner, "__qualname__", type(inner).__qualname__)
-    text = spelled(function) if held else _source(inner if hasattr(inner, "__code__") else type(inner))
+    text = value_text(function) if held else _source(inner if hasattr(inner, "__code__") else type(inner))
     return f"{name} {hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
-def spelled(value: Any, depth: int = _DEPTH) -> str:
+def value_text(value: Any, depth: int = _DEPTH) -> str:
     """A value in a text that is the same in every process: no address of the memory, no order of a set."""
     if value is None or isinstance(value, _PLAIN):
         return repr(value)
@@ -51,15 +51,17 @@ def spelled(value: Any, depth: int = _DEPTH) -> str:
     if depth == 0:
         return type(value).__qualname__
     if isinstance(value, partial):
-        return "partial " + spelled((value.func, value.args, value.keywords), depth)
+        return "partial " + value_text((value.func, value.args, value.keywords), depth)
     if isinstance(value, (tuple, list)):
-        return "[" + ", ".join(spelled(v, depth - 1) for v in value) + "]"
+        return "[" + ", ".join(value_text(v, depth - 1) for v in value) + "]"
     if isinstance(value, (set, frozenset)):
-        return "{" + ", ".join(sorted(spelled(v, depth - 1) for v in value)) + "}"
+        return "{" + ", ".join(sorted(value_text(v, depth - 1) for v in value)) + "}"
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{spelled(k, depth - 1)}: {spelled(v, depth - 1)}" for k, v in value.items()) + "}"
+        return (
+            "{" + ", ".join(f"{value_text(k, depth - 1)}: {value_text(v, depth - 1)}" for k, v in value.items()) + "}"
+        )
     if isinstance(value, types.MethodType):
-        return spelled(value.__func__, depth) + spelled(value.__self__, depth - 1)
+        return value_text(value.__func__, depth) + value_text(value.__self__, depth - 1)
     if _is_known(value):
         return f"{value.__module__}.{getattr(value, '__qualname__', '')}"
     if isinstance(value, types.FunctionType):
@@ -71,7 +73,7 @@ def spelled(value: Any, depth: int = _DEPTH) -> str:
     if isinstance(value, (type, types.BuiltinFunctionType, types.ModuleType)):
         return getattr(value, "__qualname__", getattr(value, "__name__", ""))
     held = vars(value) if hasattr(value, "__dict__") else None
-    return _source(type(value)) + spelled(held, depth - 1)
+    return _source(type(value)) + value_text(held, depth - 1)
 
 
 def _is_known(value: Any) -> bool:
@@ -91,14 +93,14 @@ def _numbers_text(value: Tensor | np.ndarray[Any, Any]) -> str:
 
 def _module_text(module: nn.Module, depth: int) -> str:
     own = {type(m): _source(type(m)) for m in module.modules() if not _is_known(type(m))}
-    return repr(module) + "".join(own.values()) + spelled(dict(module.state_dict()), depth - 1)
+    return repr(module) + "".join(own.values()) + value_text(dict(module.state_dict()), depth - 1)
 
 
 def _function_text(function: types.FunctionType, depth: int) -> str:
     cells = [_cell(c) for c in function.__closure__ or ()]
     read = {n: function.__globals__[n] for n in sorted(_names(function.__code__)) if n in function.__globals__}
     plain = {n: v for n, v in read.items() if isinstance(v, (*_PLAIN, Tensor, np.ndarray))}
-    held = spelled([function.__defaults__, function.__kwdefaults__, cells, plain], depth - 1)
+    held = value_text([function.__defaults__, function.__kwdefaults__, cells, plain], depth - 1)
     # a line may have several lambdas, so that its text does not tell them apart
     return (_code_text(function.__code__) if function.__name__ == "<lambda>" else _source(function)) + held
 
@@ -131,4 +133,4 @@ def _source(what: Any) -> str:
 
 def _code_text(code: types.CodeType) -> str:
     parts = [code.co_code.hex(), repr(code.co_names), repr(code.co_varnames)]
-    return " ".join([*parts, *(spelled(c, 3) for c in code.co_consts)])
+    return " ".join([*parts, *(value_text(c, 3) for c in code.co_consts)])

@@ -16,7 +16,7 @@ from tnkit.core.numbers import whole_number
 from tnkit_nn import data as datasets
 from tnkit_nn import zoo
 from tnkit_nn.checks import a_function, a_path, a_size
-from tnkit_nn.data.draws import drawn
+from tnkit_nn.data.draws import seeded
 from tnkit_nn.data.parts import limited_source
 from tnkit_nn.data.splits import Split, limited
 from tnkit_nn.fingerprint import fingerprint
@@ -85,7 +85,7 @@ class Task:
     limit: int | None = None
     without: Without | None = None
     smaller: Smaller | None = None
-    _origin: tuple[str, tuple[tuple[str, Any], ...]] | None = field(default=None, repr=False)
+    _origin: tuple[str, tuple[tuple[str, Any], ...]] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         store = partial(object.__setattr__, self)
@@ -124,7 +124,7 @@ class Task:
                 *self._origin,
                 digest(self.model.state_dict()) if isinstance(self.model, nn.Module) else "",
             )
-        return _remade, ({f.name: getattr(self, f.name) for f in fields(self) if f.name != "_"},)
+        return _remade, ({f.name: getattr(self, f.name) for f in fields(self) if f.init},)
 
     # -- the data -------------------------------------------------------------------------------------------------------
     @cached_property
@@ -180,7 +180,7 @@ class Task:
         ValueError
             The task has no model; the function makes none, or fails (that error is the cause); values that are not the model's.
         """
-        whole_number(seed, "Task.build: seed", 0)
+        seed = whole_number(seed, "Task.build: seed", 0)
         if self.model is None:
             raise ValueError(
                 "the task has no model: Task(model=...) is a function of a seed, an nn.Module or a name of the zoo"
@@ -189,7 +189,7 @@ class Task:
             return copy.deepcopy(self.model)
         if isinstance(self.model, str) and self.weights is not None:
             return zoo.load(self.model, self.weights)
-        with drawn(None, seed % 2**63):
+        with seeded(None, seed % 2**63):
             made = self._made(seed)
         if self.weights is not None:
             fill_(made, read_tensors(self.weights)[0], f"{self.weights}: the file is not of this model")
@@ -241,7 +241,7 @@ def task_named(place: str, what: str = "task", folder: Path | None = None, **cha
     FileNotFoundError, TypeError, ValueError
         There is none, or it is no Task.
     """
-    with drawn(None, 0):  # what the file draws is the same in every process
+    with seeded(None, 0):  # what the file draws is the same in every process
         found = imported(place, what, folder)
         if not isinstance(found, Task) and callable(found):
             try:
@@ -251,7 +251,9 @@ def task_named(place: str, what: str = "task", folder: Path | None = None, **cha
     if not isinstance(found, Task):
         raise TypeError(f"{what}: {place} is a Task, or a function of no arguments that makes one, not {shown(found)}")
     given = {name: value for name, value in changes.items() if value is not None}
-    return replace(found, **given, _origin=(absolute(place, folder), tuple(sorted(given.items()))))
+    task = replace(found, **given)
+    object.__setattr__(task, "_origin", (absolute(place, folder), tuple(sorted(given.items()))))
+    return task
 
 
 def _reopened(place: str, changes: tuple[tuple[str, Any], ...], values: str) -> Task:

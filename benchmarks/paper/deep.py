@@ -19,16 +19,13 @@ from typing import Any
 
 import torch
 from cells import bar
-from small import small_dense
+from setup import Setup
 
 import tnkit as tk
 from tnkit_nn.approximation import RATES
-from tnkit_nn.budgets import balanced, in_turn, keeps
-from tnkit_nn.comparison.compare import compare, settings
-from tnkit_nn.comparison.experiment import opened, with_dense_models
-from tnkit_nn.comparison.job_store import Study
+from tnkit_nn.budgets import balanced, in_turn
+from tnkit_nn.comparison.compare import compare
 from tnkit_nn.comparison.report.files import write_report
-from tnkit_nn.comparison.task import Task
 from tnkit_nn.families import BASELINES, Family, adtn_near, by_rank, circuit_near, families, tree_near
 from tnkit_nn.storage import replacing
 from tnkit_nn.versions import versions
@@ -50,7 +47,7 @@ class Comparison:
         Of its part of docs/paper.md: what the families were chosen on, for one.
     """
 
-    task: Task
+    task: Setup
     budgets: tuple[int, ...]
     rows: Callable[[], list[Family]]
     small: bool = False
@@ -183,8 +180,8 @@ def large() -> list[Family]:
     return [*few(), *families(["low_rank"])]
 
 
-_LENET = Task("lenet5", "mnist", "fc1", 3, 1500, 300, 600, limit=20000, rest="none")
-_FC2 = Task("fc2", "mnist", "fc1", 3, 1500, 200, 300, limit=20000, rest="none")
+_LENET = Setup("lenet5", "mnist", "fc1", 3, 1500, 300, 600, limit=20000, rest="none")
+_FC2 = Setup("fc2", "mnist", "fc1", 3, 1500, 200, 300, limit=20000, rest="none")
 STUDIES = {
     "lenet5-fc1": Comparison(replace(_LENET, seeds=5, rest="head"), (150, 400), every),
     "lenet5-fc1-kinds-400": Comparison(_LENET, (400,), kinds, title="Which deep networks?"),
@@ -261,18 +258,20 @@ def main() -> None:
     parser.add_argument("--out", default="out/paper")
     args = parser.parse_args()
     study = STUDIES[args.study]
-    task = replace(study.task, data_dir=args.data_dir)
+    setup = replace(study.task, data_dir=args.data_dir)
     out = Path(args.out) / args.study
     torch.set_num_threads(1)
     with ProcessPoolExecutor(args.workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        records = compare(task, study.rows(), study.budgets, executor=pool, out=out, progress=bar(args.study))
+        records = compare(
+            setup.task(study.small),
+            study.rows(),
+            study.budgets,
+            executor=pool,
+            out=out,
+            progress=bar(args.study),
+            **setup.options(),
+        )
     write_report(records, out, f"Deep or shallow? {args.study}")
-    if study.small:
-        experiment = opened(task)
-        experiment = with_dense_models(experiment, Study(out, settings(experiment)))
-        for budget in study.budgets:
-            total = max(r["model_params"] for r in records if r["budget"] == budget and keeps(r["num_params"], budget))
-            records += small_dense(experiment, total, budget, out / f"small-{budget}-{total}.json")
     save(
         args.study,
         records,
@@ -285,10 +284,22 @@ def main() -> None:
 
 def save(name: str, records: Sequence[Mapping[str, Any]], **more: Any) -> None:
     """Write what the tables need of a comparison, a record a line, whole or not at all."""
-    lines = ",\n".join(json.dumps({k: r[k] for k in KEPT if k in r}) for r in records)
+    lines = ",\n".join(json.dumps({k: r[k] for k in KEPT if k in r}) for r in map(_as_kept, records))
     head = json.dumps({**more, "versions": versions()})[:-1]
     with replacing(HERE / f"{name}.json") as temporary:
         temporary.write_text(f'{head},\n"records": [\n{lines}\n]}}\n')
+
+
+def _as_kept(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A small dense model stands in the column of the layer alone, beside the networks."""
+    if record["label"] != "small_dense":
+        return record
+    moved = {
+        f"{part}_{n}": record[f"{part}_trained"] if n == "frozen" else None
+        for part in ("test", "val")
+        for n in ("frozen", "trained")
+    }
+    return {**record, **moved, "label": "small dense", "family": "small dense"}
 
 
 if __name__ == "__main__":

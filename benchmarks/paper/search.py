@@ -23,14 +23,13 @@ from pathlib import Path
 import torch
 from cells import bar
 from deep import save
+from setup import Setup
 
 import tnkit as tk
-from tnkit_nn.axes import Axes
 from tnkit_nn.comparison.compare import compare, settings
 from tnkit_nn.comparison.experiment import Experiment, opened, with_dense_models
 from tnkit_nn.comparison.job_store import Study
 from tnkit_nn.comparison.replicas import train_replicas
-from tnkit_nn.comparison.task import Task
 from tnkit_nn.families import Family, families
 from tnkit_nn.generators import Generators, network_generator
 
@@ -39,7 +38,7 @@ DIMS = (2, 2, 2, 3, 5, 2, 2, 2, 2, 5, 5)
 OUTPUTS = 5
 #: Seeds that the search sees, and those of the comparison, which it does not.
 SEEN, FRESH = 3, 6
-TASK = Task("lenet5", "mnist", "fc1", SEEN, 1500, 200, 600, limit=20000, rest="none")
+TASK = Setup("lenet5", "mnist", "fc1", SEEN, 1500, 200, 600, limit=20000, rest="none")
 STEPS, RATE = 500, 7e-2
 
 Groups = tuple[tuple[int, ...], ...]
@@ -155,18 +154,15 @@ def proposals(deep: bool, budget: int, known: dict[Gene, float], draw: random.Ra
 
 def score(experiment: Experiment, gene: Gene, steps: int = STEPS) -> float:
     """Mean validation accuracy over the seen seeds."""
-    task = experiment.task
+    protocol = experiment.protocol
     ((name, target),) = experiment.targets.items()
-    made = network_generator(gene.build(), target, task.first_seed)
+    made = network_generator(gene.build(), target, protocol.first_seed)
     generators, fixture, others = Generators({name: made}), experiment.fixture(False), experiment.others(False)
-
-    def assemble(params: dict[str, torch.Tensor], axes: Axes) -> dict[str, torch.Tensor]:
-        return {**{n: axes.by_seed(p) for n, p in others.items()}, **generators.weights(params, axes)}
-
     start = {n: x[None] for n, x in generators.start.items()}
-    found = train_replicas(fixture, task.each, start, assemble, (RATE,), steps)
+    found = train_replicas(fixture, protocol.each, start, generators.weights, (RATE,), steps, fixed=others)
     with torch.no_grad():
-        return float(fixture.metric(assemble(found.params, found.axes), "val", found.axes).mean())
+        weights = generators.weights(found.params, found.axes)
+    return float(fixture.read(weights, others, "val", found.axes, alone=bool(found.alone)).metric.mean())
 
 
 def search(
@@ -194,9 +190,9 @@ def main() -> None:
     parser.add_argument("--out", default="out/paper/search")
     args = parser.parse_args()
     out = Path(args.out) / str(args.budget)
-    task = replace(TASK, data_dir=args.data_dir)
+    setup = replace(TASK, data_dir=args.data_dir)
     with ProcessPoolExecutor(2, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        experiment = opened(task)
+        experiment = opened(setup.task(), setup.protocol())
         experiment = with_dense_models(experiment, Study(out / "seen", settings(experiment)), pool, bar("dense"))
         jobs = {
             kind: pool.submit(search, kind == "deep", args.budget, args.tries, experiment, out / kind)
@@ -208,10 +204,16 @@ def main() -> None:
             for kind in found
         ]
         named: list[Family] = [*families(["mpo", "ring", "cp"]), *families(["circuit"], (2, 3))]
+        fresh = replace(setup, seeds=FRESH, first_seed=SEEN)
         records = compare(
-            replace(task, seeds=FRESH, first_seed=SEEN), [*winners, *named], [args.budget], executor=pool, out=out / "compare",
+            fresh.task(),
+            [*winners, *named],
+            [args.budget],
+            executor=pool,
+            out=out / "compare",
             progress=bar("compare"),
-        )  # fmt: skip
+            **fresh.options(),
+        )
     best = {kind: [{"val": v, **asdict(g)} for v, g in found[kind][:5]] for kind in found}
     options = {"budget": args.budget, "tries": args.tries, "steps": STEPS, "rate": RATE, "seeds": FRESH}
     save(f"search-{args.budget}", records, options=options, task=asdict(TASK), best=best)

@@ -85,7 +85,7 @@ def _saved_recipe(name):
     return name
 
 
-SPLIT, FC = split(), classifier()
+SPLIT = split()
 
 CALLS = {
     # what networks are made of
@@ -169,8 +169,6 @@ CALLS = {
     # torch: training and compressing
     "tknn.Recipe": lambda: call(tknn.Recipe, 1, 0.01),
     "tknn.Group": lambda: call(tknn.Group, {"w": torch.ones(2, requires_grad=True)}, 0.1, 0.0),
-    "tknn.train": lambda: call(tknn.train, classifier(), SPLIT, RECIPE),
-    "tknn.accuracy": lambda: call(tknn.accuracy, FC, SPLIT.test, 6),
     "tknn.Layers": lambda: call(tknn.Layers, ("fc1",), "tt", 12),
     "tknn.Stage1": lambda: call(tknn.Stage1, "auto", 1),
     "tknn.Compression": lambda: call(tknn.Compression, (tknn.Layers(("fc1",), "tt", 12),)),
@@ -181,7 +179,6 @@ CALLS = {
     "tknn.save_compressed": lambda: call(tknn.save_compressed, _compressed(), "c.safetensors"),
     "tknn.load_compressed_": lambda: call(tknn.load_compressed_, classifier(), _saved_compressed("d.safetensors")),
     "tknn.Family": lambda: call(tknn.Family, "x", "x", lambda shape, budget: MATRIX),
-    "tknn.Task": lambda: call(tknn.Task, "mlp", "digits", dense_steps=1, fit_steps=1, tune_steps=1),
     # torch: models and data
     "tknn.data.Split": lambda: call(Split, "tiny", SPLIT.train, SPLIT.val, SPLIT.test),
     "tknn.data.load": lambda: call(tknn.data.load, "digits", limit=10),

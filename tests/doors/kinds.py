@@ -32,6 +32,7 @@ TAKES = {
     "order": _REAL | {"inf"},
     "backend": {"a Backend"},
     "bytes": _REAL | {"inf"},
+    "value": _REAL | {"0", "-1", "nan", "inf"},
 }  # fmt: skip
 
 #: Argument, of one function or of all -> its kind; "?" behind it: None too.
@@ -48,7 +49,7 @@ KINDS = {
     "tk.to_json.net": "network", "tk.to_graph.net": "network", "tk.save.net": "network", "tk.init.normal.net": "network",
     "tk.init.orthogonal.net": "network", "tk.plan.net": "network", "tk.plan.itemsize": "count", "tk.plan.slices": "count",
     "tk.plan.memory_limit": "bytes?", "tk.plan.checkpoint": "flag", "tk.Rates.flops": "positive",
-    "tk.Rates.bytes": "positive", "tk.Rates.seconds.flops": "at least 0", "tk.Rates.seconds.moved": "at least 0",
+    "tk.Rates.bytes": "positive", "tk.Rates.call": "positive", "tk.Rates.seconds.flops": "at least 0", "tk.Rates.seconds.moved": "at least 0",
     "tk.adtn.dim": "count?", "tk.brick_wall.dim": "count", "tk.brick_wall.sites": "count", "tk.peps.rows": "count", "tk.peps.cols": "count", "tk.peps.dim": "count",
     "tk.peps.rank": "count", "tk.tt.rank": "count", "tk.mps.rank": "count", "tk.mpo.rank": "count", "tk.ring.rank": "count",
     "tk.tucker.rank": "count", "tk.cp.rank": "count", "tk.low_rank.rank": "count", "tk.tree.rank": "count",

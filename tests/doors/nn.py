@@ -27,7 +27,7 @@ def call(function, *args, **kwargs):
 def _mnist(folder):
     Path(folder).mkdir(exist_ok=True)
     for part, count in (("train", 20), ("t10k", 10)):
-        images = struct.pack(">iiii", 2051, count, 28, 28) + bytes(count * 784)
+        images = struct.pack(">iiii", 2051, count, 28, 28) + bytes([count]) * (count * 784)
         labels = struct.pack(">ii", 2049, count) + bytes(k % 10 for k in range(count))
         Path(folder, f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(images))
         Path(folder, f"{part}-labels-idx1-ubyte").write_bytes(labels)
@@ -37,7 +37,7 @@ def _mnist(folder):
 def _cifar(folder):
     Path(folder).mkdir(exist_ok=True)
     for name, heads in {"test_batch": 1, "train": 2, "test": 2, **{f"data_batch_{k}": 1 for k in range(1, 6)}}.items():
-        content = b"".join(bytes([k % 10] * heads) + bytes(3072) for k in range(10))
+        content = b"".join(bytes([k % 10] * heads) + bytes([len(name)]) * 3072 for k in range(10))
         Path(folder, f"{name}.bin.xz").write_bytes(lzma.compress(content, preset=0))
     for name, count in (("batches.meta", 10), ("coarse_label_names", 20), ("fine_label_names", 100)):
         Path(folder, f"{name}.txt").write_text("\n".join(map(str, range(count))))
@@ -83,9 +83,44 @@ def _quiet(jobs, what):
     return jobs
 
 
+X, Y = torch.linspace(-1, 1, 48).reshape(12, 4), torch.arange(12) % 2
+
+
+def _model(seed):
+    return torch.nn.Sequential(torch.nn.Linear(4, 2))
+
+
+def _loss(model, batch):
+    return torch.nn.functional.cross_entropy(model(batch[0]), batch[1])
+
+
+def _score(model, loader):
+    return 0.5
+
+
+def _without(model, *weights):
+    return model
+
+
+def _task():
+    return tknn.Task(
+        _model, {"train": (X, Y), "val": (X, Y)}, _loss, tknn.Metric(_score), name="x", examples="rows", limit=6, without=_without, smaller=_model
+    )  # fmt: skip
+
+
 RECORDS = [{"label": "mpo", "budget": 10, "seed": 0, "num_params": 8, "test_frozen": 0.5, "val_frozen": 0.5}]
 
 CALLS_NN = {
+    "tknn.Task": lambda: call(
+        tknn.Task, _model, {"train": (X, Y), "val": (X, Y)}, _loss, tknn.Metric(_score), name="x", examples="rows", weights=None,
+        data_dir=None, limit=6, without=_without, smaller=_model,
+    ),
+    "tknn.Task.build": lambda: call(_task().build, 0),
+    "tknn.Metric": lambda: call(tknn.Metric, _score, "score", "%", True),
+    "tknn.Metric.better": lambda: call(tknn.Metric(_score).better, 0.5, 0.4),
+    "tknn.Metric.shown": lambda: call(tknn.Metric(_score).shown, 0.5),
+    "tknn.train": lambda: call(tknn.train, _model(0), _task(), tknn.Recipe(1, 0.01, batch=6)),
+    "tknn.accuracy": lambda: call(tknn.accuracy, _model(0), (X, Y), 6),
     "tknn.Comparison": lambda: call(tknn.Comparison, RECORDS),
     "tknn.Comparison.plot": lambda: call(tknn.Comparison(RECORDS).plot, "test"),
     "tknn.Comparison.save": lambda: call(tknn.Comparison(RECORDS).save, "folder", "a title"),
@@ -101,11 +136,13 @@ CALLS_NN = {
     "tknn.data.cifar100": lambda: call(_untold(tknn.data.cifar100), _cifar("cifar-files"), False),
     **{f"tknn.zoo.{name}": (lambda name=name: call(_of_shapes(getattr(tknn.zoo, name)), 3)) for name in ("alexnet", "zfnet", "vgg16", "fc2")},
     "tknn.zoo.load": lambda: call(tknn.zoo.load, "mlp", _file("mlp.safetensors")),
-    "tknn.zoo.check_takes": lambda: call(tknn.zoo.check_takes, tknn.zoo.MLP((4, 3)), torch.ones(2, 4), "a", "b", 3),
 }  # fmt: skip
 
 #: As KINDS, of tnkit_nn.
 KINDS_NN = {
+    "tknn.Task.model": "function?", "tknn.Task.metric": "function?", "tknn.Task.without": "function?", "tknn.Task.smaller": "function?",
+    "tknn.Task.name": "name", "tknn.Task.examples": "name", "tknn.Metric.fn": "function", "tknn.Metric.name": "name", "tknn.Metric.unit": "name",
+    "tknn.Metric.larger": "flag", "tknn.Metric.better.one": "value", "tknn.Metric.better.other": "value", "tknn.Metric.shown.value": "value",
     "optimizer": "function", "num_classes": "count", "epochs": "count", "seeds": "count", "dense_steps": "count", "fit_steps": "count", "tune_steps": "count",
     "limit": "count?", "first_seed": "seed", "rest_lr": "positive", "weight_decay": "at least 0", "label_smoothing": "nothing",
     "arrays": "nothing?", "checkpoint": "name?", "log": "name?", "after": "function?", "groups": "nothing?", "loss": "function?",
@@ -117,7 +154,6 @@ KINDS_NN = {
     "tknn.zoo.save.metadata": "nothing?", "tknn.Layers.select": "name", "tknn.compress_.recipe": "name",
     "tknn.Compression.load.path": "nothing", "tknn.load_compressed_.path": "nothing", "tknn.zoo.load.path": "nothing",
     "tknn.Comparison.save.folder": "name", "tknn.Comparison.save.title": "name?",
-    "tknn.zoo.check_takes.name": "name", "tknn.zoo.check_takes.data": "name", "tknn.zoo.check_takes.classes": "count",
     "tknn.data.cifar10.root": "nothing", "tknn.data.cifar100.root": "nothing", "tknn.data.mnist.root": "nothing",
 }  # fmt: skip
 
@@ -137,6 +173,9 @@ _ITEMS = _given("['x']", "first item 'x'", "one item more", why="names, or one m
 
 #: As ALLOWED, of tnkit_nn.
 ALLOWED_NN = {
+    ("tknn.Task", "data"): _given("uint8 tensor", "bool tensor", "bfloat16 tensor", why="a part of inputs alone, for a loss of one's own"),
+    **{("tknn.Task", a): {"''": "named by the model and the data"} for a in ("name", "examples")},
+    **{("tknn.Metric", a): {"''": why} for a, why in (("name", "the function's"), ("unit", "none"))},
     ("tknn.frame", "records"): {"one item more": "records of two comparisons are one table"},
     ("tknn.parametrize_", "std"): {"None": "whatever root mean square the network has by default"},
     ("tknn.compare", "out"): dict.fromkeys(("'x'", "np.str_('x')"), "a folder"),
@@ -166,7 +205,7 @@ ALLOWED_NN = {
         **_given("()", "frozenset()", "[]", "{}", "set()", "empty array", "without 'w'", why=_EMPTY),
         **_given(*(f"'w': {k} tensor" for k in ("uint8", "bool", "bfloat16", "meta", "sparse")), why="train looks at them, with the model"),
     },
-    ("tknn.Layers", "select"): _ITEMS, ("tknn.Task", "layer"): _ITEMS, ("tknn.Compression", "order"): _ITEMS,
+    ("tknn.Layers", "select"): _ITEMS, ("tknn.Compression", "order"): _ITEMS,
     ("tknn.Compression", "layers"): {"one item more": "the first that selects a layer counts"},
     ("tknn.dense", "model"): {"a module of torch": _COPY}, ("tknn.save_compressed", "model"): {"a module of torch": _COPY},
     ("tknn.zoo.save", "model"): {"a module of torch": "a model"}, ("tknn.zoo.without", "model"): {"a module of torch": "a model"},

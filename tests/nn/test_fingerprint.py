@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tnkit_nn.fingerprint import fingerprint, spelled
+from tnkit_nn.fingerprint import fingerprint, value_text
 
 FILE = '''
 from functools import partial
@@ -106,9 +106,9 @@ def test_values_that_a_function_holds():
         None, 1, 1.0, True, "1", b"1", x, x.double(), x.reshape(2, 2), x + 1, x.numpy(), np.float64(1), [1, 2], (1, 2, 3), {1, 2}, {"a": 1},
         {"a": {"b": [x]}}, nn.Linear(2, 2), math.sqrt, math, int, object(), len, F.relu, torch.float32,
     ]  # fmt: skip
-    texts = [spelled(v) for v in values]
+    texts = [value_text(v) for v in values]
     assert len(set(texts)) == len(texts) and not any(" at 0x" in t for t in texts)
-    assert spelled(x.to_sparse()) == spelled(x)
+    assert value_text(x.to_sparse()) == value_text(x)
     loop = []
     loop.append(loop)
-    assert spelled(loop) == spelled(loop)  # and it ends
+    assert value_text(loop) == value_text(loop)  # and it ends

@@ -22,8 +22,8 @@ from torch.utils.data import (
 )
 
 from tnkit_nn.data.batches import check_numbers, leaves, length, mapped, moved, shapes
-from tnkit_nn.data.draws import drawn, forked, kept, seed_
-from tnkit_nn.data.parts import LoaderSource, limited_source, source
+from tnkit_nn.data.draws import forked, kept, seed_, seeded
+from tnkit_nn.data.parts import LoaderSource, as_source, limited_source
 
 X = torch.arange(44.0).reshape(22, 2)
 Y = torch.arange(22) % 3
@@ -77,7 +77,7 @@ COUNTS = [
 
 @pytest.mark.parametrize(("given", "size", "steps", "count"), COUNTS)
 def test_how_many(given, size, steps, count):
-    part = source(given, "it")
+    part = as_source(given, "it")
     assert part.steps(size) == steps and part.count == count
     batches = list(part.shuffled(size, torch.Generator().manual_seed(0)))
     assert len(batches) == steps
@@ -85,7 +85,7 @@ def test_how_many(given, size, steps, count):
 
 
 def test_tensors_are_gone_through_in_their_order():
-    loader = source((X, Y), "it").loader(5)
+    loader = as_source((X, Y), "it").loader(5)
     assert torch.equal(torch.cat([x for x, _ in loader]), X) and len(loader) == 5 and len(loader.dataset) == 22
 
 
@@ -170,7 +170,7 @@ def test_what_gives_nothing_the_second_time():
 
 def test_a_pass_is_the_same_whatever_was_drawn_before():
     loader = DataLoader(Noisy(), 4, shuffle=True, generator=torch.Generator().manual_seed(1))
-    part = source(loader, "it")
+    part = as_source(loader, "it")
 
     def one(seed):
         return first(part.shuffled(4, torch.Generator().manual_seed(seed)), 9)
@@ -183,7 +183,7 @@ def test_a_pass_is_the_same_whatever_was_drawn_before():
 
 def test_a_sampler_is_told_the_epoch():
     sampler = DistributedSampler(PAIRS, num_replicas=1, rank=0, shuffle=True)
-    part = source(DataLoader(PAIRS, 4, sampler=sampler), "it")
+    part = as_source(DataLoader(PAIRS, 4, sampler=sampler), "it")
     orders = [str(first(part.shuffled(4, torch.Generator().manual_seed(s)), 9)) for s in (1, 2, 1)]
     assert orders[0] == orders[2] != orders[1]
 
@@ -204,7 +204,7 @@ def test_generators_are_put_back():
 
     held, other = Holder(), Holder()
     before = all_states()
-    with drawn(held, 5):
+    with seeded(held, 5):
         one = held.draw(), torch.rand(1).item(), np.random.rand(), random.random()  # noqa: NPY002
     assert all_states() == before and held.draw() == other.draw()
     put_back = kept(held)
@@ -219,7 +219,7 @@ def test_generators_are_put_back():
 
 # -- what tells parts apart -----------------------------------------------------------------------------------------------------
 def digest(given):
-    return source(given, "it").digest()
+    return as_source(given, "it").digest()
 
 
 def test_digests():
@@ -263,22 +263,22 @@ def test_a_data_set_whose_places_are_no_numbers():
         def __getitem__(self, name):
             return {"a": X[0], "b": X[1]}[name]
 
-    part = source(DataLoader(Named(), 2, sampler=["a", "b"]), "it")
+    part = as_source(DataLoader(Named(), 2, sampler=["a", "b"]), "it")
     assert part.count == 2 and len(part.digest()) == 12
 
 
 # -- fewer --------------------------------------------------------------------------------------------------------------------
 def test_limits():
-    part = limited_source(source((X, Y), "it"), 6, "limit=6")
+    part = limited_source(as_source((X, Y), "it"), 6, "limit=6")
     assert part.count == 6 and part.tree[1].bincount().tolist() == [2, 2, 2]
     assert part.tree[0][:, 0].tolist() == sorted(part.tree[0][:, 0].tolist())  # in their order
-    assert limited_source(source((X, X), "it"), 5, "limit=5").count == 5
-    data = limited_source(source(PAIRS, "it"), 6, "limit=6")
+    assert limited_source(as_source((X, X), "it"), 5, "limit=5").count == 5
+    data = limited_source(as_source(PAIRS, "it"), 6, "limit=6")
     assert data.count == 6 and len(list(data.loader(2))) == 3
-    assert limited_source(source(PAIRS, "it"), 99, "limit=99").count == 22
+    assert limited_source(as_source(PAIRS, "it"), 99, "limit=99").count == 22
     for given in (DataLoader(PAIRS, 4), Stream(), [(X, Y)] * 3):
         with pytest.raises(ValueError, match="limit=6 is for tensors and Datasets; a "):
-            limited_source(source(given, "it"), 6, "limit=6")
+            limited_source(as_source(given, "it"), 6, "limit=6")
 
 
 # -- batches --------------------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """A task: what it is made of, what it makes, what it refuses, and that it is the same in another process."""
 
+import dataclasses
 import multiprocessing
 import pickle
 import sys
@@ -209,7 +210,7 @@ class Net(nn.Module):
 x = torch.linspace(-1, 1, 120).reshape(20, 6)
 y = (x[:, 0] > 0).long()
 task = tknn.Task(lambda seed: Net(), {"train": (x, y), "val": (x, y)}, lambda model, batch: F.cross_entropy(model(batch[0]), batch[1]))
-trained = tknn.Task(Net(), {"train": (x, y)})
+trained = tknn.Task(nn.Linear(6, 3), {"train": (x, y)})
 
 def made():
     return tknn.Task(lambda seed: Net(), tknn.data.Split("s", (x, y), (x, y), (x, y)), name="made")
@@ -240,6 +241,8 @@ def test_tasks_of_files(file, monkeypatch):
     monkeypatch.chdir("/")
     assert again.settings() == task.settings() == pickle.loads(pickle.dumps(again)).settings()
     assert task_named(f"{file}:made").title == "made"
+    changed = dataclasses.replace(task_named(f"{file}:trained"), limit=5)  # no longer what the file has
+    assert pickle.loads(pickle.dumps(changed)).goal.counts() == {"train": 5}
     few = task_named(f"{file}:made", limit=6, weights=None)
     assert few.goal.counts()["train"] == 6 == pickle.loads(pickle.dumps(few)).goal.counts()["train"]
 
@@ -265,7 +268,7 @@ def test_names_that_are_no_tasks(file, name, kind, said):
 def test_a_model_that_is_another_one_when_it_is_made_again(tmp_path):
     path = tmp_path / "unlike.py"
     path.write_text(
-        FILE.replace("Net(), {", "FILLED, {").replace(
+        FILE.replace("nn.Linear(6, 3), {", "FILLED, {").replace(
             "x = torch",
             "import time\nFILLED = Net()\nnn.init.constant_(FILLED.layer.bias, time.time_ns() % 1e6)\nx = torch",
         )

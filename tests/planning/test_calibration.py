@@ -34,7 +34,8 @@ def test_defaults_until_calibrated(cache, monkeypatch):
     begin = time.perf_counter()
     found = calibrate()
     assert time.perf_counter() - begin < 20  # under a second on an idle machine
-    assert found != Rates() and rates() == found and plan(NET).rates == found and tk.plan(NET).rates == found
+    assert all(getattr(found, name) != getattr(Rates(), name) for name in ("flops", "bytes", "call"))
+    assert rates() == found and plan(NET).rates == found and tk.plan(NET).rates == found
     assert rates_file().is_file() and [p.name for p in rates_file().parent.iterdir()] == [rates_file().name]
     fresh(monkeypatch)
     assert rates() == found
@@ -46,6 +47,27 @@ def test_the_file_is_read_once(cache, monkeypatch):
     assert rates() == Rates(1e9, 2e9)
     rates_file().write_text("{}")
     assert rates() == Rates(1e9, 2e9)
+
+
+def test_a_file_without_the_time_of_a_call_is_read(cache, monkeypatch):
+    """As versions before wrote it: the default stands in."""
+    rates_file().parent.mkdir()
+    rates_file().write_text(json.dumps({"flops": 1e9, "bytes": 2e9}))
+    assert rates() == Rates(1e9, 2e9, Rates().call)
+    fresh(monkeypatch)
+    rates_file().write_text(json.dumps({"flops": 1e9, "bytes": 2e9, "call": 3e-6}))
+    assert rates() == Rates(1e9, 2e9, 3e-6)
+
+
+def test_orders_do_not_depend_on_the_time_of_a_call(cache, monkeypatch):
+    made = []
+    for call in (1e-9, 1.0):
+        fresh(monkeypatch)
+        rates_file().parent.mkdir(exist_ok=True)
+        rates_file().write_text(json.dumps({"call": call}))
+        assert rates() == Rates(call=call)
+        made.append(plan(tk.adtn((64, 64), depth=3, dim=2)))
+    assert made[0].steps == made[1].steps and made[0].seconds == made[1].seconds
 
 
 BROKEN = ["", "{", "[]", "null", "3", "{}", '{"flops": "x", "bytes": 1}', '{"flops": -1, "bytes": 1}',
@@ -97,8 +119,9 @@ def test_predicted_seconds_and_text():
 
 @pytest.mark.parametrize("bad", [0, -1.0, float("inf"), float("nan"), "1", None, True])
 def test_rates_are_positive_numbers(bad):
-    with pytest.raises((TypeError, ValueError), match="Rates: bytes is a positive number"):
-        Rates(1.0, bad)
+    for name in ("flops", "bytes", "call"):
+        with pytest.raises((TypeError, ValueError), match=f"Rates: {name} is a positive number"):
+            Rates(**{name: bad})
 
 
 def test_import_measures_and_reads_nothing(tmp_path):

@@ -16,7 +16,7 @@ from tnkit.core.decomposition import Decomposition, paired
 from tnkit.core.network import Network
 from tnkit.core.node import Node
 from tnkit.core.structure import check_multilinear
-from tnkit.decompose.als import Goal, check_array, checked_options, fitted, rescaled_start
+from tnkit.decompose.als import Aim, check_array, checked_options, fitted, rescaled_start
 from tnkit.execution.arrays import dtype_name, floating
 from tnkit.execution.backend import Backend
 from tnkit.execution.inputs import check_arrays
@@ -75,7 +75,7 @@ def project(
         return max(float(distance(target, full, net, arrays, backend=backend)) / size, hidden)
 
     dtype = str(np.result_type(*(n if n.startswith(("float", "complex")) else "float32" for n in names), "float32"))
-    goal = Goal(target, full, size, error, dtype)
+    goal = Aim(target, full, size, error, dtype)
     found = fitted("project", net, start, goal, options, backend)
     each = dict(zip(net.parameters, even_powers(power, len(net.parameters), backend), strict=True))
     arrays = {n: times(x, each[n], backend) if n in each else x for n, x in found.arrays.items()}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tnkit.core.network import Network
-from tnkit.core.node import in_order, unordered
+from tnkit.core.node import has_order, unordered
 from tnkit.core.wording import shown
 
 __all__ = ["a_mapping", "a_network", "flag", "one_of", "sequence", "shown", "text"]
@@ -64,7 +64,7 @@ def one_of(value: Any, what: str, known: Iterable[str]) -> str:
 def sequence(value: Any, what: str) -> tuple[Any, ...]:
     """The items in their order, as a tuple; TypeError for what has no order (a set), and for bytes and strings."""
     rule = f"{what} is a sequence, a tuple or a list, not {shown(value)}"
-    if not in_order(value):
+    if not has_order(value):
         raise TypeError(rule + (": a set has no order" if unordered(value) else ""))
     try:
         return tuple(value)

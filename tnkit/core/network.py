@@ -17,7 +17,7 @@ from tnkit.core import nested
 from tnkit.core.activations import Activation, resolve
 from tnkit.core.consistency import checked_inside, checked_sizes, inside_bodies
 from tnkit.core.inside import ARRAY, NODE, SUMMED, Inside
-from tnkit.core.node import Node, Sizes, in_order, indices, store, unordered
+from tnkit.core.node import Node, Sizes, has_order, indices, store, unordered
 from tnkit.core.renaming import name_table
 from tnkit.core.spelling import shape_text, spelled
 from tnkit.core.wording import shown
@@ -53,7 +53,7 @@ class Elementwise:
         if not isinstance(name, str) or not name:
             raise TypeError(f"an elementwise node's name is a non-empty string, not {shown(name)}")
         fn = resolve(fn)
-        if not isinstance(bodies, Network) and not in_order(bodies):
+        if not isinstance(bodies, Network) and not has_order(bodies):
             raise TypeError(f"elementwise node {name!r}: bodies are a sequence of networks, not {shown(bodies)}")
         bodies = (bodies,) if isinstance(bodies, Network) else tuple(bodies)
         for body in bodies:
@@ -132,7 +132,7 @@ class Network:
         output: Iterable[str],
         sizes: Mapping[str, int] = Sizes(),
     ) -> None:
-        if not in_order(nodes):
+        if not has_order(nodes):
             hint = ": a set has no order" if unordered(nodes) else ""
             raise TypeError(f"a network's nodes are a sequence of nodes, not a {type(nodes).__name__}{hint}")
         if not isinstance(sizes, Mapping):

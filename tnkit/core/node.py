@@ -10,7 +10,7 @@ import numpy as np
 
 from tnkit.core.wording import shown
 
-__all__ = ["CONSTANTS", "Node", "Sizes", "in_order", "indices", "store", "unordered"]
+__all__ = ["CONSTANTS", "Node", "Sizes", "has_order", "indices", "store", "unordered"]
 
 #: What ``Node.fixed`` may name: constants that the structure itself knows (see :func:`tnkit.init.constant`).
 CONSTANTS = ("e0", "ones", "delta")
@@ -40,10 +40,10 @@ def unordered(value: object) -> bool:
     return isinstance(value, Set) and not isinstance(value, (KeysView, ItemsView, Sequence))
 
 
-def in_order(value: object) -> bool:
+def has_order(value: object) -> bool:
     """Whether a value has items that come in an order: no set, no mapping, no text, and no array without axes.
 
-    >>> in_order(["i", "j"]), in_order({"i": 2}), in_order("ij"), in_order(np.array(2))
+    >>> has_order(["i", "j"]), has_order({"i": 2}), has_order("ij"), has_order(np.array(2))
     (True, False, False, False)
     """
     if isinstance(value, (str, bytes, bytearray, memoryview, Mapping)) or unordered(value):
@@ -87,7 +87,7 @@ def _check_ordered(inds: object, where: str) -> None:
     rule = f"{where}: indices are a string or a sequence of names, not {shown(inds)}"
     if unordered(inds):
         raise TypeError(f"{rule}: a set has no order")
-    if not in_order(inds):
+    if not has_order(inds):
         raise TypeError(rule)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
-from tnkit.core.node import in_order, unordered
+from tnkit.core.node import has_order, unordered
 from tnkit.core.numbers import whole_number
 from tnkit.core.wording import shown
 
@@ -72,7 +72,7 @@ def sizes_of(value: Any, what: str) -> tuple[int, ...]:
     """
     if type(value) is tuple and all([type(n) is int and n >= 0 for n in value]):  # as nearly all are
         return value
-    if not in_order(value):
+    if not has_order(value):
         hint = ": a set has no order" if unordered(value) else ""
         raise TypeError(f"{what} is a sequence of whole numbers, not {shown(value)}{hint}")
     return tuple([whole_number(n, f"a size of {what}", 0) for n in value])

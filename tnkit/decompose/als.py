@@ -26,7 +26,7 @@ from tnkit.execution.run import run
 from tnkit.planning.planner import plan
 
 __all__ = [
-    "Goal",
+    "Aim",
     "SearchOptions",
     "als",
     "check_array",
@@ -135,7 +135,7 @@ def rescaled_start(start: dict[str, Any], names: Sequence[str], power: float, ba
 
 
 @dataclass(frozen=True)
-class Goal:
+class Aim:
     """What is fitted: a network, its norm, how the relative error of arrays is measured, the dtype of the result."""
 
     net: Network
@@ -145,7 +145,7 @@ class Goal:
     dtype: str
 
 
-def dense_goal(x: Any, net: Network, backend: Backend) -> Goal:
+def dense_goal(x: Any, net: Network, backend: Backend) -> Aim:
     """An array as what ``net`` is fitted to."""
     narrow, whole, size = dtype_name(x), plan(net), float(backend.norm(x))
 
@@ -154,11 +154,11 @@ def dense_goal(x: Any, net: Network, backend: Backend) -> Goal:
         return float(backend.norm(x - made)) / size
 
     one = Network((Node("x", net.output),), net.output, {i: net.sizes[i] for i in net.output})
-    return Goal(one, {"x": x}, size, error, narrow)
+    return Aim(one, {"x": x}, size, error, narrow)
 
 
 def fitted(
-    what: str, net: Network, given: Mapping[str, Any] | None, goal: Goal, options: SearchOptions, backend: Backend
+    what: str, net: Network, given: Mapping[str, Any] | None, goal: Aim, options: SearchOptions, backend: Backend
 ) -> Decomposition:  # fmt: skip
     """Arrays of ``net`` that come nearest to a goal, from a start that is given or from several that are drawn."""
     like = next(iter(goal.arrays.values()))
@@ -203,7 +203,7 @@ def _checked_start(what: str, net: Network, given: Mapping[str, Any], like: Any,
 
 
 def search(
-    net: Network, goal: Goal, starts: Iterable[dict[str, Any]], options: SearchOptions, backend: Backend
+    net: Network, goal: Aim, starts: Iterable[dict[str, Any]], options: SearchOptions, backend: Backend
 ) -> tuple[float, dict[str, Any]]:  # fmt: skip
     """The best of the starts after a short run each, continued; a start that comes near enough is the last one.
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from tnkit.builders.trees import cp
 from tnkit.core.decomposition import Decomposition
-from tnkit.decompose.als import Goal, SearchOptions, checked_options, checked_target, dense_goal, improve, search
+from tnkit.decompose.als import Aim, SearchOptions, checked_options, checked_target, dense_goal, improve, search
 from tnkit.decompose.fitting import Problem
 from tnkit.decompose.ranks import check_budget, check_tol, ranks_of
 from tnkit.decompose.registry import registered
@@ -146,7 +146,7 @@ def _of_rank(
 
 def _polished(x: Any, factors: list[Any], tol: float, sweeps: int, backend: Backend) -> tuple[list[Any], float]:
     net = cp(tuple(x.shape), factors[0].shape[1])
-    goal: Goal = dense_goal(x, net, backend)
+    goal: Aim = dense_goal(x, net, backend)
     arrays = {f"factor_{k}": f for k, f in enumerate(factors)}
     problem = Problem(net, arrays, goal.net, goal.arrays, goal.size, goal.error, backend)
     error = improve(problem, sweeps, 0, tol, 1e-3, 0.0)[-1]

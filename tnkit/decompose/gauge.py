@@ -21,7 +21,17 @@ from tnkit.execution.inputs import check_arrays
 from tnkit.execution.powers import even_powers, fits, seen, times, unit, units
 
 __all__ = [
-    "absorb", "check_center", "check_finite", "fold", "gathered", "held", "measured", "moved", "placed", "push", "unfold",
+    "absorb",
+    "center_moved",
+    "check_center",
+    "check_finite",
+    "fold",
+    "gathered",
+    "held",
+    "measured",
+    "placed",
+    "push",
+    "unfold",
 ]  # fmt: skip
 
 
@@ -89,7 +99,7 @@ def gathered(tree: TreeNetwork, arrays: dict[str, Any], center: str, power: Any,
     return power
 
 
-def moved(tree: TreeNetwork, arrays: dict[str, Any], start: str, center: str, backend: Backend) -> None:
+def center_moved(tree: TreeNetwork, arrays: dict[str, Any], start: str, center: str, backend: Backend) -> None:
     """The weight from one node to another, along the path between them; isometries do not change its size."""
     up = {node: (parent, bond) for node, parent, bond in tree.down(center)}
     while start != center:

@@ -12,7 +12,7 @@ from tnkit.core.checks import shown
 from tnkit.core.decomposition import Decomposition
 from tnkit.core.network import Network
 from tnkit.core.structure import TreeNetwork, as_tree
-from tnkit.decompose.gauge import absorb, fold, gathered, held, moved, placed, push, unfold
+from tnkit.decompose.gauge import absorb, center_moved, fold, gathered, held, placed, push, unfold
 from tnkit.decompose.ranks import Limits, ranks_within
 from tnkit.decompose.truncate import METHODS, norm2, orthonormal, truncated
 from tnkit.execution.arrays import adjoint
@@ -114,6 +114,6 @@ def rounded(
             cut, size = cut + more, norm2(arrays[tree.array[to]], backend) if more else size
         else:  # square, or wide: an orthonormal basis of all rows
             push(tree, arrays, here, to, bond, backend)
-    moved(tree, arrays, root, center, backend)
+    center_moved(tree, arrays, root, center, backend)
     error = min(sqrt(lost / total), 1.0) if total else 0.0
     return Decomposition(*placed(tree, arrays, center, power + cut, backend), error, methods)

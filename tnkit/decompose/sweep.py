@@ -19,7 +19,7 @@ from tnkit.core.checks import a_network, shown
 from tnkit.core.decomposition import Decomposition
 from tnkit.core.network import Network
 from tnkit.core.structure import TreeNetwork, as_tree
-from tnkit.decompose.gauge import check_center, measured, moved
+from tnkit.decompose.gauge import center_moved, check_center, measured
 from tnkit.decompose.ranks import Limits, Rank, limits
 from tnkit.decompose.rounding import check_truncation, ranks_for_budget
 from tnkit.decompose.truncate import Truncation, safely_scaled, truncated
@@ -107,7 +107,7 @@ def _swept(
     last = next(iter(state.near))
     state.close(last)
     if center is not None:
-        moved(tree, state.arrays, last, center, backend)
+        center_moved(tree, state.arrays, last, center, backend)
     error = sqrt(state.lost / state.total) if state.total else 0.0
     found = Decomposition(*measured(tree.net, state.arrays), error, {b: state.methods[b] for b in tree.bonds})
     return found.scaled(tree.array[center or last], state.scale)

@@ -15,7 +15,7 @@ from tnkit.execution.backend import Backend
 from tnkit.planning.steps import ApplyStep, ContractStep, FusedStep, Program, ReduceStep, Step, renumbered
 from tnkit.planning.strides import View
 
-__all__ = ["Runner", "execute", "growth", "guarded", "prepare", "source"]
+__all__ = ["Runner", "execute", "folds", "growth", "guarded", "prepare", "source"]
 
 Runner = Callable[..., Any]
 
@@ -112,7 +112,7 @@ class _Writer:
         xp = self.backend.xp
         if isinstance(step, ContractStep):
             a, b = (self.view(f"s{s}", v) for s, v in zip(step.operands, step.views, strict=True))
-            if self.backend.folds and _folds(step):
+            if self.backend.folds and folds(step):
                 return f"{self.thing('matmul', xp.matmul)}(s{step.operands[0]}, {b})"
             if step.multiply:
                 x = f"({a} * {b})"
@@ -198,7 +198,7 @@ def _guarded_step(writer: _Writer, step: Step) -> list[str]:
     return [f"s{t}, e{t} = guard.applied({name!r}, {writer.thing('fn', function(step.fn))}, ({pairs}))"]
 
 
-def _folds(step: ContractStep) -> bool:
+def folds(step: ContractStep) -> bool:
     """Whether the library's product of the first operand as it is, its last axis contracted, is the result as it is."""
     view, result = step.views[0], step.result
     if step.multiply or step.broadcast or view.permute or view.swap or len(view.reshape or ()) != 2 or result.permute:

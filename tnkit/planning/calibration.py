@@ -1,4 +1,4 @@
-"""How fast this machine multiplies and moves memory: the two figures by which orders are compared.
+"""How fast this machine multiplies, moves memory and calls: the figures by which orders and ways are compared.
 
 The defaults are safe: they rank orders well on most machines.  :func:`calibrate` measures the machine once, in under a
 second, and writes the result to the user's cache; from then on :func:`rates` gives that.  Nothing is measured unasked.
@@ -26,7 +26,7 @@ __all__ = ["DEFAULT", "Rates", "calibrate", "rates", "rates_file", "spelled_coun
 
 @dataclass(frozen=True)
 class Rates:
-    """Two speeds of a machine.
+    """Two speeds of a machine, and the time of a call.
 
     Attributes
     ----------
@@ -34,13 +34,17 @@ class Rates:
         Operations a second of a large product in float32.
     bytes
         Bytes a second, read or written, of a copy into fresh memory with its axes in another order.
+    call
+        Seconds of one product of two small matrices in numpy: what Python and a library take to start an operation.  Layers
+        of torch are predicted by it, in multiples of it; orders of a contraction are compared without it.
     """
 
     flops: float = 84e9
     bytes: float = 4e9
+    call: float = 1.5e-6
 
     def __post_init__(self) -> None:
-        for name, value in (("flops", self.flops), ("bytes", self.bytes)):
+        for name, value in (("flops", self.flops), ("bytes", self.bytes), ("call", self.call)):
             object.__setattr__(self, name, real_number(value, f"Rates: {name}"))
 
     def __str__(self) -> str:
@@ -90,7 +94,7 @@ def calibrate() -> Rates:
     Rates
         The new rates, also where the cache cannot be written: then they last as long as the process.
     """
-    found = Rates(_flops(), _measured_bandwidth())
+    found = Rates(_flops(), _measured_bandwidth(), _measured_call())
     path = rates_file()
     with suppress(OSError):
         _write_rates(path, found)
@@ -145,6 +149,16 @@ def _measured_bandwidth() -> float:
     """Of a copy that brings a middle axis of a few megabytes to the front, as the steps of a plan do."""
     x = np.ones((8, 8, 256, 8, 8), np.float32).transpose(0, 1, 3, 2, 4)  # 4 MiB
     return 2 * x.nbytes / _shortest_time(lambda: np.ascontiguousarray(x))
+
+
+def _measured_call(times: int = 200) -> float:
+    a, b = np.ones((16, 2), np.float32), np.ones((2, 16), np.float32)
+
+    def calls() -> None:
+        for _ in range(times):
+            a @ b
+
+    return _shortest_time(calls, 0.05) / times
 
 
 def _shortest_time(call: Callable[[], object], seconds: float = 0.2) -> float:

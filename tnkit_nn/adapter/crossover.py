@@ -1,7 +1,8 @@
 """Which way to multiply by a weight that is a network, for how many rows: contracted with the input, or built first.
 
-Every way is lowered, and its time predicted by the machine's rates (:mod:`tnkit.planning.calibration`), copies included.  All is decided
-when a layer is made: a call only compares its number of rows with the crossovers.
+Every way is lowered, and its time predicted by the machine's rates (:mod:`tnkit.planning.calibration`): what every operation
+computes, moves and copies, and what it takes to start it (:mod:`tnkit_nn.engine.launches`).  All is decided when a layer is made:
+a call only compares its number of rows with the crossovers.
 """
 
 from __future__ import annotations
@@ -24,6 +25,16 @@ from tnkit.planning.planner import plan
 from tnkit.planning.steps import ContractStep
 from tnkit.planning.strides import contiguous
 from tnkit_nn.engine.backend import TORCH
+from tnkit_nn.engine.launches import (
+    ADD,
+    CAST,
+    COPY,
+    LAYER,
+    LINEAR,
+    MODULE,
+    RESHAPE,
+    launches,
+)
 
 __all__ = ["WeightRoute", "crossovers", "described", "weight_first", "with_input"]
 
@@ -33,6 +44,10 @@ Path = tuple[tuple[int, ...], ...]
 MOST_ROWS = 2**20
 #: Up to so many nodes, every division of them into runs is tried.
 _FEW_NODES = 4
+#: Calls of :meth:`TNLinear.forward` around a plan: its input and its result reshaped, the bias added.
+_JOINED = LAYER + 2 * RESHAPE + CAST + ADD
+#: And around a weight that is built: a module called, its result reshaped and multiplied by.
+_BUILT = LAYER + MODULE + RESHAPE + LINEAR
 
 
 @dataclass(frozen=True)
@@ -83,7 +98,9 @@ def weight_first(way: Plan, rows: int, cols: int, itemsize: int) -> WeightRoute:
     speed, last = rates(), way.steps[-1] if way.steps else None
     copied = isinstance(last, ContractStep) and last.result.permute is not None  # to read as a matrix
     moved = way.bytes_moved // way.itemsize + (3 if copied else 1) * rows * cols
-    fixed = speed.seconds(way.flops, moved * itemsize)
+    shapes = [(shape, contiguous(shape)) for shape in way.shapes]
+    calls = launches(way.steps, layouts(shapes, way.steps)) + _BUILT + COPY * copied
+    fixed = speed.seconds(way.flops, moved * itemsize) + calls * speed.call
     row = speed.seconds(2 * rows * cols, itemsize * (rows + cols))
     return WeightRoute(None, True, fixed + row, fixed, row)
 
@@ -169,7 +186,8 @@ def _seconds(way: Plan, x: str, rows: int) -> tuple[float, float]:
     scale = rows / _input_shapes(way)[x][0]
     grows = [name == x for name in way.inputs] + [False] * len(way.steps)
     flops, moved = [0.0, 0.0], [0.0, 0.0]
-    for step, copied in zip(way.steps, layouts([(s, contiguous(s)) for s in shapes], way.steps).copied, strict=True):
+    memory = layouts([(s, contiguous(s)) for s in shapes], way.steps)
+    for step, copied in zip(way.steps, memory.copied, strict=True):
         live = any(grows[s] for s in step.operands)
         grows[step.target] = live
         flops[live] += step.flops * (scale if live else 1)
@@ -178,7 +196,8 @@ def _seconds(way: Plan, x: str, rows: int) -> tuple[float, float]:
         for slot, entries in zip(step.operands, copied, strict=True):
             moved[grows[slot]] += 2 * entries
     fixed, growing = (way.rates.seconds(f, m * way.itemsize) for f, m in zip(flops, moved, strict=True))
-    return fixed, growing
+    calls = launches(way.steps, memory) + _JOINED
+    return fixed + calls * way.rates.call, growing
 
 
 def _input_shapes(way: Plan) -> dict[str, tuple[int, ...]]:

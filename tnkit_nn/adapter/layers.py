@@ -46,8 +46,9 @@ class TNLinear(nn.Module):
     The network's output indices read as ``(out_features, in_features)``, outs first.  Where they factorise the two sizes
     exactly and the network is multilinear, the input is joined to it as one more node and the planner orders the whole
     (factorised); else, and for batches where that is faster, the weight is built and multiplied (reconstructed).  Both
-    kinds are planned when the layer is made; a call compares its number of rows with the crossovers, by the time that the
-    machine's rates predict (:func:`tnkit.calibrate`).  ``print(layer)`` shows them.
+    kinds are planned when the layer is made; a call compares its number of rows with the crossovers, by the time of a forward
+    that the machine's rates predict (:func:`tnkit.calibrate`): of every operation, what it takes to start it, what it computes
+    and what it moves.  ``print(layer)`` shows them.
 
     A network larger than the layer is cropped to it: the weight is its leading ``(out_features, in_features)`` part, always
     reconstructed, and what lies outside gets no gradient.
@@ -113,7 +114,8 @@ class TNLinear(nn.Module):
             self._x, b = free_name("x", taken), free_name("b", taken)
             ways = with_input(network, ins, self._x, b, batch, optimizer, like.element_size())
         ways.append(weight_first(self.tn.plan, out_features, in_features, like.element_size()))
-        self._typical = batch
+        #: The typical number of rows, and the seconds that are predicted for it.
+        self._typical, self._seconds = batch, min(way.seconds(batch) for way in ways)
         #: ``(rows, plan)``: the plan used below so many rows; None builds the weight.
         self.routes: tuple[tuple[int, Plan | None], ...] = crossovers(ways)
         self._why = tuple(described(self.routes, ways, batch)) if len(ways) > 1 else (self._only(),)

@@ -97,7 +97,8 @@ def _checked(record: Any, what: str) -> dict[str, Any]:
     whole_number(record["seed"], f"{what}: seed", 0)
     if record["budget"] is not None:
         whole_number(record["budget"], f"{what}: budget", 1)
-    for key in ("test_frozen", "val_frozen"):
+    reading = "trained" if record["test_frozen"] is None and record["test_trained"] is not None else "frozen"
+    for key in (f"test_{reading}", f"val_{reading}"):  # a small dense model is trained as a whole
         if isinstance(record[key], bool) or not isinstance(record[key], Real):
             raise TypeError(f"{what}: {key} is a number, not {shown(record[key])}")
     metric = record["metric"]

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tnkit.core.checks import shown
 from tnkit_nn.checks import finite
 
 __all__ = ["Batch", "check_numbers", "leaves", "length", "mapped", "moved", "shapes"]
@@ -25,7 +26,7 @@ def leaves(batch: Batch, path: str = "") -> Iterator[tuple[str, Any]]:
     """
     if isinstance(batch, Mapping):
         for key in batch:
-            yield from leaves(batch[key], f"{path}[{key!r}]")
+            yield from leaves(batch[key], f"{path}[{shown(key)}]")
     elif isinstance(batch, (tuple, list)):
         for k, x in enumerate(batch):
             yield from leaves(x, f"{path}[{k}]")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ["drawn", "forked", "kept", "seed_"]
+__all__ = ["forked", "kept", "seed_", "seeded"]
 
 #: Attributes of a loader by which its samplers and data sets are found.
 _WITHIN = ("sampler", "batch_sampler", "dataset", "datasets")
@@ -62,7 +62,7 @@ def forked() -> Iterator[None]:
 
 
 @contextmanager
-def drawn(loader: Any, seed: int) -> Iterator[None]:
+def seeded(loader: Any, seed: int) -> Iterator[None]:
     """All generators seeded; at the end they are as before, the loader's own too."""
     put_back = kept(loader)
     seed_(seed, loader)

@@ -22,13 +22,23 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset,
 from tnkit.core.checks import shown
 from tnkit_nn.checks import finite, materialised
 from tnkit_nn.data.batches import Batch, check_numbers, leaves, length, mapped, moved, shapes
-from tnkit_nn.data.draws import drawn, kept, seed_
+from tnkit_nn.data.draws import kept, seed_, seeded
 from tnkit_nn.data.splits import stratified
-from tnkit_nn.fingerprint import spelled
+from tnkit_nn.fingerprint import value_text
 from tnkit_nn.storage import raw
 
 __all__ = [
-    "LOOK", "Batch", "LoaderSource", "Source", "TensorSource", "check_numbers", "length", "limited_source", "moved", "shapes", "source",
+    "LOOK",
+    "Batch",
+    "BatchSource",
+    "LoaderSource",
+    "TensorSource",
+    "as_source",
+    "check_numbers",
+    "length",
+    "limited_source",
+    "moved",
+    "shapes",
 ]  # fmt: skip
 
 #: Entries up to which all of a tensor is digested; of larger ones a hundred examples or so are.
@@ -42,7 +52,7 @@ _KINDS = "a DataLoader, a Dataset, tensors (inputs, targets) or a list of batche
 
 
 @runtime_checkable
-class Source(Protocol):
+class BatchSource(Protocol):
     """Batches of a part."""
 
     @property
@@ -62,7 +72,7 @@ class Source(Protocol):
         """Tells parts apart."""
 
 
-def source(given: Any, what: str) -> Source:
+def as_source(given: Any, what: str) -> BatchSource:
     """Whatever holds a part's examples, as a source.
 
     Raises
@@ -251,7 +261,7 @@ class LoaderSource:
     def shuffled(self, size: int, draw: Generator) -> Iterator[Batch]:
         """One pass; what the loader draws itself follows from the generator's seed, that of the global generators included."""
         loader = self._loader(size, shuffle=True)
-        with drawn(loader, draw.initial_seed()):
+        with seeded(loader, draw.initial_seed()):
             yield from loader
 
     def endless(self, size: int, seed: int) -> Iterator[Batch]:
@@ -287,7 +297,7 @@ class LoaderSource:
         made = hashlib.sha256(f"{type(self.given).__name__} {self.count} {sampler} {options}".encode())
         for x in self._probe():
             for path, leaf in leaves(x):
-                made.update(f"{path} {spelled(leaf)}".encode())
+                made.update(f"{path} {value_text(leaf)}".encode())
         return made.hexdigest()[:12]
 
     def _probe(self) -> list[Any]:
@@ -296,7 +306,7 @@ class LoaderSource:
         if not self.holds_examples and not isinstance(held, list):
             held = getattr(self.given, "dataset", None)
         count = 0 if isinstance(held, IterableDataset) else _length(held) or 0
-        with drawn(self.given, 0):
+        with seeded(self.given, 0):
             if count:
                 try:
                     return [held[k] for k in dict.fromkeys((0, count // 2, count - 1))]
@@ -319,7 +329,7 @@ class _Again:
 
     def __iter__(self) -> Iterator[Batch]:
         known = _length(self.loader)
-        with drawn(self.loader, 0):
+        with seeded(self.loader, 0):
             for k, batch in enumerate(islice(self.loader, known)):  # a stream may go on for ever
                 if known is None and k == LONGEST:
                     raise ValueError(
@@ -349,7 +359,7 @@ def _spent(what: str) -> str:
 
 
 # -- fewer of them ------------------------------------------------------------------------------------------------------
-def limited_source(part: Source, limit: int, what: str) -> Source:
+def limited_source(part: BatchSource, limit: int, what: str) -> BatchSource:
     """At most so many examples of a part, drawn with a fixed seed, by class where its last tensor has labels; in their order.
 
     ValueError for a loader or a stream, which have no places to choose from.

@@ -8,7 +8,9 @@ is downloaded: ``root`` is a folder with the set's own files.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,8 +19,11 @@ from torch import Tensor
 from tnkit.core.checks import flag, one_of, shown
 from tnkit.core.extras import need
 from tnkit_nn.checks import a_size
-from tnkit_nn.data import formats
+from tnkit_nn.data import cifar_python, formats
+from tnkit_nn.data.folders import Version, find
+from tnkit_nn.data.mnist_csv import csv
 from tnkit_nn.data.splits import Split, limited, split_off
+from tnkit_nn.data.swapped import check_classes, check_pairs, check_parts
 
 __all__ = ["DATA", "cifar10", "cifar100", "digits", "load", "mnist"]
 
@@ -31,12 +36,31 @@ MNIST_STATS = ((0.1307,), (0.3081,))
 CIFAR10_STATS = ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
 CIFAR100_STATS = ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762))
 
-MNIST_FILES = (
-    "train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte",
+_IMAGES, _LABELS = "images-idx3-ubyte", "labels-idx1-ubyte"
+MNIST_IDX = Version(
+    "the IDX files",
+    tuple(f"{part}-{what}" for part in ("train", "t10k") for what in (_IMAGES, _LABELS)),
+    folders=("mnist", "MNIST/raw"),
+    inner=("raw",),
+    other_names={
+        f"{part}-{what}": (f"{part}-{what.replace('-idx', '.idx')}",)
+        for part in ("train", "t10k") for what in (_IMAGES, _LABELS)
+    },
 )  # fmt: skip
-CIFAR10_FILES = (*(f"data_batch_{k}.bin" for k in range(1, 6)), "test_batch.bin", "batches.meta.txt")
+MNIST_CSV = Version(
+    "Kaggle's tables",
+    ("mnist_train.csv", "mnist_test.csv"),
+    folders=("mnist",),
+    other_names={"mnist_train.csv": ("train.csv",), "mnist_test.csv": ("test.csv",)},
+)
+_BATCHES = (*(f"data_batch_{k}" for k in range(1, 6)), "test_batch")
+CIFAR10_BINARY = Version(
+    "the binary version", (*(f"{name}.bin" for name in _BATCHES), "batches.meta.txt"), ("cifar-10-batches-bin",)
+)
+CIFAR10_PYTHON = Version("the Python version", (*_BATCHES, "batches.meta"), ("cifar-10-batches-py",), packed=False)
+CIFAR100_PYTHON = Version("the Python version", ("train", "test", "meta"), ("cifar-100-python",), packed=False)
 MNIST_SITE = "https://ossci-datasets.s3.amazonaws.com/mnist/"
-CIFAR_SITE = "https://www.cs.toronto.edu/~kriz/cifar.html (binary version)"
+CIFAR_SITE = "https://www.cs.toronto.edu/~kriz/cifar.html"
 
 
 def _images(raw: np.ndarray, stats: Stats) -> Tensor:
@@ -47,16 +71,13 @@ def _images(raw: np.ndarray, stats: Stats) -> Tensor:
 
 def _parts(
     name: str,
+    files: tuple[str, str],
     train: tuple[np.ndarray, np.ndarray],
     test: tuple[np.ndarray, np.ndarray],
     stats: Stats,
     classes: tuple[str, ...],
 ) -> Split:
-    if len(test[1]) > len(train[1]):
-        found = f"{len(train[1])} and {len(test[1])}"
-        raise ValueError(
-            f"{name}: the training files have more images than the test files, not {found}: are they swapped?"
-        )
+    check_parts(name, files, train[0], test[0])
     labels, test_labels = (torch.from_numpy(part[1].astype(np.int64)) for part in (train, test))
     learn, check = split_off(labels)
     return Split(
@@ -88,32 +109,70 @@ def digits(root: Root = None) -> Split:
 
 
 def mnist(root: Root = None) -> Split:
-    """MNIST from its four IDX files, plain, ``.gz`` or ``.xz``: images (count, 1, 28, 28), 55,000 / 5,000 / 10,000."""
-    paths = formats.find(root, ("mnist", "MNIST/raw", "raw"), MNIST_FILES, MNIST_SITE)
-    images = [formats.idx_images(path) for path in paths[::2]]
-    labels = [formats.idx_labels(path, len(x), 10) for path, x in zip(paths[1::2], images, strict=True)]
-    train, test = zip(images, labels, strict=True)
-    return _parts("mnist", train, test, MNIST_STATS, tuple("0123456789"))
+    """MNIST from its four IDX files or from Kaggle's two tables: images (count, 1, 28, 28), 55,000 / 5,000 / 10,000.
+
+    Each file may be plain, ``.gz`` or ``.xz``, and IDX files may have a dot for the second dash, or lie in folders of their names.
+    """
+    version, paths = find(root, (MNIST_IDX, MNIST_CSV), MNIST_SITE)
+    if version is MNIST_CSV:
+        train, test = map(csv, paths)
+        files = paths[0].name, paths[1].name
+    else:
+        images = [formats.idx_images(path) for path in paths[::2]]
+        labels = [formats.idx_labels(path) for path in paths[1::2]]
+        check_pairs(paths[::2], paths[1::2], [len(x) for x in images], [len(y) for y in labels])
+        train, test = zip(images, labels, strict=True)
+        files = f"{paths[0].name}", f"{paths[2].name}"
+    return _parts("mnist", files, train, test, MNIST_STATS, tuple("0123456789"))
 
 
 def cifar10(root: Root = None) -> Split:
-    """CIFAR-10 from the files of its binary version, plain, ``.gz`` or ``.xz``: images (count, 3, 32, 32), 45,000 / 5,000 / 10,000."""
-    *batches, test, meta = formats.find(root, ("cifar-10-batches-bin",), CIFAR10_FILES, CIFAR_SITE)
-    parts = formats.cifar(batches, (10,), 10000), formats.cifar([test], (10,), 10000)
-    return _parts("cifar10", *parts, CIFAR10_STATS, formats.class_names(meta, 10))
+    """CIFAR-10 from the files of its binary or its Python version: images (count, 3, 32, 32), 45,000 / 5,000 / 10,000.
+
+    The binary version may be plain, ``.gz`` or ``.xz``, and is taken where both are there.  The pickles of the Python version are
+    not unpickled: nothing that they name is imported or called.
+    """
+    version, paths = find(root, (CIFAR10_BINARY, CIFAR10_PYTHON), CIFAR_SITE)
+    *batches, test, meta = paths
+    python = version is CIFAR10_PYTHON
+    read = cifar_python.batch if python else formats.binary_batch
+    learn, check = (formats.cifar(part, {"labels": 10}, 10000, "labels", read) for part in (batches, [test]))
+    check_classes(batches, test, learn[1], check[1])
+    files = f"{batches[0].name} .. {batches[-1].name}", test.name
+    classes = cifar_python.meta_names(meta, "label_names", 10) if python else formats.class_names(meta, 10)
+    split = _parts("cifar10", files, learn, check, CIFAR10_STATS, classes)
+    for path, found in ((batches[0], len(learn[1]) // 5), (test, len(check[1]))):
+        _tell_part(path, found, 10000)
+    return split
 
 
 def cifar100(root: Root = None, coarse: bool = False) -> Split:
-    """CIFAR-100 from the files of its binary version, plain, ``.gz`` or ``.xz``: images as :func:`cifar10`, 100 classes.
+    """CIFAR-100 from the files of its binary or its Python version, as :func:`cifar10`: 100 classes.
 
     ``coarse`` takes the 20 coarse labels instead of the fine ones.
     """
-    coarse = flag(coarse, "cifar100: coarse")
-    files = ("train.bin", "test.bin", "coarse_label_names.txt" if coarse else "fine_label_names.txt")
-    train, test, meta = formats.find(root, ("cifar-100-binary",), files, CIFAR_SITE)
-    files_of = ((train, 50000), (test, 10000))
-    learn, check = (formats.cifar([path], (20, 100), count, 0 if coarse else 1) for path, count in files_of)
-    return _parts("cifar100", learn, check, CIFAR100_STATS, formats.class_names(meta, 20 if coarse else 100))
+    kind, count = ("coarse", 20) if flag(coarse, "cifar100: coarse") else ("fine", 100)
+    binary = Version(
+        "the binary version", ("train.bin", "test.bin", f"{kind}_label_names.txt"), folders=("cifar-100-binary",)
+    )
+    version, (train, test, meta) = find(root, (binary, CIFAR100_PYTHON), CIFAR_SITE)
+    python = version is CIFAR100_PYTHON
+    read = cifar_python.batch if python else formats.binary_batch
+    labels, whole = {"coarse_labels": 20, "fine_labels": 100}, ((train, 50000), (test, 10000))
+    learn, check = (formats.cifar([path], labels, n, f"{kind}_labels", read) for path, n in whole)
+    names = f"{kind}_label_names"
+    classes = cifar_python.meta_names(meta, names, count) if python else formats.class_names(meta, count)
+    split = _parts("cifar100", (train.name, test.name), learn, check, CIFAR100_STATS, classes)
+    for (path, n), found in zip(whole, (learn, check), strict=True):
+        _tell_part(path, len(found[1]), n)
+    return split
+
+
+def _tell_part(path: Path, found: int, count: int) -> None:
+    """A warning where a file has not as many images as the published one: it is a part of it, or it was cut short."""
+    if found != count:
+        says = f"{path}: {found:,} records, {count:,} in the whole set: figures are of a part of it"
+        warnings.warn(says, stacklevel=4)
 
 
 DATA: dict[str, Callable[[Root], Split]] = {
@@ -132,8 +191,8 @@ def load(name: str, root: Root = None, *, limit: int | None = None) -> Split:
     name
         A name of :data:`DATA`.
     root
-        The folder with its files, or one that holds the set's usual folder (such as ``cifar-10-batches-bin``); None for
-        "digits".
+        The folder with its files, one that holds the set's usual folder (such as ``cifar-10-batches-bin`` or
+        ``MNIST/raw``), or the folder above that one; None for "digits".
     limit
         At most so many examples of each part, by class and the same in every run: for quick runs, whose figures are of that
         part of the test images.

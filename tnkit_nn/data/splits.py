@@ -17,6 +17,9 @@ __all__ = ["Part", "Split", "checked_part", "limited", "split_off", "stratified"
 
 Part = tuple[Tensor, Tensor]
 
+#: The way out for targets that are no labels.
+_ANY = 'other targets go as tensors to tknn.Task(data={"train": ...}, loss=...)'
+
 
 @dataclass(frozen=True)
 class Split:
@@ -74,11 +77,11 @@ def checked_part(part: object, what: str, classes: int = 0) -> Part:
     x, y = a_tensor(part[0], f"{what} inputs"), a_tensor(part[1], f"{what} labels")
     if y.dim() != 1 or not x.dim() or len(x) != len(y) or not len(x):
         found = f"inputs {tuple(x.shape)}, labels {tuple(y.shape)}"
-        raise ValueError(f"{what} needs one label an input and at least one, found {found}")
+        raise ValueError(f"{what} needs one label an input and at least one, found {found}; {_ANY}")
     if y.dtype != torch.long or y.min() < 0 or (classes and y.max() >= classes):
         known = f"in 0..{classes - 1}" if classes else "from 0 up"
         hint = f"; classes names {classes}" if classes else ""
-        hint += "" if y.dtype == torch.long or y.is_floating_point() else "; y.long() gives them"
+        hint += f"; {_ANY}" if y.dtype == torch.long or y.is_floating_point() else "; y.long() gives them"
         raise ValueError(f"{what} needs labels {known} as torch.long, found {y.dtype} in {y.min()}..{y.max()}{hint}")
     if x.is_floating_point() and not bool(x.sum(dtype=torch.float64).isfinite()):  # a sum needs no memory
         finite(x, f"{what} inputs")

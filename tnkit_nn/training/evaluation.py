@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from tnkit_nn.checks import a_module, a_size
 from tnkit_nn.data.batches import check_numbers, length, moved, shapes
 from tnkit_nn.data.draws import forked
-from tnkit_nn.data.parts import LOOK, TensorSource, source
+from tnkit_nn.data.parts import LOOK, TensorSource, as_source
 from tnkit_nn.data.splits import checked_part
-from tnkit_nn.training.goal import ACCURACY, LOSS, Goal, cross_entropy
+from tnkit_nn.training.goal import ACCURACY, LOSS, Goal, cross_entropy, metric_value
 from tnkit_nn.training.modes import rehearsing
 
 __all__ = [
@@ -147,12 +147,10 @@ def _pass(model: nn.Module, goal: Goal, loader: Iterable[Any], part: str) -> tup
 
 
 def _number(value: Any, what: str) -> float:
-    if isinstance(value, Tensor) and value.numel() != 1:
-        raise ValueError(f"{what} is one number, not a tensor of shape {tuple(value.shape)}")
     try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise ValueError(f"{what} is one number, not {type(value).__name__}") from None
+        return metric_value(value, what)
+    except TypeError as error:
+        raise ValueError(str(error)) from None
 
 
 def worse(goal: Goal, now: Reading, then: Reading) -> bool:
@@ -311,7 +309,7 @@ def accuracy(model: nn.Module, part: Any, batch: int = 500) -> float:
         goal = Goal("the part", {"train": TensorSource((x, y))}, classes=1 + int(y.max()))
         _try_classifier(model, goal, "train", "accuracy")
         return evaluate(model, goal, "train", batch).metric
-    goal = Goal("the part", {"test": source(part, "accuracy: part")})
+    goal = Goal("the part", {"test": as_source(part, "accuracy: part")})
     trial(model, goal, "accuracy")
     return evaluate(model, goal, "test", batch).metric
 

@@ -6,14 +6,16 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from math import isnan
+from numbers import Real
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tnkit.core.checks import flag, one_of, shown, text
 from tnkit_nn.checks import a_function
-from tnkit_nn.data.parts import Source, TensorSource, source
+from tnkit_nn.data.parts import BatchSource, TensorSource, as_source
 from tnkit_nn.data.splits import Split, checked_part
 from tnkit_nn.fingerprint import fingerprint
 
@@ -27,6 +29,7 @@ __all__ = [
     "cross_entropy",
     "goal_of",
     "mean_loss",
+    "metric_value",
     "value_with_unit",
 ]
 
@@ -83,6 +86,7 @@ class Metric:
 
     def better(self, one: float, other: float) -> bool:
         """Whether one value is better than another; any number is better than NaN."""
+        one, other = metric_value(one, "Metric.better: one"), metric_value(other, "Metric.better: other")
         if isnan(other):
             return not isnan(one)
         return one > other if self.larger else one < other
@@ -93,7 +97,7 @@ class Metric:
         >>> Metric(accuracy, unit="%").shown(0.9174)
         '91.74 %'
         """
-        return value_with_unit(value, self.unit)
+        return value_with_unit(metric_value(value, "Metric.shown: value"), self.unit)
 
     def described(self) -> dict[str, Any]:
         """Name, unit and direction, as records hold them."""
@@ -104,6 +108,15 @@ def value_with_unit(value: float, unit: str) -> str:
     """A value of a metric as text, fractions of the unit "%" times 100."""
     number = f"{100 * value:.2f}" if unit == "%" else f"{value:.4g}"
     return f"{number} {unit}".rstrip()
+
+
+def metric_value(value: Any, what: str) -> float:
+    """A real number as a float, NaN and infinity too, or a tensor or an array of one; TypeError for anything else."""
+    if isinstance(value, (Tensor, np.ndarray)) and np.prod(value.shape) == 1:
+        value = value.item()
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{what} is one number, not {shown(value)}")
+    return float(value)
 
 
 def _called(function: Callable[..., Any]) -> str:
@@ -150,7 +163,7 @@ class Goal:
     """
 
     name: str
-    parts: Mapping[str, Source]
+    parts: Mapping[str, BatchSource]
     loss: Loss = cross_entropy
     metric: Metric = ACCURACY
     examples: str = "examples"
@@ -162,7 +175,7 @@ class Goal:
         """Whether loss and metric are cross entropy and accuracy: then one pass over a part gives both."""
         return self.loss is cross_entropy and self.metric is ACCURACY
 
-    def part(self, name: str, who: str) -> Source:
+    def part(self, name: str, who: str) -> BatchSource:
         """A part; ValueError, by the name ``who``, where there is none."""
         if name not in self.parts:
             have = ", ".join(self.parts)
@@ -219,7 +232,7 @@ def goal_of(
         metric = Metric(a_function(metric, f"{who}: metric, unless it is a Metric,"))
     judged = metric or (ACCURACY if loss is None else LOSS)
     if isinstance(data, Split):
-        parts: dict[str, Source] = {part: TensorSource(getattr(data, part)) for part in PARTS}
+        parts: dict[str, BatchSource] = {part: TensorSource(getattr(data, part)) for part in PARTS}
         classes = data.num_classes if loss is None else 0
         return Goal(name or data.name, parts, loss or cross_entropy, judged, examples, classes, data.classes)
     found = _parts(data, who)
@@ -227,24 +240,24 @@ def goal_of(
     return Goal(name or "data", found, loss or cross_entropy, judged, examples, classes)
 
 
-def _parts(data: Any, who: str) -> dict[str, Source]:
+def _parts(data: Any, who: str) -> dict[str, BatchSource]:
     what = f"{who}: data"
     if isinstance(data, Mapping) and set(data) & set(PARTS):
         for key in data:
             one_of(key, f"{what}: a part", PARTS)
         if "train" not in data:
             raise ValueError(f"{what} has a part 'train', but only {', '.join(data)}")
-        return {part: source(data[part], f"{what}: {part}") for part in PARTS if part in data}
+        return {part: as_source(data[part], f"{what}: {part}") for part in PARTS if part in data}
     if isinstance(data, Mapping) or data is None or isinstance(data, str):
         hint = "; Task(data=...) takes the names of data sets" if isinstance(data, str) else ""
         raise TypeError(
             f'{what} is a Split, {{"train": ..., "val": ..., "test": ...}} of DataLoaders, Datasets or tensors, or the training part alone, '
             f"not {shown(data)}{hint}"
         )
-    return {"train": source(data, f"{what}: train")}
+    return {"train": as_source(data, f"{what}: train")}
 
 
-def _classes(parts: Mapping[str, Source], who: str) -> int:
+def _classes(parts: Mapping[str, BatchSource], who: str) -> int:
     """Number of classes of labels in memory, all of which are looked at; 0 where any part is no pair of inputs and labels."""
     most = 0
     for name, part in parts.items():

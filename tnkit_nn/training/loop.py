@@ -139,22 +139,15 @@ def train(
         "groups": [{k: v for k, v in g.items() if k != "params"} for g in trained], "structure": structure(model),
     }  # fmt: skip
     loop = _TrainingLoop(model, goal, recipe, seed, optimizer, [g["lr"] for g in trained], Journal(log))
-    history: list[Epoch] = []
-    factor, best = 1.0, State()
     if checkpoint:
         clear(Path(checkpoint).absolute().parent)
     params = [p for g in trained for p in g["params"]]
     keeping = _rehearsal(model, loop.objective, first, params)
     with training(model, params, keeping):
-        found = resume(checkpoint, model, optimizer, run) if checkpoint else None
-        if checkpoint and found is None:  # before the first epoch too: a restart has the same start
-            write_state(checkpoint, model, optimizer, run, {"history": [], "factor": factor}, {})
-        elif found:
-            so_far, best = found
-            history, factor = [Epoch(**e) for e in so_far["history"]], so_far["factor"]
+        history, factor, best = _begun(checkpoint, model, optimizer, run)
         with _bar(recipe.epochs * loop.steps, progress) as bar:
             while len(history) < recipe.epochs:
-                before = model_values(model) if history and loop.best(history) == history[-1] else best
+                before = loop.best_values(history, best)
                 epoch, factor = loop.epoch(len(history) + 1, factor, bar)
                 history.append(epoch)
                 best = {} if loop.best(history) == epoch else before  # the model's own are not kept twice
@@ -165,6 +158,19 @@ def train(
                     after(epoch)
         loop.put_back(history, best)
     return tuple(history)
+
+
+def _begun(
+    checkpoint: Path | None, model: nn.Module, optimizer: Optimizer, run: dict[str, Any]
+) -> tuple[list[Epoch], float, State]:
+    """The epochs that a checkpoint has, the factor of the rates and the best values; one is written where there is none."""
+    found = resume(checkpoint, model, optimizer, run) if checkpoint else None
+    if found:
+        so_far, best = found
+        return [Epoch(**e) for e in so_far["history"]], so_far["factor"], best
+    if checkpoint:  # before the first epoch too: a restart has the same start
+        write_state(checkpoint, model, optimizer, run, {"history": [], "factor": 1.0}, {})
+    return [], 1.0, {}
 
 
 def _first_batch(model: nn.Module, goal: Goal, recipe: Recipe) -> Batch:
@@ -248,6 +254,12 @@ class _TrainingLoop:
             if mine is not None and other is not None and self.goal.metric.better(mine, other):
                 best = e
         return best
+
+    def best_values(self, history: Sequence[Epoch], best: State) -> State:
+        """The values of the best epoch: the model's own where that is the last one; none where nothing is compared."""
+        if "val" not in self.goal.parts or not history:
+            return {}
+        return model_values(self.model) if self.best(history) == history[-1] else best
 
     def put_back(self, history: Sequence[Epoch], best: State) -> None:
         """Give the model its best values where it has lost them, and say so."""

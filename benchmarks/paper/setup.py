@@ -1,0 +1,43 @@
+"""The setting of a study: model, data and protocol in one value, kept with its results as it is written here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from small import smaller_of
+
+from tnkit_nn.comparison.protocol import Protocol
+from tnkit_nn.task import Task
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What is compared, and for how long everything trains."""
+
+    model: str
+    data: str
+    layer: str | tuple[str, ...]
+    seeds: int
+    dense_steps: int
+    fit_steps: int
+    tune_steps: int
+    data_dir: str | None = None
+    limit: int | None = None
+    rest: str = "all"
+    first_seed: int = 0
+
+    def task(self, small: bool = False) -> Task:
+        """Model and data; ``small``: with small dense models as a control."""
+        smaller = partial(smaller_of, self.model) if small else None
+        return Task(self.model, self.data, data_dir=self.data_dir, limit=self.limit, smaller=smaller)
+
+    def options(self) -> dict[str, Any]:
+        """The arguments of ``compare``."""
+        names = ("layer", "seeds", "first_seed", "dense_steps", "fit_steps", "tune_steps", "rest")
+        return {name: getattr(self, name) for name in names}
+
+    def protocol(self) -> Protocol:
+        """The same as a value."""
+        return Protocol(**self.options())
