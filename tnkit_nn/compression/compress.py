@@ -37,7 +37,7 @@ from tnkit_nn.compression.workdir import BEFORE, METRIC, Folder, described_model
 from tnkit_nn.data.batches import moved
 from tnkit_nn.fingerprint import fingerprint
 from tnkit_nn.storage import alone, own_tensors
-from tnkit_nn.task import task_named
+from tnkit_nn.task import Task, task_named
 from tnkit_nn.training.evaluation import answers, device_of, first_batch, judged, looking, trial
 from tnkit_nn.training.goal import Goal, goal_of
 from tnkit_nn.weights import forward_order, in_order, owner_and_leaf, spoken
@@ -178,7 +178,8 @@ def _changed(recipe: Compression, changes: dict[str, Any]) -> Compression:
         del changes["select"]
     for name in changes:
         if name not in Compression.__dataclass_fields__:
-            raise ValueError(f"a recipe has no {name!r}; it has {', '.join(Compression.__dataclass_fields__)}")
+            hint = f"; tknn.Task({name}=...) takes it" if name in Task.__dataclass_fields__ else ""
+            raise ValueError(f"a recipe has no {name!r}; it has {', '.join(Compression.__dataclass_fields__)}{hint}")
     return replace(recipe, **changes)
 
 

@@ -116,6 +116,42 @@ def test_with_a_task_and_no_fine_tuning_the_metric_is_reported(data):
     assert done.metric_before == pytest.approx(expected) and done.metric_fit == done.metric_after
 
 
+def entropy(model, batch):
+    return nn.functional.cross_entropy(model(batch[0]), batch[1])
+
+
+def scores(model, batch):
+    return nn.functional.binary_cross_entropy_with_logits(model(batch[0]), batch[1])
+
+
+@pytest.mark.parametrize(
+    "targets, loss, outputs",
+    [
+        (X[:, :1], squares, 1),
+        ((X > 0).float(), scores, 16),
+        (torch.where(Y == 0, -100, Y), entropy, 4),
+    ],
+    ids=["regression", "several labels", "labels that do not count"],
+)
+def test_targets_of_any_kind(targets, loss, outputs):
+    model, task = mlp(outputs), tknn.Task(data={"train": (X, targets), "val": (X, targets)}, loss=loss)
+    with torch.no_grad():
+        expected = float(loss(model, (X, targets)))
+    done = tknn.compress_(model, one(), task)
+    assert done.metric_before == pytest.approx(expected, rel=0.1) and done.metric_after < done.metric_fit
+
+
+def test_what_belongs_to_the_task_is_said():
+    with pytest.raises(ValueError, match=r"a recipe has no 'loss'; it has layers, .*; tknn.Task\(loss=...\) takes it"):
+        tknn.compress_(mlp(), one(), SPLIT, loss=entropy)
+    with pytest.raises(
+        ValueError, match=r"compress_: without a loss of its own a task is for classifiers, .*; tknn.Task\(loss="
+    ):
+        tknn.compress_(mlp(1), one(), {"train": (X, X[:, 0])})
+    with pytest.raises(TypeError, match="compress_: data is a Split, "):
+        tknn.compress_(mlp(), one(), 3)
+
+
 # -- which weights ------------------------------------------------------------------------------------------------------
 class Attention(nn.Module):
     def __init__(self):
