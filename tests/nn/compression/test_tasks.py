@@ -148,7 +148,7 @@ def test_what_belongs_to_the_task_is_said():
         ValueError, match=r"compress_: without a loss of its own a task is for classifiers, .*; tknn.Task\(loss="
     ):
         tknn.compress_(mlp(1), one(), {"train": (X, X[:, 0])})
-    with pytest.raises(TypeError, match="compress_: data is a Split, "):
+    with pytest.raises(TypeError, match="compress_: data: train is a DataLoader, a Dataset, tensors"):
         tknn.compress_(mlp(), one(), 3)
 
 
