@@ -170,6 +170,8 @@ class Compression:
     def from_toml(cls, text: str, folder: str | os.PathLike[str] | None = None) -> Compression:
         """Read a recipe; files named in it are looked for in ``folder``, or in the working directory.
 
+        A family that is named by its place is imported, which runs the file: read such recipes only of people you trust.
+
         Raises
         ------
         FileNotFoundError

@@ -186,17 +186,19 @@ def test_a_loop_that_does_harm_is_undone(value, said):
     assert done.steps[0]["rate_factor"] == 0 and done.metric_after == done.metric_fit
 
 
-def test_a_loop_leaves_what_is_frozen():
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("task", [SPLIT, None], ids=["task", "no task"])
+def test_a_loop_leaves_what_is_frozen(task, affine):
     def careless(model, parameters, budget):
         model.train()  # running statistics move
         loop(model, parameters, budget)
         with torch.no_grad():
             model[3].bias += 1
 
-    model = nn.Sequential(nn.BatchNorm1d(16), nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 4))
+    model = nn.Sequential(nn.Linear(16, 16), nn.BatchNorm1d(16, affine=affine), nn.Linear(16, 32), nn.Linear(32, 4))
     before = {n: v.clone() for n, v in model.state_dict().items()}
-    with pytest.warns(UserWarning, match=r"step 0 \(1\): tune has changed .*, which is frozen; put back"):
-        tknn.compress_(model, one("1"), SPLIT, tune=careless)
+    with pytest.warns(UserWarning, match=r"step 0 \(2\): tune has changed .*, which is frozen; put back"):
+        tknn.compress_(model, one("2", stage2=tknn.Recipe(epochs=1, lr=0.1, batch=40)), task, tune=careless)
     assert all(torch.equal(v, before[n]) for n, v in model.state_dict().items() if n in before)
 
 
