@@ -51,6 +51,23 @@ def test_python_blocks_of_a_page_run_in_order(path, tmp_path, monkeypatch):
         exec(compile("\n" * line + found[1], str(path), "exec"), namespace)
 
 
+@pytest.mark.slow
+def test_the_commands_of_a_task_run(tmp_path, monkeypatch):
+    """As a reader would do it: the page's task in a file, its recipe in another, and the two commands."""
+    pytest.importorskip("torch")
+    from tnkit.cli import main
+
+    text = (ROOT / "docs" / "command.md").read_text()
+    monkeypatch.chdir(tmp_path)
+    for kind, name in (("python", "mine.py"), ("toml", "products.toml")):
+        (block,) = re.findall(rf"^```{kind}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+        Path(name).write_text(block)
+    commands = re.findall(r"^tnkit (.* --task mine.py:task .*)$", text, re.MULTILINE)
+    assert [command.split()[0] for command in commands] == ["train", "compress"]
+    assert all(main(command.split()) == 0 for command in commands)
+    assert Path("out/small/model.safetensors").exists()
+
+
 def test_most_pages_have_python():
     assert sum("```python" in path.read_text() for path in PAGES) >= 5
 
@@ -100,7 +117,8 @@ def test_commands_and_options_that_are_shown_exist(capsys):
     pytest.importorskip("torch")
     module, _, name = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]["tnkit"].partition(":")
     main = getattr(importlib.import_module(module), name)
-    blocks = "".join(b for path in DOORS for b in re.findall(r"^```\n(.*?)^```", path.read_text(), re.M | re.S))
+    fenced = [b for path in DOORS for b in re.findall(r"^```(\w*)\n(.*?)^```", path.read_text(), re.M | re.S)]
+    blocks = "".join(block for language, block in fenced if not language)
     lines = re.findall(r"^tnkit (\w+) (.*)$", blocks.replace("\\\n", " "), re.MULTILINE)
     assert {"show", "train", "compress", "compare"} <= {command for command, _ in lines}
     for command, rest in lines:

@@ -25,11 +25,11 @@ import tnkit as tk
 from tnkit.core.extras import MissingExtra, need
 from tnkit.core.interrupts import INTERRUPTED, raised
 
-__all__ = ["Parser", "add_file", "comma_separated", "known", "main", "numbers", "positive", "say", "seed"]
+__all__ = ["Parser", "above_zero", "add_file", "comma_separated", "known", "main", "numbers", "positive", "say", "seed"]
 
 #: The commands of ``tnkit_nn.cli``: what each one does, its extra, and what it needs of that before it begins.
 APPLICATIONS: dict[str, tuple[str, str, tuple[str, ...]]] = {
-    "train": ("train a model of the zoo on a data set", "nn", ("torch", "safetensors", "tqdm", "filelock")),
+    "train": ("train a model on a data set", "nn", ("torch", "safetensors", "tqdm", "filelock")),
     "compress": ("compress a trained model by a recipe", "nn", ("torch", "safetensors", "tqdm", "filelock", "tomli_w")),
     "compare": (
         "compare deep and shallow networks as a layer's weight, with controls",
@@ -75,6 +75,17 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
     return int(text)
+
+
+def above_zero(text: str) -> float:
+    """A number above 0."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if not 0 < found < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return found
 
 
 def seed(text: str) -> int:

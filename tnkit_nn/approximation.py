@@ -253,17 +253,32 @@ def _seen_scaled(generator: Generator, by: Tensor) -> Generator:
 
 
 def _with_zeros(net: tk.Network, found: Approximation, targets: Tensor, first_seed: int) -> Approximation:
-    """Weights of zeros made exactly, by one array of zeros among arrays that are alive: its gradient is none."""
+    """Weights of zeros made exactly, by one array of zeros among arrays that are alive: it has a gradient, and they have none.
+
+    Where no array is like that (one in several places of a product has no gradient at zero) they are made small, not zero.
+    """
     zero = ~targets.flatten(1).any(1)
     if not bool(zero.any()):
         return found
-    alive, axes = network_generator(net, torch.ones_like(targets), first_seed), Axes(seed=len(targets))
+    alive, made = network_generator(net, torch.ones_like(targets), first_seed), None
     for name in (*scalers(net), *net.parameters):
         params = {**alive.start, name: torch.zeros_like(alive.start[name])}
-        if not bool(alive.weight(params, axes).any()):
-            made = {n: torch.where(along(zero, x), params[n], x) for n, x in found.params.items()}
-            return replace(found, params=made, error=torch.where(zero, 0.0, found.error))
-    return found
+        if _zero_and_alive(alive, params, name, Axes(seed=len(targets))):
+            made = params
+            break
+    small = network_generator(net, torch.full_like(targets, _SIZES[0]), first_seed).start if made is None else made
+    params = {n: torch.where(along(zero, x), small[n], x) for n, x in found.params.items()}
+    return replace(found, params=params, error=torch.where(zero, 0.0 if made else _SIZES[0], found.error))
+
+
+def _zero_and_alive(generator: Generator, params: Params, name: str, axes: Axes) -> bool:
+    """Whether weights are zero and this array of theirs, zero too, has a gradient."""
+    array = params[name].clone().requires_grad_()
+    with torch.enable_grad():
+        weight = generator.weight({**params, name: array}, axes)
+        along_it = torch.randn(weight.shape, generator=torch.Generator().manual_seed(0), dtype=weight.real.dtype)
+        (grad,) = torch.autograd.grad((weight * along_it.to(weight.device)).real.sum(), array)
+    return not bool(weight.any()) and bool(grad.flatten(1).any(1).all())
 
 
 def approximate(
@@ -311,6 +326,11 @@ def approximate(
     weight = _checked_targets(net, weight[None] if isinstance(weight, Tensor) else weight)[0]
     begin = method if bool(weight.any()) else "skip"
     generator, found = approximate_each(net, weight[None], method=begin, steps=steps, first_seed=seed, progress=wrapped)
+    if not bool(weight.any()) and float(found.error[0]) > 0:
+        warnings.warn(
+            f"the approximation: the weight is zero, where no array of this network has a gradient; it starts at a root mean square of {_SIZES[0]}",
+            stacklevel=2,
+        )
     if method == "auto" and begin != "skip" and float(found.error[0]) >= NOTHING:
         warnings.warn(
             f"the approximation: relative error {float(found.error[0]):.4f}, nothing of the weight is found; the network starts at random instead",

@@ -26,18 +26,20 @@ _KNOWN = ("tnkit", "tnkit_nn", "torch", "numpy", "builtins", "math", "sklearn", 
 _PLAIN = (bool, int, float, complex, str, bytes, torch.dtype, torch.device, np.generic)
 
 
-def fingerprint(function: Callable[..., Any]) -> str:
+def fingerprint(function: Callable[..., Any], *, held: bool = True) -> str:
     """Name and digest of a function: of its source, and of what it holds.
 
     That is its defaults, what it has closed over, the arguments of a partial, and the numbers, texts and tensors that it reads by
     global names.  Comments and the layout of the source do not count.  The functions that it calls are not looked at.
+    ``held=False``: nor is what it holds, which may change as it works (a counter, a logger, a loader).
 
     >>> fingerprint(lambda model, batch: 0)
     '<lambda> 1c7e12f0a1b2'
     """
     inner = function.func if isinstance(function, partial) else function
     name = getattr(inner, "__qualname__", type(inner).__qualname__)
-    return f"{name} {hashlib.sha256(value_text(function).encode()).hexdigest()[:12]}"
+    text = value_text(function) if held else _source(inner if hasattr(inner, "__code__") else type(inner))
+    return f"{name} {hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
 def value_text(value: Any, depth: int = _DEPTH) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from tnkit.core.checks import text
 
-__all__ = ["imported"]
+__all__ = ["a_place", "absolute", "imported"]
 
 
 def imported(place: str, what: str, folder: Path | None = None) -> Any:
@@ -34,14 +34,28 @@ def imported(place: str, what: str, folder: Path | None = None) -> Any:
     ValueError
         No colon, no such module, an error while it is run (it is the cause), no such name; those there are, are named.
     """
-    where, colon, name = text(place, what).rpartition(":")
-    if not colon or not where or not name.isidentifier():
-        raise ValueError(f'{what} is "file.py:name" or "module:name", not {place!r}')
+    where, _, name = a_place(place, what).rpartition(":")
     module = _file(Path(where).expanduser(), what, folder) if where.endswith(".py") else _module(where, what)
     if not hasattr(module, name):
         there = ", ".join(n for n in vars(module) if not n.startswith("_")) or "nothing"
         raise ValueError(f"{what}: {where} has no {name!r}; it has {there[:200]}")
     return getattr(module, name)
+
+
+def a_place(value: Any, what: str) -> str:
+    """A text ``"file.py:name"`` or ``"module:name"``; TypeError for no text, ValueError for another one."""
+    where, _, name = text(value, what).rpartition(":")
+    if not where or not name.isidentifier():
+        raise ValueError(f'{what} is "file.py:name" or "module:name", not {value!r}')
+    return str(value)
+
+
+def absolute(place: str, folder: Path | None = None) -> str:
+    """The same place for any working directory: ``absolute("mine.py:task", Path("/home/me"))`` is ``"/home/me/mine.py:task"``."""
+    where, _, name = place.rpartition(":")
+    if where.endswith(".py"):
+        where = str(((folder or Path()) / Path(where).expanduser()).resolve())
+    return f"{where}:{name}"
 
 
 def _module(name: str, what: str) -> ModuleType:

@@ -20,7 +20,7 @@ from tnkit_nn.data.draws import seeded
 from tnkit_nn.data.parts import limited_source
 from tnkit_nn.data.splits import Split, limited
 from tnkit_nn.fingerprint import fingerprint
-from tnkit_nn.imported import imported
+from tnkit_nn.imported import absolute, imported
 from tnkit_nn.storage import digest, fill_, read_tensors
 from tnkit_nn.training.checkpoint import structure
 from tnkit_nn.training.goal import Goal, Loss, Metric, goal_of
@@ -250,12 +250,9 @@ def task_named(place: str, what: str = "task", folder: Path | None = None, **cha
                 raise ValueError(f"{what}: {place} fails: {type(error).__name__}: {error}") from error
     if not isinstance(found, Task):
         raise TypeError(f"{what}: {place} is a Task, or a function of no arguments that makes one, not {shown(found)}")
-    where, _, name = place.rpartition(":")
-    if where.endswith(".py"):
-        where = str(((folder or Path()) / Path(where).expanduser()).resolve())
     given = {name: value for name, value in changes.items() if value is not None}
     task = replace(found, **given)
-    object.__setattr__(task, "_origin", (f"{where}:{name}", tuple(sorted(given.items()))))
+    object.__setattr__(task, "_origin", (absolute(place, folder), tuple(sorted(given.items()))))
     return task
 
 

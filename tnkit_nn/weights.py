@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-__all__ = ["forward_order", "in_order", "owner_and_leaf", "selected", "spoken", "weights_of"]
+__all__ = ["forward_order", "in_order", "owner_and_leaf", "selected", "spoken", "weights_of", "when_called"]
 
 
 def weights_of(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -98,10 +98,11 @@ def in_order(weights: Sequence[str], order: Mapping[str, int]) -> list[str]:
 
     A module that is not called itself, such as the output of an attention, stands where the one that it is a part of does.
     """
-    return sorted(weights, key=lambda name: _called(owner_and_leaf(name)[0], order))
+    return sorted(weights, key=lambda name: when_called(owner_and_leaf(name)[0], order))
 
 
-def _called(owner: str, order: Mapping[str, int]) -> int:
+def when_called(owner: str, order: Mapping[str, int]) -> int:
+    """When a module, or the one that it is a part of, is first called."""
     while owner and owner not in order:
         owner = owner.rpartition(".")[0]
         if not owner:  # the model itself is always called

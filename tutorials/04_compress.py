@@ -44,7 +44,7 @@ print(
 # ## 2. In one call
 #
 # A recipe is a value: which layers become which network at which budget, in which order, how the approximation and the fine-tuning go, and
-# what else is trained. `rest="frozen"` means: nothing but the networks' numbers.
+# what else is trained. `rest="none"` means: nothing but the networks' parameters.
 
 # %%
 recipe = tknn.Compression(
@@ -52,7 +52,7 @@ recipe = tknn.Compression(
     order="backward",  # the last layer first, each tuned before the next is touched
     stage1=tknn.Stage1(steps=100),
     stage2=tknn.Recipe(epochs=20, lr=3e-2, batch=64, schedule="onecycle"),  # rates rise slowly: see below
-    rest="frozen",
+    rest="none",
 )
 model = copy.deepcopy(trained)
 result = tknn.compress_(model, recipe, split)
@@ -68,7 +68,8 @@ assert result.params_after < result.params_before / 5
 # or die. Where that happens `compress_` notices, undoes it, goes again at half the rates, and says so.
 #
 # With `out=` a folder, the compression can be killed at any moment and goes on where it was. A recipe reads and writes TOML
-# (`recipe.to_toml()`), which is what `tnkit compress --recipe` takes. And `dense` gives a plain model of the old class:
+# (`recipe.to_toml()`), which is what `tnkit compress --recipe` takes. Any model, data, loss and metric do: they are a `tknn.Task` in the place
+# of the data. And `dense` gives a plain model of the old class:
 
 # %%
 plain = tknn.dense(model)
@@ -121,7 +122,7 @@ assert tknn.accuracy(by_hand, split.test) > 0.5
 orders = ("backward", "forward", "together")
 accuracy = {
     order: [
-        tknn.compress_(copy.deepcopy(trained), replace(recipe, order=order, seed=seed), split).accuracy_after
+        tknn.compress_(copy.deepcopy(trained), replace(recipe, order=order, seed=seed), split).metric_after
         for seed in range(3)
     ]
     for order in orders

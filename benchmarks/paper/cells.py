@@ -24,6 +24,9 @@ from tnkit_nn.training.loop import train
 
 Cell = dict[str, Any]
 
+#: What else is trained, in the words of the committed results -> in those of a recipe.
+OTHER_LAYERS = {"frozen": "none", "all": "all"}
+
 
 def bar(what: str) -> Progress:
     """A progress bar with the time left."""
@@ -31,8 +34,10 @@ def bar(what: str) -> Progress:
 
 
 def compressed(model: nn.Module, recipe: Compression, split: Split, out: Path) -> dict[str, Any]:
-    """What a compression reports, and its recipe."""
-    return {**compress_(model, recipe, split, out=out).report(), "recipe": asdict(recipe)}
+    """What a compression reports, under the names of the committed results, and its recipe."""
+    report = compress_(model, recipe, split, out=out).report()
+    figures = {"accuracy_before": "metric_before", "accuracy_stage1": "metric_fit", "accuracy_after": "metric_after"}
+    return {**report, **{name: report[key] for name, key in figures.items()}, "recipe": asdict(recipe)}
 
 
 def loaded(name: str, args: argparse.Namespace) -> Split:

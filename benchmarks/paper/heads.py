@@ -159,7 +159,7 @@ def vgg16_head(cell: Cell, args: argparse.Namespace, out: Path) -> dict[str, Any
     recipe = Recipe(epochs=args.epochs, lr=OWN, batch=256, schedule="onecycle")
     what = cell["head"]
     if what.startswith(("adtn", "mpo")):
-        return small_head(head, cell, split, recipe, ("0", "2"), "heads", REST, out)
+        return small_head(head, cell, split, recipe, ("0", "2"), "head", REST, out)
     head, numbers = controlled(head, cell, ("0", "2"))
     if what != "dense":
         tuned(head, learned(head, what, ("0", "2")), REST, split, recipe, cell["seed"])

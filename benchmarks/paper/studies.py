@@ -23,7 +23,7 @@ from typing import Any
 import convs
 import heads
 import torch
-from cells import Cell, bar, compressed, dense, denses
+from cells import OTHER_LAYERS, Cell, bar, compressed, dense, denses
 
 from tnkit_nn import data
 from tnkit_nn.comparison import job_store
@@ -55,7 +55,7 @@ def orders(cell: Cell, args: argparse.Namespace, out: Path) -> dict[str, Any]:
     recipe = Compression(
         tuple(Layers(name, cell["family"], budget, depth=3) for name, budget in LAYERS.items()),
         order=cell["order"], stage1=Stage1(cell["stage1"], steps=500),
-        stage2=Recipe(epochs=args.epochs, lr=2e-2, batch=256, schedule="onecycle"), rest=cell["rest"], rest_lr=1e-3, seed=cell["seed"],
+        stage2=Recipe(epochs=args.epochs, lr=2e-2, batch=256, schedule="onecycle"), rest=OTHER_LAYERS[cell["rest"]], rest_lr=1e-3, seed=cell["seed"],
     )  # fmt: skip
     return compressed(model, recipe, split, out)
 
@@ -63,9 +63,9 @@ def orders(cell: Cell, args: argparse.Namespace, out: Path) -> dict[str, Any]:
 # -- figures: how good one deep network is within minutes on one core, on all images --------------------------------------
 #: What is compressed -> model, its layers' budgets, epochs of fine-tuning, and what else is trained (a head at REST, as elsewhere).
 FIGURES: dict[str, tuple[str, dict[str, int], int, str]] = {
-    **{f"LeNet-5, fc1, {n}": ("lenet5", {"fc1": n}, 6, "frozen") for n in (385, 640, 1800, 2650, 9500)},
+    **{f"LeNet-5, fc1, {n}": ("lenet5", {"fc1": n}, 6, "none") for n in (385, 640, 1800, 2650, 9500)},
     "LeNet-5, conv2 to fc3": ("lenet5", {"conv2": 300, "fc1": 900, "fc2": 500, "fc3": 300}, 8, "all"),
-    "FC-2, fc1, 750": ("fc2", {"fc1": 750}, 8, "heads"),
+    "FC-2, fc1, 750": ("fc2", {"fc1": 750}, 8, "head"),
 }
 FIGURE_CELLS: list[Cell] = [
     {"what": what, "family": family, "seed": seed}
@@ -83,7 +83,7 @@ def figures(cell: Cell, args: argparse.Namespace, out: Path) -> dict[str, Any]:
     recipe = Compression(
         tuple(Layers(layer, cell["family"], budget, depth=3) for layer, budget in budgets.items()),
         order="together", stage1=Stage1("skip"), stage2=Recipe(epochs=epochs, lr=3e-2, batch=256), rest=rest,
-        rest_lr=heads.REST if rest == "heads" else 2e-3, seed=cell["seed"],
+        rest_lr=heads.REST if rest == "head" else 2e-3, seed=cell["seed"],
     )  # fmt: skip
     return compressed(model, recipe, split, out)
 

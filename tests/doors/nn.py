@@ -179,6 +179,12 @@ ALLOWED_NN = {
     ("tknn.frame", "records"): {"one item more": "records of two comparisons are one table"},
     ("tknn.parametrize_", "std"): {"None": "whatever root mean square the network has by default"},
     ("tknn.compare", "out"): dict.fromkeys(("'x'", "np.str_('x')"), "a folder"),
+    ("tknn.Layers", "family"): _given(
+        "the function len", "a function", "a Network", "a nonlinear Network", "a Decomposition", why="a family of one's own",
+    ),
+    ("tknn.compress_", "tune"): _given("None", "a function", why="a loop of one's own, or ours"),
+    ("tknn.Compression.from_toml", "folder"): _given("None", "'x'", "np.str_('x')", why="a folder, or none"),
+    ("tknn.Compression", "task"): {"None": "no task"},
     ("tknn.compress_", "out"): dict.fromkeys(("'x'", "np.str_('x')"), "a folder"),
     ("tknn.TNEmbedding", "optimizer"): {"a path": "an order of its own"}, ("tknn.parametrize_", "optimizer"): {"a path": "an order of its own"},
     ("tknn.TNModule", "arrays"): _ARRAYS, ("tknn.TNLinear", "arrays"): _ARRAYS, ("tknn.TNEmbedding", "arrays"): _ARRAYS,

@@ -18,7 +18,8 @@ from tnkit_nn.comparison.report.files import write_report
 from tnkit_nn.comparison.report.tables import rows, table
 from tnkit_nn.data.sources import DATA
 from tnkit_nn.families import CONTROLS, KINDS
-from tnkit_nn.storage import alone
+from tnkit_nn.storage import alone, read_tensors
+from tnkit_nn.task import task_named
 from tnkit_nn.zoo.registry import ZOO
 
 from .test_data import write_cifar10, write_mnist
@@ -108,7 +109,7 @@ def test_compare_a_convolutional_model_on_files(tmp_path, capsys):
             ["compare", "--model", "lenet5", "--data", "mnist"],
             "no folder is given (root=, or --data-dir): the one with train-images-idx3-ubyte",
         ),
-        (["compare", "--model", "vgg16"], "cannot be compared: features.1 (BatchNorm2d) keeps running statistics"),
+        (["compare", "--model", "vgg16"], "compare: vgg16: the model does not take inputs of the shape (64,)"),
         (["compare", "--rest", "some"], "invalid choice: 'some'"),
         (["train", "--model", "resnet"], "unknown name 'resnet'; known: mlp, fc2, lenet5"),
         (["train", "--data", "imagenet"], "unknown name 'imagenet'; known: digits, mnist"),
@@ -121,7 +122,25 @@ def test_compare_a_convolutional_model_on_files(tmp_path, capsys):
             "/nowhere: no such folder; root should hold data_batch_1.bin",
         ),
         (["train", "--data-dir", "/nowhere"], "read from no folder"),
-        (["train", "--model", "lenet5"], "model 'lenet5' does not take inputs of the shape (64,)"),
+        (
+            ["train", "--model", "lenet5"],
+            "the model does not take inputs of the shape (64,) and torch.float32 of 'digits'",
+        ),
+        (["train", "--lr", "0"], "'0' is not a number above 0"),
+        (["train", "--task", "/nowhere.py:task"], "--task: no such file /nowhere.py"),
+        (["train", "--task", "task"], '--task is "file.py:name" or "module:name", not \'task\''),
+        (
+            ["train", "--task", "math:pi"],
+            "--task: math:pi is a Task, or a function of no arguments that makes one, not 3.14",
+        ),
+        (
+            ["train", "--task", "m.py:t", "--model", "mlp"],
+            "--task 'm.py:t' has its own model and data; leave out --model mlp",
+        ),
+        (
+            ["compare", "--task", "m.py:t", "--data", "digits"],
+            "--task 'm.py:t' has its own model and data; leave out --data digits",
+        ),
         (["train", "--epochs", "0"], "'0' is not"),
         (["train", "--limit", "0"], "'0' is not"),
         (["train", "--seed", "-1"], "'-1' is not a whole number in 0..2^63 - 1"),
@@ -131,7 +150,10 @@ def test_compare_a_convolutional_model_on_files(tmp_path, capsys):
         (["plan", "ij,jk->ik", "--sizes", "8", "--memory-limit", "1"], "memory_limit=1B cannot be planned"),
         (["plan", "ij,jk->ik", "--sizes", "8", "--memory-limit", "1e400"], "too large for one"),
         (["show", "pyproject.toml"], "'pyproject.toml' is not a whole file of tnkit.save"),
-        (["compress", "--weights", "/nowhere", "--recipe", "/nowhere"], "tnkit compress: /nowhere: no such file"),
+        (
+            ["compress", "--weights", "/nowhere", "--recipe", "/nowhere"],
+            "path is that of a recipe's TOML file, but there is no file /nowhere",
+        ),
     ],
 )
 def test_bad_use_exits_2_with_one_line(argv, message, capsys):
@@ -191,7 +213,8 @@ def test_ctrl_c_says_that_the_same_command_goes_on(command, what, tmp_path, monk
 
     zoo.save(zoo.build("mlp"), tmp_path / "m")
     monkeypatch.setattr(f"tnkit_nn.cli.{command}.{what}", interrupted)
-    given = ["--weights", str(tmp_path / "m"), "--recipe", "r"] if command == "compress" else []
+    (tmp_path / "r").write_text(RECIPE)
+    given = ["--weights", str(tmp_path / "m"), "--recipe", str(tmp_path / "r")] if command == "compress" else []
     with pytest.raises(SystemExit) as stop:
         main([command, *given, "--out", str(tmp_path / "out")])
     said = "interrupted; the same command goes on from what it has kept in --out"
@@ -281,10 +304,11 @@ def test_train_writes_model_and_results_and_goes_on(tmp_path, capsys):
     assert results == json.loads((tmp_path / "results.json").read_text())
     assert [e["epoch"] for e in results["history"]] == [1, 2] and results["recipe"]["epochs"] == 2
     split = data.load("digits", limit=100)
-    assert accuracy(zoo.load("mlp", tmp_path / "model.safetensors"), split.test) == results["test_accuracy"]
+    assert accuracy(zoo.load("mlp", tmp_path / "model.safetensors"), split.test) == results["value"]
+    assert results["metric"] == {"name": "accuracy", "unit": "%", "larger": True} and results["part"] == "test"
     kept = (tmp_path / "model.safetensors").read_bytes()
     assert main(run) == 0  # nothing is left to do
-    assert "of the test images" in capsys.readouterr().out
+    assert "% on the test images, seed 3" in capsys.readouterr().out
     assert (tmp_path / "model.safetensors").read_bytes() == kept
     with pytest.raises(SystemExit) as stop:
         main([*run, "--seed", "4"])
@@ -314,9 +338,9 @@ def test_compress_writes_both_models_and_goes_on(tmp_path, capsys):
     assert results == json.loads((out / "results.json").read_text())
     assert results["layers"][0]["layer"] == "fc1" and results["layers"][0]["num_params"] < 400
     split = data.load("digits", limit=100)
-    assert accuracy(zoo.load("mlp", out / "dense.safetensors"), split.test) == results["accuracy_after"]
+    assert accuracy(zoo.load("mlp", out / "dense.safetensors"), split.test) == results["metric_after"]
     small = tknn.load_compressed_(zoo.build("mlp"), out / "model.safetensors")
-    assert accuracy(small, split.test) == results["accuracy_after"]
+    assert accuracy(small, split.test) == results["metric_after"]
     assert (out / "model.safetensors").stat().st_size < 0.5 * weights.stat().st_size
     assert main(run) == 0  # nothing is left to do
     assert "whole model: 4,810 -> " in capsys.readouterr().out
@@ -328,7 +352,7 @@ def test_compress_writes_both_models_and_goes_on(tmp_path, capsys):
         main(["show", str(weights)])
     assert "no compressed model; it has no networks" in capsys.readouterr().err
     for change, message in {
-        "--seed=4": "holds the compression of another recipe", "--order=up": "order is backward, forward", "--model=fc2": "the file is not of a model fc2",
+        "--seed=4": "holds another compression: its recipe.seed is 0, not 4", "--order=up": "order is backward, forward", "--model=fc2": "the file is not of a model fc2",
     }.items():  # fmt: skip
         with pytest.raises(SystemExit) as stop:
             main([*run, change])
@@ -369,7 +393,7 @@ def test_the_papers_models_are_trained_compressed_and_compared(model, tmp_path, 
     if model in ("alexnet", "zfnet", "vgg16"):  # 2^24 weights in 224 numbers
         assert results["layers"][0]["num_params"] == 224 and results["layers"][0]["dense_params"] == 2**24
     split = data.load(name, tmp_path / "data", limit=16)
-    assert accuracy(zoo.load(model, tmp_path / "small" / "dense.safetensors"), split.test) == results["accuracy_after"]
+    assert accuracy(zoo.load(model, tmp_path / "small" / "dense.safetensors"), split.test) == results["metric_after"]
     if model != "alexnet" and model != "zfnet":
         return
     run = [
@@ -399,12 +423,112 @@ def test_compress_refuses_in_one_line_and_loses_nothing(tmp_path, capsys):
     zoo.save(zoo.build("mlp", 5), tmp_path / "five.safetensors")
     for file, out, message in (
         (weights, tmp_path, "holds model.safetensors, which no compression wrote there; give an empty folder"),
-        (tmp_path / "five.safetensors", tmp_path / "out", "a model of 5 classes; 'digits' has 10"),
+        (tmp_path / "five.safetensors", tmp_path / "out", "a model of 5 classes; 'digits (at most 100 a part)' has 10"),
     ):
         with pytest.raises(SystemExit) as stop:
             main(["compress", "--weights", str(file), "--recipe", str(recipe), "--limit", "100", "--out", str(out)])
         assert stop.value.code == 2 and message in capsys.readouterr().err
     assert weights.read_bytes() == given and not (tmp_path / "out").exists()
+
+
+OWN = """
+import torch, tnkit_nn as tknn
+from torch import nn
+
+def make(seed):
+    return nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 1))
+
+x = torch.randn(300, 6, generator=torch.Generator().manual_seed(0))
+y = x[:, :2].prod(1, keepdim=True)
+data = {"train": (x[:200], y[:200]), "val": (x[200:250], y[200:250]), "test": (x[250:], y[250:])}
+
+def squares(model, batch):
+    return (model(batch[0]) - batch[1]).square().mean()
+
+def farthest(model, loader):
+    return max((model(x) - y).abs().max().item() for x, y in loader)
+
+task = tknn.Task(make, data, squares, tknn.Metric(farthest, "farthest", "mm", larger=False), name="products", examples="probes")
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A folder with a task and a recipe, which is the working directory."""
+    (tmp_path / "mine.py").write_text(OWN)
+    (tmp_path / "r.toml").write_text(RECIPE.replace('"fc1"', '"0"').replace("300", "60"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_task_of_ones_own_is_trained_and_compressed(own, capsys):
+    assert main(["train", "--task", "mine.py:task", "--epochs", "3", "--batch", "50", "--out", "a", "--json"]) == 0
+    results = json.loads(capsys.readouterr().out)
+    assert (results["title"], results["part"]) == ("products", "test")
+    assert results["metric"] == {"name": "farthest", "unit": "mm", "larger": False}
+    assert {k: results["recipe"][k] for k in ("epochs", "lr", "batch")} == {"epochs": 3, "lr": 1e-3, "batch": 50}
+    found = task_named("mine.py:task", weights=str(own / "a" / "model.safetensors"))
+    model = found.build(0)
+    with torch.no_grad():
+        assert results["value"] == pytest.approx(found.metric.fn(model, [found.data["test"]]))
+
+    run = ["compress", "--task", "mine.py:task", "--recipe", "r.toml", "--weights", "a/model.safetensors", "--out", "b"]
+    assert main([*run, "--json"]) == 0
+    small = json.loads(capsys.readouterr().out)
+    assert small["metric_before"] == pytest.approx(results["value"]) and small["layers"][0]["layer"] == "0"
+    assert main(run) == 0
+    assert "farthest on the test probes: dense" in capsys.readouterr().out
+    plain = found.build(0)
+    plain.load_state_dict(read_tensors(own / "b" / "dense.safetensors")[0])
+    with torch.no_grad():
+        assert small["metric_after"] == pytest.approx(found.metric.fn(plain, [found.data["test"]]), rel=1e-5)
+
+
+def test_a_recipe_may_name_the_task_and_the_task_its_values(own, capsys):
+    (own / "r.toml").write_text('task = "mine.py:task"\n' + (own / "r.toml").read_text())
+    with pytest.raises(SystemExit) as stop:
+        main(["compress", "--recipe", "r.toml", "--out", "b"])
+    assert stop.value.code == 2 and "--weights is the file of the model's trained values" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as stop:
+        main(["compress", "--recipe", "r.toml", "--data", "digits", "--out", "b"])
+    said = capsys.readouterr().err
+    assert (
+        stop.value.code == 2
+        and "has its own model and data; leave out --data digits" in said
+        and "recipe: task" in said
+    )
+    (own / "mine.py").write_text(
+        OWN.replace("tknn.Task(make,", "tknn.Task(make(0),").replace(
+            "import torch,", "import torch; torch.manual_seed(0); import"
+        )
+    )
+    for name in [n for n in sys.modules if n.startswith("tnkit_file_mine")]:
+        del sys.modules[name]
+    assert main(["compress", "--recipe", "r.toml", "--out", "b", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["title"] == "products"
+
+
+@pytest.mark.parametrize("kept", ["state", "model"])
+def test_a_pickle_is_never_loaded(kept, tmp_path, capsys):
+    model = zoo.build("mlp")
+    torch.save(model.state_dict() if kept == "state" else model, tmp_path / "m.pt")
+    (tmp_path / "r").write_text(RECIPE)
+    with pytest.raises(SystemExit) as stop:
+        main(
+            [
+                "compress",
+                "--weights",
+                str(tmp_path / "m.pt"),
+                "--recipe",
+                str(tmp_path / "r"),
+                "--out",
+                str(tmp_path / "out"),
+            ]
+        )
+    said = capsys.readouterr().err
+    assert (
+        stop.value.code == 2 and "a pickle, as torch.save writes it, is never loaded" in said and said.count("\n") == 1
+    )
 
 
 def test_show(tmp_path, capsys):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -126,7 +126,36 @@ def _registered(module: nn.Module, name: str, new: _Weight) -> nn.Module:
     with torch.no_grad():
         parametrize.register_parametrization(module, name, new, unsafe=known)
     module.parametrizations[name].unsafe = False  # type: ignore[index, union-attr]
+    if isinstance(module, nn.RNNBase):
+        _forget_flat(module)
+        _forgets_for_copies(cast(Any, type(module)))
     return module
+
+
+def _forgets_for_copies(cls: Any) -> None:
+    """Torch's recurrent modules keep a list of their weights, where one that is generated keeps copies from being made."""
+    inner = cls.__deepcopy__  # the class is torch's, of this module alone
+    if getattr(inner, "forgets", False):
+        return
+
+    def deepcopied(self: nn.Module, memo: dict[int, Any]) -> Any:
+        _forget_flat(self)
+        return inner(self, memo)
+
+    deepcopied.forgets = True  # type: ignore[attr-defined]
+    cls.__deepcopy__ = deepcopied
+
+
+def _forget_flat(module: nn.Module) -> None:
+    """Leave the generated weights out of the list, which is read anew at the next forward."""
+    rnn = cast(Any, module)
+    made = [parametrize.is_parametrized(rnn, name) for name in rnn._flat_weights_names]
+    rnn._flat_weights = [None if m else w for m, w in zip(made, rnn._flat_weights, strict=True)]
+    rnn._flat_weight_refs = [_gone if m else ref for m, ref in zip(made, rnn._flat_weight_refs, strict=True)]
+
+
+def _gone() -> None:
+    """Stands for a reference to a weight that is no more: torch then reads all of them anew."""
 
 
 def _own_weight(module: nn.Module, name: str) -> nn.Parameter:

@@ -18,13 +18,12 @@ import torch
 from tqdm import tqdm
 
 from tnkit.cli import add_file, comma_separated, numbers, positive, say, seed
-from tnkit_nn.cli.options import add_model_and_data, add_out, listed
+from tnkit_nn.cli.options import add_model_and_data, add_out, listed, task_of
 from tnkit_nn.comparison.compare import compare
 from tnkit_nn.comparison.report.files import write_report
 from tnkit_nn.comparison.report.tables import table
 from tnkit_nn.comparison.statistics import verdict
 from tnkit_nn.families import BASELINES, KINDS
-from tnkit_nn.task import Task
 
 __all__ = ["configure"]
 
@@ -86,7 +85,7 @@ def _chosen_families(text: str) -> list[str]:
 
 
 def _run(args: argparse.Namespace) -> int:
-    task = Task(args.model, args.data, data_dir=args.data_dir, limit=args.limit, weights=args.weights)
+    task = task_of(args, weights=args.weights)
     options = {
         "layer": args.layer, "seeds": args.seeds, "first_seed": args.first_seed, "dense_steps": args.dense_steps, "fit_steps": args.steps,
         "tune_steps": args.steps, "rest": args.rest,
@@ -94,7 +93,7 @@ def _run(args: argparse.Namespace) -> int:
     torch.set_num_threads(1)  # one thread a process: the tensors are small, and the workers share the cores
     with _workers(args.workers) as pool:
         records = compare(task, args.shapes, args.budgets, args.depths, pool, _progress, args.out, **options)
-    files = write_report(records, args.out, f"Deep or shallow? {args.model} on {args.data}")
+    files = write_report(records, args.out, f"Deep or shallow? {task.title}")
     if args.json:
         say(json.dumps(records))
     else:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from typing import Any
 
 from tnkit.cli import add_file, comma_separated, seed
-from tnkit_nn import data, zoo
-from tnkit_nn.cli.options import add_model_and_data, add_out, finish, listed
+from tnkit_nn import zoo
+from tnkit_nn.cli.options import add_model_and_data, add_out, finish, listed, task_of
 from tnkit_nn.compression.compress import compress_
-from tnkit_nn.compression.recipe import ORDERS
+from tnkit_nn.compression.recipe import ORDERS, Compression
 from tnkit_nn.compression.result import dense
 from tnkit_nn.versions import versions
 
@@ -24,8 +25,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         families=True,
     )
     add_model_and_data(parser)
-    add_file(parser, "--weights", required=True, help="its trained values: the model.safetensors of tnkit train")
-    add_file(parser, "--recipe", required=True, help="a TOML file of tnkit_nn.Compression")
+    add_file(
+        parser, "--weights",
+        help="the model's trained values, the model.safetensors of tnkit train; a task of your own may have a trained model",
+    )  # fmt: skip
+    add_file(parser, "--recipe", required=True, help="a TOML file of tnkit_nn.Compression; it may name the task")
     parser.add_argument("--order", help=f"instead of the recipe's: {', '.join(ORDERS)}, or layers by commas")
     parser.add_argument("--seed", type=seed, help="instead of the recipe's")
     add_out(parser, "out/compress", "model.safetensors, dense.safetensors, results.json, logs")
@@ -36,10 +40,16 @@ def _run(args: argparse.Namespace) -> int:
     changes: dict[str, Any] = {} if args.seed is None else {"seed": args.seed}
     if args.order:
         changes["order"] = args.order if args.order in ORDERS else tuple(comma_separated(args.order))
-    model = zoo.load(args.model, args.weights)
-    split = data.load(args.data, args.data_dir, limit=args.limit)
-    zoo.check_takes(model, split.val[0], args.weights, args.data, split.num_classes)
-    done = compress_(model, args.recipe, split, out=args.out, progress=True, **changes)
+    recipe = Compression.load(args.recipe)
+    task = task_of(args, recipe.task, weights=args.weights)
+    if not task.trained:
+        raise ValueError(
+            "--weights is the file of the model's trained values, which tnkit train writes; it is not given"
+        )
+    recipe = replace(recipe, **changes)
+    done = compress_(task.build(recipe.seed), recipe, task, out=args.out, progress=True)
     zoo.save(dense(done.model), args.out / "dense.safetensors")
-    results = {"model": args.model, "data": split.name, **done.report(), "versions": versions()}
+    results = {
+        "title": task.title, "model": task.model_name, "data": task.goal.name, **done.report(), "versions": versions(),
+    }  # fmt: skip
     return finish(args, results, str(done), "model.safetensors", "dense.safetensors")

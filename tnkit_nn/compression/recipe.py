@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from tnkit.core.activations import UNARY
@@ -15,34 +16,42 @@ from tnkit.core.extras import need
 from tnkit.core.numbers import real_number, whole_number
 from tnkit_nn.approximation import METHODS
 from tnkit_nn.checks import a_kind, a_path, a_size
-from tnkit_nn.families import KINDS
+from tnkit_nn.compression.own import Own, checked_family, plain_family, written_family
+from tnkit_nn.imported import a_place, absolute
 from tnkit_nn.storage import replacing
 from tnkit_nn.training.recipe import Recipe as Training
 
-__all__ = ["ORDERS", "RESTS", "Compression", "Layers", "Stage1"]
+__all__ = ["FINE_TUNING", "ORDERS", "RESTS", "Compression", "Layers", "Stage1"]
 
 ORDERS = ("backward", "forward", "together")
-RESTS = ("frozen", "heads", "all")
+RESTS = ("none", "head", "all")
+
+#: The fine-tuning of a recipe that says nothing of it; without a task there is none.
+FINE_TUNING = Training(epochs=6, lr=3e-2, batch=256, schedule="onecycle")
 
 
 @dataclass(frozen=True)
 class Layers:
-    """Which layers' weights become which network.
+    """Which weights become which network: ``Layers("fc1", "mpo", budget=400)``, ``Layers("*.in_proj_weight", my_family)``.
 
     Attributes
     ----------
     select
-        Names of layers, ``*`` standing for anything: ``("fc1", "features.*")``.
+        Names of layers or of parameters, ``*`` standing for anything: ``("fc1", "features.*", "rnn.weight_hh_l0")``.  A layer stands
+        for its ``weight``, or for all its weights where none is called so.
     family
-        A key of :data:`tnkit_nn.families.KINDS`.
+        A key of :data:`tnkit_nn.families.KINDS`, or your own: a :class:`~tnkit_nn.Family`; a function ``(shape, budget) -> Network``,
+        which may give a :class:`tnkit.Decomposition` too; a Network, the same for every weight; a Decomposition, whose arrays are
+        taken as they are.  In a text it is ``"module:name"`` or ``"file.py:name"``; only name code of your own, for it is run.
     budget
-        Numbers stored for each of the weights; the family's nearest count is taken, with a warning where that is past it.
+        Parameters stored for each of the weights; the family's nearest count is taken, with a warning where that is past it.  A
+        Network or a Decomposition has its own count.
     depth, activation
         Of an ADTN or a circuit; other families have none.
     """
 
     select: tuple[str, ...]
-    family: str = "adtn"
+    family: str | Own = "adtn"
     budget: int = 1000
     depth: int = 3
     activation: str = "sin"
@@ -52,7 +61,7 @@ class Layers:
         if not select:
             raise ValueError("select is one or more names of layers, not none")
         object.__setattr__(self, "select", tuple(text(name, "select: each name of a layer") for name in select))
-        one_of(self.family, "family", KINDS)
+        object.__setattr__(self, "family", checked_family(self.family))
         for name in ("budget", "depth"):
             object.__setattr__(self, name, a_size(getattr(self, name), name))
         one_of(self.activation, "activation", UNARY)
@@ -72,36 +81,40 @@ class Stage1:
 
 @dataclass(frozen=True)
 class Compression:
-    """A whole compression.
+    """A whole compression: ``Compression(Layers(("fc1", "fc2"), "mpo", budget=400), rest="head")``.
 
     Attributes
     ----------
     layers
-        What becomes what; the first entry that selects a layer counts.
+        What becomes what; the first entry that selects a weight counts.
     order
-        ``backward`` (last layer first), ``forward``, ``together``, or names of the layers in order.  One after another, each is
-        fine-tuned before the next is touched, and those before it are tuned on with it.
+        ``backward`` (last layer first), ``forward``, ``together``, or names of the layers in order.  First and last are those of the
+        forward pass of one batch of the task; without a task, those in which the layers were registered.  One after another, each
+        is fine-tuned before the next is touched, and those before it are tuned on with it.
     stage1
-        Fit to the trained weights.
+        Approximation of the trained weights.
     stage2
         Fine-tuning on the task; its epochs are those *in all*, shared out evenly in a sequence, so that orders are compared at
-        equal training.  None: no fine-tuning.
+        equal training.  None: no fine-tuning.  Where it is not given, there is one if there is a task.
     rest
-        What else is trained: ``frozen`` (nothing), ``heads`` (the biases of the compressed layers and all that comes after the
-        first of them), ``all``.
+        Which other layers are fine-tuned too: ``none``, ``head`` (what else the compressed layers have, their biases, and all that
+        the forward pass comes to after the first of them), ``all``.
     rest_lr
-        Learning rate of the rest.
+        Learning rate of the other layers.
     seed
         Of everything drawn.
+    task
+        Where the task is, ``"file.py:name"`` or ``"module:name"``, for a compression that is given no other.
     """
 
     layers: tuple[Layers, ...]
     order: str | tuple[str, ...] = "backward"
     stage1: Stage1 = field(default_factory=Stage1)
-    stage2: Training | None = field(default_factory=lambda: Training(epochs=6, lr=3e-2, batch=256, schedule="onecycle"))
-    rest: str = "frozen"
+    stage2: Training | None = FINE_TUNING
+    rest: str = "none"
     rest_lr: float = 1e-3
     seed: int = 0
+    task: str | None = None
 
     def __post_init__(self) -> None:
         layers = (self.layers,) if isinstance(self.layers, Layers) else sequence(self.layers, "layers")
@@ -116,15 +129,36 @@ class Compression:
         one_of(self.rest, "rest", RESTS)
         store("rest_lr", real_number(self.rest_lr, "rest_lr"))
         store("seed", whole_number(self.seed, "seed", 0))
+        if self.task is not None:
+            a_place(self.task, "task, unless it is None,")
 
     # -- TOML -------------------------------------------------------------------------------------------------------
     def to_toml(self) -> str:
-        """The recipe as TOML text; without ``[stage2]`` there is no fine-tuning."""
+        """The recipe as TOML text; without ``[stage2]`` there is no fine-tuning.
+
+        Raises
+        ------
+        ValueError
+            A family of one's own that has no name by which it can be imported.
+        """
         need("a recipe's TOML", "tomli_w")
         import tomli_w
 
-        plain = {k: v for k, v in asdict(self).items() if v is not None}
+        plain = self._plain(written_family)
+        plain = {k: v for k, v in plain.items() if v is not None}
         return tomli_w.dumps({**{k: v for k, v in plain.items() if not isinstance(v, dict)}, **plain})
+
+    def settings(self) -> dict[str, Any]:
+        """What results depend on, as plain data; a family of one's own by its digest, and not where the task's file lies."""
+        return {k: v for k, v in self._plain(plain_family).items() if k != "task"}
+
+    def _plain(self, named: Any) -> dict[str, Any]:
+        layers = [
+            {f.name: getattr(e, f.name) for f in fields(Layers)} | {"family": named(e.family)} for e in self.layers
+        ]
+        stage2 = None if self.stage2 is None else asdict(self.stage2)
+        own = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {**own, "layers": layers, "stage1": asdict(self.stage1), "stage2": stage2}
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write :meth:`to_toml` to a file, whole or not at all."""
@@ -133,16 +167,21 @@ class Compression:
             temporary.write_text(content, encoding="utf-8")
 
     @classmethod
-    def from_toml(cls, text: str) -> Compression:
-        """Read a recipe.
+    def from_toml(cls, text: str, folder: str | os.PathLike[str] | None = None) -> Compression:
+        """Read a recipe; files named in it are looked for in ``folder``, or in the working directory.
+
+        A family that is named by its place is imported, which runs the file: read such recipes only of people you trust.
 
         Raises
         ------
+        FileNotFoundError
+            A file that a family is in is not there.
         ValueError
             No TOML, an unknown key (those there are, are named), or a value that cannot be.
         """
         if not isinstance(text, str):
             raise TypeError(f"from_toml: text is a string, not {shown(text)}")
+        where = None if folder is None else a_path(folder, "from_toml: folder")
         try:
             data = tomllib.loads(text.removeprefix("\ufeff"))  # the mark that Windows' editors begin a file with
         except tomllib.TOMLDecodeError as error:
@@ -151,11 +190,11 @@ class Compression:
         if not isinstance(layers, list) or not layers:
             raise ValueError("recipe: its text has no [[layers]], which say what becomes what")
         read = {
-            "layers": tuple(_read(Layers, x, f"layers[{k}]") for k, x in enumerate(layers)),
+            "layers": tuple(_read(Layers, _placed(x, "family", where), f"layers[{k}]") for k, x in enumerate(layers)),
             "stage1": _read(Stage1, data.get("stage1", {}), "stage1"),
             "stage2": _read(Training, data["stage2"], "stage2") if "stage2" in data else None,
         }
-        found: Compression = _read(cls, {**data, **read}, "recipe")
+        found: Compression = _read(cls, {**_placed(data, "task", where), **read}, "recipe")
         return found
 
     @classmethod
@@ -171,11 +210,17 @@ class Compression:
         if not path.is_file():
             raise FileNotFoundError(f"load: path is that of a recipe's TOML file, but there is no file {path}")
         try:
-            return cls.from_toml(path.read_text(encoding="utf-8"))
+            return cls.from_toml(path.read_text(encoding="utf-8"), path.parent)
         except UnicodeDecodeError:
             raise ValueError(f"{path}: the path is of no recipe, which is text") from None
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: {error}") from None
+
+
+def _placed(table: Any, key: str, folder: Path | None) -> Any:
+    """A table whose text under a key, where it names a file, does so for any working directory."""
+    given = table.get(key) if isinstance(table, Mapping) else None
+    return {**table, key: absolute(given, folder)} if isinstance(given, str) and ".py:" in given else table
 
 
 def _order(order: object) -> str | tuple[str, ...]:
@@ -223,5 +268,5 @@ def _check_type(value: Any, wanted: str, what: str) -> None:
         raise ValueError(f"{what} is a whole number, not {value!r}{hint}")
     if wanted == "float" and not number:
         raise ValueError(f"{what} is a number, not {value!r}")
-    if wanted == "str" and not isinstance(value, str):
+    if wanted.startswith("str") and "tuple" not in wanted and not isinstance(value, str):
         raise ValueError(f"{what} is a text, not {value!r}")

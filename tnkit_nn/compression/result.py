@@ -9,7 +9,8 @@ import os
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from math import prod, sqrt
+from functools import partial
+from math import isfinite, prod, sqrt
 from typing import Any, cast
 
 from torch import Tensor, nn
@@ -22,6 +23,7 @@ from tnkit_nn.adapter.module import TNModule
 from tnkit_nn.adapter.parametrize import merge_, parametrize_
 from tnkit_nn.checks import a_module, a_path
 from tnkit_nn.storage import damaged, fill_, misfit, parsed, read_tensors, write_tensors
+from tnkit_nn.training.goal import value_with_unit
 
 __all__ = ["Compressed", "LayerReport", "dense", "load_compressed_", "networks", "packed", "save_compressed"]
 
@@ -73,7 +75,7 @@ class LayerReport:
 
 @dataclass(frozen=True)
 class Compressed:
-    """What :func:`tnkit_nn.compress_` did; accuracies are fractions of the test part.
+    """What :func:`tnkit_nn.compress_` did, with the figures of the task's own metric (None without a task).
 
     Attributes
     ----------
@@ -81,15 +83,19 @@ class Compressed:
         The model given, its weights networks now.
     layers
         A report a weight, in the order of compression.
-    accuracy_before, accuracy_stage1, accuracy_after
+    metric
+        Name, unit and direction of the metric; values of the unit "%" are fractions.
+    metric_before, metric_fit, metric_after
         Of the dense model, with every weight as the approximation made it and nothing else changed, at the end.  Where a sequence trains
         more than its networks, the approximation of a later layer is given a weight that was trained on meanwhile.
+    part, examples
+        The part of the data that the metric was read on, and what its examples are called.
     steps
-        For each step of the schedule: its layers, its epochs, the accuracy right after its approximation and after its fine-tuning, the
+        For each step of the schedule: its layers, its epochs, the metric right after its approximation and after its fine-tuning, the
         seconds of the fine-tuning, and the factor of the rates that it took (below 1 where it was undone and done again, 0 where it was
         given up).
     params_before, params_after
-        Numbers in the whole model.
+        Parameters of the whole model.
     bytes_before, bytes_after
         Size on disk of the model as safetensors.
     seconds
@@ -98,9 +104,12 @@ class Compressed:
 
     model: nn.Module
     layers: tuple[LayerReport, ...]
-    accuracy_before: float
-    accuracy_stage1: float
-    accuracy_after: float
+    metric: dict[str, Any] | None
+    metric_before: float | None
+    metric_fit: float | None
+    metric_after: float | None
+    part: str
+    examples: str
     steps: tuple[dict[str, Any], ...]
     params_before: int
     params_after: int
@@ -124,12 +133,12 @@ class Compressed:
         return sqrt(max(0.0, 1 - sum(r.num_params for r in self.layers) / sum(r.dense_params for r in self.layers)))
 
     def report(self) -> dict[str, Any]:
-        """All figures, as JSON would hold them."""
+        """All figures, as JSON would hold them: what is no number is None."""
         plain = {k: v for k, v in self.__dict__.items() if k != "model"}
         whole = {"ratio": self.ratio, "error": self.error, "chance": self.chance}
-        return {
-            **plain, **whole, "layers": [{**asdict(r), "ratio": r.ratio} for r in self.layers], "steps": list(self.steps),
-        }  # fmt: skip
+        layers = [{**asdict(r), "ratio": r.ratio} for r in self.layers]
+        found: dict[str, Any] = _finite({**plain, **whole, "layers": layers, "steps": list(self.steps)})
+        return found
 
     def __str__(self) -> str:
         from tabulate import tabulate
@@ -162,15 +171,32 @@ class Compressed:
             f"whole model: {self.params_before:,} -> {self.params_after:,} parameters ({self.ratio:,.1f}x), {self.bytes_before:,} -> "
             f"{self.bytes_after:,} bytes, error {self.error:.3f} ({self.chance:.3f}), {self.seconds:.0f} s"
         )
-        accuracies = (
-            f"test accuracy: dense {self.accuracy_before:.4f}, after the approximation {self.accuracy_stage1:.4f}, "
-            + (
-                f"after the fine-tuning {self.accuracy_after:.4f}"
-                if any(s["epochs"] for s in self.steps)
-                else "no fine-tuning"
-            )
-        )
-        return "\n".join([table, whole, accuracies])
+        return "\n".join([table, whole, *self._metric_line()])
+
+    def _metric_line(self) -> list[str]:
+        """The metric before and after, in a line; none without a task."""
+        if self.metric is None or self.metric_before is None or self.metric_fit is None or self.metric_after is None:
+            return []
+        name, unit = self.metric["name"], self.metric["unit"]
+        shown = partial(value_with_unit, unit=unit)
+        tuned = f"after the fine-tuning {shown(self.metric_after)}" if self._fine_tuned else "no fine-tuning"
+        return [
+            f"{name} on the {self.part} {self.examples}: dense {shown(self.metric_before)}, after the approximation "
+            f"{shown(self.metric_fit)}, {tuned}"
+        ]
+
+    @property
+    def _fine_tuned(self) -> bool:
+        return any(s["epochs"] for s in self.steps)
+
+
+def _finite(value: Any) -> Any:
+    """Plain data with None for what is no finite number, which JSON does not know."""
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def dense(model: nn.Module) -> nn.Module:

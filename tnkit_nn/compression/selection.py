@@ -1,26 +1,43 @@
-"""Which layers of a model become which networks, and what of the model is trained then."""
+"""Which weights of a model become which networks, and what of the model is trained then."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import prod
+from typing import Any
 
+import torch
 from torch import nn
 
 import tnkit as tk
+from tnkit.core.checks import shown
+from tnkit.core.decomposition import Decomposition
+from tnkit.core.network import Network
+from tnkit_nn.adapter.parametrize import parametrize_
 from tnkit_nn.approximation import check_method
 from tnkit_nn.budgets import keeps
+from tnkit_nn.checks import check_fills
+from tnkit_nn.compression.own import made_or_builder
 from tnkit_nn.compression.recipe import RESTS, Compression, Layers
-from tnkit_nn.families import families
 from tnkit_nn.training.groups import Group
+from tnkit_nn.weights import owner_and_leaf, selected, spoken, weights_of, when_called
 
-__all__ = ["substitutes", "trained_groups"]
+__all__ = ["Substitute", "substitutes", "trained_groups"]
 
 
-def substitutes(model: nn.Module, recipe: Compression) -> dict[str, tuple[str, tk.Network]]:
-    """Layer -> (family, network) for every layer that a recipe selects, in the model's order.
+@dataclass(frozen=True, eq=False)
+class Substitute:
+    """What a weight becomes: a network, what it is called in reports, and its arrays where they are given."""
+
+    family: str
+    net: Network
+    arrays: Mapping[str, Any] | None = None
+
+
+def substitutes(model: nn.Module, recipe: Compression) -> dict[str, Substitute]:
+    """Name of a weight -> what it becomes, for every weight that a recipe selects, in the order in which they were registered.
 
     Warns where the smallest network of a family is past the budget.
 
@@ -28,75 +45,121 @@ def substitutes(model: nn.Module, recipe: Compression) -> dict[str, tuple[str, t
     ------
     ValueError
         A name that selects nothing, or nothing with a weight (what there is, is named); a weight that two layers share; a
-        network of more parameters than the weight, or one that the approximation of the recipe cannot fit; a model that is itself a layer.
+        network of more parameters than the weight, of another shape, or one that the approximation of the recipe cannot fit or
+        no file can hold; a weight of the model itself, which may be a single layer.
     """
-    known = {
-        n: m
-        for n, m in model.named_modules()
-        if isinstance(getattr(m, "weight", None), nn.Parameter) and m.weight.dim() > 1
-    }
+    known, entries = weights_of(model), dict[str, Layers]()
     for entry in recipe.layers:
-        for pattern in entry.select:
-            if not any(fnmatchcase(n, pattern) for n in known):
-                raise ValueError(f"no layer {pattern!r} with a weight to compress; there are {', '.join(known)}")
+        for name in selected(model, entry.select, "select"):
+            entries.setdefault(name, entry)
     found = {}
-    for name, module in known.items():
-        first = next((e for e in recipe.layers if any(fnmatchcase(name, p) for p in e.select)), None)
-        if first is None:
-            continue
-        if not name:
-            raise ValueError(f"the model is itself one layer ({type(module).__name__}); put it into an nn.Sequential")
-        others = [n for n, p in model.named_parameters(remove_duplicate=False) if p is module.weight]
+    for name in (n for n in known if n in entries):
+        if not owner_and_leaf(name)[0]:
+            kind = type(model).__name__
+            raise ValueError(
+                f"the model is itself one layer ({kind}) with the weight {name!r}; put it into an nn.Sequential"
+            )
+        others = [n for n, p in model.named_parameters(remove_duplicate=False) if p is known[name]]
         if len(others) > 1:
             raise ValueError(
-                f"layer {name!r}: its weight is shared ({', '.join(others)}), which a network cannot be; untie it first"
+                f"layer {spoken(name)!r}: its weight is shared ({', '.join(others)}), which a network cannot be; untie it first"
             )
-        found[name] = _network_for(first, name, tuple(module.weight.shape))
-        check_method(recipe.stage1.method, found[name][1], name)
+        found[name] = _substitute(entries[name], spoken(name), known[name], recipe.stage1.method)
     return found
 
 
-def _network_for(entry: Layers, layer: str, shape: Sequence[int]) -> tuple[str, tk.Network]:
-    (family,) = families([entry.family], [entry.depth], entry.activation)
-    net = family.build(shape, min(entry.budget, prod(shape)))  # a budget past the weight is the weight's
+def _substitute(entry: Layers, layer: str, weight: nn.Parameter, method: str) -> Substitute:
+    """What an entry makes of a weight, with all that can be said against it before anything is done."""
+    shape = tuple(weight.shape)
+    label, build, made = made_or_builder(entry.family, entry.depth, entry.activation)
+    if build is not None:
+        made = _built(build, shape, entry, f"layer {layer!r}: family {label}")
+    net, arrays = made if isinstance(made, Decomposition) else (made, None)
+    assert isinstance(net, Network)
+    if not net.num_params:
+        raise ValueError(f"layer {layer!r}: {label} has no parameters")
     if net.num_params > prod(shape):
+        budget = f" for a budget of {entry.budget}" if build else ""
         raise ValueError(
-            f"layer {layer!r}: {family.label} for a budget of {entry.budget} has {net.num_params:,} parameters, its weight of shape "
-            f"{tuple(shape)} only {prod(shape):,}"
+            f"layer {layer!r}: {label}{budget} has {net.num_params:,} parameters, its weight of shape {shape} only {prod(shape):,}"
         )
-    if not keeps(net.num_params, entry.budget):
+    if build and not keeps(net.num_params, entry.budget):
+        smallest = "the smallest " if isinstance(entry.family, str) and ":" not in entry.family else ""
         warnings.warn(
-            f"layer {layer!r}: the smallest {family.label} has {net.num_params:,} parameters, past its budget of {entry.budget:,}",
+            f"layer {layer!r}: {smallest}{label} has {net.num_params:,} parameters, past its budget of {entry.budget:,}",
             stacklevel=4,
         )
-    return family.label, net
+    if build is None or ":" in str(entry.family) or not isinstance(entry.family, str):
+        _try_own(net, arrays, weight, layer)
+    if arrays is None:
+        check_method(method, net, layer)
+    return Substitute(label, net, arrays)
 
 
-def trained_groups(model: nn.Module, layers: Sequence[str], rest: str, rest_lr: float) -> list[Group]:
-    """What the fine-tuning trains: the networks of these layers, and the rest as the recipe says, as groups for :func:`train`.
+def _built(build: Any, shape: tuple[int, ...], entry: Layers, what: str) -> Network | Decomposition:
+    budget = min(entry.budget, prod(shape))  # a budget past the weight is the weight's
+    if isinstance(entry.family, str) and ":" not in entry.family:
+        net: Network = build(shape, budget)
+        return net
+    try:
+        made = build(shape, budget)
+    except Exception as error:  # whatever a function of the user's raises
+        raise ValueError(f"{what} fails for {shape} and {budget}: {type(error).__name__}: {error}") from error
+    if not isinstance(made, (Network, Decomposition)):
+        raise TypeError(
+            f"{what} is a function (shape, budget) -> Network; for {shape} and {budget} it gives {shown(made)}"
+        )
+    return made
+
+
+def _try_own(net: Network, arrays: Mapping[str, Any] | None, weight: nn.Parameter, layer: str) -> None:
+    """A network of one's own takes the weight's place in a copy, and goes into a text as for a file."""
+    check_fills(net, weight.shape, f"layer {layer!r}")
+    probe = nn.Module()
+    probe.register_parameter("weight", nn.Parameter(torch.empty(weight.shape, dtype=weight.dtype)))
+    try:
+        parametrize_(probe, "weight", net, arrays, std=None)
+        tk.to_json(net)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"layer {layer!r}: {error}") from None
+
+
+# -- what is trained ----------------------------------------------------------------------------------------------------
+def trained_groups(
+    model: nn.Module, weights: Sequence[str], rest: str, rest_lr: float, order: Mapping[str, int]
+) -> list[Group]:
+    """What the fine-tuning trains: the networks of these weights, and of the other layers what the recipe says, as groups for ``train``.
 
     Parameters
     ----------
     model
-        A model whose ``layers`` have networks as weights.
-    layers
-        Names of layers.
+        A model whose ``weights`` are networks.
+    weights
+        Names of weights.
     rest
-        ``frozen``, ``heads`` or ``all``; parameters that require no gradient stay as they are.
+        ``none``, ``head`` or ``all``; parameters that require no gradient stay as they are.
     rest_lr
-        Learning rate of the rest.
+        Learning rate of the other layers.
+    order
+        Name of a module -> when it is called (:func:`tnkit_nn.weights.forward_order`).
     """
     if rest not in RESTS:
         raise ValueError(f"unknown rest {rest!r}; known: {', '.join(RESTS)}")
     named = dict(model.named_parameters())
-    own = {n: p for n, p in named.items() if any(n.startswith(f"{la}.parametrizations.weight.") for la in layers)}
-    if rest == "frozen":
+    places = tuple("{}.parametrizations.{}.".format(*owner_and_leaf(w)) for w in weights)
+    own = {n: p for n, p in named.items() if n.startswith(places)}
+    if rest == "none":
         return [Group(own)]
-    names = list(named)
-    first = min(k for k, n in enumerate(names) if n in own or any(n == f"{la}.bias" for la in layers))
+    first = min(when_called(owner_and_leaf(w)[0], order) for w in weights)
     others = {
         n: p
-        for k, (n, p) in enumerate(named.items())
-        if n not in own and p.requires_grad and (rest == "all" or k >= first)
+        for n, p in named.items()
+        if n not in own and p.requires_grad and (rest == "all" or when_called(_owner(n), order) >= first)
     }
     return [Group(own), *([Group(others, lr=rest_lr)] if others else [])]
+
+
+def _owner(parameter: str) -> str:
+    """The module that a parameter belongs to, that of what a parametrization keeps being the layer."""
+    owner, inside, _ = f".{parameter}".partition(".parametrizations.")
+    return owner[1:] if inside else owner_and_leaf(parameter)[0]

@@ -6,7 +6,6 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,18 +16,30 @@ from torch import Tensor, nn
 import tnkit as tk
 from tnkit_nn.adapter.fitting import FitResult
 from tnkit_nn.compression.recipe import Compression
-from tnkit_nn.data.splits import Split
-from tnkit_nn.storage import AGAIN, damaged, digest, raw, read_record, replacing, write_json, write_record
+from tnkit_nn.storage import (
+    AGAIN,
+    damaged,
+    digest,
+    first_difference,
+    raw,
+    read_record,
+    replacing,
+    write_json,
+    write_record,
+)
 from tnkit_nn.training.checkpoint import structure
 
-__all__ = ["Folder"]
+__all__ = ["BEFORE", "METRIC", "RATE", "READING", "Folder", "described_model"]
 
 #: Names in the records of a compression, and of which types their values are; :meth:`Folder.once` says of which record.
 Kinds = Mapping[str, type | tuple[type, ...]]
 NUMBER = (float, int)
-ACCURACY: Kinds = {"accuracy": NUMBER}
-BEFORE: Kinds = {"accuracy": NUMBER, "classes": int, "params": int, "bytes": int}
-RUN: Kinds = {"recipe": dict, "model": list, "data": list}
+METRIC: Kinds = {"metric": (*NUMBER, type(None))}
+READING: Kinds = {"metric": NUMBER, "loss": NUMBER, "spread": NUMBER, "count": int}
+BEFORE: Kinds = {**METRIC, "classes": int, "params": int, "bytes": int}
+RUN: Kinds = {"recipe": dict, "model": dict, "task": (dict, type(None)), "tune": (str, type(None))}
+ASKED: Kinds = {"epochs": list}
+RATE: Kinds = {"factor": NUMBER}
 FOUND: Kinds = {"error": NUMBER, "chance": NUMBER, "method": str, "seconds": NUMBER}
 SPENT: Kinds = {"seconds": NUMBER}
 
@@ -43,27 +54,65 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
     return made.hexdigest()
 
 
-class Folder:
-    """What a compression has written, so that nothing is done twice."""
+def described_model(model: nn.Module) -> dict[str, Any]:
+    """A model's values and structure, for the record of a run."""
+    return {"structure": structure(model), "values": _digest(model.state_dict())[:12]}
 
-    def __init__(self, path: Path, model: nn.Module, recipe: Compression, data: Split, begin: float) -> None:
+
+class Folder:
+    """What a compression has written, so that nothing is done twice.
+
+    Attributes
+    ----------
+    asked
+        The epochs that the fine-tuning was asked for, first and at each later call that asked for more; none without a fine-tuning.
+    """
+
+    def __init__(self, path: Path, mine: Mapping[str, Any], recipe: Compression, begin: float) -> None:
         self.path, self.begin = path, begin
-        mine = {
-            "recipe": json.loads(json.dumps(asdict(recipe))), "model": [_digest(model.state_dict()), structure(model)],
-            "data": [data.name, data.digest()],
-        }  # fmt: skip
         foreign = [name for name in WRITTEN if (path / name).exists()]
         if foreign and not (path / "run.json").exists():
             raise ValueError(f"{path} holds {foreign[0]}, which no compression wrote there; give an empty folder")
-        kept = self._read("spent", SPENT, "delete it, and the seconds are counted from here")
+        kept = self.read("spent", SPENT, "delete it, and the seconds are counted from here")
         self.before = kept["seconds"] if kept else 0.0
-        run = self.once("run", RUN, lambda: mine, "give an empty folder")
-        for key, value in mine.items():
-            if run[key] != value:
-                raise ValueError(f"{path} holds the compression of another {key}; give an empty folder")
-        recipe.save(path / "recipe.toml")
+        mine = json.loads(json.dumps({**mine, "recipe": recipe.settings()}))
+        run = self.once("run", RUN, lambda: dict(mine), "give an empty folder")
+        differs = first_difference(_but_epochs(run), _but_epochs(mine))
+        if differs:
+            raise ValueError(f"{path} holds another compression: {differs}; give an empty folder")
+        self.asked = self._all_asked(run, recipe)
+        self._keep_recipe(recipe)
 
-    def _read(self, name: str, kinds: Kinds, way: str = AGAIN) -> dict[str, Any] | None:
+    def _all_asked(self, run: Mapping[str, Any], recipe: Compression) -> tuple[int, ...]:
+        """The epochs asked for, now included; ValueError where they are fewer than before."""
+        if recipe.stage2 is None:
+            return ()
+        kept = self.read("asked", ASKED, "delete it, and ask for as many epochs as are done, or more")
+        asked = kept["epochs"] if kept else [run["recipe"]["stage2"].get("epochs")]
+        if not asked or not all(type(n) is int and n > 0 for n in asked):
+            raise damaged(
+                self.path / ("asked.json" if kept else "run.json"), f"its epochs are {asked}", "give an empty folder"
+            )
+        now = recipe.stage2.epochs
+        if now < asked[-1]:
+            raise ValueError(
+                f"{self.path} holds a compression of {asked[-1]} epochs, and stage2 has {now}; ask for as many or more, or give an "
+                "empty folder"
+            )
+        if now > asked[-1]:
+            asked = [*asked, now]
+            self.write("asked", {"epochs": asked})
+        return tuple(asked)
+
+    def _keep_recipe(self, recipe: Compression) -> None:
+        """The recipe as a text for people; nothing reads it back, so that one that is no text is left out."""
+        try:
+            recipe.save(self.path / "recipe.toml")
+        except ValueError:  # a family that has no name
+            (self.path / "recipe.toml").unlink(missing_ok=True)
+
+    def read(self, name: str, kinds: Kinds, way: str = AGAIN) -> dict[str, Any] | None:
+        """What was found before, or None; see :meth:`once`."""
         file = self.path / f"{name}.json"
         return read_record(file, name, kinds, way) if file.exists() else None
 
@@ -89,7 +138,7 @@ class Folder:
         way
             What to do where the file is damaged.
         """
-        found = self._read(name, kinds, way)
+        found = self.read(name, kinds, way)
         if found is None:
             found = make()
             self.write(name, found)
@@ -105,7 +154,7 @@ class Folder:
     def arrays(self, layer: str, net: tk.Network, make: Callable[[], FitResult]) -> tuple[FitResult, float]:
         """The arrays of the approximation, found before or now, and the seconds that it took."""
         name = f"stage1-{layer.replace('/', '-')}"
-        figures = self._read(name, FOUND)  # written last: where they are, the arrays are
+        figures = self.read(name, FOUND)  # written last: where they are, the arrays are
         if figures is not None:
             arrays = self._arrays(name, net, figures.get("arrays"))
             found = FitResult(arrays, (), figures["error"], figures["chance"], figures["method"])
@@ -146,6 +195,14 @@ class Folder:
         if sealed is not None and sealed != _digest_of_arrays(arrays):
             raise damaged(path, "its arrays are not those that were found", way)
         return arrays
+
+
+def _but_epochs(run: Mapping[str, Any]) -> dict[str, Any]:
+    """A run without the epochs of its fine-tuning: more of them may be asked for later on."""
+    recipe = dict(run["recipe"])
+    if isinstance(recipe.get("stage2"), dict):
+        recipe["stage2"] = {k: v for k, v in recipe["stage2"].items() if k != "epochs"}
+    return {**run, "recipe": recipe}
 
 
 def _digest_of_arrays(arrays: Mapping[str, Any]) -> str:

@@ -30,6 +30,7 @@ __all__ = [
     "goal_of",
     "mean_loss",
     "metric_value",
+    "value_with_unit",
 ]
 
 #: ``(model, batch) -> scalar``, the mean over the batch.
@@ -96,13 +97,17 @@ class Metric:
         >>> Metric(accuracy, unit="%").shown(0.9174)
         '91.74 %'
         """
-        value = metric_value(value, "Metric.shown: value")
-        number = f"{100 * value:.2f}" if self.unit == "%" else f"{value:.4g}"
-        return f"{number} {self.unit}".rstrip()
+        return value_with_unit(metric_value(value, "Metric.shown: value"), self.unit)
 
     def described(self) -> dict[str, Any]:
         """Name, unit and direction, as records hold them."""
         return {"name": self.name, "unit": self.unit, "larger": self.larger}
+
+
+def value_with_unit(value: float, unit: str) -> str:
+    """A value of a metric as text, fractions of the unit "%" times 100."""
+    number = f"{100 * value:.2f}" if unit == "%" else f"{value:.4g}"
+    return f"{number} {unit}".rstrip()
 
 
 def metric_value(value: Any, what: str) -> float:

@@ -13,7 +13,7 @@ from tnkit_nn.data.draws import forked
 from tnkit_nn.training.goal import Loss
 from tnkit_nn.weights import forward_order
 
-__all__ = ["frozen_keepers", "keepers", "needing", "rehearsed", "rehearsing", "training"]
+__all__ = ["frozen_keepers", "keepers", "needing", "owner_of", "rehearsed", "rehearsing", "training"]
 
 
 @contextmanager
@@ -43,7 +43,7 @@ def rehearsed(model: nn.Module, loss: Loss, batch: Any) -> tuple[Any, dict[str, 
         after = dict(model.named_buffers(remove_duplicate=False))
         moved = [n for n in after if n not in before or not _same(after[n], before[n])]
     keeping = dict.fromkeys(n.rpartition(".")[0] for n in moved)
-    return value[0], {name: _owner(model, name, order) for name in keeping}
+    return value[0], {name: owner_of(model, name, order) for name in keeping}
 
 
 def keepers(model: nn.Module, loss: Loss, batch: Any) -> dict[str, str]:
@@ -72,7 +72,7 @@ def _plain(x: Tensor) -> Tensor:
     return torch.nan_to_num(x.detach()) if x.is_floating_point() else x.detach()
 
 
-def _owner(model: nn.Module, name: str, order: Mapping[str, int]) -> str:
+def owner_of(model: nn.Module, name: str, order: Mapping[str, int]) -> str:
     """The module whose parameters a keeper goes with; the keeper itself where the model has none."""
     named = dict(model.named_modules(remove_duplicate=False))
     nearest = name

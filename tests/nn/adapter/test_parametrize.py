@@ -223,3 +223,35 @@ def test_the_scale_that_is_matched(dtype):
 
     want = float(weight.abs().double().square().mean().sqrt())
     assert _root_mean_square(weight) == pytest.approx(want, rel=1e-12)
+
+
+@pytest.mark.parametrize("kind, gates", [(nn.LSTM, 4), (nn.GRU, 3), (nn.RNN, 1)])
+def test_recurrent_modules_use_the_network_and_can_be_copied(kind, gates):
+    torch.manual_seed(0)
+    module, plain = kind(8, 16, 2), kind(8, 16, 2)
+    x = torch.randn(5, 3, 8)
+    names = ("weight_ih_l0", "weight_hh_l0", "weight_hh_l1")
+    for name in names:
+        parametrize_(module, name, tk.low_rank(tuple(getattr(plain, name).shape), 2))
+    values = {n: getattr(module, n).detach().clone() for n in plain.state_dict()}
+    plain.load_state_dict(values)
+    module(x)[0].square().sum().backward()
+    plain(x)[0].square().sum().backward()
+    assert torch.allclose(module(x)[0], plain(x)[0], atol=1e-6)
+    for name in names:  # what torch's own gradient of the dense weight gives the network
+        weight, params = getattr(module, name), list(module.parametrizations[name].parameters())
+        expected = torch.autograd.grad(weight, params, getattr(plain, name).grad)
+        assert all(torch.allclose(p.grad, g, atol=1e-5) for p, g in zip(params, expected, strict=True))
+    twin = copy.deepcopy(module)  # after a forward with gradients
+    with torch.no_grad():
+        next(twin.parametrizations["weight_hh_l1"].parameters()).mul_(2)
+    assert torch.allclose(module(x)[0], plain(x)[0], atol=1e-6) and not torch.allclose(
+        twin(x)[0], plain(x)[0], atol=1e-3
+    )
+    with parametrize.cached():
+        assert torch.equal(module(x)[0], module(x)[0])
+    copy.deepcopy(module.double())  # moving it makes the weights too
+    for name in names:
+        merge_(module, name)
+    assert type(module) is kind and torch.allclose(module(x.double())[0], plain(x)[0].double(), atol=1e-5)
+    assert all(w.is_leaf for w in module._flat_weights) and copy.deepcopy(module)(x.double())[0].shape == (5, 3, 16)

@@ -1,0 +1,123 @@
+"""What a weight becomes: a family by its name, or a network, a decomposition or a function of one's own."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import tnkit as tk
+from tnkit.core.checks import one_of, shown
+from tnkit.core.decomposition import Decomposition
+from tnkit.core.network import Network
+from tnkit_nn.families import KINDS, Family, families
+from tnkit_nn.fingerprint import fingerprint
+from tnkit_nn.imported import imported
+from tnkit_nn.storage import digest
+
+__all__ = ["Own", "checked_family", "made_or_builder", "plain_family", "written_family"]
+
+#: Besides a name: what is built for a weight's shape and a budget, or what is there already.
+Own = Family | Network | Decomposition | Callable[[Sequence[int], int], Any]
+
+RULE = "family is a name, a Family, a Network, a Decomposition or a function (shape, budget) -> Network"
+
+
+def checked_family(given: Any) -> str | Own:
+    """A family as a recipe holds it; one named by its place stays a text, and what is there is looked at.
+
+    Raises
+    ------
+    TypeError, ValueError
+        No family, an unknown name, nothing at the place.
+    FileNotFoundError
+        No such file.
+    """
+    if not isinstance(given, str):
+        return _an_own(given, RULE)
+    if ":" not in given:
+        return one_of(given, "family", KINDS)
+    _an_own(imported(given, "family"), f"family {given!r}: {RULE}")
+    return given
+
+
+def _an_own(given: Any, rule: str) -> Own:
+    if isinstance(given, (Family, Network, Decomposition)):
+        return given
+    if callable(given) and not isinstance(given, (type, torch.nn.Module)):
+        function: Callable[[Sequence[int], int], Any] = given
+        return function
+    raise TypeError(f"{rule}, not {shown(given)}")
+
+
+def _found(family: str | Own) -> Any:
+    """The family itself, where it is named by its place."""
+    return imported(family, "family") if isinstance(family, str) and ":" in family else family
+
+
+def made_or_builder(
+    family: str | Own, depth: int, activation: str
+) -> tuple[str, Callable[[Sequence[int], int], Any] | None, Network | Decomposition | None]:
+    """What a family is called in reports, and either the function that builds it or what is there already."""
+    made = _found(family)
+    if isinstance(made, str):
+        (made,) = families([made], [depth], activation)
+    if isinstance(made, Family):
+        return made.label, made.build, None
+    if isinstance(made, (Network, Decomposition)):
+        return "own network", None, made
+    return _name_of(made), made, None
+
+
+def _name_of(function: Any) -> str:
+    inner = function.func if isinstance(function, partial) else function
+    return str(getattr(inner, "__name__", type(inner).__name__)).strip("<>")
+
+
+def plain_family(family: str | Own) -> str:
+    """A family as a short text that tells it apart: a run that goes on compares it."""
+    made = _found(family)
+    if isinstance(made, str):
+        return made
+    if isinstance(made, Family):
+        return f"{made.label} {fingerprint(made.build)}"
+    if isinstance(made, Decomposition):
+        arrays = digest({n: torch.as_tensor(x) for n, x in made.arrays.items()})[:12]
+        return f"{made.network!r} {plain_family(made.network)} {arrays}"
+    return f"{made!r} {_digest(made)}" if isinstance(made, Network) else fingerprint(made)
+
+
+def _digest(net: Network) -> str:
+    return digest({}, {"network": tk.to_json(net)})[:12]
+
+
+def written_family(family: str | Own) -> str:
+    """A family as a recipe's text names it.
+
+    Raises
+    ------
+    ValueError
+        It has no name that can be imported.
+    """
+    if isinstance(family, str):
+        return family
+    module, name = getattr(family, "__module__", None), getattr(family, "__qualname__", "")
+    if isinstance(module, str) and name.isidentifier() and module != "__main__":
+        file = getattr(sys.modules.get(module), "__file__", None)
+        if module.startswith("tnkit_file_") and file:
+            return f"{Path(file)}:{name}"
+        try:
+            found = getattr(import_module(module), name, None)
+        except ImportError:
+            found = None
+        if found is family:
+            return f"{module}:{name}"
+    raise ValueError(
+        f"a recipe's text names a family of one's own by its place, but {shown(family)} cannot be imported by a name; put it into a "
+        'file, and give family="file.py:name"'
+    )
