@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 import tnkit_nn as tknn
+from tnkit_nn.task import task_named
 
 PAGE = Path(__file__).parents[2] / "docs" / "your-own.md"
 RECIPE = tknn.Recipe(epochs=1, lr=1e-2, batch=16)
@@ -227,3 +228,73 @@ def test_compare(row):
     networks = [r for r in found if r["kind"] == "network"]
     assert [r["seed"] for r in networks] == [0, 1]
     assert all(r["test_frozen"] is not None and r["test_trained"] is not None for r in networks)
+
+
+# -- what a run that goes on notices ----------------------------------------------------------------------------------
+EDITED = """
+import torch
+from torch import nn
+import tnkit_nn as tknn
+from tnkit_nn.task import task_named
+
+class Mine(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner, self.head = nn.Linear(8, 8), nn.Linear(8, 2)
+
+    def forward(self, x):
+        return self.head(self.inner(x).relu())
+
+x = torch.linspace(-1, 1, 48 * 8).view(48, 8).sin()
+rows = {"train": slice(16), "val": slice(16, 32), "test": slice(32, 48)}
+task = tknn.Task(lambda seed: Mine(), {name: (x[r], (x[r, 0] > 0).long()) for name, r in rows.items()})
+"""
+
+
+def loaded(folder, text):
+    """The task of a file with this text, as another process would have it."""
+    path = folder / f"mine{len(list(folder.glob('mine*.py')))}.py"
+    path.write_text(text)
+    return task_named(f"{path}:task")
+
+
+@pytest.mark.filterwarnings("ignore:the compressed model gives every input one class")
+@pytest.mark.parametrize("what", ["train", "compress_", "compare"])
+def test_a_model_whose_forward_was_edited_is_another_one(what, tmp_path):
+    """Its structure and values are the same, so that a run would go on with results of the model as it was."""
+
+    def run(task):
+        model = task.build(0)
+        if what == "train":
+            return tknn.train(model, task, RECIPE, checkpoint=tmp_path / "state")
+        if what == "compress_":
+            plan = tknn.Compression(tknn.Layers("inner", "low_rank", 40), stage2=RECIPE)
+            return tknn.compress_(model, plan, task, out=tmp_path / "out").report()
+        return tknn.compare(
+            task, ["low_rank"], [40], layer="inner", seeds=1, dense_steps=1, fit_steps=1, tune_steps=1, rest="none",
+            out=tmp_path / "out",
+        )  # fmt: skip
+
+    first = run(loaded(tmp_path, EDITED))
+    assert run(loaded(tmp_path, EDITED.replace("(x).relu()", "( x ).relu()"))) == first
+    with pytest.raises(ValueError, match="structure"):
+        run(loaded(tmp_path, EDITED.replace("relu", "tanh")))
+
+
+def test_controls_made_in_another_way_are_made_anew(tmp_path):
+    """A kept row is of the function that made its model."""
+    options = {"layer": "inner", "seeds": 1, "dense_steps": 1, "fit_steps": 1, "tune_steps": 1, "out": tmp_path}
+
+    def sizes(**made):
+        task = tknn.Task(lambda seed: Residual(), PAIRS, **made)
+        found = tknn.compare(task, ["low_rank"], [40], **options)
+        return {r["label"]: r["model_params"] for r in found if r["label"] in ("removed", "small_dense")}, found[0][
+            "left_out"
+        ]
+
+    first, left_out = sizes()
+    assert set(first) == {"removed"} and set(left_out) == {"removed, other layers fine-tuned", "small_dense"}
+    widths = [sizes(smaller=lambda count, seed, w=w: nn.Sequential(nn.Linear(8, w), nn.Linear(w, 2))) for w in (2, 3)]
+    assert [found["small_dense"] for found, _ in widths] == [8 * w + w + 2 * w + 2 for w in (2, 3)]
+    without, left_out = sizes(without=lambda model, *weights: nn.Linear(8, 2))
+    assert without["removed"] == 18 != first["removed"] and set(left_out) == {"small_dense"}
