@@ -95,7 +95,7 @@ def task(small: bool = False) -> tknn.Task:
     """Training images are drawn when asked for, by a loader; what is read again and again lies in tensors."""
     sizes = {"train": 32, "val": 8, "test": 16} if small else {"train": 768, "val": 64, "test": 256}
     data = {
-        "train": DataLoader(Shapes(sizes["train"]), batch_size=32, shuffle=True),
+        "train": DataLoader(Shapes(sizes["train"]), batch_size=16, shuffle=True),
         "val": drawn(sizes["val"], first=10_000),
         "test": drawn(sizes["test"], first=20_000),
     }

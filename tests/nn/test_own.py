@@ -269,7 +269,8 @@ def test_a_model_whose_forward_was_edited_is_another_one(what, tmp_path):
             return tknn.train(model, task, RECIPE, checkpoint=tmp_path / "state")
         if what == "compress_":
             plan = tknn.Compression(tknn.Layers("inner", "low_rank", 40), stage2=RECIPE)
-            return tknn.compress_(model, plan, task, out=tmp_path / "out").report()
+            done = tknn.compress_(model, plan, task, out=tmp_path / "out")
+            return done.error, done.metric_fit, done.metric_after
         return tknn.compare(
             task, ["low_rank"], [40], layer="inner", seeds=1, dense_steps=1, fit_steps=1, tune_steps=1, rest="none",
             out=tmp_path / "out",
