@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from tnkit.core.checks import text
@@ -37,9 +37,15 @@ def imported(place: str, what: str, folder: Path | None = None) -> Any:
     where, _, name = a_place(place, what).rpartition(":")
     module = _file(Path(where).expanduser(), what, folder) if where.endswith(".py") else _module(where, what)
     if not hasattr(module, name):
-        there = ", ".join(n for n in vars(module) if not n.startswith("_")) or "nothing"
-        raise ValueError(f"{what}: {where} has no {name!r}; it has {there[:200]}")
+        there = ", ".join(n for n, value in vars(module).items() if not n.startswith("_") and _is_own(value, module))
+        raise ValueError(f"{what}: {where} has no {name!r}; it has {there[:200] or 'nothing'}")
     return getattr(module, name)
+
+
+def _is_own(value: Any, module: ModuleType) -> bool:
+    """Whether a value of a module was made there, as far as it tells: no module, no class or function from elsewhere."""
+    elsewhere = isinstance(value, (type, FunctionType)) and value.__module__ != module.__name__
+    return not isinstance(value, ModuleType) and not elsewhere
 
 
 def a_place(value: Any, what: str) -> str:
