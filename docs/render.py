@@ -1,4 +1,4 @@
-"""The figures of README.md and of the pages beside this file, filled in from the results in ``benchmarks/paper``.
+"""The figures of README.md and of the pages beside this file, filled in from the results in ``benchmarks/paper`` and ``examples/results``.
 
 ``make docs`` runs it.  What stands between ``<!-- rendered: NAME -->`` and ``<!-- end -->`` is made by ``BLOCKS[NAME]``; a test
 compares the pages with what the results give.
@@ -21,13 +21,18 @@ RESULTS = ROOT / "benchmarks" / "paper"
 sys.path.insert(0, str(RESULTS))  # of tables.py: the page of all results, whose p-values are shown here too
 import tables  # noqa: E402
 
+from tnkit_nn.comparison.measure import Measure  # noqa: E402
+from tnkit_nn.comparison.report.tables import rows as table_rows  # noqa: E402
+from tnkit_nn.comparison.result import Comparison  # noqa: E402
+from tnkit_nn.comparison.statistics import against_controls, deep_against_shallow  # noqa: E402
+
 Records = list[dict[str, Any]]
 
 #: Label in the results -> what a reader calls it.
 NAMES = {
     "mpo": "TT-matrix", "tt": "TT", "tucker": "Tucker", "cp": "CP", "ring": "ring", "tree": "tree", "low_rank": "low rank", "rank1": "rank 1",
     "hashed": "hash", "hashed 424": "hash", "subspace": "random subspace", "frozen_random": "frozen random", "picked": "picked features",
-    "pooled": "pooled features", "removed": "layer left out", "dense": "dense", "dense_trained_on": "dense, trained on",
+    "pooled": "pooled features", "removed": "layer left out", "dense": "dense", "dense_trained_on": "dense, trained on", "small_dense": "small dense model",
     "adtn depth 3": "ADTN, ReLU, depth 3", "adtn 424": "ADTN", "mpo 424": "TT-matrix", "adtn": "ADTN", "circuit": "circuit", "small dense": "small dense model",
 }  # fmt: skip
 READINGS = {"frozen": "other layers frozen", "trained": "other layers fine-tuned"}
@@ -240,7 +245,69 @@ FC1 = [
 WHOLE = ["circuit depth 3", "adtn sin depth 3", "mpo", "ring", "cp", "hashed", "small dense", "dense"]
 
 
-#: Block -> what fills it.
+# -- one's own model, data, loss and metric --------------------------------------------------------------------------
+OWN = ["lstm", "segmenter", "regression", "gpt", "dict_output", "streaming"]
+
+
+@cache
+def example(file: str) -> dict[str, Any]:
+    """What a script of ``examples/`` found at full size."""
+    found: dict[str, Any] = json.loads((ROOT / "examples" / "results" / f"{file}.json").read_text())
+    return found | {"records": Comparison(found["records"])}
+
+
+def own(reading: str) -> str:
+    """The best deep and the best shallow network of every example, beside the controls."""
+    controls = [
+        "dense_trained_on",
+        "hashed",
+        "subspace",
+        *(["removed", "small_dense"] if reading == "trained" else ["frozen_random"]),
+    ]
+    lines = []
+    for file in OWN:
+        records = example(file)["records"]
+        of = {row.label: row for row in table_rows(records)}
+        (gap,) = (d for d in deep_against_shallow(records) if d.reading == reading)
+        cells = [_reached(of[label], reading, gap.measure) for label in (gap.one, gap.other, *controls)]
+        for k, label in enumerate((gap.one, gap.other)):
+            cells[k] = f"{name(label)}: {cells[k]} ({of[label].num_params})"
+        verdict = gap.words if gap.p >= 0.05 else f"deep is {gap.words}, p {gap.p_text}"
+        lines.append(
+            [f"{file}, {gap.measure.name}{gap.measure.of_unit}{gap.measure.direction}", *cells[:2], verdict, *cells[2:]]
+        )
+    heads = ["example", "best deep (parameters)", "best shallow (parameters)", "deep or shallow", *map(name, controls)]
+    return table(heads, lines)
+
+
+def _reached(row: Any, reading: str, measure: Measure) -> str:
+    """Mean and standard deviation over the seeds."""
+    middle, spread = getattr(row, f"test_{reading}")
+    return f"{measure.number(middle)} ± {measure.number(spread)}"
+
+
+def own_said() -> str:
+    """How often a deep network was better, against a shallow one and against the hash; how long it took."""
+    found = [example(file) for file in OWN]
+    pairs = [d for e in found for d in deep_against_shallow(e["records"])]
+    hashed = [
+        d for e in found for best in deep_against_shallow(e["records"]) for d in against_controls(e["records"])
+        if (d.one, d.other, d.reading) == (best.one, "hashed", best.reading)
+    ]  # fmt: skip
+
+    def counted(of: list[Any], other: str) -> str:
+        better, worse = (sum(d.words == w for d in of) for w in ("better", "worse"))
+        return f"The best deep network is significantly better than {other} in {better} of {len(of)} comparisons, and worse in {worse}."
+
+    seeds = sorted({d.seeds for d in pairs})
+    seconds = sorted(e["seconds"]["processor"] for e in found)
+    return (
+        f"{counted(pairs, 'the best shallow one')} {counted(hashed, 'the hash')} There are {' or '.join(map(str, seeds))} seeds. "
+        f"A script took {seconds[0]:.0f} to {seconds[-1]:.0f} seconds of one processor, on a machine that did other work too."
+    )
+
+
+# -- approximation ----------------------------------------------------------------------------------------------------
 def approximation_methods() -> str:
     """Errors of the ways to approximate one weight."""
     found = results("approximation")["methods"]
@@ -274,6 +341,7 @@ def approximation_demo() -> str:
     return table(heads, lines)
 
 
+#: Block -> what fills it.
 BLOCKS: dict[str, Callable[[], str]] = {
     "finding": finding,
     "fc1": lambda: grid("lenet5-fc1", FC1, [(150, "frozen"), (400, "frozen"), (400, "trained")]),
@@ -300,6 +368,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "all-images": on_all_images,
     "approximation-methods": approximation_methods,
     "approximation-demo": approximation_demo,
+    "own-frozen": lambda: own("frozen"),
+    "own-trained": lambda: own("trained"),
+    "own-said": own_said,
 }  # fmt: skip
 _BLOCK = re.compile(r"(<!-- rendered: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 

@@ -36,7 +36,9 @@ from tnkit_nn.comparison.result import Comparison
 from tnkit_nn.comparison.row import row
 from tnkit_nn.comparison.start import built
 from tnkit_nn.families import BASELINES, CONTROLS, SHARED, Build, Family, as_family, families
+from tnkit_nn.fingerprint import fingerprint
 from tnkit_nn.task import Task
+from tnkit_nn.training.checkpoint import structure
 from tnkit_nn.versions import versions
 
 __all__ = ["compare", "settings"]
@@ -190,7 +192,7 @@ def _run(
         experiment = with_dense_models(experiment, study, executor, progress)
         # the longest jobs (deep networks) first, so that no worker is left alone with one at the end
         longest = sorted(jobs, key=lambda job: -(getattr(job.what, "depth", None) or 0))
-        keys = {j: _key(j, experiment.shapes) for j in jobs}
+        keys = {j: _key(j, experiment) for j in jobs}
         arguments = {keys[j]: (experiment, j) for j in longest}
         jobs_of = {keys[j]: j for j in longest}
         done = run_jobs(
@@ -200,20 +202,22 @@ def _run(
     return [done[keys[j]] for j in jobs]
 
 
-def _key(job: Job, shapes: Mapping[str, Sequence[int]]) -> str:
-    """What a row is kept under: a family by the networks that it builds, so that no row of another one is taken for it."""
-    if job.budget is None:
-        return job.label
-    key = f"{job.label} at {job.budget}"
+def _key(job: Job, experiment: Experiment) -> str:
+    """What a row is kept under: a family by the networks that it builds, a control of the task's by what makes its model.
+
+    So no row of another one is taken for it.
+    """
+    key = job.label if job.budget is None else f"{job.label} at {job.budget}"
     if isinstance(job.what, Family):
-        nets = "".join(map(tk.to_json, built(job.what, shapes, job.budget).values()))
-        key += " " + hashlib.sha256(nets.encode()).hexdigest()[:8]
-    return key
+        nets = "".join(map(tk.to_json, built(job.what, experiment.shapes, job.budget or 0).values()))
+        return f"{key} {hashlib.sha256(nets.encode()).hexdigest()[:8]}"
+    make = {"removed": experiment.task.without, "small_dense": experiment.task.smaller}.get(job.what)
+    return key if make is None else f"{key} by {fingerprint(make)}"
 
 
 def settings(experiment: Experiment) -> dict[str, Any]:
     """What an experiment's results depend on; where files lie is no part of it, what they hold is."""
     return {
-        "task": experiment.task.settings(), "protocol": asdict(experiment.protocol), "rates": RATES, "rest_rates": REST_RATES,
+        "task": experiment.task.settings(), "structure": structure(experiment.model), "protocol": asdict(experiment.protocol), "rates": RATES, "rest_rates": REST_RATES,
         "versions": versions(),
     }  # fmt: skip

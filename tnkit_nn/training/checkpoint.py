@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from tnkit.core.checks import shown
+from tnkit_nn.fingerprint import class_print
 from tnkit_nn.storage import damaged, fill_, first_difference, misfit, parsed, read_tensors, write_tensors
 
 __all__ = ["capture", "model_values", "restore", "resume", "structure", "write_state"]
@@ -29,8 +30,8 @@ State = dict[str, Tensor]
 
 
 def structure(model: nn.Module) -> dict[str, str]:
-    """What a model is made of, beside its values: name of a module -> its class and options."""
-    return {n: f"{type(m).__name__}({re.sub('0x[0-9a-f]+', '', m.extra_repr())})" for n, m in model.named_modules()}
+    """What a model is made of, beside its values: name of a module -> its class, the source of one's own, and options."""
+    return {n: f"{class_print(type(m))}({re.sub('0x[0-9a-f]+', '', m.extra_repr())})" for n, m in model.named_modules()}
 
 
 def model_values(model: nn.Module) -> State:

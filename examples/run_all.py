@@ -1,0 +1,35 @@
+"""Runs the examples at full size, one after another on one thread, and writes what each found to examples/results/.
+
+python examples/run_all.py             (all six: a quarter of an hour)
+python examples/run_all.py lstm gpt    (these alone)
+"""
+
+import importlib
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+NAMES = ["lstm", "segmenter", "regression", "gpt", "dict_output", "streaming"]
+RESULTS = Path(__file__).parent / "results"
+
+
+def run(name: str) -> None:
+    """One example; networks are left out of its records, for their length."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    found = importlib.import_module(name).main()
+    found["seconds"] = {"elapsed": time.perf_counter() - wall, "processor": time.process_time() - cpu}
+    found["load"] = os.getloadavg()
+    for record in found["records"]:
+        record["networks"] = {}
+    (RESULTS / f"{name}.json").write_text(json.dumps(found, indent=None, separators=(",", ":")) + "\n")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    RESULTS.mkdir(exist_ok=True)
+    for name in sys.argv[1:] or NAMES:
+        run(name)
