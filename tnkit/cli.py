@@ -379,4 +379,4 @@ def _fail(now: _Now, error: Exception) -> NoReturn:
         parser.exit(1, "; ".join(filter(None, (f"{parser.prog}: {_said(error)}", now.goes_on))) + "\n")
     if isinstance(error, (FloatingPointError, MemoryError)):
         parser.exit(1, f"{parser.prog}: {_said(error)}\n")
-    parser.error(_said(error))
+    parser.error(_said(error).removeprefix(f"{parser.prog.split()[-1]}: "))  # the command has said its name

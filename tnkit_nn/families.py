@@ -12,10 +12,13 @@ from functools import partial
 from inspect import signature
 from itertools import islice, product
 from math import prod
+from typing import Any
+
+import torch
 
 import tnkit as tk
 from tnkit.core.activations import UNARY
-from tnkit.core.checks import one_of, sequence, text
+from tnkit.core.checks import one_of, sequence, shown, text
 from tnkit.core.numbers import whole_number
 from tnkit.core.shapes import site_dims
 from tnkit_nn.budgets import (
@@ -28,6 +31,7 @@ from tnkit_nn.budgets import (
     step_ranks,
 )
 from tnkit_nn.checks import a_function, a_size
+from tnkit_nn.imported import imported
 
 __all__ = [
     "BASELINES",
@@ -35,11 +39,14 @@ __all__ = [
     "FREE",
     "KINDS",
     "SHARED",
+    "Build",
     "Family",
     "Kind",
+    "as_family",
     "by_rank",
     "families",
     "full_count",
+    "made_by",
 ]
 
 #: Controls that every comparison shows, with what each one is.
@@ -62,6 +69,10 @@ SHARED = ("hashed", "subspace", "small_dense")
 FREE = ("frozen_random", "picked", "pooled", "removed")
 
 
+#: ``(weight shape, budget) -> Network``.
+Build = Callable[[Sequence[int], int], tk.Network]
+
+
 @dataclass(frozen=True)
 class Family:
     """A way to spend a budget: ``build(shape, budget)`` gives a network.
@@ -80,7 +91,7 @@ class Family:
 
     name: str
     label: str
-    build: Callable[[Sequence[int], int], tk.Network]
+    build: Build
     depth: int | None = None
 
     def __post_init__(self) -> None:
@@ -317,6 +328,40 @@ KINDS: dict[str, Kind] = {**_SHOWN, **dict(_of_builders())}
 BASELINES: dict[str, Callable[[Sequence[int], int], tk.Network]] = {
     name: partial(kind.build, depth=3) if kind.least_depth else kind.build for name, kind in _SHOWN.items()
 }
+
+
+def as_family(given: object, what: str) -> Family:
+    """A family of one's own: itself, a function ``(shape, budget) -> Network`` under its name, or the place of either.
+
+    Raises
+    ------
+    TypeError, ValueError, FileNotFoundError
+        By the name ``what``: no such thing, or nothing at the place.
+    """
+    found = imported(given, what) if isinstance(given, str) else given
+    if isinstance(found, Family):
+        return found
+    if not callable(found) or isinstance(found, (type, torch.nn.Module)):
+        raise TypeError(
+            f"{what} is the name of a family, a Family, a function (shape, budget) -> Network or the place of one, not {shown(found)}"
+        )
+    inner = found.func if isinstance(found, partial) else found
+    name = str(getattr(inner, "__name__", type(inner).__name__)).strip("<>").replace("_", " ")
+    return Family(name, name, found)
+
+
+def made_by(build: Build, shape: Sequence[int], budget: int, what: str) -> Any:
+    """What a function of one's own makes of a weight's shape and a budget.
+
+    Raises
+    ------
+    ValueError
+        By the name ``what``: it fails (that error is the cause).
+    """
+    try:
+        return build(shape, budget)
+    except Exception as error:  # whatever a function of the user's raises
+        raise ValueError(f"{what} fails for {tuple(shape)} and {budget}: {type(error).__name__}: {error}") from error
 
 
 def families(names: Sequence[str], depths: Sequence[int] = (1, 2, 3), activation: str | None = None) -> list[Family]:

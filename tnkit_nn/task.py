@@ -251,7 +251,8 @@ def task_named(place: str, what: str = "task", folder: Path | None = None, **cha
     if not isinstance(found, Task):
         raise TypeError(f"{what}: {place} is a Task, or a function of no arguments that makes one, not {shown(found)}")
     given = {name: value for name, value in changes.items() if value is not None}
-    task = replace(found, **given)
+    where, _, name = place.rpartition(":")
+    task = replace(found, **{"name": found.name or f"{Path(where).name}:{name}", **given})
     object.__setattr__(task, "_origin", (absolute(place, folder), tuple(sorted(given.items()))))
     return task
 

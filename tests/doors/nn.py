@@ -17,7 +17,7 @@ __all__ = ["ALLOWED_NN", "CALLS_NN", "KINDS_NN"]
 
 MATRIX = tk.mpo((2, 2), (2, 2), 2)
 DATA_NODE = tk.Network([tk.Node("x", "bi", fixed=True), tk.Node("W", "io")], "bo", {"b": 2, "i": 3, "o": 2})
-TASK = {"seeds": 1, "dense_steps": 1, "fit_steps": 1, "tune_steps": 1, "limit": 20}
+STEPS = {"seeds": 1, "dense_steps": 1, "fit_steps": 1, "tune_steps": 1}
 
 
 def call(function, *args, **kwargs):
@@ -127,7 +127,7 @@ CALLS_NN = {
     "tknn.plot": lambda: call(tknn.plot, RECORDS, "test"),
     **({"tknn.frame": lambda: call(tknn.frame, RECORDS)} if find_spec("pandas") else {}),
     "tknn.TNModule.forward": lambda: call(tknn.TNModule(DATA_NODE).forward, torch.ones(2, 3)),
-    "tknn.compare": lambda: call(tknn.compare, tknn.Task(**TASK), ["low_rank"], [100], [1], None, _quiet),
+    "tknn.compare": lambda: call(tknn.compare, tknn.Task("mlp", "digits", limit=20), ["low_rank"], [100], [1], None, _quiet, **STEPS),
     "tknn.TNLinear.from_linear": lambda: call(_untold(tknn.TNLinear.from_linear), torch.nn.Linear(4, 4), MATRIX, fit=True, steps=1),
     "tknn.compress_": lambda: call(_untold(tknn.compress_), *_compression()),
     "tknn.data.digits": lambda: call(tknn.data.digits, None),

@@ -68,7 +68,9 @@ def test_without_torch():
     assert " ".join(python(code, "torch")) == "tnkit_nn needs torch: pip install 'tnkit[nn]'"
 
 
-@pytest.mark.parametrize("name, module", [("compare", "safetensors"), ("Task", "filelock"), ("compress_", "tomli_w")])
+@pytest.mark.parametrize(
+    "name, module", [("compare", "safetensors"), ("compare", "filelock"), ("compress_", "tomli_w")]
+)
 def test_an_application_without_its_extra_is_one_line(name, module, monkeypatch):
     monkeypatch.delitem(vars(tnkit_nn), name, raising=False)
     monkeypatch.setitem(sys.modules, module, None)

@@ -49,7 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--shapes",
         type=_chosen_families,
         default=list(BASELINES),
-        help="families, by commas (default: " + ",".join(BASELINES) + ")",
+        help="families, by commas, or your own, file.py:name (default: " + ",".join(BASELINES) + ")",
     )
     add(
         "--budgets", type=numbers, default=[100, 300, 1000],
@@ -78,7 +78,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def _chosen_families(text: str) -> list[str]:
     chosen = comma_separated(text)
-    unknown = [name for name in chosen if name not in KINDS]
+    unknown = [name for name in chosen if name not in KINDS and ":" not in name]
     if unknown or not chosen:
         raise argparse.ArgumentTypeError(f"unknown shape {''.join(unknown[:1])!r}; known: {', '.join(KINDS)}")
     return chosen

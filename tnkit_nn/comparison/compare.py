@@ -35,7 +35,7 @@ from tnkit_nn.comparison.replicas import REST_RATES
 from tnkit_nn.comparison.result import Comparison
 from tnkit_nn.comparison.row import row
 from tnkit_nn.comparison.start import built
-from tnkit_nn.families import BASELINES, CONTROLS, SHARED, Family, families
+from tnkit_nn.families import BASELINES, CONTROLS, SHARED, Build, Family, as_family, families
 from tnkit_nn.fingerprint import fingerprint
 from tnkit_nn.task import Task
 from tnkit_nn.training.checkpoint import structure
@@ -46,7 +46,7 @@ __all__ = ["compare", "settings"]
 
 def compare(
     task: Task,
-    shapes: Sequence[str | Family] = tuple(BASELINES),
+    shapes: Sequence[str | Family | Build] = tuple(BASELINES),
     budgets: Sequence[int] = (100, 300, 1000),
     depths: Sequence[int] = (1, 2, 3),
     executor: Executor | None = None,
@@ -70,8 +70,9 @@ def compare(
         Model, data, loss and metric; all three parts of the data.  A model that is given trained (an ``nn.Module``, or ``weights``)
         is the dense model of every seed, which then differ in starts and data order.
     shapes
-        Families: keys of :data:`tnkit_nn.families.BASELINES`, or any network of one's own as a
-        :class:`tnkit_nn.families.Family`, whose ``build`` other processes can import where an executor has them.
+        Families: names of :data:`tnkit_nn.families.KINDS`, or any network of one's own: a function ``(shape, budget) -> Network``, a
+        :class:`tnkit_nn.families.Family`, or the place of either, ``"file.py:name"``.  Where an executor has other processes, these
+        have to be able to import it.
     budgets
         Numbers that the layer's weight, or the weights of all layers together, may be stored in (:func:`tnkit_nn.budgets.shares`).
     depths
@@ -112,7 +113,7 @@ def compare(
         or a depth that is no whole number of at least 1; a folder that holds another comparison (what differs is named).
     """
     a_kind(task, Task, "compare: task")
-    protocol = Protocol(layer, seeds, first_seed, dense_steps, fit_steps, tune_steps, rest, approximation)  # type: ignore[arg-type]
+    protocol = Protocol(_layers(layer), seeds, first_seed, dense_steps, fit_steps, tune_steps, rest, approximation)
     chosen, budgets = _chosen(shapes, budgets, depths)
     if executor is not None and not callable(getattr(executor, "submit", None)):
         raise TypeError(f"compare: executor is a concurrent.futures.Executor, not {shown(executor)}")
@@ -125,24 +126,38 @@ def compare(
     return Comparison(write_predictions([{**record, **told} for records in done for record in records], out))
 
 
+def _layers(layer: object) -> tuple[str, ...]:
+    """Names of layers; none stands for the largest weight, but an empty list is a mistake."""
+    if layer is None:
+        return ()
+    names = (layer,) if isinstance(layer, str) else tuple(sequence(layer, "compare: layer"))
+    if not names:
+        raise ValueError("compare: layer is None, or one or more names of weights, not an empty list")
+    return names  # the protocol looks at each
+
+
 def _chosen(
-    shapes: Sequence[str | Family] | str | Family, budgets: Sequence[int], depths: Sequence[int]
+    shapes: Sequence[str | Family | Build] | str | Family | Build, budgets: Sequence[int], depths: Sequence[int]
 ) -> tuple[list[Family], list[int]]:
     """The families, each once, and the budgets."""
-    shapes = [shapes] if isinstance(shapes, (str, Family)) else sequence(shapes, "compare: shapes")
-    for k, shape in enumerate(shapes):
-        if not isinstance(shape, (str, Family)):
-            raise TypeError(f"compare: shapes[{k}] is the name of a family or a Family, not {shown(shape)}")
+    alone = isinstance(shapes, (str, Family)) or callable(shapes)
+    shapes = [shapes] if alone else sequence(shapes, "compare: shapes")  # type: ignore[list-item]
     budgets = [whole_number(b, "compare: a budget", 1) for b in sequence(budgets, "compare: budgets")]
     if not shapes or not budgets:
         raise ValueError(f"compare needs shapes and budgets, not shapes={list(shapes)}, budgets={budgets}")
     depths = [whole_number(d, "compare: depths: each", 1) for d in sequence(depths, "compare: depths")]
     depths = list(dict.fromkeys(depths))
-    chosen = [f for s in dict.fromkeys(shapes) for f in ([s] if isinstance(s, Family) else families([s], depths))]
+    own = [s if _known(s) else as_family(s, f"compare: shapes[{k}]") for k, s in enumerate(shapes)]
+    chosen = [f for s in dict.fromkeys(own) for f in ([s] if isinstance(s, Family) else families([s], depths))]
     twice = [name for name, n in Counter([*(f.label for f in chosen), *CONTROLS]).items() if n > 1]
     if twice:
         raise ValueError(f"two rows of a comparison are called {twice[0]!r}; labels are unique")
     return chosen, list(dict.fromkeys(budgets))  # a repeated one would count its seeds twice
+
+
+def _known(shape: object) -> bool:
+    """Whether it is a name, and of no place."""
+    return isinstance(shape, str) and ":" not in shape
 
 
 def _jobs(task: Task, chosen: Sequence[Family], budgets: Sequence[int]) -> list[Job]:

@@ -50,7 +50,7 @@ class Protocol:
         store = partial(object.__setattr__, self)
         for name in ("seeds", "dense_steps", "fit_steps", "tune_steps"):
             store(name, a_size(getattr(self, name), f"compare: {name}"))
-        store("first_seed", whole_number(self.first_seed, "compare: first_seed", 0))
+        store("first_seed", whole_number(self.first_seed, "compare: first_seed", 0, 2**40))
         one_of(self.rest, "compare: rest", RESTS)
         one_of(self.approximation, "compare: approximation", ("auto", "gradient"))  # what suits any network
         given: object = () if self.layer is None else self.layer

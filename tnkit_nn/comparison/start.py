@@ -10,13 +10,15 @@ import torch
 from torch import Tensor
 
 import tnkit as tk
+from tnkit.core.checks import shown
 from tnkit_nn.adapter.descent import Params
 from tnkit_nn.approximation import approximate_each
 from tnkit_nn.axes import Axes
 from tnkit_nn.budgets import matrix_shape, shares
+from tnkit_nn.checks import check_fills
 from tnkit_nn.comparison.experiment import Experiment
 from tnkit_nn.comparison.record import Job
-from tnkit_nn.families import SHARED, Family
+from tnkit_nn.families import SHARED, Family, made_by
 from tnkit_nn.generators import (
     Generator,
     Generators,
@@ -25,6 +27,7 @@ from tnkit_nn.generators import (
     random_start,
     subspace_generator,
 )
+from tnkit_nn.weights import spoken
 
 __all__ = ["Start", "built", "start_of"]
 
@@ -96,8 +99,26 @@ def _approximated(experiment: Experiment, nets: Mapping[str, tk.Network]) -> Sta
 
 
 def built(what: Family, shapes: Mapping[str, Sequence[int]], budget: int) -> dict[str, tk.Network]:
-    """Weight name -> its network, the budget shared out."""
-    return {name: what.build(shapes[name], part) for name, part in _budget_parts(shapes, budget).items()}
+    """Weight name -> its network, the budget shared out.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The family fails, makes no network, or one that does not fill the weight.
+    """
+    found = {}
+    for name, part in _budget_parts(shapes, budget).items():
+        who = f"layer {spoken(name)!r}: family {what.label}"
+        net = made_by(what.build, shapes[name], part, who)
+        if not isinstance(net, tk.Network):
+            raise TypeError(
+                f"{who} is a function (shape, budget) -> Network; for {shapes[name]} and {part} it gives {shown(net)}"
+            )
+        if not net.num_params:
+            raise ValueError(f"{who} has no parameters")
+        check_fills(net, shapes[name], who)
+        found[name] = net
+    return found
 
 
 def _budget_parts(shapes: Mapping[str, Sequence[int]], budget: int) -> dict[str, int]:

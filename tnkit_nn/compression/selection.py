@@ -21,6 +21,7 @@ from tnkit_nn.budgets import keeps
 from tnkit_nn.checks import check_fills
 from tnkit_nn.compression.own import made_or_builder
 from tnkit_nn.compression.recipe import RESTS, Compression, Layers
+from tnkit_nn.families import made_by
 from tnkit_nn.training.groups import Group
 from tnkit_nn.weights import owner_and_leaf, selected, spoken, weights_of, when_called
 
@@ -101,10 +102,7 @@ def _built(build: Any, shape: tuple[int, ...], entry: Layers, what: str) -> Netw
     if isinstance(entry.family, str) and ":" not in entry.family:
         net: Network = build(shape, budget)
         return net
-    try:
-        made = build(shape, budget)
-    except Exception as error:  # whatever a function of the user's raises
-        raise ValueError(f"{what} fails for {shape} and {budget}: {type(error).__name__}: {error}") from error
+    made = made_by(build, shape, budget, what)
     if not isinstance(made, (Network, Decomposition)):
         raise TypeError(
             f"{what} is a function (shape, budget) -> Network; for {shape} and {budget} it gives {shown(made)}"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import hypot, isfinite, isnan, sqrt
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -281,7 +283,19 @@ def _is_classified(batch: Any) -> bool:
 
 
 def _why(error: BaseException) -> str:
-    return (str(error).splitlines() or [""])[0][:120] or type(error).__name__
+    """An error in a line, with the place in the user's own code that it comes from."""
+    said = (str(error).splitlines() or [""])[0][:120] or type(error).__name__
+    theirs = [
+        frame
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+        if frame.f_globals.get("__name__", "").partition(".")[0] not in ("tnkit", "tnkit_nn", "torch")
+    ]
+    code = theirs[-1].f_code if theirs else None
+    return (
+        said
+        if code is None
+        else f"{said} ({Path(code.co_filename).name}, line {theirs[-1].f_lineno}, in {code.co_name})"
+    )
 
 
 # -- classifiers --------------------------------------------------------------------------------------------------------
