@@ -11,6 +11,10 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 import tnkit_nn as tknn
+from tnkit_nn.comparison import experiment as experiments
+from tnkit_nn.comparison.experiment import opened, with_dense_models
+from tnkit_nn.comparison.protocol import Protocol
+from tnkit_nn.comparison.replicas import REST_RATES
 from tnkit_nn.task import task_named
 
 PAGE = Path(__file__).parents[2] / "docs" / "your-own.md"
@@ -235,6 +239,10 @@ EDITED = """
 import torch
 from torch import nn
 import tnkit_nn as tknn
+from tnkit_nn.comparison import experiment as experiments
+from tnkit_nn.comparison.experiment import opened, with_dense_models
+from tnkit_nn.comparison.protocol import Protocol
+from tnkit_nn.comparison.replicas import REST_RATES
 from tnkit_nn.task import task_named
 
 class Mine(nn.Module):
@@ -299,3 +307,23 @@ def test_controls_made_in_another_way_are_made_anew(tmp_path):
     assert [found["small_dense"] for found, _ in widths] == [8 * w + w + 2 * w + 2 for w in (2, 3)]
     without, left_out = sizes(without=lambda model, *weights: nn.Linear(8, 2))
     assert without["removed"] == 18 != first["removed"] and set(left_out) == {"small_dense"}
+
+
+# -- the dense models of a comparison ---------------------------------------------------------------------------------
+def test_dense_models_choose_their_rate_as_the_other_dense_controls_do(monkeypatch):
+    """Each seed's is the best on validation of those trained at one rate alone: a fixed rate may be far too low for a task."""
+    task, _ = ROWS["regression"]()
+    experiment = opened(task, Protocol("0", seeds=3, dense_steps=12))
+
+    def losses(rates):
+        monkeypatch.setattr(experiments, "REST_RATES", rates)
+        models = []
+        for seed in range(3):
+            model = task.build(seed)
+            model.load_state_dict({n: p[seed] for n, p in with_dense_models(experiment).dense.items()})
+            models.append(squared(model, (X[16:32], X[16:32, 0])).item())
+        return torch.tensor(models)
+
+    alone = torch.stack([losses((rate,)) for rate in REST_RATES])
+    assert losses(REST_RATES) == pytest.approx(alone.amin(0), rel=1e-4)
+    assert (alone.amin(0) < 0.9 * alone[0]).any()  # so that a choice is made

@@ -218,6 +218,7 @@ def _key(job: Job, experiment: Experiment) -> str:
 def settings(experiment: Experiment) -> dict[str, Any]:
     """What an experiment's results depend on; where files lie is no part of it, what they hold is."""
     return {
-        "task": experiment.task.settings(), "structure": structure(experiment.model), "protocol": asdict(experiment.protocol), "rates": RATES, "rest_rates": REST_RATES,
+        "task": experiment.task.settings(), "structure": structure(experiment.model), "protocol": asdict(experiment.protocol), "rates": RATES,
+        "rest_rates": REST_RATES, "dense_rates": REST_RATES,
         "versions": versions(),
     }  # fmt: skip

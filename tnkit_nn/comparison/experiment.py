@@ -20,10 +20,11 @@ from torch import nn
 
 from tnkit.core.checks import shown
 from tnkit_nn.adapter.descent import Params
+from tnkit_nn.axes import RATE
 from tnkit_nn.comparison.fixture import Fixture, private
 from tnkit_nn.comparison.job_store import Progress, Study, run_jobs, silent
 from tnkit_nn.comparison.protocol import Protocol
-from tnkit_nn.comparison.replicas import train_replicas
+from tnkit_nn.comparison.replicas import REST_RATES, train_replicas
 from tnkit_nn.comparison.split import draws, split_at, through
 from tnkit_nn.data.batches import moved
 from tnkit_nn.data.parts import TensorSource
@@ -35,14 +36,12 @@ from tnkit_nn.training.goal import PARTS, Goal
 from tnkit_nn.training.modes import keepers
 from tnkit_nn.weights import forward_order, in_order, owner_and_leaf, selected, spoken, weights_of
 
-__all__ = ["DENSE_RATE", "Experiment", "fresh_models", "opened", "stacked_values", "values_of", "with_dense_models"]
+__all__ = ["Experiment", "fresh_models", "opened", "stacked_values", "values_of", "with_dense_models"]
 
 #: Bytes of what the layers before give for all examples and seeds, up to which it is computed once and kept.
 FEATURES = 2**30
 #: Validation examples that scores are read from: a fixed part.
 VALIDATION = 2000
-#: Learning rate of the dense models.
-DENSE_RATE = 3e-3
 
 
 @dataclass(frozen=True)
@@ -279,15 +278,20 @@ def fresh_models(task: Task, seeds: Sequence[int], offset: int = 0) -> Iterator[
 
 
 def dense_models(experiment: Experiment, seeds: Sequence[int]) -> bytes:
-    """Train dense models, one a seed: their values as the bytes of a safetensors file."""
+    """Train dense models, one a seed: their values as the bytes of a safetensors file.
+
+    Each at the rate that is best for it on validation, of those that the other dense controls choose from: a model at a rate too low
+    is beaten by any that may choose.
+    """
     values = stacked_values(list(fresh_models(experiment.task, seeds)))
     trained = [n for n, p in experiment.parameters.items() if p.requires_grad]
     start = {n: values[n][None] for n in trained}
     fixed = {n: x for n, x in values.items() if n in experiment.parameters and n not in start}
     statistics = {n: x for n, x in values.items() if n not in experiment.parameters}
     found = train_replicas(
-        experiment.full, seeds, start, lambda p, _: p, (DENSE_RATE,), experiment.protocol.dense_steps, fixed=fixed, trained=trained,
+        experiment.full, seeds, start, lambda p, _: p, REST_RATES, experiment.protocol.dense_steps, fixed=fixed, trained=trained,
         statistics=statistics,
     )  # fmt: skip
-    values |= {**found.params, **found.state}
+    rates, each = found.score[:, 0].argmin(RATE), torch.arange(len(seeds))
+    values |= {n: found.axes.unflatten(x)[rates, 0, each] for n, x in (*found.params.items(), *found.state.items())}
     return safetensors.torch.save({n: p.contiguous() for n, p in values.items()})
