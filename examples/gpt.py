@@ -8,7 +8,6 @@ tnkit compare --task examples/gpt.py:task --layer 'blocks.*.mlp.0.weight' --budg
 import string
 import sys
 from collections.abc import Iterable
-from math import exp
 from pydoc_data.topics import topics
 
 import torch
@@ -95,7 +94,8 @@ def loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
 def perplexity(model: nn.Module, loader: Iterable[tuple[Tensor, Tensor]]) -> float:
     """Among how many characters the model hesitates, so to say."""
     losses, counts = zip(*((float(loss(model, batch)), len(batch[0])) for batch in loader), strict=True)
-    return exp(sum(a * n for a, n in zip(losses, counts, strict=True)) / sum(counts))
+    mean = sum(a * n for a, n in zip(losses, counts, strict=True)) / sum(counts)
+    return float(torch.tensor(mean).exp())  # infinite where it is too large, and no OverflowError
 
 
 def smaller(parameters: int, seed: int) -> nn.Module:

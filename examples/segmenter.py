@@ -1,8 +1,8 @@
-"""A small U-Net that finds discs and squares: a loss for each pixel, and the mean IoU as its metric.
+"""A small U-Net that tells small squares from large ones: a loss for each pixel, and the mean IoU as its metric.
 
 python examples/segmenter.py          (at full size: minutes)
 python examples/segmenter.py --small  (seconds: it shows that all works, and nothing else)
-tnkit compare --task examples/segmenter.py:task --layer middle --budgets 600
+tnkit compare --task examples/segmenter.py:task --layer down --budgets 600
 """
 
 import sys
@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 import tnkit_nn as tknn
 
-LAYER = "middle"  # 32 x 32 x 3 x 3: the convolution at the bottom of the U
+LAYER = "down"  # 32 x 16 x 5 x 5: the convolution to the bottom of the U
 FULL = {
     "shapes": ["adtn", "circuit", "mpo", "cp", "low_rank"], "seeds": 3, "dense_steps": 200, "fit_steps": 200, "tune_steps": 30,
 }  # fmt: skip
@@ -24,26 +24,26 @@ SMALL = {"shapes": ["circuit", "low_rank"], "seeds": 2, "dense_steps": 2, "fit_s
 
 # -- the model --------------------------------------------------------------------------------------------------------
 class UNet(nn.Module):
-    """Down, middle, up, and a skip; ``deep=False`` leaves the middle out."""
+    """Down, up, and a skip; ``deep=False`` is the skip alone, which sees nine pixels."""
 
     def __init__(self, width: int = 16, deep: bool = True) -> None:
         super().__init__()
-        self.down = nn.Conv2d(1, width, 3, padding=1)
-        self.below = nn.Conv2d(width, 2 * width, 3, stride=2, padding=1)
-        self.middle = nn.Conv2d(2 * width, 2 * width, 3, padding=1) if deep else nn.Identity()
-        self.up = nn.ConvTranspose2d(2 * width, width, 2, stride=2)
-        self.out = nn.Conv2d(2 * width, 3, 1)
+        self.first = nn.Conv2d(1, width, 3, padding=1)
+        self.down = nn.Conv2d(width, 2 * width, 5, stride=2, padding=2) if deep else None
+        self.up = nn.ConvTranspose2d(2 * width, width, 2, stride=2) if deep else None
+        self.last = nn.Conv2d(2 * width if deep else width, 3, 1)
 
     def forward(self, images: Tensor) -> Tensor:
         """(count, 1, 16, 16) images to (count, 3, 16, 16) logits."""
-        skip = self.down(images).relu()
-        low = self.middle(self.below(skip).relu()).relu()
-        return self.out(torch.cat([skip, self.up(low).relu()], 1))
+        skip = self.first(images).relu()
+        if self.down is None:
+            return self.last(skip)
+        return self.last(torch.cat([skip, self.up(self.down(skip).relu()).relu()], 1))
 
 
 # -- the data ---------------------------------------------------------------------------------------------------------
 class Shapes(Dataset):
-    """A square and a disc in noise, drawn when asked for; a pixel is of the background (0), the disc (1) or the square (2)."""
+    """A large and a small square in noise, drawn when asked for; a pixel is of the background (0), the small (1) or the large (2)."""
 
     def __init__(self, count: int, first: int = 0) -> None:
         self.count, self.first = count, first
@@ -53,14 +53,11 @@ class Shapes(Dataset):
 
     def __getitem__(self, k: int) -> tuple[Tensor, Tensor]:
         draw = torch.Generator().manual_seed(self.first + k)
-        (a, b, c, d), (half, radius) = (
-            torch.randint(3, 13, (4,), generator=draw),
-            torch.randint(2, 5, (2,), generator=draw),
-        )
-        y, x = torch.arange(16)[:, None], torch.arange(16)
-        target = 2 * ((y - a).abs().maximum((x - b).abs()) < half).long()
-        target[(y - c) ** 2 + (x - d) ** 2 <= radius**2] = 1
-        return (target > 0) + 0.7 * torch.randn(1, 16, 16, generator=draw), target
+        target = torch.zeros(16, 16, dtype=torch.int64)
+        for label, size in ((2, 8), (1, 3)):
+            row, column = torch.randint(17 - size, (2,), generator=draw)
+            target[row : row + size, column : column + size] = label
+        return (target > 0) + 0.3 * torch.randn(1, 16, 16, generator=draw), target
 
 
 def drawn(count: int, first: int) -> tuple[Tensor, Tensor]:
@@ -100,7 +97,7 @@ def task(small: bool = False) -> tknn.Task:
         "test": drawn(sizes["test"], first=20_000),
     }
     return tknn.Task(
-        lambda seed: UNet(), data, loss, tknn.Metric(mean_iou, "mean IoU"), name="U-Net on discs and squares", examples="images",
+        lambda seed: UNet(), data, loss, tknn.Metric(mean_iou, "mean IoU"), name="U-Net on squares", examples="images",
         without=lambda model, *weights: UNet(deep=False), smaller=smaller,
     )  # fmt: skip
 
