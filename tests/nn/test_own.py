@@ -1,5 +1,6 @@
 """What can be one's own, driven through ``train``, ``compress_`` and ``compare``: every cell of the table of docs/your-own.md."""
 
+import math
 import re
 from functools import cache
 from pathlib import Path
@@ -327,3 +328,26 @@ def test_dense_models_choose_their_rate_as_the_other_dense_controls_do(monkeypat
     alone = torch.stack([losses((rate,)) for rate in REST_RATES])
     assert losses(REST_RATES) == pytest.approx(alone.amin(0), rel=1e-4)
     assert (alone.amin(0) < 0.9 * alone[0]).any()  # so that a choice is made
+
+
+# -- a metric that fails late -----------------------------------------------------------------------------------------
+def test_a_metric_that_fails_of_a_model_far_off_is_told():
+    """``exp`` of a mean loss overflows where a model is far off: that comes after the first batch was tried."""
+    scale = [1.0]
+
+    def perplexity(model, loader):
+        return math.exp(sum(float(squared(model, batch)) for batch in loader) / scale[0])
+
+    def late(jobs, total):
+        for job in jobs:
+            scale[0] = 1e-9
+            yield job
+
+    data, steps = parts(lambda r: (X[r], X[r, 0])), {"seeds": 1, "dense_steps": 1, "fit_steps": 1, "tune_steps": 1}
+    task = of(lambda: chain(outputs=1), data, squared, tknn.Metric(perplexity, larger=False))
+    said = "^metric 'perplexity' fails on the part 'val' of 'data': math range error"
+    with pytest.raises(ValueError, match=said):
+        tknn.train(task.build(0), task, tknn.Recipe(epochs=3, lr=1e-3), after=lambda epoch: scale.insert(0, 1e-9))
+    scale[0] = 1.0
+    with pytest.raises(ValueError, match=said):
+        tknn.compare(task, ["low_rank"], [40], layer="0", **steps, progress=late)

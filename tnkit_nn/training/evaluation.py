@@ -104,7 +104,7 @@ def evaluate(model: nn.Module, goal: Goal, part: str = "val", batch: int | None 
     Raises
     ------
     ValueError
-        There is no such part; an entry of a batch is not finite, and no loss can be (it is named); a metric that is no number.
+        There is no such part; an entry of a batch is not finite, and no loss can be (it is named); a metric that fails or is no number.
     """
     where = goal.part(part, "evaluation")
     size = batch or (LOOK if goal.classifies else min(LOOK, max(_LEAST, (where.count or LOOK) // 8)))
@@ -114,8 +114,7 @@ def evaluate(model: nn.Module, goal: Goal, part: str = "val", batch: int | None 
         mean = float((losses * weights).sum() / weights.sum())
         metric = right / float(weights.sum()) if goal.classifies else mean
         if not goal.classifies and goal.metric is not LOSS:
-            what = f"metric {goal.metric.name!r} on the part {part!r} of {goal.name!r}"
-            metric = _number(goal.metric.fn(model, loader), what)
+            metric = _metric_on(model, goal, part, loader)
     spread = float(losses.std() / len(losses) ** 0.5) if len(losses) > 1 else float("nan")
     return Reading(mean, metric, spread, int(weights.sum()))
 
@@ -126,7 +125,17 @@ def judged(model: nn.Module, goal: Goal, part: str) -> float:
         return evaluate(model, goal, part).metric
     with looking(model):
         loader = _OnDevice(goal.part(part, "evaluation").loader(), device_of(model))
-        return _number(goal.metric.fn(model, loader), f"metric {goal.metric.name!r} on {part!r} of {goal.name!r}")
+        return _metric_on(model, goal, part, loader)
+
+
+def _metric_on(model: nn.Module, goal: Goal, part: str, loader: Iterable[Any]) -> float:
+    """What a metric of the user's gives: a model may be so far off that it fails, long after the first batch was tried."""
+    what = f"metric {goal.metric.name!r}"
+    try:
+        found = goal.metric.fn(model, loader)
+    except Exception as error:  # whatever a function of the user's raises
+        raise ValueError(f"{what} fails on the part {part!r} of {goal.name!r}: {_why(error)}") from error
+    return _number(found, f"{what} on the part {part!r} of {goal.name!r}")
 
 
 def _pass(model: nn.Module, goal: Goal, loader: Iterable[Any], part: str) -> tuple[Tensor, Tensor, float]:
