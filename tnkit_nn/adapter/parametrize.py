@@ -38,10 +38,17 @@ class _Weight(ClosedModule):
                     f"array {name!r} is {tensor.dtype}, but the weight is {options['dtype']}: it would become complex"
                 )
         self.shape, self._unused, self._placed = shape, unused, False
+        self.register_buffer("_padding", None, persistent=False)
+
+    def pad(self, row: int | None) -> _Weight:
+        """Keep a row at zero, an embedding's padding: it has no gradient."""
+        self._padding = None if row is None else torch.tensor([row])
+        return self
 
     def forward(self) -> Tensor:  # type: ignore[override]
         """The dense weight."""
-        return detensorize(super().forward(), self.shape)
+        made = detensorize(super().forward(), self.shape)
+        return made if self._padding is None else made.index_fill(0, self._padding, 0)
 
     def extra_repr(self) -> str:
         """The network in a line, and what of it the weight does not use."""
@@ -72,7 +79,8 @@ def parametrize_(
 
     Reading ``module.<name>`` contracts the network and reads it as the weight's shape (see
     :func:`tnkit.detensorize`).  A frozen weight stays frozen.  The old one is dropped: ``state_dict`` has the network's arrays, as
-    ``parametrizations.<name>.0.<array>``.  Inside ``torch.nn.utils.parametrize.cached()`` it is contracted once.
+    ``parametrizations.<name>.0.<array>``.  Inside ``torch.nn.utils.parametrize.cached()`` it is contracted once.  The row of an
+    embedding's ``padding_idx`` is zero, and is not trained.
 
     Parameters
     ----------
@@ -116,6 +124,8 @@ def parametrize_(
             raise ValueError(f"parametrize_: the root mean square of {name!r} is {std}: give std=")
     std = None if std is None else real_number(std, "parametrize_: std")
     new = _Weight(net, arrays, weight.shape, unused, optimizer=optimizer, dtype=weight.dtype, seed=seed, std=std)
+    if isinstance(module, (nn.Embedding, nn.EmbeddingBag)) and name == "weight":
+        new.pad(module.padding_idx)
     new.requires_grad_(weight.requires_grad)
     return _registered(module, name, new.to(weight.device))
 
@@ -172,6 +182,10 @@ def _own_weight(module: nn.Module, name: str) -> nn.Parameter:
     if isinstance(weight, nn.parameter.UninitializedParameter):
         raise ValueError(f"{name!r} of {kind} has no shape yet: call the model once before")
     materialised(weight, f"parametrize_: {name!r} of {kind}")
+    if getattr(module, "sparse", False):
+        raise ValueError(
+            f"parametrize_: {kind} asks for sparse gradients, which a network has not; set sparse=False first"
+        )
     trained_dtype(weight.dtype, f"parametrize_: the dtype of {name!r} of {kind}")
     shared = [n for n, p in module.named_parameters(remove_duplicate=False) if p is weight and n != name]
     if shared:

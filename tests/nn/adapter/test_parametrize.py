@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 import tnkit as tk
+import tnkit_nn as tknn
 from tnkit import Network, Node
 from tnkit.execution.weights import detensorize
 from tnkit_nn import merge_, parametrize_
@@ -255,3 +256,40 @@ def test_recurrent_modules_use_the_network_and_can_be_copied(kind, gates):
         merge_(module, name)
     assert type(module) is kind and torch.allclose(module(x.double())[0], plain(x)[0].double(), atol=1e-5)
     assert all(w.is_leaf for w in module._flat_weights) and copy.deepcopy(module)(x.double())[0].shape == (5, 3, 16)
+
+
+@pytest.mark.parametrize("kind", [nn.Embedding, nn.EmbeddingBag])
+@pytest.mark.parametrize("row", [0, -1])
+def test_the_padding_of_an_embedding_stays_zero_and_is_not_trained(kind, row, tmp_path):
+    torch.manual_seed(0)
+    table = kind(20, 12, padding_idx=row)
+    net = tk.mpo((4, 5), (3, 4), 3)
+    tknn.parametrize_(table, "weight", net)
+    assert not table.weight[row].any() and table.weight[3].any()
+    tokens = torch.tensor([[row % 20, 3, 5]])
+    plain = nn.Embedding(20, 12) if kind is nn.Embedding else nn.EmbeddingBag(20, 12, padding_idx=row)
+    with torch.no_grad():
+        plain.weight.copy_(table.weight)
+    torch.testing.assert_close(table(tokens), plain(tokens))
+    adam = torch.optim.SGD(table.parameters(), 0.1)
+    for _ in range(2):
+        adam.zero_grad()
+        (table(tokens) - 1).square().sum().backward()
+        adam.step()
+    assert not table.weight[row].any()
+    copied = copy.deepcopy(table).double()
+    assert not copied.weight[row].any() and "_padding" not in "".join(table.state_dict())
+    tknn.save_compressed(nn.Sequential(table), tmp_path / "t")
+    again = tknn.load_compressed_(nn.Sequential(kind(20, 12, padding_idx=row)), tmp_path / "t")
+    assert torch.equal(again[0].weight, table.weight)
+    tknn.merge_(table, "weight")
+    assert not table.weight[row].any()
+
+
+def test_sparse_gradients_are_refused_by_name():
+    table = nn.Embedding(20, 12, sparse=True)
+    with pytest.raises(
+        ValueError, match="Embedding asks for sparse gradients, which a network has not; set sparse=False first"
+    ):
+        tknn.parametrize_(table, "weight", tk.mpo((4, 5), (3, 4), 3))
+    assert isinstance(table.weight, nn.Parameter)
