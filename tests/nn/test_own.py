@@ -310,6 +310,57 @@ def test_controls_made_in_another_way_are_made_anew(tmp_path):
     assert without["removed"] == 18 != first["removed"] and set(left_out) == {"small_dense"}
 
 
+# -- controls of the task's -------------------------------------------------------------------------------------------
+SHORT = {"seeds": 1, "dense_steps": 1, "fit_steps": 1, "tune_steps": 1}
+
+
+@pytest.mark.parametrize(
+    ("made", "kind", "said"),
+    [
+        ({"smaller": lambda count, seed: None}, TypeError, r"smaller\(parameters, seed\) of the task gives an nn.Module, not None"),
+        ({"smaller": lambda count, seed: 1 / 0}, ValueError, r"smaller\(.*\) of the task fails: ZeroDivisionError: division by zero"),
+        ({"smaller": lambda count, seed: nn.Linear(3, 2)}, ValueError, "the small dense model: the model does not take"),
+        ({"without": lambda model, *weights: "none"}, TypeError, r"without\(.*\) of the task gives an nn.Module or None, not 'none'"),
+        ({"without": lambda model: model}, ValueError, r"without\(.*\) of the task fails: TypeError: "),
+        ({"without": lambda model, *weights: nn.Linear(3, 2)}, ValueError, "the model without the layers: "),
+        ({"loss": lambda model, batch: model(batch[0]).argmax(-1).float().mean()}, ValueError, "no gradient for any of it"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_compared_is_said_before_anything_is_trained(made, kind, said, monkeypatch):
+    monkeypatch.setattr(experiments, "dense_models", lambda *_: pytest.fail("a model is trained"))
+    with pytest.raises(kind, match="^compare: .*" + said) as told:
+        tknn.compare(tknn.Task(lambda seed: Residual(), PAIRS, **made), ["low_rank"], [40], layer="inner", **SHORT)
+    assert "\n" not in str(told.value)
+
+
+def test_without_may_change_the_model_that_it_is_given():
+    """It is a copy: a trained model is the dense model of every row."""
+    model = chain()
+
+    def without(given, *weights):
+        given[0] = nn.Identity()
+        return given
+
+    task = tknn.Task(model, PAIRS, without=without)
+    before = values(model)
+    found = tknn.compare(task, ["low_rank"], [40], layer="0", **SHORT)
+    assert values(model).keys() == before.keys() and all(torch.equal(p, before[n]) for n, p in values(model).items())
+    errors = {r["label"]: r["error"] for r in found}
+    assert errors["dense"] == 0 and {r["model_params"] for r in found if r["label"] == "removed"} == {18}
+
+
+def test_a_model_that_is_itself_the_layer_has_no_other():
+    found = tknn.compare(tknn.Task(lambda seed: nn.Linear(8, 2), PAIRS), ["low_rank"], [10], **SHORT)
+    assert set(found[0]["left_out"]) == {"removed, other layers fine-tuned", "small_dense"}
+
+
+def test_a_frozen_model_is_compared():
+    """Its weight is replaced by what is trained."""
+    model = chain().requires_grad_(False)
+    found = tknn.compare(tknn.Task(model, PAIRS), ["low_rank"], [40], layer="0", **SHORT)
+    assert {r["test_frozen"] is None for r in found} == {False} and not any(p.requires_grad for p in model.parameters())
+
+
 # -- the dense models of a comparison ---------------------------------------------------------------------------------
 def test_dense_models_choose_their_rate_as_the_other_dense_controls_do(monkeypatch):
     """Each seed's is the best on validation of those trained at one rate alone: a fixed rate may be far too low for a task."""

@@ -35,6 +35,7 @@ from tnkit_nn.comparison.replicas import REST_RATES
 from tnkit_nn.comparison.result import Comparison
 from tnkit_nn.comparison.row import row
 from tnkit_nn.comparison.start import built
+from tnkit_nn.comparison.tuning import rehearse
 from tnkit_nn.families import BASELINES, CONTROLS, SHARED, Build, Family, as_family, families
 from tnkit_nn.fingerprint import fingerprint
 from tnkit_nn.task import Task
@@ -121,6 +122,7 @@ def compare(
     out = None if out is None else a_folder(out, "compare: out")
     with torch.random.fork_rng(devices=[]):  # models are drawn by seeds; the caller's draws go on as they were
         experiment = opened(task, protocol)
+        rehearse(experiment, budgets)
         done = _run(experiment, _jobs(task, chosen, budgets), executor, progress, out)
     told = {"versions": versions(), "left_out": _left_out(experiment, done), "command": _command()}
     return Comparison(write_predictions([{**record, **told} for records in done for record in records], out))

@@ -33,7 +33,7 @@ from tnkit_nn.storage import misfit
 from tnkit_nn.task import Task
 from tnkit_nn.training.evaluation import device_of, first_batch, looking, trial
 from tnkit_nn.training.goal import PARTS, Goal
-from tnkit_nn.training.modes import keepers
+from tnkit_nn.training.modes import keepers, needing
 from tnkit_nn.weights import forward_order, in_order, owner_and_leaf, selected, spoken, weights_of
 
 __all__ = ["Experiment", "fresh_models", "opened", "stacked_values", "values_of", "with_dense_models"]
@@ -223,7 +223,17 @@ def opened(task: Task, protocol: Protocol) -> Experiment:
         if not 0 < size < inf:
             where = task.weights or task.model_name
             raise ValueError(f"{where}: the weight of {spoken(name)} has the norm {size}: nothing to compare to")
+    _check_gradient(model, goal, first)
     return Experiment(task, protocol, _seen(goal), model, weights, order, keepers(model, goal.loss, first))
+
+
+def _check_gradient(model: nn.Module, goal: Goal, batch: Any) -> None:
+    free = [p for p in model.parameters() if p.is_floating_point()]  # a frozen model's weight is replaced too
+    with torch.random.fork_rng(devices=[]), torch.enable_grad(), needing(model, free):
+        if not goal.loss(model, batch).requires_grad:
+            raise ValueError(
+                "compare: the loss depends on what is trained, but that of the first batch has no gradient for any of it"
+            )
 
 
 def _chosen(model: nn.Module, protocol: Protocol, order: dict[str, int]) -> tuple[str, ...]:

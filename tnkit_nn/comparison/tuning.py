@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import base64
+import copy
 import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from tnkit.core.checks import shown
 from tnkit_nn import zoo
 from tnkit_nn.adapter.descent import Params
 from tnkit_nn.approximation import RATES
@@ -25,10 +29,21 @@ from tnkit_nn.training.goal import Goal
 from tnkit_nn.training.modes import keepers
 from tnkit_nn.weights import owner_and_leaf
 
-__all__ = ["RATES", "Tuned", "as_approximated", "fine_tuned", "packed_classes", "smaller_model", "without_layers"]
+__all__ = [
+    "RATES",
+    "Tuned",
+    "as_approximated",
+    "fine_tuned",
+    "packed_classes",
+    "rehearse",
+    "smaller_model",
+    "without_layers",
+]
 
 #: What is added to seeds of models that are made anew.
 OFFSET = 500
+
+_WITHOUT, _SMALLER = "compare: the model without the layers", "compare: the small dense model"
 
 
 @dataclass(frozen=True)
@@ -115,13 +130,11 @@ def without_layers(experiment: Experiment) -> Tuned | str:
     """
     task, protocol, models = experiment.task, experiment.protocol, list[nn.Module]()
     for seed, model in zip(protocol.each, fresh_models(task, protocol.each, OFFSET), strict=True):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(OFFSET + seed)  # what is made anew in a model that is given
-            shorter = _shorter(experiment, experiment.model if task.trained else model)
+        shorter = _shorter(experiment, experiment.model if task.trained else model, seed)
         if shorter is None:
             return "the task has no without=" if task.without is None else "without= gives none"
         models.append(shorter)
-    trial(models[0], experiment.goal, "compare: the model without the layers")
+    trial(models[0], experiment.goal, _WITHOUT)
     steps = protocol.tune_steps if task.trained else protocol.dense_steps + protocol.tune_steps
     before = experiment.before if protocol.rest == "head" else set()
     values = stacked_values(models)
@@ -129,14 +142,55 @@ def without_layers(experiment: Experiment) -> Tuned | str:
     return _trained_anew(experiment, models, {**values, **held}, set(held), steps)
 
 
-def _shorter(experiment: Experiment, model: nn.Module) -> nn.Module | None:
-    """The model without the layers, by the task's own function or the zoo's."""
-    if experiment.task.without is not None:
-        return experiment.task.without(model, *experiment.weights)
-    owners = [owner_and_leaf(n) for n in experiment.weights]
-    if any(leaf != "weight" for _, leaf in owners):
-        return None
-    return zoo.without(model, *(owner for owner, _ in owners))
+def _shorter(experiment: Experiment, model: nn.Module, seed: int) -> nn.Module | None:
+    """The model without the layers, by the task's own function (which may change the model that it is given) or the zoo's."""
+    names, own = experiment.weights, experiment.task.without
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(OFFSET + seed)  # what is made anew in a model that is given
+        if own is not None:
+            return _theirs(lambda: own(copy.deepcopy(model), *names), "without(model, *weights)", none=True)
+        owners = [owner_and_leaf(n) for n in names]
+        if any(
+            leaf != "weight" or not owner for owner, leaf in owners
+        ):  # a model that is itself the layer has no other
+            return None
+        return zoo.without(model, *(owner for owner, _ in owners))
+
+
+def _small(experiment: Experiment, budget: int, seed: int) -> nn.Module:
+    """A dense model of as many parameters as the whole model has with a network of the budget in it."""
+    make, size = experiment.task.smaller, sum(prod(shape) for shape in experiment.shapes.values())
+    assert make is not None
+    count = experiment.model_params - size + budget
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(OFFSET + seed)
+        made = _theirs(lambda: make(count, OFFSET + seed), "smaller(parameters, seed)")
+    assert made is not None
+    return made
+
+
+def _theirs(make: Callable[[], Any], what: str, none: bool = False) -> nn.Module | None:
+    """What a function of the task gives: a model."""
+    try:
+        made = make()
+    except Exception as error:  # whatever a function of the user's raises
+        raise ValueError(f"compare: {what} of the task fails: {type(error).__name__}: {error}") from error
+    if not isinstance(made, nn.Module) and not (none and made is None):
+        raise TypeError(
+            f"compare: {what} of the task gives an nn.Module{' or None' if none else ''}, not {shown(made)}"
+        )
+    return made
+
+
+def rehearse(experiment: Experiment, budgets: Sequence[int]) -> None:
+    """Make the models of the task's own controls once: what cannot be trained is said before anything is."""
+    seed = experiment.protocol.first_seed
+    if experiment.task.without is not None and experiment.protocol.rest != "none":
+        shorter = _shorter(experiment, experiment.model, seed)
+        if shorter is not None:
+            trial(shorter, experiment.goal, _WITHOUT)
+    for budget in budgets if experiment.task.smaller is not None else ():
+        trial(_small(experiment, budget, seed), experiment.goal, _SMALLER)
 
 
 def smaller_model(experiment: Experiment, budget: int) -> Tuned | str:
@@ -144,13 +198,8 @@ def smaller_model(experiment: Experiment, budget: int) -> Tuned | str:
     task, protocol = experiment.task, experiment.protocol
     if task.smaller is None:
         return "the task has no smaller="
-    count = experiment.model_params - sum(t[0].numel() for t in experiment.targets.values()) + budget
-    models = []
-    for seed in protocol.each:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(OFFSET + seed)
-            models.append(task.smaller(count, OFFSET + seed))
-    trial(models[0], experiment.goal, "compare: the small dense model")
+    models = [_small(experiment, budget, seed) for seed in protocol.each]
+    trial(models[0], experiment.goal, _SMALLER)
     return _trained_anew(experiment, models, stacked_values(models), set(), protocol.dense_steps + protocol.tune_steps)
 
 
