@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import copy
 import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,12 +16,15 @@ from tnkit_nn import zoo
 from tnkit_nn.adapter.descent import Params
 from tnkit_nn.approximation import RATES
 from tnkit_nn.axes import Axes
+from tnkit_nn.checks import a_module
 from tnkit_nn.comparison.experiment import Experiment, fresh_models, stacked_values, values_of
 from tnkit_nn.comparison.fixture import Fixture, Readings, private
 from tnkit_nn.comparison.replicas import REST_RATES, Trained, train_replicas
 from tnkit_nn.comparison.split import split_at
 from tnkit_nn.comparison.start import Start
 from tnkit_nn.data.batches import moved
+from tnkit_nn.data.draws import seeded
+from tnkit_nn.storage import misfit
 from tnkit_nn.training.evaluation import device_of, first_batch, trial
 from tnkit_nn.training.goal import Goal
 from tnkit_nn.training.modes import keepers
@@ -115,13 +120,12 @@ def without_layers(experiment: Experiment) -> Tuned | str:
     """
     task, protocol, models = experiment.task, experiment.protocol, list[nn.Module]()
     for seed, model in zip(protocol.each, fresh_models(task, protocol.each, OFFSET), strict=True):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(OFFSET + seed)  # what is made anew in a model that is given
-            shorter = _shorter(experiment, experiment.model if task.trained else model)
+        with seeded(None, OFFSET + seed):  # what is made anew in a model that is given
+            shorter = _shorter(experiment, copy.deepcopy(experiment.model) if task.trained else model)
         if shorter is None:
             return "the task has no without=" if task.without is None else "without= gives none"
         models.append(shorter)
-    trial(models[0], experiment.goal, "compare: the model without the layers")
+    _check_alike(experiment, models, "compare: the model without the layers")
     steps = protocol.tune_steps if task.trained else protocol.dense_steps + protocol.tune_steps
     before = experiment.before if protocol.rest == "head" else set()
     values = stacked_values(models)
@@ -132,11 +136,29 @@ def without_layers(experiment: Experiment) -> Tuned | str:
 def _shorter(experiment: Experiment, model: nn.Module) -> nn.Module | None:
     """The model without the layers, by the task's own function or the zoo's."""
     if experiment.task.without is not None:
-        return experiment.task.without(model, *experiment.weights)
+        return _made_by_task("without", experiment.task.without, model, *experiment.weights, none=True)
     owners = [owner_and_leaf(n) for n in experiment.weights]
     if any(leaf != "weight" for _, leaf in owners):
         return None
     return zoo.without(model, *(owner for owner, _ in owners))
+
+
+def _made_by_task(name: str, make: Callable[..., Any], *arguments: Any, none: bool = False) -> nn.Module | None:
+    """What a function of the task makes: a module, or None where that is allowed."""
+    try:
+        made = make(*arguments)
+    except Exception as error:  # whatever a function of the user's raises
+        raise ValueError(f"Task: {name} fails: {type(error).__name__}: {error}") from error
+    return None if none and made is None else a_module(made, f"Task: what {name} makes")
+
+
+def _check_alike(experiment: Experiment, models: Sequence[nn.Module], what: str) -> None:
+    """The first of the models of all seeds takes the data, and the others are like it."""
+    trial(models[0], experiment.goal, what)
+    for seed, model in zip(experiment.protocol.each, models, strict=True):
+        wrong = misfit(values_of(models[0]), values_of(model))
+        if wrong:
+            raise ValueError(f"{what} is of one structure for all seeds, but for seed {seed}: {wrong}")
 
 
 def smaller_model(experiment: Experiment, budget: int) -> Tuned | str:
@@ -147,10 +169,9 @@ def smaller_model(experiment: Experiment, budget: int) -> Tuned | str:
     count = experiment.model_params - sum(t[0].numel() for t in experiment.targets.values()) + budget
     models = []
     for seed in protocol.each:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(OFFSET + seed)
-            models.append(task.smaller(count, OFFSET + seed))
-    trial(models[0], experiment.goal, "compare: the small dense model")
+        with seeded(None, OFFSET + seed):
+            models.append(cast(nn.Module, _made_by_task("smaller", task.smaller, count, OFFSET + seed)))
+    _check_alike(experiment, models, "compare: the small dense model")
     return _trained_anew(experiment, models, stacked_values(models), set(), protocol.dense_steps + protocol.tune_steps)
 
 
@@ -203,7 +224,7 @@ def _from_features(
 
 # -- what was given to the test examples --------------------------------------------------------------------------------
 def packed_classes(readings: Readings, seed: int) -> str:
-    """The classes that a classifier gave to the test examples, as text: two bytes each, zlib, base 85; empty where it is none."""
+    """The classes that a classifier gave to the test examples, as text: four bytes each, zlib, base 85; empty where it is none."""
     if readings.classes is None:
         return ""
-    return base64.b85encode(zlib.compress(readings.classes[seed].to(torch.int16).cpu().numpy().tobytes(), 9)).decode()
+    return base64.b85encode(zlib.compress(readings.classes[seed].to(torch.int32).cpu().numpy().tobytes(), 9)).decode()
