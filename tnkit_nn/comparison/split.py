@@ -7,9 +7,9 @@ from collections.abc import Collection
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from tnkit_nn.adapter.descent import Params
+from tnkit_nn.comparison.calls import called
 
 __all__ = ["draws", "split_at", "through"]
 
@@ -46,7 +46,7 @@ def through(before: nn.Module, values: Params, x: Tensor, seeds: int) -> Tensor:
     device = next(iter(values.values())).device if values else x.device
 
     def run(params: Params) -> Tensor:
-        return torch.cat([functional_call(before, params, (piece.to(device),)) for piece in x.split(1024)])
+        return torch.cat([called(before, params, piece.to(device)) for piece in x.split(1024)])
 
     with torch.no_grad():
         return torch.stack([run({n: p[s] for n, p in values.items()}) for s in range(seeds)]) if seeds else run({})
