@@ -117,8 +117,8 @@ def hashed_generator(budget: int, shape: tuple[int, ...], target: Tensor, first_
     for s, w in enumerate(target.flatten(1).cpu(), first_seed):
         draw = torch.Generator().manual_seed(77 + s)
         place.append(torch.randint(budget, (w.numel(),), generator=draw))
-        sign.append(torch.randint(2, (w.numel(),), generator=draw) * 2.0 - 1.0)
-        total = torch.zeros(budget).index_add(0, place[-1], sign[-1] * w)
+        sign.append(torch.randint(2, (w.numel(),), generator=draw).to(w) * 2 - 1)
+        total = torch.zeros(budget, dtype=w.dtype).index_add(0, place[-1], sign[-1] * w)
         start.append(total / torch.bincount(place[-1], minlength=budget).clamp(min=1))
     places, signs = torch.stack(place).to(target.device), torch.stack(sign).to(target.device)
 
@@ -137,13 +137,13 @@ def subspace_generator(budget: int, shape: tuple[int, ...], target: Tensor, firs
     size = prod(shape)
     budget = min(budget, size)
     order = max(1, (size - 1).bit_length())
-    factors = [_hadamard(k) for k in (order // 3, (order + 1) // 3, (order + 2) // 3)]
+    factors = [_hadamard(k).to(target) for k in (order // 3, (order + 1) // 3, (order + 2) // 3)]
     places, signs = [], []
     for s in range(first_seed, first_seed + len(target)):
         draw = torch.Generator().manual_seed(55 + s)
         places.append(torch.randperm(2**order, generator=draw)[:budget])
         signs.append(torch.randint(2, (size,), generator=draw) * 2.0 - 1.0)
-    place, sign = torch.stack(places), torch.stack(signs)
+    place, sign = torch.stack(places).to(target.device), torch.stack(signs).to(target)
 
     def transform(x: Tensor) -> Tensor:
         cube = x.view(-1, *map(len, factors))
@@ -194,7 +194,7 @@ def random_start(generator: Generator, target: Tensor, first_seed: int = 0) -> P
     values = torch.stack([
         torch.randn(v.shape, generator=torch.Generator().manual_seed(88 + s)) for s, v in enumerate(generator.start["values"], first_seed)
     ])  # fmt: skip
-    values = values.to(target.device)
+    values = values.to(target)
     made = weight_rms(generator.weight({"values": values}, Axes(seed=len(target)))).clamp(min=1e-30)
     return {"values": values * (weight_rms(target) / made).view(-1, 1)}
 
@@ -215,12 +215,13 @@ def fixed_generator(name: str, target: Tensor, first_seed: int = 0) -> Generator
         draws = [torch.Generator().manual_seed(99 + s) for s in range(first_seed, first_seed + len(target))]
         if name == "frozen_random":
             values = torch.stack([torch.randn(shape, generator=g) for g in draws])
-            values = values * along(weight_rms(target), values)
+            values = values * along(weight_rms(target), values).to(values.device)
         else:
             cols = prod(shape[1:])
             picks = [torch.randint(cols, (shape[0],), generator=g) for g in draws]
             values = torch.stack([nn.functional.one_hot(p, cols).float() for p in picks]).view(target.shape)
 
+    values = values.to(target)
     return Generator({}, lambda _, axes: axes.by_seed(values), prod(shape) if name == "dense" else 0)
 
 

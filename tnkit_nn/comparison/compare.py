@@ -10,23 +10,22 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pickle
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import Any, cast
 
 import tnkit as tk
 from tnkit.core.checks import sequence, shown
 from tnkit.core.numbers import whole_number
 from tnkit_nn.approximation import RATES
 from tnkit_nn.checks import a_folder, a_function, a_kind
-from tnkit_nn.comparison.experiment import Experiment, opened, with_dense_models
+from tnkit_nn.comparison.experiment import Experiment, dense_rates, opened, with_dense_models
 from tnkit_nn.comparison.job_store import Progress, Study, run_jobs, silent
 from tnkit_nn.comparison.predictions import write_predictions
 from tnkit_nn.comparison.protocol import Protocol
@@ -36,6 +35,7 @@ from tnkit_nn.comparison.result import Comparison
 from tnkit_nn.comparison.row import row
 from tnkit_nn.comparison.start import built
 from tnkit_nn.comparison.tuning import rehearse
+from tnkit_nn.data.draws import forked
 from tnkit_nn.families import BASELINES, CONTROLS, SHARED, Build, Family, as_family, families
 from tnkit_nn.fingerprint import fingerprint
 from tnkit_nn.task import Task
@@ -120,12 +120,29 @@ def compare(
         raise TypeError(f"compare: executor is a concurrent.futures.Executor, not {shown(executor)}")
     a_function(progress, "compare: progress")
     out = None if out is None else a_folder(out, "compare: out")
-    with torch.random.fork_rng(devices=[]):  # models are drawn by seeds; the caller's draws go on as they were
+    with forked():  # models are drawn by seeds; the caller's draws go on as they were
         experiment = opened(task, protocol)
         rehearse(experiment, budgets)
+        _check_executor(executor, experiment)
         done = _run(experiment, _jobs(task, chosen, budgets), executor, progress, out)
-    told = {"versions": versions(), "left_out": _left_out(experiment, done), "command": _command()}
+    told = {
+        "versions": versions(), "left_out": _left_out(experiment, done), "command": _command(),
+        "title": task.title, "examples": experiment.goal.examples,
+    }  # fmt: skip
     return Comparison(write_predictions([{**record, **told} for records in done for record in records], out))
+
+
+def _check_executor(executor: Executor | None, experiment: Experiment) -> None:
+    """ValueError where the task cannot go to the executor's processes."""
+    if not isinstance(executor, ProcessPoolExecutor):  # others may pickle functions by value
+        return
+    try:
+        pickle.dumps(experiment)
+    except Exception as error:  # whatever a class of the user's raises
+        raise ValueError(
+            "compare: with a ProcessPoolExecutor the task goes to other processes, whose functions have names at the top of a file "
+            f"(or the task is of a file: tnkit compare --task file.py:name); here {error}"
+        ) from error
 
 
 def _layers(layer: object) -> tuple[str, ...]:
@@ -205,22 +222,23 @@ def _run(
 
 
 def _key(job: Job, experiment: Experiment) -> str:
-    """What a row is kept under: a family by the networks that it builds, a control of the task's by what makes its model.
-
-    So no row of another one is taken for it.
-    """
-    key = job.label if job.budget is None else f"{job.label} at {job.budget}"
+    """What a row is kept under: by the networks that a family builds, or the task's function, so that no other row is taken for it."""
+    key, made = job.label if job.budget is None else f"{job.label} at {job.budget}", ""
     if isinstance(job.what, Family):
-        nets = "".join(map(tk.to_json, built(job.what, experiment.shapes, job.budget or 0).values()))
-        return f"{key} {hashlib.sha256(nets.encode()).hexdigest()[:8]}"
-    make = {"removed": experiment.task.without, "small_dense": experiment.task.smaller}.get(job.what)
-    return key if make is None else f"{key} by {fingerprint(make)}"
+        assert job.budget is not None
+        made = "".join(map(tk.to_json, built(job.what, experiment.shapes, job.budget).values()))
+    task = experiment.task
+    own = {"removed": task.without, "small_dense": task.smaller}.get(job.label)
+    if own is not None:
+        made = fingerprint(own)
+    return f"{key} {hashlib.sha256(made.encode()).hexdigest()[:8]}" if made else key
 
 
 def settings(experiment: Experiment) -> dict[str, Any]:
     """What an experiment's results depend on; where files lie is no part of it, what they hold is."""
+    classes = sorted({fingerprint(cast(Any, m), held=False) for m in experiment.model.modules()})
     return {
-        "task": experiment.task.settings(), "structure": structure(experiment.model), "protocol": asdict(experiment.protocol), "rates": RATES,
-        "rest_rates": REST_RATES, "dense_rates": REST_RATES,
+        "task": experiment.task.settings(), "structure": structure(experiment.model), "modules": classes,
+        "protocol": asdict(experiment.protocol), "rates": RATES, "rest_rates": REST_RATES, "dense_rates": dense_rates(experiment.task),
         "versions": versions(),
     }  # fmt: skip

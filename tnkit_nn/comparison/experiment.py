@@ -6,6 +6,7 @@ Everything is kept for all seeds together: values have a leading seed axis.
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, field, replace
@@ -16,7 +17,8 @@ from typing import Any, cast
 import safetensors
 import safetensors.torch
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from tnkit.core.checks import shown
 from tnkit_nn.adapter.descent import Params
@@ -27,16 +29,27 @@ from tnkit_nn.comparison.protocol import Protocol
 from tnkit_nn.comparison.replicas import REST_RATES, train_replicas
 from tnkit_nn.comparison.split import draws, split_at, through
 from tnkit_nn.data.batches import moved
+from tnkit_nn.data.draws import seeded
 from tnkit_nn.data.parts import TensorSource
 from tnkit_nn.data.splits import stratified
+from tnkit_nn.fingerprint import fingerprint
 from tnkit_nn.storage import misfit
 from tnkit_nn.task import Task
 from tnkit_nn.training.evaluation import device_of, first_batch, looking, trial
 from tnkit_nn.training.goal import PARTS, Goal
-from tnkit_nn.training.modes import keepers, needing
-from tnkit_nn.weights import forward_order, in_order, owner_and_leaf, selected, spoken, weights_of
+from tnkit_nn.training.modes import keepers, needing, rehearsing
+from tnkit_nn.weights import forward_order, in_order, owner_and_leaf, selected, spoken, weights_of, when_called
 
-__all__ = ["Experiment", "fresh_models", "opened", "stacked_values", "values_of", "with_dense_models"]
+__all__ = [
+    "TURN",
+    "Experiment",
+    "dense_rates",
+    "fresh_models",
+    "opened",
+    "stacked_values",
+    "values_of",
+    "with_dense_models",
+]
 
 #: Bytes of what the layers before give for all examples and seeds, up to which it is computed once and kept.
 FEATURES = 2**30
@@ -86,7 +99,10 @@ class Experiment:
     @cached_property
     def _key(self) -> str:
         """Tells experiments apart without their data."""
-        return json.dumps([self.task.settings(), asdict(self.protocol)], sort_keys=True)
+        task = self.task
+        controls = [f and fingerprint(f) for f in (task.without, task.smaller)]
+        names = [task.title, self.goal.examples]
+        return json.dumps([task.settings(), asdict(self.protocol), controls, names], sort_keys=True)
 
     # -- the weights ----------------------------------------------------------------------------------------------------
     @property
@@ -128,11 +144,16 @@ class Experiment:
         if not len(before) or not self.goal.classifies or not all(isinstance(p, TensorSource) for p in parts.values()):
             return self.full
         trees = {name: cast(TensorSource, part).tree for name, part in parts.items()}
-        probe = before.eval()(trees["val"][0][:1])
+        sample = trees["val"][0][:8].to(device_of(self.model))
+        with looking(before):
+            probe = before(sample)
+        if not isinstance(probe, Tensor) or len(probe) != len(sample):  # the state of a recurrent layer, say
+            return self.full
         fixed = {n: self.dense[n] for n in values_of(before)}
         own = any(True for _ in before.parameters()) and not self.task.trained  # one model given: one set of features
         count = sum(len(y) for _, y in trees.values()) * (self.protocol.seeds if own else 1)
-        if count * probe.numel() * 4 > FEATURES or draws(before, trees["val"][0][:8], self.keeping):
+        size = probe[0].numel() * probe.element_size()
+        if count * size > FEATURES or draws(before, sample, self.keeping):
             return self.full
         values = fixed if own else {n: p[:1] for n, p in fixed.items()}
         inputs = {name: through(before, values, x, self.protocol.seeds if own else 1) for name, (x, _) in trees.items()}
@@ -164,9 +185,14 @@ class Experiment:
     @cached_property
     def before(self) -> set[str]:
         """Names of the parameters whose modules are called before the first layer."""
-        first = self.order.get(owner_and_leaf(self.weights[0])[0], 0)
-        return {n for n in self.parameters if self.order.get(owner_and_leaf(n)[0], first) < first}
+        first = when_called(owner_and_leaf(self.weights[0])[0], self.order)
+        if first == len(self.order):  # nobody knows
+            return set()
+        return {n for n in self.parameters if when_called(owner_and_leaf(n)[0], self.order) < first}
 
+
+#: A process does one job at a time: generators of random numbers are its own, and the experiment's model takes one row's values.
+TURN = threading.RLock()
 
 #: The experiment that a worker has open under "last": rows that come one after another read the data and pass the layers before once.
 _OPEN: dict[str, Experiment] = {}
@@ -174,6 +200,11 @@ _OPEN: dict[str, Experiment] = {}
 
 def _reopened(key: str, task: Task, protocol: Protocol, dense: bytes) -> Experiment:
     """An experiment in a worker, from what was sent of it."""
+    with TURN:
+        return _reopen(key, task, protocol, dense)
+
+
+def _reopen(key: str, task: Task, protocol: Protocol, dense: bytes) -> Experiment:
     last = _OPEN.get("last")
     if last is None or last._key != key:
         last = opened(task, protocol)
@@ -210,40 +241,49 @@ def opened(task: Task, protocol: Protocol) -> Experiment:
     goal = task.goal
     for part in PARTS:
         goal.part(part, "compare")
-    model = task.build(protocol.first_seed).eval()
-    if task.model is None:
-        raise ValueError("compare: the task has no model")
+    model = next(fresh_models(task, [protocol.first_seed])).eval()
     trial(model, goal, f"compare: {task.model_name}")
     first = moved(first_batch(goal, "train", "compare"), device_of(model))
-    with looking(model):
-        order = forward_order(model, lambda: goal.loss(model, first))
-    weights = _chosen(model, protocol, order)
+    order, used = _forward(model, goal, first)
+    weights = _chosen(model, protocol, order, used)
     for name in weights if task.trained else ():
         size = float(model.get_parameter(name).detach().double().norm())
         if not 0 < size < inf:
             where = task.weights or task.model_name
             raise ValueError(f"{where}: the weight of {spoken(name)} has the norm {size}: nothing to compare to")
-    _check_gradient(model, goal, first)
     return Experiment(task, protocol, _seen(goal), model, weights, order, keepers(model, goal.loss, first))
 
 
-def _check_gradient(model: nn.Module, goal: Goal, batch: Any) -> None:
-    free = [p for p in model.parameters() if p.is_floating_point()]  # a frozen model's weight is replaced too
-    with torch.random.fork_rng(devices=[]), torch.enable_grad(), needing(model, free):
-        if not goal.loss(model, batch).requires_grad:
-            raise ValueError(
-                "compare: the loss depends on what is trained, but that of the first batch has no gradient for any of it"
-            )
+def _forward(model: nn.Module, goal: Goal, batch: Any) -> tuple[dict[str, int], set[str]]:
+    """When modules are first called, in training (some take a short way in evaluation), and which weights the loss depends on."""
+    weights = {n: p for n, p in weights_of(model).items() if p.is_floating_point()}
+    losses: list[Tensor] = []
+    with rehearsing(model), needing(model, list(weights.values())), torch.enable_grad():
+        order = forward_order(model, lambda: losses.append(goal.loss(model, batch)))
+        if not losses[0].requires_grad:
+            return order, set()
+        slopes = torch.autograd.grad(losses[0].sum(), list(weights.values()), allow_unused=True)
+    return order, {n for n, slope in zip(weights, slopes, strict=True) if slope is not None}
 
 
-def _chosen(model: nn.Module, protocol: Protocol, order: dict[str, int]) -> tuple[str, ...]:
+def _chosen(model: nn.Module, protocol: Protocol, order: dict[str, int], used: set[str]) -> tuple[str, ...]:
     """The weights that the protocol names, or the largest one, in the order of the forward pass."""
     known = weights_of(model)
     if not known:
         raise ValueError(f"compare: {type(model).__name__} has no weight of two axes or more")
     if not protocol.layer:
-        return (max(known, key=lambda n: known[n].numel()),)
-    return tuple(in_order(selected(model, protocol.layer, "compare: layer"), order))
+        if not used:
+            raise ValueError(f"compare: the loss depends on no weight of {type(model).__name__}")
+        return (max(used, key=lambda n: (known[n].numel(), -list(known).index(n))),)
+    found = in_order(selected(model, protocol.layer, "compare: layer"), order)
+    for name in found:
+        if not known[name].is_floating_point():
+            raise ValueError(
+                f"compare: layer: weights are of real floating numbers, but {spoken(name)!r} is {known[name].dtype}"
+            )
+        if name not in used:
+            raise ValueError(f"compare: layer: the loss of the first batch does not depend on {spoken(name)!r}")
+    return tuple(found)
 
 
 def _seen(goal: Goal) -> Goal:
@@ -282,24 +322,68 @@ def _wrong_dense(experiment: Experiment, kept: Any) -> str:
     return misfit({n: p[None] for n, p in values_of(experiment.model).items()}, values)
 
 
+def _check_seed(experiment: Experiment, seed: int, model: nn.Module) -> None:
+    """ValueError where the model of a seed is no other model of the same kind."""
+    first, name = experiment.protocol.first_seed, experiment.task.model_name
+    if seed != first and model is experiment.model:
+        raise ValueError(
+            f"compare: {name} makes a new model for each seed, but gives one and the same; Task(model) takes a trained module itself"
+        )
+    wrong = misfit(values_of(experiment.model), values_of(model))
+    if wrong:
+        raise ValueError(f"compare: {name}({seed}) is not of the structure of {name}({first}): {wrong}")
+
+
 def fresh_models(task: Task, seeds: Sequence[int], offset: int = 0) -> Iterator[nn.Module]:
-    """The task's model with new values, one a seed; ``offset`` is added to each seed."""
-    return (task.build(offset + seed) for seed in seeds)
+    """The task's model with new values, one a seed, lazy ones too; ``offset`` is added to each seed.
+
+    Raises
+    ------
+    ValueError
+        A lazy model does not take the data.
+    """
+    for seed in seeds:
+        model = task.build(offset + seed)
+        if any(map(is_lazy, (*model.parameters(), *model.buffers()))):
+            batch = moved(first_batch(task.goal, "train", "compare"), device_of(model))
+            try:
+                with seeded(None, offset + seed), looking(model):
+                    task.goal.loss(model, batch)
+            except Exception as error:  # whatever a model of the user's raises
+                raise ValueError(
+                    f"compare: {task.model_name}, a lazy model, fails on the first batch: {error}"
+                ) from error
+        yield model
+
+
+def dense_rates(task: Task) -> tuple[float, ...]:
+    """Learning rates that dense models choose from: the zoo's own, or those that the other dense controls choose from.
+
+    One rate for all would be too low or too high for some model of one's own, which any network that may choose would then beat.
+    """
+    return (3e-3,) if isinstance(task.model, str) else REST_RATES
 
 
 def dense_models(experiment: Experiment, seeds: Sequence[int]) -> bytes:
     """Train dense models, one a seed: their values as the bytes of a safetensors file.
 
-    Each at the rate that is best for it on validation, of those that the other dense controls choose from: a model at a rate too low
-    is beaten by any that may choose.
+    Each at the rate that is best for it on validation (:func:`dense_rates`).
     """
-    values = stacked_values(list(fresh_models(experiment.task, seeds)))
+    with TURN:
+        return _dense_models(experiment, seeds)
+
+
+def _dense_models(experiment: Experiment, seeds: Sequence[int]) -> bytes:
+    models = list(fresh_models(experiment.task, seeds))
+    for seed, model in zip(seeds, models, strict=True):
+        _check_seed(experiment, seed, model)
+    values = stacked_values(models)
     trained = [n for n, p in experiment.parameters.items() if p.requires_grad]
     start = {n: values[n][None] for n in trained}
     fixed = {n: x for n, x in values.items() if n in experiment.parameters and n not in start}
     statistics = {n: x for n, x in values.items() if n not in experiment.parameters}
     found = train_replicas(
-        experiment.full, seeds, start, lambda p, _: p, REST_RATES, experiment.protocol.dense_steps, fixed=fixed, trained=trained,
+        experiment.full, seeds, start, lambda p, _: p, dense_rates(experiment.task), experiment.protocol.dense_steps, fixed=fixed, trained=trained,
         statistics=statistics,
     )  # fmt: skip
     rates, each = found.score[:, 0].argmin(RATE), torch.arange(len(seeds))

@@ -5,22 +5,24 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch.func import vmap
 from torch.utils._pytree import tree_map
 
 from tnkit_nn.adapter.descent import Params
 from tnkit_nn.axes import Axes
 from tnkit_nn.comparison.batches import Batches, batches_of
+from tnkit_nn.comparison.calls import called
 from tnkit_nn.data.batches import Batch, moved
+from tnkit_nn.data.draws import forked, seed_
 from tnkit_nn.data.parts import TensorSource
-from tnkit_nn.training.evaluation import device_of, judged, looking
+from tnkit_nn.training.evaluation import device_of, first_batch, judged, looking
 from tnkit_nn.training.goal import Goal
 from tnkit_nn.training.modes import frozen_keepers
 
@@ -41,6 +43,10 @@ class Readings:
     classes: Tensor | None = None
 
 
+class _Apart(Exception):
+    """A step whose replicas have to go one after another."""
+
+
 class _LossOf(nn.Module):
     """The loss as a module, so that the values of the model in it can be given by name."""
 
@@ -49,7 +55,7 @@ class _LossOf(nn.Module):
         self.model, self.goal = model, goal
 
     def forward(self, batch: Batch) -> Tensor:
-        return self.goal.loss(self.model, batch)
+        return self.goal.loss(self.model, batch).reshape(())
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +103,7 @@ class Fixture:
             for name in moves
             for n, _ in self.model.get_submodule(name).named_buffers(recurse=False)
         ]
+        moving = [n for n in moving if n in self.names]  # a module of two names has its buffers under the first
         found = replace(self, moving=tuple(moving))
         vars(found)["apart"] = self.apart  # found out once
         return found
@@ -105,9 +112,9 @@ class Fixture:
     def _mode(self) -> Iterator[None]:
         """Training mode: dropout is on, frozen statistics as in evaluation."""
         self.model.train()
-        owners = {n.rpartition(".")[0] for n in self.moving}
-        for name in self.keeping:
-            self.model.get_submodule(name).training = name in owners
+        owners = {id(self.model.get_submodule(n.rpartition(".")[0])) for n in self.moving}
+        for module in map(self.model.get_submodule, self.keeping):
+            module.training = id(module) in owners
         try:
             yield
         finally:
@@ -133,6 +140,15 @@ class Fixture:
         return f"running statistics ({self.moving[0].rpartition('.')[0]})" if self.moving else self.apart
 
     @cached_property
+    def writes(self) -> frozenset[str]:
+        """Names of the parameters that the model itself writes to as it is called, rows of an embedding's ``max_norm``, say."""
+        before = {n: (p._version, p.detach().clone()) for n, p in self.model.named_parameters()}
+        with looking(self.model):
+            self.goal.loss(self.model, moved(first_batch(self.goal, "train", "compare"), self.device))
+        after = dict(self.model.named_parameters())
+        return frozenset(n for n, (k, x) in before.items() if after[n]._version != k or not torch.equal(after[n], x))
+
+    @cached_property
     def convolves(self) -> bool:
         """Whether the model has a convolution, on a processor: side by side it has groups, which take twice the time there."""
         on_cpu = all(p.device.type == "cpu" for p in self.model.parameters())
@@ -148,7 +164,7 @@ class Fixture:
         }
         wanted = [n for n, p in pair.items() if p.requires_grad]
         try:
-            with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), torch.enable_grad():
+            with warnings.catch_warnings(), forked(), torch.enable_grad():
                 warnings.filterwarnings("error", "There is a performance drop")
                 batch, each = moved(batches.stacked(0), self.device), moved(batches.each(0), self.device)
                 with self._mode():
@@ -190,22 +206,35 @@ class Fixture:
         """
         with self._mode():
             if not alone:
-                return self._side_by_side(params, fixed, moved(batches.stacked(step), self.device), axes, step)
+                with suppress(_Apart):
+                    return self._together(params, fixed, batches, axes, step)
             wanted = [n for n, p in params.items() if p.requires_grad] if torch.is_grad_enabled() else []
             each = moved(batches.each(step), self.device)
             losses, slopes = self._one_by_one(params, fixed, each, axes, step, wanted, state)
             return cast(Tensor, _Known.apply(losses, *(params[n] for n in wanted), *slopes)) if wanted else losses
 
+    def _together(self, params: Params, fixed: Params, batches: Batches, axes: Axes, step: int) -> Tensor:
+        """Losses side by side; _Apart where this step's batches are of unlike shapes, or take the model another way than the first."""
+        try:
+            batch = moved(batches.stacked(step), self.device)
+            return self._side_by_side(params, fixed, batch, axes, step)
+        except (
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ) as error:  # it has passed once: what is wrong with both ways is said by the other
+            raise _Apart from error
+
     def _side_by_side(self, params: Params, fixed: Params, batch: Batch, axes: Axes, step: int) -> Tensor:
         values = {**{n: axes.by_seed(x) for n, x in fixed.items()}, **params}
-        torch.manual_seed(step)  # what the model draws
+        seed_(step)  # what the model draws
         if self.goal.classifies:
             x, y = batch
             return cross_entropies(self._outputs(values, axes.by_seed(x)), axes.by_seed(y))
         batches = tree_map(axes.by_seed, batch)
         loss = _LossOf(self.model, self.goal)
         named = {f"model.{n}": x for n, x in values.items()}
-        return vmap(lambda p, b: functional_call(loss, p, (b,)), randomness="different")(named, batches)
+        return vmap(lambda p, b: called(loss, p, b), randomness="different")(named, batches)
 
     def _one_by_one(
         self, params: Params, fixed: Params, each: Sequence[Batch], axes: Axes, step: int, wanted: Sequence[str], state: Params | None = None,
@@ -214,7 +243,7 @@ class Fixture:
         losses, slopes = [], {n: torch.zeros_like(params[n]) for n in wanted}
         for k in range(axes.replicas):
             seed = k % axes.seed
-            torch.manual_seed(1_000_003 * seed + step)  # what the model draws: the same in every row
+            seed_(1_000_003 * seed + step)  # what the model draws: the same in every row
             with self._holding(params, fixed, axes, k, wanted, state) as own, torch.enable_grad():
                 loss = self.goal.loss(self.model, each[seed])
                 found = torch.autograd.grad(loss, [own[n] for n in wanted], allow_unused=True) if wanted else ()
@@ -228,23 +257,32 @@ class Fixture:
     def _holding(
         self, params: Params, fixed: Params, axes: Axes, k: int, wanted: Sequence[str] = (), state: Params | None = None
     ) -> Iterator[dict[str, Tensor]]:
-        """The model with the values of one replica: not copied, and its statistics go where they are kept."""
-        own: dict[str, Tensor] = {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
+        """The model with the values of one replica: not copied, and its statistics go where they are kept.
+
+        What the model itself writes to (a counter, a table whose rows it renormalises) is copied: it stands still from step to step.
+        """
+        parameters, buffers = dict(self.model.named_parameters()), dict(self.model.named_buffers())
+        own: dict[str, Tensor] = {**parameters, **buffers}
         state = state or {}
-        for n, x in fixed.items():
-            own[n].data = x[k % axes.seed].detach()
-        for n, x in (*params.items(), *state.items()):
-            own[n].data = x[k].detach()
-        needs = {p: p.requires_grad for p in self.model.parameters()}
-        for n, p in self.model.named_parameters():
+        each = {n: x[k % axes.seed] for n, x in fixed.items()} | {n: x[k] for n, x in (*params.items(), *state.items())}
+        for n, x in each.items():
+            kept = n in state or n in wanted or (n in parameters and n not in self.writes)
+            own[n].data = x.detach() if kept else x.detach().clone()
+        needs = {n: p.requires_grad for n, p in parameters.items()}
+        for n, p in parameters.items():
             p.requires_grad_(n in wanted)
-        yield own
-        for p, need in needs.items():
-            p.requires_grad_(need)
-        after = dict(self.model.named_buffers())
-        for n, x in state.items():
-            if after[n].data_ptr() != x[k].data_ptr():  # it was made anew
-                x[k] = after[n].detach()
+        try:
+            yield own
+            after = dict(self.model.named_buffers()) if state else {}
+            for n, x in state.items():
+                if after[n].data_ptr() != x[k].data_ptr():  # it was made anew
+                    x[k] = after[n].detach()
+            for n in wanted:  # a model that bounds its weights puts others in their place
+                if own[n].data_ptr() != each[n].data_ptr():
+                    each[n].data.copy_(own[n].data)
+        finally:
+            for n, p in parameters.items():
+                p.requires_grad_(needs[n])
 
     # -- readings -------------------------------------------------------------------------------------------------------
     def read(
@@ -255,9 +293,11 @@ class Fixture:
             values = {**{n: axes.by_seed(x) for n, x in fixed.items()}, **params}
             return self._classified(self.outputs(values, part, axes), part)
         found = []
-        for k in range(axes.replicas):
-            with self._holding(params, fixed, axes, k, (), state):
-                found.append(self._read(self._goal_of(k % axes.seed), part))
+        with forked():
+            for k in range(axes.replicas):
+                seed_(k % axes.seed)  # what a model draws in evaluation too: the same in every row
+                with self._holding(params, fixed, axes, k, (), state):
+                    found.append(self._read(self._goal_of(k % axes.seed), part))
         metric, loss = (torch.stack([getattr(r, name)[0] for r in found]) for name in ("metric", "loss"))
         given = [r.classes[0] for r in found if r.classes is not None]
         return Readings(metric, loss, torch.stack(given) if given and len({len(c) for c in given}) == 1 else None)
@@ -291,6 +331,7 @@ class Fixture:
         """Of all of a part, without gradient, a few examples at a time: (replicas, examples, classes)."""
         size = max(1, CHUNK // axes.replicas)
         with looking(self.model):
+            seed_(0)
             if part in self.own:
                 return torch.cat([self._outputs(values, axes.by_seed(p)) for p in self.own[part].split(size, 1)], 1)
             x = cast(TensorSource, self.goal.parts[part]).tree[0].to(self.device)
@@ -300,7 +341,7 @@ class Fixture:
         """(replicas, batch, ...) outputs; ``shared``: all replicas see the same inputs."""
 
         def call(p: Params, z: Tensor) -> Tensor:
-            return cast(Tensor, functional_call(self.model, p, (z,)))
+            return cast(Tensor, called(self.model, p, z))
 
         return vmap(call, in_dims=(0, None if shared else 0), randomness="different")(values, x)
 
@@ -333,7 +374,8 @@ def accuracies(outputs: Tensor, labels: Tensor) -> Tensor:
 def _near(a: Tensor, b: Tensor) -> bool:
     """Whether two are equal but for rounding."""
     size = max(float(a.detach().abs().max()), float(b.detach().abs().max()), 1e-12) if a.numel() else 1.0
-    return bool(((a.detach() - b.detach()).abs().max() if a.numel() else torch.zeros(())) <= _ROUNDING * size)
+    allowed = max(_ROUNDING, 8 * torch.finfo(a.dtype).eps)  # half precision rounds more
+    return bool(((a.detach() - b.detach()).abs().max() if a.numel() else torch.zeros(())) <= allowed * size)
 
 
 def _first_words(error: BaseException) -> str:

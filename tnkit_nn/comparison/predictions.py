@@ -39,4 +39,4 @@ def write_predictions(records: Sequence[Mapping[str, Any]], out: Path | None) ->
 
 
 def _unpacked(text: str) -> Tensor:
-    return torch.frombuffer(bytearray(zlib.decompress(base64.b85decode(text))), dtype=torch.int16)
+    return torch.frombuffer(bytearray(zlib.decompress(base64.b85decode(text))), dtype=torch.int32)

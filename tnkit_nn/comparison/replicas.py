@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 
 import torch
 from torch import Tensor
@@ -19,6 +20,9 @@ __all__ = ["REST_RATES", "Trained", "train_replicas"]
 REST_RATES = (2e-3, 1e-2, 5e-2)
 #: Steps between looks at the validation part.
 EVERY = 25
+
+#: Scores are not larger, so that their mean is finite.
+_MOST = 1e300
 
 Assemble = Callable[[Params, Axes], Params]
 
@@ -69,9 +73,10 @@ class Trained:
         sizes = self.axes.sizes
         losses, seen = (x.unflatten(1, sizes)[:, rate, start, seed].tolist() for x in (self.history, self.seen))
         rows: list[list[float | None]] = []
+        before = 0
         for k, metric in enumerate(seen):
             step = min(k * EVERY, len(losses))
-            since = losses[max(0, step - EVERY) : step]
+            since, before = losses[before:step], step
             rows.append([step, _short(sum(since) / len(since)) if since else None, _short(metric)])
         return rows
 
@@ -84,7 +89,9 @@ def score(fixture: Fixture, readings: Readings) -> Tensor:
     """What is best on validation examples, lower being better: the metric; an accuracy's ties go to the lower loss."""
     if fixture.goal.classifies:
         return 1 - readings.metric + 1e-3 * torch.tanh(readings.loss)
-    return -readings.metric if fixture.goal.metric.larger else readings.metric
+    lower = -readings.metric if fixture.goal.metric.larger else readings.metric
+    # an infinitely good value (a PSNR of no error) is better than any other; what is no number stays one, and is never taken
+    return lower.double().clamp(-_MOST, _MOST).where(~lower.isposinf(), inf)
 
 
 def train_replicas(

@@ -13,7 +13,7 @@ from torch import Tensor
 import tnkit as tk
 from tnkit.core.network import Elementwise, inside_out
 from tnkit.core.spelling import function_name
-from tnkit_nn.comparison.experiment import Experiment
+from tnkit_nn.comparison.experiment import TURN, Experiment
 from tnkit_nn.comparison.record import Job, Record, machine
 from tnkit_nn.comparison.start import Start, start_of
 from tnkit_nn.comparison.tuning import (
@@ -32,6 +32,11 @@ __all__ = ["row"]
 
 def row(experiment: Experiment, job: Job) -> list[dict[str, Any]]:
     """The records of all seeds of one job."""
+    with TURN:
+        return _row(experiment, job)
+
+
+def _row(experiment: Experiment, job: Job) -> list[dict[str, Any]]:
     begin = time.perf_counter()
     if job.what == "small_dense":
         found = smaller_model(experiment, job.budget or 0)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from math import prod
 
 import torch
@@ -58,14 +58,24 @@ class Start:
 
     def error(self, experiment: Experiment) -> Tensor:
         """The relative error of all weights as one vector, (seed,)."""
-        norms = {name: _norms(target) for name, target in experiment.targets.items()}
+        norms = {name: _norms(target) for name, target in _wide(experiment.targets).items()}
         off = torch.stack([(self.errors[n] * norm).square() for n, norm in norms.items()]).sum(0)
         return (off / torch.stack(list(norms.values())).square().sum(0)).sqrt()
 
 
 def start_of(experiment: Experiment, job: Job) -> Start:
-    """The job's weights, ready to be fine-tuned."""
-    targets, what, first = experiment.targets, job.what, experiment.protocol.first_seed
+    """The job's weights, ready to be fine-tuned: computed in float32 or wider, given to the model in its own dtype."""
+    start, targets = _start_of(experiment, job), experiment.targets
+    each = {n: replace(g, weight=_in_dtype(g.weight, targets[n].dtype)) for n, g in start.generators.each.items()}
+    return replace(start, generators=Generators(each))
+
+
+def _in_dtype(weight: Callable[[Params, Axes], Tensor], dtype: torch.dtype) -> Callable[[Params, Axes], Tensor]:
+    return lambda params, axes: weight(params, axes).to(dtype)
+
+
+def _start_of(experiment: Experiment, job: Job) -> Start:
+    targets, what, first = _wide(experiment.targets), job.what, experiment.protocol.first_seed
     if what == "rank1":
         what = Family("rank1", "rank1", lambda s, _: tk.low_rank(matrix_shape(s), 1))
     if isinstance(what, Family):
@@ -89,7 +99,7 @@ def _approximated(experiment: Experiment, nets: Mapping[str, tk.Network]) -> Sta
     """Each network near its weight, and as it was drawn."""
     protocol, generators, fitted, errors = experiment.protocol, dict[str, Generator](), {}, {}
     methods = dict[str, tuple[str, ...]]()
-    for name, target in experiment.targets.items():
+    for name, target in _wide(experiment.targets).items():
         generators[name], found = approximate_each(
             nets[name], target, method=protocol.approximation, steps=protocol.fit_steps, first_seed=protocol.first_seed
         )
@@ -124,6 +134,11 @@ def built(what: Family, shapes: Mapping[str, Sequence[int]], budget: int) -> dic
 def _budget_parts(shapes: Mapping[str, Sequence[int]], budget: int) -> dict[str, int]:
     """Weight name -> its part of a budget (:func:`tnkit_nn.budgets.shares`)."""
     return dict(zip(shapes, shares(budget, [prod(shape) for shape in shapes.values()]), strict=True))
+
+
+def _wide(targets: Params) -> Params:
+    """In float32 or wider."""
+    return {n: t.to(torch.promote_types(t.dtype, torch.float32)) for n, t in targets.items()}
 
 
 def _norms(x: Tensor) -> Tensor:

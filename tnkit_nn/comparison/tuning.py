@@ -24,6 +24,8 @@ from tnkit_nn.comparison.replicas import REST_RATES, Trained, train_replicas
 from tnkit_nn.comparison.split import split_at
 from tnkit_nn.comparison.start import Start
 from tnkit_nn.data.batches import moved
+from tnkit_nn.data.draws import seeded
+from tnkit_nn.storage import misfit
 from tnkit_nn.training.evaluation import device_of, first_batch, trial
 from tnkit_nn.training.goal import Goal
 from tnkit_nn.training.modes import keepers
@@ -134,7 +136,7 @@ def without_layers(experiment: Experiment) -> Tuned | str:
         if shorter is None:
             return "the task has no without=" if task.without is None else "without= gives none"
         models.append(shorter)
-    trial(models[0], experiment.goal, _WITHOUT)
+    _check_alike(experiment, models, _WITHOUT)
     steps = protocol.tune_steps if task.trained else protocol.dense_steps + protocol.tune_steps
     before = experiment.before if protocol.rest == "head" else set()
     values = stacked_values(models)
@@ -145,8 +147,7 @@ def without_layers(experiment: Experiment) -> Tuned | str:
 def _shorter(experiment: Experiment, model: nn.Module, seed: int) -> nn.Module | None:
     """The model without the layers, by the task's own function (which may change the model that it is given) or the zoo's."""
     names, own = experiment.weights, experiment.task.without
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(OFFSET + seed)  # what is made anew in a model that is given
+    with seeded(None, OFFSET + seed):  # what is made anew in a model that is given
         if own is not None:
             return _theirs(lambda: own(copy.deepcopy(model), *names), "without(model, *weights)", none=True)
         owners = [owner_and_leaf(n) for n in names]
@@ -162,8 +163,7 @@ def _small(experiment: Experiment, budget: int, seed: int) -> nn.Module:
     make, size = experiment.task.smaller, sum(prod(shape) for shape in experiment.shapes.values())
     assert make is not None
     count = experiment.model_params - size + budget
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(OFFSET + seed)
+    with seeded(None, OFFSET + seed):
         made = _theirs(lambda: make(count, OFFSET + seed), "smaller(parameters, seed)")
     assert made is not None
     return made
@@ -193,13 +193,22 @@ def rehearse(experiment: Experiment, budgets: Sequence[int]) -> None:
         trial(_small(experiment, budget, seed), experiment.goal, _SMALLER)
 
 
+def _check_alike(experiment: Experiment, models: Sequence[nn.Module], what: str) -> None:
+    """The first of the models of all seeds takes the data, and the others are like it."""
+    trial(models[0], experiment.goal, what)
+    for seed, model in zip(experiment.protocol.each, models, strict=True):
+        wrong = misfit(values_of(models[0]), values_of(model))
+        if wrong:
+            raise ValueError(f"{what} is of one structure for all seeds, but for seed {seed}: {wrong}")
+
+
 def smaller_model(experiment: Experiment, budget: int) -> Tuned | str:
     """A dense model of as many parameters as the whole model has with a network of the budget in it, trained as long in all."""
     task, protocol = experiment.task, experiment.protocol
     if task.smaller is None:
         return "the task has no smaller="
     models = [_small(experiment, budget, seed) for seed in protocol.each]
-    trial(models[0], experiment.goal, _SMALLER)
+    _check_alike(experiment, models, _SMALLER)
     return _trained_anew(experiment, models, stacked_values(models), set(), protocol.dense_steps + protocol.tune_steps)
 
 
@@ -252,7 +261,7 @@ def _from_features(
 
 # -- what was given to the test examples --------------------------------------------------------------------------------
 def packed_classes(readings: Readings, seed: int) -> str:
-    """The classes that a classifier gave to the test examples, as text: two bytes each, zlib, base 85; empty where it is none."""
+    """The classes that a classifier gave to the test examples, as text: four bytes each, zlib, base 85; empty where it is none."""
     if readings.classes is None:
         return ""
-    return base64.b85encode(zlib.compress(readings.classes[seed].to(torch.int16).cpu().numpy().tobytes(), 9)).decode()
+    return base64.b85encode(zlib.compress(readings.classes[seed].to(torch.int32).cpu().numpy().tobytes(), 9)).decode()

@@ -89,6 +89,7 @@ def device_of(model: nn.Module) -> torch.device:
 def looking(model: nn.Module) -> Iterator[None]:
     """The model in evaluation, without gradients; as it was at the end, the caller's random numbers too."""
     modes = {m: m.training for m in model.modules()}
+    needs = {p: p.requires_grad for p in model.parameters()}  # a metric may do anything to it
     model.eval()
     try:
         with torch.no_grad(), forked():
@@ -96,6 +97,8 @@ def looking(model: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes.items():
             module.training = mode
+        for p, need in needs.items():
+            p.requires_grad_(need)
 
 
 def evaluate(model: nn.Module, goal: Goal, part: str = "val", batch: int | None = None) -> Reading:

@@ -49,7 +49,7 @@ def without(model: nn.Module, *layers: str) -> nn.Module | None:
 
 def _leave_out(parent: nn.Sequential, name: str) -> bool:
     """Take a linear layer and what follows up to the next one out; False, and nothing done, where that cannot be."""
-    gone, members = getattr(parent, name), list(parent.named_children())
+    gone, members = getattr(parent, name), [(n, m) for n, m in parent._modules.items() if m is not None]
     after = members[[n for n, _ in members].index(name) + 1 :]
     k = next((k for k, (_, m) in enumerate(after) if isinstance(m, nn.Linear)), None)
     if not isinstance(gone, nn.Linear) or k is None or any(True for _, m in after[:k] for _ in m.parameters()):
