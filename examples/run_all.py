@@ -1,6 +1,6 @@
 """Runs the examples at full size, one after another on one thread, and writes what each found to examples/results/.
 
-python examples/run_all.py             (all six: a quarter of an hour)
+python examples/run_all.py             (all six: a quarter of an hour on an idle machine)
 python examples/run_all.py lstm gpt    (these alone)
 """
 
