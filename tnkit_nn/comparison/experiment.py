@@ -39,7 +39,16 @@ from tnkit_nn.training.goal import PARTS, Goal
 from tnkit_nn.training.modes import keepers, needing, rehearsing
 from tnkit_nn.weights import forward_order, in_order, owner_and_leaf, selected, spoken, weights_of, when_called
 
-__all__ = ["DENSE_RATE", "TURN", "Experiment", "fresh_models", "opened", "stacked_values", "values_of", "with_dense_models"]
+__all__ = [
+    "DENSE_RATE",
+    "TURN",
+    "Experiment",
+    "fresh_models",
+    "opened",
+    "stacked_values",
+    "values_of",
+    "with_dense_models",
+]
 
 #: Bytes of what the layers before give for all examples and seeds, up to which it is computed once and kept.
 FEATURES = 2**30
@@ -342,7 +351,9 @@ def fresh_models(task: Task, seeds: Sequence[int], offset: int = 0) -> Iterator[
                 with seeded(None, offset + seed), looking(model):
                     task.goal.loss(model, batch)
             except Exception as error:  # whatever a model of the user's raises
-                raise ValueError(f"compare: {task.model_name}, a lazy model, fails on the first batch: {error}") from error
+                raise ValueError(
+                    f"compare: {task.model_name}, a lazy model, fails on the first batch: {error}"
+                ) from error
         yield model
 
 

@@ -218,12 +218,16 @@ class Fixture:
         try:
             batch = moved(batches.stacked(step), self.device)
             return self._side_by_side(params, fixed, batch, axes, step)
-        except (RuntimeError, TypeError, ValueError) as error:  # it has passed once: what is wrong with both ways is said by the other
+        except (
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ) as error:  # it has passed once: what is wrong with both ways is said by the other
             raise _Apart from error
 
     def _side_by_side(self, params: Params, fixed: Params, batch: Batch, axes: Axes, step: int) -> Tensor:
         values = {**{n: axes.by_seed(x) for n, x in fixed.items()}, **params}
-        seed_(step)  # what the model draws
+        seed_(step, device=self.device.type)  # what the model draws
         if self.goal.classifies:
             x, y = batch
             return cross_entropies(self._outputs(values, axes.by_seed(x)), axes.by_seed(y))
@@ -239,7 +243,7 @@ class Fixture:
         losses, slopes = [], {n: torch.zeros_like(params[n]) for n in wanted}
         for k in range(axes.replicas):
             seed = k % axes.seed
-            seed_(1_000_003 * seed + step)  # what the model draws: the same in every row
+            seed_(1_000_003 * seed + step, device=self.device.type)  # what the model draws: the same in every row
             with self._holding(params, fixed, axes, k, wanted, state) as own, torch.enable_grad():
                 loss = self.goal.loss(self.model, each[seed])
                 found = torch.autograd.grad(loss, [own[n] for n in wanted], allow_unused=True) if wanted else ()
@@ -291,7 +295,9 @@ class Fixture:
         found = []
         with forked():
             for k in range(axes.replicas):
-                seed_(k % axes.seed)  # what a model draws in evaluation too: the same in every row
+                seed_(
+                    k % axes.seed, device=self.device.type
+                )  # what a model draws in evaluation too: the same in every row
                 with self._holding(params, fixed, axes, k, (), state):
                     found.append(self._read(self._goal_of(k % axes.seed), part))
         metric, loss = (torch.stack([getattr(r, name)[0] for r in found]) for name in ("metric", "loss"))
@@ -327,7 +333,7 @@ class Fixture:
         """Of all of a part, without gradient, a few examples at a time: (replicas, examples, classes)."""
         size = max(1, CHUNK // axes.replicas)
         with looking(self.model):
-            seed_(0)
+            seed_(0, device=self.device.type)
             if part in self.own:
                 return torch.cat([self._outputs(values, axes.by_seed(p)) for p in self.own[part].split(size, 1)], 1)
             x = cast(TensorSource, self.goal.parts[part]).tree[0].to(self.device)
@@ -352,6 +358,8 @@ class _Known(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *slope: Any) -> tuple[Tensor | None, ...]:
+        if bool((slope[0] == 1).all()):  # the gradients as they are: one copy less of every parameter of all replicas
+            return (None, *ctx.saved_tensors, *[None] * len(ctx.saved_tensors))
         found = [slope[0].to(x.dtype).view(-1, *[1] * (x.dim() - 1)) * x for x in ctx.saved_tensors]
         return (None, *found, *[None] * len(found))
 

@@ -31,7 +31,9 @@ def _cut(model: nn.Module, layer: str) -> tuple[nn.Sequential, nn.Module]:
     hooks = (model._forward_hooks, model._forward_pre_hooks, model._backward_hooks, model._backward_pre_hooks)
     if type(model).forward is not nn.Sequential.forward or any(hooks):  # it may do more than call its members
         return nn.Sequential(), model
-    members = [(n, m) for n, m in model._modules.items() if m is not None]  # one that is called twice stands there twice
+    members = [
+        (n, m) for n, m in model._modules.items() if m is not None
+    ]  # one that is called twice stands there twice
     k = [n for n, _ in members].index(name)
     before, after = OrderedDict(members[:k]), OrderedDict(members[k:])
     if inner:
