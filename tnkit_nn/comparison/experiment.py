@@ -211,7 +211,8 @@ def _reopen(key: str, task: Task, protocol: Protocol, dense: bytes) -> Experimen
         last = opened(task, protocol)
         vars(last)["_key"] = key  # not the data's digest once more
     if last._packed != dense:
-        last = replace(last, dense=safetensors.torch.load(dense))
+        values = safetensors.torch.load(dense)
+        last = replace(last, dense={n: x.to(device_of(last.model)) for n, x in values.items()})
         vars(last)["_key"] = key
     _OPEN["last"] = last
     return last
@@ -309,7 +310,8 @@ def with_dense_models(
     options: dict[str, Any] = {"study": study, "executor": executor, "progress": progress}
     found = run_jobs(each, dense_models, **options, wrong=lambda _, kept: _wrong_dense(experiment, kept)).values()
     models = [safetensors.torch.load(values) for values in found]
-    return replace(experiment, dense={name: torch.cat([m[name] for m in models]) for name in models[0]})
+    device = device_of(experiment.model)  # files are read on the processor
+    return replace(experiment, dense={name: torch.cat([m[name] for m in models]).to(device) for name in models[0]})
 
 
 def _wrong_dense(experiment: Experiment, kept: Any) -> str:

@@ -163,10 +163,14 @@ class Fixture:
             for n, p in self.model.named_parameters()
         }
         wanted = [n for n, p in pair.items() if p.requires_grad]
+        each = moved(batches.each(0), self.device)
+        try:
+            batch = moved(batches.stacked(0), self.device)
+        except (RuntimeError, TypeError, ValueError):
+            return "batches that are not tensors of one shape in tuples, lists and dicts"
         try:
             with warnings.catch_warnings(), forked(), torch.enable_grad():
                 warnings.filterwarnings("error", "There is a performance drop")
-                batch, each = moved(batches.stacked(0), self.device), moved(batches.each(0), self.device)
                 with self._mode():
                     side = self._side_by_side(pair, fixed, batch, axes, 0)
                     mine = torch.autograd.grad(side.sum(), [pair[n] for n in wanted], allow_unused=True)

@@ -150,7 +150,7 @@ def train_replicas(
     def judged(params: Params) -> Tensor:
         found = fixture.read(assemble(params, axes), still, "val", axes, alone=bool(alone), state=state)
         seen.append(found.metric)
-        return score(fixture, found)
+        return score(fixture, found).to(fixture.device)
 
     speeds = dict.fromkeys(start, axes.by_rate(rates))
     speeds |= dict.fromkeys(others or {}, axes.by_rate(other_rates[: len(rates)]))

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
-from tests.nn.comparison.test_own import (
+from .test_own import (
     CLASSES,
     NUMBERS,
     RMSE,
