@@ -137,7 +137,10 @@ class Fixture:
 
     def alone(self) -> str:
         """The same while it is trained: running statistics that move are each replica's own."""
-        return f"running statistics ({self.moving[0].rpartition('.')[0]})" if self.moving else self.apart
+        if not self.moving:
+            return self.apart
+        owner = self.moving[0].rpartition(".")[0] or type(self.model).__name__
+        return f"running statistics ({owner})"
 
     @cached_property
     def writes(self) -> frozenset[str]:
@@ -254,7 +257,7 @@ class Fixture:
             losses.append(loss.detach().reshape(()))
             for n, slope in zip(wanted, found, strict=True):
                 if slope is not None:
-                    slopes[n][k] = slope
+                    slopes[n][k] = slope.to_dense()  # of an embedding it may be sparse
         return torch.stack(losses), list(slopes.values())
 
     @contextmanager

@@ -130,6 +130,8 @@ def train_replicas(
     statistics
         Name -> (seed, ...) buffers that the model may change as it is trained.
     """
+    if not start and not others:
+        raise ValueError("compare: nothing is trained: no parameter of the model requires a gradient")
     several = next((len(x) for x in start.values()), 1)
     axes = Axes(rate=len(rates), start=several, seed=len(seeds))
     fixture, batches = (

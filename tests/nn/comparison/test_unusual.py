@@ -12,9 +12,28 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
+import tnkit_nn as tknn
+from tnkit_nn import Metric, Task, compare, zoo
+from tnkit_nn.axes import Axes
+from tnkit_nn.comparison.batches import batches_of
+from tnkit_nn.comparison.calls import called
+from tnkit_nn.comparison.experiment import opened, with_dense_models
+from tnkit_nn.comparison.fixture import Fixture, Readings
+from tnkit_nn.comparison.predictions import write_predictions
+from tnkit_nn.comparison.protocol import Protocol
+from tnkit_nn.comparison.record import Job
+from tnkit_nn.comparison.replicas import Trained, score, train_replicas
+from tnkit_nn.comparison.row import row
+from tnkit_nn.comparison.split import draws, split_at
+from tnkit_nn.comparison.tuning import packed_classes
+from tnkit_nn.families import families
+from tnkit_nn.storage import read_tensors
+from tnkit_nn.training.goal import goal_of
+
 from .test_own import (
     CLASSES,
     NUMBERS,
+    PARTS,
     RMSE,
     STEPS,
     Recurrent,
@@ -26,22 +45,6 @@ from .test_own import (
     rmse,
     squares,
 )  # fmt: skip
-from tnkit_nn import Metric, Task, compare, zoo
-from tnkit_nn.axes import Axes
-from tnkit_nn.comparison.batches import batches_of
-from tnkit_nn.comparison.calls import called
-from tnkit_nn.comparison.experiment import opened, with_dense_models
-from tnkit_nn.comparison.fixture import Fixture, Readings
-from tnkit_nn.comparison.predictions import write_predictions
-from tnkit_nn.comparison.protocol import Protocol
-from tnkit_nn.comparison.record import Job
-from tnkit_nn.comparison.replicas import Trained, score
-from tnkit_nn.comparison.row import row
-from tnkit_nn.comparison.split import draws, split_at
-from tnkit_nn.comparison.tuning import packed_classes
-from tnkit_nn.families import families
-from tnkit_nn.storage import read_tensors
-from tnkit_nn.training.goal import goal_of
 
 __all__ = ["one_thread"]
 
@@ -436,7 +439,7 @@ class Early(nn.Sequential):
         super().__init__(*regressor(0))
 
 
-class Late(nn.Sequential):
+class Edited(nn.Sequential):
     def __init__(self):
         super().__init__(*regressor(0), nn.Identity())
 
@@ -451,7 +454,7 @@ def switched(seed):
 def test_a_study_notices_an_edited_class(tmp_path, monkeypatch):
     task = Task(switched, NUMBERS, squares)
     compare(task, ["low_rank"], [60], out=tmp_path, **STEPS)
-    monkeypatch.setitem(NOW, 0, Late)
+    monkeypatch.setitem(NOW, 0, Edited)
     with pytest.raises(ValueError, match="holds another study: its modules"):
         compare(task, ["low_rank"], [60], out=tmp_path, **STEPS)
 
@@ -480,3 +483,112 @@ def test_a_worker_takes_the_controls_of_the_task_that_it_is_given():
         told_now = replace(task, without=shallow, smaller=narrow)
         records = compare(told_now, ["low_rank"], [60], executor=pool, **STEPS)
     assert [r["model_params"] for r in records if r["label"] in ("removed", "small_dense")] == [79, 79, 25, 25]
+
+
+# -- buffers ------------------------------------------------------------------------------------------------------------
+class Late(nn.Module):
+    """A buffer that is made when the model is first called, and one that is replaced in training."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(24, 16), nn.Linear(16, 3)
+        self.register_buffer("mean", torch.zeros(16))
+
+    def forward(self, x):
+        if not hasattr(self, "seen"):
+            self.register_buffer("seen", torch.zeros(16))
+        h = self.a(x)
+        if self.training:
+            self.seen.add_(h.detach().mean(0))
+            self.mean = 0.9 * self.mean + 0.1 * h.detach().mean(0)
+        return self.b((h - self.mean).tanh())
+
+
+def test_buffers_that_are_made_late_or_replaced_move_with_each_replica():
+    experiment = ready(lambda seed: Late(), "a")
+    (first, second) = row(experiment, Job("dense", None))
+    assert (
+        row(experiment, Job("dense_trained_on", None))[0]["replicas"] == "one after another: running statistics (Late)"
+    )
+    for s, r in enumerate((first, second)):
+        model = Late().eval()
+        model(CLASSES.test[0])
+        model.load_state_dict({n: x[s] for n, x in experiment.dense.items()})
+        assert model.mean.abs().max() > 1e-3 and model.seen.abs().max() > 1e-3
+        assert r["test_frozen"] == pytest.approx(tknn.accuracy(model, CLASSES.test))
+
+
+class Growing(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Linear(24, 3)
+        self.register_buffer("bank", torch.zeros(0, 3))
+
+    def forward(self, x):
+        found = self.a(x)
+        if self.training:
+            self.bank = torch.cat([self.bank, found.detach()])[-1000:]
+        return found
+
+
+def frozen(seed):
+    return regressor(seed).requires_grad_(False)
+
+
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [
+        (Task(lambda seed: Growing(), CLASSES), "buffers keep their shape in training, but 'bank' of Growing"),
+        (Task(frozen, NUMBERS, squares), "no parameter of frozen requires a gradient"),
+    ],
+)  # fmt: skip
+def test_models_that_cannot_be_trained_as_replicas_are_refused_by_name(task, words):
+    with pytest.raises(ValueError, match=f"compare: .*{words}"):
+        opened(task, Protocol(**STEPS))
+
+
+def test_sparse_gradients_are_those_of_plain_torch():
+    class Sparse(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table, self.out = nn.Embedding(20, 8, sparse=True), nn.Linear(8, 3)
+
+        def forward(self, tokens):
+            return self.out(self.table(tokens).mean(1))
+
+    torch.manual_seed(0)
+    part = (torch.randint(20, (160, 5)), torch.arange(160) % 3)
+    fixture = Fixture(Sparse().eval(), goal_of(dict.fromkeys(PARTS, part), "test"))
+    params = {n: p.detach()[None].clone().requires_grad_() for n, p in fixture.model.named_parameters()}
+    batches = batches_of(fixture.goal.parts["train"], None, range(1), 1)
+    losses = fixture.losses(params, {}, batches, Axes(), 0, alone=True, state={})
+    (found,) = torch.autograd.grad(losses.sum(), params["table.weight"])
+    model = copy.deepcopy(fixture.model)
+    model.table.load_state_dict({"weight": params["table.weight"][0].detach()})
+    F.cross_entropy(model.requires_grad_()(batches.each(0)[0][0]), batches.each(0)[0][1]).backward()
+    torch.testing.assert_close(found[0], model.table.weight.grad.to_dense())
+
+
+def test_a_replica_that_fails_disturbs_no_other_and_goes_back():
+    """NaN at the large rate: the replicas of the small one are what they are alone, statistics too."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(24, 16), nn.BatchNorm1d(16), nn.Tanh(), nn.Linear(16, 1)).eval()
+
+    def loss(model, batch):
+        return squares(model, batch) + torch.where(model[3].weight.abs().max() > 0.4, torch.nan, 0.0)
+
+    fixture = Fixture(model, goal_of(NUMBERS, "test", loss=loss, metric=RMSE), keeping={"1": "1"})
+    start = {n: torch.stack([p, p])[None].detach() for n, p in model.named_parameters()}
+    statistics = {n: torch.stack([b, b]) for n, b in model.named_buffers()}
+
+    def trained(rates):
+        return train_replicas(
+            fixture, range(2), start, lambda p, _: p, rates, 30, trained=list(start), statistics=statistics
+        )
+
+    both, alone = trained((3e-3, 0.5)), trained((3e-3,))
+    failed = both.axes.unflatten(both.history.isinf().any(0)[:, None])[:, 0, :, 0]
+    assert failed[1].all() and not failed[0].any()
+    for ours, theirs in ((both.params, alone.params), (both.state, alone.state)):
+        assert all(x.isfinite().all() for x in ours.values())
+        assert all(torch.equal(x, theirs[n]) for n, x in both.axes.at(ours, 0, 0).items())
