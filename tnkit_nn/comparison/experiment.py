@@ -336,6 +336,12 @@ def _wrong_dense(experiment: Experiment, kept: Any) -> str:
     return misfit({n: p[None] for n, p in values_of(experiment.model).items()}, values)
 
 
+def settled(task: Task, model: nn.Module, seed: int) -> None:
+    """Give a lazy model its values, drawn by the seed."""
+    if any(map(is_lazy, (*model.parameters(), *model.buffers()))):
+        _call_once(task, model, seed)
+
+
 def _call_once(task: Task, model: nn.Module, seed: int) -> None:
     """The loss of one batch, for what a model makes only when it is first called."""
     batch = moved(first_batch(task.goal, "train", "compare"), device_of(model))
@@ -370,8 +376,7 @@ def fresh_models(task: Task, seeds: Sequence[int], offset: int = 0) -> Iterator[
     """
     for seed in seeds:
         model = task.build(offset + seed)
-        if any(map(is_lazy, (*model.parameters(), *model.buffers()))):
-            _call_once(task, model, offset + seed)
+        settled(task, model, offset + seed)
         yield model
 
 

@@ -592,3 +592,23 @@ def test_a_replica_that_fails_disturbs_no_other_and_goes_back():
     for ours, theirs in ((both.params, alone.params), (both.state, alone.state)):
         assert all(x.isfinite().all() for x in ours.values())
         assert all(torch.equal(x, theirs[n]) for n, x in both.axes.at(ours, 0, 0).items())
+
+
+def test_a_smaller_model_may_be_lazy():
+    lazy = lambda count, seed: nn.Sequential(nn.LazyLinear(2), nn.Linear(2, 1))  # noqa: E731
+    experiment = ready(regressor, data=NUMBERS, loss=squares, rest="all", smaller=lazy)
+    torch.manual_seed(1)
+    first = row(experiment, Job("small_dense", 60))
+    torch.manual_seed(2)
+    assert told(first) == told(row(experiment, Job("small_dense", 60)))
+
+
+def test_large_values_that_are_not_trained_are_not_repeated_for_replicas(monkeypatch):
+    experiment, job = ready(regressor, data=NUMBERS, loss=squares), Job("dense_trained_on", None)
+    side = row(experiment, job)
+    monkeypatch.setattr("tnkit_nn.comparison.replicas.COPIES", 100)
+    alone = row(experiment, job)
+    assert side[0]["replicas"] == "side by side"
+    assert alone[0]["replicas"] == "one after another: values that are not trained, 0.0 GB side by side"
+    for a, b in zip(side, alone, strict=True):
+        assert a["test_frozen"] == pytest.approx(b["test_frozen"], rel=1e-4)
