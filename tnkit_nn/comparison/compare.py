@@ -79,8 +79,9 @@ def compare(
     depths
         Depths of the families that have one (``adtn``, ``circuit``).
     executor
-        Any ``concurrent.futures.Executor``; jobs run here one after another without one.  A lost worker's job is run again.  The task
-        goes to workers: functions that they can import, or a task of a file (``tnkit compare --task file.py:name``).
+        Any ``concurrent.futures.Executor``; jobs run here one after another without one.  A lost worker's job is run again.  Threads
+        take turns, since random numbers are drawn process by process.  The task goes to workers: functions that they can import, or
+        a task of a file (``tnkit compare --task file.py:name``).
     progress
         Wraps the iterable of jobs to be done (a progress bar): first the dense models', then the rows'.
     out
@@ -110,7 +111,8 @@ def compare(
     FileNotFoundError
         The data's files are not there.
     ValueError
-        An unknown layer or shape; two rows of one label; a model that does not take the data; a number of steps or seeds, a budget
+        An unknown layer or shape; a weight that the loss does not depend on, or of no real floating numbers; two rows of one label; a
+        model that does not take the data, or of other structure for another seed; a task that cannot go to other processes; a number of steps or seeds, a budget
         or a depth that is no whole number of at least 1; a folder that holds another comparison (what differs is named).
     """
     a_kind(task, Task, "compare: task")
@@ -191,7 +193,8 @@ def _left_out(experiment: Experiment, done: Sequence[Sequence[Mapping[str, Any]]
     found = {}
     removed = next((r for records in done for r in records if r["label"] == "removed"), None)
     if experiment.protocol.rest != "none" and removed is not None and removed["test_trained"] is None:
-        found["removed, other layers fine-tuned"] = "the model cannot go without the layer; Task(without=...) tells how"
+        how = "Task(without=...) tells how" if experiment.task.without is None else "so says Task(without=...)"
+        found["removed, other layers fine-tuned"] = f"the model cannot go without the layer; {how}"
     if experiment.task.smaller is None:
         found["small_dense"] = "Task(smaller=...) makes such a model"
     return found

@@ -210,7 +210,8 @@ def _reopen(key: str, task: Task, protocol: Protocol, dense: bytes) -> Experimen
         last = opened(task, protocol)
         vars(last)["_key"] = key  # not the data's digest once more
     if last._packed != dense:
-        last = replace(last, dense=safetensors.torch.load(dense))
+        values = safetensors.torch.load(dense)
+        last = replace(last, dense={n: x.to(device_of(last.model)) for n, x in values.items()})
         vars(last)["_key"] = key
     _OPEN["last"] = last
     return last
@@ -246,6 +247,11 @@ def opened(task: Task, protocol: Protocol) -> Experiment:
     first = moved(first_batch(goal, "train", "compare"), device_of(model))
     order, used = _forward(model, goal, first)
     weights = _chosen(model, protocol, order, used)
+    if not task.trained and not any(p.requires_grad for p in model.parameters()):
+        raise ValueError(
+            f"compare: the dense models are trained, but no parameter of {task.model_name} requires a gradient; "
+            "Task(model) takes a trained module itself"
+        )
     for name in weights if task.trained else ():
         size = float(model.get_parameter(name).detach().double().norm())
         if not 0 < size < inf:
@@ -258,8 +264,14 @@ def _forward(model: nn.Module, goal: Goal, batch: Any) -> tuple[dict[str, int], 
     """When modules are first called, in training (some take a short way in evaluation), and which weights the loss depends on."""
     weights = {n: p for n, p in weights_of(model).items() if p.is_floating_point()}
     losses: list[Tensor] = []
+    before = {n: b.shape for n, b in model.named_buffers()}
     with rehearsing(model), needing(model, list(weights.values())), torch.enable_grad():
         order = forward_order(model, lambda: losses.append(goal.loss(model, batch)))
+        other = [n for n, b in model.named_buffers() if before.get(n, b.shape) != b.shape]
+        if other:
+            raise ValueError(
+                f"compare: buffers keep their shape in training, but {other[0]!r} of {type(model).__name__} goes {tuple(before[other[0]])} -> {tuple(model.get_buffer(other[0]).shape)}"
+            )
         if not losses[0].requires_grad:
             return order, set()
         slopes = torch.autograd.grad(losses[0].sum(), list(weights.values()), allow_unused=True)
@@ -308,7 +320,8 @@ def with_dense_models(
     options: dict[str, Any] = {"study": study, "executor": executor, "progress": progress}
     found = run_jobs(each, dense_models, **options, wrong=lambda _, kept: _wrong_dense(experiment, kept)).values()
     models = [safetensors.torch.load(values) for values in found]
-    return replace(experiment, dense={name: torch.cat([m[name] for m in models]) for name in models[0]})
+    device = device_of(experiment.model)  # files are read on the processor
+    return replace(experiment, dense={name: torch.cat([m[name] for m in models]).to(device) for name in models[0]})
 
 
 def _wrong_dense(experiment: Experiment, kept: Any) -> str:
@@ -322,6 +335,22 @@ def _wrong_dense(experiment: Experiment, kept: Any) -> str:
     return misfit({n: p[None] for n, p in values_of(experiment.model).items()}, values)
 
 
+def settled(task: Task, model: nn.Module, seed: int) -> None:
+    """Give a lazy model its values, drawn by the seed."""
+    if any(map(is_lazy, (*model.parameters(), *model.buffers()))):
+        _call_once(task, model, seed)
+
+
+def _call_once(task: Task, model: nn.Module, seed: int) -> None:
+    """The loss of one batch, for what a model makes only when it is first called."""
+    batch = moved(first_batch(task.goal, "train", "compare"), device_of(model))
+    try:
+        with seeded(None, seed), looking(model):
+            task.goal.loss(model, batch)
+    except Exception as error:  # whatever a model of the user's raises
+        raise ValueError(f"compare: {task.model_name}, made anew, fails on the first batch: {error}") from error
+
+
 def _check_seed(experiment: Experiment, seed: int, model: nn.Module) -> None:
     """ValueError where the model of a seed is no other model of the same kind."""
     first, name = experiment.protocol.first_seed, experiment.task.model_name
@@ -329,6 +358,8 @@ def _check_seed(experiment: Experiment, seed: int, model: nn.Module) -> None:
         raise ValueError(
             f"compare: {name} makes a new model for each seed, but gives one and the same; Task(model) takes a trained module itself"
         )
+    if values_of(model).keys() < values_of(experiment.model).keys():  # some buffers are made when it is first called
+        _call_once(experiment.task, model, seed)
     wrong = misfit(values_of(experiment.model), values_of(model))
     if wrong:
         raise ValueError(f"compare: {name}({seed}) is not of the structure of {name}({first}): {wrong}")
@@ -344,15 +375,7 @@ def fresh_models(task: Task, seeds: Sequence[int], offset: int = 0) -> Iterator[
     """
     for seed in seeds:
         model = task.build(offset + seed)
-        if any(map(is_lazy, (*model.parameters(), *model.buffers()))):
-            batch = moved(first_batch(task.goal, "train", "compare"), device_of(model))
-            try:
-                with seeded(None, offset + seed), looking(model):
-                    task.goal.loss(model, batch)
-            except Exception as error:  # whatever a model of the user's raises
-                raise ValueError(
-                    f"compare: {task.model_name}, a lazy model, fails on the first batch: {error}"
-                ) from error
+        settled(task, model, offset + seed)
         yield model
 
 

@@ -137,7 +137,10 @@ class Fixture:
 
     def alone(self) -> str:
         """The same while it is trained: running statistics that move are each replica's own."""
-        return f"running statistics ({self.moving[0].rpartition('.')[0]})" if self.moving else self.apart
+        if not self.moving:
+            return self.apart
+        owner = self.moving[0].rpartition(".")[0] or type(self.model).__name__
+        return f"running statistics ({owner})"
 
     @cached_property
     def writes(self) -> frozenset[str]:
@@ -163,10 +166,14 @@ class Fixture:
             for n, p in self.model.named_parameters()
         }
         wanted = [n for n, p in pair.items() if p.requires_grad]
+        each = moved(batches.each(0), self.device)
+        try:
+            batch = moved(batches.stacked(0), self.device)
+        except (RuntimeError, TypeError, ValueError):
+            return "batches that are not tensors of one shape in tuples, lists and dicts"
         try:
             with warnings.catch_warnings(), forked(), torch.enable_grad():
                 warnings.filterwarnings("error", "There is a performance drop")
-                batch, each = moved(batches.stacked(0), self.device), moved(batches.each(0), self.device)
                 with self._mode():
                     side = self._side_by_side(pair, fixed, batch, axes, 0)
                     mine = torch.autograd.grad(side.sum(), [pair[n] for n in wanted], allow_unused=True)
@@ -227,7 +234,7 @@ class Fixture:
 
     def _side_by_side(self, params: Params, fixed: Params, batch: Batch, axes: Axes, step: int) -> Tensor:
         values = {**{n: axes.by_seed(x) for n, x in fixed.items()}, **params}
-        seed_(step)  # what the model draws
+        seed_(step, device=self.device.type)  # what the model draws
         if self.goal.classifies:
             x, y = batch
             return cross_entropies(self._outputs(values, axes.by_seed(x)), axes.by_seed(y))
@@ -243,14 +250,14 @@ class Fixture:
         losses, slopes = [], {n: torch.zeros_like(params[n]) for n in wanted}
         for k in range(axes.replicas):
             seed = k % axes.seed
-            seed_(1_000_003 * seed + step)  # what the model draws: the same in every row
+            seed_(1_000_003 * seed + step, device=self.device.type)  # what the model draws: the same in every row
             with self._holding(params, fixed, axes, k, wanted, state) as own, torch.enable_grad():
                 loss = self.goal.loss(self.model, each[seed])
                 found = torch.autograd.grad(loss, [own[n] for n in wanted], allow_unused=True) if wanted else ()
             losses.append(loss.detach().reshape(()))
             for n, slope in zip(wanted, found, strict=True):
                 if slope is not None:
-                    slopes[n][k] = slope
+                    slopes[n][k] = slope.to_dense()  # of an embedding it may be sparse
         return torch.stack(losses), list(slopes.values())
 
     @contextmanager
@@ -295,7 +302,9 @@ class Fixture:
         found = []
         with forked():
             for k in range(axes.replicas):
-                seed_(k % axes.seed)  # what a model draws in evaluation too: the same in every row
+                seed_(
+                    k % axes.seed, device=self.device.type
+                )  # what a model draws in evaluation too: the same in every row
                 with self._holding(params, fixed, axes, k, (), state):
                     found.append(self._read(self._goal_of(k % axes.seed), part))
         metric, loss = (torch.stack([getattr(r, name)[0] for r in found]) for name in ("metric", "loss"))
@@ -331,7 +340,7 @@ class Fixture:
         """Of all of a part, without gradient, a few examples at a time: (replicas, examples, classes)."""
         size = max(1, CHUNK // axes.replicas)
         with looking(self.model):
-            seed_(0)
+            seed_(0, device=self.device.type)
             if part in self.own:
                 return torch.cat([self._outputs(values, axes.by_seed(p)) for p in self.own[part].split(size, 1)], 1)
             x = cast(TensorSource, self.goal.parts[part]).tree[0].to(self.device)
@@ -356,6 +365,8 @@ class _Known(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *slope: Any) -> tuple[Tensor | None, ...]:
+        if bool((slope[0] == 1).all()):  # the gradients as they are: one copy less of every parameter of all replicas
+            return (None, *ctx.saved_tensors, *[None] * len(ctx.saved_tensors))
         found = [slope[0].to(x.dtype).view(-1, *[1] * (x.dim() - 1)) * x for x in ctx.saved_tensors]
         return (None, *found, *[None] * len(found))
 

@@ -21,6 +21,8 @@ REST_RATES = (2e-3, 1e-2, 5e-2)
 #: Steps between looks at the validation part.
 EVERY = 25
 
+#: Bytes up to which values that are not trained are repeated for all replicas side by side.
+COPIES = 2**30
 #: Scores are not larger, so that their mean is finite.
 _MOST = 1e300
 
@@ -94,6 +96,12 @@ def score(fixture: Fixture, readings: Readings) -> Tensor:
     return lower.double().clamp(-_MOST, _MOST).where(~lower.isposinf(), inf)
 
 
+def _too_much(fixed: Params, axes: Axes) -> str:
+    """Why what stays as it is is not repeated for replicas side by side; empty where it can be."""
+    size = sum(x[0].numel() * x.element_size() for x in fixed.values()) * axes.replicas
+    return f"values that are not trained, {size / 1e9:.1f} GB side by side" if size > COPIES else ""
+
+
 def train_replicas(
     fixture: Fixture, seeds: Sequence[int], start: Mapping[str, Tensor], assemble: Assemble, rates: Sequence[float], steps: int, *,
     fixed: Params | None = None, others: Mapping[str, Tensor] | None = None, other_rates: Sequence[float] = REST_RATES,
@@ -122,6 +130,8 @@ def train_replicas(
     statistics
         Name -> (seed, ...) buffers that the model may change as it is trained.
     """
+    if not start and not others:
+        raise ValueError("compare: nothing is trained: no parameter of the model requires a gradient")
     several = next((len(x) for x in start.values()), 1)
     axes = Axes(rate=len(rates), start=several, seed=len(seeds))
     fixture, batches = (
@@ -133,7 +143,7 @@ def train_replicas(
     state = {n: axes.by_seed(x).clone() for n, x in moves.items()}
     values = {n: axes.flatten(x[None]) for n, x in start.items()}
     values |= {n: axes.by_seed(x) for n, x in (others or {}).items()}
-    alone = fixture.alone()
+    alone = fixture.alone() or _too_much(still, axes)
     seen: list[Tensor] = []
 
     def losses(params: Params, step: int) -> Tensor:
@@ -142,7 +152,7 @@ def train_replicas(
     def judged(params: Params) -> Tensor:
         found = fixture.read(assemble(params, axes), still, "val", axes, alone=bool(alone), state=state)
         seen.append(found.metric)
-        return score(fixture, found)
+        return score(fixture, found).to(fixture.device)
 
     speeds = dict.fromkeys(start, axes.by_rate(rates))
     speeds |= dict.fromkeys(others or {}, axes.by_rate(other_rates[: len(rates)]))

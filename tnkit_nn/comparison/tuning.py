@@ -18,7 +18,7 @@ from tnkit_nn import zoo
 from tnkit_nn.adapter.descent import Params
 from tnkit_nn.approximation import RATES
 from tnkit_nn.axes import Axes
-from tnkit_nn.comparison.experiment import Experiment, fresh_models, stacked_values, values_of
+from tnkit_nn.comparison.experiment import Experiment, fresh_models, settled, stacked_values, values_of
 from tnkit_nn.comparison.fixture import Fixture, Readings, private
 from tnkit_nn.comparison.replicas import REST_RATES, Trained, train_replicas
 from tnkit_nn.comparison.split import split_at
@@ -195,6 +195,8 @@ def rehearse(experiment: Experiment, budgets: Sequence[int]) -> None:
 
 def _check_alike(experiment: Experiment, models: Sequence[nn.Module], what: str) -> None:
     """The first of the models of all seeds takes the data, and the others are like it."""
+    for seed, model in zip(experiment.protocol.each, models, strict=True):
+        settled(experiment.task, model, OFFSET + seed)
     trial(models[0], experiment.goal, what)
     for seed, model in zip(experiment.protocol.each, models, strict=True):
         wrong = misfit(values_of(models[0]), values_of(model))

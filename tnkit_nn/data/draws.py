@@ -39,9 +39,15 @@ def kept(loader: Any = None) -> Callable[[], None]:
     return put_back
 
 
-def seed_(seed: int, loader: Any = None) -> None:
-    """Seed all generators; samplers that take the number of an epoch (``set_epoch``) get one that follows from the seed."""
-    torch.manual_seed(seed)
+def seed_(seed: int, loader: Any = None, device: str = "") -> None:
+    """Seed all generators; samplers that take the number of an epoch (``set_epoch``) get one that follows from the seed.
+
+    ``device="cpu"``: where nothing draws on another device, theirs are left alone, which saves a good part of a millisecond.
+    """
+    if device == "cpu":
+        torch.default_generator.manual_seed(seed)
+    else:
+        torch.manual_seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002
     random.seed(seed)
     for generator in _generators(loader):
