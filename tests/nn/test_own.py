@@ -256,7 +256,7 @@ class Mine(nn.Module):
 
 x = torch.linspace(-1, 1, 48 * 8).view(48, 8).sin()
 rows = {"train": slice(16), "val": slice(16, 32), "test": slice(32, 48)}
-task = tknn.Task(lambda seed: Mine(), {name: (x[r], (x[r, 0] > 0).long()) for name, r in rows.items()})
+task = tknn.Task(lambda seed: Mine(), {name: (x[r], (x[r, 0] > 0).long()) for name, r in rows.items()}, name="mine")
 """
 
 
@@ -323,7 +323,7 @@ SHORT = {"seeds": 1, "dense_steps": 1, "fit_steps": 1, "tune_steps": 1}
         ({"without": lambda model, *weights: "none"}, TypeError, r"without\(.*\) of the task gives an nn.Module or None, not 'none'"),
         ({"without": lambda model: model}, ValueError, r"without\(.*\) of the task fails: TypeError: "),
         ({"without": lambda model, *weights: nn.Linear(3, 2)}, ValueError, "the model without the layers: "),
-        ({"loss": lambda model, batch: model(batch[0]).argmax(-1).float().mean()}, ValueError, "the loss depends on no weight"),
+        ({"loss": lambda model, batch: model(batch[0]).argmax(-1).float().mean()}, ValueError, "layer: the loss of the first batch does not depend on 'inner'"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_compared_is_said_before_anything_is_trained(made, kind, said, monkeypatch):
