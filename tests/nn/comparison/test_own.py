@@ -162,7 +162,8 @@ def test_losses_and_gradients_are_those_of_each_model_alone(name):
 
 
 def test_the_same_numbers_side_by_side_and_one_after_another(monkeypatch):
-    own = Task(regressor, NUMBERS, squares, RMSE)
+    """In float64, of a model that is given: an approximation of weights that differ by rounding may differ by more."""
+    own = Task(regressor(0).double(), {n: (x.double(), y.double()) for n, (x, y) in NUMBERS.items()}, squares, RMSE)
     options = dict(shapes=["mpo", "cp"], budgets=[60], **STEPS)
     side = compare(own, **options)
     assert {r["replicas"] for r in side} == {"side by side"}
@@ -174,7 +175,7 @@ def test_the_same_numbers_side_by_side_and_one_after_another(monkeypatch):
     for a, b in zip(side, alone, strict=True):
         for key in ("error", "test_fit", "test_frozen", "test_trained", "val_frozen", "val_trained"):
             assert (a[key] is None) == (b[key] is None)
-            assert a[key] is None or a[key] == pytest.approx(b[key], rel=1e-3), (a["label"], key)
+            assert a[key] is None or a[key] == pytest.approx(b[key], rel=1e-6), (a["label"], key)
 
 
 # -- what moves, and what stands still ----------------------------------------------------------------------------------
