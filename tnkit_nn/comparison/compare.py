@@ -202,7 +202,8 @@ def _left_out(experiment: Experiment, done: Sequence[Sequence[Mapping[str, Any]]
 
 def _command() -> list[str] | None:
     """The command, where this is one of ``tnkit``."""
-    return list(sys.argv) if Path(sys.argv[0] if sys.argv else "").name in ("tnkit", "__main__.py") else None
+    first, *rest = sys.argv or [""]
+    return ["tnkit", *rest] if Path(first).name in ("tnkit", "__main__.py") else None
 
 
 def _run(

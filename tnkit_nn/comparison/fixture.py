@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from textwrap import shorten
 from typing import Any, cast
 
 import torch
@@ -390,8 +391,10 @@ def _near(a: Tensor, b: Tensor) -> bool:
 
 
 def _first_words(error: BaseException) -> str:
-    words = (str(error).splitlines() or [""])[0].split(". ")[0][:120]
-    return f"vmap does not take the model ({words or type(error).__name__})"
+    words = (str(error).splitlines() or [""])[0].split(". ")[0] or type(error).__name__
+    if " the batching rule for " in words:  # what torch warns of at length
+        words = f"no batching rule for {words.rpartition(' the batching rule for ')[2]}"
+    return f"vmap does not take the model ({shorten(words, 120, placeholder=' ...')})"
 
 
 def private(model: nn.Module) -> nn.Module:

@@ -411,9 +411,9 @@ def test_a_control_made_in_place_spoils_no_other_row():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"without": lambda model, *weights: 3}, "what without makes is an nn.Module, not 3"),
-        ({"smaller": lambda count, seed: None}, "what smaller makes is an nn.Module, not None"),
-        ({"smaller": lambda count, seed: 1 // 0}, "smaller fails: ZeroDivisionError"),
+        ({"without": lambda model, *weights: 3}, "of the task gives an nn.Module or None, not 3"),
+        ({"smaller": lambda count, seed: None}, "of the task gives an nn.Module, not None"),
+        ({"smaller": lambda count, seed: 1 // 0}, "of the task fails: ZeroDivisionError"),
         ({"smaller": lambda count, seed: nn.Sequential(nn.Linear(24, 1 + seed % 2), nn.Linear(1 + seed % 2, 1))}, "of one structure for all seeds"),
     ],
 )  # fmt: skip
@@ -455,7 +455,7 @@ def test_a_study_notices_an_edited_class(tmp_path, monkeypatch):
     task = Task(switched, NUMBERS, squares)
     compare(task, ["low_rank"], [60], out=tmp_path, **STEPS)
     monkeypatch.setitem(NOW, 0, Edited)
-    with pytest.raises(ValueError, match="holds another study: its modules"):
+    with pytest.raises(ValueError, match="holds another study: its structure"):
         compare(task, ["low_rank"], [60], out=tmp_path, **STEPS)
 
 
