@@ -142,6 +142,7 @@ def paper(monkeypatch):
     return lambda name: importlib.import_module(name)
 
 
+@pytest.mark.slow
 def test_the_families_of_the_papers_studies_keep_their_budgets(paper):
     """Every family of a study has a network within its budgets, or past them only where it has no smaller one."""
     from tnkit_nn.budgets import shares
@@ -171,6 +172,7 @@ def test_results_say_of_themselves_what_their_study_says(paper):
             assert found.get("title", "") == study.title and found.get("note", "").startswith(study.note), name
 
 
+@pytest.mark.slow
 def test_small_dense_models_are_the_largest_within_a_count(paper):
     small = paper("small")
     for model in small.NARROW:

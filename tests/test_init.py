@@ -252,6 +252,7 @@ def log_norm(net, arrays):
     return (logs + np.log(core[0, 0])) / 2
 
 
+@pytest.mark.slow
 def test_thousands_of_sites():
     """The sample's norm leaves the range of floats long before: other factors are looked for."""
     net = tk.tt((2,) * 4000, 2)

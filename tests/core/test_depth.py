@@ -77,6 +77,7 @@ def test_a_deep_network_reads_and_changes(deep):
     assert tk.environment(joined, renamed.nodes[-1].name).num_params >= net.num_params
 
 
+@pytest.mark.slow
 def test_a_deep_network_is_contracted(deep):
     net, arrays = deep
     want = oracle(net, arrays)
@@ -101,6 +102,7 @@ def test_a_slice_of_a_deep_network():
     assert np.allclose(tk.run(tk.plan(net, slices=3), {"A": x[0], "B": x[1]}), want)
 
 
+@pytest.mark.slow
 def test_the_time_grows_with_the_depth():
     """Eight times the levels in far less than 64 times the time."""
 

@@ -245,6 +245,7 @@ def test_the_standard_library():
     assert log(float(mantissa)) + float(exponent) * log(10) == pytest.approx(1288.652746587, rel=1e-12)
 
 
+@pytest.mark.slow
 def test_jax_under_jit():
     jax = pytest.importorskip("jax")
     net, arrays = ising(40, 3, 0.3)

@@ -71,13 +71,13 @@ class Tally:
 
 
 def timeless(path):
-    """A file's content without seconds."""
+    """A file's content without seconds, and without the command, which names the folder."""
     if path.suffix != ".json":
         return path.read_bytes()
 
     def strip(x):
         if isinstance(x, dict):
-            return {k: strip(v) for k, v in x.items() if k != "seconds"}
+            return {k: strip(v) for k, v in x.items() if k not in ("seconds", "command")}
         return [strip(v) for v in x] if isinstance(x, list) else x
 
     return strip(json.loads(path.read_text()))

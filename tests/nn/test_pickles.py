@@ -330,6 +330,7 @@ def nested(start, end):
     return start * 100_000 + end * 99_999 + b"."
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "content, said",
     [

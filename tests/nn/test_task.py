@@ -257,7 +257,7 @@ def test_tasks_of_files(file, monkeypatch):
         ),
         ("Net", TypeError, "mine.py:Net is a Task, .*, not Net"),
         ("broken", ValueError, "--task: .*mine.py:broken fails: OSError: no disk"),
-        ("other", ValueError, "--task: .*mine.py has no 'other'; it has torch, F, nn, "),
+        ("other", ValueError, "--task: .*mine.py has no 'other'; it has Net, x, y, task, "),
     ],
 )
 def test_names_that_are_no_tasks(file, name, kind, said):

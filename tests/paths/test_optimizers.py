@@ -126,6 +126,7 @@ def test_a_refined_tree_is_a_tree_and_costs_less():
         assert path_flops(inputs, output, sizes, tree.path) == pytest.approx(tree.weighed(0).total)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [chain, binary_tree])
 @pytest.mark.parametrize("nodes", [2_000, 10_000])
 def test_thousands_of_nodes(make, nodes):

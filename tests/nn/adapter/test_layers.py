@@ -205,6 +205,7 @@ def test_from_linear_fits():
     assert (layer.weight - linear.weight).norm() / linear.weight.norm() < 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mpo", "deep", "prime"])
 def test_compile_has_no_graph_break(name):
     net, m, n, _ = CASES[name]

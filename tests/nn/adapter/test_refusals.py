@@ -165,6 +165,7 @@ def test_what_is_not_contiguous_is_an_input_too():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("net", [NET, DEEP])
 def test_a_token_beyond_the_table_is_told_whether_the_table_is_built_or_not(net):
     table = TNEmbedding(4, 6, net)

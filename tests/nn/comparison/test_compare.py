@@ -107,6 +107,7 @@ def test_the_callers_draws_go_on_as_they_were(one_thread):
     assert torch.equal(torch.rand(3), want)
 
 
+@pytest.mark.slow
 def test_each_dense_model_is_trained_once_a_study(tmp_path, monkeypatch):
     """One by one they are those that are trained side by side; an interrupted study has those that were done."""
     done = []
@@ -133,6 +134,7 @@ def test_each_dense_model_is_trained_once_a_study(tmp_path, monkeypatch):
     assert not torch.equal(found["fc1.weight"][0], found["fc1.weight"][1])
 
 
+@pytest.mark.slow
 def test_with_the_rest_frozen_alone(one_thread, tmp_path):
     both = compare(TINY, ["low_rank"], [300], **STEPS)
     records = compare(TINY, ["low_rank"], [300], rest="none", **STEPS)

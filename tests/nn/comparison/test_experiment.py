@@ -201,6 +201,7 @@ def test_several_layers_are_replaced_together(lenet):
     assert (as_is["layer"], as_is["layer_params"]) == ("conv2, fc1, fc2", 2400 + 48000 + 10080)
 
 
+@pytest.mark.slow
 def test_a_row_of_several_layers_is_what_its_layers_are(lenet):
     """Counts and errors from the row's parts, made again one by one."""
     several = other_task(lenet, layer=BOTH)
@@ -278,6 +279,7 @@ def test_no_choice_is_made_on_the_test_part(monkeypatch, job):
     assert all(r["test_trained"] > 0.5 for r in found[0]) and all(r["test_trained"] < 0.3 for r in found[1])
 
 
+@pytest.mark.slow
 def test_a_trained_model_with_running_statistics(tmp_path):
     """Its values are the file's in every seed, its features those of evaluation; only what comes after has to be plain."""
     write_cifar10(tmp_path)
@@ -304,6 +306,7 @@ def test_a_trained_model_with_running_statistics(tmp_path):
     assert as_is["test_frozen"] == dense["test_frozen"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rest, features", [("head", True), ("head", False), ("all", True)])
 def test_the_layer_left_out_of_a_trained_model(tmp_path, monkeypatch, rest, features):
     """It begins with the trained values and goes through the second training alone; statistics before the layer stay as they are."""

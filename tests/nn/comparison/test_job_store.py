@@ -180,6 +180,7 @@ def test_a_comparison_on_dask_is_the_comparison_here(tmp_path):
     assert len(list((tmp_path / "jobs").glob("*.json"))) == len(here) // STEPS["seeds"]
 
 
+@pytest.mark.slow
 def test_a_comparison_goes_on_where_it_was(tmp_path, monkeypatch):
     whole = compare(TINY, **SMALL, out=tmp_path)
     gone = sorted((tmp_path / "jobs").glob("*.json"))[::3]

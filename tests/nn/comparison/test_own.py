@@ -161,6 +161,7 @@ def test_losses_and_gradients_are_those_of_each_model_alone(name):
             torch.testing.assert_close(buffers[n][k], b)
 
 
+@pytest.mark.slow
 def test_the_same_numbers_side_by_side_and_one_after_another(monkeypatch):
     """In float64, of a model that is given: an approximation of weights that differ by rounding may differ by more."""
     own = Task(regressor(0).double(), {n: (x.double(), y.double()) for n, (x, y) in NUMBERS.items()}, squares, RMSE)
@@ -266,6 +267,7 @@ def test_layers_before_are_not_computed_beforehand_where_they_draw():
 
 
 # -- which weights ------------------------------------------------------------------------------------------------------
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "layer", "shape"),
     [
@@ -328,6 +330,7 @@ def loaders(**options):
     return {n: DataLoader(TensorDataset(*NUMBERS[n]), 40, shuffle=n == "train", **options) for n in PARTS}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"generator": torch.Generator().manual_seed(1)}], ids=["global", "own"])
 def test_a_loader_gives_each_row_the_same_batches_whatever_came_before(options):
     task = Task(regressor, loaders(**options), squares, RMSE)
@@ -377,6 +380,7 @@ def lone(model, *weights):
     return nn.Linear(24, 1)
 
 
+@pytest.mark.slow
 def test_controls_of_the_task():
     task = Task(regressor, NUMBERS, squares, RMSE)
     bare = compare(task, ["mpo"], [60], **STEPS)

@@ -460,6 +460,7 @@ def test_a_study_notices_an_edited_class(tmp_path, monkeypatch):
 
 
 # -- workers ------------------------------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_threads_share_a_model_and_take_turns():
     task = Task(lambda seed: Recurrent(), CLASSES)
     here = compare(task, ["mpo", "low_rank"], [30], **STEPS)

@@ -276,6 +276,7 @@ def test_a_stage_2_that_goes_wrong_is_tried_again_from_its_start(monkeypatch):
 
 
 # -- the approximation ----------------------------------------------------------------------------------------------------------
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "family", families(["adtn", "mpo", "tt", "tucker", "cp", "ring", "tree", "low_rank"]), ids=lambda f: f.label
 )
@@ -296,6 +297,7 @@ def test_stage_1_finds_a_weight_that_is_in_the_family(family):
     assert max(sizes) < 20 * min(sizes)  # one learning rate suits them all
 
 
+@pytest.mark.slow
 def test_stage_1_starts_at_random_where_it_finds_nothing():
     weight = torch.as_tensor(hadamard(1024), dtype=torch.float32)  # orthogonal: rank 1 holds 1/1024 of its square
     net = tk.low_rank((1024, 1024), 1)

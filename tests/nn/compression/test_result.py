@@ -116,6 +116,7 @@ def test_a_layer_that_is_not_there(parts, layer):
     refused(path, f"not of this model: it has no dense weight '{layer}.weight'")
 
 
+@pytest.mark.slow
 def test_a_text_that_unpacks_without_end_is_not_unpacked(parts):
     path, tensors, _ = parts
     path.write_bytes(safetensors.torch.save(tensors, {"tnkit.networks": packed(" " * 300_000_000 + "{}")}))

@@ -113,6 +113,7 @@ FEW = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FEW)
 def test_groups_under_every_transform(name, small, monkeypatch):
     if fusion.LARGE < 2**40:

@@ -92,6 +92,7 @@ def test_each_layer_of_a_row_is_drawn(tmp_path):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium (apt-get install chromium)")
 @pytest.mark.parametrize("width", [390, 1200])
 def test_in_a_browser(tmp_path, width):
