@@ -63,7 +63,7 @@ def test_compare_writes_everything(tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         main([*TINY, "--steps", "4", "--out", str(tmp_path)])
     assert stop.value.code == 2
-    assert "holds another study: its task.fit_steps is 3, not 4" in capsys.readouterr().err
+    assert "holds another study: its protocol.fit_steps is 3, not 4" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -81,7 +81,7 @@ def test_compare_a_convolutional_model_on_files(tmp_path, capsys):
         4,
     }
     assert "over 2 seeds (3 to 4)" in (tmp_path / "out/index.html").read_text()
-    assert {r["test_images"] for r in records} == {40}
+    assert {r["test_examples"] for r in records} == {40}
     assert {(r["data"], r["rest"], r["layer_params"]) for r in records} == {
         ("mnist (at most 100 a part)", "head", 48000)
     }
@@ -92,7 +92,7 @@ def test_compare_a_convolutional_model_on_files(tmp_path, capsys):
     write_mnist(tmp_path / "other", train=310, test=40)
     with pytest.raises(SystemExit) as stop:
         main([str(tmp_path / "other") if a == str(moved) else a for a in again])
-    assert stop.value.code == 2 and "holds another study: its data is" in capsys.readouterr().err
+    assert stop.value.code == 2 and "holds another study: its task.data is" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
