@@ -374,6 +374,7 @@ def work_of(call):
     return calls + Name.compared - before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["tower", "wall", "chain"])
 def test_the_work_grows_with_the_network_and_no_faster(kind):
     make = {
@@ -396,6 +397,7 @@ def test_the_work_grows_with_the_network_and_no_faster(kind):
         assert large < 4.5 * small
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draw", [tk.init.normal, tk.init.orthogonal])
 @pytest.mark.parametrize("std", [1e-300, 0.5, 1e300])
 def test_two_thousand_activations(draw, std):

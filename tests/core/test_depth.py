@@ -205,6 +205,7 @@ def test_wide_networks_too():
     assert np.allclose(tk.contract(net, x), 999.0)
 
 
+@pytest.mark.slow
 def test_a_deep_network_is_drawn():
     from tnkit.drawing.placement import layout
 

@@ -102,6 +102,7 @@ def test_searches_are_worth_their_time(seed):
     assert flops["auto"] < flops["greedy"]
 
 
+@pytest.mark.slow
 def test_large_lattices_are_no_worse_than_greedy():
     net = tk.from_graph(nx.grid_2d_graph(14, 14), bond=2)
     asked = [node.inds for node in net.nodes], net.output, dict(net.sizes)

@@ -129,6 +129,7 @@ def test_checkpoints_trade_memory_for_work():
         same(gradients(plan, arrays)[1], gradients(plain, arrays)[1])
 
 
+@pytest.mark.slow
 def test_slices_and_checkpoints_under_transforms():
     net = tk.brick_wall(8, 2, 3, "tanh")
     arrays = check_arrays(net, tk.init.normal(net, seed=2))

@@ -258,6 +258,7 @@ def test_layers_that_cannot_be(lenet, layer, said):
         opened(lenet.task, replace(lenet.protocol, layer=layer))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("job", [Job(families(["mpo"])[0], 200), Job("hashed", 200), Job("dense_trained_on", None)])
 def test_no_choice_is_made_on_the_test_part(monkeypatch, job):
     """Rates, starts and the step that is kept are the same whatever the test part says; its accuracies are not."""

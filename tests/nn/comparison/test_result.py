@@ -46,6 +46,7 @@ def test_a_notebook_shows_the_answer_the_table_and_the_plot(found, monkeypatch):
     assert found._repr_html_() is None
 
 
+@pytest.mark.slow
 def test_it_writes_itself(found, tmp_path):
     files = found.save(tmp_path)
     assert {"results.json", "results.csv", "table.md", "paired.md", "verdict.md", "test.png", "error.png"} < set(files)

@@ -310,6 +310,7 @@ def test_stage_1_starts_at_random_where_it_finds_nothing():
     assert all(np.array_equal(found.arrays[n], drawn.arrays[n]) for n in net.parameters)
 
 
+@pytest.mark.slow
 def test_stage_1_methods():
     weight = torch.randn(16, 12, generator=torch.Generator().manual_seed(0))
     net = tk.mpo((4, 4), (4, 3), 3)
