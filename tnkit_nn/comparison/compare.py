@@ -18,7 +18,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import tnkit as tk
 from tnkit.core.checks import sequence, shown
@@ -240,9 +240,8 @@ def _key(job: Job, experiment: Experiment) -> str:
 
 def settings(experiment: Experiment) -> dict[str, Any]:
     """What an experiment's results depend on; where files lie is no part of it, what they hold is."""
-    classes = sorted({fingerprint(cast(Any, m), held=False) for m in experiment.model.modules()})
     return {
-        "task": experiment.task.settings(), "structure": structure(experiment.model), "modules": classes,
+        "task": experiment.task.settings(), "structure": structure(experiment.model),
         "protocol": asdict(experiment.protocol), "rates": RATES, "rest_rates": REST_RATES, "dense_rates": dense_rates(experiment.task),
         "versions": versions(),
     }  # fmt: skip

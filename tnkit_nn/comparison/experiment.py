@@ -27,15 +27,14 @@ from tnkit_nn.comparison.fixture import Fixture, private
 from tnkit_nn.comparison.job_store import Progress, Study, run_jobs, silent
 from tnkit_nn.comparison.protocol import Protocol
 from tnkit_nn.comparison.replicas import REST_RATES, train_replicas
-from tnkit_nn.comparison.split import draws, split_at, through
-from tnkit_nn.data.batches import moved
+from tnkit_nn.comparison.split import draws, split_at, through, within
 from tnkit_nn.data.draws import seeded
 from tnkit_nn.data.parts import TensorSource
 from tnkit_nn.data.splits import stratified
 from tnkit_nn.fingerprint import fingerprint
 from tnkit_nn.storage import misfit
 from tnkit_nn.task import Task
-from tnkit_nn.training.evaluation import device_of, first_batch, looking, trial
+from tnkit_nn.training.evaluation import device_of, looking, sample_batch, trial
 from tnkit_nn.training.goal import PARTS, Goal
 from tnkit_nn.training.modes import keepers, needing, rehearsing
 from tnkit_nn.weights import forward_order, in_order, owner_and_leaf, selected, spoken, weights_of, when_called
@@ -158,9 +157,8 @@ class Experiment:
         values = fixed if own else {n: p[:1] for n, p in fixed.items()}
         inputs = {name: through(before, values, x, self.protocol.seeds if own else 1) for name, (x, _) in trees.items()}
         seen = {name: TensorSource((inputs[name][0], y)) for name, (_, y) in trees.items()}
-        here = dict(after.named_modules())
-        keeping = {n: owner for n, owner in self.keeping.items() if n in here and owner in here}
-        return Fixture(private(after), replace(self.goal, parts=seen), inputs if own else {}, keeping)
+        goal = replace(self.goal, parts=seen)
+        return Fixture(private(after), goal, inputs if own else {}, within(self.keeping, after))
 
     def fixture(self, tuned: bool) -> Fixture:
         """The tail where nothing before the layer is trained, else the full model; ``tuned``: other layers are trained too."""
@@ -244,7 +242,7 @@ def opened(task: Task, protocol: Protocol) -> Experiment:
         goal.part(part, "compare")
     model = next(fresh_models(task, [protocol.first_seed])).eval()
     trial(model, goal, f"compare: {task.model_name}")
-    first = moved(first_batch(goal, "train", "compare"), device_of(model))
+    first = sample_batch(goal, model, "compare")
     order, used = _forward(model, goal, first)
     weights = _chosen(model, protocol, order, used)
     if not task.trained and not any(p.requires_grad for p in model.parameters()):
@@ -343,7 +341,7 @@ def settled(task: Task, model: nn.Module, seed: int) -> None:
 
 def _call_once(task: Task, model: nn.Module, seed: int) -> None:
     """The loss of one batch, for what a model makes only when it is first called."""
-    batch = moved(first_batch(task.goal, "train", "compare"), device_of(model))
+    batch = sample_batch(task.goal, model, "compare")
     try:
         with seeded(None, seed), looking(model):
             task.goal.loss(model, batch)

@@ -23,7 +23,7 @@ from tnkit_nn.comparison.calls import called
 from tnkit_nn.data.batches import Batch, moved
 from tnkit_nn.data.draws import forked, seed_
 from tnkit_nn.data.parts import TensorSource
-from tnkit_nn.training.evaluation import device_of, first_batch, judged, looking
+from tnkit_nn.training.evaluation import device_of, judged, looking, sample_batch
 from tnkit_nn.training.goal import Goal
 from tnkit_nn.training.modes import frozen_keepers
 
@@ -148,7 +148,7 @@ class Fixture:
         """Names of the parameters that the model itself writes to as it is called, rows of an embedding's ``max_norm``, say."""
         before = {n: (p._version, p.detach().clone()) for n, p in self.model.named_parameters()}
         with looking(self.model):
-            self.goal.loss(self.model, moved(first_batch(self.goal, "train", "compare"), self.device))
+            self.goal.loss(self.model, sample_batch(self.goal, self.model, "compare"))
         after = dict(self.model.named_parameters())
         return frozenset(n for n, (k, x) in before.items() if after[n]._version != k or not torch.equal(after[n], x))
 

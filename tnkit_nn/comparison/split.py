@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tnkit_nn.adapter.descent import Params
 from tnkit_nn.comparison.calls import called
 
-__all__ = ["draws", "split_at", "through"]
+__all__ = ["draws", "split_at", "through", "within"]
 
 
 def split_at(model: nn.Module, layer: str) -> tuple[nn.Sequential, nn.Module]:
@@ -41,6 +41,12 @@ def _cut(model: nn.Module, layer: str) -> tuple[nn.Sequential, nn.Module]:
         if len(first):
             before[name] = first
     return nn.Sequential(before), nn.Sequential(after)
+
+
+def within(keeping: Mapping[str, str], model: nn.Module) -> dict[str, str]:
+    """Those of the modules that keep statistics which stand in a part of the model, with whose they are."""
+    here = dict(model.named_modules())
+    return {n: owner for n, owner in keeping.items() if n in here and owner in here}
 
 
 def through(before: nn.Module, values: Params, x: Tensor, seeds: int) -> Tensor:

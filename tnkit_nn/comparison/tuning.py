@@ -21,13 +21,11 @@ from tnkit_nn.axes import Axes
 from tnkit_nn.comparison.experiment import Experiment, fresh_models, settled, stacked_values, values_of
 from tnkit_nn.comparison.fixture import Fixture, Readings, private
 from tnkit_nn.comparison.replicas import REST_RATES, Trained, train_replicas
-from tnkit_nn.comparison.split import split_at
+from tnkit_nn.comparison.split import split_at, within
 from tnkit_nn.comparison.start import Start
-from tnkit_nn.data.batches import moved
 from tnkit_nn.data.draws import seeded
 from tnkit_nn.storage import misfit
-from tnkit_nn.training.evaluation import device_of, first_batch, trial
-from tnkit_nn.training.goal import Goal
+from tnkit_nn.training.evaluation import sample_batch, trial
 from tnkit_nn.training.modes import keepers
 from tnkit_nn.weights import owner_and_leaf
 
@@ -217,7 +215,8 @@ def smaller_model(experiment: Experiment, budget: int) -> Tuned | str:
 def _trained_anew(experiment: Experiment, models: list[nn.Module], values: Params, held: set[str], steps: int) -> Tuned:
     """Other models on the same data, trained but for the values held."""
     model = models[0]
-    fixture = replace(experiment.full, model=private(model), keeping=_kept(experiment.goal, model))
+    keeping = keepers(model, experiment.goal.loss, sample_batch(experiment.goal, model, "compare"))
+    fixture = replace(experiment.full, model=private(model), keeping=keeping)
     parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
     start = {n: values[n] for n in parameters if n not in held}
     statistics = {n: x for n, x in values.items() if n not in dict(model.named_parameters())}
@@ -244,10 +243,6 @@ def _trained_anew(experiment: Experiment, models: list[nn.Module], values: Param
     )
 
 
-def _kept(goal: Goal, model: nn.Module) -> dict[str, str]:
-    return keepers(model, goal.loss, moved(first_batch(goal, "train", "compare"), device_of(model)))
-
-
 def _from_features(
     experiment: Experiment, fixture: Fixture, start: Params, fixed: Params, statistics: Params
 ) -> tuple[Fixture, Params, Params]:
@@ -255,9 +250,7 @@ def _from_features(
     first = next(iter(start)).rpartition(".")[0]
     _, after = split_at(fixture.model, first)
     mine = values_of(after)
-    here = dict(after.named_modules())
-    keeping = {n: owner for n, owner in fixture.keeping.items() if n in here and owner in here}
-    tail = replace(experiment.tail, model=private(after), keeping=keeping)
+    tail = replace(experiment.tail, model=private(after), keeping=within(fixture.keeping, after))
     return tail, {n: x for n, x in fixed.items() if n in mine}, {n: x for n, x in statistics.items() if n in mine}
 
 

@@ -31,6 +31,7 @@ __all__ = [
     "first_batch",
     "judged",
     "looking",
+    "sample_batch",
     "trial",
     "worse",
 ]
@@ -233,6 +234,11 @@ def first_batch(goal: Goal, part: str, who: str, batches: Iterable[Any] | None =
     if batch is None:
         raise ValueError(f"{who}: the part {part!r} of {goal.name!r} has one batch or more, not none")
     return batch
+
+
+def sample_batch(goal: Goal, model: nn.Module, who: str) -> Any:
+    """The first batch of the training part, where the model's values lie."""
+    return moved(first_batch(goal, "train", who), device_of(model))
 
 
 def _try_classifier(model: nn.Module, goal: Goal, part: str, who: str) -> None:
