@@ -70,6 +70,10 @@ class Trained:
         rate, start = torch.unravel_index(mean.argmin(), mean.shape)
         return int(rate), int(start)
 
+    def standing(self, fixed: Params, statistics: Params) -> Params:
+        """What is the same at every rate and from every start: fixed values, and the statistics that did not move."""
+        return {**fixed, **{n: x for n, x in statistics.items() if n not in self.state}}
+
     def curve(self, rate: int, start: int, seed: int) -> list[list[float | None]]:
         """How one replica learned: rows of a step, the mean training loss since the row before, and the validation metric."""
         sizes = self.axes.sizes

@@ -89,7 +89,7 @@ def fine_tuned(experiment: Experiment, start: Start, others: bool, dense: bool) 
     )  # fmt: skip
     with torch.no_grad():
         made = assemble(found.params, found.axes)
-    still = {**fixed, **{n: x for n, x in statistics.items() if n not in found.state}}
+    still = found.standing(fixed, statistics)
 
     def reading(part: str, rate: int, s: int) -> Readings:
         return _chosen(fixture, found, made, still, part, rate, s)
@@ -228,7 +228,7 @@ def _trained_anew(experiment: Experiment, models: list[nn.Module], values: Param
         trained=list(start), statistics=statistics,
     )  # fmt: skip
     rate, s = found.best()
-    still = {**fixed, **{n: x for n, x in statistics.items() if n not in found.state}}
+    still = found.standing(fixed, statistics)
     test, val = (_chosen(fixture, found, found.params, still, part, rate, s) for part in ("test", "val"))
     counts = sum(x[0].numel() for x in start.values()), sum(p.numel() for p in model.parameters())
     return Tuned(
