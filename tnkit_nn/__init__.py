@@ -11,8 +11,9 @@ from tnkit.core.extras import need
 
 need("tnkit_nn", "torch")
 
+from tnkit_nn.adapter.embedding import TNEmbedding
 from tnkit_nn.adapter.fitting import FitResult, fit
-from tnkit_nn.adapter.layers import TNEmbedding, TNLinear
+from tnkit_nn.adapter.linear import TNLinear
 from tnkit_nn.adapter.module import TNModule
 from tnkit_nn.adapter.parametrize import merge_, parametrize_
 from tnkit_nn.engine.backend import TORCH

@@ -11,7 +11,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import combinations
-from math import inf
+from math import inf, prod
+from typing import TypeVar
+
+import torch
 
 from tnkit.core.network import Network
 from tnkit.core.node import Node
@@ -31,14 +34,28 @@ from tnkit_nn.engine.launches import (
     COPY,
     LAYER,
     LINEAR,
+    MATCH,
     MODULE,
     RESHAPE,
     launches,
 )
 
-__all__ = ["WeightRoute", "crossovers", "described", "weight_first", "with_input"]
+__all__ = [
+    "WeightRoute",
+    "chosen",
+    "crossovers",
+    "described",
+    "exact_split",
+    "weight_first",
+    "weight_kept",
+    "with_input",
+]
 
 Path = tuple[tuple[int, ...], ...]
+Way = TypeVar("Way")
+
+#: Whether ``torch.export`` is at work (torch before 2.7 cannot tell it from ``torch.compile``).
+_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
 
 #: The crossover between ways is looked for up to this many rows.
 MOST_ROWS = 2**20
@@ -68,6 +85,14 @@ class WeightRoute:
         return self.one if rows == 1 else self.fixed + self.row * rows
 
 
+def exact_split(net: Network, rows: int, cols: int) -> int | None:
+    """How many output indices make up ``rows``, the others making up ``cols``; None where they do not factorise."""
+    for k in range(len(net.shape) + 1):
+        if prod(net.shape[:k]) == rows and prod(net.shape[k:]) == cols:
+            return k
+    return None
+
+
 def with_input(
     net: Network, ins: tuple[str, ...], x: str, b: str, batch: int, optimizer: str | Optimizer, itemsize: int
 ) -> list[WeightRoute]:
@@ -81,7 +106,7 @@ def with_input(
         sizes = {i: net.sizes[i] for i in ins}
         data = Network((Node(x, (b, *ins), fixed=True),), (b, *ins), {b: rows, **sizes})
         return plan(
-            net.join(data, (b, *net.output[: len(net.output) - len(ins)]), on=ins), how, itemsize=itemsize, dynamic=b
+            net.join(data, (b, *(i for i in net.output if i not in ins)), on=ins), how, itemsize=itemsize, dynamic=b
         )
 
     counts = tuple(dict.fromkeys((1, batch)))
@@ -103,6 +128,27 @@ def weight_first(way: Plan, rows: int, cols: int, itemsize: int) -> WeightRoute:
     fixed = speed.seconds(way.flops, moved * itemsize) + calls * speed.call
     row = speed.seconds(2 * rows * cols, itemsize * (rows + cols))
     return WeightRoute(None, True, fixed + row, fixed, row)
+
+
+def weight_kept(net: Network, rows: int, cols: int, itemsize: int) -> WeightRoute:
+    """A weight that is there from the call before, multiplied by when its arrays are found to be the same."""
+    speed, arrays = rates(), net.array_shapes.values()
+    moved = rows * cols + 2 * sum(map(prod, arrays))
+    fixed = speed.seconds(0, moved * itemsize) + (LAYER + LINEAR + MATCH * len(arrays)) * speed.call
+    row = speed.seconds(2 * rows * cols, itemsize * (rows + cols))
+    return WeightRoute(None, True, fixed + row, fixed, row)
+
+
+def chosen(routes: Sequence[tuple[int, Way | None]], rows: int, typical: int) -> Way | None:
+    """The way below whose crossover so many rows are; None, which builds the weight, for no rows."""
+    if _exporting():  # one graph for every batch: to compare rows would bound them
+        rows = typical
+    if rows == 0:  # torch cannot infer a size from an empty tensor
+        return None
+    for below, way in routes:
+        if rows < below:
+            return way
+    return routes[-1][1]
 
 
 def crossovers(ways: Sequence[WeightRoute]) -> tuple[tuple[int, Plan | None], ...]:
