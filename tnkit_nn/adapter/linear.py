@@ -26,8 +26,8 @@ from tnkit_nn.adapter.crossover import (
     crossovers,
     described,
     exact_split,
+    kept_way,
     weight_first,
-    weight_kept,
     with_input,
 )
 from tnkit_nn.adapter.keeping import kept
@@ -37,6 +37,7 @@ from tnkit_nn.adapter.precision import in_full_precision, rounded_once
 from tnkit_nn.adapter.replacement import in_its_place
 from tnkit_nn.checks import a_size, check_fills
 from tnkit_nn.engine.backend import TORCH
+from tnkit_nn.engine.launches import LINEAR
 
 __all__ = ["TNLinear"]
 
@@ -114,7 +115,7 @@ class TNLinear(nn.Module):
     def _plan_routes(self, batch: int, optimizer: str | Optimizer) -> None:
         """The ways to multiply and their crossovers, for a weight that is built at every call and for one that is kept."""
         net, itemsize, sizes = self.tn.network, self.tn.like.element_size(), (self.out_features, self.in_features)
-        self._x, self._dims, ways = "", tuple[int, ...](), list[WeightRoute]()
+        self._x, self._dims, ways = "", tuple[int, ...](), list[WeightRoute[Plan]]()
         first = exact_split(net, *self._shape)
         if net.multilinear and first is not None:
             ins = net.output[:first] if self.transposed else net.output[first:]
@@ -122,13 +123,15 @@ class TNLinear(nn.Module):
             taken = names_in(net)
             self._x, b = free_name("x", taken), free_name("b", taken)
             ways = with_input(net, ins, self._x, b, batch, optimizer, itemsize)
-        built = [*ways, weight_first(self.tn.plan, *sizes, itemsize)]
+        first_built = weight_first(self.tn.plan, *sizes, itemsize)
+        built: list[WeightRoute[Plan]] = [*ways, first_built]
+        held: list[WeightRoute[Plan]] = [*ways, kept_way(first_built, net, prod(sizes), itemsize, LINEAR)]
         #: The typical number of rows, and the seconds that are predicted for it.
         self._typical, self._seconds = batch, min(way.seconds(batch) for way in built)
         #: ``(rows, plan)``: the plan used below so many rows; None builds the weight.
         self.routes: tuple[tuple[int, Plan | None], ...] = crossovers(built)
         #: The same where a weight once built is kept.
-        self.kept_routes = crossovers([*ways, weight_kept(net, *sizes, itemsize)])
+        self.kept_routes = crossovers(held)
         self._why = tuple(described(self.routes, built, batch)) if ways else (self._only(),)
         for _, route in (*self.routes, *self.kept_routes):
             if route is not None:

@@ -53,7 +53,7 @@ def in_its_place(
         layer = make(network, arrays, dtype=weight.dtype, seed=options.get("seed", 0))
     _check_real(layer, weight, who)
     layer = layer.to(weight.device)
-    layer.tn.requires_grad_(weight.requires_grad)  # type: ignore[operator, union-attr]
+    layer.tn.requires_grad_(weight.requires_grad)
     _take_bias(layer, module)
     return layer.train(module.training)
 
