@@ -185,12 +185,12 @@ class TNEmbedding(nn.Module):
             check_input(tokens, tokens.new_empty(0, device=self.tn.like.device), "TNEmbedding: tokens")
         tokens = tokens.long()  # digits of a narrower kind would overflow, and uint8 picks as a mask does
         if tokens.numel() == 0:
-            return F.embedding(tokens, self.weight)
+            return _looked_up(self.weight, tokens)
         self._check_tokens(tokens.reshape(-1))
         if self.plan is None:
             resting = is_kept(self, self.tn)
             table = kept(self, self.tn.tensors(), lambda: self.weight) if resting else self.weight
-            return F.embedding(tokens, table)
+            return _looked_up(table, tokens)
         return in_full_precision(lambda: self._rows(tokens), self.tn.like)
 
     def _rows(self, tokens: Tensor) -> Tensor:
@@ -232,6 +232,11 @@ _NEED_A_TABLE = {
     "scale_grad_by_freq": "rows of a network have no gradients of their own",
     "sparse": "a network has no sparse gradients",
 }
+
+
+def _looked_up(table: Tensor, tokens: Tensor) -> Tensor:
+    # torch's embedding has no gradient of complex numbers
+    return table[tokens] if table.is_complex() else F.embedding(tokens, table)
 
 
 def _row(padding_idx: int, num: int) -> int:

@@ -183,28 +183,6 @@ def test_gradcheck():
     assert torch.autograd.gradcheck(fn, args) and torch.autograd.gradgradcheck(fn, args)
 
 
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-def test_from_module(bias, dtype):
-    linear = nn.Linear(12, 6, bias=bias, dtype=dtype)
-    layer = TNLinear.from_module(linear, CP, fit=False)
-    assert (layer.bias is not None) == bias and layer.tn.A.dtype == dtype
-    if bias:
-        assert torch.equal(layer.bias, linear.bias) and layer.bias is not linear.bias
-    x = torch.randn(3, 12, dtype=dtype)
-    assert layer(x).dtype == dtype
-    assert torch.equal(linear.eval() and TNLinear.from_module(linear.eval(), CP, fit=False)(x), layer(x))
-    assert not TNLinear.from_module(linear.eval(), CP, fit=False).training
-
-
-def test_from_module_fits():
-    linear = nn.Linear(12, 10).double()
-    source = TNLinear(12, 10, train(5, 2, 3, 4, rank=2), dtype=F64)
-    linear.weight.data = source.weight.detach()
-    layer = TNLinear.from_module(linear, train(5, 2, 3, 4, rank=3), steps=1500)
-    assert (layer.weight - linear.weight).norm() / linear.weight.norm() < 1e-6
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["mpo", "deep", "prime"])
 def test_compile_has_no_graph_break(name):
