@@ -49,28 +49,61 @@ class Slide:
 
 
 @dataclass(frozen=True)
-class _Stage:
-    """One convolution: the nodes that its weight is built of, and the channel indices by what becomes of them.
+class _Order:
+    """Channel axes of these sizes, put at other places."""
 
-    ``passed`` are left alone, ``grouped`` are on both and stay, ``made`` are new, ``taken`` are summed.
+    sizes: tuple[int, ...]
+    places: tuple[int, ...]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """``(batch, channels, *space)`` with the channels in the new order."""
+        batch, channels, *space = x.shape
+        x = x.reshape(batch, *self.sizes, *space)
+        x = x.permute(0, *self.places, *range(1 + len(self.sizes), x.dim()))
+        return x.reshape(batch, channels, *space)
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """One convolution: the plan of its weight, the order of channels that it needs, and its sizes.
+
+    ``passed`` channels are left alone, ``groups`` are on both and stay, ``made`` are new, ``taken`` are summed.  The ``axes`` of
+    space are those whose kernel it has.
     """
 
     plan: Plan
-    state: Inds
-    passed: Inds
-    grouped: Inds
-    made: Inds
-    taken: Inds
+    order: _Order | None
+    passed: int
+    groups: int
+    made: int
+    taken: int
     axes: tuple[int, ...]
+    kernel: tuple[int, ...]
+
+    def __call__(self, arrays: Mapping[str, Tensor], x: Tensor, slide: Slide) -> Tensor:
+        """The input, ``(batch, channels, *space)``, with the stage's nodes applied."""
+        x = x if self.order is None else self.order(x)
+        batch, space = x.shape[0], x.shape[2:]
+        weight = run(self.plan, arrays, TORCH)
+        if not self.axes and self.groups == 1:
+            weight = weight.reshape(self.made, self.taken)
+            y = broadcast_matmul(weight, x.reshape(batch * self.passed, self.taken, prod(space)))
+            return y.reshape(batch, self.passed * self.made, *space)
+        here = [k in self.axes for k in range(len(space))]
+        stride = [s if h else 1 for s, h in zip(slide.stride, here, strict=True)]
+        padding = [p if h else 0 for p, h in zip(slide.padding, here, strict=True)]
+        weight = weight.reshape(self.groups * self.made, self.taken, *self.kernel)
+        x = x.reshape(batch * self.passed, self.groups * self.taken, *space)
+        y = CONVOLUTIONS[len(space)](x, weight, None, stride, padding, slide.dilation, self.groups)
+        return y.reshape(batch, self.passed * self.groups * self.made, *y.shape[2:])
 
 
 @dataclass(frozen=True, eq=False)
 class ConvChain:
-    """Stages, the order in which the result's channels come out, and the sizes of all."""
+    """Stages, and the order of the result's channels."""
 
     stages: tuple[_Stage, ...]
-    result: Inds
-    reading: ConvReading
+    order: _Order | None
 
     def __deepcopy__(self, memo: object) -> ConvChain:
         """Itself: a value."""
@@ -79,39 +112,8 @@ class ConvChain:
     def __call__(self, arrays: Mapping[str, Tensor], x: Tensor, slide: Slide) -> Tensor:
         """The convolution of ``(batch, channels, *space)``, padded where ``slide`` says so."""
         for stage in self.stages:
-            x = self._applied(stage, arrays, x, slide)
-        if self.result != self.reading.kept:
-            x = self._ordered(x, self.result, self.reading.kept)
-        return x
-
-    def _size(self, inds: Inds) -> int:
-        return prod(self.reading.sizes[i] for i in inds)
-
-    def _ordered(self, x: Tensor, before: Inds, after: Inds) -> Tensor:
-        batch, space = x.shape[0], x.shape[2:]
-        x = x.reshape(batch, *(self.reading.sizes[i] for i in before), *space)
-        places = [1 + before.index(i) for i in after]
-        x = x.permute(0, *places, *range(1 + len(before), x.dim()))
-        return x.reshape(batch, self._size(after), *space)
-
-    def _applied(self, stage: _Stage, arrays: Mapping[str, Tensor], x: Tensor, slide: Slide) -> Tensor:
-        order = (*stage.passed, *stage.grouped, *stage.taken)
-        if order != stage.state:
-            x = self._ordered(x, stage.state, order)
-        batch, space = x.shape[0], x.shape[2:]
-        passed, groups, made, taken = map(self._size, (stage.passed, stage.grouped, stage.made, stage.taken))
-        x = x.reshape(batch * passed, groups * taken, *space)
-        weight = run(stage.plan, arrays, TORCH)
-        if not stage.axes and groups == 1:
-            y = broadcast_matmul(weight.reshape(made, taken), x.reshape(batch * passed, taken, prod(space)))
-            return y.reshape(batch, passed * made, *space)
-        here = [k in stage.axes for k in range(len(space))]
-        kernel = [n if h else 1 for n, h in zip(self.reading.kernel, here, strict=True)]
-        stride = [s if h else 1 for s, h in zip(slide.stride, here, strict=True)]
-        padding = [p if h else 0 for p, h in zip(slide.padding, here, strict=True)]
-        weight = weight.reshape(groups * made, taken, *kernel)
-        y = CONVOLUTIONS[len(space)](x, weight, None, stride, padding, slide.dilation, groups)
-        return y.reshape(batch, passed * groups * made, *y.shape[2:])
+            x = stage(arrays, x, slide)
+        return x if self.order is None else self.order(x)
 
 
 # -- what a chain costs ----------------------------------------------------------------------------------------------------
@@ -143,7 +145,13 @@ class _Step:
     copied: float
 
     @property
+    def before(self) -> Inds:
+        """The order of the input's channel indices that it needs."""
+        return (*self.passed, *self.grouped, *self.taken)
+
+    @property
     def after(self) -> Inds:
+        """The order in which those of its result come out."""
         return (*self.passed, *self.grouped, *self.made)
 
 
@@ -231,7 +239,7 @@ class _Search:
             while units:
                 step = self.step(done, units)
                 total = spent + step.fixed + step.row * positions
-                if order != (*step.passed, *step.grouped, *step.taken):
+                if order != step.before:
                     total += (PERMUTE + COPY) * self.speed.call + step.copied * positions
                 if done | units not in best or total < best[done | units][0]:
                     best[done | units] = (total, step.after, [*steps, step])
@@ -254,18 +262,30 @@ def chains(
 
 def _route(search: _Search, steps: Sequence[_Step], optimizer: str | Optimizer) -> WeightRoute[ConvChain]:
     """The chain of these steps, their weights planned."""
-    state, stages = search.reading.carried, []
+    read, state, stages = search.reading, search.reading.carried, []
     fixed, row = (LAYER + ADD) * search.speed.call, 0.0
     for step in steps:
         way = _weight_plan(search, step, optimizer)
-        stages.append(_Stage(way, state, step.passed, step.grouped, step.made, step.taken, step.axes))
+        order = _ordered(read, state, step.before)
+        passed, groups, made, taken = (
+            prod(read.sizes[i] for i in some) for some in (step.passed, step.grouped, step.made, step.taken)
+        )
+        kernel = tuple(n if k in step.axes else 1 for k, n in enumerate(read.kernel))
+        stages.append(_Stage(way, order, passed, groups, made, taken, step.axes, kernel))
         fixed += step.fixed - search.joined(step.units)[0] + plan_seconds(way, search.itemsize)
         row += step.row
-        if state != (*step.passed, *step.grouped, *step.taken):
+        if order is not None:
             fixed, row = fixed + (PERMUTE + COPY) * search.speed.call, row + step.copied
         state = step.after
-    chain = ConvChain(tuple(stages), state, search.reading)
+    chain = ConvChain(tuple(stages), _ordered(read, state, read.kept))
     return WeightRoute(chain, False, fixed + row, fixed, row)
+
+
+def _ordered(read: ConvReading, before: Inds, after: Inds) -> _Order | None:
+    """What brings channel indices into an order that they do not have."""
+    if before == after:
+        return None
+    return _Order(tuple(read.sizes[i] for i in before), tuple(1 + before.index(i) for i in after))
 
 
 def _weight_plan(search: _Search, step: _Step, optimizer: str | Optimizer) -> Plan:
