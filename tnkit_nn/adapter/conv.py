@@ -15,7 +15,6 @@ from tnkit.core.decomposition import Decomposition, network_of
 from tnkit.core.network import Network
 from tnkit.core.numbers import whole_number
 from tnkit.core.wording import shown
-from tnkit.execution.weights import detensorize
 from tnkit.paths.optimizers import Optimizer
 from tnkit.planning.calibration import rates
 from tnkit_nn.adapter.conv_chain import CONVOLUTIONS, ConvChain, Slide, chains, conv_row_seconds
@@ -24,7 +23,7 @@ from tnkit_nn.adapter.crossover import WeightRoute, chosen, crossovers, describe
 from tnkit_nn.adapter.keeping import kept
 from tnkit_nn.adapter.layer_weight import LayerWeight, drawn_bias, drawn_weight, is_kept
 from tnkit_nn.adapter.module import check_input
-from tnkit_nn.adapter.precision import in_full_precision, rounded_once
+from tnkit_nn.adapter.precision import rounded_once
 from tnkit_nn.adapter.replacement import in_its_place
 from tnkit_nn.checks import a_kind, a_size, check_fills
 from tnkit_nn.engine.launches import CONV, LAYER, MODULE, RESHAPE
@@ -189,7 +188,7 @@ class _TNConv(nn.Module):
     @property
     def weight(self) -> Tensor:
         """The dense weight, built now: ``(out_channels, in_channels / groups, *kernel_size)``."""
-        return in_full_precision(lambda: detensorize(self.tn(), self._shape), self.tn.like)
+        return self.tn.read_as(self._shape)
 
     def reset_parameters(self) -> None:
         """Draw the arrays and the bias again, with the scale of torch's convolutions."""
@@ -208,11 +207,10 @@ class _TNConv(nn.Module):
             raise ValueError(f"{who}: x has shape (batch, {self.in_channels}, {axes}), not {tuple(x.shape)}")
         out = self._out_sizes(x.shape[-self._space :])
         x = x.unsqueeze(0) if single else x
-        resting = is_kept(self, self.tn)
-        route = chosen(self.kept_routes if resting else self.routes, x.shape[0] * prod(out), self._typical)
+        routes = self.kept_routes if is_kept(self, self.tn, prod(self._shape)) else self.routes
+        route = chosen(routes, x.shape[0] * prod(out), self._typical)
         if route is None:
-            weight = kept(self, self.tn.tensors(), lambda: self.weight) if resting else self.weight
-            y = self._convolved(x, weight)
+            y = self._convolved(x, kept(self, self.tn.tensors(), lambda: self.weight))
         else:
             y = rounded_once(lambda x: self._chained(route, x), x, self.tn.like, f"{who}: x")
         return y.squeeze(0) if single else y

@@ -55,6 +55,8 @@ _exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling
 MOST_ROWS = 2**20
 #: Up to so many nodes, every division of them into runs is tried.
 _FEW_NODES = 4
+#: A matrix that is only read goes so many times as fast as a copy into fresh memory, of which the machine's rate is.
+_READ = 3.0
 #: Calls of :meth:`TNLinear.forward` around a plan: its input and its result reshaped, the bias added.
 _JOINED = LAYER + 2 * RESHAPE + CAST + ADD
 #: And around a weight that is built: a module called, its result reshaped and multiplied by.
@@ -134,7 +136,7 @@ def weight_first(way: Plan, rows: int, cols: int, itemsize: int) -> WeightRoute[
 def kept_way(built: WeightRoute[Way], net: Network, entries: int, itemsize: int, calls: float) -> WeightRoute[Way]:
     """The same with a weight that is there from the call before: its arrays are found to be the same, ``calls`` multiply."""
     speed, arrays = rates(), net.array_shapes.values()
-    moved = entries + 2 * sum(map(prod, arrays))
+    moved = entries / _READ + 2 * sum(map(prod, arrays))
     fixed = speed.seconds(0, moved * itemsize) + (LAYER + calls + MATCH * len(arrays)) * speed.call
     return WeightRoute(built.plan, True, fixed + built.row, fixed, built.row)
 

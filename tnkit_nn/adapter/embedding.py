@@ -19,15 +19,14 @@ from tnkit.core.numbers import whole_number
 from tnkit.core.shapes import split_axes
 from tnkit.execution.codegen import prepare
 from tnkit.execution.run import run
-from tnkit.execution.weights import detensorize
 from tnkit.paths.optimizers import Optimizer
 from tnkit.planning.plan import Plan
 from tnkit.planning.planner import plan
 from tnkit_nn.adapter.crossover import exact_split
+from tnkit_nn.adapter.generated import full_precision
 from tnkit_nn.adapter.keeping import kept
-from tnkit_nn.adapter.layer_weight import LayerWeight, is_kept
+from tnkit_nn.adapter.layer_weight import LayerWeight
 from tnkit_nn.adapter.module import check_input
-from tnkit_nn.adapter.precision import in_full_precision
 from tnkit_nn.adapter.replacement import in_its_place
 from tnkit_nn.checks import a_kind, a_size, a_tensor, check_fills
 from tnkit_nn.engine.backend import TORCH
@@ -155,13 +154,10 @@ class TNEmbedding(nn.Module):
     @property
     def weight(self) -> Tensor:
         """The dense table, built now."""
-        return in_full_precision(self._built, self.tn.like)
-
-    def _built(self) -> Tensor:
-        table: Tensor = detensorize(self.tn(), (self.num_embeddings, self.embedding_dim))
+        table = self.tn.read_as((self.num_embeddings, self.embedding_dim))
         if self.padding_idx is None:
             return table
-        return table.index_fill(0, torch.tensor([self.padding_idx], device=table.device), 0)
+        return torch.select_scatter(table, table.new_zeros(self.embedding_dim), 0, self.padding_idx)
 
     def reset_parameters(self) -> None:
         """Draw the arrays again, with the scale of ``nn.Embedding``."""
@@ -188,10 +184,9 @@ class TNEmbedding(nn.Module):
             return _looked_up(self.weight, tokens)
         self._check_tokens(tokens.reshape(-1))
         if self.plan is None:
-            resting = is_kept(self, self.tn)
-            table = kept(self, self.tn.tensors(), lambda: self.weight) if resting else self.weight
-            return _looked_up(table, tokens)
-        return in_full_precision(lambda: self._rows(tokens), self.tn.like)
+            return _looked_up(kept(self, self.tn.tensors(), lambda: self.weight), tokens)
+        with full_precision(tokens.device):
+            return self._rows(tokens)
 
     def _rows(self, tokens: Tensor) -> Tensor:
         """The rows alone, contracted from the slices that the tokens' digits pick."""

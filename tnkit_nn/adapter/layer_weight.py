@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import sqrt
 from typing import Any
 
@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from tnkit.core.network import Network
 from tnkit.execution.region_scale import UnreachableError
+from tnkit.execution.weights import detensorize
+from tnkit_nn.adapter import keeping
+from tnkit_nn.adapter.generated import full_precision
 from tnkit_nn.adapter.module import ClosedModule
 
 __all__ = ["LayerWeight", "drawn_bias", "drawn_weight", "is_kept"]
@@ -18,6 +21,20 @@ __all__ = ["LayerWeight", "drawn_bias", "drawn_weight", "is_kept"]
 
 class LayerWeight(ClosedModule):
     """A network without inputs, in a layer that reads its tensor as a weight."""
+
+    def read_as(self, shape: Sequence[int]) -> Tensor:
+        """Its tensor as a weight of this shape, built now in the arrays' own dtype."""
+        with full_precision(self.like.device):
+            made: Tensor = detensorize(self(), shape)
+            return made
+
+    def reset_parameters(self) -> None:
+        """Draw the arrays again, as they were drawn, or, of a layer made on the meta device, as they would have been."""
+        try:
+            super().reset_parameters()
+        except UnreachableError:
+            self._drawing = (self._drawing[0], None)
+            super().reset_parameters()
 
 
 def drawn_weight(
@@ -36,8 +53,16 @@ def drawn_bias(size: int, fan_in: int, like: Tensor) -> nn.Parameter:
     return nn.Parameter(torch.empty(size, dtype=like.dtype).uniform_(-bound, bound))
 
 
-def is_kept(layer: nn.Module, tn: LayerWeight) -> bool:
-    """Whether a weight that is built now may serve the next call: eval mode, no gradient asked for, nothing traced."""
-    if layer.training or torch.compiler.is_compiling():
+def is_kept(layer: nn.Module, tn: LayerWeight, entries: int) -> bool:
+    """Whether a weight that is built now serves the next call: it is kept (:mod:`tnkit_nn.adapter.keeping`), and there is room for it.
+
+    Where weights drop each other out, building one at every call is no way to save a contraction with the input.
+    """
+    if layer.training or torch.compiler.is_compiling() or not keeping.keeps(layer, tn.tensors().values()):
         return False
-    return not (torch.is_grad_enabled() and any(p.requires_grad for p in tn.parameters()))
+    with keeping._lock:
+        if layer in keeping._all:
+            return True
+        taken = sum(k.size for k in keeping._all.values())
+    size = (entries + sum(x.numel() for x in tn.tensors().values())) * tn.like.element_size()
+    return taken + size <= keeping._limit

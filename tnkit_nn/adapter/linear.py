@@ -17,7 +17,6 @@ from tnkit.core.network import Network
 from tnkit.core.wording import shown
 from tnkit.execution.codegen import prepare
 from tnkit.execution.run import run
-from tnkit.execution.weights import detensorize
 from tnkit.paths.optimizers import Optimizer
 from tnkit.planning.plan import Plan
 from tnkit_nn.adapter.crossover import (
@@ -33,7 +32,7 @@ from tnkit_nn.adapter.crossover import (
 from tnkit_nn.adapter.keeping import kept
 from tnkit_nn.adapter.layer_weight import LayerWeight, drawn_bias, drawn_weight, is_kept
 from tnkit_nn.adapter.module import check_input
-from tnkit_nn.adapter.precision import in_full_precision, rounded_once
+from tnkit_nn.adapter.precision import rounded_once
 from tnkit_nn.adapter.replacement import in_its_place
 from tnkit_nn.checks import a_size, check_fills
 from tnkit_nn.engine.backend import TORCH
@@ -191,7 +190,7 @@ class TNLinear(nn.Module):
     @property
     def weight(self) -> Tensor:
         """The dense weight, built now: ``(out_features, in_features)``, or transposed."""
-        return in_full_precision(lambda: detensorize(self.tn(), self._shape), self.tn.like)
+        return self.tn.read_as(self._shape)
 
     def reset_parameters(self) -> None:
         """Draw the arrays and the bias again, as ``nn.Linear`` does."""
@@ -205,10 +204,10 @@ class TNLinear(nn.Module):
         check_input(x, self.tn.like, "TNLinear: x")
         if not x.dim() or x.shape[-1] != self.in_features:
             raise ValueError(f"TNLinear: x has shape (..., {self.in_features}), not {tuple(x.shape)}")
-        resting = is_kept(self, self.tn)
-        route = chosen(self.kept_routes if resting else self.routes, prod(x.shape[:-1]), self._typical)
+        routes = self.kept_routes if is_kept(self, self.tn, prod(self._shape)) else self.routes
+        route = chosen(routes, prod(x.shape[:-1]), self._typical)
         if route is None:
-            weight = kept(self, self.tn.tensors(), lambda: self.weight) if resting else self.weight
+            weight = kept(self, self.tn.tensors(), lambda: self.weight)
             return F.linear(x, weight.mT if self.transposed else weight, self.bias)
         return rounded_once(lambda x: self._contracted(route, x), x, self.tn.like, "TNLinear: x")
 

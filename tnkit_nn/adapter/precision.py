@@ -7,7 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-__all__ = ["in_full_precision", "rounded_once"]
+from tnkit_nn.adapter.generated import full_precision
+from tnkit_nn.engine.backend import autocasts
+
+__all__ = ["rounded_once"]
 
 
 def rounded_once(compute: Callable[[Tensor], Tensor], x: Tensor, like: Tensor, what: str) -> Tensor:
@@ -20,27 +23,14 @@ def rounded_once(compute: Callable[[Tensor], Tensor], x: Tensor, like: Tensor, w
     ValueError
         By the name ``what``: autocast leaves the arrays' dtype alone (float64, complex), and the input has another one.
     """
-    if x.dtype == like.dtype and not _autocast(x):
+    if not autocasts(x.device):
         return compute(x)
     to = _rounded(like)
-    if to is None:
-        if x.dtype != like.dtype:
-            raise ValueError(f"{what} is {x.dtype}, the network's arrays are {like.dtype}, which autocast leaves alone")
-        return compute(x)
-    with torch.autocast(x.device.type, enabled=False):
-        return compute(x.to(like.dtype)).to(to)
-
-
-def in_full_precision(compute: Callable[[], Tensor], like: Tensor) -> Tensor:
-    """``compute()`` with autocast off: a weight is generated in its own dtype, and the layer's operation rounds it."""
-    if not _autocast(like):
-        return compute()
-    with torch.autocast(like.device.type, enabled=False):
-        return compute()
-
-
-def _autocast(x: Tensor) -> bool:
-    return not x.is_meta and torch.is_autocast_enabled(x.device.type)
+    if to is None and x.dtype != like.dtype:
+        raise ValueError(f"{what} is {x.dtype}, the network's arrays are {like.dtype}, which autocast leaves alone")
+    with full_precision(like.device):
+        y = compute(x.to(like.dtype))
+    return y if to is None else y.to(to)
 
 
 def _rounded(like: Tensor) -> torch.dtype | None:
