@@ -157,7 +157,8 @@ class TNEmbedding(nn.Module):
         table = self.tn.read_as((self.num_embeddings, self.embedding_dim))
         if self.padding_idx is None:
             return table
-        return torch.select_scatter(table, table.new_zeros(self.embedding_dim), 0, self.padding_idx)
+        row = torch.arange(self.num_embeddings, device=table.device) == self.padding_idx
+        return table.masked_fill(row.unsqueeze(-1), 0)
 
     def reset_parameters(self) -> None:
         """Draw the arrays again, with the scale of ``nn.Embedding``."""
