@@ -20,8 +20,7 @@ from tnkit.planning.calibration import rates
 from tnkit_nn.adapter.conv_chain import CONVOLUTIONS, ConvChain, Slide, chains, conv_row_seconds
 from tnkit_nn.adapter.conv_reading import read_as_convolution
 from tnkit_nn.adapter.crossover import WeightRoute, chosen, crossovers, described, kept_way, plan_seconds
-from tnkit_nn.adapter.keeping import kept
-from tnkit_nn.adapter.layer_weight import LayerWeight, drawn_bias, drawn_weight, is_kept
+from tnkit_nn.adapter.layer_weight import LayerWeight, drawn_bias, drawn_weight, is_kept, weight_now
 from tnkit_nn.adapter.module import check_input
 from tnkit_nn.adapter.precision import rounded_once
 from tnkit_nn.adapter.replacement import in_its_place
@@ -207,10 +206,11 @@ class _TNConv(nn.Module):
             raise ValueError(f"{who}: x has shape (batch, {self.in_channels}, {axes}), not {tuple(x.shape)}")
         out = self._out_sizes(x.shape[-self._space :])
         x = x.unsqueeze(0) if single else x
-        routes = self.kept_routes if is_kept(self, self.tn, prod(self._shape)) else self.routes
+        tensors = self.tn.tensors()
+        routes = self.kept_routes if is_kept(self, tensors, prod(self._shape)) else self.routes
         route = chosen(routes, x.shape[0] * prod(out), self._typical)
         if route is None:
-            y = self._convolved(x, kept(self, self.tn.tensors(), lambda: self.weight))
+            y = self._convolved(x, weight_now(self, tensors, lambda: self.weight))
         else:
             y = rounded_once(lambda x: self._chained(route, x), x, self.tn.like, f"{who}: x")
         return y.squeeze(0) if single else y

@@ -24,8 +24,7 @@ from tnkit.planning.plan import Plan
 from tnkit.planning.planner import plan
 from tnkit_nn.adapter.crossover import exact_split
 from tnkit_nn.adapter.generated import full_precision
-from tnkit_nn.adapter.keeping import kept
-from tnkit_nn.adapter.layer_weight import LayerWeight
+from tnkit_nn.adapter.layer_weight import LayerWeight, weight_now
 from tnkit_nn.adapter.module import check_input
 from tnkit_nn.adapter.replacement import in_its_place
 from tnkit_nn.checks import a_kind, a_size, a_tensor, check_fills
@@ -185,7 +184,7 @@ class TNEmbedding(nn.Module):
             return _looked_up(self.weight, tokens)
         self._check_tokens(tokens.reshape(-1))
         if self.plan is None:
-            return _looked_up(kept(self, self.tn.tensors(), lambda: self.weight), tokens)
+            return _looked_up(weight_now(self, self.tn.tensors(), lambda: self.weight), tokens)
         with full_precision(tokens.device):
             return self._rows(tokens)
 

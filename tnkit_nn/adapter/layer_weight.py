@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import sqrt
 from typing import Any
 
@@ -16,7 +16,7 @@ from tnkit_nn.adapter import keeping
 from tnkit_nn.adapter.generated import full_precision
 from tnkit_nn.adapter.module import ClosedModule
 
-__all__ = ["LayerWeight", "drawn_bias", "drawn_weight", "is_kept"]
+__all__ = ["LayerWeight", "drawn_bias", "drawn_weight", "is_kept", "weight_now"]
 
 
 class LayerWeight(ClosedModule):
@@ -53,16 +53,24 @@ def drawn_bias(size: int, fan_in: int, like: Tensor) -> nn.Parameter:
     return nn.Parameter(torch.empty(size, dtype=like.dtype).uniform_(-bound, bound))
 
 
-def is_kept(layer: nn.Module, tn: LayerWeight, entries: int) -> bool:
+def is_kept(layer: nn.Module, tensors: Mapping[str, Tensor], entries: int) -> bool:
     """Whether a weight that is built now serves the next call: it is kept (:mod:`tnkit_nn.adapter.keeping`), and there is room for it.
 
     Where weights drop each other out, building one at every call is no way to save a contraction with the input.
     """
-    if layer.training or torch.compiler.is_compiling() or not keeping.keeps(layer, tn.tensors().values()):
+    if layer.training or torch.compiler.is_compiling() or not keeping.keeps(layer, tensors.values()):
         return False
     with keeping._lock:
         if layer in keeping._all:
             return True
         taken = sum(k.size for k in keeping._all.values())
-    size = (entries + sum(x.numel() for x in tn.tensors().values())) * tn.like.element_size()
-    return taken + size <= keeping._limit
+    held = [x.numel() for x in tensors.values()]
+    return taken + (entries + sum(held)) * next(iter(tensors.values())).element_size() <= keeping._limit
+
+
+def weight_now(layer: nn.Module, tensors: Mapping[str, Tensor], make: Callable[[], Tensor]) -> Tensor:
+    """The weight that these arrays make: built, or kept from a call before."""
+    if layer.training or torch.compiler.is_compiling() or not keeping.keeps(layer, tensors.values()):
+        return make()
+    # one tensor of all entries: to compare each of many small arrays would take longer than to multiply by the weight
+    return keeping.kept(layer, {"arrays": torch.cat([x.reshape(-1) for x in tensors.values()])}, make)

@@ -29,8 +29,7 @@ from tnkit_nn.adapter.crossover import (
     weight_first,
     with_input,
 )
-from tnkit_nn.adapter.keeping import kept
-from tnkit_nn.adapter.layer_weight import LayerWeight, drawn_bias, drawn_weight, is_kept
+from tnkit_nn.adapter.layer_weight import LayerWeight, drawn_bias, drawn_weight, is_kept, weight_now
 from tnkit_nn.adapter.module import check_input
 from tnkit_nn.adapter.precision import rounded_once
 from tnkit_nn.adapter.replacement import in_its_place
@@ -204,16 +203,17 @@ class TNLinear(nn.Module):
         check_input(x, self.tn.like, "TNLinear: x")
         if not x.dim() or x.shape[-1] != self.in_features:
             raise ValueError(f"TNLinear: x has shape (..., {self.in_features}), not {tuple(x.shape)}")
-        routes = self.kept_routes if is_kept(self, self.tn, prod(self._shape)) else self.routes
+        tensors = self.tn.tensors()
+        routes = self.kept_routes if is_kept(self, tensors, prod(self._shape)) else self.routes
         route = chosen(routes, prod(x.shape[:-1]), self._typical)
         if route is None:
-            weight = kept(self, self.tn.tensors(), lambda: self.weight)
+            weight = weight_now(self, tensors, lambda: self.weight)
             return F.linear(x, weight.mT if self.transposed else weight, self.bias)
-        return rounded_once(lambda x: self._contracted(route, x), x, self.tn.like, "TNLinear: x")
+        return rounded_once(lambda x: self._contracted(route, tensors, x), x, self.tn.like, "TNLinear: x")
 
-    def _contracted(self, route: Plan, x: Tensor) -> Tensor:
+    def _contracted(self, route: Plan, tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
         lead = x.shape[:-1]
-        arrays = {**self.tn.tensors(), self._x: x.reshape(prod(lead), *self._dims)}
+        arrays = {**tensors, self._x: x.reshape(prod(lead), *self._dims)}
         y = run(route, arrays, TORCH).reshape(*lead, self.out_features)
         return y if self.bias is None else y + self.bias
 

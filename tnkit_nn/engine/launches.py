@@ -33,8 +33,8 @@ SUM, DIAGONAL, FUNCTION = 4.4, 1.8, 2.0
 #: A group of steps: a Python function of autograd around them.
 GROUP = 20.0
 ADD, CAST, LINEAR, CONV = 2.2, 1.6, 6.0, 12.0
-#: An array compared with the copy of it that a kept weight was made of.
-MATCH = 6.0
+#: An array among those that are compared with the copies of which a kept weight was made.
+MATCH = 3.0
 #: Python of a layer's call with its checks, and of a module that it calls.
 LAYER, MODULE = 16.0, 7.0
 
