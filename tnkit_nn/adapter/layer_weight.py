@@ -22,6 +22,12 @@ __all__ = ["LayerWeight", "drawn_bias", "drawn_weight", "is_kept", "weight_now"]
 class LayerWeight(ClosedModule):
     """A network without inputs, in a layer that reads its tensor as a weight."""
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Array name -> parameter or buffer."""
+        held = {**self._buffers, **self._parameters}  # getattr takes a microsecond each
+        found: dict[str, Any] = {name: held[name] if name in held else getattr(self, name) for name in self._held}
+        return found
+
     def read_as(self, shape: Sequence[int]) -> Tensor:
         """Its tensor as a weight of this shape, built now in the arrays' own dtype."""
         with full_precision(self.like.device):
@@ -72,5 +78,21 @@ def weight_now(layer: nn.Module, tensors: Mapping[str, Tensor], make: Callable[[
     """The weight that these arrays make: built, or kept from a call before."""
     if layer.training or torch.compiler.is_compiling() or not keeping.keeps(layer, tensors.values()):
         return make()
-    # one tensor of all entries: to compare each of many small arrays would take longer than to multiply by the weight
-    return keeping.kept(layer, {"arrays": torch.cat([x.reshape(-1) for x in tensors.values()])}, make)
+    return keeping.kept(layer, _compared(tensors), make)
+
+
+def _compared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The arrays as a kept weight compares them: the small ones as one, for to compare each of many takes longer; the large ones
+    where they are, for a copy does, as whole numbers of 64 bits, which takes half the time of 32.
+    """
+    small = [x.reshape(-1) for x in tensors.values() if x.numel() <= _SMALL]
+    large = {
+        name: x.view(-1).view(torch.int64) if x.is_contiguous() and x.nbytes % 8 == 0 else x
+        for name, x in tensors.items()
+        if x.numel() > _SMALL
+    }
+    return {**large, "": torch.cat(small)} if small else large
+
+
+#: Entries of an array that is copied in less time than it is called for.
+_SMALL = 2**12
