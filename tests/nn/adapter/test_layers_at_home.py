@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import nn
 
 import tnkit as tk
-from tnkit_nn import TNConv1d, TNConv2d, TNEmbedding, TNLinear
+from tnkit_nn import TNConv1d, TNConv2d, TNEmbedding, TNLinear, keep_weights
+from tnkit_nn.adapter.layer_weight import LayerWeight
 
 from .test_layers import F64, MPO
 from .test_parametrize import deep, train
@@ -203,3 +204,88 @@ def test_in_eval_mode_the_same_to_rounding(made):
             p.mul_(1.1)
         torch.testing.assert_close(layer(x), layer.train()(x), rtol=0, atol=1e-12)
         torch.testing.assert_close(layer.eval()(x), dense(layer, x, layer.weight), rtol=0, atol=1e-12)
+
+
+def test_a_weight_is_built_once_in_eval_mode(made, monkeypatch):
+    """Where it is built at all: not again until an array changes, also where that is written to behind torch's back."""
+    make, draw = made
+    layer, x, built = make(dtype=F64).eval(), draw(0, dtype=F64), []
+    read_as = LayerWeight.read_as
+    monkeypatch.setattr(LayerWeight, "read_as", lambda *a: built.append(1) or read_as(*a))
+    with torch.no_grad():
+        for _ in range(3):
+            layer(x)
+        assert len(built) <= 1
+        first = next(iter(layer.tn.parameters()))
+        first.data.view(-1)[0] += 1.0
+        again = layer(x)
+        assert len(built) in (0, 2)
+        torch.testing.assert_close(again, dense(layer, x, layer.weight), rtol=0, atol=1e-12)
+    assert layer(x).requires_grad  # outside of no_grad the arrays have gradients
+    layer.requires_grad_(False)
+    if x.is_floating_point():  # a frozen layer passes gradients on
+        x.requires_grad_()
+        found = torch.autograd.grad(layer(x).square().sum(), x)[0]
+        torch.testing.assert_close(found, torch.autograd.grad(dense(layer, x, layer.weight).square().sum(), x)[0])
+
+
+def test_what_does_not_fit_is_not_built_at_every_call():
+    """A layer that may contract with its input does, where a weight that is built would not be kept."""
+    layer = TNLinear(64, 64, tk.mpo((8, 8), (8, 8), 20)).eval()
+    layer.routes, layer.kept_routes = ((1, layer.routes[0][1] or layer.kept_routes[0][1]),), ((1, None),)
+    chain = layer.routes[0][1]
+    assert chain is not None
+    x, taken = _input(0, 1, 64), []
+    layer._contracted = lambda *a: taken.append(1) or TNLinear._contracted(layer, *a)
+    try:
+        with torch.no_grad():
+            layer(x)
+            assert not taken
+            keep_weights(64 * 64 * 4)  # its arrays are copied too
+            layer(x)
+            assert taken
+    finally:
+        keep_weights(2**31)
+
+
+def test_made_on_the_meta_device(made):
+    """Without values; then drawn as on another device, or loaded, in place or by assignment."""
+    make, draw = made
+    with torch.device("meta"):
+        bare = make(dtype=F64)
+    assert all(p.is_meta for p in bare.parameters()) and all(b.is_meta for b in bare.buffers())
+    there, x = make(dtype=F64), draw(0, dtype=F64)
+    loaded, drawn = copy.deepcopy(bare), copy.deepcopy(bare).to_empty(device="cpu")
+    loaded.load_state_dict(there.state_dict(), assign=True)
+    assert torch.equal(loaded(x), there(x))
+    drawn.reset_parameters()
+    if getattr(drawn, "bias", None) is not None:
+        fan_in = there.in_features if isinstance(there, TNLinear) else there.weight[0].numel()
+        assert 0 < drawn.bias.abs().max() <= fan_in**-0.5
+        with torch.no_grad():
+            drawn.bias.copy_(there.bias)
+    assert torch.equal(drawn(x), there(x))  # the arrays are drawn from the seed
+
+
+def test_a_layer_of_the_meta_device_whose_activation_bounds_its_scale():
+    with torch.device("meta"):
+        layer = TNLinear(8, 8, tk.tt((8, 8), 3).activate("sigmoid", "act"))
+    layer.to_empty(device="cpu").reset_parameters()
+    assert torch.equal(layer.weight, TNLinear(8, 8, tk.tt((8, 8), 3).activate("sigmoid", "act")).weight)
+
+
+@pytest.mark.parametrize(
+    ("module", "take", "net"),
+    [
+        (lambda: nn.Linear(12, 10, device="meta"), TNLinear, train(5, 2, 3, 4)),
+        (lambda: nn.Embedding(10, 12, padding_idx=0, device="meta"), TNEmbedding, train(5, 2, 3, 4)),
+        (lambda: nn.Conv2d(6, 8, 3, device="meta"), TNConv2d, CONV),
+    ],
+)
+def test_from_module_of_one_without_values(module, take, net):
+    layer = take.from_module(module(), net, fit=False)
+    assert all(p.is_meta for p in layer.parameters())
+    with pytest.raises(
+        ValueError, match="has values where the network is fitted to it, but it is on the meta device: fit=False"
+    ):
+        take.from_module(module(), net)
