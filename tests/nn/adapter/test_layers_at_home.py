@@ -113,7 +113,7 @@ def test_a_table_of_complex_numbers_has_gradients():
 def test_vmap_over_stacked_parameters(made, shared):
     """An ensemble: stacked arrays, and one input or one each."""
     make, draw = made
-    layers = [make(seed=k, dtype=F64) for k in range(3)]
+    layers = [make(seed=k, dtype=F64).train(shared) for k in range(3)]
     params, buffers = torch.func.stack_module_state(layers)
     xs = [draw(0 if shared else k, dtype=F64) for k in range(3)]
 
