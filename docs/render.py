@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
-from statistics import mean
+from statistics import mean, stdev
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
@@ -307,6 +307,33 @@ def own_said() -> str:
     )
 
 
+# -- adapters ----------------------------------------------------------------------------------------------------------
+def adapters() -> str:
+    """Test accuracy of every way to adapt a model: mean and standard deviation over the seeds, and beside LoRA seed by seed."""
+    ways: dict[str, Records] = {}
+    for row in json.loads((ROOT / "examples" / "results" / "adapters.json").read_text())["records"]:
+        ways.setdefault(row["way"], []).append(row)
+    lines = []
+    for way, rows in ways.items():
+        beside = [r["test"] - other["test"] for r, other in zip(rows, ways["low_rank"], strict=True)]
+        rates = sorted({r["rate"] for r in rows})
+        lines.append(
+            [ADAPTED.get(way, name(way)), f"{rows[0]['parameters']:,}", spread(r["test"] for r in rows), percent(r["val"] for r in rows),
+             "" if way == "low_rank" else spread(beside), "" if way == "nothing" else ", ".join(f"{rate:g}" for rate in rates)]
+        )  # fmt: skip
+    heads = ["trained beside the head", "parameters", "test accuracy, %", "validation, %", "minus low rank, points", "rates chosen"]
+    return table(heads, lines)
+
+
+ADAPTED = {"nothing": "nothing, nor the head", "head alone": "nothing", "all weights": "all weights", "low_rank": "low rank (LoRA)"}
+
+
+def spread(values: Iterable[float]) -> str:
+    """Mean and standard deviation, per cent."""
+    found = [100 * v for v in values]
+    return f"{mean(found):.1f} ± {stdev(found):.1f}"
+
+
 # -- approximation ----------------------------------------------------------------------------------------------------
 def approximation_methods() -> str:
     """Errors of the ways to approximate one weight."""
@@ -371,6 +398,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "own-frozen": lambda: own("frozen"),
     "own-trained": lambda: own("trained"),
     "own-said": own_said,
+    "adapters": adapters,
 }  # fmt: skip
 _BLOCK = re.compile(r"(<!-- rendered: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
