@@ -321,11 +321,23 @@ def adapters() -> str:
             [ADAPTED.get(way, name(way)), f"{rows[0]['parameters']:,}", spread(r["test"] for r in rows), percent(r["val"] for r in rows),
              "" if way == "low_rank" else spread(beside), "" if way == "nothing" else ", ".join(f"{rate:g}" for rate in rates)]
         )  # fmt: skip
-    heads = ["trained beside the head", "parameters", "test accuracy, %", "validation, %", "minus low rank, points", "rates chosen"]
+    heads = [
+        "trained beside the head",
+        "parameters",
+        "test accuracy, %",
+        "validation, %",
+        "minus low rank, points",
+        "rates chosen",
+    ]
     return table(heads, lines)
 
 
-ADAPTED = {"nothing": "nothing, nor the head", "head alone": "nothing", "all weights": "all weights", "low_rank": "low rank (LoRA)"}
+ADAPTED = {
+    "nothing": "nothing, nor the head",
+    "head alone": "nothing",
+    "all weights": "all weights",
+    "low_rank": "low rank (LoRA)",
+}
 
 
 def spread(values: Iterable[float]) -> str:

@@ -127,7 +127,9 @@ def main(small: bool = False) -> dict:
     for way in (*CONTROLS, *FAMILIES):
         mine = [r for r in records if r["way"] == way]
         reached = torch.tensor([r["test"] for r in mine])
-        print(f"{way:12} {mine[0]['parameters']:6} parameters: {100 * reached.mean():.1f} ± {100 * reached.std():.1f} %")
+        print(
+            f"{way:12} {mine[0]['parameters']:6} parameters: {100 * reached.mean():.1f} ± {100 * reached.std():.1f} %"
+        )
     return {"records": records}
 
 

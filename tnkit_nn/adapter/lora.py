@@ -106,7 +106,7 @@ def restore(module: nn.Module) -> None:
     """Give a module whose ways were planned its forward again: its class may be a new one, as that of a module out of a file is."""
     known = _known(module)
     if known is not None and getattr(_parametrized(module), "added", None) is not None:
-        type(module).forward = known.forward
+        cast(Any, type(module)).forward = known.forward
 
 
 # -- forwards ------------------------------------------------------------------------------------------------------------
@@ -181,7 +181,7 @@ def _embedding(self: Any, tokens: Tensor) -> Tensor:
 
 def _usable(module: nn.Module, x: Any) -> tuple[Tensor, Any, Generated] | None:
     """The old weight, how the network is contracted, and the network; None where the sum itself is asked for."""
-    if not isinstance(x, Tensor) or x.layout is not torch.strided or torch.jit.is_tracing():
+    if not isinstance(x, Tensor) or x.layout is not torch.strided or torch.jit.is_tracing():  # type: ignore[attr-defined]
         return None
     at = _parametrized(module)
     net, how = generator_of(at), getattr(at, "added", None)
@@ -278,4 +278,4 @@ _FORWARDS = {
 
 def _known(module: nn.Module) -> _Known | None:
     """By the forward of the class that torch's is made of: a subclass with its own is another."""
-    return _FORWARDS.get(_spelled(type(module).__bases__[0].forward))
+    return _FORWARDS.get(_spelled(cast(Any, type(module).__bases__[0]).forward))

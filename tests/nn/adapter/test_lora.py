@@ -175,7 +175,9 @@ def test_vmap_over_stacked_layers(name):
     layers = [linear(NETS[name])[0]]
     for k in range(2):
         layers.append(copy.deepcopy(layers[0]))
-        layers[-1].parametrizations.weight[0].load_state_dict(linear(NETS[name], k + 1)[0].parametrizations.weight[0].state_dict())
+        layers[-1].parametrizations.weight[0].load_state_dict(
+            linear(NETS[name], k + 1)[0].parametrizations.weight[0].state_dict()
+        )
     parameters, buffers = stack_module_state(layers)
     x = torch.randn(5, 36, dtype=torch.float64)
     got = vmap(lambda p, b: functional_call(layers[0], (p, b), (x,)))(parameters, buffers)
@@ -241,9 +243,7 @@ def test_in_use_an_update_is_kept_until_an_array_changes(name):
             assert torch.equal(first, layer(x))
             for p in layer.parameters():
                 p.data.mul_(1.1)
-            torch.testing.assert_close(
-                layer(x), F.linear(x, dense_of(layer), layer.bias), rtol=1e-12, atol=1e-12
-            )
+            torch.testing.assert_close(layer(x), F.linear(x, dense_of(layer), layer.bias), rtol=1e-12, atol=1e-12)
 
 
 def test_whatever_else_changes_the_weight_gets_the_sum():
@@ -297,7 +297,9 @@ def test_dtypes_of_the_layer_are_kept(dtype):
     x = torch.randn(3, 36, dtype=dtype)
     got, want = layer(x), F.linear(x, dense_of(layer), layer.bias)
     assert got.dtype == dtype
-    torch.testing.assert_close(got, want, rtol=0.05 if dtype == torch.bfloat16 else 1e-5, atol=0.1 if dtype == torch.bfloat16 else 1e-5)
+    torch.testing.assert_close(
+        got, want, rtol=0.05 if dtype == torch.bfloat16 else 1e-5, atol=0.1 if dtype == torch.bfloat16 else 1e-5
+    )
 
 
 def test_a_class_with_a_forward_of_its_own_keeps_it():
@@ -324,13 +326,24 @@ def test_embeddings_are_rows_of_the_dense_sum(name, padding_idx):
     old = table.parametrizations.weight.original
     if padding_idx is not None:
         assert torch.equal(dense[padding_idx], old[padding_idx])
-    for tokens in (torch.randint(24, (3, 4)), torch.tensor(22), torch.arange(24), torch.arange(24).repeat(3), torch.tensor([2, 23], dtype=torch.int32)):
+    for tokens in (
+        torch.randint(24, (3, 4)),
+        torch.tensor(22),
+        torch.arange(24),
+        torch.arange(24).repeat(3),
+        torch.tensor([2, 23], dtype=torch.int32),
+    ):
         for p in net.parameters():
             p.grad = None
         got, want = table(tokens), F.embedding(tokens, dense)
         torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-12)
         seed = torch.randn_like(got)
-        wanted = torch.autograd.grad(F.embedding(tokens, table.parametrizations.weight(), table.padding_idx), list(net.parameters()), seed, allow_unused=True)
+        wanted = torch.autograd.grad(
+            F.embedding(tokens, table.parametrizations.weight(), table.padding_idx),
+            list(net.parameters()),
+            seed,
+            allow_unused=True,
+        )
         got.backward(seed)
         for p, g in zip(net.parameters(), wanted, strict=True):
             torch.testing.assert_close(p.grad, g, rtol=1e-10, atol=1e-10)
