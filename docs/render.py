@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "paper"
 sys.path.insert(0, str(RESULTS))  # of tables.py: the page of all results, whose p-values are shown here too
 import tables  # noqa: E402
+from scipy.stats import ttest_rel  # noqa: E402
 
 from tnkit_nn.comparison.measure import Measure  # noqa: E402
 from tnkit_nn.comparison.report.tables import rows as table_rows  # noqa: E402
@@ -340,6 +341,23 @@ ADAPTED = {
 }
 
 
+def adapters_said() -> str:
+    """How the adapters are beside low rank, seed by seed, by a paired t test."""
+    rows = json.loads((ROOT / "examples" / "results" / "adapters.json").read_text())["records"]
+    reached = {way: [r["test"] for r in rows if r["way"] == way] for way in dict.fromkeys(r["way"] for r in rows)}
+    others = [way for way in reached if way not in ("low_rank", "nothing", "head alone", "all weights")]
+    tests = {way: ttest_rel(reached[way], reached["low_rank"]).pvalue for way in others}
+    least = min(tests, key=lambda way: tests[way])
+    told = tests[least] * len(others) < 0.05
+    verdict = (
+        f"{name(least)} differs significantly from low rank" if told else "no difference from low rank is significant"
+    )
+    return (
+        f"Over {len(reached['low_rank'])} seeds {verdict}: the smallest p is {tests[least]:.3f} ({name(least)}), before a correction for "
+        f"{len(others)} comparisons."
+    )
+
+
 def spread(values: Iterable[float]) -> str:
     """Mean and standard deviation, per cent."""
     found = [100 * v for v in values]
@@ -411,6 +429,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "own-trained": lambda: own("trained"),
     "own-said": own_said,
     "adapters": adapters,
+    "adapters-said": adapters_said,
 }  # fmt: skip
 _BLOCK = re.compile(r"(<!-- rendered: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
