@@ -19,11 +19,12 @@ from tnkit.paths.optimizers import Optimizer
 from tnkit.planning.calibration import rates
 from tnkit_nn.adapter.conv_chain import CONVOLUTIONS, ConvChain, Slide, chains, conv_row_seconds
 from tnkit_nn.adapter.conv_reading import read_as_convolution
-from tnkit_nn.adapter.crossover import WeightRoute, chosen, crossovers, described, kept_way, plan_seconds
+from tnkit_nn.adapter.crossover import WeightRoute, crossovers, described, kept_way, plan_seconds
 from tnkit_nn.adapter.layer_weight import LayerWeight, drawn_bias, drawn_weight, is_kept, weight_now
 from tnkit_nn.adapter.module import check_input
 from tnkit_nn.adapter.precision import rounded_once
 from tnkit_nn.adapter.replacement import in_its_place
+from tnkit_nn.adapter.routes import chosen
 from tnkit_nn.checks import a_kind, a_size, check_fills
 from tnkit_nn.engine.launches import CONV, LAYER, MODULE, RESHAPE
 

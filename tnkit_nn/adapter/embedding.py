@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import prod
 from typing import Any
 
 import torch
@@ -14,19 +13,17 @@ from tnkit.core.checks import a_network
 from tnkit.core.decomposition import Decomposition, network_of
 from tnkit.core.names import free_name, names_in
 from tnkit.core.network import Network
-from tnkit.core.node import Node
 from tnkit.core.numbers import whole_number
-from tnkit.core.shapes import split_axes
 from tnkit.execution.codegen import prepare
 from tnkit.execution.run import run
 from tnkit.paths.optimizers import Optimizer
 from tnkit.planning.plan import Plan
 from tnkit.planning.planner import plan
-from tnkit_nn.adapter.crossover import exact_split
 from tnkit_nn.adapter.generated import full_precision
 from tnkit_nn.adapter.layer_weight import LayerWeight, weight_now
 from tnkit_nn.adapter.module import check_input
 from tnkit_nn.adapter.replacement import in_its_place
+from tnkit_nn.adapter.routes import pick, picked, split_at
 from tnkit_nn.checks import a_kind, a_size, a_tensor, check_fills
 from tnkit_nn.engine.backend import TORCH
 
@@ -86,17 +83,13 @@ class TNEmbedding(nn.Module):
         network, arrays = network_of(network, arrays, "TNEmbedding")
         network, batch = a_network(network, "TNEmbedding: network"), a_size(batch, "TNEmbedding: batch")
         self._unused = check_fills(network, (num, dim), "TNEmbedding")
-        aligned = bool(exact_split(network, num, dim))  # one row has no digits: the table is built
-        if prod(network.shape) != num * dim:
-            digits, aligned = len(split_axes(network.shape, (num, dim))[0]), True
-        else:
-            digits = exact_split(network, num, dim) or 0
+        digits = split_at(network, (num, dim)) or 0  # one row has no digits: the table is built
         self.tn = _Table(network, arrays, optimizer=optimizer, dtype=dtype, seed=seed)
         self.plan: Plan | None = None
-        if network.multilinear and aligned:
+        if network.multilinear and digits:
             self._digits, b = network.output[:digits], free_name("b", names_in(network))
             self._sizes = tuple(network.sizes[i] for i in self._digits)
-            self.plan = plan(_picked(network, self._digits, b, batch), optimizer, dynamic=b)
+            self.plan = plan(picked(network, self._digits, b, batch), optimizer, dynamic=b)
             prepare(self.plan.program, TORCH)
 
     @classmethod
@@ -195,11 +188,9 @@ class TNEmbedding(nn.Module):
         for i, size in zip(reversed(self._digits), reversed(self._sizes), strict=True):
             where[i] = flat % size
             flat = flat // size
-        arrays = {}
-        for node in self.tn.network.nodes:
-            assert isinstance(node, Node)  # a network with a plan is multilinear
-            arrays[node.name] = _pick(getattr(self.tn, node.array), node.inds, where)
-        y: Tensor = run(self.plan, arrays, TORCH)
+        arrays = self.tn.tensors()
+        slices = {node.name: pick(arrays[node.array], node.inds, where) for node in self.tn.network.leaves}
+        y: Tensor = run(self.plan, slices, TORCH)
         y = y.reshape(tokens.numel(), -1)[:, : self.embedding_dim].reshape(*tokens.shape, self.embedding_dim)
         return y if self.padding_idx is None else y.masked_fill((tokens == self.padding_idx).unsqueeze(-1), 0)
 
@@ -240,23 +231,3 @@ def _row(padding_idx: int, num: int) -> int:
     if not -num <= found < num:
         raise ValueError(f"TNEmbedding: padding_idx is a row, in {-num}..{num - 1}, not {padding_idx}")
     return found % num
-
-
-def _picked(net: Network, digits: tuple[str, ...], b: str, batch: int) -> Network:
-    """The network after a batch of tokens has picked a slice of every array that carries a digit."""
-    nodes = []
-    for node in net.nodes:
-        rest = tuple(i for i in node.inds if i not in digits)
-        nodes.append(Node(node.name, (b, *rest) if len(rest) < len(node.inds) else rest, fixed=True))
-    used = {i for node in nodes for i in node.inds}
-    sizes = {i: s for i, s in {**net.sizes, b: batch}.items() if i in used}
-    return Network(tuple(nodes), (b, *net.output[len(digits) :]), sizes)
-
-
-def _pick(array: Tensor, inds: tuple[str, ...], where: Mapping[str, Tensor]) -> Tensor:
-    """``array[..., digit, ...]`` for a batch of digits, the batch axis first."""
-    axes = [k for k, i in enumerate(inds) if i in where]
-    if not axes:
-        return array
-    rest = [k for k in range(len(inds)) if k not in axes]
-    return array.permute(*axes, *rest)[tuple(where[inds[k]] for k in axes)]

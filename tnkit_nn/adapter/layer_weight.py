@@ -23,10 +23,10 @@ class LayerWeight(ClosedModule):
     """A network without inputs, in a layer that reads its tensor as a weight."""
 
     def tensors(self) -> dict[str, Tensor]:
-        """Array name -> parameter or buffer."""
+        """Array name -> parameter, buffer or constant."""
         held = {**self._buffers, **self._parameters}  # getattr takes a microsecond each
         found: dict[str, Any] = {name: held[name] if name in held else getattr(self, name) for name in self._held}
-        return found
+        return found | self._constants.like(self.like) if self._constants.kinds else found
 
     def read_as(self, shape: Sequence[int]) -> Tensor:
         """Its tensor as a weight of this shape, built now in the arrays' own dtype."""

@@ -21,10 +21,8 @@ from tnkit.paths.optimizers import Optimizer
 from tnkit.planning.plan import Plan
 from tnkit_nn.adapter.crossover import (
     WeightRoute,
-    chosen,
     crossovers,
     described,
-    exact_split,
     kept_way,
     weight_first,
     with_input,
@@ -33,6 +31,7 @@ from tnkit_nn.adapter.layer_weight import LayerWeight, drawn_bias, drawn_weight,
 from tnkit_nn.adapter.module import check_input
 from tnkit_nn.adapter.precision import rounded_once
 from tnkit_nn.adapter.replacement import in_its_place
+from tnkit_nn.adapter.routes import chosen, split_at
 from tnkit_nn.checks import a_size, check_fills
 from tnkit_nn.engine.backend import TORCH
 from tnkit_nn.engine.launches import LINEAR
@@ -114,7 +113,7 @@ class TNLinear(nn.Module):
         """The ways to multiply and their crossovers, for a weight that is built at every call and for one that is kept."""
         net, itemsize, sizes = self.tn.network, self.tn.like.element_size(), (self.out_features, self.in_features)
         self._x, self._dims, ways = "", tuple[int, ...](), list[WeightRoute[Plan]]()
-        first = exact_split(net, *self._shape)
+        first = split_at(net, self._shape) if prod(net.shape) == prod(self._shape) else None
         if net.multilinear and first is not None:
             ins = net.output[:first] if self.transposed else net.output[first:]
             self._dims = tuple(net.sizes[i] for i in ins)

@@ -214,7 +214,7 @@ def _planned(net: Generated, network: Network, shape: tuple[int, ...], optimizer
     """The crossovers of a step of training, whose passes back take twice as long as the one forward, and of use."""
     (out, cols), speed, size = shape, rates(), net.like.element_size()
     outs = split_at(network, shape) if network.multilinear else None
-    x, dims, ways = "", tuple[int, ...](), list[WeightRoute]()
+    x, dims, ways = "", tuple[int, ...](), list[WeightRoute[Plan]]()
     if outs is not None:
         taken, ins = names_in(network), network.output[outs:]
         x, b = free_name("x", taken), free_name("b", taken)
@@ -235,7 +235,7 @@ def _planned(net: Generated, network: Network, shape: tuple[int, ...], optimizer
     return found
 
 
-def _costs(way: WeightRoute, fixed: float, row: float) -> WeightRoute:
+def _costs(way: WeightRoute[Plan], fixed: float, row: float) -> WeightRoute[Plan]:
     return replace(way, one=fixed + row, fixed=fixed, row=row)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import prod
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -11,9 +12,10 @@ from torch import Tensor
 from tnkit.core.network import Network
 from tnkit.core.node import Node
 from tnkit.core.shapes import split_axes
-from tnkit.planning.plan import Plan
 
 __all__ = ["chosen", "exporting", "pick", "picked", "split_at"]
+
+Way = TypeVar("Way")
 
 #: Whether ``torch.export`` is at work (torch before 2.7 cannot tell it from ``torch.compile``).
 exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
@@ -34,8 +36,8 @@ def split_at(net: Network, shape: Sequence[int]) -> int | None:
     return None
 
 
-def chosen(routes: Sequence[tuple[int, Plan | None]], rows: int, typical: int) -> Plan | None:
-    """The plan for so many rows: the first one below whose number they are; None builds the weight."""
+def chosen(routes: Sequence[tuple[int, Way | None]], rows: int, typical: int) -> Way | None:
+    """The way for so many rows: the first one below whose number they are; None builds the weight."""
     if exporting():  # one graph for every batch: to compare rows would bound them
         rows = typical
     if rows > 0:  # torch cannot infer a size from an empty tensor
