@@ -122,7 +122,7 @@ def factorisations(
     parts = [n for n in counts if 2**n <= max(rows, cols)]
     if pads(shape):
         axes = [n for n in shape[1:] if n > 1] or [1]
-        for n in [n for n in parts if n >= len(axes)] or parts and [len(axes)]:
+        for n in [n for n in parts if n >= len(axes)] or (parts and [len(axes)]):
             yield balanced(rows, n), _axis_by_axis(axes, n)
         return
     for n in parts:
