@@ -39,6 +39,8 @@ class Placed:
         Of the weight: more than one, where it is tied.
     network
         Its structure.
+    shape
+        Of the weight; None where it is not known.
     base
         Whether the network is added to the old weight, which is kept.
     others
@@ -47,6 +49,7 @@ class Placed:
 
     names: tuple[str, ...]
     network: Network
+    shape: tuple[int, ...] | None
     base: bool
     others: tuple[str, ...]
 
@@ -76,7 +79,9 @@ def networks_of(model: nn.Module) -> dict[str, Placed]:
                 names, *_ = found.setdefault(id(made[0]), ([], made, made[0]))
                 names.append(f"{owner}.{leaf}".strip("."))
     return {
-        names[0]: Placed(tuple(names), net.network, hasattr(made, "original"), _classes(made)[1:])
+        names[0]: Placed(
+            tuple(names), net.network, tuple(cast(Any, net).shape), hasattr(made, "original"), _classes(made)[1:]
+        )
         for names, made, net in found.values()
     }
 

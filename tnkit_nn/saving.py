@@ -132,7 +132,7 @@ def _plain(model: nn.Module) -> dict[str, Any]:
     for name, placed in networks_of(model).items():
         text = json.dumps(text_of(placed.network, name, "save"), sort_keys=True)
         key = texts.setdefault(text, str(len(texts)))
-        weights[name] = {"network": key, "names": placed.names, "base": placed.base, "others": placed.others}
+        weights[name] = {"network": key, "names": placed.names, "shape": placed.shape, "base": placed.base, "others": placed.others}
     modules = {}
     for name, net in _modules(model).items():
         try:
@@ -267,11 +267,11 @@ def _read(
 
     placed = []
     for name, entry in plain["weights"].items():
-        kinds = {"names": list, "base": bool, "others": list}
+        kinds = {"names": list, "shape": list, "base": bool, "others": list}
         if not isinstance(entry, dict) or not all(isinstance(entry.get(n), kind) for n, kind in kinds.items()):
             raise damaged(path, f"the network of {name!r} is {shown(entry)}", WAY)
         net = network(entry.get("network"), name, layer_of(name, "0."))
-        placed.append(Placed((name, *entry["names"][1:]), net, entry["base"], tuple(entry["others"])))
+        placed.append(Placed((name, *entry["names"][1:]), net, tuple(entry["shape"]), entry["base"], tuple(entry["others"])))
     return placed, {name: network(key, name, f"{name}.".lstrip(".")) for name, key in plain["modules"].items()}
 
 

@@ -194,6 +194,10 @@ def _check_weight(path: Path, model: nn.Module, placed: Placed, there: Mapping[s
     if module is None or not (single or module._parameters.get(leaf) is not None):
         raise ValueError(f"{path}: not of this model: it has no dense weight {key!r}")
     weight = original(model, key)
+    if placed.shape is not None and placed.shape != tuple(weight.shape):
+        raise ValueError(
+            f"{path}: not of this model: {key} is {shown(placed.shape)} in the file, {tuple(weight.shape)} in the model"
+        )
     try:
         if placed.network.shape and prod(placed.network.shape) != weight.numel():
             split_axes(placed.network.shape, weight.shape)

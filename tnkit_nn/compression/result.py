@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from math import isfinite, sqrt
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -27,7 +28,7 @@ from tnkit_nn.training.goal import value_with_unit
 __all__ = ["Compressed", "LayerReport", "dense", "load_compressed_", "networks", "packed", "save_compressed"]
 
 KEY = "tnkit.networks"
-UPON = "tnkit.upon"  # classes of others' parametrizations upon networks, where there are any
+WEIGHTS = "tnkit.weights"  # shapes of their weights, and classes of others' parametrizations upon them
 WAY = "copy it again, or compress again"
 
 
@@ -222,8 +223,8 @@ def save_compressed(model: nn.Module, path: str | os.PathLike[str]) -> None:
     a_module(model, f"{who}: model")
     path = a_path(path, f"{who}: path")
     placed = networks_of(model)
-    upon = {name: p.others for name, p in placed.items() if p.others}
-    texts = {KEY: packed({name: p.network for name, p in placed.items()}), **({UPON: json.dumps(upon)} if upon else {})}
+    rest = {name: {"shape": p.shape, "others": p.others} for name, p in placed.items()}
+    texts = {KEY: packed({name: p.network for name, p in placed.items()}), WEIGHTS: json.dumps(rest)}
     write_tensors(path, values_of(model, who).tensors, texts)
 
 
@@ -245,14 +246,19 @@ def load_compressed_(model: nn.Module, path: str | os.PathLike[str]) -> nn.Modul
     path = a_path(path, "load_compressed_: path")
     values, metadata = read_tensors(path, WAY)
     nets = _unpacked(path, values, metadata)
-    upon = parsed(metadata.get(UPON, "{}"), path, WAY)
-    if not isinstance(upon, dict) or not all(isinstance(names, list) for names in upon.values()):
-        raise damaged(path, f"what stands upon its networks is {shown(upon)}", WAY)
-    placed = [
-        Placed((key,), net, layer_of(key, "original") in values, tuple(upon.get(key, ()))) for key, net in nets.items()
-    ]
+    rest = parsed(metadata.get(WEIGHTS, "{}"), path, WAY)  # older versions did not write it
+    placed = [_placed(path, key, net, rest, values) for key, net in nets.items()]
     put_(model, placed, values, path)
     return model
+
+
+def _placed(path: Path, key: str, net: tk.Network, rest: Any, values: Mapping[str, Tensor]) -> Placed:
+    """A network of the file, and what the file says of its weight."""
+    of = rest.get(key, {}) if isinstance(rest, dict) else None
+    shape, others = (of.get("shape"), of.get("others", [])) if isinstance(of, dict) else (3, 3)
+    if not isinstance(shape, (list, type(None))) or not isinstance(others, list):
+        raise damaged(path, f"what it says of {key!r} is {shown(of)}", WAY)
+    return Placed((key,), net, None if shape is None else tuple(shape), layer_of(key, "original") in values, tuple(others))
 
 
 def networks(path: str | os.PathLike[str]) -> dict[str, tk.Network]:

@@ -33,7 +33,7 @@ def parts(tmp_path):
     save_compressed(made, path)
     with safe_open(path, "pt") as file:
         tensors, texts = {k: file.get_tensor(k).clone() for k in file.keys()}, file.metadata()  # noqa: SIM118
-    assert texts.keys() == {"tnkit.networks", "tnkit.sha256"}
+    assert texts.keys() == {"tnkit.networks", "tnkit.weights", "tnkit.sha256"}
     return path, tensors, json.loads(zlib.decompress(base64.b85decode(texts["tnkit.networks"])))
 
 
@@ -114,6 +114,23 @@ def test_a_layer_that_is_not_there(parts, layer):
     text = packed(nets | {f"{layer}.weight": nets["fc1.weight"]})
     path.write_bytes(safetensors.torch.save(tensors | more, {"tnkit.networks": text}))
     refused(path, f"not of this model: it has no dense weight '{layer}.weight'")
+
+
+def test_a_weight_of_another_size_that_the_network_would_fill_too(tmp_path):
+    made = nn.Sequential(OrderedDict(fc=nn.Linear(97, 8)))
+    parametrize_(made.fc, "weight", tk.tt((8, 10, 10), 3))
+    save_compressed(made, tmp_path / "m")
+    other = nn.Sequential(OrderedDict(fc=nn.Linear(98, 8)))
+    with pytest.raises(ValueError, match=r"not of this model: fc.weight is \(8, 97\) in the file, \(8, 98\) in the model"):
+        load_compressed_(other, tmp_path / "m")
+    assert type(other.fc) is nn.Linear
+
+
+@pytest.mark.parametrize("text", ["3", "[]", '{"fc1.weight": 3}', '{"fc1.weight": {"shape": 3}}', '{"fc1.weight": {"others": 3}}'])
+def test_what_a_file_says_of_its_weights(parts, text):
+    path, tensors, nets = parts
+    path.write_bytes(safetensors.torch.save(tensors, {"tnkit.networks": packed(nets), "tnkit.weights": text}))
+    refused(path, "damaged, what it says of 'fc1.weight' is ")
 
 
 @pytest.mark.slow
