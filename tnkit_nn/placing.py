@@ -17,7 +17,7 @@ from tnkit_nn.adapter.module import TNModule
 from tnkit_nn.adapter.parametrize import parametrize_
 
 __all__ = [
-    "Placed",
+    "PlacedNetwork",
     "beneath",
     "layer_of",
     "networks_of",
@@ -30,7 +30,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Placed:
+class PlacedNetwork:
     """A network in the place of a weight.
 
     Attributes
@@ -70,7 +70,7 @@ def layer_of(weight: str, place: str = "") -> str:
     return ".".join(part for part in (owner, "parametrizations", leaf, place) if part)
 
 
-def networks_of(model: nn.Module) -> dict[str, Placed]:
+def networks_of(model: nn.Module) -> dict[str, PlacedNetwork]:
     """First name of a weight -> the network that it is, for every weight that is one."""
     found: dict[int, tuple[list[str], nn.ModuleList, TNModule]] = {}
     for owner, module in model.named_modules():
@@ -79,7 +79,7 @@ def networks_of(model: nn.Module) -> dict[str, Placed]:
                 names, *_ = found.setdefault(id(made[0]), ([], made, made[0]))
                 names.append(f"{owner}.{leaf}".strip("."))
     return {
-        names[0]: Placed(
+        names[0]: PlacedNetwork(
             tuple(names), net.network, tuple(cast(Any, net).shape), hasattr(made, "original"), _classes(made)[1:]
         )
         for names, made, net in found.values()

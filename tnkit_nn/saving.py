@@ -20,7 +20,7 @@ from tnkit.core.checks import shown
 from tnkit.core.network import Network
 from tnkit_nn.adapter.module import TNModule
 from tnkit_nn.checks import a_folder, a_module, a_path
-from tnkit_nn.placing import Placed, layer_of, networks_of, owner_and_leaf
+from tnkit_nn.placing import PlacedNetwork, layer_of, networks_of, owner_and_leaf
 from tnkit_nn.storage import (
     damaged,
     digest,
@@ -31,7 +31,7 @@ from tnkit_nn.storage import (
     write_record,
     write_tensors,
 )
-from tnkit_nn.stored import put_, read_network, text_of, values_of
+from tnkit_nn.stored import put_, read_network, stored_tensors, text_of
 from tnkit_nn.versions import versions
 
 __all__ = ["load", "save"]
@@ -77,7 +77,7 @@ def save(model: nn.Module, folder: str | os.PathLike[str]) -> None:
     a_module(model, "save: model")
     folder = a_folder(folder, "save: folder")
     old = _old_files(folder)
-    values, plain = values_of(model, "save"), _plain(model)
+    values, plain = stored_tensors(model, "save"), _plain(model)
     text = json.dumps(plain, separators=(",", ":"), sort_keys=True).encode()
     files = {
         "tensors": f"model-{digest(values.tensors)[:16]}.safetensors",
@@ -132,7 +132,13 @@ def _plain(model: nn.Module) -> dict[str, Any]:
     for name, placed in networks_of(model).items():
         text = json.dumps(text_of(placed.network, name, "save"), sort_keys=True)
         key = texts.setdefault(text, str(len(texts)))
-        weights[name] = {"network": key, "names": placed.names, "shape": placed.shape, "base": placed.base, "others": placed.others}
+        weights[name] = {
+            "network": key,
+            "names": placed.names,
+            "shape": placed.shape,
+            "base": placed.base,
+            "others": placed.others,
+        }
     modules = {}
     for name, net in _modules(model).items():
         try:
@@ -257,7 +263,7 @@ def _networks(path: Path) -> dict[str, Any]:
 
 def _read(
     path: Path, plain: Mapping[str, Any], values: Mapping[str, Tensor]
-) -> tuple[list[Placed], dict[str, Network]]:
+) -> tuple[list[PlacedNetwork], dict[str, Network]]:
     """Networks of weights and of modules; each fits the file's tensors."""
 
     def network(key: Any, name: str, place: str) -> Network:
@@ -271,7 +277,11 @@ def _read(
         if not isinstance(entry, dict) or not all(isinstance(entry.get(n), kind) for n, kind in kinds.items()):
             raise damaged(path, f"the network of {name!r} is {shown(entry)}", WAY)
         net = network(entry.get("network"), name, layer_of(name, "0."))
-        placed.append(Placed((name, *entry["names"][1:]), net, tuple(entry["shape"]), entry["base"], tuple(entry["others"])))
+        placed.append(
+            PlacedNetwork(
+                (name, *entry["names"][1:]), net, tuple(entry["shape"]), entry["base"], tuple(entry["others"])
+            )
+        )
     return placed, {name: network(key, name, f"{name}.".lstrip(".")) for name, key in plain["modules"].items()}
 
 

@@ -19,11 +19,11 @@ from tnkit.core.shapes import split_axes
 from tnkit_nn.adapter.atomic import all_or_nothing
 from tnkit_nn.adapter.module import TNModule
 from tnkit_nn.checks import materialised
-from tnkit_nn.placing import Placed, networks_of, original, others_upon, owner_and_leaf, place_
+from tnkit_nn.placing import PlacedNetwork, networks_of, original, others_upon, owner_and_leaf, place_
 from tnkit_nn.storage import damaged, misfit
 from tnkit_nn.weights import names_of, spoken
 
-__all__ = ["MOST", "Values", "held", "put_", "read_network", "text_of", "ties_of", "values_of"]
+__all__ = ["MOST", "StoredTensors", "held_shapes", "put_", "read_network", "stored_tensors", "text_of", "ties_of"]
 
 MOST = 2**27  # bytes of the networks' text, and entries of their constants, that a file may ask for
 WAY = "copy it again, or save the model again"
@@ -34,14 +34,14 @@ Path = str | os.PathLike[str]
 
 # -- a model as tensors and plain data ----------------------------------------------------------------------------------
 @dataclass(frozen=True, eq=False)
-class Values:
+class StoredTensors:
     """A model's tensors by name, a tied one under its first name alone, and all names of each that has several."""
 
     tensors: dict[str, Tensor]
     ties: tuple[tuple[str, ...], ...]
 
 
-def values_of(model: nn.Module, who: str) -> Values:
+def stored_tensors(model: nn.Module, who: str) -> StoredTensors:
     """All that a file has to hold of a model's ``state_dict``; networks are told by their structure, which is no tensor.
 
     Raises
@@ -58,7 +58,7 @@ def values_of(model: nn.Module, who: str) -> Values:
         materialised(value, f"{who}: {name!r} of the model's state")
     ties = ties_of(state)
     again = {name for names in ties for name in names[1:]}
-    return Values({n: t.detach() for n, t in state.items() if n not in again}, ties)
+    return StoredTensors({n: t.detach() for n, t in state.items() if n not in again}, ties)
 
 
 def ties_of(state: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:
@@ -112,7 +112,7 @@ def read_network(path: Path, key: str, plain: Any, values: Mapping[str, Tensor],
         raise damaged(path, f"the network of {key!r} is nested too deep", way) from None
     except ValueError as error:
         raise damaged(path, f"the network of {key!r}: {error}", way) from None
-    for name, shape in held(net).items():
+    for name, shape in held_shapes(net).items():
         t = values.get(place + name)
         if t is None:
             raise damaged(path, f"the network of {key!r} has an array {name!r}, the file has none", way)
@@ -126,14 +126,14 @@ def read_network(path: Path, key: str, plain: Any, values: Mapping[str, Tensor],
     return net
 
 
-def held(net: Network) -> dict[str, tuple[int, ...]]:
+def held_shapes(net: Network) -> dict[str, tuple[int, ...]]:
     """Array -> shape, of those that a state dict has: all but the constants, which the structure knows."""
     constants = {leaf.array for leaf in net.leaves if isinstance(leaf.fixed, str)}
     return {name: shape for name, shape in net.array_shapes.items() if name not in constants}
 
 
 def put_(
-    model: nn.Module, weights: Iterable[Placed], values: Mapping[str, Tensor], path: Path, exact: bool = False,
+    model: nn.Module, weights: Iterable[PlacedNetwork], values: Mapping[str, Tensor], path: Path, exact: bool = False,
     ties: Iterable[tuple[str, ...]] | None = None,
 ) -> None:  # fmt: skip
     """Make the networks of a file the weights of a dense model, and fill in all its values: everything, or nothing is changed.
@@ -165,13 +165,13 @@ def put_(
     with all_or_nothing(model, values=True):
         for placed in new:
             weight = original(model, placed.names[0])
-            arrays = {n: torch.zeros(shape, dtype=weight.dtype) for n, shape in held(placed.network).items()}
+            arrays = {n: torch.zeros(shape, dtype=weight.dtype) for n, shape in held_shapes(placed.network).items()}
             names = names_of(model, cast(nn.Parameter, weight))
             place_(model, names, placed.network, arrays, measured=False, **({"base": True} if placed.base else {}))
         _fill(model, values, path, exact, ties)
 
 
-def _is_there(there: Mapping[str, Placed], placed: Placed) -> bool:
+def _is_there(there: Mapping[str, PlacedNetwork], placed: PlacedNetwork) -> bool:
     found = there.get(placed.names[0])
     return found is not None and (found.network, found.base, found.others) == (
         placed.network,
@@ -180,7 +180,9 @@ def _is_there(there: Mapping[str, Placed], placed: Placed) -> bool:
     )
 
 
-def _check_weight(path: Path, model: nn.Module, placed: Placed, there: Mapping[str, Placed], tied: bool) -> None:
+def _check_weight(
+    path: Path, model: nn.Module, placed: PlacedNetwork, there: Mapping[str, PlacedNetwork], tied: bool
+) -> None:
     """The model has a dense weight that a network fills, tied as it was, beneath the same parametrizations."""
     key = placed.names[0]
     owner, leaf = owner_and_leaf(key)

@@ -39,7 +39,9 @@ def mixed():
 
 def saved(folder):
     model = drawn(mixed)
-    tknn.tensorize_(model, {"0": "mpo", "2": "tt", "4": tk.adtn((8, 12), depth=2, dim=2, share=1)}, budget=0.4, fit=False)
+    tknn.tensorize_(
+        model, {"0": "mpo", "2": "tt", "4": tk.adtn((8, 12), depth=2, dim=2, share=1)}, budget=0.4, fit=False
+    )
     model[5].requires_grad_(False)
     with torch.no_grad():
         for p in model.parameters():
@@ -98,7 +100,13 @@ def test_a_new_process_computes_the_same(tmp_path):
     torch.save(x, tmp_path / "x")
     search = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     paths = [str(tmp_path / n) for n in ("m", "x", "y")]
-    subprocess.run([sys.executable, "-c", script, *paths], check=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": search}, timeout=300)
+    subprocess.run(
+        [sys.executable, "-c", script, *paths],
+        check=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": search},
+        timeout=300,
+    )
     with torch.no_grad():
         assert torch.equal(torch.load(tmp_path / "y"), model(x))
 
@@ -109,7 +117,9 @@ def test_everything_of_a_model_comes_back(tmp_path):
     x = torch.randn(4, 97)
     assert torch.equal(made(x), model(x))
     assert all(torch.equal(v, made.state_dict()[n]) for n, v in model.state_dict().items())
-    assert [(n, p.requires_grad) for n, p in made.named_parameters()] == [(n, p.requires_grad) for n, p in model.named_parameters()]
+    assert [(n, p.requires_grad) for n, p in made.named_parameters()] == [
+        (n, p.requires_grad) for n, p in model.named_parameters()
+    ]
     assert [type(p).__name__ for p in made[2].parametrizations.weight] == ["_Weight", "_SpectralNorm"]
     made.train()(x).square().mean().backward()
     assert all(p.grad is not None for p in made.parameters() if p.requires_grad)
@@ -121,7 +131,9 @@ def test_what_is_written(folder):
     names = sorted(path.name for path in folder.iterdir())
     assert [name.partition("-")[0] for name in names] == ["manifest.json", "model", "networks"]
     manifest = json.loads((folder / "manifest.json").read_text())
-    assert manifest["versions"].keys() == {"tnkit", "torch", "numpy", "python"} and set(manifest["files"].values()) == set(names[1:])
+    assert manifest["versions"].keys() == {"tnkit", "torch", "numpy", "python"} and set(
+        manifest["files"].values()
+    ) == set(names[1:])
     assert not any(b"torch" in path.read_bytes()[:2] or path.read_bytes()[:1] == b"\x80" for path in folder.iterdir())
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     saved(folder)
@@ -151,7 +163,9 @@ def test_an_interrupted_save_leaves_what_was_there(tmp_path, stop, there, monkey
         tknn.save(other, folder)
         assert len(list(folder.iterdir())) == 3
         x = torch.ones(2, 97)
-        assert torch.equal(tknn.load(folder, lambda: drawn(mixed, 2))(x), other(x)) and not torch.equal(model(x), other(x))
+        assert torch.equal(tknn.load(folder, lambda: drawn(mixed, 2))(x), other(x)) and not torch.equal(
+            model(x), other(x)
+        )
 
 
 # -- what is refused -----------------------------------------------------------------------------------------------------
@@ -167,12 +181,14 @@ def test_damaged_files(folder, file, change):
     if change == "gone":
         path.unlink()
         if file == "manifest":
-            with pytest.raises(FileNotFoundError, match="no saved model: it has no manifest.json"):
+            with pytest.raises(FileNotFoundError, match=r"no saved model: it has no manifest.json"):
                 tknn.load(folder, drawn(mixed))
             return
     else:
         at = len(content) // 2
-        path.write_bytes(content[:at] if change == "cut" else content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+        path.write_bytes(
+            content[:at] if change == "cut" else content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+        )
     refused(folder, rf"{path.name}: .*damaged")
 
 
@@ -260,7 +276,11 @@ def test_what_is_no_factory(folder):
         (lambda: 1 / 0, ValueError, "load: factory fails: ZeroDivisionError: division by zero"),
         (nn.Linear, ValueError, "load: factory fails: TypeError: .*missing 2 required"),
         (lambda: 3, TypeError, "load: what factory gives is an nn.Module, not 3"),
-        (3, TypeError, "load: factory is a function without arguments that gives the dense model, or that model, not 3"),
+        (
+            3,
+            TypeError,
+            "load: factory is a function without arguments that gives the dense model, or that model, not 3",
+        ),
         (lambda: mixed().to("meta"), ValueError, "load: '0.weight' of the factory's model is on the meta device"),
         (lambda: nn.LazyLinear(3), ValueError, "load: 'weight' of the factory's model has no shape yet"),
     ):
@@ -291,7 +311,9 @@ def test_what_cannot_be_saved(tmp_path):
         assert "\n" not in str(told.value) and not (tmp_path / "m").exists()
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "x.txt").write_text("mine")
-    with pytest.raises(ValueError, match="save: folder is new, empty, or that of a model saved before, but .*mine holds 'x.txt'"):
+    with pytest.raises(
+        ValueError, match=r"save: folder is new, empty, or that of a model saved before, but .*mine holds 'x.txt'"
+    ):
         tknn.save(nn.Linear(2, 2), tmp_path / "mine")
     with pytest.raises(NotADirectoryError, match="save: folder is a folder"):
         tknn.save(nn.Linear(2, 2), tmp_path / "mine" / "x.txt")
@@ -302,7 +324,9 @@ def test_dtypes_stay(dtype, tmp_path):
     model = drawn(lambda: nn.Sequential(nn.Linear(8, 8, dtype=dtype), nn.Linear(8, 4, dtype=dtype)))
     tknn.tensorize_(model, {"0": "low_rank"}, budget=32, fit=False)
     tknn.save(model, tmp_path)
-    made = tknn.load(tmp_path, lambda: drawn(lambda: nn.Sequential(nn.Linear(8, 8, dtype=dtype), nn.Linear(8, 4, dtype=dtype)), 1))
+    made = tknn.load(
+        tmp_path, lambda: drawn(lambda: nn.Sequential(nn.Linear(8, 8, dtype=dtype), nn.Linear(8, 4, dtype=dtype)), 1)
+    )
     x = torch.randn(3, 8, dtype=dtype)
     assert torch.equal(made(x), model(x)) and made[0].weight.dtype == dtype
 

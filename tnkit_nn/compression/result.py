@@ -20,9 +20,9 @@ import tnkit as tk
 from tnkit.core.checks import shown
 from tnkit_nn.adapter.parametrize import merge_
 from tnkit_nn.checks import a_module, a_path
-from tnkit_nn.placing import Placed, layer_of, networks_of, owner_and_leaf
+from tnkit_nn.placing import PlacedNetwork, layer_of, networks_of, owner_and_leaf
 from tnkit_nn.storage import damaged, parsed, read_tensors, write_tensors
-from tnkit_nn.stored import MOST, put_, read_network, text_of, values_of
+from tnkit_nn.stored import MOST, put_, read_network, stored_tensors, text_of
 from tnkit_nn.training.goal import value_with_unit
 
 __all__ = ["Compressed", "LayerReport", "dense", "load_compressed_", "networks", "packed", "save_compressed"]
@@ -225,7 +225,7 @@ def save_compressed(model: nn.Module, path: str | os.PathLike[str]) -> None:
     placed = networks_of(model)
     rest = {name: {"shape": p.shape, "others": p.others} for name, p in placed.items()}
     texts = {KEY: packed({name: p.network for name, p in placed.items()}), WEIGHTS: json.dumps(rest)}
-    write_tensors(path, values_of(model, who).tensors, texts)
+    write_tensors(path, stored_tensors(model, who).tensors, texts)
 
 
 def packed(nets: Mapping[str, tk.Network]) -> str:
@@ -252,13 +252,15 @@ def load_compressed_(model: nn.Module, path: str | os.PathLike[str]) -> nn.Modul
     return model
 
 
-def _placed(path: Path, key: str, net: tk.Network, rest: Any, values: Mapping[str, Tensor]) -> Placed:
+def _placed(path: Path, key: str, net: tk.Network, rest: Any, values: Mapping[str, Tensor]) -> PlacedNetwork:
     """A network of the file, and what the file says of its weight."""
     of = rest.get(key, {}) if isinstance(rest, dict) else None
     shape, others = (of.get("shape"), of.get("others", [])) if isinstance(of, dict) else (3, 3)
     if not isinstance(shape, (list, type(None))) or not isinstance(others, list):
         raise damaged(path, f"what it says of {key!r} is {shown(of)}", WAY)
-    return Placed((key,), net, None if shape is None else tuple(shape), layer_of(key, "original") in values, tuple(others))
+    return PlacedNetwork(
+        (key,), net, None if shape is None else tuple(shape), layer_of(key, "original") in values, tuple(others)
+    )
 
 
 def networks(path: str | os.PathLike[str]) -> dict[str, tk.Network]:

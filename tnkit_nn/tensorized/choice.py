@@ -23,7 +23,7 @@ from tnkit_nn.placing import owner_and_leaf
 from tnkit_nn.tensorized.sharing import shared
 from tnkit_nn.weights import names_of, selected, spoken, weights_of
 
-__all__ = ["Entry", "Made", "Plan", "entries_of", "past", "planned"]
+__all__ = ["Chosen", "Entry", "Plan", "entries_of", "past", "planned"]
 
 WHO = "tensorize_"
 #: Depth and activation of a family that has them, where it is named: those of a recipe.
@@ -69,7 +69,7 @@ class Entry:
 
 
 @dataclass(frozen=True, eq=False)
-class Made:
+class Chosen:
     """The network that a weight becomes, its arrays where they are given, the budget of its own, and what is padded."""
 
     net: Network
@@ -82,7 +82,7 @@ class Made:
 class Plan:
     """Name of a weight -> its network, or why it is left as it is; and what was asked for in all."""
 
-    made: dict[str, Made]
+    made: dict[str, Chosen]
     left: dict[str, str]
     total: int | None
 
@@ -192,7 +192,7 @@ def _larger(entry: Entry, net: Network) -> str:
     return f"{entry.label} has {net.num_params:,} parameters or more, the weight {entry.size:,}"
 
 
-def _built(entry: Entry, part: int, own: int | None = None) -> Made:
+def _built(entry: Entry, part: int, own: int | None = None) -> Chosen:
     """What a family makes of a weight and a budget."""
     assert entry.build is not None
     part = min(part, entry.size)  # a budget past the weight is the weight's
@@ -205,7 +205,7 @@ def _built(entry: Entry, part: int, own: int | None = None) -> Made:
     return _checked(entry, made, own)
 
 
-def _of_own(entry: Entry) -> Made:
+def _of_own(entry: Entry) -> Chosen:
     """A network that is given, which is no larger than the weight."""
     assert entry.given is not None
     made = _checked(entry, entry.given, None)
@@ -216,11 +216,11 @@ def _of_own(entry: Entry) -> Made:
     return made
 
 
-def _checked(entry: Entry, given: Network | Decomposition, budget: int | None) -> Made:
+def _checked(entry: Entry, given: Network | Decomposition, budget: int | None) -> Chosen:
     net, arrays = (given.network, given.arrays) if isinstance(given, Decomposition) else (given, None)
     if not net.num_params:
         raise ValueError(f"{entry.layer}: {entry.label} has no parameters")
-    return Made(net, arrays, budget, check_fills(net, entry.shape, entry.layer, warn=False))
+    return Chosen(net, arrays, budget, check_fills(net, entry.shape, entry.layer, warn=False))
 
 
 def past(plan: Plan, entries: Mapping[str, Entry]) -> str:

@@ -14,7 +14,7 @@ from tnkit_nn.adapter.atomic import all_or_nothing
 from tnkit_nn.approximation import METHODS, approximate, check_method
 from tnkit_nn.checks import a_module, a_size
 from tnkit_nn.placing import original, place_
-from tnkit_nn.tensorized.choice import Entry, Made, entries_of, past, planned
+from tnkit_nn.tensorized.choice import Chosen, Entry, entries_of, past, planned
 from tnkit_nn.tensorized.report import Tensorized, TensorizedWeight
 from tnkit_nn.weights import weights_of
 
@@ -114,7 +114,7 @@ def _count(model: nn.Module) -> int:
 
 
 def _replaced(
-    model: nn.Module, entry: Entry, made: Made, method: str, seed: int, how: Mapping[str, Any]
+    model: nn.Module, entry: Entry, made: Chosen, method: str, seed: int, how: Mapping[str, Any]
 ) -> TensorizedWeight:
     """One weight as a network, under all its names."""
     weight, arrays, found = original(model, entry.names[0]), made.arrays, "given"
@@ -130,7 +130,7 @@ def _replaced(
 
 
 def _approximated(
-    entry: Entry, made: Made, weight: Tensor, method: str, seed: int, how: Mapping[str, Any]
+    entry: Entry, made: Chosen, weight: Tensor, method: str, seed: int, how: Mapping[str, Any]
 ) -> tuple[Mapping[str, Any], str]:
     try:
         found = approximate(made.net, weight.detach(), method=method, seed=seed, **how)

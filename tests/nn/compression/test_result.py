@@ -121,12 +121,16 @@ def test_a_weight_of_another_size_that_the_network_would_fill_too(tmp_path):
     parametrize_(made.fc, "weight", tk.tt((8, 10, 10), 3))
     save_compressed(made, tmp_path / "m")
     other = nn.Sequential(OrderedDict(fc=nn.Linear(98, 8)))
-    with pytest.raises(ValueError, match=r"not of this model: fc.weight is \(8, 97\) in the file, \(8, 98\) in the model"):
+    with pytest.raises(
+        ValueError, match=r"not of this model: fc.weight is \(8, 97\) in the file, \(8, 98\) in the model"
+    ):
         load_compressed_(other, tmp_path / "m")
     assert type(other.fc) is nn.Linear
 
 
-@pytest.mark.parametrize("text", ["3", "[]", '{"fc1.weight": 3}', '{"fc1.weight": {"shape": 3}}', '{"fc1.weight": {"others": 3}}'])
+@pytest.mark.parametrize(
+    "text", ["3", "[]", '{"fc1.weight": 3}', '{"fc1.weight": {"shape": 3}}', '{"fc1.weight": {"others": 3}}']
+)
 def test_what_a_file_says_of_its_weights(parts, text):
     path, tensors, nets = parts
     path.write_bytes(safetensors.torch.save(tensors, {"tnkit.networks": packed(nets), "tnkit.weights": text}))

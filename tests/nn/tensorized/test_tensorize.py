@@ -62,7 +62,9 @@ def test_every_weight_of_a_model_at_a_tenth(name):
     for row in report.rows:
         assert row.shape == tuple(known[row.names[0]].shape) and row.params_before == known[row.names[0]].numel()
         assert row.within or row.names[0].removesuffix(".weight") in str(report)
-        assert row.budget == round(0.1 * row.params_before) and abs(row.params_after - row.budget) <= max(3, 0.3 * row.budget)
+        assert row.budget == round(0.1 * row.params_before) and abs(row.params_after - row.budget) <= max(
+            3, 0.3 * row.budget
+        )
     vectors = [n for n in before if n not in known]
     assert vectors and all(dict(model.named_parameters())[n] is before[n] for n in vectors)
     assert report.params_after == report.trained == sum(p.numel() for p in model.parameters())
@@ -113,7 +115,11 @@ def test_a_total_is_shared_in_proportion_to_the_sizes():
 
 def test_the_first_pattern_that_selects_a_weight_counts():
     model = drawn(transformer)
-    families = {"layers.0.linear1": "low_rank", "*.in_proj_weight": Family("mine", "mine", lambda s, b: tk.low_rank(s, 1)), "layers.*": "tt"}
+    families = {
+        "layers.0.linear1": "low_rank",
+        "*.in_proj_weight": Family("mine", "mine", lambda s, b: tk.low_rank(s, 1)),
+        "layers.*": "tt",
+    }
     report = tknn.tensorize_(model, families, budget=300, fit=False)
     labels = {row.names[0]: row.family for row in report.rows}
     assert labels.pop("layers.0.linear1.weight") == "low_rank"
@@ -157,7 +163,9 @@ def test_what_others_have_put_upon_a_weight_stays():
     inner = model[0].parametrizations.weight[0]().detach()
     assert report.rows[0].error == pytest.approx(float((inner - original).norm() / original.norm()))
     torch.testing.assert_close(model[0].weight.detach(), inner / (theirs._u @ inner @ theirs._v))
-    with pytest.raises(ValueError, match=r"^tensorize_: the weight '2.weight' is made by _WeightNorm already; merge_ it"):
+    with pytest.raises(
+        ValueError, match=r"^tensorize_: the weight '2.weight' is made by _WeightNorm already; merge_ it"
+    ):
         tknn.tensorize_(model, {"2": "tt"}, budget=20)
     with pytest.raises(ValueError, match=r"^tensorize_: the weight '0.weight' is made by _Weight already"):
         tknn.tensorize_(model, {"0": "tt"}, budget=20)
@@ -178,12 +186,18 @@ def test_a_network_a_decomposition_and_a_function_of_a_file(tmp_path):
     model = drawn(lambda: nn.Sequential(nn.Linear(16, 16), nn.Linear(16, 16), nn.Linear(16, 8)))
     given = tk.low_rank_svd(model[1].weight.detach().numpy(), rank=2)
     path = tmp_path / "mine.py"
-    path.write_text("import tnkit as tk\ndef one(shape, budget):\n    return tk.low_rank(shape, budget // sum(shape))\n")
+    path.write_text(
+        "import tnkit as tk\ndef one(shape, budget):\n    return tk.low_rank(shape, budget // sum(shape))\n"
+    )
     net = tk.low_rank((16, 16), 3)
     report = tknn.tensorize_(model, {"0": net, "1": given, "2": f"{path}:one"}, budget=50, fit="svd")
     assert [row.family for row in report.rows] == ["own network", "own network", "one"]
     assert [row.method for row in report.rows] == ["svd", "given", "svd"]
-    assert [row.params_after for row in report.rows] == [96, 64, 48] and [r.budget for r in report.rows] == [None, None, 50]
+    assert [row.params_after for row in report.rows] == [96, 64, 48] and [r.budget for r in report.rows] == [
+        None,
+        None,
+        50,
+    ]
     np.testing.assert_allclose(
         model[1].weight.detach().numpy(), tk.contract(given.network, given.arrays), rtol=1e-5, atol=1e-6
     )
@@ -195,7 +209,9 @@ def test_weights_smaller_than_their_networks_are_left_and_said():
     with pytest.warns(UserWarning, match=r"^tensorize_: more parameters than the budget: 0 \(tt: .* of 9\)$"):
         report = tknn.tensorize_(model, {"0": "tt", "1": "mpo"}, budget=9, fit=False)
     assert list(report.left) == ["1.weight"] and type(model[1]) is nn.Linear and report.others == ("2.weight",)
-    assert "left as it is: 1 (mpo has no network for its shape (2, 3))" in str(report) and "not selected: 2" in str(report)
+    assert "left as it is: 1 (mpo has no network for its shape (2, 3))" in str(report) and "not selected: 2" in str(
+        report
+    )
     with pytest.raises(ValueError, match=r"^tensorize_: every weight selected is smaller than its network: mpo has no"):
         tknn.tensorize_(model, {"1": "mpo"}, budget=9)
 
