@@ -1,4 +1,4 @@
-"""Networks in the place of a model's weights: where they are, and how one is put there, beneath what others have put upon the weight."""
+"""Networks in the place of a model's weights: where they are, under which names, and how one is put there."""
 
 from __future__ import annotations
 
@@ -13,20 +13,24 @@ from torch.nn.utils import parametrize
 
 from tnkit.core.decomposition import Decomposition
 from tnkit.core.network import Network
-from tnkit_nn.adapter.module import TNModule
+from tnkit_nn.adapter.classes import own_class
+from tnkit_nn.adapter.generated import Generated, generator_of
+from tnkit_nn.adapter.owners import beneath
 from tnkit_nn.adapter.parametrize import parametrize_
 
 __all__ = [
     "PlacedNetwork",
-    "beneath",
-    "layer_of",
+    "lifted",
     "networks_of",
     "original",
     "original_of",
-    "others_upon",
     "owner_and_leaf",
     "place_",
+    "place_of",
+    "upon",
 ]
+
+_TABLE = "parametrizations"  # of torch: name of a weight -> the list of what makes it
 
 
 @dataclass(frozen=True)
@@ -45,13 +49,16 @@ class PlacedNetwork:
         Whether the network is added to the old weight, which is kept.
     others
         Classes of other people's parametrizations upon it, in their order.
+    kept
+        What they call the tensor that the network is; empty where there are none, or where they were put upon the network later.
     """
 
     names: tuple[str, ...]
     network: Network
     shape: tuple[int, ...] | None
-    base: bool
-    others: tuple[str, ...]
+    base: bool = False
+    others: tuple[str, ...] = ()
+    kept: str = ""
 
 
 def owner_and_leaf(weight: str) -> tuple[str, str]:
@@ -60,76 +67,87 @@ def owner_and_leaf(weight: str) -> tuple[str, str]:
     return owner, leaf
 
 
-def layer_of(weight: str, place: str = "") -> str:
-    """A name within the list of parametrizations of a weight, as a state dict has it.
+def place_of(weight: str, kept: str = "") -> str:
+    """What a state dict calls the arrays of a weight's network, but for their own names; ``kept``: as of :class:`PlacedNetwork`.
 
-    >>> layer_of("fc.weight", "0.core_0")
-    'fc.parametrizations.weight.0.core_0'
+    >>> place_of("fc.weight"), place_of("fc.weight", "original")
+    ('fc.parametrizations.weight.0.', 'fc.parametrizations.weight.parametrizations.original.0.')
     """
     owner, leaf = owner_and_leaf(weight)
-    return ".".join(part for part in (owner, "parametrizations", leaf, place) if part)
+    place = f"{owner}.{_TABLE}.{leaf}".removeprefix(".")
+    return f"{place}.{_TABLE}.{kept}.0." if kept else f"{place}.0."
 
 
 def networks_of(model: nn.Module) -> dict[str, PlacedNetwork]:
     """First name of a weight -> the network that it is, for every weight that is one."""
-    found: dict[int, tuple[list[str], nn.ModuleList, TNModule]] = {}
-    for owner, module in model.named_modules():
-        for leaf, made in getattr(module, "parametrizations", {}).items():
-            if isinstance(made[0], TNModule):
-                names, *_ = found.setdefault(id(made[0]), ([], made, made[0]))
-                names.append(f"{owner}.{leaf}".strip("."))
-    return {
-        names[0]: PlacedNetwork(
-            tuple(names), net.network, tuple(cast(Any, net).shape), hasattr(made, "original"), _classes(made)[1:]
-        )
-        for names, made, net in found.values()
-    }
+    found: dict[Generated, list[tuple[str, str]]] = {}
+    for owner, module in model.named_modules(remove_duplicate=False):
+        for leaf, made in getattr(module, _TABLE, {}).items():
+            if (network := generator_of(made)) is not None:
+                weight = _weight_beneath(owner)
+                found.setdefault(network, []).append(
+                    (f"{owner}.{leaf}".removeprefix("."), "") if not weight else (weight, leaf)
+                )
+    placed = {}
+    for made, places in found.items():
+        (name, kept), *_ = places
+        owner, leaf = owner_and_leaf(name)
+        others = tuple(other for other in _classes(model.get_submodule(owner), leaf) if other != Generated.__name__)
+        names = tuple(dict.fromkeys(weight for weight, _ in places))
+        placed[name] = PlacedNetwork(names, made.network, tuple(made.shape), made.base, others, kept)
+    return placed
 
 
-def _classes(made: nn.ModuleList) -> tuple[str, ...]:
-    return tuple(type(each).__name__ for each in made)
+def _weight_beneath(module: str) -> str:
+    """The weight whose list of parametrizations a module is; empty where it is none: ``fc.weight`` for ``fc.parametrizations.weight``."""
+    owner, inside, leaf = f".{module}".rpartition(f".{_TABLE}.")
+    return f"{owner}.{leaf}".strip(".") if inside and "." not in leaf else ""
 
 
-def others_upon(module: nn.Module, name: str) -> tuple[str, ...]:
-    """Classes of the parametrizations upon a weight that is no network."""
-    made = getattr(module, "parametrizations", {})
-    return _classes(made[name]) if name in made else ()
+def upon(module: nn.Module, name: str) -> tuple[str, ...]:
+    """Classes of other people's parametrizations upon a weight."""
+    made = getattr(module, _TABLE, {})
+    return () if name not in made or generator_of(made[name]) is not None else _classes(module, name)
 
 
-def original_of(model: nn.Module, parameter: str) -> str | None:
-    """The weight that a parameter is the original of, where a network can take its place; else None.
-
-    >>> original_of(model, "fc.parametrizations.weight.original")
-    'fc.weight'
-    """
-    owner, inside, rest = f".{parameter}".rpartition(".parametrizations.")
-    leaf, _, last = rest.rpartition(".")
-    if not inside or last != "original" or not leaf:
-        return None
-    made = cast(Any, model.get_submodule(owner[1:]).parametrizations)[leaf]
-    return None if isinstance(made[0], TNModule) else f"{owner[1:]}.{leaf}".strip(".")
+def _classes(module: nn.Module, name: str) -> tuple[str, ...]:
+    made = cast(Any, module.parametrizations)[name]
+    return tuple(type(each).__name__ for key, each in made.named_children() if key.isdigit())
 
 
 def original(model: nn.Module, weight: str) -> Tensor:
     """What a network takes the place of: the parameter itself, or that beneath others' parametrizations."""
     owner, leaf = owner_and_leaf(weight)
-    module = model.get_submodule(owner)
-    if parametrize.is_parametrized(module, leaf):
-        module, leaf = cast(nn.Module, cast(Any, module.parametrizations)[leaf]), "original"
-    return cast(Tensor, getattr(module, leaf))
+    module, name = beneath(model.get_submodule(owner), leaf)
+    return cast(Tensor, getattr(module, name))
+
+
+def original_of(model: nn.Module, parameter: str) -> str:
+    """The weight that a parameter lies beneath, where a network can take its place; else empty.
+
+    >>> original_of(model, "fc.parametrizations.weight.original")
+    'fc.weight'
+    """
+    place, name = owner_and_leaf(parameter)
+    weight = _weight_beneath(place)
+    if not weight:
+        return ""
+    owner, leaf = owner_and_leaf(weight)
+    try:
+        module, kept = beneath(model.get_submodule(owner), leaf)
+    except ValueError:  # they keep no tensor that is the weight
+        return ""
+    return weight if module is model.get_submodule(place) and kept == name else ""
 
 
 @contextmanager
-def beneath(module: nn.Module, name: str) -> Iterator[None]:
-    """Within it a weight is as it was before others' parametrizations; then they stand upon it again, the same objects."""
-    if not parametrize.is_parametrized(module, name):
-        yield
-        return
+def lifted(module: nn.Module, name: str) -> Iterator[None]:
+    """Within it a weight is plain; then others' parametrizations stand upon it again, the same objects, as if put there now."""
     made = cast(Any, module.parametrizations)[name]
     theirs, unsafe = list(made), made.unsafe
-    cls = type(module)  # copies share the class that torch is about to strip of the property: give this one its own
-    module.__class__ = type(cls.__name__, cls.__bases__, dict(vars(cls)))
+    own_class(module)  # copies share the class that torch is about to strip of the property
     parametrize.remove_parametrizations(module, name, leave_parametrized=False)
+    made._parameters.clear()  # else it would share the weight, wherever the list is still referred to
     yield
     for each in theirs:
         parametrize.register_parametrization(module, name, each, unsafe=True)
@@ -137,8 +155,7 @@ def beneath(module: nn.Module, name: str) -> Iterator[None]:
 
 
 def place_(
-    model: nn.Module, names: tuple[str, ...], net: Network | Decomposition, arrays: Mapping[str, Any] | None, measured: bool = True,
-    **options: Any,
+    model: nn.Module, weight: str, net: Network | Decomposition, arrays: Mapping[str, Any] | None, measured: bool = True, **options: Any,
 ) -> float | None:  # fmt: skip
     """Put a network in the place of a weight, under all its names, as ``parametrize_`` does with these options.
 
@@ -147,15 +164,15 @@ def place_(
     float or None
         How far it is from the old weight, relative to that, where that is to be ``measured`` and the weight has values.
     """
-    owner, leaf = owner_and_leaf(names[0])
-    module = model.get_submodule(owner)
-    if len(names) > 1:
-        options["model"] = model
-    with beneath(module, leaf), torch.no_grad():
-        old = cast(Tensor, getattr(module, leaf))
-        parametrize_(module, leaf, net, arrays, **options)
-        if old.is_meta or not measured:
-            return None
-        wide = torch.promote_types(old.dtype, torch.float32)
-        off = (cast(Tensor, getattr(module, leaf)).to(wide) - old.to(wide)).norm()
+    owner, leaf = owner_and_leaf(weight)
+    module, old = model.get_submodule(owner), original(model, weight).detach()
+    measured = measured and not old.is_meta
+    if measured and options.get("base"):
+        old = old.clone()  # it is kept, and may give way
+    parametrize_(module, leaf, net, arrays, model=model, **options)
+    if not measured:
+        return None
+    wide = torch.promote_types(old.dtype, torch.float32)
+    with torch.no_grad():
+        off = (original(model, weight).to(wide) - old.to(wide)).norm()
         return float(off) / (float(old.to(wide).norm()) or 1.0)

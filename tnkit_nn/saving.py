@@ -20,7 +20,7 @@ from tnkit.core.checks import shown
 from tnkit.core.network import Network
 from tnkit_nn.adapter.module import TNModule
 from tnkit_nn.checks import a_folder, a_module, a_path
-from tnkit_nn.placing import PlacedNetwork, layer_of, networks_of, owner_and_leaf
+from tnkit_nn.placing import PlacedNetwork, networks_of, owner_and_leaf
 from tnkit_nn.storage import (
     damaged,
     digest,
@@ -31,7 +31,7 @@ from tnkit_nn.storage import (
     write_record,
     write_tensors,
 )
-from tnkit_nn.stored import put_, read_network, stored_tensors, text_of
+from tnkit_nn.stored import put_, read_network, read_placed, stored_tensors, text_of, told
 from tnkit_nn.versions import versions
 
 __all__ = ["load", "save"]
@@ -132,13 +132,7 @@ def _plain(model: nn.Module) -> dict[str, Any]:
     for name, placed in networks_of(model).items():
         text = json.dumps(text_of(placed.network, name, "save"), sort_keys=True)
         key = texts.setdefault(text, str(len(texts)))
-        weights[name] = {
-            "network": key,
-            "names": placed.names,
-            "shape": placed.shape,
-            "base": placed.base,
-            "others": placed.others,
-        }
+        weights[name] = {"network": key, **told(placed)}
     modules = {}
     for name, net in _modules(model).items():
         try:
@@ -266,23 +260,18 @@ def _read(
 ) -> tuple[list[PlacedNetwork], dict[str, Network]]:
     """Networks of weights and of modules; each fits the file's tensors."""
 
-    def network(key: Any, name: str, place: str) -> Network:
+    def network(key: Any, name: str) -> Any:
         if not isinstance(key, str) or key not in plain["networks"]:
             raise damaged(path, f"the network of {name!r} is {shown(key)}, which is none of its networks", WAY)
-        return read_network(path, name, plain["networks"][key], values, place, WAY)
+        return plain["networks"][key]
 
     placed = []
     for name, entry in plain["weights"].items():
-        kinds = {"names": list, "shape": list, "base": bool, "others": list}
-        if not isinstance(entry, dict) or not all(isinstance(entry.get(n), kind) for n, kind in kinds.items()):
-            raise damaged(path, f"the network of {name!r} is {shown(entry)}", WAY)
-        net = network(entry.get("network"), name, layer_of(name, "0."))
-        placed.append(
-            PlacedNetwork(
-                (name, *entry["names"][1:]), net, tuple(entry["shape"]), entry["base"], tuple(entry["others"])
-            )
-        )
-    return placed, {name: network(key, name, f"{name}.".lstrip(".")) for name, key in plain["modules"].items()}
+        if not isinstance(entry, dict) or len(entry) < 2:
+            raise damaged(path, f"what it says of {name!r} is {shown(entry)}", WAY)
+        placed.append(read_placed(path, name, network(entry.get("network"), name), entry, values, WAY))
+    modules = plain["modules"].items()
+    return placed, {n: read_network(path, n, network(key, n), values, f"{n}.".lstrip("."), WAY) for n, key in modules}
 
 
 def _check_module(folder: str, model: nn.Module, name: str, net: Network) -> None:

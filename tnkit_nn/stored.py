@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from math import prod
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,13 +18,24 @@ from tnkit.core.checks import shown
 from tnkit.core.network import Network
 from tnkit.core.shapes import split_axes
 from tnkit_nn.adapter.atomic import all_or_nothing
-from tnkit_nn.adapter.module import TNModule
+from tnkit_nn.adapter.owners import beneath
 from tnkit_nn.checks import materialised
-from tnkit_nn.placing import PlacedNetwork, networks_of, original, others_upon, owner_and_leaf, place_
+from tnkit_nn.placing import PlacedNetwork, lifted, networks_of, original, owner_and_leaf, place_, place_of, upon
 from tnkit_nn.storage import damaged, misfit
 from tnkit_nn.weights import names_of, spoken
 
-__all__ = ["MOST", "StoredTensors", "held_shapes", "put_", "read_network", "stored_tensors", "text_of", "ties_of"]
+__all__ = [
+    "MOST",
+    "StoredTensors",
+    "held_shapes",
+    "put_",
+    "read_network",
+    "read_placed",
+    "stored_tensors",
+    "text_of",
+    "ties_of",
+    "told",
+]
 
 MOST = 2**27  # bytes of the networks' text, and entries of their constants, that a file may ask for
 WAY = "copy it again, or save the model again"
@@ -70,13 +82,8 @@ def ties_of(state: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:
 
 
 def _state(model: nn.Module) -> dict[str, Any]:
-    """Parameters and buffers themselves, and what others' modules keep besides; not the digests of networks."""
-    ours = {
-        f"{name}.{_EXTRA}".strip(".")
-        for name, m in model.named_modules(remove_duplicate=False)
-        if isinstance(m, TNModule)
-    }
-    return {name: value for name, value in model.state_dict(keep_vars=True).items() if name not in ours}
+    """Parameters and buffers themselves, and what modules keep besides."""
+    return dict(model.state_dict(keep_vars=True))
 
 
 def text_of(net: Network, name: str, who: str) -> Any:
@@ -126,6 +133,27 @@ def read_network(path: Path, key: str, plain: Any, values: Mapping[str, Tensor],
     return net
 
 
+def told(placed: PlacedNetwork) -> dict[str, Any]:
+    """What a file says of a weight beside its network, for :func:`read_placed`."""
+    return {
+        "names": placed.names, "shape": placed.shape, "base": placed.base, "others": placed.others, "kept": placed.kept,
+    }  # fmt: skip
+
+
+def read_placed(
+    path: Path, key: str, plain: Any, of: Any, values: Mapping[str, Tensor], way: str = WAY
+) -> PlacedNetwork:
+    """The network of a weight, and what :func:`told` says of it; an older file says nothing (``{}``)."""
+    kinds = {"names": list, "shape": list, "base": bool, "others": list, "kept": str}
+    if not isinstance(of, dict) or (of and not all(isinstance(of.get(name), kind) for name, kind in kinds.items())):
+        raise damaged(path, f"what it says of {key!r} is {shown(of)}", way)
+    if of and not (of["names"][:1] == [key] and all(isinstance(n, str) for n in (*of["names"], *of["others"]))):
+        raise damaged(path, f"what it says of {key!r} is {shown(of)}", way)
+    lists = {name: tuple(value) if isinstance(value, list) else value for name, value in of.items() if name in kinds}
+    net = read_network(path, key, plain, values, place_of(key, lists.get("kept", "")), way)
+    return PlacedNetwork(**{"names": (key,), "shape": None, **lists, "network": net})
+
+
 def held_shapes(net: Network) -> dict[str, tuple[int, ...]]:
     """Array -> shape, of those that a state dict has: all but the constants, which the structure knows."""
     constants = {leaf.array for leaf in net.leaves if isinstance(leaf.fixed, str)}
@@ -166,54 +194,58 @@ def put_(
         for placed in new:
             weight = original(model, placed.names[0])
             arrays = {n: torch.zeros(shape, dtype=weight.dtype) for n, shape in held_shapes(placed.network).items()}
-            names = names_of(model, cast(nn.Parameter, weight))
-            place_(model, names, placed.network, arrays, measured=False, **({"base": True} if placed.base else {}))
+            owner, leaf = owner_and_leaf(placed.names[0])
+            later = bool(placed.others) and not placed.kept  # they were put upon the network
+            with lifted(model.get_submodule(owner), leaf) if later else nullcontext():
+                place_(model, placed.names[0], placed.network, arrays, measured=False, base=placed.base)
         _fill(model, values, path, exact, ties)
 
 
 def _is_there(there: Mapping[str, PlacedNetwork], placed: PlacedNetwork) -> bool:
     found = there.get(placed.names[0])
-    return found is not None and (found.network, found.base, found.others) == (
-        placed.network,
-        placed.base,
-        placed.others,
-    )
+    return found is not None and replace(found, names=placed.names, shape=placed.shape) == placed
 
 
 def _check_weight(
     path: Path, model: nn.Module, placed: PlacedNetwork, there: Mapping[str, PlacedNetwork], tied: bool
 ) -> None:
     """The model has a dense weight that a network fills, tied as it was, beneath the same parametrizations."""
-    key = placed.names[0]
-    owner, leaf = owner_and_leaf(key)
-    module = dict(model.named_modules(remove_duplicate=False)).get(owner)
-    upon = () if module is None else others_upon(module, leaf)
+    key, who = placed.names[0], f"{path}: not of this model"
     if key in there:
-        raise ValueError(
-            f"{path}: not of this model: {key!r} is the network {there[key].network!r} there, not {placed.network!r}"
-        )
-    single = upon and hasattr(cast(Any, module).parametrizations[leaf], "original")
-    if module is None or not (single or module._parameters.get(leaf) is not None):
-        raise ValueError(f"{path}: not of this model: it has no dense weight {key!r}")
-    weight = original(model, key)
+        raise ValueError(f"{who}: {key!r} is the network {there[key].network!r} there, not {placed.network!r}")
+    weight, kept, others = _dense(model, key)
+    if weight is None:
+        raise ValueError(f"{who}: it has no dense weight {key!r}")
     if placed.shape is not None and placed.shape != tuple(weight.shape):
-        raise ValueError(
-            f"{path}: not of this model: {key} is {shown(placed.shape)} in the file, {tuple(weight.shape)} in the model"
-        )
+        raise ValueError(f"{who}: {key} is {shown(placed.shape)} in the file, {tuple(weight.shape)} in the model")
     try:
         if placed.network.shape and prod(placed.network.shape) != weight.numel():
             split_axes(placed.network.shape, weight.shape)
     except ValueError as error:
-        raise ValueError(f"{path}: not of this model: {key}: {error}") from None
-    if upon != placed.others:
+        raise ValueError(f"{who}: {key}: {error}") from None
+    if others != placed.others or kept not in (placed.kept, "original" if not placed.kept else ""):
         raise ValueError(
-            f"{path}: not of this model: upon {key!r} stands {_listed(placed.others)} in the file, {_listed(upon)} in the model"
+            f"{who}: upon {key!r} stands {_listed(placed.others)} in the file, {_listed(others)} in the model"
         )
-    names = names_of(model, cast(nn.Parameter, weight))
+    names = names_of(model, weight)
     if tied and set(names) != set(placed.names):
         raise ValueError(
-            f"{path}: not of this model: {key!r} is tied as {_listed(placed.names)} in the file, as {_listed(names)} in the model"
+            f"{who}: {key!r} is tied as {_listed(placed.names)} in the file, as {_listed(names)} in the model"
         )
+
+
+def _dense(model: nn.Module, key: str) -> tuple[nn.Parameter | None, str, tuple[str, ...]]:
+    """A dense weight, what those upon it call it, and their classes; None where there is none."""
+    owner, leaf = owner_and_leaf(key)
+    module = dict(model.named_modules(remove_duplicate=False)).get(owner)
+    if module is None:
+        return None, "", ()
+    others = upon(module, leaf)
+    try:
+        place, name = beneath(module, leaf)
+    except ValueError:  # they keep no tensor that is the weight
+        return None, "", others
+    return place._parameters.get(name), name if others else "", others
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -40,7 +40,7 @@ def _named(model: nn.Module, beneath: bool) -> Iterator[tuple[str, nn.Parameter]
             continue
         if ".parametrizations." not in f".{name}":
             yield name, p
-        elif beneath and (weight := original_of(model, name)) is not None:
+        elif beneath and (weight := original_of(model, name)):
             yield weight, p
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from torch import nn
 from torch.nn.utils import parametrizations
 
@@ -18,10 +19,9 @@ import tnkit_nn as tknn
 from tnkit_nn.placing import networks_of
 from tnkit_nn.storage import write_record
 
-from .models import MODELS, Resnet, Tagger
+from .models import MODELS, Gpt, Resnet, Tagger
 
 ROOT = Path(__file__).parents[2]
-KINDS = [name for name in MODELS if name != "gpt"]
 
 
 def drawn(make, seed=0):
@@ -72,7 +72,7 @@ def refused(folder, message, given=None):
     assert state(given) == before and all(torch.equal(v, values[n]) for n, v in given.state_dict().items())
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", MODELS)
 def test_outputs_are_equal_bit_by_bit(name, tmp_path):
     make, example = MODELS[name]
     model = drawn(make)
@@ -120,7 +120,7 @@ def test_everything_of_a_model_comes_back(tmp_path):
     assert [(n, p.requires_grad) for n, p in made.named_parameters()] == [
         (n, p.requires_grad) for n, p in model.named_parameters()
     ]
-    assert [type(p).__name__ for p in made[2].parametrizations.weight] == ["_Weight", "_SpectralNorm"]
+    assert list(networks_of(made)["2.weight"].others) == ["_SpectralNorm"]
     made.train()(x).square().mean().backward()
     assert all(p.grad is not None for p in made.parameters() if p.requires_grad)
     again = tknn.load(tmp_path / "m", made.eval())  # a model that has these networks already
@@ -226,7 +226,7 @@ def test_a_manifest_that_names_other_files(folder):
     "networks, message",
     [
         ([], r"damaged, it is \[\], without networks, weights, modules"),
-        ({"networks": {}, "weights": {"0.weight": 3}, "modules": {}}, "damaged, the network of '0.weight' is 3"),
+        ({"networks": {}, "weights": {"0.weight": 3}, "modules": {}}, "damaged, what it says of '0.weight' is 3"),
         ({"networks": {}, "weights": {}, "modules": {"1.tn": "7"}}, "damaged, the network of '1.tn' is '7', which is none of its networks"),
         ({"networks": {"0": 3}, "weights": {}, "modules": {"1.tn": "0"}}, "damaged, the network of '1.tn': from_json: the document is 3"),
         ({"networks": {}, "weights": {}, "modules": {}}, "not of this model: 0.weight is missing; 2.parametrizations.weight.original is missing"),
@@ -329,6 +329,49 @@ def test_dtypes_stay(dtype, tmp_path):
     )
     x = torch.randn(3, 8, dtype=dtype)
     assert torch.equal(made(x), model(x)) and made[0].weight.dtype == dtype
+
+
+@pytest.mark.parametrize("base", [False, True])
+def test_tied_weights_stay_tied(base, tmp_path):
+    model = drawn(Gpt)
+    tknn.tensorize_(model, {"wte": "tt", "layer.*": "low_rank"}, budget=0.3, fit=False, base=base)
+    with torch.no_grad():
+        for n, p in model.named_parameters():
+            if ".parametrizations." in n and p.requires_grad:
+                p.add_(0.02)
+    tknn.save(model, tmp_path / "m")
+    made = tknn.load(tmp_path / "m", lambda: drawn(Gpt, 1))
+    tokens = torch.randint(67, (2, 9))
+    assert torch.equal(made(tokens), model(tokens)) and torch.equal(made.wte.weight, made.head.weight)
+    assert made.wte.parametrizations.weight[0] is made.head.parametrizations.weight[0]
+    assert [(n, p.requires_grad) for n, p in made.named_parameters()] == [
+        (n, p.requires_grad) for n, p in model.named_parameters()
+    ]
+    with safe_open(next((tmp_path / "m").glob("model-*")), "pt") as file:  # each once
+        assert sum(file.get_tensor(n).numel() for n in file.keys()) == sum(p.numel() for p in model.parameters())  # noqa: SIM118
+    untied = drawn(Gpt)
+    untied.head.weight = nn.Parameter(untied.wte.weight.detach().clone())
+    refused(
+        tmp_path / "m",
+        "'wte.weight' is tied as wte.weight, head.weight in the file, as wte.weight in the model",
+        untied,
+    )
+
+
+@pytest.mark.parametrize(
+    "net", [tk.low_rank((16, 16), 2), tk.low_rank((16, 16), 2).activate("sigmoid", "f")], ids=["plain", "sigmoid"]
+)
+def test_networks_added_to_a_weight_come_back(net, tmp_path):
+    model = drawn(lambda: nn.Sequential(nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 4)))
+    tknn.tensorize_(model, {"0": net}, base=True)
+    with torch.no_grad():
+        for p in model[0].parametrizations.weight[0].parameters():
+            p.add_(0.1)
+    tknn.save(model, tmp_path)
+    made = tknn.load(tmp_path, lambda: drawn(lambda: nn.Sequential(nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 4)), 1))
+    assert torch.equal(made(torch.eye(16)), model(torch.eye(16)))
+    merged = tknn.merge_(made[0], "weight").weight
+    assert torch.equal(merged, model[0].weight)
 
 
 def test_a_layer_that_is_the_model(tmp_path):

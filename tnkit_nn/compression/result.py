@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from math import isfinite, sqrt
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -20,15 +19,15 @@ import tnkit as tk
 from tnkit.core.checks import shown
 from tnkit_nn.adapter.parametrize import merge_
 from tnkit_nn.checks import a_module, a_path
-from tnkit_nn.placing import PlacedNetwork, layer_of, networks_of, owner_and_leaf
+from tnkit_nn.placing import PlacedNetwork, networks_of, owner_and_leaf
 from tnkit_nn.storage import damaged, parsed, read_tensors, write_tensors
-from tnkit_nn.stored import MOST, put_, read_network, stored_tensors, text_of
+from tnkit_nn.stored import MOST, put_, read_placed, stored_tensors, text_of, told
 from tnkit_nn.training.goal import value_with_unit
 
 __all__ = ["Compressed", "LayerReport", "dense", "load_compressed_", "networks", "packed", "save_compressed"]
 
 KEY = "tnkit.networks"
-WEIGHTS = "tnkit.weights"  # shapes of their weights, and classes of others' parametrizations upon them
+WEIGHTS = "tnkit.weights"  # what else there is to say of their weights
 WAY = "copy it again, or compress again"
 
 
@@ -207,7 +206,7 @@ def dense(model: nn.Module) -> nn.Module:
     made = copy.deepcopy(a_module(model, "dense: model"))
     for weight in networks_of(made):
         owner, leaf = owner_and_leaf(weight)
-        merge_(made.get_submodule(owner), leaf)
+        merge_(made.get_submodule(owner), leaf, model=made)
     return made
 
 
@@ -223,8 +222,10 @@ def save_compressed(model: nn.Module, path: str | os.PathLike[str]) -> None:
     a_module(model, f"{who}: model")
     path = a_path(path, f"{who}: path")
     placed = networks_of(model)
-    rest = {name: {"shape": p.shape, "others": p.others} for name, p in placed.items()}
-    texts = {KEY: packed({name: p.network for name, p in placed.items()}), WEIGHTS: json.dumps(rest)}
+    texts = {
+        KEY: packed({name: p.network for name, p in placed.items()}),
+        WEIGHTS: json.dumps({name: told(p) for name, p in placed.items()}),
+    }
     write_tensors(path, stored_tensors(model, who).tensors, texts)
 
 
@@ -245,22 +246,8 @@ def load_compressed_(model: nn.Module, path: str | os.PathLike[str]) -> nn.Modul
     a_module(model, "load_compressed_: model")
     path = a_path(path, "load_compressed_: path")
     values, metadata = read_tensors(path, WAY)
-    nets = _unpacked(path, values, metadata)
-    rest = parsed(metadata.get(WEIGHTS, "{}"), path, WAY)  # older versions did not write it
-    placed = [_placed(path, key, net, rest, values) for key, net in nets.items()]
-    put_(model, placed, values, path)
+    put_(model, _unpacked(path, values, metadata).values(), values, path)
     return model
-
-
-def _placed(path: Path, key: str, net: tk.Network, rest: Any, values: Mapping[str, Tensor]) -> PlacedNetwork:
-    """A network of the file, and what the file says of its weight."""
-    of = rest.get(key, {}) if isinstance(rest, dict) else None
-    shape, others = (of.get("shape"), of.get("others", [])) if isinstance(of, dict) else (3, 3)
-    if not isinstance(shape, (list, type(None))) or not isinstance(others, list):
-        raise damaged(path, f"what it says of {key!r} is {shown(of)}", WAY)
-    return PlacedNetwork(
-        (key,), net, None if shape is None else tuple(shape), layer_of(key, "original") in values, tuple(others)
-    )
 
 
 def networks(path: str | os.PathLike[str]) -> dict[str, tk.Network]:
@@ -271,12 +258,12 @@ def networks(path: str | os.PathLike[str]) -> dict[str, tk.Network]:
     FileNotFoundError, ValueError
         No such file, or none of a compressed model.
     """
-    return _unpacked(path, *read_tensors(path, WAY))
+    return {name: p.network for name, p in _unpacked(path, *read_tensors(path, WAY)).items()}
 
 
 def _unpacked(
     path: str | os.PathLike[str], values: Mapping[str, Tensor], metadata: Mapping[str, str]
-) -> dict[str, tk.Network]:
+) -> dict[str, PlacedNetwork]:
     """What :func:`packed` made, out of a file's texts; every array of a network is one of the file's tensors."""
     if KEY not in metadata:
         raise ValueError(f"{path}: no compressed model; it has no networks")
@@ -290,6 +277,7 @@ def _unpacked(
     plain = parsed(text, path, WAY)
     if not isinstance(plain, dict):
         raise damaged(path, f"its networks are {shown(plain)}, not named ones", WAY)
-    return {
-        key: read_network(path, key, network, values, layer_of(key, "0."), WAY) for key, network in plain.items()
-    }  # fmt: skip
+    of = parsed(metadata.get(WEIGHTS, "{}"), path, WAY)  # older versions did not write it
+    if not isinstance(of, dict):
+        raise damaged(path, f"what it says of its weights is {shown(of)}", WAY)
+    return {key: read_placed(path, key, network, of.get(key, {}), values, WAY) for key, network in plain.items()}

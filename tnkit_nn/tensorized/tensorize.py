@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from tnkit.core.checks import flag, one_of
 from tnkit.core.numbers import whole_number
+from tnkit.execution.region_scale import UnreachableError
 from tnkit_nn.adapter.atomic import all_or_nothing
 from tnkit_nn.approximation import METHODS, approximate, check_method
 from tnkit_nn.checks import a_module, a_size
@@ -93,7 +94,7 @@ def tensorize_(
     if told := past(plan, entries):
         warnings.warn(f"tensorize_: more parameters than the budget: {told}", stacklevel=2)
     before = _count(model)
-    with all_or_nothing(model):
+    with all_or_nothing(model, values=base):
         rows = [
             _replaced(model, entries[name], made, "zero" if base else method, 1000 * seed + k, how)
             for k, (name, made) in enumerate(plan.made.items())
@@ -122,8 +123,11 @@ def _replaced(
         found = {"draw": "drawn", "skip": "drawn"}.get(method, method)
         if method not in ("draw", "zero"):
             arrays, found = _approximated(entry, made, weight, method, seed, how)
-    options = {"base": True} if method == "zero" else {}
-    error = place_(model, entry.names, made.net, arrays, seed=seed, **options)
+    how_placed = {"seed": seed, "base": method == "zero"}
+    try:
+        error = place_(model, entry.names[0], made.net, arrays, **how_placed)
+    except UnreachableError:  # a sigmoid is outermost, say: no scale of its arrays gives the weight's
+        error = place_(model, entry.names[0], made.net, arrays, std=None, **how_placed)
     return TensorizedWeight(
         entry.names, entry.shape, entry.label, repr(made.net), entry.size, made.net.num_params, made.budget, error, found, made.padding
     )  # fmt: skip

@@ -15,11 +15,11 @@ from torch.nn.utils import parametrizations, parametrize
 import tnkit as tk
 import tnkit_nn as tknn
 from tnkit_nn.families import Family
-from tnkit_nn.placing import networks_of
+from tnkit_nn.placing import networks_of, original
 from tnkit_nn.tensorized.sharing import shared
 from tnkit_nn.weights import weights_of
 
-from ..models import MODELS, Resnet, Tagger, transformer
+from ..models import MODELS, Gpt, Resnet, Tagger, transformer
 
 
 def drawn(make, seed=0):
@@ -45,10 +45,7 @@ def close(a, b):
     torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
 
 
-KINDS = [name for name in MODELS if name != "gpt"]
-
-
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", MODELS)
 def test_every_weight_of_a_model_at_a_tenth(name):
     make, example = MODELS[name]
     model = drawn(make)
@@ -75,7 +72,7 @@ def test_every_weight_of_a_model_at_a_tenth(name):
 
 
 @pytest.mark.parametrize("total", [3000, 0.15])
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", MODELS)
 def test_a_total_is_met(name, total):
     model = drawn(MODELS[name][0])
     size = sum(p.numel() for p in weights_of(model).values())
@@ -152,23 +149,38 @@ def test_prime_sizes_are_padded_and_said(family):
     assert model(torch.ones(1, 3, 8, 8)).isfinite().all()
 
 
+class Halves(nn.Module):
+    """Two tensors of the weight's shape: neither is the weight."""
+
+    def forward(self, a, b):
+        return a + b
+
+    def right_inverse(self, weight):
+        return weight / 2, weight / 2
+
+
 def test_what_others_have_put_upon_a_weight_stays():
-    model = drawn(lambda: nn.Sequential(nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 16), nn.Linear(16, 8)))
+    model = drawn(lambda: nn.Sequential(*(nn.Linear(16, 16) for _ in range(4))))
     parametrizations.spectral_norm(model[0])
-    parametrizations.weight_norm(model[2])
-    theirs = model[0].parametrizations.weight[0]
-    original = model[0].parametrizations.weight.original.detach().clone()
-    report = tknn.tensorize_(model, {"0": "low_rank", "3": "tt"}, budget=0.5, fit="svd")
-    assert model[0].parametrizations.weight[1] is theirs and len(model[0].parametrizations.weight) == 2
-    inner = model[0].parametrizations.weight[0]().detach()
-    assert report.rows[0].error == pytest.approx(float((inner - original).norm() / original.norm()))
+    parametrizations.weight_norm(model[1])
+    parametrize.register_parametrization(model[2], "weight", Halves())
+    theirs, lengths = model[0].parametrizations.weight[0], model[1].parametrizations.weight.original0.detach().clone()
+    kept = model[0].parametrizations.weight.original.detach().clone()
+    report = tknn.tensorize_(model, {"0": "low_rank", "1": "low_rank", "3": "tt"}, budget=0.5, fit="svd")
+    assert model[0].parametrizations.weight[0] is theirs and len(report.rows) == 3
+    inner = original(model, "0.weight").detach()
+    assert (
+        report.rows[0].error == pytest.approx(float((inner - kept).norm() / kept.norm())) and report.rows[0].error > 0.1
+    )
     torch.testing.assert_close(model[0].weight.detach(), inner / (theirs._u @ inner @ theirs._v))
-    with pytest.raises(
-        ValueError, match=r"^tensorize_: the weight '2.weight' is made by _WeightNorm already; merge_ it"
-    ):
-        tknn.tensorize_(model, {"2": "tt"}, budget=20)
-    with pytest.raises(ValueError, match=r"^tensorize_: the weight '0.weight' is made by _Weight already"):
-        tknn.tensorize_(model, {"0": "tt"}, budget=20)
+    torch.testing.assert_close(model[1].weight.detach().norm(dim=1, keepdim=True), lengths)
+    assert np.linalg.matrix_rank(original(model, "1.weight").detach().numpy(), tol=1e-4) == 4
+    for layer, maker in ((2, "Halves"), (3, "Generated")):
+        with pytest.raises(
+            ValueError, match=rf"^tensorize_: the weight '{layer}.weight' is made by {maker} already; merge_ it"
+        ):
+            tknn.tensorize_(model, {str(layer): "tt"}, budget=20)
+    assert networks_of(model).keys() == {"0.weight", "1.weight", "3.weight"}
     tknn.merge_(model[3], "weight")
     assert not parametrize.is_parametrized(model[3])
 
@@ -214,6 +226,42 @@ def test_weights_smaller_than_their_networks_are_left_and_said():
     )
     with pytest.raises(ValueError, match=r"^tensorize_: every weight selected is smaller than its network: mpo has no"):
         tknn.tensorize_(model, {"1": "mpo"}, budget=9)
+
+
+@pytest.mark.parametrize("pattern", ["wte", "head", "*"])
+@pytest.mark.parametrize("padding", [None, 3])
+def test_a_tied_weight_is_one_network_for_all_its_owners(pattern, padding):
+    model = drawn(lambda: Gpt(padding=padding))
+    size = model.wte.weight.numel()
+    report = tknn.tensorize_(model, {pattern: "tt"}, budget=0.2, fit=False)
+    (row,) = [row for row in report.rows if "wte.weight" in row.names]
+    assert row.names == ("wte.weight", "head.weight") and row.params_before == size and "wte = head" in str(report)
+    assert model.wte.parametrizations.weight[0] is model.head.parametrizations.weight[0]
+    assert torch.equal(model.wte.weight, model.head.weight)
+    saved = sum(r.params_before - r.params_after for r in report.rows)
+    assert report.params_before - report.params_after == saved
+    tokens = torch.randint(67, (2, 9))
+    model.train()(tokens).square().mean().backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_networks_added_to_the_weights_change_nothing_at_first(name):
+    make, example = MODELS[name]
+    model = drawn(make)
+    dense = copy.deepcopy(model)
+    report = tknn.tensorize_(model, {"*": "low_rank"}, budget=0.3, base=True)
+    x = example()
+    assert torch.equal(model(x), dense(x))  # with gradients: without, a dense Transformer has kernels of its own
+    assert all(row.error == 0 and row.method == "zero" for row in report.rows)
+    added = sum(row.params_after for row in report.rows)
+    assert report.params_after == report.params_before + added
+    assert report.trained == report.params_after - sum(row.params_before for row in report.rows)
+    trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    torch.optim.SGD(trained.values(), lr=0.1)
+    model.train()(x).square().mean().backward()
+    arrays = [p for n, p in trained.items() if ".parametrizations." in n]
+    assert any(p.grad.any() for p in arrays) and not any(n.endswith(".original") for n in trained)
 
 
 def test_the_report_prints_itself():
