@@ -149,9 +149,12 @@ def read_placed(
         raise damaged(path, f"what it says of {key!r} is {shown(of)}", way)
     if of and not (of["names"][:1] == [key] and all(isinstance(n, str) for n in (*of["names"], *of["others"]))):
         raise damaged(path, f"what it says of {key!r} is {shown(of)}", way)
-    lists = {name: tuple(value) if isinstance(value, list) else value for name, value in of.items() if name in kinds}
+    lists: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in of.items() if name in kinds
+    }
     net = read_network(path, key, plain, values, place_of(key, lists.get("kept", "")), way)
-    return PlacedNetwork(**{"names": (key,), "shape": None, **lists, "network": net})
+    known: dict[str, Any] = {"names": (key,), "shape": None, **lists, "network": net}
+    return PlacedNetwork(**known)
 
 
 def held_shapes(net: Network) -> dict[str, tuple[int, ...]]:

@@ -123,7 +123,7 @@ def _replaced(
         found = {"draw": "drawn", "skip": "drawn"}.get(method, method)
         if method not in ("draw", "zero"):
             arrays, found = _approximated(entry, made, weight, method, seed, how)
-    how_placed = {"seed": seed, "base": method == "zero"}
+    how_placed: dict[str, Any] = {"seed": seed, "base": method == "zero"}
     try:
         error = place_(model, entry.names[0], made.net, arrays, **how_placed)
     except UnreachableError:  # a sigmoid is outermost, say: no scale of its arrays gives the weight's
