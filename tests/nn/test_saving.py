@@ -374,6 +374,45 @@ def test_networks_added_to_a_weight_come_back(net, tmp_path):
     assert torch.equal(merged, model[0].weight)
 
 
+def normed(norm):
+    return lambda: nn.Sequential(norm(nn.Linear(16, 16)))
+
+
+def repeated():
+    layer = nn.Linear(16, 16)
+    return nn.Sequential(layer, nn.ReLU(), layer)
+
+
+@pytest.mark.parametrize("base", [False, True])
+@pytest.mark.parametrize("later", [False, True])
+@pytest.mark.parametrize(
+    "make", [repeated, *map(normed, (parametrizations.weight_norm, parametrizations.spectral_norm, parametrizations.orthogonal))],
+    ids=["repeated", "weight norm", "spectral norm", "orthogonal"],
+)  # fmt: skip
+def test_what_stands_upon_a_network_and_where(make, later, base, tmp_path):
+    """Upon the weight before it becomes a network, or upon the network."""
+
+    def last(model):
+        if later:
+            parametrizations.spectral_norm(model[0])
+        return model.eval()
+
+    model, dense = drawn(make), last(drawn(make))
+    tknn.tensorize_(model, {"0": "low_rank"}, budget=64, fit=False, base=base)
+    model = last(model)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.mul_(1.1)
+    tknn.save(model, tmp_path)
+    made = tknn.load(tmp_path, lambda: last(drawn(make, 1)))
+    x = torch.randn(3, 16)
+    with torch.no_grad():
+        assert torch.equal(made(x), model(x)) and made.state_dict().keys() == model.state_dict().keys()
+        plain = tknn.dense(made)
+        torch.testing.assert_close(plain(x), model(x))
+    assert plain.state_dict().keys() == dense.state_dict().keys()
+
+
 def test_a_layer_that_is_the_model(tmp_path):
     model = drawn(lambda: nn.Linear(16, 16))
     tknn.tensorize_(model, {"weight": "tt"}, budget=60, fit=False)
