@@ -194,8 +194,9 @@ def load(folder: str | os.PathLike[str], factory: nn.Module | Callable[[], nn.Mo
     for name, net in modules.items():
         _check_module(f"load: {folder}", model, name, net)
     put_(model, placed, values, f"load: {folder}", exact=True, ties=[tuple(names) for names in manifest["ties"]])
+    frozen = set(manifest["frozen"])
     for name, p in model.named_parameters():
-        p.requires_grad_(name not in manifest["frozen"])
+        p.requires_grad_(name not in frozen)
     return model
 
 

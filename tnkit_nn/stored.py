@@ -195,8 +195,8 @@ def put_(
         _check_weight(path, model, placed, there, ties is not None)
     with all_or_nothing(model, values=True):
         for placed in new:
-            weight = original(model, placed.names[0])
-            arrays = {n: torch.zeros(shape, dtype=weight.dtype) for n, shape in held_shapes(placed.network).items()}
+            dtype = original(model, placed.names[0]).dtype
+            arrays = {n: torch.zeros(shape, dtype=dtype) for n, shape in held_shapes(placed.network).items()}
             owner, leaf = owner_and_leaf(placed.names[0])
             later = bool(placed.others) and not placed.kept  # they were put upon the network
             with lifted(model.get_submodule(owner), leaf) if later else nullcontext():

@@ -86,6 +86,7 @@ def test_outputs_are_equal_bit_by_bit(name, tmp_path):
     assert made.state_dict().keys() == model.state_dict().keys()
 
 
+@pytest.mark.slow
 def test_a_new_process_computes_the_same(tmp_path):
     model = drawn(Resnet)
     tknn.tensorize_(model, {"block.*": "adtn", "stem": "cp"}, budget=0.2, fit=False)

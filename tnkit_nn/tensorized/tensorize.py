@@ -100,8 +100,7 @@ def tensorize_(
             for k, (name, made) in enumerate(plan.made.items())
         ]
     others = tuple(name for name in weights_of(model, beneath=True) if name not in entries)
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    return Tensorized(tuple(rows), before, _count(model), trained, plan.total, plan.left, others)
+    return Tensorized(tuple(rows), before, _count(model), _count(model, trained=True), plan.total, plan.left, others)
 
 
 def _method(fit: object) -> str:
@@ -110,15 +109,16 @@ def _method(fit: object) -> str:
     return one_of(fit, rule, METHODS) if isinstance(fit, str) else ("auto" if flag(fit, rule) else "draw")
 
 
-def _count(model: nn.Module) -> int:
-    return sum(p.numel() for p in model.parameters() if not isinstance(p, nn.parameter.UninitializedParameter))
+def _count(model: nn.Module, trained: bool = False) -> int:
+    made = (p for p in model.parameters() if not isinstance(p, nn.parameter.UninitializedParameter))
+    return sum(p.numel() for p in made if p.requires_grad or not trained)
 
 
 def _replaced(
     model: nn.Module, entry: Entry, made: Chosen, method: str, seed: int, how: Mapping[str, Any]
 ) -> TensorizedWeight:
     """One weight as a network, under all its names."""
-    weight, arrays, found = original(model, entry.names[0]), made.arrays, "given"
+    weight, arrays, found = original(model, entry.names[0]).detach(), made.arrays, "given"
     if arrays is None:
         found = {"draw": "drawn", "skip": "drawn"}.get(method, method)
         if method not in ("draw", "zero"):
@@ -137,7 +137,7 @@ def _approximated(
     entry: Entry, made: Chosen, weight: Tensor, method: str, seed: int, how: Mapping[str, Any]
 ) -> tuple[Mapping[str, Any], str]:
     try:
-        found = approximate(made.net, weight.detach(), method=method, seed=seed, **how)
+        found = approximate(made.net, weight, method=method, seed=seed, **how)
     except ValueError as error:
         raise ValueError(f"{entry.layer}: {error}") from None
     return found.arrays, found.method
