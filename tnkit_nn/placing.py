@@ -80,20 +80,22 @@ def place_of(weight: str, kept: str = "") -> str:
 
 def networks_of(model: nn.Module) -> dict[str, PlacedNetwork]:
     """First name of a weight -> the network that it is, for every weight that is one."""
-    found: dict[Generated, list[tuple[str, str]]] = {}
+    found: dict[tuple[int, ...], list[tuple[str, str, Generated]]] = {}
     for owner, module in model.named_modules(remove_duplicate=False):
         for leaf, made in getattr(module, _TABLE, {}).items():
             if (network := generator_of(made)) is not None:
+                arrays = tuple(map(id, network.tensors().values())) or (
+                    id(network),
+                )  # those that are tied have the same
                 weight = _weight_beneath(owner)
-                found.setdefault(network, []).append(
-                    (f"{owner}.{leaf}".removeprefix("."), "") if not weight else (weight, leaf)
-                )
+                place = (weight, leaf) if weight else (f"{owner}.{leaf}".removeprefix("."), "")
+                found.setdefault(arrays, []).append((*place, network))
     placed = {}
-    for made, places in found.items():
-        (name, kept), *_ = places
+    for places in found.values():
+        (name, kept, made), *_ = places
         owner, leaf = owner_and_leaf(name)
         others = tuple(other for other in _classes(model.get_submodule(owner), leaf) if other != Generated.__name__)
-        names = tuple(dict.fromkeys(weight for weight, _ in places))
+        names = tuple(dict.fromkeys(weight for weight, *_ in places))
         placed[name] = PlacedNetwork(names, made.network, tuple(made.shape), made.base, others, kept)
     return placed
 

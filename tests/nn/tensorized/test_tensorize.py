@@ -236,7 +236,7 @@ def test_a_tied_weight_is_one_network_for_all_its_owners(pattern, padding):
     report = tknn.tensorize_(model, {pattern: "tt"}, budget=0.2, fit=False)
     (row,) = [row for row in report.rows if "wte.weight" in row.names]
     assert row.names == ("wte.weight", "head.weight") and row.params_before == size and "wte = head" in str(report)
-    assert model.wte.parametrizations.weight[0] is model.head.parametrizations.weight[0]
+    assert model.wte.parametrizations.weight[0].core_0 is model.head.parametrizations.weight[0].core_0
     assert torch.equal(model.wte.weight, model.head.weight)
     saved = sum(r.params_before - r.params_after for r in report.rows)
     assert report.params_before - report.params_after == saved
