@@ -14,6 +14,8 @@ from itertools import combinations
 from math import inf, prod
 from typing import Generic, TypeVar
 
+import torch
+
 from tnkit.core.network import Network
 from tnkit.core.node import Node
 from tnkit.execution.codegen import source
@@ -39,12 +41,15 @@ from tnkit_nn.engine.launches import (
 )
 
 __all__ = [
-    "WeightRoute", "crossovers", "described", "kept_way", "plan_seconds", "weight_first", "with_input",
+    "WeightRoute", "chosen", "crossovers", "described", "exact_split", "exporting", "kept_way", "plan_seconds", "weight_first", "with_input",
 ]  # fmt: skip
 
 Path = tuple[tuple[int, ...], ...]
 Way = TypeVar("Way")
 Way_co = TypeVar("Way_co", covariant=True)
+
+#: Whether ``torch.export`` is at work (torch before 2.7 cannot tell it from ``torch.compile``).
+exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
 
 #: The crossover between ways is looked for up to this many rows.
 MOST_ROWS = 2**20
@@ -74,6 +79,14 @@ class WeightRoute(Generic[Way_co]):
     def seconds(self, rows: int) -> float:
         """Predicted time of a forward for so many rows."""
         return self.one if rows == 1 else self.fixed + self.row * rows
+
+
+def exact_split(net: Network, rows: int, cols: int) -> int | None:
+    """How many output indices make up ``rows``, the others making up ``cols``; None where they do not factorise."""
+    for k in range(len(net.shape) + 1):
+        if prod(net.shape[:k]) == rows and prod(net.shape[k:]) == cols:
+            return k
+    return None
 
 
 def with_input(
@@ -126,6 +139,18 @@ def kept_way(built: WeightRoute[Way], net: Network, entries: int, itemsize: int,
     moved = entries / _READ + 2 * sum(map(prod, arrays))
     fixed = speed.seconds(0, moved * itemsize) + (LAYER + calls + MATCH * len(arrays)) * speed.call
     return WeightRoute(built.plan, True, fixed + built.row, fixed, built.row)
+
+
+def chosen(routes: Sequence[tuple[int, Way | None]], rows: int, typical: int) -> Way | None:
+    """The way below whose crossover so many rows are; None, which builds the weight, for no rows."""
+    if exporting():  # one graph for every batch: to compare rows would bound them
+        rows = typical
+    if rows == 0:  # torch cannot infer a size from an empty tensor
+        return None
+    for below, way in routes:
+        if rows < below:
+            return way
+    return routes[-1][1]
 
 
 def crossovers(ways: Sequence[WeightRoute[Way]]) -> tuple[tuple[int, Way | None], ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from typing import Any
 
 import torch
@@ -14,16 +15,19 @@ from tnkit.core.decomposition import Decomposition, network_of
 from tnkit.core.names import free_name, names_in
 from tnkit.core.network import Network
 from tnkit.core.numbers import whole_number
+from tnkit.core.shapes import split_axes
 from tnkit.execution.codegen import prepare
 from tnkit.execution.run import run
 from tnkit.paths.optimizers import Optimizer
 from tnkit.planning.plan import Plan
 from tnkit.planning.planner import plan
+from tnkit_nn.adapter.crossover import exact_split
+from tnkit_nn.adapter.digits import pick, picked
 from tnkit_nn.adapter.generated import full_precision
-from tnkit_nn.adapter.layer_weight import LayerWeight, weight_now
+from tnkit_nn.adapter.keeping import kept_weight
+from tnkit_nn.adapter.layer_weight import LayerWeight
 from tnkit_nn.adapter.module import check_input
 from tnkit_nn.adapter.replacement import in_its_place
-from tnkit_nn.adapter.routes import pick, picked, split_at
 from tnkit_nn.checks import a_kind, a_size, a_tensor, check_fills
 from tnkit_nn.engine.backend import TORCH
 
@@ -83,10 +87,14 @@ class TNEmbedding(nn.Module):
         network, arrays = network_of(network, arrays, "TNEmbedding")
         network, batch = a_network(network, "TNEmbedding: network"), a_size(batch, "TNEmbedding: batch")
         self._unused = check_fills(network, (num, dim), "TNEmbedding")
-        digits = split_at(network, (num, dim)) or 0  # one row has no digits: the table is built
+        aligned = bool(exact_split(network, num, dim))  # one row has no digits: the table is built
+        if prod(network.shape) != num * dim:
+            digits, aligned = len(split_axes(network.shape, (num, dim))[0]), True
+        else:
+            digits = exact_split(network, num, dim) or 0
         self.tn = _Table(network, arrays, optimizer=optimizer, dtype=dtype, seed=seed)
         self.plan: Plan | None = None
-        if network.multilinear and digits:
+        if network.multilinear and aligned:
             self._digits, b = network.output[:digits], free_name("b", names_in(network))
             self._sizes = tuple(network.sizes[i] for i in self._digits)
             self.plan = plan(picked(network, self._digits, b, batch), optimizer, dynamic=b)
@@ -146,6 +154,9 @@ class TNEmbedding(nn.Module):
     @property
     def weight(self) -> Tensor:
         """The dense table, built now."""
+        return self.tn.shown(self._table())
+
+    def _table(self) -> Tensor:
         table = self.tn.read_as((self.num_embeddings, self.embedding_dim))
         if self.padding_idx is None:
             return table
@@ -174,10 +185,10 @@ class TNEmbedding(nn.Module):
             check_input(tokens, tokens.new_empty(0, device=self.tn.like.device), "TNEmbedding: tokens")
         tokens = tokens.long()  # digits of a narrower kind would overflow, and uint8 picks as a mask does
         if tokens.numel() == 0:
-            return _looked_up(self.weight, tokens)
+            return _looked_up(self._table(), tokens)
         self._check_tokens(tokens.reshape(-1))
         if self.plan is None:
-            return _looked_up(weight_now(self, self.tn.tensors(), lambda: self.weight), tokens)
+            return _looked_up(kept_weight(self, self.tn.tensors(), self._table), tokens)
         with full_precision(tokens.device):
             return self._rows(tokens)
 
@@ -188,9 +199,9 @@ class TNEmbedding(nn.Module):
         for i, size in zip(reversed(self._digits), reversed(self._sizes), strict=True):
             where[i] = flat % size
             flat = flat // size
-        arrays = self.tn.tensors()
-        slices = {node.name: pick(arrays[node.array], node.inds, where) for node in self.tn.network.leaves}
-        y: Tensor = run(self.plan, slices, TORCH)
+        held = self.tn.tensors()
+        arrays = {node.name: pick(held[node.array], node.inds, where) for node in self.tn.network.leaves}
+        y: Tensor = run(self.plan, arrays, TORCH)
         y = y.reshape(tokens.numel(), -1)[:, : self.embedding_dim].reshape(*tokens.shape, self.embedding_dim)
         return y if self.padding_idx is None else y.masked_fill((tokens == self.padding_idx).unsqueeze(-1), 0)
 

@@ -21,17 +21,19 @@ from tnkit.paths.optimizers import Optimizer
 from tnkit.planning.plan import Plan
 from tnkit_nn.adapter.crossover import (
     WeightRoute,
+    chosen,
     crossovers,
     described,
+    exact_split,
     kept_way,
     weight_first,
     with_input,
 )
-from tnkit_nn.adapter.layer_weight import LayerWeight, drawn_bias, drawn_weight, is_kept, weight_now
+from tnkit_nn.adapter.keeping import is_kept, kept_weight
+from tnkit_nn.adapter.layer_weight import LayerWeight, drawn_bias, drawn_weight
 from tnkit_nn.adapter.module import check_input
 from tnkit_nn.adapter.precision import rounded_once
 from tnkit_nn.adapter.replacement import in_its_place
-from tnkit_nn.adapter.routes import chosen, split_at
 from tnkit_nn.checks import a_size, check_fills
 from tnkit_nn.engine.backend import TORCH
 from tnkit_nn.engine.launches import LINEAR
@@ -113,7 +115,7 @@ class TNLinear(nn.Module):
         """The ways to multiply and their crossovers, for a weight that is built at every call and for one that is kept."""
         net, itemsize, sizes = self.tn.network, self.tn.like.element_size(), (self.out_features, self.in_features)
         self._x, self._dims, ways = "", tuple[int, ...](), list[WeightRoute[Plan]]()
-        first = split_at(net, self._shape) if prod(net.shape) == prod(self._shape) else None
+        first = exact_split(net, *self._shape)
         if net.multilinear and first is not None:
             ins = net.output[:first] if self.transposed else net.output[first:]
             self._dims = tuple(net.sizes[i] for i in ins)
@@ -188,7 +190,7 @@ class TNLinear(nn.Module):
     @property
     def weight(self) -> Tensor:
         """The dense weight, built now: ``(out_features, in_features)``, or transposed."""
-        return self.tn.read_as(self._shape)
+        return self.tn.shown_as(self._shape)
 
     def reset_parameters(self) -> None:
         """Draw the arrays and the bias again, as ``nn.Linear`` does."""
@@ -206,7 +208,7 @@ class TNLinear(nn.Module):
         routes = self.kept_routes if is_kept(self, tensors, prod(self._shape)) else self.routes
         route = chosen(routes, prod(x.shape[:-1]), self._typical)
         if route is None:
-            weight = weight_now(self, tensors, lambda: self.weight)
+            weight = kept_weight(self, tensors, lambda: self.tn.read_as(self._shape))
             return F.linear(x, weight.mT if self.transposed else weight, self.bias)
         return rounded_once(lambda x: self._contracted(route, tensors, x), x, self.tn.like, "TNLinear: x")
 

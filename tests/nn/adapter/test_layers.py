@@ -15,8 +15,7 @@ from tnkit.execution.codegen import source
 from tnkit.paths.optimizers import find_path
 from tnkit.planning.calibration import Rates, rates_file
 from tnkit_nn import TNEmbedding, TNLinear, merge_, parametrize_
-from tnkit_nn.adapter.crossover import with_input
-from tnkit_nn.adapter.routes import chosen
+from tnkit_nn.adapter.crossover import chosen, with_input
 from tnkit_nn.engine.backend import TORCH
 from tnkit_nn.engine.launches import ADD, CAST, LAYER, RESHAPE, launches
 
