@@ -24,7 +24,7 @@ def dense(d):
 
 def arrays(net, dtype):
     draw = np.random.default_rng(1)
-    return {n: draw.standard_normal(s).astype(dtype) for n, s in net.array_shapes.items()}
+    return {n: draw.standard_normal(net.array_shapes[n]).astype(dtype) for n in net.parameters}
 
 
 # -- a Decomposition -----------------------------------------------------------------------------------------------------
