@@ -15,7 +15,7 @@ from torch import Tensor
 
 from tnkit.execution.slices import fronted, part
 from tnkit.planning.steps import FusedStep
-from tnkit_nn.engine.matmul import empty
+from tnkit_nn.engine.pages import empty
 from tnkit_nn.engine.slice_calls import SliceCalls, piece_of
 
 __all__ = ["backward", "forward"]
