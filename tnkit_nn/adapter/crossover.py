@@ -49,7 +49,7 @@ Way = TypeVar("Way")
 Way_co = TypeVar("Way_co", covariant=True)
 
 #: Whether ``torch.export`` is at work (torch before 2.7 cannot tell it from ``torch.compile``).
-exporting = getattr(torch.compiler, "isexporting", torch.compiler.is_compiling)
+exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
 
 #: The crossover between ways is looked for up to this many rows.
 MOST_ROWS = 2**20

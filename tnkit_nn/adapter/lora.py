@@ -34,7 +34,7 @@ from tnkit_nn.adapter.generated import Generated, full_precision, generator_of
 from tnkit_nn.adapter.keeping import can_keep
 from tnkit_nn.engine.backend import TORCH, autocasts
 
-__all__ = ["install", "restore"]
+__all__ = ["contract_again", "install"]
 
 #: Rows that an order is searched for, beside a single one.
 TYPICAL = 256
@@ -99,11 +99,11 @@ def install(module: nn.Module, name: str, optimizer: str | Optimizer = "auto") -
     if known is None or net is None or not net.base:
         return False
     at.added = known.plans(net, optimizer)
-    restore(module)
+    contract_again(module)
     return at.added is not None
 
 
-def restore(module: nn.Module) -> None:
+def contract_again(module: nn.Module) -> None:
     """Give a module whose ways were planned its forward again: its class may be a new one, as that of a module out of a file is."""
     known = _known(module)
     if known is not None and getattr(_parametrized(module), "added", None) is not None:
@@ -161,7 +161,8 @@ def _contracted(how: _Product, route: Plan, arrays: dict[str, Tensor], x: Tensor
 
 def _embedding(self: Any, tokens: Tensor) -> Tensor:
     found = _usable(self, tokens)
-    if found is None or not 0 < tokens.numel() <= self.num_embeddings:  # more tokens than rows: the table is less work
+    count = TYPICAL if exporting() else tokens.numel() if isinstance(tokens, Tensor) else 0  # one graph for any number
+    if found is None or not 0 < count <= self.num_embeddings:  # more tokens than rows: the table is less work
         return nn.Embedding.forward(self, tokens)
     if self.max_norm is not None or self.scale_grad_by_freq:  # these are of the rows of the sum
         return nn.Embedding.forward(self, tokens)
