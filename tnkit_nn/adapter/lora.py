@@ -28,7 +28,15 @@ from tnkit.paths.optimizers import Optimizer
 from tnkit.planning.calibration import rates
 from tnkit.planning.plan import Plan
 from tnkit.planning.planner import plan
-from tnkit_nn.adapter.crossover import WeightRoute, chosen, crossovers, exact_split, exporting, weight_first, with_input
+from tnkit_nn.adapter.crossover import (
+    WeightRoute,
+    crossovers,
+    exact_split,
+    exporting,
+    route_for,
+    weight_first,
+    with_input,
+)
 from tnkit_nn.adapter.digits import pick, picked
 from tnkit_nn.adapter.generated import Generated, full_precision, generator_of
 from tnkit_nn.adapter.keeping import can_keep
@@ -134,7 +142,7 @@ def _multiplied(self: Any, base: Tensor, how: _Product, net: Generated, x: Tenso
     fits = x.dim() > 0 and x.shape[-1] == weight.shape[1] and (narrower or x.dtype == weight.dtype)
     if rows > 0 and fits:  # torch cannot infer a size from an empty tensor; it refuses the others
         kept = not torch.compiler.is_compiling() and can_keep(net, arrays.values())
-        route = chosen(how.kept_routes if kept else how.routes, rows, TYPICAL)
+        route = route_for(how.kept_routes if kept else how.routes, rows, TYPICAL)
         if route is not None:
             flat = x if x.dim() == 2 else x.reshape(prod(x.shape[:-1]), x.shape[-1])
             added = _contracted(how, route, arrays, flat, net.like)
