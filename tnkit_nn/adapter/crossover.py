@@ -41,7 +41,16 @@ from tnkit_nn.engine.launches import (
 )
 
 __all__ = [
-    "WeightRoute", "chosen", "crossovers", "described", "exact_split", "exporting", "kept_way", "plan_seconds", "weight_first", "with_input",
+    "WeightRoute",
+    "crossovers",
+    "described",
+    "exact_split",
+    "exporting",
+    "kept_way",
+    "plan_seconds",
+    "route_for",
+    "weight_first",
+    "with_input",
 ]  # fmt: skip
 
 Path = tuple[tuple[int, ...], ...]
@@ -141,7 +150,7 @@ def kept_way(built: WeightRoute[Way], net: Network, entries: int, itemsize: int,
     return WeightRoute(built.plan, True, fixed + built.row, fixed, built.row)
 
 
-def chosen(routes: Sequence[tuple[int, Way | None]], rows: int, typical: int) -> Way | None:
+def route_for(routes: Sequence[tuple[int, Way | None]], rows: int, typical: int) -> Way | None:
     """The way below whose crossover so many rows are; None, which builds the weight, for no rows."""
     if exporting():  # one graph for every batch: to compare rows would bound them
         rows = typical
