@@ -11,7 +11,7 @@ from torch import nn
 
 import tnkit as tk
 from tnkit_nn import TNConv1d, TNConv2d, TNEmbedding, TNLinear, keep_weights
-from tnkit_nn.adapter.crossover import chosen
+from tnkit_nn.adapter.crossover import route_for
 from tnkit_nn.adapter.layer_weight import LayerWeight
 
 from .test_layers import F64, MPO
@@ -145,7 +145,7 @@ def test_gradients_a_sample(made):
 def test_compiled_code_compares_rows_and_an_exported_graph_does_not():
     class Which(nn.Module):
         def forward(self, x):
-            return x + (1 if chosen(((4, "few"), (100, "many")), x.shape[0], 50) == "few" else 2)
+            return x + (1 if route_for(((4, "few"), (100, "many")), x.shape[0], 50) == "few" else 2)
 
     which, x = Which(), torch.zeros(3)
     assert torch.equal(torch.compile(which, fullgraph=True, backend="eager")(x), torch.ones(3))
