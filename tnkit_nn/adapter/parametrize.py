@@ -190,7 +190,7 @@ def _all_places(module: nn.Module, name: str, whole: nn.Module, place: Place) ->
             raise ValueError(
                 f"parametrize_: {type(owner).__name__} asks for sparse gradients, which a network has not; set sparse=False first"
             )
-    other = outside(places)
+    other = outside(places) if whole is module else None  # who gives the model says where the others are
     if other is not None:
         raise ValueError(
             f"{name!r} of {type(module).__name__} is shared with {type(other).__name__}, which is outside of the module given; give the "
