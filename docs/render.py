@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
-from statistics import mean
+from statistics import mean, stdev
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
@@ -307,6 +307,76 @@ def own_said() -> str:
     )
 
 
+# -- a real transformer ----------------------------------------------------------------------------------------------
+MINILM = {
+    "low_rank_aware": "low rank, activation-aware start", "first_layers": "first layers of the original", "linear_probe": "linear probe",
+    "fine_tuned": "two layers fine-tuned",
+}  # fmt: skip
+
+
+@cache
+def minilm(part: str) -> dict[str, Any]:
+    """What examples/minilm.py found: its sizes and its rows."""
+    found: dict[str, Any] = json.loads((ROOT / "examples" / "results" / "minilm.json").read_text())[part]
+    return found
+
+
+def minilm_distilled() -> str:
+    """Cosine and agreement before and after the distillation."""
+    whole, size = 6 * 12 * 384**2, minilm("distilled")["size"]
+    lines = []
+    for row in sorted(minilm("distilled")["rows"], key=lambda row: (-row["share"], -row["after"]["cosine"])):
+        label = MINILM.get(row["way"], name(row["way"])) if row["share"] else "all six layers left out"
+        times = row["epochs"] // size["epochs"]
+        lines.append(
+            [f"{100 * row['share']:.0f} %", label + (f", {times} times as long" if times > 1 else ""), f"{row['parameters']:,}",
+             f"{100 * row['parameters'] / whole:.1f}", *(f"{row[when][what]:.3f}" for what in ("cosine", "agreement") for when in ("before", "after")),
+             f"{row['fit_seconds']:.0f}", f"{row['train_seconds']:.0f}"]
+        )  # fmt: skip
+    heads = ["budget", "matrices", "parameters", "% of the original", "cosine, before", "after", "agreement, before", "after",
+             "seconds, start", "training"]  # fmt: skip
+    return table(heads, lines)
+
+
+def minilm_said() -> str:
+    """Sizes, steps, and whether the best of each budget is above .9."""
+    size, rows = minilm("distilled")["size"], minilm("distilled")["rows"]
+    counts = size["sentences"]
+    steps = size["epochs"] * -(-counts["train"] // size["batch"])
+    text = (
+        f"Trained on {counts['train']} sentences in {steps} steps of {size['batch']}, with one seed; measured on {counts['test']} others. "
+        f"The rate is the better of {' and '.join(f'{rate:g}' for rate in size['rates'])} on {counts['val']} validation sentences."
+    )
+    for share in sorted({row["share"] for row in rows if row["share"]}, reverse=True):
+        of = [row for row in rows if row["share"] == share and row["way"] != "first_layers"]
+        best = max(of, key=lambda row: row["after"]["cosine"])
+        reached = "above" if best["after"]["cosine"] > 0.9 else "not above"
+        label = MINILM.get(best["way"], name(best["way"]))
+        text += f"\n- At {100 * share:.0f} % the best network or control ({label}) ends {reached} a cosine of 0.9: {best['after']['cosine']:.3f}."
+    return text
+
+
+def minilm_adapted() -> str:
+    """Test accuracy of the adapters, mean and standard deviation over the seeds, at the rate that validation chose."""
+    chosen: dict[str, Records] = {}
+    rows = minilm("adapted")["rows"]
+    for kind in dict.fromkeys(row["kind"] for row in rows):
+        rate = max((r for r in rows if r["kind"] == kind and r["seed"] == 0), key=lambda r: r["val"])["rate"]
+        chosen[kind] = [r for r in rows if r["kind"] == kind and r["rate"] == rate]
+    lines = [
+        [MINILM.get(kind, name(kind)), f"{of[0]['parameters']:,}", f"{of[0]['rate']:g}", str(len(of)), f"{percent(r['test'] for r in of)} ± {100 * spread(of):.1f}",
+         percent(r["val"] for r in of), f"{mean(r['seconds'] for r in of):.0f}"]
+        for kind, of in chosen.items()
+    ]  # fmt: skip
+    heads = ["trained beside the head", "parameters", "rate", "seeds", "test accuracy, %", "validation, %", "seconds"]
+    return table(heads, lines)
+
+
+def spread(rows: Records) -> float:
+    """Standard deviation over the seeds."""
+    return stdev(row["test"] for row in rows) if len(rows) > 1 else 0.0
+
+
 # -- approximation ----------------------------------------------------------------------------------------------------
 def approximation_methods() -> str:
     """Errors of the ways to approximate one weight."""
@@ -371,6 +441,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "own-frozen": lambda: own("frozen"),
     "own-trained": lambda: own("trained"),
     "own-said": own_said,
+    "minilm-distilled": minilm_distilled,
+    "minilm-said": minilm_said,
+    "minilm-adapted": minilm_adapted,
 }  # fmt: skip
 _BLOCK = re.compile(r"(<!-- rendered: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 

