@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from minilm_adapters import adaptations
@@ -36,11 +36,13 @@ import tnkit_nn as tknn
 from tnkit_nn.axes import Axes
 from tnkit_nn.generators import Generator, hashed_generator, subspace_generator
 
+#: Makes a model smaller, in place, at a share of the parameters of its matrices; how many those have then.
+Way = Callable[[Embedder, float, Mapping[str, Any]], int]
 RESULT = Path(__file__).parent / "results" / "minilm.json"
 #: How long, how much, what: everything that a result depends on beside this file.
 FULL: dict[str, dict[str, Any]] = {
     "distilled": {
-        "layers": 6, "sentences": {"train": 480, "val": 96, "test": 240}, "batch": 16, "epochs": 1, "long": 5, "tune": 128, "rates": [2e-4, 8e-4],
+        "layers": 6, "sentences": {"train": 2400, "val": 96, "test": 240}, "short": 480, "batch": 16, "tune": 128, "rates": [5e-5, 2e-4, 8e-4],
         "fit_steps": 10, "shares": [0.5, 0.1, 0.25], "packages": list(PACKAGES),
     },
     "adapted": {
@@ -50,8 +52,8 @@ FULL: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 SMALL: dict[str, dict[str, Any]] = {
     "distilled": {
-        "layers": 2, "sentences": {"train": 32, "val": 12, "test": 24}, "batch": 16, "epochs": 1, "long": 1, "tune": 16, "rates": [2e-4],
-        "fit_steps": 1, "shares": [0.1], "packages": ["python", "numpy"],
+        "layers": 2, "sentences": {"train": 48, "val": 12, "test": 24}, "short": 32, "batch": 16, "tune": 16, "rates": [2e-4], "fit_steps": 1,
+        "shares": [0.1], "packages": ["python", "numpy"],
     },
     "adapted": {
         "layers": 3, "sentences": {"train": 32, "val": 12, "test": 24}, "batch": 16, "epochs": 1, "rates": [1e-2], "seeds": 1,
@@ -88,12 +90,10 @@ def with_targets(teacher: Embedder, some: Batches) -> Batches:
         return [(ids, mask, teacher(ids, mask)) for ids, mask, _ in some]
 
 
-def task(data: Mapping[str, Batches]) -> tknn.Task:
+def task(train: Batches, val: Batches) -> tknn.Task:
     """The distillation: batches in another order in each epoch."""
-    loader: Any = DataLoader(data["train"], batch_size=None, shuffle=True)
-    return tknn.Task(
-        data={"train": loader, "val": data["val"]}, loss=loss, metric=tknn.Metric(cosine), examples="sentences"
-    )
+    loader: Any = DataLoader(train, batch_size=None, shuffle=True)
+    return tknn.Task(data={"train": loader, "val": val}, loss=loss, metric=tknn.Metric(cosine), examples="sentences")
 
 
 # -- smaller models ---------------------------------------------------------------------------------------------------
@@ -174,8 +174,8 @@ def into_first_layers(model: Embedder, share: float, size: Mapping[str, Any]) ->
     return sum(layer.weight.numel() for layer in matrices(model).values())
 
 
-def ways(inputs: Mapping[str, Tensor]) -> dict[str, Callable[[Embedder, float, Mapping[str, Any]], int]]:
-    """Name -> what makes a model smaller, in place, and says how many parameters its matrices have."""
+def ways(inputs: Mapping[str, Tensor]) -> dict[str, Way]:
+    """All ways by name."""
     return {
         **{family: partial(into_networks, family) for family in ("low_rank", "mpo", "tucker", "circuit", "adtn")},
         "low_rank_aware": partial(into_aware_low_rank, inputs), "hashed": partial(into_generated, hashed_generator),
@@ -184,6 +184,15 @@ def ways(inputs: Mapping[str, Tensor]) -> dict[str, Callable[[Embedder, float, M
 
 
 # -- the distillation -------------------------------------------------------------------------------------------------
+class Job(NamedTuple):
+    """A row: a way, the share that it is compared at, the sentences that it is trained on, and the share that it is asked for."""
+
+    way: str
+    share: float
+    part: str
+    asked: float
+
+
 def read(model: Embedder, test: Batches) -> dict[str, float]:
     """Cosine and agreement on the test sentences."""
     old = torch.cat([batch[2] for batch in test])
@@ -193,8 +202,8 @@ def read(model: Embedder, test: Batches) -> dict[str, float]:
 
 def best_rate(start: Embedder, data: Mapping[str, Batches], size: Mapping[str, Any]) -> float:
     """The rate that ends best on the validation part after a short training, of the same ones for all."""
-    few = size["tune"] // size["batch"]
-    short = task({**data, "train": data["train"][:: max(1, len(data["train"]) // few)][:few]})
+    few, train = size["tune"] // size["batch"], data["short"]
+    short = task(train[:: max(1, len(train) // few)][:few], data["val"])
     reached = {}
     for rate in size["rates"]:
         model = copy.deepcopy(start)
@@ -203,59 +212,53 @@ def best_rate(start: Embedder, data: Mapping[str, Batches], size: Mapping[str, A
 
 
 def distilled(
-    way: Callable,
-    teacher: Embedder,
-    share: float,
-    data: Mapping[str, Batches],
-    size: Mapping[str, Any],
-    rate: float | None,
-    epochs: int,
+    way: Way, teacher: Embedder, job: Job, data: Mapping[str, Batches], size: Mapping[str, Any], rate: float | None
 ) -> dict:
     """A smaller model, read before and after its distillation; its rate is chosen, where none is given."""
     begin, model = time.process_time(), copy.deepcopy(teacher)
-    parameters = way(model, share, size)
+    parameters = way(model, job.asked, size)
     fit_seconds, before = time.process_time() - begin, read(model, data["test"])
     rate = rate or best_rate(model, data, size)
     begin = time.process_time()
-    history = tknn.train(model, task(data), tknn.Recipe(epochs=epochs, lr=rate))
+    history = tknn.train(model, task(data[job.part], data["val"]), tknn.Recipe(epochs=1, lr=rate))
     return {
         "parameters": parameters, "rate": rate, "fit_seconds": fit_seconds, "train_seconds": time.process_time() - begin, "before": before,
-        "after": read(model, data["test"]), "val": [e.val_metric for e in history],
+        "after": read(model, data["test"]), "val": history[-1].val_metric,
     }  # fmt: skip
 
 
-def jobs(size: Mapping[str, Any]) -> list[tuple[str, float, float, int]]:
-    """Rows: a way, the share that it is compared at, the share that it is asked for, and how often it sees the sentences.
-
-    An ADTN of depth 2 cannot spend half of a matrix: asked for a quarter it has a tenth, and asked for half a fifth.
-    """
+def jobs(size: Mapping[str, Any]) -> list[Job]:
+    """All rows.  An ADTN of depth 2 cannot spend half of a matrix: asked for a quarter it has a tenth, and asked for half a fifth."""
     usual = ("low_rank", "low_rank_aware", "first_layers", "mpo", "tucker", "circuit", "hashed")
     first, *others = size["shares"]
-    made = [(way, first, first, size["epochs"]) for way in usual]
-    made += [("low_rank_aware", first, first, size["long"]), ("first_layers", 0.0, 0.0, size["epochs"])]
-    made += [(way, share, share, size["epochs"]) for share in others for way in usual]
-    made += [
-        ("adtn", 0.1, 0.25, size["epochs"]),
-        ("subspace", 0.1, 0.1, size["epochs"]),
-        ("adtn", 0.25, 0.5, size["epochs"]),
-    ]
-    return list(dict.fromkeys(made))
+    made = [Job(way, first, "short", first) for way in usual]
+    made += [Job("low_rank_aware", first, "train", first), Job("first_layers", 0.0, "short", 0.0)]
+    made += [Job(way, share, "short", share) for share in others for way in usual]
+    return [*made, Job("adtn", 0.1, "short", 0.25), Job("subspace", 0.1, "short", 0.1), Job("adtn", 0.25, "short", 0.5)]
+
+
+def sentence_batches(teacher: Embedder, size: Mapping[str, Any]) -> dict[str, Batches]:
+    """The parts with their targets; ``short`` is the first of the training part."""
+    texts = {part: list(some) for part, some in sentences(size["sentences"], size["packages"]).items()}
+    texts["short"] = texts["train"][: size["short"]]
+    sizes = {"train": size["batch"], "short": size["batch"]}
+    return {
+        part: with_targets(teacher, batches(dict.fromkeys(some, 0), sizes.get(part, 48)))
+        for part, some in texts.items()
+    }
 
 
 def distillations(size: Mapping[str, Any], done: list[dict], save: Callable[[], None]) -> None:
     """All rows that are not done yet; the rates of a way are those of its first row."""
-    texts, teacher = sentences(size["sentences"], size["packages"]), original(size["layers"])
-    data = {
-        part: with_targets(teacher, batches(dict.fromkeys(some, 0), size["batch"] if part == "train" else 48))
-        for part, some in texts.items()
-    }
-    known = ways(seen_by_layers(teacher, data["train"][::4]))
-    for way, share, asked, epochs in jobs(size):
-        key = {"way": way, "share": share, "epochs": epochs}
+    teacher = original(size["layers"])
+    data = sentence_batches(teacher, size)
+    known = ways(seen_by_layers(teacher, data["train"]))
+    for job in jobs(size):
+        key = {"way": job.way, "share": job.share, "part": job.part}
         if any(row.items() >= key.items() for row in done):
             continue
-        rate = next((row["rate"] for row in done if row["way"] == way), None)
-        row = distilled(known[way], teacher, asked, data, size, rate, epochs)
+        rate = next((row["rate"] for row in done if row["way"] == job.way), None)
+        row = distilled(known[job.way], teacher, job, data, size, rate)
         done.append({**key, **row})
         print(key, {k: row[k] for k in ("parameters", "rate", "before", "after", "train_seconds")}, flush=True)
         save()
