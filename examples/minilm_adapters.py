@@ -43,7 +43,6 @@ def adapt_(model: Classifier, kind: str, seed: int) -> int:
     if kind not in ("linear_probe", "fine_tuned"):
         for layer in model.layers:
             for matrix in (layer.attention.self.query, layer.attention.self.value):
-                matrix.weight.requires_grad_(True)  # what is added is trained where the weight was
                 tknn.parametrize_(matrix, "weight", network(kind, (384, 384), COUNT), base=True, seed=seed)
     return sum(p.numel() for p in model.layers.parameters() if p.requires_grad)
 
