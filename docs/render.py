@@ -322,37 +322,36 @@ def minilm(part: str) -> dict[str, Any]:
 
 
 def minilm_distilled() -> str:
-    """Cosine and agreement before and after the distillation."""
-    whole, size = 6 * 12 * 384**2, minilm("distilled")["size"]
+    """Cosine and agreement before and after the distillation, the best of each budget first."""
+    whole, counts = 6 * 12 * 384**2, minilm("distilled")["size"]["sentences"]
     lines = []
     for row in sorted(minilm("distilled")["rows"], key=lambda row: (-row["share"], -row["after"]["cosine"])):
         label = MINILM.get(row["way"], name(row["way"])) if row["share"] else "all six layers left out"
-        times = row["epochs"] // size["epochs"]
+        read = [f"{row[when][what]:.3f}" for what in ("cosine", "agreement") for when in ("before", "after")]
         lines.append(
-            [f"{100 * row['share']:.0f} %", label + (f", {times} times as long" if times > 1 else ""), f"{row['parameters']:,}",
-             f"{100 * row['parameters'] / whole:.1f}", *(f"{row[when][what]:.3f}" for what in ("cosine", "agreement") for when in ("before", "after")),
-             f"{row['fit_seconds']:.0f}", f"{row['train_seconds']:.0f}"]
+            [f"{100 * row['share']:.0f} %", label + (f", {counts['train']:,} sentences" if row["part"] == "train" else ""),
+             f"{row['parameters']:,}", f"{100 * row['parameters'] / whole:.1f}", *read, f"{row['rate']:g}", f"{row['fit_seconds']:.0f}",
+             f"{row['train_seconds']:.0f}"]
         )  # fmt: skip
-    heads = ["budget", "matrices", "parameters", "% of the original", "cosine, before", "after", "agreement, before", "after",
+    heads = ["budget", "matrices", "parameters", "% of the original", "cosine, before", "after", "agreement, before", "after", "rate",
              "seconds, start", "training"]  # fmt: skip
     return table(heads, lines)
 
 
 def minilm_said() -> str:
-    """Sizes, steps, and whether the best of each budget is above .9."""
+    """Sizes, steps, and whether the best of each budget is above a cosine of .9."""
     size, rows = minilm("distilled")["size"], minilm("distilled")["rows"]
-    counts = size["sentences"]
-    steps = size["epochs"] * -(-counts["train"] // size["batch"])
+    counts, rates = size["sentences"], " and ".join(f"{rate:g}" for rate in size["rates"])
     text = (
-        f"Trained on {counts['train']} sentences in {steps} steps of {size['batch']}, with one seed; measured on {counts['test']} others. "
-        f"The rate is the better of {' and '.join(f'{rate:g}' for rate in size['rates'])} on {counts['val']} validation sentences."
+        f"Each row is trained on {size['short']} sentences in {-(-size['short'] // size['batch'])} steps, with one seed. "
+        f"The row that says so has {counts['train']:,}. All are measured on {counts['test']} other sentences. "
+        f"The rate of each kind is the best of {rates} on {counts['val']} validation sentences, at its first budget.\n"
     )
     for share in sorted({row["share"] for row in rows if row["share"]}, reverse=True):
-        of = [row for row in rows if row["share"] == share and row["way"] != "first_layers"]
-        best = max(of, key=lambda row: row["after"]["cosine"])
+        best = max((row for row in rows if row["share"] == share), key=lambda row: row["after"]["cosine"])
         reached = "above" if best["after"]["cosine"] > 0.9 else "not above"
         label = MINILM.get(best["way"], name(best["way"]))
-        text += f"\n- At {100 * share:.0f} % the best network or control ({label}) ends {reached} a cosine of 0.9: {best['after']['cosine']:.3f}."
+        text += f"\n- At {100 * share:.0f} % the best row ({label}) ends at a cosine of {best['after']['cosine']:.3f}, {reached} 0.9."
     return text
 
 
