@@ -347,6 +347,8 @@ def minilm_said() -> str:
         f"The row that says so has {counts['train']:,}. All are measured on {counts['test']} other sentences. "
         f"The rate of each kind is the best of {rates} on {counts['val']} validation sentences, at its first budget.\n"
     )
+    if (planned := minilm("distilled")["planned"]) > len(rows):
+        text = f"{len(rows)} of {planned} rows are measured so far; the script goes on with the others. {text}"
     for share in sorted({row["share"] for row in rows if row["share"]}, reverse=True):
         best = max((row for row in rows if row["share"] == share), key=lambda row: row["after"]["cosine"])
         reached = "above" if best["after"]["cosine"] > 0.9 else "not above"
@@ -363,12 +365,19 @@ def minilm_adapted() -> str:
         rate = max((r for r in rows if r["kind"] == kind and r["seed"] == 0), key=lambda r: r["val"])["rate"]
         chosen[kind] = [r for r in rows if r["kind"] == kind and r["rate"] == rate]
     lines = [
-        [MINILM.get(kind, name(kind)), f"{of[0]['parameters']:,}", f"{of[0]['rate']:g}", str(len(of)), f"{percent(r['test'] for r in of)} ± {100 * spread(of):.1f}",
+        [MINILM.get(kind, name(kind)), f"{of[0]['parameters']:,}", f"{of[0]['rate']:g}", str(len(of)), f"{percent(r['test'] for r in of)} ± {100 * spread(of):.1f}" if len(of) > 1 else percent(r["test"] for r in of),
          percent(r["val"] for r in of), f"{mean(r['seconds'] for r in of):.0f}"]
         for kind, of in chosen.items()
     ]  # fmt: skip
     heads = ["trained beside the head", "parameters", "rate", "seeds", "test accuracy, %", "validation, %", "seconds"]
-    return table(heads, lines)
+    size, planned = minilm("adapted")["size"], minilm("adapted")["planned"]
+    text = (
+        f"{size['sentences']['train']} sentences train in {size['epochs']} epochs, {size['sentences']['test']} others are the test. "
+        f"The rate is the better of {' and '.join(f'{rate:g}' for rate in size['rates'])} on the validation part, with the first seed."
+    )
+    if planned > len(rows):
+        text += f" {len(rows)} of {planned} trainings are done so far; the script goes on with the others."
+    return f"{text}\n\n{table(heads, lines)}"
 
 
 def spread(rows: Records) -> float:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from minilm_adapters import adaptations
+from minilm_adapters import adaptations, trainings
 from minilm_model import Batches, Embedder, batches, embedded, matrices, network, original
 from minilm_text import PACKAGES, sentences
 from torch import Tensor, nn
@@ -266,6 +266,10 @@ def distillations(size: Mapping[str, Any], done: list[dict], save: Callable[[], 
 
 # -- both parts -------------------------------------------------------------------------------------------------------
 PARTS = {"distilled": distillations, "adapted": adaptations}
+PLANNED: dict[str, Callable[[Mapping[str, Any]], int]] = {
+    "distilled": lambda size: len(jobs(size)),
+    "adapted": trainings,
+}
 
 
 def main(small: bool = False, parts: Iterable[str] = PARTS) -> dict:
@@ -279,7 +283,7 @@ def main(small: bool = False, parts: Iterable[str] = PARTS) -> dict:
     for part in parts:
         size = (SMALL if small else FULL)[part]
         if found.get(part, {}).get("size") != size:
-            found[part] = {"size": size, "rows": []}
+            found[part] = {"size": size, "planned": PLANNED[part](size), "rows": []}
         PARTS[part](size, found[part]["rows"], save)
     return found
 

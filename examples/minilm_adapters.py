@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 import tnkit_nn as tknn
 
-__all__ = ["adaptations"]
+__all__ = ["adaptations", "trainings"]
 
 LAST = 2  # layers that have adapters
 COUNT = 768  # parameters of one: those of rank 1
@@ -86,6 +86,11 @@ def adapted(
     with torch.no_grad():
         test = right(model.eval(), data["test"])
     return {"parameters": count, "val": history[-1].val_metric, "test": test, "seconds": time.process_time() - begin}
+
+
+def trainings(size: Mapping[str, Any]) -> int:
+    """How many trainings there are in all."""
+    return len(KINDS) * (len(size["rates"]) + size["seeds"] - 1)
 
 
 def adaptations(size: Mapping[str, Any], done: list[dict], save: Callable[[], None]) -> None:
