@@ -365,7 +365,7 @@ def minilm_adapted() -> str:
         rate = max((r for r in rows if r["kind"] == kind and r["seed"] == 0), key=lambda r: r["val"])["rate"]
         chosen[kind] = [r for r in rows if r["kind"] == kind and r["rate"] == rate]
     lines = [
-        [MINILM.get(kind, name(kind)), f"{of[0]['parameters']:,}", f"{of[0]['rate']:g}", str(len(of)), f"{percent(r['test'] for r in of)} ± {100 * spread(of):.1f}" if len(of) > 1 else percent(r["test"] for r in of),
+        [MINILM.get(kind, name(kind)), f"{of[0]['parameters']:,}", f"{of[0]['rate']:g}", str(len(of)), over_seeds(of),
          percent(r["val"] for r in of), f"{mean(r['seconds'] for r in of):.0f}"]
         for kind, of in chosen.items()
     ]  # fmt: skip
@@ -380,9 +380,10 @@ def minilm_adapted() -> str:
     return f"{text}\n\n{table(heads, lines)}"
 
 
-def spread(rows: Records) -> float:
-    """Standard deviation over the seeds."""
-    return stdev(row["test"] for row in rows) if len(rows) > 1 else 0.0
+def over_seeds(rows: Records) -> str:
+    """Mean test accuracy and its standard deviation, per cent; of one seed the accuracy alone."""
+    values = [row["test"] for row in rows]
+    return percent(values) + (f" ± {100 * stdev(values):.1f}" if len(values) > 1 else "")
 
 
 # -- approximation ----------------------------------------------------------------------------------------------------

@@ -44,20 +44,21 @@ FULL: dict[str, dict[str, Any]] = {
     "distilled": {
         "layers": 6, "sentences": {"train": 1200, "val": 96, "test": 240}, "short": 480, "batch": 16, "tune": 128, "rates": [5e-5, 2e-4, 8e-4],
         "fit_steps": 10, "shares": [0.5, 0.1, 0.25], "packages": list(PACKAGES),
+        "ways": ["low_rank", "low_rank_aware", "first_layers", "mpo", "tucker", "circuit", "hashed", "subspace", "adtn"],
     },
     "adapted": {
         "layers": 6, "sentences": {"train": 960, "val": 240, "test": 600}, "batch": 32, "epochs": 2, "rates": [2e-3, 1e-2], "seeds": 3,
-        "packages": list(PACKAGES),
+        "packages": list(PACKAGES), "kinds": ["linear_probe", "low_rank", "mpo", "cp", "adtn", "fine_tuned"],
     },
 }  # fmt: skip
 SMALL: dict[str, dict[str, Any]] = {
     "distilled": {
         "layers": 2, "sentences": {"train": 48, "val": 12, "test": 24}, "short": 32, "batch": 16, "tune": 16, "rates": [2e-4], "fit_steps": 1,
-        "shares": [0.1], "packages": ["python", "numpy"],
+        "shares": [0.1], "packages": ["python", "numpy"], "ways": ["low_rank", "low_rank_aware", "first_layers", "circuit", "hashed"],
     },
     "adapted": {
         "layers": 3, "sentences": {"train": 32, "val": 12, "test": 24}, "batch": 16, "epochs": 1, "rates": [1e-2], "seeds": 1,
-        "packages": ["python", "numpy"],
+        "packages": ["python", "numpy"], "kinds": ["linear_probe", "low_rank", "fine_tuned"],
     },
 }  # fmt: skip
 
@@ -229,12 +230,13 @@ def distilled(
 
 def jobs(size: Mapping[str, Any]) -> list[Job]:
     """All rows.  An ADTN of depth 2 cannot spend half of a matrix: asked for a quarter it has a tenth, and asked for half a fifth."""
-    usual = ("low_rank", "low_rank_aware", "first_layers", "mpo", "tucker", "circuit", "hashed")
+    usual = [way for way in size["ways"] if way not in ("adtn", "subspace")]
     first, *others = size["shares"]
     made = [Job(way, first, "short", first) for way in usual]
     made += [Job("low_rank_aware", first, "train", first), Job("first_layers", 0.0, "short", 0.0)]
     made += [Job(way, share, "short", share) for share in others for way in usual]
-    return [*made, Job("adtn", 0.1, "short", 0.25), Job("subspace", 0.1, "short", 0.1), Job("adtn", 0.25, "short", 0.5)]
+    made += [Job("adtn", 0.1, "short", 0.25), Job("subspace", 0.1, "short", 0.1), Job("adtn", 0.25, "short", 0.5)]
+    return [job for job in made if job.way in size["ways"]]
 
 
 def sentence_batches(teacher: Embedder, size: Mapping[str, Any]) -> dict[str, Batches]:

@@ -19,8 +19,6 @@ __all__ = ["adaptations", "trainings"]
 
 LAST = 2  # layers that have adapters
 COUNT = 768  # parameters of one: those of rank 1
-#: What is trained beside the head.
-KINDS = ("linear_probe", "low_rank", "mpo", "cp", "adtn", "fine_tuned")
 
 
 class Classifier(nn.Module):
@@ -38,7 +36,7 @@ class Classifier(nn.Module):
 
 
 def adapt_(model: Classifier, kind: str, seed: int) -> int:
-    """Networks added to query and value of the layers, or all of the layers; how many parameters are trained beside the head."""
+    """What is trained beside the head, and how many parameters it has: networks added to query and value, nothing, or all layers."""
     model.layers.requires_grad_(kind == "fine_tuned")
     if kind not in ("linear_probe", "fine_tuned"):
         for layer in model.layers:
@@ -90,7 +88,7 @@ def adapted(
 
 def trainings(size: Mapping[str, Any]) -> int:
     """How many trainings there are in all."""
-    return len(KINDS) * (len(size["rates"]) + size["seeds"] - 1)
+    return len(size["kinds"]) * (len(size["rates"]) + size["seeds"] - 1)
 
 
 def adaptations(size: Mapping[str, Any], done: list[dict], save: Callable[[], None]) -> None:
@@ -102,7 +100,7 @@ def adaptations(size: Mapping[str, Any], done: list[dict], save: Callable[[], No
         for part, some in texts.items()
     }
     for seed in range(size["seeds"]):
-        for kind in KINDS:
+        for kind in size["kinds"]:
             first = [row for row in done if row["kind"] == kind and row["seed"] == 0]
             for rate in [max(first, key=lambda row: row["val"])["rate"]] if seed else size["rates"]:
                 key = {"kind": kind, "seed": seed, "rate": rate}

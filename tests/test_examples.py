@@ -290,7 +290,7 @@ def test_a_sentence_has_one_embedding_however_it_is_padded(minilm):
 
 @pytest.mark.slow
 def test_minilm_runs(minilm):
-    """Every way and every adapter, on two or three layers; what is trained is what the count says."""
+    """Some ways and adapters, on two or three layers; what is trained is what the count says."""
     found = minilm.main(small=True)
     size, rows = minilm.SMALL["distilled"], found["distilled"]["rows"]
     wanted = [job[:3] for job in minilm.jobs(size)]
@@ -298,15 +298,12 @@ def test_minilm_runs(minilm):
     whole = size["layers"] * 12 * 384**2
     for row in rows:
         assert all(-1 <= row[when]["cosine"] <= 1 and 0 <= row[when]["agreement"] <= 1 for when in ("before", "after"))
-        if row["way"] not in ("first_layers", "adtn"):
+        if row["way"] != "first_layers":
             assert 0.95 * row["share"] < row["parameters"] / whole <= 1.02 * row["share"]
     adapted = {row["kind"]: row for row in found["adapted"]["rows"]}
-    assert {kind: row["parameters"] for kind, row in adapted.items() if kind in ("linear_probe", "low_rank", "fine_tuned")} == {
+    assert {kind: row["parameters"] for kind, row in adapted.items()} == {
         "linear_probe": 0, "low_rank": 3072, "fine_tuned": 2 * (12 * 384**2 + 13 * 384),
     }  # fmt: skip
-    assert all(
-        0 < row["parameters"] <= 3072 for kind, row in adapted.items() if kind not in ("linear_probe", "fine_tuned")
-    )
     json.dumps(found)
 
 
@@ -320,9 +317,8 @@ def test_the_result_of_minilm_is_of_the_full_size(minilm):
     assert len(set(done)) == len(done) and set(done) <= {job[:3] for job in planned}
     assert {job[:3] for job in planned if job.share == minilm.FULL["distilled"]["shares"][0]} <= set(done)
     adapted, size = found["adapted"]["rows"], minilm.FULL["adapted"]
-    kinds = importlib.import_module("minilm_adapters").KINDS
     assert {(row["kind"], row["rate"]) for row in adapted if row["seed"] == 0} == {
-        (k, r) for k in kinds for r in size["rates"]
+        (k, r) for k in size["kinds"] for r in size["rates"]
     }
     assert (
         len({(row["kind"], row["rate"], row["seed"]) for row in adapted})
