@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from tnkit_nn.adapter.generated import Generated, generator_of
-from tnkit_nn.adapter.guard import guarded
+from tnkit_nn.adapter.guard import GeneratedWeight, write_protected
+from tnkit_nn.adapter.lora import restore
+from tnkit_nn.adapter.owners import tied
 
 __all__ = ["adapt", "forget_flat", "own_class", "unregister"]
 
@@ -29,12 +31,12 @@ def adapt(module: nn.Module, name: str) -> None:
     plain = cls.__bases__[0]
 
     def get(self: nn.Module) -> Tensor:
-        return guarded(read(self), f"the {name} of {_spoken(type(self))}", name, _maker(self, name))
+        way_out = f"merge_(module, {name!r}) makes it dense first"
+        return write_protected(read(self), f"the {name} of {_spoken(type(self))}", way_out, _maker(self, name))
 
     def put(self: nn.Module, value: Any) -> None:
-        if getattr(value, "maker", None) is not _maker(
-            self, name
-        ):  # tie_weights() of a language model ties what is tied
+        mine = isinstance(value, GeneratedWeight) and tied(value.maker, _maker(self, name))
+        if not mine:  # tie_weights() of a language model ties what is tied
             raise _assigned(self, name)
 
     setattr(cls, name, property(get, put))
@@ -92,6 +94,7 @@ def _reduced(self: nn.Module, protocol: Any) -> tuple[Any, ...]:
 def _with_state(self: nn.Module, state: Any) -> None:
     cast(Any, type(self).__bases__[0]).__setstate__(self, state)
     forget_flat(self)
+    restore(self)
 
 
 def _rebuilt(plain: type[nn.Module], names: tuple[str, ...]) -> nn.Module:

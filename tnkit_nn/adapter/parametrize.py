@@ -18,7 +18,8 @@ from tnkit.paths.optimizers import Optimizer
 from tnkit_nn.adapter.atomic import all_or_nothing
 from tnkit_nn.adapter.classes import adapt, own_class, unregister
 from tnkit_nn.adapter.generated import Generated, generator_of
-from tnkit_nn.adapter.owners import Place, beneath, keep_order, outside, places_of, put_back_in_order, sharing
+from tnkit_nn.adapter.lora import install
+from tnkit_nn.adapter.owners import Place, beneath, keep_order, outside, places_of, put_back_in_order, sharing, twin
 from tnkit_nn.checks import a_module, check_fills, materialised, trained_dtype
 
 __all__ = ["merge_", "parametrize_"]
@@ -92,8 +93,8 @@ def parametrize_(
     net, base = a_network(net, "parametrize_"), flag(base, "parametrize_: base")
     a_module(module, "parametrize_: module")
     whole = module if model is None else a_module(model, "parametrize_: model")
-    place, weight = _own_weight(module, text(name, "parametrize_: name"))
-    places = _all_places(module, name, whole, place, weight)
+    places = _all_places(module, name, whole, _own_place(module, text(name, "parametrize_: name")))
+    weight = cast(nn.Parameter, places[0][0]._parameters[places[0][1]])
     unused = check_fills(net, weight.shape, f"parametrize_: {name!r} of {type(module).__name__}")
     std = _scale(std, weight, arrays is not None, name)
     new = Generated(
@@ -109,8 +110,8 @@ def parametrize_(
     with all_or_nothing(whole, module):
         if base:
             _begin_at(weight, new, arrays is not None)
-        for owner, leaf in places:
-            _register(owner, leaf, new)
+        for k, (owner, leaf) in enumerate(places):
+            _register(owner, leaf, twin(new) if k else new, optimizer)
     return module
 
 
@@ -141,7 +142,7 @@ def _begin_at(weight: nn.Parameter, new: Generated, given: bool) -> None:
             weight.sub_(new.update())
 
 
-def _register(module: nn.Module, name: str, new: Generated) -> None:
+def _register(module: nn.Module, name: str, new: Generated, optimizer: str | Optimizer) -> None:
     """The network in the place of one weight.  torch's own check contracts it once, which only a function of the user's own needs."""
     known = all(n.fn in ACTIVATIONS for n in inside_out(new.network) if isinstance(n, Elementwise))
     own_class(module)
@@ -151,11 +152,12 @@ def _register(module: nn.Module, name: str, new: Generated) -> None:
     module.parametrizations[name].unsafe = False  # type: ignore[index, union-attr]
     keep_order(module, before)
     adapt(module, name)
+    install(module, name, optimizer)
 
 
 # -- the weight -----------------------------------------------------------------------------------------------------------
-def _own_weight(module: nn.Module, name: str) -> tuple[Place, nn.Parameter]:
-    """The parameter of this name, where a network can take its place, and where it is kept."""
+def _own_place(module: nn.Module, name: str) -> Place:
+    """Where the parameter of this name is kept, which is one that a network can take the place of."""
     kind = type(module).__name__
     place = beneath(module, name)
     if parametrize.is_parametrized(*place):
@@ -171,12 +173,12 @@ def _own_weight(module: nn.Module, name: str) -> tuple[Place, nn.Parameter]:
     if not weight.is_meta:
         materialised(weight, f"parametrize_: {name!r} of {kind}")
     trained_dtype(weight.dtype, f"parametrize_: the dtype of {name!r} of {kind}")
-    return place, weight
+    return place
 
 
-def _all_places(module: nn.Module, name: str, whole: nn.Module, place: Place, weight: nn.Parameter) -> list[Place]:
+def _all_places(module: nn.Module, name: str, whole: nn.Module, place: Place) -> list[Place]:
     """Every place of the weight; all of them have to be known, and able to have a network."""
-    places = places_of(whole, weight)
+    places = places_of(whole, cast(nn.Parameter, place[0]._parameters[place[1]]))
     if place not in places:  # the model given does not have it, or it is a part of the module alone
         if whole is not module:
             raise ValueError(
@@ -188,11 +190,11 @@ def _all_places(module: nn.Module, name: str, whole: nn.Module, place: Place, we
             raise ValueError(
                 f"parametrize_: {type(owner).__name__} asks for sparse gradients, which a network has not; set sparse=False first"
             )
-    other = outside(weight, places)
+    other = outside(places)
     if other is not None:
         raise ValueError(
-            f"{name!r} of {type(module).__name__} is shared with {type(other).__name__}{tuple(weight.shape)}, which is outside of the "
-            "module given; give the whole model too, parametrize_(..., model=model), and both have the network"
+            f"{name!r} of {type(module).__name__} is shared with {type(other).__name__}, which is outside of the module given; give the "
+            "whole model too, parametrize_(..., model=model), and both have the network"
         )
     return places
 
@@ -252,9 +254,8 @@ def merge_(module: nn.Module, name: str, *, model: nn.Module | None = None) -> n
     """
     a_module(module, "merge_: module")
     whole = module if model is None else a_module(model, "merge_: model")
-    owner, leaf = (
-        beneath(module, text(name, "merge_: name")) if parametrize.is_parametrized(module, name) else (module, name)
-    )
+    text(name, "merge_: name")
+    owner, leaf = beneath(module, name) if parametrize.is_parametrized(module, name) else (module, name)
     made = cast(Any, owner.parametrizations)[leaf] if parametrize.is_parametrized(owner, leaf) else None
     maker = generator_of(made)
     if maker is None:
@@ -265,7 +266,9 @@ def merge_(module: nn.Module, name: str, *, model: nn.Module | None = None) -> n
             else ""
         )
         raise ValueError(f"{kind} has no {name!r} that is a network; there is nothing to merge{layer}")
-    places = sharing(whole, maker) or [(owner, leaf)]
+    places = sharing(whole, maker)
+    if (owner, leaf) not in places:
+        raise ValueError(f"merge_: model has no {name!r} of this {type(module).__name__}: give the one that it is in")
     if len(places) < maker.owners:
         raise ValueError(
             f"merge_: the network of {name!r} is shared by {maker.owners} weights, {len(places)} of them in the module given; "
