@@ -342,7 +342,7 @@ def minilm_distilled() -> str:
 def minilm_said() -> str:
     """Sizes, steps, and whether the best of each budget is above a cosine of .9."""
     size, rows = minilm("distilled")["size"], minilm("distilled")["rows"]
-    counts, rates = size["sentences"], " and ".join(f"{rate:g}" for rate in size["rates"])
+    counts, rates = size["sentences"], ", ".join(f"{rate:g}" for rate in size["rates"])
     text = (
         f"Each row is trained on {size['short']} sentences in {-(-size['short'] // size['batch'])} steps, with one seed. "
         f"The row that says so has {counts['train']:,}. All are measured on {counts['test']} other sentences. "
@@ -374,7 +374,7 @@ def minilm_adapted() -> str:
     size, planned = minilm("adapted")["size"], minilm("adapted")["planned"]
     text = (
         f"{size['sentences']['train']} sentences train in {size['epochs']} epochs, {size['sentences']['test']} others are the test. "
-        f"The rate is the better of {' and '.join(f'{rate:g}' for rate in size['rates'])} on the validation part, with the first seed."
+        f"The rate is the better of {' or '.join(f'{rate:g}' for rate in size['rates'])} on the validation part, with the first seed."
     )
     if planned > len(rows):
         text += f" {len(rows)} of {planned} trainings are done so far; the script goes on with the others."
