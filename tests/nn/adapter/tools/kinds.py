@@ -9,7 +9,6 @@ from functools import cached_property
 from operator import attrgetter
 from typing import Any
 
-import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
@@ -98,13 +97,20 @@ class Contraction(nn.Module):
 
 
 def gpt2():
-    pytest.importorskip("transformers")
     from transformers import GPT2Config
     from transformers.models.gpt2.modeling_gpt2 import GPT2Block
 
     still = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
     config = GPT2Config(n_embd=8, n_head=2, n_positions=16, n_layer=1, attn_implementation="eager", **still)
     return Held(GPT2Block(config, layer_idx=0))
+
+
+class Own(Held):
+    """A layer of one's own that computes its weight: what a tool does with TNLinear, it does with it."""
+
+    @property
+    def weight(self):
+        return self.core.weight.clone()
 
 
 class Copied(nn.Module):
@@ -128,7 +134,9 @@ class Kind:
     #: Puts the network; by default ``parametrize_``.
     put: Callable[[nn.Module, Kind, int], None] | None = None
     options: Mapping[str, Any] | None = None
-    #: What is made is dense after all, or has torch's own parametrization that does nothing: as which a limit is torch's.
+    #: Packages it needs.
+    needs: tuple[str, ...] = ()
+    #: What is made is ``"dense"`` after all, or ``"parametrized"`` by torch's own means: what fails there is a limit of the tool.
     stand_in: str = ""
 
     @property
@@ -153,7 +161,9 @@ class Kind:
         """A module with a network, its arrays and all else drawn with the seed."""
         torch.manual_seed(seed)
         module = self.dense()
-        if self.stand_in == "parametrized":
+        if self.stand_in == "parametrized" and self.put in (_linear, _table):
+            module.core = Own(module.core)
+        elif self.stand_in == "parametrized":
             parametrize.register_parametrization(module.get_submodule(self.owner), self.leaf, Copied())
         elif not self.stand_in:
             (self.put or _parametrized)(module, self, seed)
@@ -178,7 +188,7 @@ class Kind:
         return tuple(x.to(dtype) if dtype and x.is_floating_point() else x for x in self.inputs(5))
 
     def standing_in(self, how: str) -> Kind:
-        """The same without a network: ``"dense"``, or ``"parametrized"`` by torch's own means."""
+        """The same without a network."""
         return replace(self, stand_in=how)
 
 
@@ -263,7 +273,7 @@ _KINDS = [
     Kind("language model, tied", Language, tokens(4), TABLE, "table.weight", options={"model": True}),
     Kind("spectral_norm", normed(parametrizations.spectral_norm), rows(12), mpo((2, 5), (4, 3)), f"{_INNER}original", _normed),
     Kind("weight_norm", normed(parametrizations.weight_norm), rows(12), mpo((2, 5), (4, 3)), f"{_INNER}original1"),
-    Kind("GPT-2 block (Conv1D)", gpt2, rows(3, 8), mpo((2, 4), (4, 8)), "core.mlp.c_fc.weight"),
+    Kind("GPT-2 block (Conv1D)", gpt2, rows(3, 8), mpo((2, 4), (4, 8)), "core.mlp.c_fc.weight", needs=("transformers",)),
     Kind("one's own, three axes", lambda: Held(Experts()), rows(6), mpo((3, 8), (2, 3))),
     Kind("LayerNorm", lambda: Beside(nn.LayerNorm(12), 12), rows(12), tk.tt((3, 4), 2)),
     Kind("TNLinear", lambda: Beside(nn.Linear(12, 10), 10), rows(12), mpo((2, 5), (4, 3)), put=_linear),

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import re
 import warnings
 from collections.abc import Callable
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 
 from . import changes, compiled, files, frameworks, functions, precision, training
 from .kinds import Kind
 
-Check = Callable[[Kind], None]
+#: What it returns, if anything, is a difference that the page tells.
+Check = Callable[[Kind], float | None]
 
-WORKS, REFUSED, LIMIT, NONE, FAILS = "works", "refused", "torch's own limit", "no such thing", "fails"
+WORKS, REFUSED, LIMIT, NONE, FAILS = "works", "refused", "limit", "no such thing", "fails"
 #: How messages begin that a check makes itself.
 OURS = ("Tensor-likes", "AssertionError", "the check could not fail")
 
@@ -82,7 +85,7 @@ TOOLS = {tool.name: tool for tool in _TOOLS}
 
 @dataclass(frozen=True)
 class Rule:
-    """Cells that do not work: refused by tnkit with a message, or a limit of torch, which a dense module meets too."""
+    """Cells that do not work: refused by tnkit with a message, a limit of the tool, which meets others too, or no such thing."""
 
     verdict: str
     tool: str
@@ -90,9 +93,52 @@ class Rule:
     kinds: tuple[str, ...]
     #: What the message says.
     says: str
+    #: What the page says, where the message is one of the check's own.
+    why: str = ""
 
 
-RULES: list[Rule] = []
+_RECURRENT = ("LSTM", "GRU", "RNN")
+_TN = ("TNLinear", "TNEmbedding")
+_UNKNOWN_TO_PEFT = (
+    "Bilinear",
+    "ConvTranspose2d",
+    "EmbeddingBag",
+    *_RECURRENT,
+    "one's own, three axes",
+    "LayerNorm",
+    *_TN,
+)
+_ARRAYS = "its arrays are its parameters: it has no weight"
+
+RULES = [
+    *(
+        Rule(NONE, tool, ("TNModule",), _ARRAYS)
+        for tool in (
+            "other parametrizations on top", "the weight written in place", "the weight pruned", "merge_",
+            "peft: LoRA beside it", "peft: merge_and_unload",
+        )
+    ),
+    Rule(LIMIT, "torch.compile(fullgraph=True)", _RECURRENT, "Dynamo does not support RNN"),
+    Rule(LIMIT, "torch.export", _RECURRENT, "_flat_weights"),
+    Rule(LIMIT, "torch.export, any batch", _RECURRENT, "_flat_weights"),
+    Rule(LIMIT, "torch.func: stack_module_state, vmap", _RECURRENT, "Batching rule not implemented"),
+    Rule(LIMIT, "torch.func: jvp", ("EmbeddingBag", "MultiheadAttention", "TransformerEncoderLayer", "weight_norm"), "does not support it"),
+    Rule(LIMIT, "gradcheck, gradgradcheck", ("EmbeddingBag", "MultiheadAttention"), "derivative for .* is not implemented"),
+    Rule(LIMIT, "gradcheck, gradgradcheck", ("weight_norm",), "Jacobian mismatch"),
+    Rule(LIMIT, "autocast to bfloat16", ("LSTM",), "primitive"),
+    Rule(LIMIT, "other parametrizations on top", _TN, "does not have a parameter"),
+    Rule(REFUSED, "the weight written in place", (), "merge_"),
+    Rule(LIMIT, "the weight pruned", (), "torch.nn.Parameter or None required"),
+    Rule(LIMIT, "quantize_dynamic", ("Linear", "Linear, ADTN", "Linear, added", "TransformerEncoderLayer", "spectral_norm", "weight_norm", "LSTM", "GRU", "language model, tied"), "from_float only works for"),
+    Rule(REFUSED, "merge_", _TN, "no parametrized"),
+    Rule(LIMIT, "peft: LoRA beside it", _UNKNOWN_TO_PEFT, "is not supported"),
+    Rule(LIMIT, "peft: LoRA beside it", ("MultiheadAttention",), "no deleter"),
+    Rule(LIMIT, "peft: merge_and_unload", _UNKNOWN_TO_PEFT, "is not supported"),
+    Rule(LIMIT, "peft: merge_and_unload", ("MultiheadAttention",), "no deleter"),
+    Rule(LIMIT, "peft: merge_and_unload", ("Conv2d, grouped",), "groups > 1"),
+    Rule(LIMIT, "peft: merge_and_unload", ("spectral_norm", "weight_norm"), "Tensor-likes", "what LoRA learned is lost, at any parametrized weight"),
+    Rule(REFUSED, "peft: merge_and_unload", (), "merge_"),
+]  # fmt: skip
 
 
 def expected(tool: Tool, kind: Kind) -> Rule:
@@ -103,35 +149,42 @@ def expected(tool: Tool, kind: Kind) -> Rule:
     return Rule(WORKS, tool.name, (kind.name,), "")
 
 
-def raised(tool: Tool, kind: Kind) -> Exception | None:
-    """What the check of a cell raises."""
-    with warnings.catch_warnings():
+def tried(tool: Tool, kind: Kind) -> float | Exception | None:
+    """What the check of a cell returns or raises."""
+    with ExitStack() as quiet:
+        quiet.enter_context(warnings.catch_warnings())
         if tool.quiet:
             warnings.simplefilter("ignore")
+            for silenced in (redirect_stdout, redirect_stderr):
+                quiet.enter_context(silenced(io.StringIO()))
         try:
-            tool.check(kind)
+            return tool.check(kind)
         except Exception as error:
             return error
-    return None
 
 
 def outcome(tool: Tool, kind: Kind) -> tuple[str, str]:
-    """Verdict and message.  What torch refuses to a dense module, or to one parametrized by torch's own means, is torch's limit."""
+    """Verdict and message.  What a tool refuses to a dense module, or to one parametrized by torch's own means, is its limit."""
     rule = expected(tool, kind)
     if rule.verdict == NONE:
         return NONE, rule.says
-    error = raised(tool, kind)
-    if error is None:
-        return WORKS, ""
+    error = tried(tool, kind)
+    if not isinstance(error, Exception):
+        return WORKS, "" if error is None else f"{error:.0e}"
     message = one_line(error)
     if rule.verdict == REFUSED and re.search(rule.says, message):
         return REFUSED, message
     for how in ("dense", "parametrized"):
-        theirs = raised(tool, kind.standing_in(how))
-        if theirs is not None and type(theirs) is type(error) and one_line(theirs)[:40] == message[:40]:
-            if not message.startswith(OURS):
-                return LIMIT, message
+        theirs = tried(tool, kind.standing_in(how))
+        same = isinstance(theirs, Exception) and type(theirs) is type(error) and alike(one_line(theirs), message)
+        if same and (how == "dense" or not message.startswith(OURS)):
+            return LIMIT, message
     return FAILS, f"{type(error).__name__}: {message}"
+
+
+def alike(one: str, other: str) -> bool:
+    """Two messages that begin or end alike: names of classes differ."""
+    return one[:40] == other[:40] or one[-60:] == other[-60:]
 
 
 def one_line(error: Exception) -> str:
