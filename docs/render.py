@@ -353,7 +353,9 @@ def tools() -> str:
         others = row["others"]
         works = len(found["kinds"]) - sum(len(o["kinds"]) for o in others)
         told = f" (largest difference {row['difference']:.0e})" if "difference" in row else ""
-        lines.append([row["tool"], f"{works} of {len(found['kinds'])}{told}", "<br>".join(map(_other, _merged(others)))])
+        lines.append(
+            [row["tool"], f"{works} of {len(found['kinds'])}{told}", "<br>".join(map(_other, _merged(others)))]
+        )
     said = "; ".join(found["kinds"])
     used = ", ".join(f"{package} {number}" for package, number in found["versions"].items())
     heads = ["| tool | works for | otherwise |", "| --- | --- | --- |"]

@@ -11,7 +11,7 @@ from torch.nn.utils import parametrizations, parametrize, prune
 
 import tnkit_nn as tknn
 
-from .kinds import Kind, differ, gradients, oracle, pair, same
+from .kinds import Kind, arrays_of, differ, gradients, oracle, pair, same
 
 
 class Shifted(nn.Module):
@@ -97,10 +97,8 @@ def pruned(kind: Kind) -> None:
 def arrays_pruned(kind: Kind) -> None:
     """The arrays of the network are pruned, as parameters of any module are."""
     module, _, inputs = pair(kind)
-    zeroed, dense = copy.deepcopy(module), dict(kind.dense().named_parameters())
-    names = [n for n, _ in module.named_parameters() if n not in dense] or [kind.at]
-    before = module(*inputs)
-    for name in names:
+    zeroed, before = copy.deepcopy(module), module(*inputs)
+    for name in arrays_of(kind, module):
         path, _, leaf = name.rpartition(".")
         prune.l1_unstructured(module.get_submodule(path), leaf, 0.4)
         with torch.no_grad():

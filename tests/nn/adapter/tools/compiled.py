@@ -7,7 +7,7 @@ import io
 import numpy as np
 import torch
 
-from .kinds import Kind, gradients, oracle, pair, same
+from .kinds import Kind, gradients, grads_of, oracle, pair, same
 
 
 def compiled(kind: Kind) -> None:
@@ -16,7 +16,7 @@ def compiled(kind: Kind) -> None:
     run = torch.compile(module, fullgraph=True, backend="aot_eager")
     same(run(*inputs), dense(*inputs))
     run(*inputs).square().sum().div(10).backward()
-    same({n: p.grad for n, p in module.named_parameters()}, oracle(kind, module, inputs))
+    same(grads_of(module), oracle(kind, module, inputs))
     module.eval()
     with torch.no_grad():
         same(run(*inputs), dense.eval()(*inputs))

@@ -9,12 +9,12 @@ import torch
 from torch.func import functional_call, grad, jvp, stack_module_state, vmap
 from torch.utils.checkpoint import checkpoint
 
-from .kinds import Kind, differ, gradients, grads_of, loss, oracle, pair, same
+from .kinds import Kind, arrays_of, differ, gradients, grads_of, loss, oracle, pair, same, trained
 
 
 def functional(kind: Kind) -> None:
     module, dense, inputs = pair(kind)
-    params = {n: p.detach() for n, p in module.named_parameters()}
+    params = {n: p.detach() for n, p in trained(module).items()}
     found = grad(lambda p: loss(lambda *x: functional_call(module, p, x), inputs))(params)
     same(found, oracle(kind, module, inputs))
     other = kind.made(seed=1)
@@ -38,13 +38,13 @@ def stacked(kind: Kind) -> None:
     same(vmap(one)(params, buffers), want)
     each = [oracle(kind, m, inputs) for m in modules]
     found = vmap(grad(lambda p, b: one(p, b).square().sum() / 10))(params, buffers)
-    same(found, {n: torch.stack([e[n] for e in each]) for n in each[0]})
+    same({n: found[n] for n in each[0]}, {n: torch.stack([e[n] for e in each]) for n in each[0]})
 
 
 def forward_mode(kind: Kind) -> None:
     """The derivative along a direction is the gradient times it."""
     module, dense, inputs = pair(kind, dtype=torch.float64)
-    params = {n: p.detach() for n, p in module.named_parameters()}
+    params = {n: p.detach() for n, p in trained(module).items()}
     torch.manual_seed(3)
     along = {n: torch.randn_like(p) for n, p in params.items()}
     out, slope = jvp(lambda p: loss(lambda *x: functional_call(module, p, x), inputs), (params,), (along,))
@@ -56,8 +56,8 @@ def forward_mode(kind: Kind) -> None:
 def checked(kind: Kind) -> None:
     """First and second derivatives of the arrays against differences, in double precision."""
     module, _, inputs = pair(kind, dtype=torch.float64)
-    names = [n for n, p in module.named_parameters() if n not in dict(kind.dense().named_parameters())] or [kind.at]
-    params = tuple(dict(module.named_parameters())[n].detach().clone().requires_grad_() for n in names)
+    names = list(arrays_of(kind, module))
+    params = tuple(p.detach().clone().requires_grad_() for p in arrays_of(kind, module).values())
 
     def of(*arrays):
         return functional_call(module, dict(zip(names, arrays, strict=True)), inputs)
@@ -105,7 +105,7 @@ def frozen(kind: Kind) -> None:
     """Listed, counted, frozen and trained again."""
     module, dense, inputs = pair(kind)
     names = [n for n, _ in module.named_parameters()]
-    assert len(names) == len(set(names)) == len(gradients(module, inputs))
+    assert len(names) == len(set(names)) and set(gradients(module, inputs)) == set(trained(module))
     numbers = sum(p.numel() for p in module.parameters())
     assert numbers == sum(t.numel() for n, t in module.state_dict().items() if n in names)
     module.requires_grad_(False)
@@ -114,7 +114,7 @@ def frozen(kind: Kind) -> None:
     same(out, dense(*inputs).detach())
     module.requires_grad_(True)
     same(module(*inputs), dense(*inputs))
-    first = next(n for n in names if n != kind.at)
+    first = next(iter(arrays_of(kind, module)))
     for name, p in module.named_parameters():
         p.requires_grad_(name == first)
     found = gradients(module, inputs)

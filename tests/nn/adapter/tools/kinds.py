@@ -306,9 +306,20 @@ def loss(module: Callable[..., Tensor], inputs: Inputs) -> Tensor:
     return module(*inputs).square().sum() / 10
 
 
+def trained(module: nn.Module) -> dict[str, nn.Parameter]:
+    """Name -> parameter that is not frozen."""
+    return {n: p for n, p in module.named_parameters() if p.requires_grad}
+
+
+def arrays_of(kind: Kind, module: nn.Module) -> dict[str, nn.Parameter]:
+    """Name -> what the weight is trained by: the arrays of the network, or the weight itself."""
+    dense = dict(kind.dense().named_parameters())
+    return {n: p for n, p in trained(module).items() if n not in dense} or {kind.at: kind.weight(module)}
+
+
 def gradients(module: nn.Module, inputs: Inputs) -> dict[str, Tensor]:
     """Name -> gradient of the loss, of what is trained."""
-    names, tensors = zip(*((n, p) for n, p in module.named_parameters() if p.requires_grad), strict=True)
+    names, tensors = zip(*trained(module).items(), strict=True)
     found = torch.autograd.grad(loss(module, inputs), tensors, allow_unused=True)
     return {n: torch.zeros_like(t) if g is None else g for n, t, g in zip(names, tensors, found, strict=True)}
 
@@ -316,20 +327,18 @@ def gradients(module: nn.Module, inputs: Inputs) -> dict[str, Tensor]:
 def oracle(kind: Kind, module: nn.Module, inputs: Inputs) -> dict[str, Tensor]:
     """The gradients of a module by those of its dense twin, taken back through the network."""
     dense = gradients(kind.twin(module), inputs)
-    trained = {n: p for n, p in module.named_parameters() if p.requires_grad}
-    arrays = [n for n in trained if n not in dense]
+    own = trained(module)
+    arrays = [n for n in own if n not in dense]
     if not arrays:
         return dense
     weight, d_weight = kind.weight(module), dense.pop(kind.at)
-    found = torch.autograd.grad(weight, [trained[n] for n in arrays], d_weight)
+    found = torch.autograd.grad(weight, [own[n] for n in arrays], d_weight)
     return {**dense, **dict(zip(arrays, found, strict=True))}
 
 
 def grads_of(module: nn.Module) -> dict[str, Tensor]:
     """Name -> what backward left."""
-    return {
-        n: torch.zeros_like(p) if p.grad is None else p.grad for n, p in module.named_parameters() if p.requires_grad
-    }
+    return {n: torch.zeros_like(p) if p.grad is None else p.grad for n, p in trained(module).items()}
 
 
 def stepped(module: nn.Module, inputs: Inputs, steps: int = 1, lr: float = 0.1) -> nn.Module:

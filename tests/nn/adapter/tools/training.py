@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import parametrize
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from .kinds import Kind, differ, gradients, grads_of, loss, oracle, pair, same, stepped
+from .kinds import Kind, arrays_of, differ, gradients, grads_of, loss, oracle, pair, same, stepped, trained
 
 
 def optimised(kind: Kind) -> None:
@@ -35,7 +35,7 @@ def optimised(kind: Kind) -> None:
     optimizer, before = adam(module), {n: p.detach().clone() for n, p in module.named_parameters()}
     first = oracle(kind, module, inputs)
     step(module, optimizer)
-    for name, p in module.named_parameters():  # the first step of Adam is the sign of the gradient
+    for name, p in trained(module).items():  # the first step of Adam is the sign of the gradient
         decayed = before[name] * (1 - 0.05 * (0 if name.endswith("bias") else 0.1))
         same(p.detach(), decayed - 0.05 * first[name] / (first[name].abs() + 1e-8), rtol=1e-3, atol=1e-3, what=name)
     other = kind.made(seed=1)
@@ -129,8 +129,7 @@ def never_stale(kind: Kind) -> None:
     module, _, inputs = pair(kind)
     module.eval()
     other = kind.made(seed=1).state_dict()
-    arrays = [p for n, p in module.named_parameters() if n not in dict(kind.dense().named_parameters())]
-    arrays = arrays or [kind.weight(module)]
+    arrays = list(arrays_of(kind, module).values())
 
     def step() -> None:
         loss(module, inputs).backward()
