@@ -128,9 +128,10 @@ def merged(kind: Kind) -> None:
     want, slopes = module(*inputs), gradients(kind.twin(module), inputs)
     if not kind.stand_in:
         tknn.merge_(module.get_submodule(kind.owner), kind.leaf)
-    assert isinstance(kind.weight(module), nn.Parameter)
-    assert torch.equal(kind.weight(module), weight)
-    assert [n for n, _ in module.named_parameters()] == [n for n, _ in kind.dense().named_parameters()]
+    assert isinstance(kind.weight(module), nn.Parameter), "no parameter"
+    assert torch.equal(kind.weight(module), weight), "another weight"
+    names, before = ([n for n, _ in m.named_parameters()] for m in (module, kind.dense()))
+    assert names == before, f"another order: {names}, not {before}"
     same(module(*inputs), want)
     same(gradients(module, inputs), slopes)
     assert oracle(kind, module, inputs).keys() == slopes.keys()

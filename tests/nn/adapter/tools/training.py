@@ -148,7 +148,15 @@ def never_stale(kind: Kind) -> None:
             for p in arrays:
                 p.view(-1)[0] += 1.0
 
-    changes = {"step": step, "load_state_dict": lambda: module.load_state_dict(other), ".data in place": data, ".data": assigned, "a view": in_place}  # fmt: skip
+    def by_numpy() -> None:
+        for p in arrays:
+            p.detach().numpy()[...] -= 0.2
+
+    def by_vector() -> None:
+        vector = torch.nn.utils.parameters_to_vector(module.parameters())
+        torch.nn.utils.vector_to_parameters(vector - 0.1, module.parameters())
+
+    changes = {"step": step, "load_state_dict": lambda: module.load_state_dict(other), ".data in place": data, ".data": assigned, "a view": in_place, "numpy": by_numpy, "vector_to_parameters": by_vector}  # fmt: skip
     for name, change in changes.items():
         with torch.no_grad():
             before = module(*inputs)
