@@ -12,6 +12,7 @@ from tnkit.core.extras import need
 need("tnkit_nn", "torch")
 
 from tnkit_nn.adapter.fitting import FitResult, fit
+from tnkit_nn.adapter.keeping import keep_weights
 from tnkit_nn.adapter.layers import TNEmbedding, TNLinear
 from tnkit_nn.adapter.module import TNModule
 from tnkit_nn.adapter.parametrize import merge_, parametrize_
@@ -19,7 +20,7 @@ from tnkit_nn.engine.backend import TORCH
 
 __all__ = [
     "TORCH", "Comparison", "Compressed", "Compression", "Family", "FitResult", "Group", "Layers", "Metric", "Recipe", "Stage1", "TNEmbedding", "TNLinear",
-    "TNModule", "Task", "accuracy", "approximate", "compare", "compress_", "data", "dense", "fit", "frame", "load_compressed_", "merge_",
+    "TNModule", "Task", "accuracy", "approximate", "compare", "compress_", "data", "dense", "fit", "frame", "keep_weights", "load_compressed_", "merge_",
     "parametrize_", "plot", "save_compressed", "train", "zoo",
 ]  # fmt: skip
 

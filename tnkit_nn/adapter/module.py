@@ -19,8 +19,9 @@ from tnkit.execution.inputs import check_known, constant
 from tnkit.execution.run import run
 from tnkit.paths.optimizers import Optimizer
 from tnkit.planning.planner import plan
+from tnkit_nn.adapter.digest import digest
 from tnkit_nn.checks import a_tensor, an_array, finite, trained_dtype
-from tnkit_nn.engine.backend import TORCH, to_tensor
+from tnkit_nn.engine.backend import TORCH, autocasts, to_tensor
 
 __all__ = ["ClosedModule", "TNModule", "check_input"]
 
@@ -30,7 +31,10 @@ class TNModule(nn.Module):
 
     Trained arrays are parameters under their own names, so ``state_dict`` has the network's array names as keys (tied nodes
     share one).  Constants (``fixed="e0"`` and so on) are buffers outside the state dict.  Arrays of ``fixed=True`` nodes
-    are buffers where ``arrays`` has them; the others are the inputs of ``forward``.
+    are buffers where ``arrays`` has them; the others are the inputs of ``forward``.  The state dict knows the
+    structure by a digest (in its metadata): strict loading refuses the arrays of another network that are called the same.
+
+    On torch's meta device the arrays have shapes alone; :meth:`reset_parameters`, after ``to_empty``, draws them.
 
     Parameters
     ----------
@@ -54,7 +58,7 @@ class TNModule(nn.Module):
         No network, arrays that are no mapping of arrays, no dtype.
     ValueError
         A name that torch cannot hold, an array of the wrong shape, mixed dtypes, some trained arrays missing, trained arrays of
-        whole numbers or that are not finite, complex arrays where a function needs real ones, torch's default device being meta.
+        whole numbers or that are not finite, complex arrays where a function needs real ones, given arrays where torch's default device is meta.
     """
 
     #: What messages call it.
@@ -101,7 +105,7 @@ class TNModule(nn.Module):
             _register_tensor(
                 self, name, tensor, trained=name in net.parameters, saved=self._slots[name][0].fixed is True
             )
-        self._held = tuple(tensors)
+        self._held, self._drawing = tuple(tensors), (seed, std)
         self.inputs = tuple(name for name in net.array_shapes if name not in tensors)
 
     def forward(self, /, *args: Tensor, **inputs: Tensor) -> Tensor:
@@ -126,6 +130,58 @@ class TNModule(nn.Module):
         """Array name -> parameter or buffer."""
         return {name: getattr(self, name) for name in self._held}
 
+    def reset_parameters(self) -> None:
+        """Draw all trained arrays again, from the seed and with the scale that they were drawn with, or would have been."""
+        seed, std = self._drawing
+        trained = [name for name in self._held if name in self.network.parameters]
+        if trained:
+            like: Tensor = getattr(self, trained[0])
+            drawn = init.normal(self.network, seed=seed, std=std, dtype=_precision(like.dtype))
+            with torch.no_grad():
+                for name in trained:
+                    getattr(self, name).copy_(to_tensor(drawn[name], like.dtype))
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if hasattr(destination, "_metadata"):  # torch's place for what is no tensor; files of torch.save have it too
+            destination._metadata.setdefault(prefix[:-1], {})["network"] = digest(self.network)
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, local_metadata: Any, strict: bool, missing_keys: list[str],
+        unexpected_keys: list[str], error_msgs: list[str],
+    ) -> None:  # fmt: skip
+        its = local_metadata.get("network")  # none in older states, nor where a state has become a plain dict
+        if strict and its not in (None, digest(self.network)):
+            error_msgs.append(
+                f"{prefix.rstrip('.') or self._spoken}: these arrays are of another network than {self.network!r}: their names are the "
+                "same, its structure or its functions are not"
+            )
+            return
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
+        self._renew_constants()
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        super()._apply(fn, recurse)
+        self._renew_constants()  # to_empty leaves no values in them
+        return self
+
+    def _renew_constants(self) -> None:
+        """The constants' values on the device of the arrays, wherever they were lost."""
+        like = next((getattr(self, n) for n in self._held if n in self.network.parameters), None)
+        for name in self._held:
+            fixed = self._slots[name][0].fixed
+            old: Tensor = getattr(self, name)
+            if isinstance(fixed, str):
+                device = old.device if like is None or not old.is_meta else like.device
+                if device.type != "meta":
+                    value = to_tensor(constant(fixed, tuple(old.shape)), old.dtype).to(device)
+                    if old.is_meta:
+                        self._buffers[name] = value
+                    else:
+                        old.copy_(value)
+
     def extra_repr(self) -> str:
         """The network in a line, its inputs and the dynamic index."""
         parts = [repr(self.network)]
@@ -139,7 +195,7 @@ class TNModule(nn.Module):
         if len(got) != len(shape):
             raise ValueError(f"node {node.name!r} has indices {node.inds}, but array {name!r} has shape {got}")
         for i, have, want in zip(node.inds, got, shape, strict=True):
-            if have != want and i != self.dynamic:
+            if i != self.dynamic and have != want:  # an exported graph would be bound by a comparison of the batch
                 raise ValueError(f"node {node.name!r}: index {i!r} has size {want}, but array {name!r} has shape {got}")
 
     def _check_inputs(self, inputs: Mapping[str, Tensor], like: Tensor | None) -> None:
@@ -190,7 +246,7 @@ def check_input(x: Tensor, like: Tensor | None, what: str) -> None:
         return
     if x.device != like.device:
         raise ValueError(f"{what} is on {x.device}, the network's arrays are on {like.device}")
-    if x.dtype != like.dtype and not torch.is_autocast_enabled(x.device.type):
+    if x.dtype != like.dtype and not autocasts(x.device):
         raise ValueError(f"{what} is {x.dtype}, the network's arrays are {like.dtype}")
 
 
@@ -212,21 +268,27 @@ def _tensors(
             raise ValueError(f"array {name!r} is floating or complex, not {found}; give dtype=torch.float32")
         if found.is_complex:
             check_ordered(net, name, found)
-    if missing:
-        known = dtype or torch.get_default_dtype()
-        kind = str(known if known.is_complex or known.itemsize > 2 else torch.float32).removeprefix("torch.")
-        drawn = init.normal(net, seed=seed, std=std, dtype=kind)
+    meta = torch.get_default_device().type == "meta"
+    if missing and meta:
+        held |= {name: torch.empty(net.array_shapes[name], dtype=dtype) for name in net.parameters}
+    elif missing:
+        drawn = init.normal(net, seed=seed, std=std, dtype=_precision(dtype or torch.get_default_dtype()))
         held |= {name: to_tensor(drawn[name], dtype) for name in net.parameters}
     for leaf in net.leaves:
         if isinstance(leaf.fixed, str) and leaf.array not in held:
             held[leaf.array] = to_tensor(constant(leaf.fixed, net.array_shapes[leaf.array]), dtype)
     for name, tensor in held.items():
-        if tensor.is_meta:
+        if tensor.is_meta and name in arrays:
             raise ValueError(
                 f"array {name!r} has values, but torch's default device is meta: make it outside of torch.device('meta') or "
                 "init_empty_weights()"
             )
     return {name: held[name] for name in net.array_shapes if name in held}
+
+
+def _precision(dtype: torch.dtype) -> str:
+    """The dtype in which arrays of this one are drawn."""
+    return str(dtype if dtype.is_complex or dtype.itemsize > 2 else torch.float32).removeprefix("torch.")
 
 
 def _register_tensor(module: nn.Module, name: str, tensor: Tensor, trained: bool, saved: bool) -> None:

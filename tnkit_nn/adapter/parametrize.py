@@ -6,81 +6,50 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils import parametrize
 
 from tnkit.core.activations import ACTIVATIONS
-from tnkit.core.checks import a_network, one_of, text
+from tnkit.core.checks import a_network, flag, one_of, text
 from tnkit.core.decomposition import Decomposition, network_of
 from tnkit.core.network import Elementwise, Network, inside_out
 from tnkit.core.numbers import real_number
-from tnkit.execution.weights import detensorize
 from tnkit.paths.optimizers import Optimizer
-from tnkit_nn.adapter.atomic import atomic
-from tnkit_nn.adapter.module import ClosedModule
+from tnkit_nn.adapter.atomic import all_or_nothing
+from tnkit_nn.adapter.classes import adapt, own_class, unregister
+from tnkit_nn.adapter.generated import Generated, generator_of
+from tnkit_nn.adapter.owners import Place, beneath, keep_order, outside, places_of, put_back_in_order, sharing
 from tnkit_nn.checks import a_module, check_fills, materialised, trained_dtype
 
 __all__ = ["merge_", "parametrize_"]
 
 
-class _Weight(ClosedModule):
-    """A network without inputs, read as a weight of ``shape``."""
-
-    _spoken = "parametrize_"
-
-    def __init__(
-        self, net: Network, arrays: Mapping[str, Any] | None, shape: torch.Size, unused: str, **options: Any
-    ) -> None:
-        super().__init__(net, arrays, **options)
-        for name, tensor in self.tensors().items():
-            if tensor.is_complex() and not options["dtype"].is_complex:
-                raise ValueError(
-                    f"array {name!r} is {tensor.dtype}, but the weight is {options['dtype']}: it would become complex"
-                )
-        self.shape, self._unused, self._placed = shape, unused, False
-        self.register_buffer("_padding", None, persistent=False)
-
-    def pad(self, row: int | None) -> _Weight:
-        """Keep a row at zero, an embedding's padding: it has no gradient."""
-        self._padding = None if row is None else torch.tensor([row])
-        return self
-
-    def forward(self) -> Tensor:  # type: ignore[override]
-        """The dense weight."""
-        made = detensorize(super().forward(), self.shape)
-        return made if self._padding is None else made.index_fill(0, self._padding, 0)
-
-    def extra_repr(self) -> str:
-        """The network in a line, and what of it the weight does not use."""
-        return "\n".join(part for part in (super().extra_repr(), self._unused) if part)
-
-    def right_inverse(self, weight: Tensor) -> tuple[Tensor, ...]:
-        """No original is kept; an assignment later on is refused."""
-        if self._placed:
-            raise RuntimeError(
-                "a weight that is a network cannot be assigned; use merge_, or tnkit_nn.fit and new arrays"
-            )
-        self._placed = True
-        return ()
-
-
-@atomic
 def parametrize_(
     module: nn.Module,
     name: str,
     net: Network | Decomposition,
     arrays: Mapping[str, Any] | None = None,
     *,
+    model: nn.Module | None = None,
+    base: bool = False,
     seed: int = 0,
     std: float | str | None = "match",
     optimizer: str | Optimizer = "auto",
 ) -> nn.Module:
-    """Replace a weight by a network, in place.
+    """Replace a weight by a network, in place; with ``base=True`` keep it, frozen, and add the network to it.
 
-    Reading ``module.<name>`` contracts the network and reads it as the weight's shape (see
-    :func:`tnkit.detensorize`).  A frozen weight stays frozen.  The old one is dropped: ``state_dict`` has the network's arrays, as
-    ``parametrizations.<name>.0.<array>``.  Inside ``torch.nn.utils.parametrize.cached()`` it is contracted once.  The row of an
-    embedding's ``padding_idx`` is zero, and is not trained.
+    ::
+
+        tknn.parametrize_(layer, "weight", tk.mpo((8, 8), (8, 8), 4))
+        tknn.parametrize_(model.head, "weight", net, model=model)        # tied to model.embedding: both have the network
+        tknn.parametrize_(layer, "weight", tk.low_rank((64, 64), 4), base=True)   # LoRA
+
+    Reading ``module.<name>`` contracts the network and reads it as the weight's shape (see :func:`tnkit.detensorize`).  Nothing else
+    changes: dtype, device, a frozen weight stays frozen, the row of an embedding's ``padding_idx`` is zero and is not trained,
+    other parametrizations (a spectral norm, a weight norm) stay upon it, and a tied weight is one network for all that share it.
+    ``state_dict`` has the arrays, as ``parametrizations.<name>.0.<array>``.  Under autocast the weight is made in its own dtype and
+    rounded once.  In eval mode without gradients it is kept until an array changes (:func:`tnkit_nn.keep_weights`).  Writing to it
+    (``zero_()``, ``reset_parameters()``) is an error.
 
     Parameters
     ----------
@@ -92,11 +61,16 @@ def parametrize_(
         The network; a :class:`tnkit.Decomposition` is a network and its arrays.
     arrays
         Its arrays (say from :func:`tnkit_nn.fit`); drawn by default.  Dtype and device are the old weight's.
+    model
+        Where the others that share the weight are; by default they are looked for in ``module`` alone.
+    base
+        Keep the old weight, frozen (``parametrizations.<name>.original``), and add the network.  Drawn arrays begin at an update of
+        zero: one that scales the tensor is zero; where there is none (a sigmoid is outermost), the old weight gives way by the start.
     seed
         For drawn arrays.
     std
         Root mean square of a drawn weight; ``"match"``: that of the old one; None: as for :func:`tnkit.init.normal`, for an
-        outermost activation that does not reach that.
+        outermost activation that does not reach that, and on the meta device.
     optimizer
         As for :func:`tnkit.plan`.
 
@@ -110,70 +84,83 @@ def parametrize_(
     TypeError
         No module, no name, no network, no mapping of arrays.
     ValueError
-        No such parameter, or it is parametrized already or shared; one of whole numbers, on the meta device or not made yet;
-        the network does not fill the weight's shape; nothing to match; arrays as for :class:`TNModule`.  The module is as it was.
+        No such parameter, or it is a network already; it is shared with a module outside of ``model``; one of whole numbers, or not
+        made yet; the network does not fill the weight's shape; nothing to match; arrays as for :class:`TNModule`.  The model is
+        as it was.
     """
     net, arrays = network_of(net, arrays, "parametrize_")
-    net = a_network(net, "parametrize_")
-    weight = _own_weight(a_module(module, "parametrize_: module"), text(name, "parametrize_: name"))
+    net, base = a_network(net, "parametrize_"), flag(base, "parametrize_: base")
+    a_module(module, "parametrize_: module")
+    whole = module if model is None else a_module(model, "parametrize_: model")
+    place, weight = _own_weight(module, text(name, "parametrize_: name"))
+    places = _all_places(module, name, whole, place, weight)
     unused = check_fills(net, weight.shape, f"parametrize_: {name!r} of {type(module).__name__}")
-    if isinstance(std, str):
-        one_of(std, "parametrize_: std, unless it is a positive number,", ("match",))
-        std = 1.0 if arrays is not None else _root_mean_square(weight.detach())
-        if not 0 < std < float("inf"):
-            raise ValueError(f"parametrize_: the root mean square of {name!r} is {std}: give std=")
-    std = None if std is None else real_number(std, "parametrize_: std")
-    new = _Weight(net, arrays, weight.shape, unused, optimizer=optimizer, dtype=weight.dtype, seed=seed, std=std)
-    if isinstance(module, (nn.Embedding, nn.EmbeddingBag)) and name == "weight":
-        new.pad(module.padding_idx)
-    new.requires_grad_(weight.requires_grad)
-    return _registered(module, name, new.to(weight.device))
-
-
-def _registered(module: nn.Module, name: str, new: _Weight) -> nn.Module:
-    """The weight in its place.  torch's own check contracts it once, which only a function of the user's own needs."""
-    known = all(n.fn in ACTIVATIONS for n in inside_out(new.network) if isinstance(n, Elementwise))
-    with torch.no_grad():
-        parametrize.register_parametrization(module, name, new, unsafe=known)
-    module.parametrizations[name].unsafe = False  # type: ignore[index, union-attr]
-    if isinstance(module, nn.RNNBase):
-        _forget_flat(module)
-        _forgets_for_copies(cast(Any, type(module)))
+    std = _scale(std, weight, arrays is not None, name)
+    new = Generated(
+        net, arrays, weight.shape, unused, base, optimizer=optimizer, dtype=weight.dtype, seed=seed, std=std
+    )
+    new.owners = len(places)
+    _keep_padding(new, places)
+    new.requires_grad_(weight.requires_grad or base).train(module.training)
+    if not (
+        weight.is_meta and arrays is not None
+    ):  # arrays that have values are not given up for a weight that has none
+        new = new.to(weight.device)
+    with all_or_nothing(whole, module):
+        if base:
+            _begin_at(weight, new, arrays is not None)
+        for owner, leaf in places:
+            _register(owner, leaf, new)
     return module
 
 
-def _forgets_for_copies(cls: Any) -> None:
-    """Torch's recurrent modules keep a list of their weights, where one that is generated keeps copies from being made."""
-    inner = cls.__deepcopy__  # the class is torch's, of this module alone
-    if getattr(inner, "forgets", False):
-        return
-
-    def deepcopied(self: nn.Module, memo: dict[int, Any]) -> Any:
-        _forget_flat(self)
-        return inner(self, memo)
-
-    deepcopied.forgets = True  # type: ignore[attr-defined]
-    cls.__deepcopy__ = deepcopied
+def _scale(std: Any, weight: nn.Parameter, given: bool, name: str) -> float | None:
+    """Root mean square of drawn arrays."""
+    if isinstance(std, str):
+        one_of(std, "parametrize_: std, unless it is a positive number,", ("match",))
+        if weight.is_meta:
+            return None
+        std = 1.0 if given else _root_mean_square(weight.detach())
+        if not 0 < std < float("inf"):
+            raise ValueError(f"parametrize_: the root mean square of {name!r} is {std}: give std=")
+    return None if std is None else real_number(std, "parametrize_: std")
 
 
-def _forget_flat(module: nn.Module) -> None:
-    """Leave the generated weights out of the list, which is read anew at the next forward."""
-    rnn = cast(Any, module)
-    made = [parametrize.is_parametrized(rnn, name) for name in rnn._flat_weights_names]
-    rnn._flat_weights = [None if m else w for m, w in zip(made, rnn._flat_weights, strict=True)]
-    rnn._flat_weight_refs = [_gone if m else ref for m, ref in zip(made, rnn._flat_weight_refs, strict=True)]
+def _keep_padding(new: Generated, places: list[Place]) -> None:
+    """The row that an embedding among the owners keeps at zero."""
+    for owner, leaf in places:
+        if isinstance(owner, (nn.Embedding, nn.EmbeddingBag)) and leaf == "weight":
+            new.padding = owner.padding_idx if new.padding is None else new.padding
 
 
-def _gone() -> None:
-    """Stands for a reference to a weight that is no more: torch then reads all of them anew."""
+def _begin_at(weight: nn.Parameter, new: Generated, given: bool) -> None:
+    """The old weight frozen, and the network zero beside it."""
+    weight.requires_grad_(False)
+    if not given and not new.start_at_zero():
+        with torch.no_grad():
+            weight.sub_(new.update())
 
 
-def _own_weight(module: nn.Module, name: str) -> nn.Parameter:
-    """The parameter of this name, where a network can take its place."""
+def _register(module: nn.Module, name: str, new: Generated) -> None:
+    """The network in the place of one weight.  torch's own check contracts it once, which only a function of the user's own needs."""
+    known = all(n.fn in ACTIVATIONS for n in inside_out(new.network) if isinstance(n, Elementwise))
+    own_class(module)
+    before = list(module._parameters)
+    with torch.no_grad():
+        parametrize.register_parametrization(module, name, new, unsafe=known)
+    module.parametrizations[name].unsafe = False  # type: ignore[index, union-attr]
+    keep_order(module, before)
+    adapt(module, name)
+
+
+# -- the weight -----------------------------------------------------------------------------------------------------------
+def _own_weight(module: nn.Module, name: str) -> tuple[Place, nn.Parameter]:
+    """The parameter of this name, where a network can take its place, and where it is kept."""
     kind = type(module).__name__
-    if parametrize.is_parametrized(module, name):
-        raise ValueError(f"{name!r} of {kind} is parametrized already; merge_ it first")
-    weight = module._parameters.get(name)
+    place = beneath(module, name)
+    if parametrize.is_parametrized(*place):
+        raise ValueError(f"{name!r} of {kind.removeprefix('Parametrized')} is a network already; merge_ it first")
+    weight = place[0]._parameters.get(place[1])
     if weight is None:
         known = ", ".join(n for n, p in module._parameters.items() if p is not None) or "none"
         raise ValueError(
@@ -181,16 +168,33 @@ def _own_weight(module: nn.Module, name: str) -> nn.Parameter:
         )
     if isinstance(weight, nn.parameter.UninitializedParameter):
         raise ValueError(f"{name!r} of {kind} has no shape yet: call the model once before")
-    materialised(weight, f"parametrize_: {name!r} of {kind}")
-    if getattr(module, "sparse", False):
-        raise ValueError(
-            f"parametrize_: {kind} asks for sparse gradients, which a network has not; set sparse=False first"
-        )
+    if not weight.is_meta:
+        materialised(weight, f"parametrize_: {name!r} of {kind}")
     trained_dtype(weight.dtype, f"parametrize_: the dtype of {name!r} of {kind}")
-    shared = [n for n, p in module.named_parameters(remove_duplicate=False) if p is weight and n != name]
-    if shared:
-        raise ValueError(f"{name!r} of {kind} is shared with {shared[0]!r}, which a network cannot be; untie it first")
-    return weight
+    return place, weight
+
+
+def _all_places(module: nn.Module, name: str, whole: nn.Module, place: Place, weight: nn.Parameter) -> list[Place]:
+    """Every place of the weight; all of them have to be known, and able to have a network."""
+    places = places_of(whole, weight)
+    if place not in places:  # the model given does not have it, or it is a part of the module alone
+        if whole is not module:
+            raise ValueError(
+                f"parametrize_: model has no {name!r} of this {type(module).__name__}: give the one that it is in"
+            )
+        places = [place]
+    for owner, _ in places:
+        if getattr(owner, "sparse", False):
+            raise ValueError(
+                f"parametrize_: {type(owner).__name__} asks for sparse gradients, which a network has not; set sparse=False first"
+            )
+    other = outside(weight, places)
+    if other is not None:
+        raise ValueError(
+            f"{name!r} of {type(module).__name__} is shared with {type(other).__name__}{tuple(weight.shape)}, which is outside of the "
+            "module given; give the whole model too, parametrize_(..., model=model), and both have the network"
+        )
+    return places
 
 
 def _found_elsewhere(module: nn.Module, name: str) -> str:
@@ -214,9 +218,25 @@ def _root_mean_square(weight: torch.Tensor) -> float:
     return float((sum(x.dot(x) for x in blocks) / max(weight.numel(), 1)) ** 0.5)
 
 
-@atomic
-def merge_(module: nn.Module, name: str) -> nn.Module:
-    """Make a parametrized weight a plain dense parameter of the same value, bit by bit, in place; frozen if all behind it is.
+# -- and back -------------------------------------------------------------------------------------------------------------
+def merge_(module: nn.Module, name: str, *, model: nn.Module | None = None) -> nn.Module:
+    """Make a weight that is a network a plain dense parameter of the same value, bit by bit, in place.
+
+    ::
+
+        tknn.merge_(layer, "weight")
+
+    It stands where it was among the parameters, and is frozen if all behind it is; a base that the network was added to is the
+    parameter again, with the sum.  Weights that share the network are tied again.  Parametrizations of others stay.
+
+    Parameters
+    ----------
+    module
+        The module that has the weight.
+    name
+        Its name there.
+    model
+        Where the others that share the network are; by default they are looked for in ``module`` alone.
 
     Returns
     -------
@@ -228,18 +248,60 @@ def merge_(module: nn.Module, name: str) -> nn.Module:
     TypeError
         No module, or no name.
     ValueError
-        ``module.<name>`` is not parametrized.
+        ``module.<name>`` is no network; it is shared with a module outside of ``model``.  The model is as it was.
     """
     a_module(module, "merge_: module")
-    text(name, "merge_: name")
-    if not parametrize.is_parametrized(module, name):
-        raise ValueError(f"{type(module).__name__} has no parametrized {name!r}; there is nothing to merge")
-    with torch.no_grad():
-        value = getattr(module, name).clone(memory_format=torch.contiguous_format)
-    trained = any(p.requires_grad for p in getattr(module.parametrizations, name).parameters())
-    cls = type(module)  # copies share the class that torch is about to strip of the property: give this one its own
-    module.__class__ = type(cls.__name__, cls.__bases__, dict(vars(cls)))
-    parametrize.remove_parametrizations(module, name)
-    delattr(module, name)
-    module.register_parameter(name, nn.Parameter(value, requires_grad=trained))
+    whole = module if model is None else a_module(model, "merge_: model")
+    owner, leaf = (
+        beneath(module, text(name, "merge_: name")) if parametrize.is_parametrized(module, name) else (module, name)
+    )
+    made = cast(Any, owner.parametrizations)[leaf] if parametrize.is_parametrized(owner, leaf) else None
+    maker = generator_of(made)
+    if maker is None:
+        kind = type(module).__name__.removeprefix("Parametrized")
+        layer = (
+            "; it is a layer of its own: put an nn module with layer.weight in its place"
+            if hasattr(module, "tn")
+            else ""
+        )
+        raise ValueError(f"{kind} has no {name!r} that is a network; there is nothing to merge{layer}")
+    places = sharing(whole, maker) or [(owner, leaf)]
+    if len(places) < maker.owners:
+        raise ValueError(
+            f"merge_: the network of {name!r} is shared by {maker.owners} weights, {len(places)} of them in the module given; "
+            "give the whole model too, merge_(..., model=model)"
+        )
+    with all_or_nothing(whole, module, values=maker.base):
+        weight = _dense(made, maker)
+        for place in places:
+            _put_back(*place, weight)
     return module
+
+
+def _dense(made: Any, maker: Generated) -> nn.Parameter:
+    """What the network makes, as a parameter: the base itself, where there is one."""
+    trained = any(p.requires_grad for p in maker.parameters())
+    with torch.no_grad():
+        if maker.base:
+            original: nn.Parameter = made.original
+            original.copy_(maker(original))
+            original.requires_grad_(trained)
+            return original
+        value = maker().clone(memory_format=torch.contiguous_format)
+    return nn.Parameter(value, requires_grad=trained)
+
+
+def _put_back(module: nn.Module, name: str, weight: nn.Parameter) -> None:
+    """A dense parameter in the place of a network; what stands upon the network stands upon it."""
+    table = cast(Any, module.parametrizations)
+    made, order = table[name], vars(table).get("order_of_parameters", [])
+    others = [m for m in made if not isinstance(m, Generated)]
+    if others:
+        made._modules = {str(k): m for k, m in enumerate(others)}
+        made.is_tensor, made.ntensors = True, 1
+        made._parameters.pop("original", None)
+        made.register_parameter("original", weight)
+        return
+    unregister(module, name)
+    module.register_parameter(name, weight)
+    put_back_in_order(module, order)

@@ -205,8 +205,8 @@ def dense(model: nn.Module) -> nn.Module:
     Parametrizations that are no networks stay as they are.
     """
     made = copy.deepcopy(a_module(model, "dense: model"))
-    for layer, name, _ in list(_networks(made)):
-        merge_(made.get_submodule(layer), name)
+    while found := next(_networks(made), None):  # a tied one makes all its owners dense
+        merge_(made.get_submodule(found[0]), found[1], model=made)
     return made
 
 

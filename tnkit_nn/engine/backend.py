@@ -18,7 +18,12 @@ from tnkit_nn.engine.activations import VALUES
 from tnkit_nn.engine.shared_matmul import broadcast_matmul
 from tnkit_nn.engine.svd_grad import left
 
-__all__ = ["TORCH", "native", "to_tensor"]
+__all__ = ["TORCH", "autocasts", "native", "to_tensor"]
+
+
+def autocasts(device: torch.device) -> bool:
+    """Whether autocast is on for a device; torch has no answer for meta, where nothing is computed."""
+    return torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)
 
 
 def _like(a: np.ndarray, x: Tensor) -> Tensor:
@@ -96,7 +101,7 @@ def _pulled(step: FusedStep, operands: Sequence[Tensor], wanted: Sequence[bool],
 
 
 def _run_fused_step(step: FusedStep, operands: list[Tensor]) -> Tensor:
-    if torch.compiler.is_compiling() or torch.is_autocast_enabled(operands[0].device.type):
+    if torch.compiler.is_compiling() or autocasts(operands[0].device):
         return execute(step.whole, operands, TORCH)
     back = torch.is_grad_enabled() and any(x.requires_grad for x in operands)
     held = cuda.DeviceTape if _runs_on_device(step, operands[0]) else chain.ChainTape

@@ -72,7 +72,7 @@ def test_what_does_not_fail_stays():
     assert len(model) == 5 and parametrize.is_parametrized(model[0], "weight")
 
 
-@pytest.mark.parametrize("moment", range(1, 6))
+@pytest.mark.parametrize("moment", range(1, 5))
 @pytest.mark.parametrize("what", ["parametrize_", "merge_"])
 def test_a_weight_is_replaced_or_it_is_not(what, moment, monkeypatch):
     """An error at any of torch's own steps: a Ctrl-C, say."""

@@ -13,6 +13,7 @@ import tnkit_nn as tknn
 from tnkit import Network, Node
 from tnkit.execution.weights import detensorize
 from tnkit_nn import merge_, parametrize_
+from tnkit_nn.adapter.guard import GeneratedWeight
 
 
 def pair(rows, cols, rank=3):
@@ -54,7 +55,7 @@ def test_weight_and_forward(make, name, net, shape):
     module = make().double()
     rms = module.weight.square().mean().sqrt()
     parametrize_(module, name, net)
-    assert type(module.weight) is torch.Tensor and module.weight.dtype == torch.float64
+    assert type(module.weight) is GeneratedWeight and module.weight.dtype == torch.float64
     arrays = {n: t for n, t in module.parametrizations.weight[0].tensors().items()}
     dense = detensorize(
         torch.as_tensor(tk.contract(net, {n: a.detach().numpy() for n, a in arrays.items()})), module.weight.shape
@@ -193,12 +194,12 @@ def test_a_complex_weight_is_matched_as_a_whole():
 
 def test_what_registering_contracts(monkeypatch):
     """Nothing for functions that are known; a function of one's own is checked once, without a graph."""
-    from tnkit_nn.adapter import parametrize as adapter
+    from tnkit_nn.adapter import generated as adapter
 
     seen = []
-    forward = adapter._Weight.forward
+    forward = adapter.Generated.forward
     monkeypatch.setattr(
-        adapter._Weight, "forward", lambda self: (seen.append(torch.is_grad_enabled()), forward(self))[1]
+        adapter.Generated, "forward", lambda self: (seen.append(torch.is_grad_enabled()), forward(self))[1]
     )
 
     def net(fn):
@@ -278,7 +279,7 @@ def test_the_padding_of_an_embedding_stays_zero_and_is_not_trained(kind, row, tm
         adam.step()
     assert not table.weight[row].any()
     copied = copy.deepcopy(table).double()
-    assert not copied.weight[row].any() and "_padding" not in "".join(table.state_dict())
+    assert not copied.weight[row].any() and "padding" not in "".join(table.state_dict())
     tknn.save_compressed(nn.Sequential(table), tmp_path / "t")
     again = tknn.load_compressed_(nn.Sequential(kind(20, 12, padding_idx=row)), tmp_path / "t")
     assert torch.equal(again[0].weight, table.weight)

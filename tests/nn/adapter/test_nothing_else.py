@@ -1,0 +1,610 @@
+"""What a network in the place of a weight leaves as it was: ties, order, dtypes, devices, other parametrizations, files, copies."""
+
+import copy
+import gc
+import io
+import pickle
+import threading
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.utils import parametrizations, parametrize
+
+import tnkit as tk
+import tnkit_nn as tknn
+from tnkit_nn import merge_, parametrize_
+from tnkit_nn.adapter import keeping
+
+NET = tk.mpo((4, 5), (3, 4), 3)  # 20 x 12
+DEEP = tk.adtn((4, 5, 3, 4), depth=2, activation="tanh")
+
+
+class Language(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.emb, self.mid, self.head = nn.Embedding(20, 12), nn.Linear(12, 12), nn.Linear(12, 20)
+        self.head.weight = self.emb.weight
+
+    def forward(self, tokens):
+        return self.head(self.mid(self.emb(tokens)).tanh())
+
+
+def made_by(module):
+    return module.parametrizations.weight[0]
+
+
+TOKENS = torch.tensor([[0, 3, 19], [7, 7, 1]])
+
+
+# -- ties -----------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("net", [NET, DEEP], ids=["mpo", "adtn"])
+@pytest.mark.parametrize("base", [False, True])
+def test_a_tied_weight_is_one_network_for_all_that_share_it(net, base):
+    torch.manual_seed(0)
+    model = Language().double()
+    parametrize_(model.emb, "weight", net, model=model, base=base)
+    assert made_by(model.emb) is made_by(model.head) and made_by(model.emb).owners == 2
+    rest = sum(p.numel() for p in (*model.mid.parameters(), model.head.bias))
+    assert sum(p.numel() for p in model.parameters()) == rest + net.num_params + base * 240
+    if base:
+        with torch.no_grad():
+            for p in made_by(model.emb).parameters():
+                p.add_(torch.randn_like(p) * 0.1)
+    dense = Language().double()
+    with torch.no_grad():
+        dense.emb.weight.copy_(model.emb.weight)
+        dense.mid.load_state_dict(model.mid.state_dict())
+        dense.head.bias.copy_(model.head.bias)
+    torch.testing.assert_close(model(TOKENS), dense(TOKENS), rtol=1e-12, atol=1e-12)
+    model(TOKENS).square().sum().backward()
+    dense(TOKENS).square().sum().backward()
+    made = made_by(model.emb)
+    want = torch.autograd.grad(made.update(), made.parameters(), dense.emb.weight.grad)
+    for p, w in zip(made.parameters(), want, strict=True):
+        torch.testing.assert_close(p.grad, w, rtol=1e-9, atol=1e-12)
+    merge_(model.head, "weight", model=model)
+    assert model.emb.weight is model.head.weight and [n for n, _ in model.named_parameters()] == [
+        n for n, _ in dense.named_parameters()
+    ]
+    torch.testing.assert_close(model(TOKENS), dense(TOKENS), rtol=1e-12, atol=1e-12)
+
+
+def test_ties_outside_of_what_is_given_are_told_of():
+    model = Language()
+    with pytest.raises(
+        ValueError, match=r"'weight' of Embedding is shared with Linear.*parametrize_\(\.\.\., model=model\)"
+    ):
+        parametrize_(model.emb, "weight", NET)
+    assert model.emb.weight is model.head.weight and isinstance(model.emb.weight, nn.Parameter)
+    parametrize_(model.emb, "weight", NET, model=model)
+    with pytest.raises(ValueError, match="shared by 2 weights, 1 of them in the module given; give the whole model"):
+        merge_(model.emb, "weight")
+    with pytest.raises(ValueError, match="model has no 'weight' of this Linear"):
+        parametrize_(model.mid, "weight", tk.mpo((3, 4), (3, 4), 2), model=nn.Linear(2, 2))
+    gone = Language()
+    lonely, _ = gone.emb, gone.head
+    del gone, _
+    gc.collect()
+    parametrize_(lonely, "weight", NET)  # the other owner is no more
+    held = nn.Linear(12, 20)
+    groups = [{"params": [held.weight]}, {"params": list(held.parameters())}]  # as an optimiser holds them
+    parametrize_(held, "weight", NET)
+    assert groups
+
+
+def test_two_names_in_one_module_and_tying_again():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one = self.two = nn.Parameter(torch.randn(20, 12))
+
+    twice = parametrize_(Twice(), "one", NET)
+    assert torch.equal(twice.one, twice.two) and len(list(twice.parameters())) == len(NET.parameters)
+    merge_(twice, "two")
+    assert twice.one is twice.two and list(twice._parameters) == ["one", "two"]
+    model = Language()
+    parametrize_(model.emb, "weight", NET, model=model)
+    model.head.weight = model.emb.weight  # what tie_weights() does
+    with pytest.raises(
+        RuntimeError,
+        match=r"the weight of Linear is made by a network and cannot be assigned; merge_\(module, 'weight'\)",
+    ):
+        model.head.weight = torch.zeros(20, 12)
+    with pytest.raises(RuntimeError, match="cannot be assigned"):
+        model.head.weight = nn.Parameter(torch.zeros(20, 12))
+
+
+# -- order and gradients --------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("order", [("weight_ih_l0", "weight_hh_l0"), ("weight_hh_l0", "weight_ih_l0")])
+@pytest.mark.parametrize("back", [0, 1])
+def test_parameters_are_in_their_old_order(order, back):
+    lstm = nn.LSTM(5, 5)
+    before = list(lstm._parameters)
+    for name in order:
+        parametrize_(lstm, name, tk.mpo((4, 5), (5, 1), 2))
+    for name in order if back else order[::-1]:
+        merge_(lstm, name)
+    assert list(lstm._parameters) == before and type(lstm) is nn.LSTM
+
+
+def test_the_state_of_an_optimiser_fits_after_a_round_trip():
+    layer = nn.Linear(12, 20)
+    adam = torch.optim.Adam(layer.parameters())
+    layer(torch.ones(1, 12)).sum().backward()
+    adam.step()
+    state = copy.deepcopy(adam.state_dict())
+    merge_(parametrize_(layer, "weight", NET), "weight")
+    again = torch.optim.Adam(layer.parameters())
+    again.load_state_dict(state)
+    layer(torch.ones(1, 12)).sum().backward()
+    again.step()
+    assert [tuple(again.state[p]["exp_avg"].shape) for p in layer.parameters()] == [(20, 12), (20,)]
+
+
+@pytest.mark.parametrize("needs", [True, False])
+def test_requires_grad_stays(needs):
+    layer = nn.Linear(12, 20).requires_grad_(needs)
+    parametrize_(layer, "weight", NET)
+    assert {p.requires_grad for p in layer.parameters()} == {needs}
+    assert merge_(layer, "weight").weight.requires_grad is needs
+
+
+# -- a base that stays ----------------------------------------------------------------------------------------------------
+KINDS = {
+    "linear": (lambda: nn.Linear(12, 20), "weight", NET, lambda m: m(torch.ones(2, 12, dtype=torch.float64))),
+    "conv": (lambda: nn.Conv2d(3, 8, 2), "weight", tk.tt((8, 3, 2, 2), 2), lambda m: m(torch.ones(1, 3, 4, 4, dtype=torch.float64))),
+    "embedding": (lambda: nn.Embedding(20, 12, padding_idx=2), "weight", NET, lambda m: m(TOKENS)),
+    "attention": (lambda: nn.MultiheadAttention(4, 2), "in_proj_weight", tk.tt((12, 4), 2), lambda m: m(*[torch.ones(3, 1, 4, dtype=torch.float64)] * 3)[0]),
+    "lstm": (lambda: nn.LSTM(12, 5), "weight_ih_l0", NET, lambda m: m(torch.ones(2, 1, 12, dtype=torch.float64))[0]),
+    "tanh": (lambda: nn.Linear(12, 20), "weight", DEEP, lambda m: m(torch.ones(2, 12, dtype=torch.float64))),
+    "sigmoid": (lambda: nn.Linear(12, 20), "weight", NET.activate("sigmoid", "s"), lambda m: m(torch.ones(2, 12, dtype=torch.float64))),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_base_stays_and_the_network_is_added(kind):
+    make, name, net, call = KINDS[kind]
+    torch.manual_seed(0)
+    module = make().double()
+    w0, before = getattr(module, name), call(module).detach()
+    old = w0.detach().clone()
+    parametrize_(module, name, net, base=True, std=None if kind == "sigmoid" else "match")
+    assert module.parametrizations[name].original is w0 and not w0.requires_grad
+    torch.testing.assert_close(call(module), before, rtol=1e-13, atol=1e-13)
+    if kind != "sigmoid":
+        assert torch.equal(w0, old)
+    sgd = torch.optim.SGD([p for p in module.parameters() if p.requires_grad], 1e-3)
+    for _ in range(3):
+        sgd.zero_grad()
+        (call(module) - 1).square().sum().backward()
+        sgd.step()
+    made = module.parametrizations[name][0]
+    assert w0.grad is None and all(p.grad.abs().sum() > 0 for p in made.parameters())  # all arrays are reached
+    want = getattr(module, name).detach()
+    assert (want - old).abs().max() > 1e-6
+    after = call(module).detach()
+    assert getattr(merge_(module, name), name) is w0 and w0.requires_grad
+    torch.testing.assert_close(w0.detach(), want, rtol=0, atol=1e-12)
+    torch.testing.assert_close(call(module), after, rtol=1e-12, atol=1e-12)
+    if kind == "embedding":
+        assert torch.equal(w0[2], old[2])
+
+
+def test_given_arrays_of_a_base_are_taken_as_they_are():
+    layer = nn.Linear(12, 20).double()
+    old, arrays = layer.weight.detach().clone(), tk.init.normal(NET, seed=1)
+    parametrize_(layer, "weight", NET, arrays, base=True)
+    update = torch.as_tensor(tk.contract(NET, arrays)).reshape(20, 12)
+    torch.testing.assert_close(layer.weight.detach(), old + update, rtol=1e-12, atol=1e-12)
+    made_by(layer).reset_parameters()
+    assert torch.equal(layer.weight, old)
+
+
+# -- other people's parametrizations --------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "norm", [parametrizations.spectral_norm, parametrizations.weight_norm, parametrizations.orthogonal]
+)
+@pytest.mark.parametrize("base", [False, True])
+def test_a_norm_that_is_there_stays_upon_the_network(norm, base):
+    torch.manual_seed(0)
+    layer = norm(nn.Linear(12, 20).double()).eval()
+    x, keys = torch.randn(3, 12, dtype=torch.float64), set(layer.state_dict())
+    kept = "original1" if norm is parametrizations.weight_norm else "original"
+    theirs = layer.parametrizations.weight
+    v = getattr(theirs, kept).detach().clone()
+    parametrize_(layer, "weight", NET, base=base)
+    assert layer.parametrizations.weight is theirs and len(theirs) == 1
+    with torch.no_grad():
+        other = copy.deepcopy(layer)
+        before = layer(x)
+        made = theirs.parametrizations[kept][0]
+        merge_(other, "weight")
+        assert set(other.state_dict()) == keys and type(other.parametrizations.weight[0]) is type(theirs[0])
+        torch.testing.assert_close(other(x), before, rtol=1e-12, atol=1e-12)
+        if base:
+            assert torch.equal(getattr(theirs, kept), v)
+    layer.train()
+    layer(x).square().sum().backward()
+    assert all(p.grad is not None for p in made.parameters())
+    state = copy.deepcopy(layer.state_dict())
+    fresh = parametrize_(norm(nn.Linear(12, 20).double()), "weight", NET, base=base, seed=5)
+    fresh.load_state_dict(state)
+    torch.testing.assert_close(fresh.eval()(x), layer.eval()(x), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("base", [False, True])
+def test_a_norm_that_comes_later_stays_when_the_network_goes(base):
+    torch.manual_seed(0)
+    layer = parametrizations.spectral_norm(parametrize_(nn.Linear(12, 20).double(), "weight", NET, base=base)).eval()
+    x = torch.randn(3, 12, dtype=torch.float64)
+    before = layer(x)
+    torch.testing.assert_close(
+        torch.linalg.matrix_norm(layer.weight, 2), torch.ones((), dtype=torch.float64), rtol=0.2, atol=0
+    )
+    merge_(layer, "weight")
+    assert [type(m).__name__ for m in layer.parametrizations.weight] == ["_SpectralNorm"]
+    torch.testing.assert_close(layer(x), before, rtol=1e-12, atol=1e-12)
+    parametrize.remove_parametrizations(layer, "weight")
+    torch.testing.assert_close(layer(x), before, rtol=1e-12, atol=1e-12)
+
+
+def test_a_third_one_is_appended_where_a_network_is_beneath_the_first():
+    layer = parametrize_(parametrizations.spectral_norm(nn.Linear(12, 20)).eval(), "weight", NET)
+    before = layer.weight.detach().clone()
+
+    class Doubled(nn.Module):
+        def forward(self, x):
+            return 2 * x
+
+    parametrize.register_parametrization(layer, "weight", Doubled())
+    torch.testing.assert_close(layer.weight, 2 * before)
+    with pytest.raises(ValueError, match="'weight' of Linear is a network already"):
+        parametrize_(layer, "weight", NET)
+
+
+# -- writes ---------------------------------------------------------------------------------------------------------------
+WRITES = {
+    "zero_": lambda m: m.weight.zero_(), "fill": lambda m: m.weight.fill_(1), "item": lambda m: m.weight.__setitem__((0, 0), 1),
+    "add": lambda m: m.weight.add_(1), "iadd": lambda m: m.weight.__iadd__(1), "out": lambda m: torch.add(m.weight, 1, out=m.weight),
+    "data": lambda m: m.weight.data.mul_(2), "detach": lambda m: m.weight.detach().zero_(), "view": lambda m: m.weight[2:].view(-1).zero_(),
+    "row": lambda m: m.weight[0].fill_(3), "init": lambda m: nn.init.kaiming_uniform_(m.weight), "zeros": lambda m: nn.init.zeros_(m.weight),
+    "reset": lambda m: m.reset_parameters(), "copy": lambda m: m.weight.copy_(torch.zeros(20, 12)),
+    "set data": lambda m: setattr(m.weight, "data", torch.zeros(20, 12)), "relu": lambda m: F.relu(m.weight, inplace=True),
+    "split": lambda m: m.weight.split(10)[1].zero_(), "T": lambda m: m.weight.T.zero_(), "foreach": lambda m: torch._foreach_mul_([m.weight], 2),
+    "chunk": lambda m: [c.zero_() for c in m.weight.chunk(2)], "numpy": lambda m: m.weight.detach().numpy().__setitem__((0, 0), 3),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("write", WRITES)
+@pytest.mark.parametrize("training", [True, False])
+def test_a_write_that_would_be_lost_is_an_error(write, training):
+    layer = parametrize_(nn.Linear(12, 20), "weight", NET).train(training)
+    before = layer.weight.detach().clone()
+    said = (
+        "read-only"
+        if write == "numpy"
+        else r"the weight of Linear is made by a network, so .* would be lost with it; merge_"
+    )
+    with torch.no_grad(), pytest.raises((RuntimeError, ValueError), match=said):
+        WRITES[write](layer)
+    assert torch.equal(layer.weight, before) and type(before) is torch.Tensor
+
+
+def test_reading_gives_plain_tensors():
+    layer = parametrize_(nn.Linear(12, 20), "weight", NET)
+    w = layer.weight
+    for made in (
+        w + 1,
+        w @ w.T,
+        F.linear(torch.ones(1, 12), w),
+        w.clone(),
+        w.sum(),
+        w.detach().clone().zero_(),
+        torch.stack([w, w]),
+    ):
+        assert type(made) is torch.Tensor
+    w.retain_grad()
+    w.square().sum().backward()
+    torch.testing.assert_close(w.grad, 2 * w.detach().clone())
+    out = torch.empty(20, 12)
+    assert torch.equal(out.copy_(w), w) and "GeneratedWeight" in repr(w)
+    with torch.no_grad():
+        kept = io.BytesIO()
+        torch.save(layer.weight, kept)
+        kept.seek(0)
+        again = torch.load(kept, weights_only=True)
+        assert type(again) is torch.Tensor and torch.equal(again, w)
+
+
+# -- states ---------------------------------------------------------------------------------------------------------------
+def test_a_state_of_another_network_is_refused(tmp_path):
+    def model(fn, rank=3):
+        return nn.Sequential(parametrize_(nn.Linear(12, 20), "weight", tk.adtn((4, 5, 3, 4), depth=2, activation=fn)))
+
+    one, two = model("tanh"), model("relu")
+    state = one.state_dict()
+    model("tanh").load_state_dict(state)
+    torch.save(state, tmp_path / "s.pt")
+    for given in (state, torch.load(tmp_path / "s.pt", weights_only=True)):
+        before = two[0].weight.detach().clone()
+        with pytest.raises(RuntimeError, match=r"0\.parametrizations\.weight\.0: these arrays are of another network"):
+            two.load_state_dict(given)
+        assert torch.equal(two[0].weight, before)
+    model("relu").load_state_dict(dict(state))  # a plain dict, as older files give: there is nothing to compare
+    renamed = tk.adtn((4, 5, 3, 4), depth=2, activation="tanh")
+    renamed = renamed.relabel(inds={i: f"{i}_" for i in tk.core.network.all_indices(renamed)})
+    nn.Sequential(parametrize_(nn.Linear(12, 20), "weight", renamed)).load_state_dict(state)
+
+
+PICKLED = {
+    "linear": lambda: parametrize_(nn.Linear(12, 20), "weight", NET),
+    "based": lambda: parametrize_(nn.Linear(12, 20), "weight", DEEP, base=True),
+    "lstm": lambda: parametrize_(nn.LSTM(12, 5), "weight_ih_l0", NET),
+    "two": lambda: parametrize_(parametrize_(nn.LSTM(5, 5), "weight_ih_l0", tk.tt((20, 5), 2)), "weight_hh_l0", tk.tt((20, 5), 2)),
+    "embedding": lambda: parametrize_(nn.Embedding(20, 12, padding_idx=0), "weight", NET),
+    "stacked": lambda: parametrizations.spectral_norm(parametrize_(nn.Linear(12, 20), "weight", NET)),
+    "layer": lambda: tknn.TNLinear(12, 20, NET),
+    "module": lambda: tknn.TNModule(NET),
+}  # fmt: skip
+
+
+def called(module):
+    if isinstance(module, nn.LSTM):
+        return module(torch.ones(2, 1, module.input_size))[0]
+    return (
+        module()
+        if type(module) is tknn.TNModule
+        else module(TOKENS if isinstance(module, nn.Embedding) else torch.ones(2, 12))
+    )
+
+
+@pytest.mark.parametrize("kind", PICKLED)
+def test_whole_modules_are_pickled(kind, tmp_path):
+    module = PICKLED[kind]()
+    called(module).sum().backward()
+    module.eval()
+    with torch.no_grad():
+        want = called(module)
+    torch.save(module, tmp_path / "m.pt")
+    for again in (
+        pickle.loads(pickle.dumps(module)),
+        torch.load(tmp_path / "m.pt", weights_only=False),
+        copy.deepcopy(module),
+    ):
+        torch.testing.assert_close(called(again), want)  # with gradients, torch's LSTM takes another way
+        assert type(again).__name__ == type(module).__name__
+        assert all(torch.equal(p, q) for p, q in zip(again.parameters(), module.parameters(), strict=True))
+        called(again.train()).sum().backward()
+        assert list(again.state_dict()) == list(module.state_dict())
+    once_more = pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(module))))
+    torch.testing.assert_close(called(once_more.eval()), want)
+    if parametrize.is_parametrized(once_more) and kind != "two":
+        name = next(iter(once_more.parametrizations))
+        merge_(once_more, name)
+        torch.testing.assert_close(called(once_more), want)
+        assert parametrize.is_parametrized(module)
+
+
+# -- devices and dtypes ---------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("assign", [True, False])
+def test_the_meta_device(assign):
+    net = tk.cp((20, 12), 3)
+    real = parametrize_(nn.Linear(12, 20), "weight", net)
+    with torch.device("meta"):
+        made = parametrize_(nn.Linear(12, 20), "weight", net)
+    later = parametrize_(nn.Linear(12, 20, device="meta"), "weight", net)
+    for layer in (made, later):
+        assert all(t.is_meta for t in (*layer.parameters(), *layer.buffers()))
+        assert layer(torch.ones(2, 12, device="meta")).shape == (2, 20)
+        if assign:
+            layer.load_state_dict(real.state_dict(), assign=True)
+        else:
+            layer.to_empty(device="cpu")
+            layer.load_state_dict(real.state_dict())
+        torch.testing.assert_close(layer(torch.ones(2, 12)), real(torch.ones(2, 12)))
+        assert not any(t.is_meta for t in layer.buffers())
+
+
+def test_constants_and_draws_come_back_after_to_empty():
+    net = tk.Network(
+        (tk.Node("A", "ir"), tk.Node("e", "r", fixed="ones"), tk.Node("B", "rj")), "ij", dict(i=20, j=12, r=3)
+    )
+    with torch.device("meta"):
+        module = tknn.TNModule(net, seed=3)
+    module.to_empty(device="cpu").reset_parameters()
+    torch.testing.assert_close(module(), tknn.TNModule(net, seed=3)())
+    assert torch.equal(module.e, torch.ones(3))
+    module.double()
+    assert module.e.dtype == torch.float64
+    arrays = {n: a.detach() for n, a in tknn.TNModule(net, seed=5).named_parameters()}
+    late = parametrize_(nn.Linear(12, 20, device="meta"), "weight", net, arrays)
+    torch.testing.assert_close(late.weight.detach(), tknn.TNModule(net, arrays)())
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex64, torch.complex128, torch.bfloat16])
+def test_dtypes(dtype):
+    layer = nn.Linear(12, 20, dtype=dtype)
+    parametrize_(layer, "weight", NET)
+    assert layer.weight.dtype == dtype and {p.dtype for p in layer.parameters()} == {dtype}
+    assert merge_(layer, "weight").weight.dtype == dtype
+
+
+MIXED = {
+    "linear": (lambda: nn.Linear(12, 20), lambda m: m(X)), "conv": (lambda: nn.Conv1d(12, 20, 1), lambda m: m(X.T[None])),
+    "embedding": (lambda: nn.Embedding(20, 12), lambda m: m(TOKENS)), "bilinear": (lambda: nn.Bilinear(4, 3, 20), lambda m: m(X[:, :4], X[:, :3])),
+}  # fmt: skip
+X = torch.randn(7, 12, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("kind", MIXED)
+def test_autocast_rounds_a_weight_once(kind):
+    make, call = MIXED[kind]
+    torch.manual_seed(0)
+    module = make()
+    deep = tk.adtn((4, 5, 3, 4), depth=6, activation="tanh")
+    parametrize_(module, "weight", deep)
+    exact, dense = call(module).detach(), merge_(copy.deepcopy(module), "weight")
+    with torch.autocast("cpu", torch.bfloat16):
+        ours, theirs = call(module), call(dense)
+    assert ours.dtype == theirs.dtype
+    assert torch.equal(ours, theirs) or (ours - exact).abs().max() <= 1.05 * (theirs - exact).abs().max()
+    ours.float().sum().backward()
+    assert all(p.grad.dtype == torch.float32 for p in made_by(module).parameters())
+
+
+# -- kept in eval mode ----------------------------------------------------------------------------------------------------
+@pytest.fixture
+def counted(monkeypatch):
+    """How often a weight is built."""
+    calls, built = [], tknn.adapter.generated.Generated._built
+    monkeypatch.setattr(tknn.adapter.generated.Generated, "_built", lambda self: (calls.append(1), built(self))[1])
+    return calls
+
+
+CHANGES = {
+    "data": lambda m, o: made_by(m).parameters().__next__().data.mul_(2),
+    "in place": lambda m, o: next(made_by(m).parameters()).mul_(2),
+    "one entry": lambda m, o: next(made_by(m).parameters()).view(-1)[0].add_(1e-3),
+    "step": lambda m, o: o.step(),
+    "load": lambda m, o: m.load_state_dict(parametrize_(nn.Linear(12, 20), "weight", NET, seed=7).state_dict()),
+    "assign": lambda m, o: m.load_state_dict(parametrize_(nn.Linear(12, 20), "weight", NET, seed=7).state_dict(), assign=True),
+    "double": lambda m, o: m.double(),
+    "replaced": lambda m, o: setattr(made_by(m), NET.parameters[0], nn.Parameter(torch.randn_like(getattr(made_by(m), NET.parameters[0])))),
+    "set data": lambda m, o: setattr(next(made_by(m).parameters()), "data", torch.randn_like(next(made_by(m).parameters()))),
+    "numpy": lambda m, o: next(made_by(m).parameters()).detach().numpy().__imul__(3),
+    "swapped": lambda m, o: (lambda p: p.data.copy_(p.detach().flip(0).clone()))(next(made_by(m).parameters())),
+    "reset": lambda m, o: next(made_by(m).parameters()).normal_(),
+    "nan": lambda m, o: next(made_by(m).parameters()).view(-1)[0].fill_(float("nan")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_kept_weight_is_never_stale(change, counted):
+    torch.manual_seed(0)
+    layer = parametrize_(nn.Linear(12, 20), "weight", NET)
+    sgd = torch.optim.SGD(layer.parameters(), 0.1)
+    layer(torch.ones(1, 12)).sum().backward()
+    layer.eval()
+    with torch.no_grad():
+        before = layer.weight.clone()
+        del counted[:]
+        for _ in range(3):
+            assert torch.equal(layer.weight, before)
+        assert counted == []
+        CHANGES[change](layer, sgd)
+        after = layer.weight.clone()
+        assert counted == [1] and not torch.equal(after, before)
+        want = copy.deepcopy(layer).train().weight
+        assert torch.equal(after.nan_to_num(9), want.nan_to_num(9)) and after.dtype == want.dtype
+        for _ in range(2):
+            layer.weight  # noqa: B018
+        assert len(counted) == 2
+
+
+def test_what_is_not_kept(counted):
+    layer = parametrize_(nn.Linear(12, 20), "weight", NET)
+    x = torch.ones(1, 12)
+
+    def times(call, n=2):
+        del counted[:]
+        for _ in range(n):
+            call()
+        return len(counted)
+
+    with torch.no_grad():
+        assert times(lambda: layer(x)) == 2  # training
+    layer.eval()
+    assert times(lambda: layer(x)) == 2  # a gradient may be asked for
+    with torch.no_grad():
+        assert times(lambda: layer(x)) == 1
+        layer.train()
+        layer(x)
+        layer.eval()
+        assert times(lambda: layer(x)) == 1  # dropped by the training forward
+        one, two = pickle.dumps(layer), copy.deepcopy(layer)
+        assert times(lambda: two(x)) == 1 and len(one) < 20000
+        arrays = dict(layer.named_parameters())
+        many = {n: torch.stack([p, 2 * p]) for n, p in arrays.items()}
+        assert times(lambda: torch.vmap(lambda v: torch.func.functional_call(layer, v, (x,)))(many)) == 2
+        doubled = torch.func.functional_call(layer, {n: 2 * p for n, p in arrays.items()}, (x,))
+        assert not torch.allclose(doubled, layer(x))
+        torch.testing.assert_close(layer(x), two(x))
+    frozen = parametrize_(nn.Linear(12, 20).requires_grad_(False), "weight", NET).eval()
+    assert times(lambda: frozen(x)) == 1  # no gradient can be asked for
+    y = frozen(x.clone().requires_grad_())
+    y.sum().backward()
+    with torch.inference_mode():
+        frozen(x)
+        made_by(frozen)
+    frozen(x.clone().requires_grad_()).sum().backward()
+
+
+def test_the_limit_of_what_is_kept(counted):
+    layers = [parametrize_(nn.Linear(12, 20), "weight", NET, seed=k).eval() for k in range(4)]
+    size = 4 * (240 + NET.num_params)
+    keeping._all.clear()
+    try:
+        tknn.keep_weights(2 * size)
+        with torch.no_grad():
+            for layer in layers:
+                layer.weight  # noqa: B018
+            del counted[:]
+            layers[3].weight, layers[2].weight
+            assert len(counted) == 0
+            layers[0].weight, layers[2].weight
+            assert len(counted) == 1  # the third was used last, so the fourth made room
+            layers[3].weight  # noqa: B018
+            assert len(counted) == 2 and sum(k.size for k in keeping._all.values()) <= 2 * size
+            tknn.keep_weights(0)
+            assert not len(keeping._all)
+            layers[3].weight, layers[3].weight
+            assert len(counted) == 4
+            tknn.keep_weights(10 * size)
+            layers[3].weight  # noqa: B018
+            del layer
+            layers.clear()
+            gc.collect()
+            assert not len(keeping._all)
+    finally:
+        tknn.keep_weights(2**31)
+    with pytest.raises(ValueError, match="keep_weights: limit"):
+        tknn.keep_weights(-1)
+
+
+def test_threads_read_right_weights_while_another_writes():
+    layer = parametrize_(nn.Linear(12, 20), "weight", NET).eval()
+    a = {n: p.detach().clone() for n, p in layer.named_parameters()}
+    with torch.no_grad():
+        allowed = []
+        for k in range(3):
+            layer.load_state_dict({n: p * (k + 1) for n, p in a.items()}, strict=False)
+            allowed.append(copy.deepcopy(layer).train().weight.clone())
+    wrong = []
+
+    def read(k):
+        mine = copy.deepcopy(layer).eval()
+        with torch.no_grad():
+            for _ in range(200):
+                if not any(torch.equal(mine.weight, w) for w in allowed) or not any(
+                    torch.equal(layer.weight, w) for w in allowed[2:]
+                ):
+                    wrong.append(k)
+
+    threads = [threading.Thread(target=read, args=(k,)) for k in range(4)]
+    [t.start() for t in threads], [t.join() for t in threads]
+    assert wrong == []
+
+
+@pytest.mark.slow
+def test_compiled_and_exported_weights_follow_the_arrays():
+    layer = parametrize_(nn.Linear(12, 20), "weight", NET).eval()
+    x = torch.ones(2, 12)
+    with torch.no_grad():
+        compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+        torch.testing.assert_close(compiled(x), layer(x))
+        next(made_by(layer).parameters()).data.mul_(2)
+        torch.testing.assert_close(compiled(x), layer(x))
+        exported = torch.export.export(layer, (x,)).module()
+        torch.testing.assert_close(exported(x), layer(x))

@@ -1,0 +1,127 @@
+"""What reading a generated weight gives: a tensor that refuses to be written to, for nothing would come of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tnkit_nn.adapter.keeping import unseen_by_tools
+
+__all__ = ["GeneratedWeight", "guarded"]
+
+#: What gives the same memory again, where a write is as much in vain.
+_VIEWS = frozenset(
+    (
+        "detach", "data", "view", "reshape", "__getitem__", "t", "T", "mT", "H", "mH", "transpose", "permute", "flatten", "unflatten",
+        "squeeze", "unsqueeze", "narrow", "select", "expand", "view_as", "expand_as", "reshape_as", "chunk", "split", "unbind", "swapaxes",
+        "swapdims", "movedim", "diagonal", "unfold", "real", "imag", "view_as_real", "ravel", "contiguous", "to", "float", "double", "half",
+        "bfloat16", "cpu", "type",
+    )
+)  # fmt: skip
+#: Names with an underscore at their end that write nothing.
+_HARMLESS = frozenset({"requires_grad_"})
+
+
+class GeneratedWeight(Tensor):
+    """A weight that a network made.  It goes where a tensor goes, and its results are plain tensors; writing to it is an error.
+
+    >>> with torch.no_grad():
+    ...     layer.weight.zero_()
+    RuntimeError: the weight of Linear is made by a network, so zero_ would be lost with it; merge_(module, 'weight') makes it dense first
+
+    So are views of it, ``.data`` and ``.detach()``.  ``.clone()`` gives a plain tensor of one's own.
+    """
+
+    #: What it is the weight of, for messages; its name there; the module that made it.
+    spoken: str = "a weight"
+    leaf: str = "weight"
+    maker: Any = None
+
+    @classmethod
+    def __torch_function__(
+        cls, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run what was asked for on the plain tensors, unless it writes."""
+        kwargs = kwargs or {}
+        name = func.__name__
+        if name == "__get__":  # of a property, whose own name this is
+            name = getattr(getattr(func, "__self__", None), "__name__", name)
+        source = _written(func, name, args, kwargs)
+        if source is not None:
+            raise RuntimeError(
+                f"{source.spoken} is made by a network, so {_said(func, name)} would be lost with it; "
+                f"merge_(module, {source.leaf!r}) makes it dense first"
+            )
+        with torch._C.DisableTorchFunctionSubclass():
+            made = func(*args, **kwargs)
+        if name in _VIEWS:
+            return _marked(made, args[0])
+        if name in ("numpy", "__array__") and isinstance(args[0], GeneratedWeight):
+            made.flags.writeable = False
+        return made
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """In a file it is a plain tensor."""
+        return self.as_subclass(Tensor).__reduce_ex__(protocol)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        """A plain tensor of one's own, as far as torch copies tensors with a history."""
+        copied: Tensor = self.as_subclass(Tensor).__deepcopy__(memo)
+        return copied
+
+
+def guarded(weight: Tensor, spoken: str, leaf: str, maker: object) -> Tensor:
+    """A weight as it is given out; plain where a tool looks at what is done with it."""
+    if type(weight) is not Tensor or not unseen_by_tools(weight):
+        return weight
+    made = weight.as_subclass(GeneratedWeight)
+    made.spoken, made.leaf, made.maker = spoken, leaf, maker
+    return made
+
+
+def _written(
+    func: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> GeneratedWeight | None:
+    """The generated weight that a call writes to, if it does."""
+    targets: list[Any] = [kwargs.get("out")]
+    inside = name.startswith("__i") and name.endswith("__") and name not in ("__index__", "__int__", "__invert__")
+    if name in ("__setitem__", "__set__") or inside or kwargs.get("inplace"):
+        targets.append(args[0] if args else None)
+    elif name.endswith("_") and not name.endswith("__") and name not in _HARMLESS:
+        targets.append(args[0] if args else next(iter(kwargs.values()), None))
+    for target in targets:
+        for one in target if isinstance(target, (tuple, list)) else (target,):
+            if isinstance(one, GeneratedWeight) and not _harmless(func):
+                return one
+    return None
+
+
+#: Properties that may be set, for they are of the tensor, not of its entries.
+_PROPERTIES = frozenset({"grad", "requires_grad", "names", "retains_grad"})
+
+
+def _harmless(func: Callable[..., Any]) -> bool:
+    return getattr(getattr(func, "__self__", None), "__name__", "") in _PROPERTIES
+
+
+def _said(func: Callable[..., Any], name: str) -> str:
+    """A call as it was written."""
+    if name == "__set__":
+        return f"setting {getattr(getattr(func, '__self__', None), '__name__', 'an attribute')}"
+    return {"__setitem__": "weight[...] = value"}.get(name, name)
+
+
+def _marked(made: Any, source: Any) -> Any:
+    """A view of a generated weight as one; others as they are."""
+    if isinstance(made, (tuple, list)):
+        return type(made)(_marked(x, source) for x in made)
+    if type(made) is not Tensor or not isinstance(source, GeneratedWeight):
+        return made
+    if made.is_meta or made.device != source.device:
+        return made
+    with torch._C.DisableTorchFunctionSubclass():
+        shares = made.untyped_storage().data_ptr() == source.untyped_storage().data_ptr()
+    return guarded(made, source.spoken, source.leaf, source.maker) if shares else made

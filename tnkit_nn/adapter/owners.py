@@ -1,0 +1,110 @@
+"""Where a weight is: the modules that share it, what other parametrizations it stands beneath, and its place among the parameters."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Iterator
+from typing import Any, cast
+
+from torch import nn
+from torch.nn.utils import parametrize
+
+from tnkit_nn.adapter.generated import Generated, generator_of
+
+__all__ = ["Place", "beneath", "keep_order", "outside", "places_of", "put_back_in_order", "sharing"]
+
+#: A module, and the name of a weight there.
+Place = tuple[nn.Module, str]
+
+
+def beneath(module: nn.Module, name: str) -> Place:
+    """Where the weight itself is kept: beneath the parametrizations of others, such as a spectral norm, if there are any.
+
+    Raises
+    ------
+    ValueError
+        It is a network already; or what stands upon it keeps several tensors of which none is the weight.
+    """
+    while parametrize.is_parametrized(module, name):
+        made = cast(Any, module.parametrizations)[name]
+        if generator_of(made) is not None:
+            return module, name
+        kept = [n for n in _originals(made) if getattr(made, n).shape == getattr(module, name).shape]
+        if len(kept) != 1:
+            raise ValueError(
+                f"{name!r} of {type(module).__name__.removeprefix('Parametrized')} stands beneath {type(made[0]).__name__.lstrip('_')}, "
+                f"which keeps {len(list(_originals(made)))} tensors of which {len(kept)} have the weight's shape; remove it first"
+            )
+        module, name = made, kept[0]
+    return module, name
+
+
+def _originals(made: Any) -> Iterator[str]:
+    """Names of the tensors that torch's list of parametrizations keeps."""
+    if made.is_tensor:
+        yield "original"
+    else:
+        yield from (f"original{k}" for k in range(made.ntensors))
+
+
+def places_of(model: nn.Module, weight: nn.Parameter) -> list[Place]:
+    """Every module below ``model`` that has this very parameter, and its name there."""
+    return [(m, n) for m in model.modules() for n, p in m._parameters.items() if p is weight]
+
+
+def sharing(model: nn.Module, maker: Generated) -> list[Place]:
+    """Every weight below ``model`` that this network makes."""
+    return [
+        (m, name)
+        for m in model.modules()
+        for name, made in getattr(m, "parametrizations", {}).items()
+        if generator_of(made) is maker
+    ]
+
+
+def outside(weight: nn.Parameter, places: list[Place]) -> nn.Module | None:
+    """A module that has the parameter too, and is none of these; None where there is none that Python knows of.
+
+    Looking for it goes through all objects there are, so it is done only where more refer to the parameter than those.
+    """
+    ours = {id(module._parameters) for module, _ in places}
+    if sys.getrefcount(weight) <= len(places) + _CALLERS:
+        return None
+    holders = [d for d in gc.get_referrers(weight) if type(d) is dict and id(d) not in ours and "_parameters" not in d]
+    for holder in holders:
+        for attributes in gc.get_referrers(holder):
+            found = _module_of(attributes, holder)
+            if found is not None:
+                return found
+    return None
+
+
+#: References to a parameter from the frames that ask: of the caller, and of what asks here.
+_CALLERS = 3
+
+
+def _module_of(attributes: Any, parameters: Any) -> nn.Module | None:
+    """The module whose parameters these are, given its attributes or itself."""
+    if isinstance(attributes, nn.Module):
+        return attributes if attributes._parameters is parameters else None
+    if type(attributes) is dict and attributes.get("_parameters") is parameters:
+        return next((m for m in gc.get_referrers(attributes) if isinstance(m, nn.Module)), None)
+    return None
+
+
+# -- the order of parameters ----------------------------------------------------------------------------------------------
+def keep_order(module: nn.Module, before: list[str]) -> None:
+    """Remember in which order the parameters were, in torch's table of parametrizations."""
+    made = cast(Any, module.parametrizations)
+    known = vars(made).setdefault("order_of_parameters", before)
+    known += [name for name in before if name not in known]
+
+
+def put_back_in_order(module: nn.Module, order: list[str]) -> None:
+    """Parameters that are dense again at their old places."""
+    now = module._parameters
+    places = {name: k for k, name in enumerate(order)}
+    names = sorted(now, key=lambda name: places.get(name, len(places)))
+    for name in names:
+        now[name] = now.pop(name)
