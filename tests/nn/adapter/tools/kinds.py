@@ -164,7 +164,8 @@ class Kind:
         if self.stand_in == "parametrized" and self.put in (_linear, _table):
             module.core = Own(module.core)
         elif self.stand_in == "parametrized":
-            parametrize.register_parametrization(module.get_submodule(self.owner), self.leaf, Copied())
+            for owner in (self.owner, "head")[: 1 + isinstance(module, Language)]:
+                parametrize.register_parametrization(module.get_submodule(owner), self.leaf, Copied())
         elif not self.stand_in:
             (self.put or _parametrized)(module, self, seed)
         return module
@@ -211,7 +212,8 @@ def _normed(module: nn.Module, kind: Kind, seed: int) -> None:
 
 
 def _linear(module: nn.Module, kind: Kind, seed: int) -> None:
-    module.core = tknn.TNLinear.from_linear(module.core, kind.network, fit=False, seed=seed)
+    module.core, dense = tknn.TNLinear(12, 10, kind.network, seed=seed), module.core
+    module.core.bias = dense.bias
 
 
 def _table(module: nn.Module, kind: Kind, seed: int) -> None:

@@ -17,7 +17,7 @@ Check = Callable[[Kind], float | None]
 
 WORKS, REFUSED, LIMIT, NONE, FAILS = "works", "refused", "limit", "no such thing", "fails"
 #: How messages begin that a check makes itself.
-OURS = ("Tensor-likes", "AssertionError", "the check could not fail")
+OURS = ("Tensor-likes", "AssertionError", "the check could not fail", "weight")
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,10 @@ RULES = [
             "peft: LoRA beside it", "peft: merge_and_unload",
         )
     ),
+    *(
+        Rule(LIMIT, tool, ("spectral_norm", "weight_norm"), "Serialization of parametrized modules")
+        for tool in ("torch.save of the whole module", "pickle", "multiprocessing: share_memory, spawn")
+    ),
     Rule(LIMIT, "torch.compile(fullgraph=True)", _RECURRENT, "Dynamo does not support RNN"),
     Rule(LIMIT, "torch.export", _RECURRENT, "_flat_weights"),
     Rule(LIMIT, "torch.export, any batch", _RECURRENT, "_flat_weights"),
@@ -130,7 +134,7 @@ RULES = [
     Rule(REFUSED, "the weight written in place", (), "merge_"),
     Rule(LIMIT, "the weight pruned", (), "torch.nn.Parameter or None required"),
     Rule(LIMIT, "quantize_dynamic", ("Linear", "Linear, ADTN", "Linear, added", "TransformerEncoderLayer", "spectral_norm", "weight_norm", "LSTM", "GRU", "language model, tied"), "from_float only works for"),
-    Rule(REFUSED, "merge_", _TN, "no parametrized"),
+    Rule(REFUSED, "merge_", _TN, "nothing to merge"),
     Rule(LIMIT, "peft: LoRA beside it", _UNKNOWN_TO_PEFT, "is not supported"),
     Rule(LIMIT, "peft: LoRA beside it", ("MultiheadAttention",), "no deleter"),
     Rule(LIMIT, "peft: merge_and_unload", _UNKNOWN_TO_PEFT, "is not supported"),
