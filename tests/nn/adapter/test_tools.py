@@ -47,7 +47,7 @@ def test_a_check_notices_a_wrong_weight(monkeypatch):
         return dense
 
     monkeypatch.setattr(type(kind), "twin", off)
-    blind = {"parameters listed, counted, frozen", "safetensors: save_model, load_model"}
+    blind = {"gradcheck, gradgradcheck"}  # which has differences to compare with
     for name, tool in TOOLS.items():
         if not tool.slow and not tool.needs and expected(tool, kind).verdict == WORKS and name not in blind:
             assert isinstance(tried(tool, kind), AssertionError), name
