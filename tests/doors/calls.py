@@ -163,6 +163,7 @@ CALLS = {
     "tknn.TNEmbedding": lambda: call(tknn.TNEmbedding, 4, 4, MATRIX, arrays(MATRIX)),
     "tknn.TNEmbedding.forward": lambda: call(tknn.TNEmbedding(4, 4, MATRIX).forward, torch.tensor([0, 1])),
     "tknn.parametrize_": lambda: call(tknn.parametrize_, nn.Linear(4, 4), "weight", MATRIX, arrays(MATRIX)),
+    "tknn.keep_weights": lambda: call(tknn.keep_weights, 2**31),
     "tknn.merge_": lambda: call(tknn.merge_, _parametrized(), "weight"),
     "tknn.fit": lambda: call(tknn.fit, MATRIX, tensor(2, 2, 2, 2), steps=1, arrays=arrays(MATRIX)),
     "tknn.approximate": lambda: call(tknn.approximate, MATRIX, torch.ones(4, 4), steps=1),

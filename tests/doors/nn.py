@@ -147,7 +147,7 @@ KINDS_NN = {
     "limit": "count?", "first_seed": "seed", "rest_lr": "positive", "weight_decay": "at least 0", "label_smoothing": "nothing",
     "arrays": "nothing?", "checkpoint": "name?", "log": "name?", "after": "function?", "groups": "nothing?", "loss": "function?",
     "data_dir": "name?", "weights": "name?", "layer": "name?", "root": "nothing?", "out": "nothing?", "path": "name",
-    "tknn.TNLinear.bias": "flag", "tknn.TNLinear.from_linear.fit": "flag", "tknn.TNModule.dtype": "nothing?", "tknn.TNModule.std": "positive?",
+    "tknn.TNLinear.bias": "flag", "tknn.parametrize_.base": "flag", "tknn.parametrize_.model": "nothing?", "tknn.merge_.model": "nothing?", "tknn.TNLinear.from_linear.fit": "flag", "tknn.TNModule.dtype": "nothing?", "tknn.TNModule.std": "positive?",
     "tknn.TNLinear.dtype": "nothing?", "tknn.TNEmbedding.dtype": "nothing?", "tknn.fit.dtype": "nothing?", "tknn.Group.lr": "positive?",
     "tknn.Group.weight_decay": "at least 0?", "tknn.Family.name": "name", "tknn.Family.label": "name", "tknn.Family.depth": "count?",
     "tknn.Family.build": "function", "tknn.compare.progress": "function", "tknn.data.Split.name": "name", "tknn.Compression.stage2": "nothing?", "coarse": "flag",
@@ -177,6 +177,7 @@ ALLOWED_NN = {
     **{("tknn.Task", a): {"''": "named by the model and the data"} for a in ("name", "examples")},
     **{("tknn.Metric", a): {"''": why} for a, why in (("name", "the function's"), ("unit", "none"))},
     ("tknn.frame", "records"): {"one item more": "records of two comparisons are one table"},
+    ("tknn.keep_weights", "limit"): _given("0", "10**30", why="nothing is kept, or everything"),
     ("tknn.parametrize_", "std"): {"None": "whatever root mean square the network has by default"},
     ("tknn.compare", "out"): dict.fromkeys(("'x'", "np.str_('x')"), "a folder"),
     ("tknn.Layers", "family"): _given(

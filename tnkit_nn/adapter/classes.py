@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from tnkit_nn.adapter.generated import Generated, generator_of
-from tnkit_nn.adapter.guard import guarded
+from tnkit_nn.adapter.guard import write_protected
 
 __all__ = ["adapt", "forget_flat", "own_class", "unregister"]
 
@@ -29,7 +29,7 @@ def adapt(module: nn.Module, name: str) -> None:
     plain = cls.__bases__[0]
 
     def get(self: nn.Module) -> Tensor:
-        return guarded(read(self), f"the {name} of {_spoken(type(self))}", name, _maker(self, name))
+        return write_protected(read(self), f"the {name} of {_spoken(type(self))}", name, _maker(self, name))
 
     def put(self: nn.Module, value: Any) -> None:
         if getattr(value, "maker", None) is not _maker(

@@ -10,11 +10,11 @@ from tnkit.core.network import Network, folded
 from tnkit.core.node import Node
 from tnkit.core.spelling import function_name
 
-__all__ = ["digest"]
+__all__ = ["network_digest"]
 
 
 @lru_cache(maxsize=256)
-def digest(net: Network) -> str:
+def network_digest(net: Network) -> str:
     """Arrays by name, edges, sizes, functions, constants and output; what nodes and indices are called does not count."""
     return folded(net, _of_level)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tnkit_nn.adapter.keeping import unseen_by_tools
 
-__all__ = ["GeneratedWeight", "guarded"]
+__all__ = ["GeneratedWeight", "write_protected"]
 
 #: What gives the same memory again, where a write is as much in vain.
 _VIEWS = frozenset(
@@ -73,7 +73,7 @@ class GeneratedWeight(Tensor):
         return copied
 
 
-def guarded(weight: Tensor, spoken: str, leaf: str, maker: object) -> Tensor:
+def write_protected(weight: Tensor, spoken: str, leaf: str, maker: object) -> Tensor:
     """A weight as it is given out; plain where a tool looks at what is done with it."""
     if type(weight) is not Tensor or not unseen_by_tools(weight):
         return weight
@@ -124,4 +124,4 @@ def _marked(made: Any, source: Any) -> Any:
         return made
     with torch._C.DisableTorchFunctionSubclass():
         shares = made.untyped_storage().data_ptr() == source.untyped_storage().data_ptr()
-    return guarded(made, source.spoken, source.leaf, source.maker) if shares else made
+    return write_protected(made, source.spoken, source.leaf, source.maker) if shares else made

@@ -19,7 +19,7 @@ from tnkit.execution.inputs import check_known, constant
 from tnkit.execution.run import run
 from tnkit.paths.optimizers import Optimizer
 from tnkit.planning.planner import plan
-from tnkit_nn.adapter.digest import digest
+from tnkit_nn.adapter.digest import network_digest
 from tnkit_nn.checks import a_tensor, an_array, finite, trained_dtype
 from tnkit_nn.engine.backend import TORCH, autocasts, to_tensor
 
@@ -144,14 +144,14 @@ class TNModule(nn.Module):
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
         if hasattr(destination, "_metadata"):  # torch's place for what is no tensor; files of torch.save have it too
-            destination._metadata.setdefault(prefix[:-1], {})["network"] = digest(self.network)
+            destination._metadata.setdefault(prefix[:-1], {})["network"] = network_digest(self.network)
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, local_metadata: Any, strict: bool, missing_keys: list[str],
         unexpected_keys: list[str], error_msgs: list[str],
     ) -> None:  # fmt: skip
         its = local_metadata.get("network")  # none in older states, nor where a state has become a plain dict
-        if strict and its not in (None, digest(self.network)):
+        if strict and its not in (None, network_digest(self.network)):
             error_msgs.append(
                 f"{prefix.rstrip('.') or self._spoken}: these arrays are of another network than {self.network!r}: their names are the "
                 "same, its structure or its functions are not"

@@ -63,25 +63,28 @@ def sharing(model: nn.Module, maker: Generated) -> list[Place]:
     ]
 
 
-def outside(weight: nn.Parameter, places: list[Place]) -> nn.Module | None:
-    """A module that has the parameter too, and is none of these; None where there is none that Python knows of.
+def outside(places: list[Place]) -> nn.Module | None:
+    """A module that has the parameter of these places too, and is none of them; None where there is none that Python knows of.
 
-    Looking for it goes through all objects there are, so it is done only where more refer to the parameter than those.
+    Looking for it goes through all objects there are, so it is done only where something else refers to the parameter: whoever
+    calls should not.
     """
-    ours = {id(module._parameters) for module, _ in places}
-    if sys.getrefcount(weight) <= len(places) + _CALLERS:
+    alone = nn.Module()
+    alone.register_parameter("weight", nn.Parameter())
+    if _references(*places[0]) - _references(alone, "weight") < len(places):
         return None
-    holders = [d for d in gc.get_referrers(weight) if type(d) is dict and id(d) not in ours and "_parameters" not in d]
-    for holder in holders:
-        for attributes in gc.get_referrers(holder):
-            found = _module_of(attributes, holder)
-            if found is not None:
-                return found
+    weight, ours = places[0][0]._parameters[places[0][1]], {id(module._parameters) for module, _ in places}
+    for holder in gc.get_referrers(weight):
+        if type(holder) is dict and id(holder) not in ours:
+            for attributes in gc.get_referrers(holder):
+                found = _module_of(attributes, holder)
+                if found is not None:
+                    return found
     return None
 
 
-#: References to a parameter from the frames that ask: of the caller, and of what asks here.
-_CALLERS = 3
+def _references(module: nn.Module, name: str) -> int:
+    return sys.getrefcount(module._parameters[name])
 
 
 def _module_of(attributes: Any, parameters: Any) -> nn.Module | None:

@@ -92,8 +92,8 @@ def parametrize_(
     net, base = a_network(net, "parametrize_"), flag(base, "parametrize_: base")
     a_module(module, "parametrize_: module")
     whole = module if model is None else a_module(model, "parametrize_: model")
-    place, weight = _own_weight(module, text(name, "parametrize_: name"))
-    places = _all_places(module, name, whole, place, weight)
+    places = _all_places(module, name, whole, _own_place(module, text(name, "parametrize_: name")))
+    weight = cast(nn.Parameter, places[0][0]._parameters[places[0][1]])
     unused = check_fills(net, weight.shape, f"parametrize_: {name!r} of {type(module).__name__}")
     std = _scale(std, weight, arrays is not None, name)
     new = Generated(
@@ -154,8 +154,8 @@ def _register(module: nn.Module, name: str, new: Generated) -> None:
 
 
 # -- the weight -----------------------------------------------------------------------------------------------------------
-def _own_weight(module: nn.Module, name: str) -> tuple[Place, nn.Parameter]:
-    """The parameter of this name, where a network can take its place, and where it is kept."""
+def _own_place(module: nn.Module, name: str) -> Place:
+    """Where the parameter of this name is kept, which is one that a network can take the place of."""
     kind = type(module).__name__
     place = beneath(module, name)
     if parametrize.is_parametrized(*place):
@@ -171,12 +171,12 @@ def _own_weight(module: nn.Module, name: str) -> tuple[Place, nn.Parameter]:
     if not weight.is_meta:
         materialised(weight, f"parametrize_: {name!r} of {kind}")
     trained_dtype(weight.dtype, f"parametrize_: the dtype of {name!r} of {kind}")
-    return place, weight
+    return place
 
 
-def _all_places(module: nn.Module, name: str, whole: nn.Module, place: Place, weight: nn.Parameter) -> list[Place]:
+def _all_places(module: nn.Module, name: str, whole: nn.Module, place: Place) -> list[Place]:
     """Every place of the weight; all of them have to be known, and able to have a network."""
-    places = places_of(whole, weight)
+    places = places_of(whole, cast(nn.Parameter, place[0]._parameters[place[1]]))
     if place not in places:  # the model given does not have it, or it is a part of the module alone
         if whole is not module:
             raise ValueError(
@@ -188,11 +188,11 @@ def _all_places(module: nn.Module, name: str, whole: nn.Module, place: Place, we
             raise ValueError(
                 f"parametrize_: {type(owner).__name__} asks for sparse gradients, which a network has not; set sparse=False first"
             )
-    other = outside(weight, places)
+    other = outside(places)
     if other is not None:
         raise ValueError(
-            f"{name!r} of {type(module).__name__} is shared with {type(other).__name__}{tuple(weight.shape)}, which is outside of the "
-            "module given; give the whole model too, parametrize_(..., model=model), and both have the network"
+            f"{name!r} of {type(module).__name__} is shared with {type(other).__name__}, which is outside of the module given; give the "
+            "whole model too, parametrize_(..., model=model), and both have the network"
         )
     return places
 
@@ -252,9 +252,8 @@ def merge_(module: nn.Module, name: str, *, model: nn.Module | None = None) -> n
     """
     a_module(module, "merge_: module")
     whole = module if model is None else a_module(model, "merge_: model")
-    owner, leaf = (
-        beneath(module, text(name, "merge_: name")) if parametrize.is_parametrized(module, name) else (module, name)
-    )
+    text(name, "merge_: name")
+    owner, leaf = beneath(module, name) if parametrize.is_parametrized(module, name) else (module, name)
     made = cast(Any, owner.parametrizations)[leaf] if parametrize.is_parametrized(owner, leaf) else None
     maker = generator_of(made)
     if maker is None:
@@ -265,7 +264,9 @@ def merge_(module: nn.Module, name: str, *, model: nn.Module | None = None) -> n
             else ""
         )
         raise ValueError(f"{kind} has no {name!r} that is a network; there is nothing to merge{layer}")
-    places = sharing(whole, maker) or [(owner, leaf)]
+    places = sharing(whole, maker)
+    if (owner, leaf) not in places:
+        raise ValueError(f"merge_: model has no {name!r} of this {type(module).__name__}: give the one that it is in")
     if len(places) < maker.owners:
         raise ValueError(
             f"merge_: the network of {name!r} is shared by {maker.owners} weights, {len(places)} of them in the module given; "

@@ -83,6 +83,8 @@ def test_ties_outside_of_what_is_given_are_told_of():
         merge_(model.emb, "weight")
     with pytest.raises(ValueError, match="model has no 'weight' of this Linear"):
         parametrize_(model.mid, "weight", tk.mpo((3, 4), (3, 4), 2), model=nn.Linear(2, 2))
+    with pytest.raises(ValueError, match="merge_: model has no 'weight' of this"):
+        merge_(model.emb, "weight", model=nn.Linear(2, 2))
     gone = Language()
     lonely, _ = gone.emb, gone.head
     del gone, _
