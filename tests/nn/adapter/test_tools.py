@@ -1,9 +1,10 @@
 """Every kind of module with every tool: it works, or is refused with a message, or is the tool's own limit.  Nothing fails raw.
 
-``python -m tests.nn.adapter.test_tools`` runs all and writes the record of docs/tools.md.
+``python -m tests.nn.adapter.test_tools`` runs all and writes the record of docs/tools.md; with parts of names, those tools.
 """
 
 import re
+import sys
 
 import pytest
 
@@ -82,4 +83,4 @@ def test_the_record_is_of_this_table():
 
 
 if __name__ == "__main__":
-    record.write()
+    record.write(sys.argv[1:])

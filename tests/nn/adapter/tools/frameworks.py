@@ -99,6 +99,15 @@ def hugging_face_trainer(kind: Kind) -> None:
     same(other.model(*inputs), kind.twin(want)(*inputs))
 
 
+def _tied(kind: Kind) -> dict[str, str]:
+    """What a model of transformers has to say of tied parameters: the later name -> the first."""
+    first, found = {}, {}
+    for name, p in kind.made().named_parameters(prefix="model", remove_duplicate=False):
+        if first.setdefault(p, name) != name:
+            found[name] = first[p]
+    return found
+
+
 def pretrained(kind: Kind) -> None:
     """``save_pretrained`` and ``from_pretrained``, which makes the model on the meta device."""
     from transformers import PretrainedConfig, PreTrainedModel
@@ -112,8 +121,7 @@ def pretrained(kind: Kind) -> None:
 
     class KindModel(PreTrainedModel):
         config_class = KindConfig
-        if "tied" in kind.name:
-            _tied_weights_keys = {"model.head.weight": "model.table.weight"} if kind.stand_in else {}
+        _tied_weights_keys = _tied(kind)
 
         def __init__(self, config: KindConfig) -> None:
             super().__init__(config)
@@ -136,7 +144,8 @@ def pretrained(kind: Kind) -> None:
     same(other(*inputs), dense.eval()(*inputs))
     loss(other, inputs).backward()
     want = oracle(kind, module.eval(), inputs)
-    same({n.removeprefix("model."): g for n, g in grads_of(other).items()}, want)
+    found = {n.removeprefix("model."): g for n, g in grads_of(other).items()}
+    same({n: found[n] for n in want}, want)  # it trains what was frozen too, for it makes all parameters anew
 
 
 def _adapted(model: nn.Module, kind: Kind) -> Any:

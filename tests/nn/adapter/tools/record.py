@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -30,18 +31,20 @@ def row(name: str) -> dict[str, Any]:
     return found | {"others": [{"verdict": v, "message": m, "kinds": kinds} for (v, m), kinds in others.items()]}
 
 
-def write() -> None:
-    """Run all and write the record; SystemExit where a cell fails raw."""
-    rows = []
+def write(names: Sequence[str] = ()) -> None:
+    """Run all, or the tools whose names have one of these parts, and write the record; SystemExit where a cell fails raw."""
+    known = {row["tool"]: row for row in read()["rows"]} if names else {}
     for name in TOOLS:
-        rows.append(row(name))
-        print(name, flush=True)
-    failed = [(r["tool"], o) for r in rows for o in r["others"] if o["verdict"] == FAILS]
-    if failed:
-        raise SystemExit("\n".join(f"{tool}: {o['kinds']}: {o['message']}" for tool, o in failed))
+        if not names or any(part in name for part in names):
+            known[name] = row(name)
+            print(name, flush=True)
+    rows = [known[name] for name in TOOLS]
     versions = {package: version(package).partition("+")[0] for package in PACKAGES}
     PATH.parent.mkdir(exist_ok=True)
     PATH.write_text(json.dumps({"versions": versions, "kinds": list(KINDS), "rows": rows}, indent=1) + "\n")
+    failed = [(r["tool"], o) for r in rows for o in r["others"] if o["verdict"] == FAILS]
+    if failed:
+        raise SystemExit("\n".join(f"{tool}: {o['kinds']}: {o['message']}" for tool, o in failed))
 
 
 def read() -> dict[str, Any]:
