@@ -68,8 +68,8 @@ def _writes(owner: nn.Module, leaf: str) -> dict[str, Callable[[], object]]:
 def written(kind: Kind) -> None:
     """Written in place: it has its effect, or it is refused and says how else."""
     refusals = []
-    for name in _writes(kind.made().get_submodule(kind.owner), kind.leaf):
-        module, _, inputs = pair(kind)
+    module, _, inputs = pair(kind)
+    for name in _writes(module.get_submodule(kind.owner), kind.leaf):
         before = module(*inputs).detach()
         try:
             with torch.no_grad():

@@ -130,6 +130,7 @@ RULES = [
     Rule(LIMIT, "gradcheck, gradgradcheck", ("EmbeddingBag", "MultiheadAttention"), "derivative for .* is not implemented"),
     Rule(LIMIT, "gradcheck, gradgradcheck", ("weight_norm",), "Jacobian mismatch"),
     Rule(LIMIT, "autocast to bfloat16", ("LSTM",), "primitive"),
+    Rule(LIMIT, "transformers: Trainer", ("language model, tied",), "Some tensors share memory"),
     Rule(LIMIT, "accelerate: prepare, init_empty_weights, load", ("language model, tied",), "Cannot copy out of meta tensor"),
     Rule(LIMIT, "other parametrizations on top", _TN, "does not have a parameter"),
     Rule(REFUSED, "the weight written in place", (), "merge_"),
