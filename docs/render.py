@@ -18,8 +18,12 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "paper"
-sys.path.insert(0, str(RESULTS))  # of tables.py: the page of all results, whose p-values are shown here too
+sys.path[:0] = [
+    str(RESULTS),
+    str(ROOT / "docs"),
+]  # of tables.py: the page of all results, whose p-values are shown here too
 import tables  # noqa: E402
+import tools_table  # noqa: E402
 
 from tnkit_nn.comparison.measure import Measure  # noqa: E402
 from tnkit_nn.comparison.report.tables import rows as table_rows  # noqa: E402
@@ -341,43 +345,6 @@ def approximation_demo() -> str:
     return table(heads, lines)
 
 
-# -- tools of others --------------------------------------------------------------------------------------------------
-WORDS = {"refused": "refused", "limit": "the tool's own limit", "no such thing": "no such thing"}
-
-
-def tools() -> str:
-    """A row a tool: for how many kinds it works, and what else there is."""
-    found = json.loads((ROOT / "docs" / "results" / "tools.json").read_text())
-    lines = []
-    for row in found["rows"]:
-        others = row["others"]
-        works = len(found["kinds"]) - sum(len(o["kinds"]) for o in others)
-        told = f" (largest difference {row['difference']:.0e})" if "difference" in row else ""
-        lines.append(
-            [row["tool"], f"{works} of {len(found['kinds'])}{told}", "<br>".join(map(_other, _merged(others)))]
-        )
-    said = "; ".join(found["kinds"])
-    used = ", ".join(f"{package} {number}" for package, number in found["versions"].items())
-    heads = ["| tool | works for | otherwise |", "| --- | --- | --- |"]
-    rows = [f"| {' | '.join(line)} |" for line in lines]
-    return "\n".join([*heads, *rows, "", f"- Kinds: {said}.", f"- Versions: {used}."])
-
-
-def _merged(others: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Cells whose messages differ in names alone, under the first message."""
-    out: dict[tuple[str, str], dict[str, Any]] = {}
-    for o in others:
-        known = out.setdefault((o["verdict"], o["message"][-40:]), {**o, "kinds": []})
-        known["kinds"] = known["kinds"] + o["kinds"]
-    return list(out.values())
-
-
-def _other(other: dict[str, Any]) -> str:
-    """A verdict, its kinds and its message, as a part of a cell."""
-    message = other["message"].replace("`", "").replace("|", "\\|")
-    return f"{WORDS[other['verdict']]}: {'; '.join(other['kinds'])} (`{message}`)"
-
-
 #: Block -> what fills it.
 BLOCKS: dict[str, Callable[[], str]] = {
     "finding": finding,
@@ -408,7 +375,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "own-frozen": lambda: own("frozen"),
     "own-trained": lambda: own("trained"),
     "own-said": own_said,
-    "tools": tools,
+    "tools": tools_table.rendered,
 }  # fmt: skip
 _BLOCK = re.compile(r"(<!-- rendered: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 

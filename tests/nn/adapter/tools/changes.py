@@ -69,12 +69,12 @@ def written(kind: Kind) -> None:
     """Written in place: it has its effect, or it is refused and says how else."""
     refusals = []
     module, _, inputs = pair(kind)
-    for name in _writes(module.get_submodule(kind.owner), kind.leaf):
+    for name, write in _writes(module.get_submodule(kind.owner), kind.leaf).items():
         before = module(*inputs).detach()
         try:
             with torch.no_grad():
                 torch.manual_seed(7)
-                _writes(module.get_submodule(kind.owner), kind.leaf)[name]()
+                write()
         except RuntimeError as error:
             refusals.append(error)
             same(module(*inputs), before, what=f"{name} was refused, and yet")
