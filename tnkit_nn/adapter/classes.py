@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from tnkit_nn.adapter.generated import Generated, generator_of
-from tnkit_nn.adapter.guard import write_protected
+from tnkit_nn.adapter.guard import GeneratedWeight, write_protected
+from tnkit_nn.adapter.owners import tied
 
 __all__ = ["adapt", "forget_flat", "own_class", "unregister"]
 
@@ -32,9 +33,8 @@ def adapt(module: nn.Module, name: str) -> None:
         return write_protected(read(self), f"the {name} of {_spoken(type(self))}", name, _maker(self, name))
 
     def put(self: nn.Module, value: Any) -> None:
-        if getattr(value, "maker", None) is not _maker(
-            self, name
-        ):  # tie_weights() of a language model ties what is tied
+        mine = isinstance(value, GeneratedWeight) and tied(value.maker, _maker(self, name))
+        if not mine:  # tie_weights() of a language model ties what is tied
             raise _assigned(self, name)
 
     setattr(cls, name, property(get, put))

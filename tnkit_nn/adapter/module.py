@@ -15,10 +15,11 @@ from tnkit.core.network import Network
 from tnkit.core.numbers import real_number, whole_number
 from tnkit.core.structure import check_ordered
 from tnkit.execution.codegen import prepare
-from tnkit.execution.inputs import check_known, constant
+from tnkit.execution.inputs import check_known
 from tnkit.execution.run import run
 from tnkit.paths.optimizers import Optimizer
 from tnkit.planning.planner import plan
+from tnkit_nn.adapter.constants import Constants, check_constant
 from tnkit_nn.adapter.digest import network_digest
 from tnkit_nn.checks import a_tensor, an_array, finite, trained_dtype
 from tnkit_nn.engine.backend import TORCH, autocasts, to_tensor
@@ -30,7 +31,7 @@ class TNModule(nn.Module):
     """Contract a network.
 
     Trained arrays are parameters under their own names, so ``state_dict`` has the network's array names as keys (tied nodes
-    share one).  Constants (``fixed="e0"`` and so on) are buffers outside the state dict.  Arrays of ``fixed=True`` nodes
+    share one).  Constants (``fixed="e0"`` and so on) follow from the network and are made as needed.  Arrays of ``fixed=True`` nodes
     are buffers where ``arrays`` has them; the others are the inputs of ``forward``.  The state dict knows the
     structure by a digest (in its metadata): strict loading refuses the arrays of another network that are called the same.
 
@@ -105,8 +106,10 @@ class TNModule(nn.Module):
             _register_tensor(
                 self, name, tensor, trained=name in net.parameters, saved=self._slots[name][0].fixed is True
             )
-        self._held, self._drawing = tuple(tensors), (seed, std)
-        self.inputs = tuple(name for name in net.array_shapes if name not in tensors)
+        self._held, self._drawing, self._constants = tuple(tensors), (seed, std), Constants(net)
+        if self._constants.kinds and not tensors:  # the dtype and the device of what is made for nobody else
+            self.register_buffer("_nothing", torch.empty(0, dtype=dtype), persistent=False)
+        self.inputs = tuple(n for n in net.array_shapes if n not in tensors and n not in self._constants.kinds)
 
     def forward(self, /, *args: Tensor, **inputs: Tensor) -> Tensor:
         """Contract with the inputs, given by array name or in the order of ``self.inputs``.
@@ -127,8 +130,17 @@ class TNModule(nn.Module):
         return run(self.plan, {**arrays, **inputs}, TORCH)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Array name -> parameter or buffer."""
-        return {name: getattr(self, name) for name in self._held}
+        """Array name -> parameter, buffer or constant."""
+        held: dict[str, Tensor] = {name: getattr(self, name) for name in self._held}
+        if not self._constants.kinds:
+            return held
+        return held | self._constants.like(self.like)
+
+    @property
+    def like(self) -> Tensor:
+        """One of its arrays: their dtype and device."""
+        found: Tensor = getattr(self, self._held[0] if self._held else "_nothing")
+        return found
 
     def reset_parameters(self) -> None:
         """Draw all trained arrays again, from the seed and with the scale that they were drawn with, or would have been."""
@@ -160,27 +172,6 @@ class TNModule(nn.Module):
         super()._load_from_state_dict(
             state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )
-        self._renew_constants()
-
-    def _apply(self, fn: Any, recurse: bool = True) -> Any:
-        super()._apply(fn, recurse)
-        self._renew_constants()  # to_empty leaves no values in them
-        return self
-
-    def _renew_constants(self) -> None:
-        """The constants' values on the device of the arrays, wherever they were lost."""
-        like = next((getattr(self, n) for n in self._held if n in self.network.parameters), None)
-        for name in self._held:
-            fixed = self._slots[name][0].fixed
-            old: Tensor = getattr(self, name)
-            if isinstance(fixed, str):
-                device = old.device if like is None or not old.is_meta else like.device
-                if device.type != "meta":
-                    value = to_tensor(constant(fixed, tuple(old.shape)), old.dtype).to(device)
-                    if old.is_meta:
-                        self._buffers[name] = value
-                    else:
-                        old.copy_(value)
 
     def extra_repr(self) -> str:
         """The network in a line, its inputs and the dynamic index."""
@@ -229,12 +220,6 @@ class ClosedModule(TNModule):
                 f"{self._spoken}: {self.network!r} has no array for {self.inputs[0]!r}: a weight takes no inputs, give it in arrays"
             )
 
-    @property
-    def like(self) -> Tensor:
-        """One of its arrays: their dtype and device."""
-        found: Tensor = getattr(self, self._held[0])
-        return found
-
 
 def check_input(x: Tensor, like: Tensor | None, what: str) -> None:
     """TypeError or ValueError for what is no tensor that can be contracted with arrays like ``like``."""
@@ -253,9 +238,13 @@ def check_input(x: Tensor, like: Tensor | None, what: str) -> None:
 def _tensors(
     net: Network, arrays: Mapping[str, Any], dtype: torch.dtype | None, seed: int, std: float | None
 ) -> dict[str, Tensor]:
-    """What the module holds: given, drawn and constant arrays, of one dtype."""
+    """What the module holds: given and drawn arrays, of one dtype."""
     check_known(net, arrays)
-    held = {name: to_tensor(an_array(a, f"array {name!r}"), dtype) for name, a in arrays.items()}
+    held = {name: an_array(a, f"array {name!r}") for name, a in arrays.items()}
+    for name, (kind, shape) in Constants(net).kinds.items():
+        if name in held:
+            check_constant(name, kind, held.pop(name), shape, dtype)
+    held = {name: to_tensor(a, dtype) for name, a in held.items()}
     missing = [name for name in net.parameters if name not in held]
     if missing and len(missing) < len(net.parameters):
         raise ValueError(f"trained array {missing[0]!r} is missing; give all of {net.parameters}, or none to draw them")
@@ -274,9 +263,6 @@ def _tensors(
     elif missing:
         drawn = init.normal(net, seed=seed, std=std, dtype=_precision(dtype or torch.get_default_dtype()))
         held |= {name: to_tensor(drawn[name], dtype) for name in net.parameters}
-    for leaf in net.leaves:
-        if isinstance(leaf.fixed, str) and leaf.array not in held:
-            held[leaf.array] = to_tensor(constant(leaf.fixed, net.array_shapes[leaf.array]), dtype)
     for name, tensor in held.items():
         if tensor.is_meta and name in arrays:
             raise ValueError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Iterator
+from copy import copy
 from typing import Any, cast
 
 from torch import nn
@@ -12,7 +13,7 @@ from torch.nn.utils import parametrize
 
 from tnkit_nn.adapter.generated import Generated, generator_of
 
-__all__ = ["Place", "beneath", "keep_order", "outside", "places_of", "put_back_in_order", "sharing"]
+__all__ = ["Place", "beneath", "keep_order", "outside", "places_of", "put_back_in_order", "sharing", "tied", "twin"]
 
 #: A module, and the name of a weight there.
 Place = tuple[nn.Module, str]
@@ -53,13 +54,20 @@ def places_of(model: nn.Module, weight: nn.Parameter) -> list[Place]:
     return [(m, n) for m in model.modules() for n, p in m._parameters.items() if p is weight]
 
 
+def tied(one: Generated | None, two: Generated | None) -> bool:
+    """Whether two weights are made of the very same arrays."""
+    if one is None or two is None or one is two:
+        return one is two
+    return one._held == two._held and all(getattr(one, n) is getattr(two, n) for n in one._held) and bool(one._held)
+
+
 def sharing(model: nn.Module, maker: Generated) -> list[Place]:
     """Every weight below ``model`` that this network makes."""
     return [
         (m, name)
         for m in model.modules()
         for name, made in getattr(m, "parametrizations", {}).items()
-        if generator_of(made) is maker
+        if tied(generator_of(made), maker)
     ]
 
 
@@ -94,6 +102,14 @@ def _module_of(attributes: Any, parameters: Any) -> nn.Module | None:
     if type(attributes) is dict and attributes.get("_parameters") is parameters:
         return next((m for m in gc.get_referrers(attributes) if isinstance(m, nn.Module)), None)
     return None
+
+
+def twin(made: Generated) -> Generated:
+    """A network of the same arrays, for another owner: torch ties parameters, and expects every module to stand in one place."""
+    other = copy(made)
+    for name in ("_parameters", "_buffers", "_modules"):
+        other.__dict__[name] = dict(made.__dict__[name])
+    return other
 
 
 # -- the order of parameters ----------------------------------------------------------------------------------------------

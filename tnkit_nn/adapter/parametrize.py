@@ -18,7 +18,7 @@ from tnkit.paths.optimizers import Optimizer
 from tnkit_nn.adapter.atomic import all_or_nothing
 from tnkit_nn.adapter.classes import adapt, own_class, unregister
 from tnkit_nn.adapter.generated import Generated, generator_of
-from tnkit_nn.adapter.owners import Place, beneath, keep_order, outside, places_of, put_back_in_order, sharing
+from tnkit_nn.adapter.owners import Place, beneath, keep_order, outside, places_of, put_back_in_order, sharing, twin
 from tnkit_nn.checks import a_module, check_fills, materialised, trained_dtype
 
 __all__ = ["merge_", "parametrize_"]
@@ -109,8 +109,8 @@ def parametrize_(
     with all_or_nothing(whole, module):
         if base:
             _begin_at(weight, new, arrays is not None)
-        for owner, leaf in places:
-            _register(owner, leaf, new)
+        for k, (owner, leaf) in enumerate(places):
+            _register(owner, leaf, twin(new) if k else new)
     return module
 
 

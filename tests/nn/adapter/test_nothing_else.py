@@ -45,7 +45,8 @@ def test_a_tied_weight_is_one_network_for_all_that_share_it(net, base):
     torch.manual_seed(0)
     model = Language().double()
     parametrize_(model.emb, "weight", net, model=model, base=base)
-    assert made_by(model.emb) is made_by(model.head) and made_by(model.emb).owners == 2
+    assert made_by(model.emb).owners == 2
+    assert all(p is q for p, q in zip(made_by(model.emb).parameters(), made_by(model.head).parameters(), strict=True))
     rest = sum(p.numel() for p in (*model.mid.parameters(), model.head.bias))
     assert sum(p.numel() for p in model.parameters()) == rest + net.num_params + base * 240
     if base:
@@ -64,6 +65,13 @@ def test_a_tied_weight_is_one_network_for_all_that_share_it(net, base):
     want = torch.autograd.grad(made.update(), made.parameters(), dense.emb.weight.grad)
     for p, w in zip(made.parameters(), want, strict=True):
         torch.testing.assert_close(p.grad, w, rtol=1e-9, atol=1e-12)
+    with torch.no_grad():
+        doubled = {n: 2 * p for n, p in model.named_parameters()}
+        before = model(TOKENS)
+        assert not torch.allclose(torch.func.functional_call(model, doubled, (TOKENS,)), before)
+        assert torch.equal(model(TOKENS), before) and all(isinstance(p, nn.Parameter) for p in made.parameters())
+        copied = pickle.loads(pickle.dumps(copy.deepcopy(model)))
+        assert torch.equal(copied(TOKENS), before) and len(list(copied.parameters())) == len(list(model.parameters()))
     merge_(model.head, "weight", model=model)
     assert model.emb.weight is model.head.weight and [n for n, _ in model.named_parameters()] == [
         n for n, _ in dense.named_parameters()
@@ -409,20 +417,36 @@ def test_the_meta_device(assign):
         assert not any(t.is_meta for t in layer.buffers())
 
 
-def test_constants_and_draws_come_back_after_to_empty():
+def test_constants_follow_the_arrays_and_draws_come_back_after_to_empty():
     net = tk.Network(
         (tk.Node("A", "ir"), tk.Node("e", "r", fixed="ones"), tk.Node("B", "rj")), "ij", dict(i=20, j=12, r=3)
     )
     with torch.device("meta"):
         module = tknn.TNModule(net, seed=3)
+    assert module().is_meta
     module.to_empty(device="cpu").reset_parameters()
     torch.testing.assert_close(module(), tknn.TNModule(net, seed=3)())
-    assert torch.equal(module.e, torch.ones(3))
-    module.double()
-    assert module.e.dtype == torch.float64
+    assert torch.equal(module.tensors()["e"], torch.ones(3)) and not list(module.buffers())
+    assert module.double()().dtype == module.tensors()["e"].dtype == torch.float64
     arrays = {n: a.detach() for n, a in tknn.TNModule(net, seed=5).named_parameters()}
     late = parametrize_(nn.Linear(12, 20, device="meta"), "weight", net, arrays)
     torch.testing.assert_close(late.weight.detach(), tknn.TNModule(net, arrays)())
+    given = {n: a.numpy() for n, a in arrays.items()}
+    torch.testing.assert_close(
+        tknn.TNModule(net, {**given, "e": torch.ones(3).numpy()})(), tknn.TNModule(net, arrays)()
+    )
+    with pytest.raises(ValueError, match="array 'e' is the constant 'ones' of shape"):
+        tknn.TNModule(net, {**given, "e": torch.zeros(3).numpy()})
+
+
+@pytest.mark.parametrize("kind", ["e0", "ones", "delta"])
+@pytest.mark.parametrize("shape", [(3,), (2, 2), (3, 2, 4), (2, 2, 2, 2)])
+def test_constants_are_those_of_the_core(kind, shape):
+    inds = "abcd"[: len(shape)]
+    net = tk.Network((tk.Node("c", inds, fixed=kind),), inds, dict(zip(inds, shape, strict=True)))
+    module = tknn.TNModule(net, dtype=torch.float64)
+    assert torch.equal(module(), torch.as_tensor(tk.contract(net, {}))) and module().dtype == torch.float64
+    assert torch.equal(module.float()(), module()) and module().dtype == torch.float32
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.complex64, torch.complex128, torch.bfloat16])
