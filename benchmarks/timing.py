@@ -17,7 +17,7 @@ from tabulate import tabulate
 
 PEERS = (
     "torch", "numpy", "opt_einsum", "cotengra", "quimb", "tensornetwork", "tensorkrowch", "tensorly", "tensorly-torch",
-    "torchTT", "tntorch",
+    "torchTT", "tntorch", "peft",
 )  # fmt: skip
 
 

@@ -13,17 +13,16 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
-from statistics import mean
+from statistics import mean, stdev
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "paper"
-sys.path[:0] = [
-    str(RESULTS),
-    str(ROOT / "docs"),
-]  # of tables.py: the page of all results, whose p-values are shown here too
+# tables.py is of the page of all results, whose p-values are shown here too
+sys.path[:0] = [str(RESULTS), str(ROOT / "docs")]
 import tables  # noqa: E402
 import tools_table  # noqa: E402
+from scipy.stats import ttest_rel  # noqa: E402
 
 from tnkit_nn.comparison.measure import Measure  # noqa: E402
 from tnkit_nn.comparison.report.tables import rows as table_rows  # noqa: E402
@@ -311,6 +310,62 @@ def own_said() -> str:
     )
 
 
+# -- adapters ----------------------------------------------------------------------------------------------------------
+def adapters() -> str:
+    """Test accuracy of every way to adapt a model: mean and standard deviation over the seeds, and beside LoRA seed by seed."""
+    ways: dict[str, Records] = {}
+    for row in json.loads((ROOT / "examples" / "results" / "adapters.json").read_text())["records"]:
+        ways.setdefault(row["way"], []).append(row)
+    lines = []
+    for way, rows in ways.items():
+        beside = [r["test"] - other["test"] for r, other in zip(rows, ways["low_rank"], strict=True)]
+        rates = sorted({r["rate"] for r in rows})
+        lines.append(
+            [ADAPTED.get(way, name(way)), f"{rows[0]['parameters']:,}", spread(r["test"] for r in rows), percent(r["val"] for r in rows),
+             "" if way == "low_rank" else spread(beside), "" if way == "nothing" else ", ".join(f"{rate:g}" for rate in rates)]
+        )  # fmt: skip
+    heads = [
+        "trained beside the head",
+        "parameters",
+        "test accuracy, %",
+        "validation, %",
+        "minus low rank, points",
+        "rates chosen",
+    ]
+    return table(heads, lines)
+
+
+ADAPTED = {
+    "nothing": "nothing, nor the head",
+    "head alone": "nothing",
+    "all weights": "all weights",
+    "low_rank": "low rank (LoRA)",
+}
+
+
+def adapters_said() -> str:
+    """How the adapters are beside low rank, seed by seed, by a paired t test."""
+    rows = json.loads((ROOT / "examples" / "results" / "adapters.json").read_text())["records"]
+    reached = {way: [r["test"] for r in rows if r["way"] == way] for way in dict.fromkeys(r["way"] for r in rows)}
+    others = [way for way in reached if way not in ("low_rank", "nothing", "head alone", "all weights")]
+    tests = {way: ttest_rel(reached[way], reached["low_rank"]).pvalue for way in others}
+    least = min(tests, key=lambda way: tests[way])
+    told = tests[least] * len(others) < 0.05
+    verdict = (
+        f"{name(least)} differs significantly from low rank" if told else "no difference from low rank is significant"
+    )
+    return (
+        f"Over {len(reached['low_rank'])} seeds {verdict}: the smallest p is {tests[least]:.3f} ({name(least)}), before a correction for "
+        f"{len(others)} comparisons."
+    )
+
+
+def spread(values: Iterable[float]) -> str:
+    """Mean and standard deviation, per cent."""
+    found = [100 * v for v in values]
+    return f"{mean(found):.1f} ± {stdev(found):.1f}"
+
+
 # -- approximation ----------------------------------------------------------------------------------------------------
 def approximation_methods() -> str:
     """Errors of the ways to approximate one weight."""
@@ -375,6 +430,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "own-frozen": lambda: own("frozen"),
     "own-trained": lambda: own("trained"),
     "own-said": own_said,
+    "adapters": adapters,
+    "adapters-said": adapters_said,
     "tools": tools_table.rendered,
 }  # fmt: skip
 _BLOCK = re.compile(r"(<!-- rendered: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)

@@ -1,6 +1,6 @@
 """Runs the examples at full size, one after another on one thread, and writes what each found to examples/results/.
 
-python examples/run_all.py             (all six: a quarter of an hour on an idle machine)
+python examples/run_all.py             (all seven: twenty minutes on an idle machine)
 python examples/run_all.py lstm gpt    (these alone)
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-NAMES = ["lstm", "segmenter", "regression", "gpt", "dict_output", "streaming"]
+NAMES = ["lstm", "segmenter", "regression", "gpt", "dict_output", "streaming", "adapters"]
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -24,7 +24,7 @@ def run(name: str) -> None:
     found["seconds"] = {"elapsed": time.perf_counter() - wall, "processor": time.process_time() - cpu}
     found["load"] = os.getloadavg()
     for record in found["records"]:
-        record["networks"] = {}
+        record |= {"networks": {}} if "networks" in record else {}
     (RESULTS / f"{name}.json").write_text(json.dumps(found, indent=None, separators=(",", ":")) + "\n")
 
 

@@ -1,7 +1,7 @@
 """tnkit_nn: tensor networks as modules, weights and layers of torch.
 
-The adapter (:class:`TNModule`, :class:`TNLinear`, :class:`TNEmbedding`, :func:`parametrize_`, :func:`fit`) needs torch and tnkit
-alone.  The applications (training, compression, comparison, with their models and data) are loaded when they are first asked for.
+The adapter (:class:`TNModule`, :class:`TNLinear`, :class:`TNConv2d`, :class:`TNEmbedding`, :func:`parametrize_`, :func:`fit`) needs
+torch and tnkit alone.  The applications (training, compression, comparison, with their models and data) are loaded when they are first asked for.
 """
 
 from importlib import import_module
@@ -11,16 +11,19 @@ from tnkit.core.extras import need
 
 need("tnkit_nn", "torch")
 
+from tnkit_nn.adapter.conv import TNConv1d, TNConv2d, TNConv3d
+from tnkit_nn.adapter.embedding import TNEmbedding
 from tnkit_nn.adapter.fitting import FitResult, fit
 from tnkit_nn.adapter.keeping import keep_weights
-from tnkit_nn.adapter.layers import TNEmbedding, TNLinear
+from tnkit_nn.adapter.linear import TNLinear
 from tnkit_nn.adapter.module import TNModule
 from tnkit_nn.adapter.parametrize import merge_, parametrize_
 from tnkit_nn.engine.backend import TORCH
 
 __all__ = [
-    "TORCH", "Comparison", "Compressed", "Compression", "Family", "FitResult", "Group", "Layers", "Metric", "Recipe", "Stage1", "TNEmbedding", "TNLinear",
-    "TNModule", "Task", "accuracy", "approximate", "compare", "compress_", "data", "dense", "fit", "frame", "keep_weights", "load_compressed_", "merge_",
+    "TORCH", "Comparison", "Compressed", "Compression", "Family", "FitResult", "Group", "Layers", "Metric", "Recipe", "Stage1",
+    "TNConv1d", "TNConv2d", "TNConv3d", "TNEmbedding", "TNLinear", "TNModule", "Task", "accuracy", "approximate", "compare",
+    "compress_", "data", "dense", "fit", "frame", "keep_weights", "load_compressed_", "merge_",
     "parametrize_", "plot", "save_compressed", "train", "zoo",
 ]  # fmt: skip
 

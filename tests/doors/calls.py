@@ -160,7 +160,7 @@ CALLS = {
     "tknn.TNModule": lambda: call(tknn.TNModule, CHAIN, arrays(CHAIN)),
     "tknn.TNLinear": lambda: call(tknn.TNLinear, 4, 4, MATRIX, True, arrays(MATRIX)),
     "tknn.TNLinear.forward": lambda: call(tknn.TNLinear(4, 4, MATRIX).forward, torch.ones(2, 4)),
-    "tknn.TNEmbedding": lambda: call(tknn.TNEmbedding, 4, 4, MATRIX, arrays(MATRIX)),
+    "tknn.TNEmbedding": lambda: call(tknn.TNEmbedding, 4, 4, MATRIX, arrays(MATRIX), padding_idx=1),
     "tknn.TNEmbedding.forward": lambda: call(tknn.TNEmbedding(4, 4, MATRIX).forward, torch.tensor([0, 1])),
     "tknn.parametrize_": lambda: call(tknn.parametrize_, nn.Linear(4, 4), "weight", MATRIX, arrays(MATRIX)),
     "tknn.keep_weights": lambda: call(tknn.keep_weights, 2**31),

@@ -108,6 +108,19 @@ def _task():
     )  # fmt: skip
 
 
+CONVS = ("TNConv1d", "TNConv2d", "TNConv3d")
+LAYERS = ("TNLinear", "TNEmbedding", *CONVS)
+
+
+def _space(name):
+    return (3,) * int(name[-2])
+
+
+def _conv(name):
+    kernel = (2,) * int(name[-2])
+    return 3, 3, kernel, tk.tt((3, 3, *kernel), 2), 1, 0, 1, 1, True, "zeros", None
+
+
 RECORDS = [{"label": "mpo", "budget": 10, "seed": 0, "num_params": 8, "test_frozen": 0.5, "val_frozen": 0.5}]
 
 CALLS_NN = {
@@ -128,7 +141,15 @@ CALLS_NN = {
     **({"tknn.frame": lambda: call(tknn.frame, RECORDS)} if find_spec("pandas") else {}),
     "tknn.TNModule.forward": lambda: call(tknn.TNModule(DATA_NODE).forward, torch.ones(2, 3)),
     "tknn.compare": lambda: call(tknn.compare, tknn.Task("mlp", "digits", limit=20), ["low_rank"], [100], [1], None, _quiet, **STEPS),
-    "tknn.TNLinear.from_linear": lambda: call(_untold(tknn.TNLinear.from_linear), torch.nn.Linear(4, 4), MATRIX, fit=True, steps=1),
+    "tknn.TNLinear.from_module": lambda: call(_untold(tknn.TNLinear.from_module), torch.nn.Linear(4, 4), MATRIX, fit=True, steps=1),
+    "tknn.TNEmbedding.from_module": lambda: call(_untold(tknn.TNEmbedding.from_module), torch.nn.Embedding(4, 4), MATRIX, fit=True, steps=1),
+    **{f"tknn.{name}": (lambda name=name: call(getattr(tknn, name), *_conv(name))) for name in CONVS},
+    **{f"tknn.{name}.forward": (lambda name=name: call(getattr(tknn, name)(*_conv(name)).forward, torch.ones(2, 3, *_space(name)))) for name in CONVS},
+    **{
+        f"tknn.{name}.from_module": (lambda name=name: call(
+            _untold(getattr(tknn, name).from_module), getattr(torch.nn, name[2:])(3, 3, 2), _conv(name)[3], fit=True, steps=1
+        )) for name in CONVS
+    },
     "tknn.compress_": lambda: call(_untold(tknn.compress_), *_compression()),
     "tknn.data.digits": lambda: call(tknn.data.digits, None),
     "tknn.data.mnist": lambda: call(tknn.data.mnist, _mnist("mnist-files")),
@@ -147,7 +168,11 @@ KINDS_NN = {
     "limit": "count?", "first_seed": "seed", "rest_lr": "positive", "weight_decay": "at least 0", "label_smoothing": "nothing",
     "arrays": "nothing?", "checkpoint": "name?", "log": "name?", "after": "function?", "groups": "nothing?", "loss": "function?",
     "data_dir": "name?", "weights": "name?", "layer": "name?", "root": "nothing?", "out": "nothing?", "path": "name",
-    "tknn.TNLinear.bias": "flag", "tknn.parametrize_.base": "flag", "tknn.parametrize_.model": "nothing?", "tknn.merge_.model": "nothing?", "tknn.TNLinear.from_linear.fit": "flag", "tknn.TNModule.dtype": "nothing?", "tknn.TNModule.std": "positive?",
+    "tknn.TNLinear.bias": "flag", "tknn.TNLinear.transposed": "flag", "positions": "count", "stride": "count", "dilation": "count", "padding": "seed",
+    "kernel_size": "count", "tknn.parametrize_.base": "flag", "tknn.parametrize_.model": "nothing?", "tknn.merge_.model": "nothing?",
+    **{f"tknn.{layer}.from_module.fit": "flag" for layer in LAYERS},
+    **{f"tknn.{name}.{a}": k for name in CONVS for a, k in (("bias", "flag"), ("dtype", "nothing?"), ("groups", "count"))},
+    "tknn.TNModule.dtype": "nothing?", "tknn.TNModule.std": "positive?",
     "tknn.TNLinear.dtype": "nothing?", "tknn.TNEmbedding.dtype": "nothing?", "tknn.fit.dtype": "nothing?", "tknn.Group.lr": "positive?",
     "tknn.Group.weight_decay": "at least 0?", "tknn.Family.name": "name", "tknn.Family.label": "name", "tknn.Family.depth": "count?",
     "tknn.Family.build": "function", "tknn.compare.progress": "function", "tknn.data.Split.name": "name", "tknn.Compression.stage2": "nothing?", "coarse": "flag",
@@ -169,6 +194,7 @@ def _given(*labels, why):
 
 
 _ARRAYS = {**_given("'core_0': int array", "'core_0': bool array", why=_CAST), "{}": _DRAWN}
+_TWO = ("np.int64(2)", "0-d int array", "0-d tensor")
 _ITEMS = _given("['x']", "first item 'x'", "one item more", why="names, or one more of them")
 
 #: As ALLOWED, of tnkit_nn.
@@ -189,7 +215,10 @@ ALLOWED_NN = {
     ("tknn.compress_", "out"): dict.fromkeys(("'x'", "np.str_('x')"), "a folder"),
     ("tknn.TNEmbedding", "optimizer"): {"a path": "an order of its own"}, ("tknn.parametrize_", "optimizer"): {"a path": "an order of its own"},
     ("tknn.TNModule", "arrays"): _ARRAYS, ("tknn.TNLinear", "arrays"): _ARRAYS, ("tknn.TNEmbedding", "arrays"): _ARRAYS,
-    ("tknn.TNLinear.from_linear", "arrays"): {"{}": _DRAWN},
+    **{(f"tknn.{layer}.from_module", "arrays"): {"{}": _DRAWN} for layer in LAYERS},
+    **{(f"tknn.{name}", "arrays"): _ARRAYS for name in CONVS},
+    **{(f"tknn.{name}", a): dict.fromkeys(("3", *_TWO), _CROPPED) for name in CONVS for a in ("in_channels", "out_channels")},
+    ("tknn.TNEmbedding", "padding_idx"): dict.fromkeys(("None", "3", "0", "-1", *_TWO), "none, or a row, from the end where negative"),
     ("tknn.fit", "arrays"): {
         **_ARRAYS, "'core_0': masked array": "its mask hides nothing",
         **_given(*(f"'core_0': {k} tensor" for k in ("uint8", "bool", "bfloat16")), why="numbers, cast to the dtype to compute in"),
@@ -199,7 +228,7 @@ ALLOWED_NN = {
         **_ARRAYS, **_given(*(f"'core_0': {k} tensor" for k in ("uint8", "bool", "bfloat16")), why=_CAST),
     },
     ("tknn.TNLinear", "in_features"): {"3": _CROPPED}, ("tknn.TNLinear", "out_features"): {"3": _CROPPED},
-    ("tknn.TNEmbedding", "num"): {"3": _CROPPED}, ("tknn.TNEmbedding", "dim"): {"3": _CROPPED},
+    ("tknn.TNEmbedding", "num_embeddings"): {"3": _CROPPED}, ("tknn.TNEmbedding", "embedding_dim"): {"3": _CROPPED},
     ("tknn.TNEmbedding.forward", "tokens"): _given("uint8 tensor", "0-d tensor", why="tokens"),
     ("tknn.Recipe", "label_smoothing"): {"0": "none"},
     ("tknn.Group", "params"): {

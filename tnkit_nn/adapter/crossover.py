@@ -11,7 +11,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import combinations
-from math import inf
+from math import inf, prod
+from typing import Generic, TypeVar
+
+import torch
 
 from tnkit.core.network import Network
 from tnkit.core.node import Node
@@ -31,19 +34,29 @@ from tnkit_nn.engine.launches import (
     COPY,
     LAYER,
     LINEAR,
+    MATCH,
     MODULE,
     RESHAPE,
     launches,
 )
 
-__all__ = ["WeightRoute", "crossovers", "described", "weight_first", "with_input"]
+__all__ = [
+    "WeightRoute", "chosen", "crossovers", "described", "exact_split", "kept_way", "plan_seconds", "weight_first", "with_input",
+]  # fmt: skip
 
 Path = tuple[tuple[int, ...], ...]
+Way = TypeVar("Way")
+Way_co = TypeVar("Way_co", covariant=True)
+
+#: Whether ``torch.export`` is at work (torch before 2.7 cannot tell it from ``torch.compile``).
+_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
 
 #: The crossover between ways is looked for up to this many rows.
 MOST_ROWS = 2**20
 #: Up to so many nodes, every division of them into runs is tried.
 _FEW_NODES = 4
+#: A matrix that is only read goes so many times as fast as a copy into fresh memory, of which the machine's rate is.
+_READ = 3.0
 #: Calls of :meth:`TNLinear.forward` around a plan: its input and its result reshaped, the bias added.
 _JOINED = LAYER + 2 * RESHAPE + CAST + ADD
 #: And around a weight that is built: a module called, its result reshaped and multiplied by.
@@ -51,13 +64,13 @@ _BUILT = LAYER + MODULE + RESHAPE + LINEAR
 
 
 @dataclass(frozen=True)
-class WeightRoute:
+class WeightRoute(Generic[Way_co]):
     """One way and its predicted seconds: ``one`` for a single row, else ``fixed + row * rows``.
 
     Without a plan the weight is built and multiplied by; a plan that takes the input last ``builds`` it too.
     """
 
-    plan: Plan | None
+    plan: Way_co | None
     builds: bool
     one: float
     fixed: float
@@ -68,9 +81,17 @@ class WeightRoute:
         return self.one if rows == 1 else self.fixed + self.row * rows
 
 
+def exact_split(net: Network, rows: int, cols: int) -> int | None:
+    """How many output indices make up ``rows``, the others making up ``cols``; None where they do not factorise."""
+    for k in range(len(net.shape) + 1):
+        if prod(net.shape[:k]) == rows and prod(net.shape[k:]) == cols:
+            return k
+    return None
+
+
 def with_input(
     net: Network, ins: tuple[str, ...], x: str, b: str, batch: int, optimizer: str | Optimizer, itemsize: int
-) -> list[WeightRoute]:
+) -> list[WeightRoute[Plan]]:
     """Ways with the input in the network, as node ``x`` with batch index ``b``.
 
     Two searches, for a single row and for ``batch``; with ``auto``, the sweeps of the input over the nodes beside them.  All
@@ -81,7 +102,7 @@ def with_input(
         sizes = {i: net.sizes[i] for i in ins}
         data = Network((Node(x, (b, *ins), fixed=True),), (b, *ins), {b: rows, **sizes})
         return plan(
-            net.join(data, (b, *net.output[: len(net.output) - len(ins)]), on=ins), how, itemsize=itemsize, dynamic=b
+            net.join(data, (b, *(i for i in net.output if i not in ins)), on=ins), how, itemsize=itemsize, dynamic=b
         )
 
     counts = tuple(dict.fromkeys((1, batch)))
@@ -93,21 +114,48 @@ def with_input(
     return [_predicted(way, x) for way in {source(way.program, TORCH): way for way in found}.values()]
 
 
-def weight_first(way: Plan, rows: int, cols: int, itemsize: int) -> WeightRoute:
-    """The weight built by ``way``, then multiplied by."""
+def plan_seconds(way: Plan, itemsize: int, copied: int = 0) -> float:
+    """Predicted time of a plan whose result is copied into another order, so many entries of it."""
     speed, last = rates(), way.steps[-1] if way.steps else None
-    copied = isinstance(last, ContractStep) and last.result.permute is not None  # to read as a matrix
-    moved = way.bytes_moved // way.itemsize + (3 if copied else 1) * rows * cols
+    moved = way.bytes_moved // way.itemsize
+    if not (isinstance(last, ContractStep) and last.result.permute is not None):
+        copied = 0
     shapes = [(shape, contiguous(shape)) for shape in way.shapes]
-    calls = launches(way.steps, layouts(shapes, way.steps)) + _BUILT + COPY * copied
-    fixed = speed.seconds(way.flops, moved * itemsize) + calls * speed.call
+    calls = launches(way.steps, layouts(shapes, way.steps)) + COPY * (copied > 0)
+    return speed.seconds(way.flops, (moved + 2 * copied) * itemsize) + calls * speed.call
+
+
+def weight_first(way: Plan, rows: int, cols: int, itemsize: int) -> WeightRoute[Plan]:
+    """The weight built by ``way``, then multiplied by."""
+    speed = rates()
+    fixed = plan_seconds(way, itemsize, rows * cols) + speed.seconds(0, rows * cols * itemsize) + _BUILT * speed.call
     row = speed.seconds(2 * rows * cols, itemsize * (rows + cols))
     return WeightRoute(None, True, fixed + row, fixed, row)
 
 
-def crossovers(ways: Sequence[WeightRoute]) -> tuple[tuple[int, Plan | None], ...]:
+def kept_way(built: WeightRoute[Way], net: Network, entries: int, itemsize: int, calls: float) -> WeightRoute[Way]:
+    """The same with a weight that is there from the call before: its arrays are found to be the same, ``calls`` multiply."""
+    speed, arrays = rates(), net.array_shapes.values()
+    moved = entries / _READ + 2 * sum(map(prod, arrays))
+    fixed = speed.seconds(0, moved * itemsize) + (LAYER + calls + MATCH * len(arrays)) * speed.call
+    return WeightRoute(built.plan, True, fixed + built.row, fixed, built.row)
+
+
+def chosen(routes: Sequence[tuple[int, Way | None]], rows: int, typical: int) -> Way | None:
+    """The way below whose crossover so many rows are; None, which builds the weight, for no rows."""
+    if _exporting():  # one graph for every batch: to compare rows would bound them
+        rows = typical
+    if rows == 0:  # torch cannot infer a size from an empty tensor
+        return None
+    for below, way in routes:
+        if rows < below:
+            return way
+    return routes[-1][1]
+
+
+def crossovers(ways: Sequence[WeightRoute[Way]]) -> tuple[tuple[int, Way | None], ...]:
     """The fastest for every power of two of rows, equal neighbours merged: ``(below, plan)``, None where it is built."""
-    spans: list[tuple[int, Plan | None]] = []
+    spans: list[tuple[int, Way | None]] = []
     rows = 1
     while rows <= MOST_ROWS:
         best = min(ways, key=lambda way, rows=rows: way.seconds(rows)).plan  # type: ignore[misc]
@@ -118,7 +166,9 @@ def crossovers(ways: Sequence[WeightRoute]) -> tuple[tuple[int, Plan | None], ..
     return tuple(spans)
 
 
-def described(routes: Sequence[tuple[int, Plan | None]], ways: Sequence[WeightRoute], typical: int) -> Iterable[str]:
+def described(
+    routes: Sequence[tuple[int, Way | None]], ways: Sequence[WeightRoute[Way]], typical: int, what: str = "batch"
+) -> Iterable[str]:
     """A line a kind and span: which, and the predicted times of it and of the best of the other kind."""
     names = ("factorised", "reconstructed")
     builds = [next(w.builds for w in ways if w.plan is chosen) for _, chosen in routes]
@@ -131,7 +181,7 @@ def described(routes: Sequence[tuple[int, Plan | None]], ways: Sequence[WeightRo
         took = [min((w.seconds(at) for w in ways if w.builds == kind), default=inf) for kind in (False, True)]
         mine, other = builds[k], not builds[k]
         span = f"{start} and up" if last else f"{start} to {below - 1}" if below > start + 1 else f"{start}"
-        line = f"batch {span}: {names[mine]}, predicted {spelled_seconds(took[mine])}"
+        line = f"{what} {span}: {names[mine]}, predicted {spelled_seconds(took[mine])}"
         line += f"; {names[other]} {spelled_seconds(took[other])}" if took[other] < inf else ""
         yield line if span == str(at) else f"{line} (at {at})"
         start = below
@@ -172,7 +222,7 @@ def _fixed(order: Path) -> Optimizer:
     return given
 
 
-def _predicted(way: Plan, x: str) -> WeightRoute:
+def _predicted(way: Plan, x: str) -> WeightRoute[Plan]:
     """The time of a plan by its number of rows: what descends from the input grows with them."""
     one = sum(_seconds(way, x, 1))
     fixed, two = _seconds(way, x, 2)  # a single row's axis stands in no one's way: it may copy less

@@ -18,6 +18,7 @@ from tnkit.paths.optimizers import Optimizer
 from tnkit_nn.adapter.atomic import all_or_nothing
 from tnkit_nn.adapter.classes import adapt, own_class, unregister
 from tnkit_nn.adapter.generated import Generated, generator_of
+from tnkit_nn.adapter.lora import install
 from tnkit_nn.adapter.owners import Place, beneath, keep_order, outside, places_of, put_back_in_order, sharing, twin
 from tnkit_nn.checks import a_module, check_fills, materialised, trained_dtype
 
@@ -110,7 +111,7 @@ def parametrize_(
         if base:
             _begin_at(weight, new, arrays is not None)
         for k, (owner, leaf) in enumerate(places):
-            _register(owner, leaf, twin(new) if k else new)
+            _register(owner, leaf, twin(new) if k else new, optimizer)
     return module
 
 
@@ -141,7 +142,7 @@ def _begin_at(weight: nn.Parameter, new: Generated, given: bool) -> None:
             weight.sub_(new.update())
 
 
-def _register(module: nn.Module, name: str, new: Generated) -> None:
+def _register(module: nn.Module, name: str, new: Generated, optimizer: str | Optimizer) -> None:
     """The network in the place of one weight.  torch's own check contracts it once, which only a function of the user's own needs."""
     known = all(n.fn in ACTIVATIONS for n in inside_out(new.network) if isinstance(n, Elementwise))
     own_class(module)
@@ -151,6 +152,7 @@ def _register(module: nn.Module, name: str, new: Generated) -> None:
     module.parametrizations[name].unsafe = False  # type: ignore[index, union-attr]
     keep_order(module, before)
     adapt(module, name)
+    install(module, name, optimizer)
 
 
 # -- the weight -----------------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from tnkit.planning.steps import ApplyStep, ContractStep, FusedStep, ReduceStep,
 from tnkit.planning.strides import View
 from tnkit_nn.engine.backend import TORCH
 
-__all__ = ["ADD", "CAST", "COPY", "LAYER", "LINEAR", "MODULE", "RESHAPE", "launches", "step_launches"]
+__all__ = ["ADD", "CAST", "CONV", "COPY", "LAYER", "LINEAR", "MATCH", "MODULE", "RESHAPE", "launches", "step_launches"]
 
 PERMUTE, RESHAPE, SWAP = 1.8, 1.5, 1.4
 #: What a reshape takes in addition where it copies.
@@ -32,7 +32,9 @@ BROADCAST = 6.8
 SUM, DIAGONAL, FUNCTION = 4.4, 1.8, 2.0
 #: A group of steps: a Python function of autograd around them.
 GROUP = 20.0
-ADD, CAST, LINEAR = 2.2, 1.6, 6.0
+ADD, CAST, LINEAR, CONV = 2.2, 1.6, 6.0, 12.0
+#: An array among those that are compared with the copies of which a kept weight was made.
+MATCH = 3.0
 #: Python of a layer's call with its checks, and of a module that it calls.
 LAYER, MODULE = 16.0, 7.0
 

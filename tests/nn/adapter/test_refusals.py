@@ -37,7 +37,7 @@ def arrays(net, dtype):
         lambda d: TNLinear(6, 4, d).weight,
         lambda d: TNLinear(6, 4, network=d, bias=False).weight,
         lambda d: TNEmbedding(4, 6, d).weight,
-        lambda d: TNLinear.from_linear(nn.Linear(6, 4), d, fit=False).weight,
+        lambda d: TNLinear.from_module(nn.Linear(6, 4), d, fit=False).weight,
     ],
 )
 def test_a_decomposition_is_a_network_and_its_arrays(weight):
@@ -52,7 +52,7 @@ def test_a_decomposition_is_a_network_and_its_arrays(weight):
         lambda d: parametrize_(nn.Linear(6, 4), "weight", d, d.arrays),
         lambda d: TNLinear(6, 4, d, arrays=d.arrays),
         lambda d: TNEmbedding(4, 6, d, d.arrays),
-        lambda d: TNLinear.from_linear(nn.Linear(6, 4), d, arrays=d.arrays),
+        lambda d: TNLinear.from_module(nn.Linear(6, 4), d, arrays=d.arrays),
     ],
 )
 def test_arrays_are_given_once(call):

@@ -116,7 +116,7 @@ def pretrained(kind: Kind) -> None:
         model_type = "kind"
 
         def __init__(self, seed: int = 0, **options: Any) -> None:
-            super().__init__(**options)
+            super().__init__(**{"tie_word_embeddings": True, **options})
             self.seed = seed
 
     class KindModel(PreTrainedModel):

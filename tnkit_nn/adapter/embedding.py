@@ -1,0 +1,262 @@
+"""An embedding whose table is a network, of which single rows are contracted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tnkit.core.checks import a_network
+from tnkit.core.decomposition import Decomposition, network_of
+from tnkit.core.names import free_name, names_in
+from tnkit.core.network import Network
+from tnkit.core.node import Node
+from tnkit.core.numbers import whole_number
+from tnkit.core.shapes import split_axes
+from tnkit.execution.codegen import prepare
+from tnkit.execution.run import run
+from tnkit.paths.optimizers import Optimizer
+from tnkit.planning.plan import Plan
+from tnkit.planning.planner import plan
+from tnkit_nn.adapter.crossover import exact_split
+from tnkit_nn.adapter.generated import full_precision
+from tnkit_nn.adapter.layer_weight import LayerWeight, weight_now
+from tnkit_nn.adapter.module import check_input
+from tnkit_nn.adapter.replacement import in_its_place
+from tnkit_nn.checks import a_kind, a_size, a_tensor, check_fills
+from tnkit_nn.engine.backend import TORCH
+
+__all__ = ["TNEmbedding"]
+
+
+class _Table(LayerWeight):
+    _spoken = "TNEmbedding"
+
+
+class TNEmbedding(nn.Module):
+    """An embedding whose table is a network: the digits of a token pick slices of the arrays, and the rest is contracted.
+
+    The table is never built, unless the network is nonlinear.  The output indices read as ``(num_embeddings,
+    embedding_dim)``, sizes that do not divide being padded.
+
+    Parameters
+    ----------
+    num_embeddings, embedding_dim
+        As for ``nn.Embedding``.
+    network
+        A network whose tensor reads as the table; a :class:`tnkit.Decomposition` is a network and its arrays.
+    arrays
+        Its arrays; by default drawn with the scale of ``nn.Embedding`` (1).
+    padding_idx
+        A row that is zero and not trained; counted from the end where negative.
+    batch
+        Typical number of tokens, for the order.
+    optimizer, dtype, seed
+        As for :class:`TNModule`.
+
+    Raises
+    ------
+    TypeError
+        Sizes that are no whole numbers, no network, no mapping of arrays.
+    ValueError
+        The network does not fill the table; no such row; arrays as for :class:`TNModule`.
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        network: Network | Decomposition,
+        arrays: Mapping[str, Any] | None = None,
+        *,
+        padding_idx: int | None = None,
+        batch: int = 256,
+        optimizer: str | Optimizer = "auto",
+        dtype: torch.dtype | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.num_embeddings = num = a_size(num_embeddings, "TNEmbedding: num_embeddings")
+        self.embedding_dim = dim = a_size(embedding_dim, "TNEmbedding: embedding_dim")
+        self.padding_idx = None if padding_idx is None else _row(padding_idx, num)
+        network, arrays = network_of(network, arrays, "TNEmbedding")
+        network, batch = a_network(network, "TNEmbedding: network"), a_size(batch, "TNEmbedding: batch")
+        self._unused = check_fills(network, (num, dim), "TNEmbedding")
+        aligned = bool(exact_split(network, num, dim))  # one row has no digits: the table is built
+        if prod(network.shape) != num * dim:
+            digits, aligned = len(split_axes(network.shape, (num, dim))[0]), True
+        else:
+            digits = exact_split(network, num, dim) or 0
+        self.tn = _Table(network, arrays, optimizer=optimizer, dtype=dtype, seed=seed)
+        self.plan: Plan | None = None
+        if network.multilinear and aligned:
+            self._digits, b = network.output[:digits], free_name("b", names_in(network))
+            self._sizes = tuple(network.sizes[i] for i in self._digits)
+            self.plan = plan(_picked(network, self._digits, b, batch), optimizer, dynamic=b)
+            prepare(self.plan.program, TORCH)
+
+    @classmethod
+    def from_module(
+        cls,
+        module: nn.Embedding,
+        network: Network | Decomposition,
+        *,
+        fit: bool = True,
+        arrays: Mapping[str, Any] | None = None,
+        batch: int = 256,
+        **options: Any,
+    ) -> TNEmbedding:
+        """A layer in the place of ``module``: ``padding_idx``, dtype, device, mode and what is frozen are as there.
+
+        >>> table = TNEmbedding.from_module(nn.Embedding(1000, 64), tk.mpo((10, 10, 10), (4, 4, 4), 4))
+
+        Parameters
+        ----------
+        module
+            An ``nn.Embedding``; it is left alone.
+        network
+            Its new table.
+        fit
+            Fit the arrays to the table by :func:`tnkit_nn.fit`; else they are ``arrays``, or drawn.
+        arrays
+            Where the fit starts, or the arrays themselves.
+        batch
+            As for :class:`TNEmbedding`.
+        **options
+            For the fit: steps, lr, seed, restarts, progress ...
+
+        Raises
+        ------
+        TypeError
+            Another module, no network, no mapping of arrays.
+        ValueError
+            ``max_norm``, ``scale_grad_by_freq`` or ``sparse`` of the module, which need the rows of a table; the network does not
+            fill the table; a table without values where it is fitted; options of a fit with ``fit=False``.
+        """
+        who = "TNEmbedding.from_module"
+        a_kind(module, nn.Embedding, f"{who}: module")
+        for name, what in _NEED_A_TABLE.items():
+            if getattr(module, name) not in (None, False):
+                raise ValueError(f"{who}: module has {name}={getattr(module, name)}, but {what}: unset it first")
+        batch = a_size(batch, f"{who}: batch")
+
+        def make(network: Network, arrays: Mapping[str, Any] | None, **options: Any) -> TNEmbedding:
+            sizes = module.num_embeddings, module.embedding_dim
+            return cls(*sizes, network, arrays, padding_idx=module.padding_idx, batch=batch, **options)
+
+        return in_its_place(module, network, arrays, fit, options, make, who)
+
+    @property
+    def weight(self) -> Tensor:
+        """The dense table, built now."""
+        table = self.tn.read_as((self.num_embeddings, self.embedding_dim))
+        if self.padding_idx is None:
+            return table
+        row = torch.arange(self.num_embeddings, device=table.device) == self.padding_idx
+        return table.masked_fill(row.unsqueeze(-1), 0)
+
+    def reset_parameters(self) -> None:
+        """Draw the arrays again, with the scale of ``nn.Embedding``."""
+        self.tn.reset_parameters()
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Rows of the table: ``(..., embedding_dim)`` for whole numbers of shape ``(...)``.
+
+        Raises
+        ------
+        TypeError
+            Tokens that are no tensor of whole numbers.
+        ValueError
+            A token below 0 or from ``num_embeddings`` on; on a GPU, and in compiled code, a RuntimeError that does not name it.
+        """
+        if not isinstance(tokens, Tensor):
+            a_tensor(tokens, "TNEmbedding: tokens")
+        if tokens.is_floating_point() or tokens.is_complex() or tokens.dtype == torch.bool:
+            raise TypeError(f"TNEmbedding: tokens are whole numbers, not {tokens.dtype}")
+        if tokens.device != self.tn.like.device or tokens.layout is not torch.strided:
+            check_input(tokens, tokens.new_empty(0, device=self.tn.like.device), "TNEmbedding: tokens")
+        tokens = tokens.long()  # digits of a narrower kind would overflow, and uint8 picks as a mask does
+        if tokens.numel() == 0:
+            return _looked_up(self.weight, tokens)
+        self._check_tokens(tokens.reshape(-1))
+        if self.plan is None:
+            return _looked_up(weight_now(self, self.tn.tensors(), lambda: self.weight), tokens)
+        with full_precision(tokens.device):
+            return self._rows(tokens)
+
+    def _rows(self, tokens: Tensor) -> Tensor:
+        """The rows alone, contracted from the slices that the tokens' digits pick."""
+        assert self.plan is not None
+        flat, where = tokens.reshape(-1), {}
+        for i, size in zip(reversed(self._digits), reversed(self._sizes), strict=True):
+            where[i] = flat % size
+            flat = flat // size
+        arrays = {}
+        for node in self.tn.network.nodes:
+            assert isinstance(node, Node)  # a network with a plan is multilinear
+            arrays[node.name] = _pick(getattr(self.tn, node.array), node.inds, where)
+        y: Tensor = run(self.plan, arrays, TORCH)
+        y = y.reshape(tokens.numel(), -1)[:, : self.embedding_dim].reshape(*tokens.shape, self.embedding_dim)
+        return y if self.padding_idx is None else y.masked_fill((tokens == self.padding_idx).unsqueeze(-1), 0)
+
+    def _check_tokens(self, flat: Tensor) -> None:
+        """An error for a token without a row, which names it where reading its value makes nothing wait."""
+        num = self.num_embeddings
+        rule = f"TNEmbedding({num}, {self.embedding_dim}): tokens are in 0..{num - 1}, for there are {num} rows"
+        inside = (flat >= 0) & (flat < num)
+        if torch.compiler.is_compiling() or flat.device.type != "cpu":
+            torch._assert_async(inside.all(), rule)
+        elif not TORCH.unseen((inside,)) and not bool(inside.all()):
+            raise ValueError(f"{rule}, not {int(flat[~inside][0])}")
+
+    def extra_repr(self) -> str:
+        """Sizes, whether the table is built, and what of the network it does not use."""
+        first = f"{self.num_embeddings}, {self.embedding_dim}, {'reconstructed' if self.plan is None else 'factorised'}"
+        if self.padding_idx is not None:
+            first += f", padding_idx={self.padding_idx}"
+        return "\n".join(part for part in (first, self._unused) if part)
+
+
+#: What ``nn.Embedding`` does to the rows of its table, or to their gradients, and why a network cannot.
+_NEED_A_TABLE = {
+    "max_norm": "rows of a network are not written to",
+    "scale_grad_by_freq": "rows of a network have no gradients of their own",
+    "sparse": "a network has no sparse gradients",
+}
+
+
+def _looked_up(table: Tensor, tokens: Tensor) -> Tensor:
+    # torch's embedding has no gradient of complex numbers
+    return table[tokens] if table.is_complex() else F.embedding(tokens, table)
+
+
+def _row(padding_idx: int, num: int) -> int:
+    """The row, counted from the start."""
+    found = whole_number(padding_idx, "TNEmbedding: padding_idx")
+    if not -num <= found < num:
+        raise ValueError(f"TNEmbedding: padding_idx is a row, in {-num}..{num - 1}, not {padding_idx}")
+    return found % num
+
+
+def _picked(net: Network, digits: tuple[str, ...], b: str, batch: int) -> Network:
+    """The network after a batch of tokens has picked a slice of every array that carries a digit."""
+    nodes = []
+    for node in net.nodes:
+        rest = tuple(i for i in node.inds if i not in digits)
+        nodes.append(Node(node.name, (b, *rest) if len(rest) < len(node.inds) else rest, fixed=True))
+    used = {i for node in nodes for i in node.inds}
+    sizes = {i: s for i, s in {**net.sizes, b: batch}.items() if i in used}
+    return Network(tuple(nodes), (b, *net.output[len(digits) :]), sizes)
+
+
+def _pick(array: Tensor, inds: tuple[str, ...], where: Mapping[str, Tensor]) -> Tensor:
+    """``array[..., digit, ...]`` for a batch of digits, the batch axis first."""
+    axes = [k for k, i in enumerate(inds) if i in where]
+    if not axes:
+        return array
+    rest = [k for k in range(len(inds)) if k not in axes]
+    return array.permute(*axes, *rest)[tuple(where[inds[k]] for k in axes)]

@@ -1,0 +1,246 @@
+"""A linear layer that contracts a network with its input, in the order that is cheapest for the batch at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod, sqrt
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tnkit.core.checks import a_network, flag
+from tnkit.core.decomposition import Decomposition, network_of
+from tnkit.core.names import free_name, names_in
+from tnkit.core.network import Network
+from tnkit.core.wording import shown
+from tnkit.execution.codegen import prepare
+from tnkit.execution.run import run
+from tnkit.paths.optimizers import Optimizer
+from tnkit.planning.plan import Plan
+from tnkit_nn.adapter.crossover import (
+    WeightRoute,
+    chosen,
+    crossovers,
+    described,
+    exact_split,
+    kept_way,
+    weight_first,
+    with_input,
+)
+from tnkit_nn.adapter.layer_weight import LayerWeight, drawn_bias, drawn_weight, is_kept, weight_now
+from tnkit_nn.adapter.module import check_input
+from tnkit_nn.adapter.precision import rounded_once
+from tnkit_nn.adapter.replacement import in_its_place
+from tnkit_nn.checks import a_size, check_fills
+from tnkit_nn.engine.backend import TORCH
+from tnkit_nn.engine.launches import LINEAR
+
+__all__ = ["TNLinear"]
+
+
+class _LinearWeight(LayerWeight):
+    _spoken = "TNLinear"
+
+
+class TNLinear(nn.Module):
+    """A linear layer whose weight is a network.
+
+    The network's output indices read as ``(out_features, in_features)``, outs first.  Where they factorise the two sizes
+    exactly and the network is multilinear, the input is joined to it as one more node and the planner orders the whole
+    (factorised); else, and for batches where that is faster, the weight is built and multiplied (reconstructed).  Both
+    kinds are planned when the layer is made; a call compares its number of rows with the crossovers, by the time of a forward
+    that the machine's rates predict (:func:`tnkit.calibrate`): of every operation, what it takes to start it, what it computes
+    and what it moves.  ``print(layer)`` shows them.  In eval mode without gradients a weight that was built is kept until an
+    array changes, and the crossovers are those of a kept weight.
+
+    A network larger than the layer is cropped to it: the weight is its leading ``(out_features, in_features)`` part, always
+    reconstructed, and what lies outside gets no gradient.  Under autocast all is computed in the arrays' dtype and rounded once.
+
+    Parameters
+    ----------
+    in_features, out_features, bias
+        As for ``nn.Linear``.
+    network
+        A network whose tensor reads as the weight; a :class:`tnkit.Decomposition` is a network and its arrays.
+    arrays
+        Its arrays; by default drawn with the weight's scale of ``nn.Linear``, or as by ``tnkit.init.normal(network)`` where an
+        outermost activation does not reach that.
+    transposed
+        The network's tensor reads as ``(in_features, out_features)``, as the weight of ``Conv1D`` of transformers does.
+    batch
+        Typical number of rows: an order is searched for it, and one for a single row.
+    optimizer, dtype, seed
+        As for :class:`TNModule`.
+
+    Raises
+    ------
+    TypeError
+        Sizes that are no whole numbers, no network, no mapping of arrays.
+    ValueError
+        The network does not fill the weight; arrays as for :class:`TNModule`.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        network: Network | Decomposition,
+        bias: bool = True,
+        arrays: Mapping[str, Any] | None = None,
+        *,
+        transposed: bool = False,
+        batch: int = 256,
+        optimizer: str | Optimizer = "auto",
+        dtype: torch.dtype | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.in_features = in_features = a_size(in_features, "TNLinear: in_features")
+        self.out_features = out_features = a_size(out_features, "TNLinear: out_features")
+        self.transposed = flag(transposed, "TNLinear: transposed")
+        self._shape = (in_features, out_features) if self.transposed else (out_features, in_features)
+        network, arrays = network_of(network, arrays, "TNLinear")
+        network = a_network(network, "TNLinear: network")
+        bias, batch = flag(bias, "TNLinear: bias"), a_size(batch, "TNLinear: batch")
+        self._unused = check_fills(network, self._shape, "TNLinear")
+        options: dict[str, Any] = {"optimizer": optimizer, "dtype": dtype, "seed": seed}
+        self.tn = drawn_weight(_LinearWeight, network, arrays, 1 / sqrt(3 * in_features), **options)
+        self.bias = drawn_bias(out_features, in_features, self.tn.like) if bias else None
+        self._plan_routes(batch, optimizer)
+
+    def _plan_routes(self, batch: int, optimizer: str | Optimizer) -> None:
+        """The ways to multiply and their crossovers, for a weight that is built at every call and for one that is kept."""
+        net, itemsize, sizes = self.tn.network, self.tn.like.element_size(), (self.out_features, self.in_features)
+        self._x, self._dims, ways = "", tuple[int, ...](), list[WeightRoute[Plan]]()
+        first = exact_split(net, *self._shape)
+        if net.multilinear and first is not None:
+            ins = net.output[:first] if self.transposed else net.output[first:]
+            self._dims = tuple(net.sizes[i] for i in ins)
+            taken = names_in(net)
+            self._x, b = free_name("x", taken), free_name("b", taken)
+            ways = with_input(net, ins, self._x, b, batch, optimizer, itemsize)
+        first_built = weight_first(self.tn.plan, *sizes, itemsize)
+        built: list[WeightRoute[Plan]] = [*ways, first_built]
+        held: list[WeightRoute[Plan]] = [*ways, kept_way(first_built, net, prod(sizes), itemsize, LINEAR)]
+        #: The typical number of rows, and the seconds that are predicted for it.
+        self._typical, self._seconds = batch, min(way.seconds(batch) for way in built)
+        #: ``(rows, plan)``: the plan used below so many rows; None builds the weight.
+        self.routes: tuple[tuple[int, Plan | None], ...] = crossovers(built)
+        #: The same where a weight once built is kept.
+        self.kept_routes = crossovers(held)
+        self._why = tuple(described(self.routes, built, batch)) if ways else (self._only(),)
+        for _, route in (*self.routes, *self.kept_routes):
+            if route is not None:
+                prepare(route.program, TORCH)
+
+    @classmethod
+    def from_module(
+        cls,
+        module: nn.Module,
+        network: Network | Decomposition,
+        *,
+        fit: bool = True,
+        arrays: Mapping[str, Any] | None = None,
+        batch: int = 256,
+        **options: Any,
+    ) -> TNLinear:
+        """A layer in the place of ``module``: bias (or none), dtype, device, mode and what is frozen are as there.
+
+        >>> layer = TNLinear.from_module(nn.Linear(784, 512), tk.mpo((8, 8, 8), (4, 14, 14), 4))
+
+        Parameters
+        ----------
+        module
+            An ``nn.Linear``, or a ``Conv1D`` of transformers, whose weight is ``(in, out)``; it is left alone.
+        network
+            Its new weight: its tensor reads as ``module.weight``.
+        fit
+            Fit the arrays to the weight by :func:`tnkit_nn.fit`; else they are ``arrays``, or drawn.
+        arrays
+            Where the fit starts, or the arrays themselves.
+        batch
+            As for :class:`TNLinear`.
+        **options
+            For the fit: steps, lr, seed, restarts, progress ...
+
+        Raises
+        ------
+        TypeError
+            Another module, no network, no mapping of arrays.
+        ValueError
+            The network does not fill the weight; one without values where it is fitted; options of a fit with ``fit=False``.
+        """
+        who = "TNLinear.from_module"
+        transposed = _is_conv1d(module)
+        if not transposed and not isinstance(module, nn.Linear):
+            raise TypeError(f"{who}: module is an nn.Linear, or a Conv1D of transformers, not {shown(module)}")
+        given: Any = module
+        ins, outs = given.weight.shape if transposed else (given.in_features, given.out_features)
+        batch = a_size(batch, f"{who}: batch")
+
+        def make(network: Network, arrays: Mapping[str, Any] | None, **options: Any) -> TNLinear:
+            bias = given.bias is not None
+            return cls(ins, outs, network, bias, arrays, transposed=transposed, batch=batch, **options)
+
+        return in_its_place(module, network, arrays, fit, options, make, who)
+
+    @property
+    def weight(self) -> Tensor:
+        """The dense weight, built now: ``(out_features, in_features)``, or transposed."""
+        return self.tn.read_as(self._shape)
+
+    def reset_parameters(self) -> None:
+        """Draw the arrays and the bias again, as ``nn.Linear`` does."""
+        self.tn.reset_parameters()
+        if self.bias is not None:
+            bound = 1 / sqrt(self.in_features)
+            nn.init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``x @ weight.T + bias`` for ``x`` of shape ``(..., in_features)``."""
+        check_input(x, self.tn.like, "TNLinear: x")
+        if not x.dim() or x.shape[-1] != self.in_features:
+            raise ValueError(f"TNLinear: x has shape (..., {self.in_features}), not {tuple(x.shape)}")
+        tensors = self.tn.tensors()
+        routes = self.kept_routes if is_kept(self, tensors, prod(self._shape)) else self.routes
+        route = chosen(routes, prod(x.shape[:-1]), self._typical)
+        if route is None:
+            weight = weight_now(self, tensors, lambda: self.weight)
+            return F.linear(x, weight.mT if self.transposed else weight, self.bias)
+        return rounded_once(lambda x: self._contracted(route, tensors, x), x, self.tn.like, "TNLinear: x")
+
+    def _contracted(self, route: Plan, tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
+        lead = x.shape[:-1]
+        arrays = {**tensors, self._x: x.reshape(prod(lead), *self._dims)}
+        y = run(route, arrays, TORCH).reshape(*lead, self.out_features)
+        return y if self.bias is None else y + self.bias
+
+    def extra_repr(self) -> str:
+        """Sizes, and which forward is used for which batch, with the times predicted when the layer was made."""
+        first = f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+        return "\n".join((f"{first}, transposed=True" if self.transposed else first, *self._why))
+
+    def _only(self) -> str:
+        """Why the weight is built for every batch."""
+        net = self.tn.network
+        if prod(net.shape) != prod(self._shape):
+            why = self._unused
+        elif not net.multilinear:
+            why = "the network is nonlinear"
+        else:
+            why = f"no split of {net.shape} makes {self._shape[0]} x {self._shape[1]}"
+        return f"any batch: reconstructed, for {why}"
+
+
+def _is_conv1d(module: Any) -> bool:
+    """Whether it is ``Conv1D`` of transformers, by what it has: ``nf`` columns in a matrix ``(in, nf)``."""
+    weight = getattr(module, "weight", None)
+    return (
+        isinstance(module, nn.Module)
+        and type(module).__name__ == "Conv1D"
+        and isinstance(weight, Tensor)
+        and weight.dim() == 2
+        and getattr(module, "nf", None) == weight.shape[1]
+    )
