@@ -24,7 +24,7 @@ from tnkit.planning.plan import Plan
 from tnkit.planning.planner import plan
 from tnkit_nn.adapter.crossover import exact_split
 from tnkit_nn.adapter.generated import full_precision
-from tnkit_nn.adapter.layer_weight import LayerWeight, weight_now
+from tnkit_nn.adapter.layer_weight import LayerWeight, weight_now, weight_shown
 from tnkit_nn.adapter.module import check_input
 from tnkit_nn.adapter.replacement import in_its_place
 from tnkit_nn.checks import a_kind, a_size, a_tensor, check_fills
@@ -153,6 +153,9 @@ class TNEmbedding(nn.Module):
     @property
     def weight(self) -> Tensor:
         """The dense table, built now."""
+        return weight_shown(self, self._dense())
+
+    def _dense(self) -> Tensor:
         table = self.tn.read_as((self.num_embeddings, self.embedding_dim))
         if self.padding_idx is None:
             return table
@@ -181,10 +184,10 @@ class TNEmbedding(nn.Module):
             check_input(tokens, tokens.new_empty(0, device=self.tn.like.device), "TNEmbedding: tokens")
         tokens = tokens.long()  # digits of a narrower kind would overflow, and uint8 picks as a mask does
         if tokens.numel() == 0:
-            return _looked_up(self.weight, tokens)
+            return _looked_up(self._dense(), tokens)
         self._check_tokens(tokens.reshape(-1))
         if self.plan is None:
-            return _looked_up(weight_now(self, self.tn.tensors(), lambda: self.weight), tokens)
+            return _looked_up(weight_now(self, self.tn.tensors(), self._dense), tokens)
         with full_precision(tokens.device):
             return self._rows(tokens)
 
@@ -196,9 +199,10 @@ class TNEmbedding(nn.Module):
             where[i] = flat % size
             flat = flat // size
         arrays = {}
+        held = self.tn.tensors()
         for node in self.tn.network.nodes:
             assert isinstance(node, Node)  # a network with a plan is multilinear
-            arrays[node.name] = _pick(getattr(self.tn, node.array), node.inds, where)
+            arrays[node.name] = _pick(held[node.array], node.inds, where)
         y: Tensor = run(self.plan, arrays, TORCH)
         y = y.reshape(tokens.numel(), -1)[:, : self.embedding_dim].reshape(*tokens.shape, self.embedding_dim)
         return y if self.padding_idx is None else y.masked_fill((tokens == self.padding_idx).unsqueeze(-1), 0)

@@ -39,6 +39,8 @@ class GeneratedWeight(Tensor):
     spoken: str = "a weight"
     leaf: str = "weight"
     maker: Any = None
+    #: What to do instead of writing, where it is not merge_.
+    instead: str = ""
 
     @classmethod
     def __torch_function__(
@@ -53,7 +55,7 @@ class GeneratedWeight(Tensor):
         if source is not None:
             raise RuntimeError(
                 f"{source.spoken} is made by a network, so {_said(func, name)} would be lost with it; "
-                f"merge_(module, {source.leaf!r}) makes it dense first"
+                f"{source.instead or f'merge_(module, {source.leaf!r}) makes it dense first'}"
             )
         with torch._C.DisableTorchFunctionSubclass():
             made = func(*args, **kwargs)
@@ -73,12 +75,12 @@ class GeneratedWeight(Tensor):
         return copied
 
 
-def write_protected(weight: Tensor, spoken: str, leaf: str, maker: object) -> Tensor:
+def write_protected(weight: Tensor, spoken: str, leaf: str, maker: object, instead: str = "") -> Tensor:
     """A weight as it is given out; plain where a tool looks at what is done with it."""
     if type(weight) is not Tensor or not unseen_by_tools(weight):
         return weight
     made = weight.as_subclass(GeneratedWeight)
-    made.spoken, made.leaf, made.maker = spoken, leaf, maker
+    made.spoken, made.leaf, made.maker, made.instead = spoken, leaf, maker, instead
     return made
 
 
@@ -124,4 +126,4 @@ def _marked(made: Any, source: Any) -> Any:
         return made
     with torch._C.DisableTorchFunctionSubclass():
         shares = made.untyped_storage().data_ptr() == source.untyped_storage().data_ptr()
-    return write_protected(made, source.spoken, source.leaf, source.maker) if shares else made
+    return write_protected(made, source.spoken, source.leaf, source.maker, source.instead) if shares else made

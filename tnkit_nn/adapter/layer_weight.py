@@ -14,19 +14,20 @@ from tnkit.execution.region_scale import UnreachableError
 from tnkit.execution.weights import detensorize
 from tnkit_nn.adapter import keeping
 from tnkit_nn.adapter.generated import full_precision
+from tnkit_nn.adapter.guard import write_protected
 from tnkit_nn.adapter.module import ClosedModule
 
-__all__ = ["LayerWeight", "drawn_bias", "drawn_weight", "is_kept", "weight_now"]
+__all__ = ["LayerWeight", "drawn_bias", "drawn_weight", "is_kept", "weight_now", "weight_shown"]
 
 
 class LayerWeight(ClosedModule):
     """A network without inputs, in a layer that reads its tensor as a weight."""
 
     def tensors(self) -> dict[str, Tensor]:
-        """Array name -> parameter or buffer."""
+        """Array name -> parameter, buffer or constant."""
         held = {**self._buffers, **self._parameters}  # getattr takes a microsecond each
         found: dict[str, Any] = {name: held[name] if name in held else getattr(self, name) for name in self._held}
-        return found
+        return found | self._constants.like(self.like) if self._constants.kinds else found
 
     def read_as(self, shape: Sequence[int]) -> Tensor:
         """Its tensor as a weight of this shape, built now in the arrays' own dtype."""
@@ -72,6 +73,14 @@ def is_kept(layer: nn.Module, tensors: Mapping[str, Tensor], entries: int) -> bo
         taken = sum(k.size for k in keeping._all.values())
     held = [x.numel() for x in tensors.values()]
     return taken + (entries + sum(held)) * next(iter(tensors.values())).element_size() <= keeping._limit
+
+
+def weight_shown(layer: nn.Module, weight: Tensor) -> Tensor:
+    """A layer's weight as it is given to who reads it: an error to write to, for its arrays make it anew."""
+    spoken = f"the weight of {type(layer).__name__}"
+    return write_protected(
+        weight, spoken, "weight", layer, "its arrays, the parameters of layer.tn, are what is written to"
+    )
 
 
 def weight_now(layer: nn.Module, tensors: Mapping[str, Tensor], make: Callable[[], Tensor]) -> Tensor:

@@ -29,7 +29,7 @@ from tnkit_nn.adapter.crossover import (
     weight_first,
     with_input,
 )
-from tnkit_nn.adapter.layer_weight import LayerWeight, drawn_bias, drawn_weight, is_kept, weight_now
+from tnkit_nn.adapter.layer_weight import LayerWeight, drawn_bias, drawn_weight, is_kept, weight_now, weight_shown
 from tnkit_nn.adapter.module import check_input
 from tnkit_nn.adapter.precision import rounded_once
 from tnkit_nn.adapter.replacement import in_its_place
@@ -189,6 +189,9 @@ class TNLinear(nn.Module):
     @property
     def weight(self) -> Tensor:
         """The dense weight, built now: ``(out_features, in_features)``, or transposed."""
+        return weight_shown(self, self._dense())
+
+    def _dense(self) -> Tensor:
         return self.tn.read_as(self._shape)
 
     def reset_parameters(self) -> None:
@@ -207,7 +210,7 @@ class TNLinear(nn.Module):
         routes = self.kept_routes if is_kept(self, tensors, prod(self._shape)) else self.routes
         route = chosen(routes, prod(x.shape[:-1]), self._typical)
         if route is None:
-            weight = weight_now(self, tensors, lambda: self.weight)
+            weight = weight_now(self, tensors, self._dense)
             return F.linear(x, weight.mT if self.transposed else weight, self.bias)
         return rounded_once(lambda x: self._contracted(route, tensors, x), x, self.tn.like, "TNLinear: x")
 
