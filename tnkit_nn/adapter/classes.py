@@ -31,7 +31,8 @@ def adapt(module: nn.Module, name: str) -> None:
     plain = cls.__bases__[0]
 
     def get(self: nn.Module) -> Tensor:
-        return write_protected(read(self), f"the {name} of {_spoken(type(self))}", name, _maker(self, name))
+        way_out = f"merge_(module, {name!r}) makes it dense first"
+        return write_protected(read(self), f"the {name} of {_spoken(type(self))}", way_out, _maker(self, name))
 
     def put(self: nn.Module, value: Any) -> None:
         mine = isinstance(value, GeneratedWeight) and tied(value.maker, _maker(self, name))

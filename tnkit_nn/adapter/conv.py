@@ -20,7 +20,8 @@ from tnkit.planning.calibration import rates
 from tnkit_nn.adapter.conv_chain import CONVOLUTIONS, ConvChain, Slide, chains, conv_row_seconds
 from tnkit_nn.adapter.conv_reading import read_as_convolution
 from tnkit_nn.adapter.crossover import WeightRoute, chosen, crossovers, described, kept_way, plan_seconds
-from tnkit_nn.adapter.layer_weight import LayerWeight, drawn_bias, drawn_weight, is_kept, weight_now, weight_shown
+from tnkit_nn.adapter.keeping import is_kept, kept_weight
+from tnkit_nn.adapter.layer_weight import LayerWeight, drawn_bias, drawn_weight
 from tnkit_nn.adapter.module import check_input
 from tnkit_nn.adapter.precision import rounded_once
 from tnkit_nn.adapter.replacement import in_its_place
@@ -187,10 +188,7 @@ class _TNConv(nn.Module):
     @property
     def weight(self) -> Tensor:
         """The dense weight, built now: ``(out_channels, in_channels / groups, *kernel_size)``."""
-        return weight_shown(self, self._dense())
-
-    def _dense(self) -> Tensor:
-        return self.tn.read_as(self._shape)
+        return self.tn.shown_as(self._shape)
 
     def reset_parameters(self) -> None:
         """Draw the arrays and the bias again, with the scale of torch's convolutions."""
@@ -213,7 +211,7 @@ class _TNConv(nn.Module):
         routes = self.kept_routes if is_kept(self, tensors, prod(self._shape)) else self.routes
         route = chosen(routes, x.shape[0] * prod(out), self._typical)
         if route is None:
-            y = self._convolved(x, weight_now(self, tensors, self._dense))
+            y = self._convolved(x, kept_weight(self, tensors, lambda: self.tn.read_as(self._shape)))
         else:
             y = rounded_once(lambda x: self._chained(route, x), x, self.tn.like, f"{who}: x")
         return y.squeeze(0) if single else y

@@ -14,7 +14,6 @@ from tnkit.core.checks import a_network
 from tnkit.core.decomposition import Decomposition, network_of
 from tnkit.core.names import free_name, names_in
 from tnkit.core.network import Network
-from tnkit.core.node import Node
 from tnkit.core.numbers import whole_number
 from tnkit.core.shapes import split_axes
 from tnkit.execution.codegen import prepare
@@ -23,8 +22,10 @@ from tnkit.paths.optimizers import Optimizer
 from tnkit.planning.plan import Plan
 from tnkit.planning.planner import plan
 from tnkit_nn.adapter.crossover import exact_split
+from tnkit_nn.adapter.digits import pick, picked
 from tnkit_nn.adapter.generated import full_precision
-from tnkit_nn.adapter.layer_weight import LayerWeight, weight_now, weight_shown
+from tnkit_nn.adapter.keeping import kept_weight
+from tnkit_nn.adapter.layer_weight import LayerWeight
 from tnkit_nn.adapter.module import check_input
 from tnkit_nn.adapter.replacement import in_its_place
 from tnkit_nn.checks import a_kind, a_size, a_tensor, check_fills
@@ -96,7 +97,7 @@ class TNEmbedding(nn.Module):
         if network.multilinear and aligned:
             self._digits, b = network.output[:digits], free_name("b", names_in(network))
             self._sizes = tuple(network.sizes[i] for i in self._digits)
-            self.plan = plan(_picked(network, self._digits, b, batch), optimizer, dynamic=b)
+            self.plan = plan(picked(network, self._digits, b, batch), optimizer, dynamic=b)
             prepare(self.plan.program, TORCH)
 
     @classmethod
@@ -153,9 +154,9 @@ class TNEmbedding(nn.Module):
     @property
     def weight(self) -> Tensor:
         """The dense table, built now."""
-        return weight_shown(self, self._dense())
+        return self.tn.shown(self._table())
 
-    def _dense(self) -> Tensor:
+    def _table(self) -> Tensor:
         table = self.tn.read_as((self.num_embeddings, self.embedding_dim))
         if self.padding_idx is None:
             return table
@@ -184,10 +185,10 @@ class TNEmbedding(nn.Module):
             check_input(tokens, tokens.new_empty(0, device=self.tn.like.device), "TNEmbedding: tokens")
         tokens = tokens.long()  # digits of a narrower kind would overflow, and uint8 picks as a mask does
         if tokens.numel() == 0:
-            return _looked_up(self._dense(), tokens)
+            return _looked_up(self._table(), tokens)
         self._check_tokens(tokens.reshape(-1))
         if self.plan is None:
-            return _looked_up(weight_now(self, self.tn.tensors(), self._dense), tokens)
+            return _looked_up(kept_weight(self, self.tn.tensors(), self._table), tokens)
         with full_precision(tokens.device):
             return self._rows(tokens)
 
@@ -198,11 +199,8 @@ class TNEmbedding(nn.Module):
         for i, size in zip(reversed(self._digits), reversed(self._sizes), strict=True):
             where[i] = flat % size
             flat = flat // size
-        arrays = {}
         held = self.tn.tensors()
-        for node in self.tn.network.nodes:
-            assert isinstance(node, Node)  # a network with a plan is multilinear
-            arrays[node.name] = _pick(held[node.array], node.inds, where)
+        arrays = {node.name: pick(held[node.array], node.inds, where) for node in self.tn.network.leaves}
         y: Tensor = run(self.plan, arrays, TORCH)
         y = y.reshape(tokens.numel(), -1)[:, : self.embedding_dim].reshape(*tokens.shape, self.embedding_dim)
         return y if self.padding_idx is None else y.masked_fill((tokens == self.padding_idx).unsqueeze(-1), 0)
@@ -244,23 +242,3 @@ def _row(padding_idx: int, num: int) -> int:
     if not -num <= found < num:
         raise ValueError(f"TNEmbedding: padding_idx is a row, in {-num}..{num - 1}, not {padding_idx}")
     return found % num
-
-
-def _picked(net: Network, digits: tuple[str, ...], b: str, batch: int) -> Network:
-    """The network after a batch of tokens has picked a slice of every array that carries a digit."""
-    nodes = []
-    for node in net.nodes:
-        rest = tuple(i for i in node.inds if i not in digits)
-        nodes.append(Node(node.name, (b, *rest) if len(rest) < len(node.inds) else rest, fixed=True))
-    used = {i for node in nodes for i in node.inds}
-    sizes = {i: s for i, s in {**net.sizes, b: batch}.items() if i in used}
-    return Network(tuple(nodes), (b, *net.output[len(digits) :]), sizes)
-
-
-def _pick(array: Tensor, inds: tuple[str, ...], where: Mapping[str, Tensor]) -> Tensor:
-    """``array[..., digit, ...]`` for a batch of digits, the batch axis first."""
-    axes = [k for k, i in enumerate(inds) if i in where]
-    if not axes:
-        return array
-    rest = [k for k in range(len(inds)) if k not in axes]
-    return array.permute(*axes, *rest)[tuple(where[inds[k]] for k in axes)]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tnkit.core.network import Network
 from tnkit.execution.weights import detensorize
-from tnkit_nn.adapter.keeping import kept
+from tnkit_nn.adapter.keeping import kept_weight
 from tnkit_nn.adapter.module import ClosedModule
 from tnkit_nn.adapter.starts import scalers
 from tnkit_nn.engine.backend import autocasts
@@ -52,7 +52,7 @@ class Generated(ClosedModule):
 
     def update(self) -> Tensor:
         """What the network makes, in the weight's shape."""
-        return kept(self, self.tensors(), self._built)
+        return kept_weight(self, self.tensors(), self._built)
 
     def _built(self) -> Tensor:
         with full_precision(self.like.device):

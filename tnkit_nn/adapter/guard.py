@@ -35,12 +35,10 @@ class GeneratedWeight(Tensor):
     So are views of it, ``.data`` and ``.detach()``.  ``.clone()`` gives a plain tensor of one's own.
     """
 
-    #: What it is the weight of, for messages; its name there; the module that made it.
+    #: What it is the weight of, and what to do instead, for messages; the module that made it.
     spoken: str = "a weight"
-    leaf: str = "weight"
+    way_out: str = ""
     maker: Any = None
-    #: What to do instead of writing, where it is not merge_.
-    instead: str = ""
 
     @classmethod
     def __torch_function__(
@@ -54,8 +52,7 @@ class GeneratedWeight(Tensor):
         source = _written(func, name, args, kwargs)
         if source is not None:
             raise RuntimeError(
-                f"{source.spoken} is made by a network, so {_said(func, name)} would be lost with it; "
-                f"{source.instead or f'merge_(module, {source.leaf!r}) makes it dense first'}"
+                f"{source.spoken} is made by a network, so {_said(func, name)} would be lost with it; {source.way_out}"
             )
         with torch._C.DisableTorchFunctionSubclass():
             made = func(*args, **kwargs)
@@ -75,12 +72,12 @@ class GeneratedWeight(Tensor):
         return copied
 
 
-def write_protected(weight: Tensor, spoken: str, leaf: str, maker: object, instead: str = "") -> Tensor:
+def write_protected(weight: Tensor, spoken: str, way_out: str, maker: object) -> Tensor:
     """A weight as it is given out; plain where a tool looks at what is done with it."""
     if type(weight) is not Tensor or not unseen_by_tools(weight):
         return weight
     made = weight.as_subclass(GeneratedWeight)
-    made.spoken, made.leaf, made.maker, made.instead = spoken, leaf, maker, instead
+    made.spoken, made.way_out, made.maker = spoken, way_out, maker
     return made
 
 
@@ -126,4 +123,4 @@ def _marked(made: Any, source: Any) -> Any:
         return made
     with torch._C.DisableTorchFunctionSubclass():
         shares = made.untyped_storage().data_ptr() == source.untyped_storage().data_ptr()
-    return write_protected(made, source.spoken, source.leaf, source.maker, source.instead) if shares else made
+    return write_protected(made, source.spoken, source.way_out, source.maker) if shares else made

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tnkit.core.numbers import whole_number
 
-__all__ = ["dropped", "keep_weights", "keeps", "kept", "unseen_by_tools"]
+__all__ = ["can_keep", "is_kept", "keep_weights", "kept_weight", "unseen_by_tools"]
 
 #: Bytes that all kept weights may take together.
 _limit = 2**31
@@ -21,15 +21,16 @@ _lock = threading.RLock()  # a weight may be collected, which takes it out, whil
 
 @dataclass(frozen=True)
 class _Kept:
-    """A weight, and copies of the arrays that it was built from."""
+    """A weight, and what the arrays that it was built from were: kinds, and their bits."""
 
-    arrays: dict[str, Tensor]
+    kinds: tuple[object, ...]
+    bits: list[Tensor]
     value: Tensor
 
     @property
     def size(self) -> int:
         """Bytes of the value and of the copies."""
-        return sum(x.nbytes for x in (self.value, *self.arrays.values()))
+        return sum(x.nbytes for x in (self.value, *self.bits))
 
 
 #: Module -> what is kept for it, the longest unused first.  It is no attribute: copies and files have nothing of it.
@@ -60,24 +61,25 @@ def keep_weights(limit: int) -> None:
         _make_room(0)
 
 
-def kept(owner: nn.Module, arrays: Mapping[str, Tensor], make: Callable[[], Tensor]) -> Tensor:
+def kept_weight(owner: nn.Module, arrays: Mapping[str, Tensor], make: Callable[[], Tensor]) -> Tensor:
     """What ``make`` gives, built now or kept from before; ``arrays`` are all that it depends on.
 
     It is kept where ``owner`` is in eval mode and no gradient is asked for, in plain eager mode (:func:`unseen_by_tools`).  What is
     given is not to be written to.
     """
-    if torch.compiler.is_compiling() or not keeps(owner, arrays.values()):
+    if torch.compiler.is_compiling() or not can_keep(owner, arrays.values()):
         return make()
     with _lock:
         found = _all.pop(owner, None)
         if found is not None:
             _all[owner] = found  # the last one is the one used last
-    if found is not None and _unchanged(found.arrays, arrays):
+    kinds = _kinds(arrays)
+    if found is not None and found.kinds == kinds and all(map(torch.equal, found.bits, _bits(arrays))):
         return found.value
     with torch.inference_mode(False), torch.no_grad():  # a tensor of the inference mode is of no use outside of it
-        copies = {name: x.detach().clone() for name, x in arrays.items()}  # before: another thread may write meanwhile
+        copies = [x.clone() for x in _bits(arrays)]  # before: another thread may write meanwhile
         value = make().detach()
-    made = _Kept(copies, value)
+    made = _Kept(kinds, copies, value)
     if type(value) is Tensor and made.size <= _limit:
         with _lock:
             _all.pop(owner, None)
@@ -86,20 +88,30 @@ def kept(owner: nn.Module, arrays: Mapping[str, Tensor], make: Callable[[], Tens
     return value
 
 
-def keeps(owner: nn.Module, arrays: Iterable[Tensor]) -> bool:
-    """Whether a weight of these arrays is kept now."""
+def can_keep(owner: nn.Module, arrays: Iterable[Tensor]) -> bool:
+    """Whether a weight of these arrays is kept now; in training what was kept is dropped."""
     tensors = tuple(arrays)
     if owner.training or not _limit or not unseen_by_tools(*tensors):
-        dropped(owner)
+        if _all:
+            with _lock:
+                _all.pop(owner, None)
         return False
     return not torch.is_grad_enabled() or not any(x.requires_grad for x in tensors)
 
 
-def dropped(owner: nn.Module) -> None:
-    """Keep nothing for this module any longer."""
-    if _all:
-        with _lock:
-            _all.pop(owner, None)
+def is_kept(owner: nn.Module, arrays: Mapping[str, Tensor], entries: int) -> bool:
+    """Whether a weight of so many entries, if it is built now, serves the next call: it is kept, or there is room for it.
+
+    Where weights drop each other out, building one at every call is no way to save a contraction with the input.
+    """
+    if torch.compiler.is_compiling() or not can_keep(owner, arrays.values()):
+        return False
+    with _lock:
+        if owner in _all:
+            return True
+        taken = sum(k.size for k in _all.values())
+    held = sum(x.nbytes for x in arrays.values())
+    return taken + entries * next(iter(arrays.values())).element_size() + held <= _limit
 
 
 def unseen_by_tools(*tensors: Tensor) -> bool:
@@ -122,20 +134,31 @@ def _make_room(size: int) -> None:
         taken -= _all.pop(owner).size
 
 
-def _unchanged(before: Mapping[str, Tensor], now: Mapping[str, Tensor]) -> bool:
-    """Whether arrays are what they were, bit by bit: versions would not tell what is written through ``.data``."""
-    return before.keys() == now.keys() and all(_same(x, now[name]) for name, x in before.items())
-
-
-def _same(a: Tensor, b: Tensor) -> bool:
-    b = b.detach()
-    if (a.dtype, a.device, a.shape, a.stride()) != (b.dtype, b.device, b.shape, b.stride()):
-        return False
-    if a.is_conj() or b.is_conj() or a.is_neg() or b.is_neg():
-        return torch.equal(a, b)
-    kind = _BITS.get(a.element_size())
-    return torch.equal(a.view(kind), b.view(kind)) if kind else torch.equal(a, b)
-
-
+#: Entries of an array that is copied in less time than it is called for.
+_SMALL = 2**12
 #: Bytes of an entry -> the whole numbers that its bits are: NaN is equal to itself, 0 not to -0.
-_BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+_WHOLE = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+def _kinds(arrays: Mapping[str, Tensor]) -> tuple[object, ...]:
+    return tuple((name, x.dtype, x.device, x.shape) for name, x in arrays.items())
+
+
+def _bits(arrays: Mapping[str, Tensor]) -> list[Tensor]:
+    """All bits, to be compared: versions would not tell what is written through ``.data``.
+
+    The small arrays as one tensor, for to compare each of many takes longer; the large ones where they are, for a copy does, as whole
+    numbers of 64 bits, which takes half the time of 32.
+    """
+    with torch.no_grad():
+        plain = [x.detach().resolve_conj().resolve_neg() for x in arrays.values()]
+        plain = [torch.view_as_real(x) if x.is_complex() else x for x in plain]
+        small = [x.reshape(-1) for x in plain if x.numel() <= _SMALL]
+        large = [x if x.is_contiguous() else x.contiguous() for x in plain if x.numel() > _SMALL]
+        joined = [torch.cat(small)] if small and len({x.dtype for x in small}) == 1 else small
+        return [
+            x.view(-1).view(
+                torch.int64 if x.nbytes % 8 == 0 and x.storage_offset() % 8 == 0 else _WHOLE[x.element_size()]
+            )
+            for x in (*large, *joined)
+        ]

@@ -29,7 +29,8 @@ from tnkit_nn.adapter.crossover import (
     weight_first,
     with_input,
 )
-from tnkit_nn.adapter.layer_weight import LayerWeight, drawn_bias, drawn_weight, is_kept, weight_now, weight_shown
+from tnkit_nn.adapter.keeping import is_kept, kept_weight
+from tnkit_nn.adapter.layer_weight import LayerWeight, drawn_bias, drawn_weight
 from tnkit_nn.adapter.module import check_input
 from tnkit_nn.adapter.precision import rounded_once
 from tnkit_nn.adapter.replacement import in_its_place
@@ -189,10 +190,7 @@ class TNLinear(nn.Module):
     @property
     def weight(self) -> Tensor:
         """The dense weight, built now: ``(out_features, in_features)``, or transposed."""
-        return weight_shown(self, self._dense())
-
-    def _dense(self) -> Tensor:
-        return self.tn.read_as(self._shape)
+        return self.tn.shown_as(self._shape)
 
     def reset_parameters(self) -> None:
         """Draw the arrays and the bias again, as ``nn.Linear`` does."""
@@ -210,7 +208,7 @@ class TNLinear(nn.Module):
         routes = self.kept_routes if is_kept(self, tensors, prod(self._shape)) else self.routes
         route = chosen(routes, prod(x.shape[:-1]), self._typical)
         if route is None:
-            weight = weight_now(self, tensors, self._dense)
+            weight = kept_weight(self, tensors, lambda: self.tn.read_as(self._shape))
             return F.linear(x, weight.mT if self.transposed else weight, self.bias)
         return rounded_once(lambda x: self._contracted(route, tensors, x), x, self.tn.like, "TNLinear: x")
 

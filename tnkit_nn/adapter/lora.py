@@ -21,16 +21,17 @@ from torch import Tensor, nn
 
 from tnkit.core.names import free_name, names_in
 from tnkit.core.network import Network
+from tnkit.core.shapes import split_axes
 from tnkit.execution.codegen import prepare
 from tnkit.execution.run import run
 from tnkit.paths.optimizers import Optimizer
 from tnkit.planning.calibration import rates
 from tnkit.planning.plan import Plan
 from tnkit.planning.planner import plan
-from tnkit_nn.adapter.crossover import WeightRoute, crossovers, weight_first, with_input
+from tnkit_nn.adapter.crossover import WeightRoute, chosen, crossovers, exact_split, exporting, weight_first, with_input
+from tnkit_nn.adapter.digits import pick, picked
 from tnkit_nn.adapter.generated import Generated, full_precision, generator_of
-from tnkit_nn.adapter.keeping import keeps
-from tnkit_nn.adapter.routes import chosen, exporting, pick, picked, split_at
+from tnkit_nn.adapter.keeping import can_keep
 from tnkit_nn.engine.backend import TORCH, autocasts
 
 __all__ = ["install", "restore"]
@@ -132,7 +133,7 @@ def _multiplied(self: Any, base: Tensor, how: _Product, net: Generated, x: Tenso
     arrays, narrower = net.tensors(), autocasts(x.device)
     fits = x.dim() > 0 and x.shape[-1] == weight.shape[1] and (narrower or x.dtype == weight.dtype)
     if rows > 0 and fits:  # torch cannot infer a size from an empty tensor; it refuses the others
-        kept = not torch.compiler.is_compiling() and keeps(net, arrays.values())
+        kept = not torch.compiler.is_compiling() and can_keep(net, arrays.values())
         route = chosen(how.kept_routes if kept else how.routes, rows, TYPICAL)
         if route is not None:
             flat = x if x.dim() == 2 else x.reshape(prod(x.shape[:-1]), x.shape[-1])
@@ -205,7 +206,7 @@ def _planned_linear(net: Generated, optimizer: str | Optimizer) -> _Product:
 
 def _planned_conv1d(net: Generated, optimizer: str | Optimizer) -> _Product:
     old = net.network
-    k = split_at(old, net.shape) if old.multilinear else None
+    k = _split_at(old, *net.shape) if old.multilinear else None
     turned = old if k is None else Network(old.nodes, (*old.output[k:], *old.output[:k]), old.sizes)
     return _planned(net, turned, net.shape[::-1], optimizer)
 
@@ -213,8 +214,8 @@ def _planned_conv1d(net: Generated, optimizer: str | Optimizer) -> _Product:
 def _planned(net: Generated, network: Network, shape: tuple[int, ...], optimizer: str | Optimizer) -> _Product:
     """The crossovers of a step of training, whose passes back take twice as long as the one forward, and of use."""
     (out, cols), speed, size = shape, rates(), net.like.element_size()
-    outs = split_at(network, shape) if network.multilinear else None
-    x, dims, ways = "", tuple[int, ...](), list[WeightRoute]()
+    outs = _split_at(network, *shape) if network.multilinear else None
+    x, dims, ways = "", tuple[int, ...](), list[WeightRoute[Plan]]()
     if outs is not None:
         taken, ins = names_in(network), network.output[outs:]
         x, b = free_name("x", taken), free_name("b", taken)
@@ -235,19 +236,30 @@ def _planned(net: Generated, network: Network, shape: tuple[int, ...], optimizer
     return found
 
 
-def _costs(way: WeightRoute, fixed: float, row: float) -> WeightRoute:
+def _costs(way: WeightRoute[Plan], fixed: float, row: float) -> WeightRoute[Plan]:
     return replace(way, one=fixed + row, fixed=fixed, row=row)
 
 
 def _planned_embedding(net: Generated, optimizer: str | Optimizer) -> _Rows | None:
     network = net.network
-    k = split_at(network, net.shape) if network.multilinear else None
+    k = _split_at(network, *net.shape) if network.multilinear else None
     if not k:  # one row has no digits
         return None
     digits, b = network.output[:k], free_name("b", names_in(network))
     how = plan(picked(network, digits, b, TYPICAL), optimizer, dynamic=b)
     _ready(how)
     return _Rows(how, digits, tuple(network.sizes[i] for i in digits))
+
+
+def _split_at(net: Network, rows: int, cols: int) -> int | None:
+    """How many output indices make up the rows, padding included; None where they do not.
+
+    >>> _split_at(tk.mpo((8, 8), (4, 4), 2), 63, 16)
+    2
+    """
+    if prod(net.shape) != rows * cols:
+        return len(split_axes(net.shape, (rows, cols))[0])
+    return exact_split(net, rows, cols)
 
 
 def _ready(route: Plan | None) -> None:

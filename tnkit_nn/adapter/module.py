@@ -131,7 +131,8 @@ class TNModule(nn.Module):
 
     def tensors(self) -> dict[str, Tensor]:
         """Array name -> parameter, buffer or constant."""
-        held: dict[str, Tensor] = {name: getattr(self, name) for name in self._held}
+        mine: dict[str, Any] = {**self._buffers, **self._parameters}  # getattr takes a microsecond each
+        held = {name: mine[name] if name in mine else getattr(self, name) for name in self._held}
         if not self._constants.kinds:
             return held
         return held | self._constants.like(self.like)

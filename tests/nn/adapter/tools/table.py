@@ -136,7 +136,7 @@ RULES = [
     Rule(LIMIT, "the arrays pruned", ("language model, tied",), "Tensor-likes", "what is pruned is untied"),
     Rule(LIMIT, "accelerate: prepare, init_empty_weights, load", ("language model, tied",), "Cannot copy out of meta tensor"),
     Rule(LIMIT, "other parametrizations on top", _TN, "does not have a parameter"),
-    Rule(REFUSED, "the weight written in place", (), "merge_"),
+    Rule(REFUSED, "the weight written in place", (), "is made by a network, .*(merge_|layer.tn)"),
     Rule(LIMIT, "the weight pruned", (), "torch.nn.Parameter or None required"),
     Rule(LIMIT, "quantize_dynamic", ("Linear", "Linear, ADTN", "Linear, added", "TransformerEncoderLayer", "spectral_norm", "weight_norm", "LSTM", "GRU", "language model, tied"), "from_float only works for"),
     Rule(REFUSED, "merge_", _TN, "nothing to merge"),
