@@ -91,7 +91,7 @@ def test_no_two_modules_import_each_other():
 
 
 #: Names that several modules define on purpose: the same call of siblings, or a namespace of its own (``zoo.load``).
-SHARED_NAMES = {"forward", "backward", "configure", "load", "save", "add", "plan", "seed"}
+SHARED_NAMES = {"forward", "backward", "configure", "load", "save", "add", "plan", "seed", "tensorize"}
 
 
 def test_a_public_name_has_one_home():

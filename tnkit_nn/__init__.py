@@ -23,8 +23,8 @@ from tnkit_nn.engine.backend import TORCH
 __all__ = [
     "TORCH", "Comparison", "Compressed", "Compression", "Family", "FitResult", "Group", "Layers", "Metric", "Recipe", "Stage1",
     "TNConv1d", "TNConv2d", "TNConv3d", "TNEmbedding", "TNLinear", "TNModule", "Task", "accuracy", "approximate", "compare",
-    "compress_", "data", "dense", "fit", "frame", "keep_weights", "load_compressed_", "merge_",
-    "parametrize_", "plot", "save_compressed", "train", "zoo",
+    "compress_", "data", "dense", "fit", "frame", "keep_weights", "load", "load_compressed_", "merge_",
+    "parametrize_", "plot", "save", "save_compressed", "tensorize_", "train", "zoo",
 ]  # fmt: skip
 
 if TYPE_CHECKING:  # what type checkers and editors see of _WHERE
@@ -39,7 +39,9 @@ if TYPE_CHECKING:  # what type checkers and editors see of _WHERE
     from tnkit_nn.compression.recipe import Compression, Layers, Stage1
     from tnkit_nn.compression.result import Compressed, dense, load_compressed_, save_compressed
     from tnkit_nn.families import Family
+    from tnkit_nn.saving import load, save
     from tnkit_nn.task import Task
+    from tnkit_nn.tensorized.tensorize import tensorize_
     from tnkit_nn.training.evaluation import accuracy
     from tnkit_nn.training.goal import Metric
     from tnkit_nn.training.groups import Group
@@ -64,7 +66,7 @@ else:
 _WHERE = {
     "data": "data", "zoo": "zoo", "approximate": "approximation", "Family": "families",
     "compare": "comparison.compare", "Comparison": "comparison.result", "frame": "comparison.records", "plot": "comparison.report.plots",
-    "Task": "task",
+    "Task": "task", "tensorize_": "tensorized.tensorize", "load": "saving", "save": "saving",
     "compress_": "compression.compress", "Compression": "compression.recipe", "Layers": "compression.recipe",
     "Stage1": "compression.recipe", "Compressed": "compression.result", "dense": "compression.result",
     "load_compressed_": "compression.result", "save_compressed": "compression.result",
@@ -72,4 +74,8 @@ _WHERE = {
 }  # fmt: skip
 
 #: Room -> what its work begins or ends with: asked for at the door, not after an hour.
-_NEEDS = {"comparison": ("safetensors", "filelock"), "compression": ("safetensors", "filelock", "tomli_w")}
+_NEEDS = {
+    "comparison": ("safetensors", "filelock"),
+    "compression": ("safetensors", "filelock", "tomli_w"),
+    "saving": ("safetensors",),
+}

@@ -16,7 +16,7 @@ from tnkit.core.numbers import whole_number
 from tnkit.core.shapes import site_dims
 
 __all__ = [
-    "SLACK", "asked", "balanced", "factorisations", "grow", "in_turn", "keeps", "matrix_shape", "near_budget", "shares", "step_ranks",
+    "SLACK", "asked", "balanced", "factorisations", "grow", "in_turn", "keeps", "matrix_shape", "near_budget", "pads", "shares", "step_ranks",
 ]  # fmt: skip
 
 #: Part of a budget by which a network may pass it and still be called equal to others.
@@ -113,11 +113,34 @@ def balanced(n: int, parts: int) -> tuple[int, ...]:
 def factorisations(
     shape: Sequence[int], counts: Sequence[int] = (3, 2, 4)
 ) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Digits of the rows and of the columns, as many of each, for one count after another."""
+    """Digits of the rows and of the columns, as many of each, for one count after another.
+
+    Columns of several axes are factorised as one, unless something is padded: then each axis has digits of its own, which alone are
+    cropped to it.
+    """
     rows, cols = matrix_shape(shape)
-    for parts in counts:
-        if 2**parts <= max(rows, cols):
-            yield balanced(rows, parts), balanced(cols, parts)
+    parts = [n for n in counts if 2**n <= max(rows, cols)]
+    if pads(shape):
+        axes = [n for n in shape[1:] if n > 1] or [1]
+        for n in [n for n in parts if n >= len(axes)] or (parts and [len(axes)]):
+            yield balanced(rows, n), _axis_by_axis(axes, n)
+        return
+    for n in parts:
+        yield balanced(rows, n), balanced(cols, n)
+
+
+def pads(shape: Sequence[int]) -> bool:
+    """Whether the digits of a weight of three axes or more cover more than the weight: some size has a prime factor above 5."""
+    return len(shape) > 2 and any(prod(site_dims(n)) != n for n in matrix_shape(shape))
+
+
+def _axis_by_axis(axes: Sequence[int], parts: int) -> tuple[int, ...]:
+    """So many digits in all, at least one of every axis, more of those whose digits are largest."""
+    counts = [1] * len(axes)
+    for _ in range(parts - len(axes)):
+        k = max(range(len(axes)), key=lambda k: axes[k] ** (1 / counts[k]))
+        counts[k] += 1
+    return tuple(d for n, count in zip(axes, counts, strict=True) for d in balanced(n, count))
 
 
 def in_turn(

@@ -28,6 +28,7 @@ from tnkit_nn.budgets import (
     in_turn,
     matrix_shape,
     near_budget,
+    pads,
     step_ranks,
 )
 from tnkit_nn.checks import a_function, a_size
@@ -195,7 +196,7 @@ def _all_factorisations(shape: Sequence[int]) -> Iterator[tuple[tuple[int, ...],
     """Digits of the rows and of the columns, at last all prime factors."""
     yield from factorisations(shape, (4, 3, 2, 5, 6, 7, 8))
     rows, cols = matrix_shape(shape)
-    yield site_dims(rows), site_dims(cols)
+    yield site_dims(rows), tuple(d for n in (shape[1:] if pads(shape) else (cols,)) for d in site_dims(n))
 
 
 def _low_rank_near(shape: Sequence[int], budget: int) -> tk.Network:

@@ -9,21 +9,39 @@ from typing import Any
 
 from torch import nn
 
-__all__ = ["forward_order", "in_order", "owner_and_leaf", "selected", "spoken", "weights_of", "when_called"]
+from tnkit_nn.adapter.module import TNModule
+from tnkit_nn.placing import original_of, owner_and_leaf
+
+__all__ = ["forward_order", "in_order", "names_of", "owner_and_leaf", "selected", "spoken", "weights_of", "when_called"]
 
 
-def weights_of(model: nn.Module) -> dict[str, nn.Parameter]:
+def weights_of(model: nn.Module, beneath: bool = False) -> dict[str, nn.Parameter]:
     """Name -> parameter of two axes or more, in the order in which they were registered; a shared one under its first name.
 
-    What a parametrization keeps (a network, the original of a spectral norm) is none.
+    An array of a network is none, and what a parametrization keeps (the original of a spectral norm) is none, unless what lies ``beneath`` one counts: then
+    the one original of another people's parametrization is the weight that it is of.
     """
-    return {
-        name: p
-        for name, p in model.named_parameters()
-        if not isinstance(p, nn.parameter.UninitializedParameter)
-        and p.dim() > 1
-        and ".parametrizations." not in f".{name}"
-    }
+    found: dict[nn.Parameter, str] = {}
+    for name, p in _named(model, beneath):
+        found.setdefault(p, name)
+    return {name: p for p, name in found.items()}
+
+
+def names_of(model: nn.Module, weight: nn.Parameter) -> tuple[str, ...]:
+    """All names of a weight, more than one where it is tied."""
+    return tuple(name for name, p in _named(model, True) if p is weight)
+
+
+def _named(model: nn.Module, beneath: bool) -> Iterator[tuple[str, nn.Parameter]]:
+    """Every name of every weight; arrays of networks are none."""
+    arrays = {p for module in model.modules() if isinstance(module, TNModule) for p in module.parameters(recurse=False)}
+    for name, p in model.named_parameters(remove_duplicate=False):
+        if isinstance(p, nn.parameter.UninitializedParameter) or p.dim() < 2 or p in arrays:
+            continue
+        if ".parametrizations." not in f".{name}":
+            yield name, p
+        elif beneath and (weight := original_of(model, name)):
+            yield weight, p
 
 
 def spoken(weight: str) -> str:
@@ -35,26 +53,21 @@ def spoken(weight: str) -> str:
     return weight.removesuffix(".weight")
 
 
-def owner_and_leaf(weight: str) -> tuple[str, str]:
-    """The module that owns a weight, and the weight's name there; a model that is itself a layer is called ``""``."""
-    owner, _, leaf = weight.rpartition(".")
-    return owner, leaf
-
-
-def selected(model: nn.Module, patterns: Iterable[str], what: str) -> list[str]:
+def selected(model: nn.Module, patterns: Iterable[str], what: str, beneath: bool = False) -> list[str]:
     """Names of the weights that patterns select, in the order in which they were registered.
 
     A pattern is of parameters (``"*.in_proj_weight"``, ``"rnn.weight_hh_l0"``) or of layers, whose ``weight`` it stands for, or whose
     weights, where none is called so (``"fc1"``, ``"features.*"``, ``"rnn"``).  A shared weight is found under each of its names.
+    ``beneath``: as for :func:`weights_of`.
 
     Raises
     ------
     ValueError
         By the name ``what``: a pattern that selects nothing; the weights there are, are named.
     """
-    known = weights_of(model)
+    known = weights_of(model, beneath)
     first = {id(p): name for name, p in known.items()}
-    aliases = [(n, first[id(p)]) for n, p in model.named_parameters(remove_duplicate=False) if id(p) in first]
+    aliases = [(n, first[id(p)]) for n, p in _named(model, beneath)]
     found = set[str]()
     for pattern in patterns:
         chosen = {name for alias, name in aliases if fnmatchcase(alias, pattern)}

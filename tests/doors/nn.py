@@ -108,6 +108,17 @@ def _task():
     )  # fmt: skip
 
 
+def _two():
+    return torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 2))
+
+
+def _saved(name):
+    model = _two()
+    tknn.tensorize_(model, {"0": MATRIX}, fit=False)
+    tknn.save(model, name)
+    return name
+
+
 CONVS = ("TNConv1d", "TNConv2d", "TNConv3d")
 LAYERS = ("TNLinear", "TNEmbedding", *CONVS)
 
@@ -130,6 +141,11 @@ CALLS_NN = {
     ),
     "tknn.Task.build": lambda: call(_task().build, 0),
     "tknn.Metric": lambda: call(tknn.Metric, _score, "score", "%", True),
+    "tknn.tensorize_": lambda: call(
+        _untold(tknn.tensorize_), _two(), {"0": "tt"}, budget=12, total=None, fit=False, steps=1, base=False, seed=0, progress=False
+    ),
+    "tknn.save": lambda: call(tknn.save, _two(), "saved"),
+    "tknn.load": lambda: call(tknn.load, _saved("loaded"), _two),
     "tknn.Metric.better": lambda: call(tknn.Metric(_score).better, 0.5, 0.4),
     "tknn.Metric.shown": lambda: call(tknn.Metric(_score).shown, 0.5),
     "tknn.train": lambda: call(tknn.train, _model(0), _task(), tknn.Recipe(1, 0.01, batch=6)),
@@ -164,6 +180,8 @@ KINDS_NN = {
     "tknn.Task.model": "function?", "tknn.Task.metric": "function?", "tknn.Task.without": "function?", "tknn.Task.smaller": "function?",
     "tknn.Task.name": "name", "tknn.Task.examples": "name", "tknn.Metric.fn": "function", "tknn.Metric.name": "name", "tknn.Metric.unit": "name",
     "tknn.Metric.larger": "flag", "tknn.Metric.better.one": "value", "tknn.Metric.better.other": "value", "tknn.Metric.shown.value": "value",
+    "tknn.tensorize_.budget": "count", "tknn.tensorize_.total": "count?", "tknn.tensorize_.fit": "flag", "tknn.tensorize_.base": "flag",
+    "tknn.save.folder": "name", "tknn.load.folder": "nothing", "tknn.load.factory": "nothing",
     "optimizer": "function", "num_classes": "count", "epochs": "count", "seeds": "count", "dense_steps": "count", "fit_steps": "count", "tune_steps": "count",
     "limit": "count?", "first_seed": "seed", "rest_lr": "positive", "weight_decay": "at least 0", "label_smoothing": "nothing",
     "arrays": "nothing?", "checkpoint": "name?", "log": "name?", "after": "function?", "groups": "nothing?", "loss": "function?",
@@ -238,7 +256,7 @@ ALLOWED_NN = {
     ("tknn.Layers", "select"): _ITEMS, ("tknn.Compression", "order"): _ITEMS,
     ("tknn.Compression", "layers"): {"one item more": "the first that selects a layer counts"},
     ("tknn.dense", "model"): {"a module of torch": _COPY}, ("tknn.save_compressed", "model"): {"a module of torch": _COPY},
-    ("tknn.zoo.save", "model"): {"a module of torch": "a model"}, ("tknn.zoo.without", "model"): {"a module of torch": "a model"},
+    ("tknn.save", "model"): {"a module of torch": "a model"}, ("tknn.zoo.save", "model"): {"a module of torch": "a model"}, ("tknn.zoo.without", "model"): {"a module of torch": "a model"},
     ("tknn.zoo.save", "metadata"): _given("{}", "without 'a'", "'a': 'x'", "'a': ''", why="texts, or none"),
     ("tknn.data.Split", "classes"): _given("()", "[]", "empty array", why="classes without names"),
     ("tknn.zoo.MLP", "sizes"): _given("a generator", "one item more", "one item less", why="two sizes or more, in an order"),

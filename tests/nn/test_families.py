@@ -52,6 +52,18 @@ def test_low_rank_takes_the_largest_rank_within_the_budget():
             assert BASELINES["low_rank"](shape, budget).num_params == rank * sum(matrix_shape(shape))
 
 
+@pytest.mark.parametrize("shape", [(97, 89), (97, 64, 3, 3), (64, 97, 3, 3), (6, 89, 3), (97, 1, 1)], ids=str)
+@pytest.mark.parametrize("name", KINDS)
+def test_prime_sizes_are_padded_so_that_the_weight_is_filled(name, shape):
+    (family,) = families([name], [3])
+    net = family.build(shape, prod(shape) // 10)
+    values = tk.contract(net, tk.init.normal(net, seed=0))
+    made = tk.detensorize(values, shape)
+    assert made.shape == shape
+    leading = tk.tensorize(made, net.shape)  # padded with zeros, at the places that the weight does not use
+    assert np.array_equal(leading[leading != 0], values[leading != 0])
+
+
 @pytest.mark.parametrize("share", [None, 2])
 @pytest.mark.parametrize("depth", [1, 3])
 def test_full_count_is_that_of_whole_bricks(depth, share):

@@ -36,11 +36,12 @@ from tnkit_nn.compression.tuning import Tune, Work, tuned_step
 from tnkit_nn.compression.workdir import BEFORE, METRIC, Folder, described_model
 from tnkit_nn.data.batches import moved
 from tnkit_nn.fingerprint import fingerprint
+from tnkit_nn.placing import place_
 from tnkit_nn.storage import alone, own_tensors
 from tnkit_nn.task import Task, task_named
 from tnkit_nn.training.evaluation import answers, device_of, first_batch, judged, looking, trial
 from tnkit_nn.training.goal import Goal, goal_of
-from tnkit_nn.weights import forward_order, in_order, owner_and_leaf, spoken
+from tnkit_nn.weights import forward_order, in_order, spoken
 
 __all__ = ["compress_"]
 
@@ -91,10 +92,9 @@ def compress_(
     TypeError
         No module, no recipe, no task, no function.
     ValueError
-        A layer that is not there, a network larger than its weight or that the approximation cannot fit, a weight that layers share,
-        fewer epochs than steps or than before, a model that does not take the data, a ``tune`` that fails, a folder of another
-        model, recipe or task (what differs is named), or of something else, or one that another process is at work in, or a
-        damaged file in it.
+        A layer that is not there, a network larger than its weight or that the approximation cannot fit, fewer epochs than steps
+        or than before, a model that does not take the data, a ``tune`` that fails, a folder of another model, recipe or task (what
+        differs is named), or of something else, or one that another process is at work in, or a damaged file in it.
     FloatingPointError
         The fine-tuning found no finite numbers at any rate tried; what was done before is kept in ``out``.
     OSError
@@ -242,11 +242,10 @@ def _epochs(work: Work, steps: int) -> list[tuple[int, ...]]:
 
 # -- one step -------------------------------------------------------------------------------------------------------
 def _approximation_step(work: Work, untuned: nn.Module, name: str, chosen: Substitute) -> LayerReport:
-    owner, leaf = owner_and_leaf(name)
-    weight = cast(Tensor, getattr(work.model.get_submodule(owner), leaf)).detach()
+    weight = work.model.get_parameter(name).detach()
     found, seconds = work.files.arrays(spoken(name), chosen.net, lambda: _approximated(work, weight, chosen))
     for each in {id(m): m for m in (work.model, untuned)}.values():
-        parametrize_(each.get_submodule(owner), leaf, chosen.net, found.arrays)
+        place_(each, name, chosen.net, found.arrays, measured=False)
     size, net = weight.element_size(), chosen.net
     return LayerReport(
         spoken(name), tuple(weight.shape), chosen.family, weight.numel(), net.num_params, found.error, found.chance,

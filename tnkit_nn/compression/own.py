@@ -25,11 +25,18 @@ __all__ = ["Own", "checked_family", "made_or_builder", "plain_family", "written_
 #: Besides a name: what is built for a weight's shape and a budget, or what is there already.
 Own = Family | Network | Decomposition | Callable[[Sequence[int], int], Any]
 
-RULE = "family is a name, a Family, a Network, a Decomposition or a function (shape, budget) -> Network"
+RULE = "is a name, a Family, a Network, a Decomposition or a function (shape, budget) -> Network"
 
 
-def checked_family(given: Any) -> str | Own:
+def checked_family(given: Any, what: str = "family") -> str | Own:
     """A family as a recipe holds it; one named by its place stays a text, and what is there is looked at.
+
+    Parameters
+    ----------
+    given
+        What the user gave.
+    what
+        What messages call it.
 
     Raises
     ------
@@ -39,10 +46,10 @@ def checked_family(given: Any) -> str | Own:
         No such file.
     """
     if not isinstance(given, str):
-        return _an_own(given, RULE)
+        return _an_own(given, f"{what} {RULE}")
     if ":" not in given:
-        return one_of(given, "family", KINDS)
-    _an_own(imported(given, "family"), f"family {given!r}: {RULE}")
+        return one_of(given, what, KINDS)
+    _an_own(imported(given, what), f"{what} {given!r}: family {RULE}")
     return given
 
 

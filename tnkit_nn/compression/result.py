@@ -7,28 +7,27 @@ import copy
 import json
 import os
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
-from math import isfinite, prod, sqrt
-from typing import Any, cast
+from math import isfinite, sqrt
+from typing import Any
 
 from torch import Tensor, nn
 
 import tnkit as tk
 from tnkit.core.checks import shown
-from tnkit.core.shapes import split_axes
-from tnkit_nn.adapter.atomic import all_or_nothing
-from tnkit_nn.adapter.module import TNModule
-from tnkit_nn.adapter.parametrize import merge_, parametrize_
+from tnkit_nn.adapter.parametrize import merge_
 from tnkit_nn.checks import a_module, a_path
-from tnkit_nn.storage import damaged, fill_, misfit, parsed, read_tensors, write_tensors
+from tnkit_nn.placing import PlacedNetwork, networks_of, owner_and_leaf
+from tnkit_nn.storage import damaged, parsed, read_tensors, write_tensors
+from tnkit_nn.stored import MOST, put_, read_placed, stored_tensors, text_of, told
 from tnkit_nn.training.goal import value_with_unit
 
 __all__ = ["Compressed", "LayerReport", "dense", "load_compressed_", "networks", "packed", "save_compressed"]
 
 KEY = "tnkit.networks"
-MOST = 2**27  # bytes of the networks' text, and entries of their constants, that a file may ask for
+WEIGHTS = "tnkit.weights"  # what else there is to say of their weights
 WAY = "copy it again, or compress again"
 
 
@@ -205,8 +204,9 @@ def dense(model: nn.Module) -> nn.Module:
     Parametrizations that are no networks stay as they are.
     """
     made = copy.deepcopy(a_module(model, "dense: model"))
-    while found := next(_networks(made), None):  # a tied one makes all its owners dense
-        merge_(made.get_submodule(found[0]), found[1], model=made)
+    for weight in networks_of(made):
+        owner, leaf = owner_and_leaf(weight)
+        merge_(made.get_submodule(owner), leaf, model=made)
     return made
 
 
@@ -216,23 +216,22 @@ def save_compressed(model: nn.Module, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     ValueError
-        A network with a function of its own, which is no text; a network with another parametrization upon it.
+        A network with a function of its own, which is no text; a value of the model that is no dense tensor.
     """
-    a_module(model, "save_compressed: model")
-    path = a_path(path, "save_compressed: path")
-    for layer, name, _ in _networks(model):
-        _, *others = cast(nn.ModuleDict, model.get_submodule(layer).parametrizations)[name].children()
-        if others:
-            raise ValueError(
-                f"layer {layer!r}: upon the network of its {name} stands another parametrization, {type(others[0]).__name__}, which "
-                "a compressed model's file cannot hold; remove it first"
-            )
-    write_tensors(path, model.state_dict(), {KEY: packed({f"{la}.{name}": net for la, name, net in _networks(model)})})
+    who = "save_compressed"
+    a_module(model, f"{who}: model")
+    path = a_path(path, f"{who}: path")
+    placed = networks_of(model)
+    texts = {
+        KEY: packed({name: p.network for name, p in placed.items()}),
+        WEIGHTS: json.dumps({name: told(p) for name, p in placed.items()}),
+    }
+    write_tensors(path, stored_tensors(model, who).tensors, texts)
 
 
 def packed(nets: Mapping[str, tk.Network]) -> str:
     """Networks by name as a short text: their JSON is many times the size of their parameters."""
-    plain = {name: json.loads(tk.to_json(net)) for name, net in nets.items()}
+    plain = {name: text_of(net, name, "save_compressed") for name, net in nets.items()}
     return base64.b85encode(zlib.compress(json.dumps(plain, separators=(",", ":")).encode(), 9)).decode()
 
 
@@ -247,21 +246,7 @@ def load_compressed_(model: nn.Module, path: str | os.PathLike[str]) -> nn.Modul
     a_module(model, "load_compressed_: model")
     path = a_path(path, "load_compressed_: path")
     values, metadata = read_tensors(path, WAY)
-    nets = _unpacked(path, values, metadata)
-    expected = model.state_dict()
-    for key, net in nets.items():
-        weight = _replaced(path, model, key, net)
-        del expected[key]
-        expected |= {_place(key) + name: weight.new_empty(shape, device="meta") for name, shape in _held(net).items()}
-    wrong = misfit(expected, values, numbers=True)
-    if wrong:
-        raise ValueError(f"{path}: not of this model: {wrong}")
-    with all_or_nothing(model, values=True):
-        for key, net in nets.items():
-            layer, _, name = key.rpartition(".")
-            arrays = {array: values[_place(key) + array].clone() for array in _held(net)}  # not the file, mapped
-            parametrize_(model.get_submodule(layer), name, net, arrays)
-        fill_(model, values, f"{path}: not of this model")
+    put_(model, _unpacked(path, values, metadata).values(), values, path)
     return model
 
 
@@ -273,12 +258,12 @@ def networks(path: str | os.PathLike[str]) -> dict[str, tk.Network]:
     FileNotFoundError, ValueError
         No such file, or none of a compressed model.
     """
-    return _unpacked(path, *read_tensors(path, WAY))
+    return {name: p.network for name, p in _unpacked(path, *read_tensors(path, WAY)).items()}
 
 
 def _unpacked(
     path: str | os.PathLike[str], values: Mapping[str, Tensor], metadata: Mapping[str, str]
-) -> dict[str, tk.Network]:
+) -> dict[str, PlacedNetwork]:
     """What :func:`packed` made, out of a file's texts; every array of a network is one of the file's tensors."""
     if KEY not in metadata:
         raise ValueError(f"{path}: no compressed model; it has no networks")
@@ -292,61 +277,7 @@ def _unpacked(
     plain = parsed(text, path, WAY)
     if not isinstance(plain, dict):
         raise damaged(path, f"its networks are {shown(plain)}, not named ones", WAY)
-    return {key: _read_network(path, key, network, values) for key, network in plain.items()}
-
-
-def _read_network(path: str | os.PathLike[str], key: str, plain: Any, values: Mapping[str, Tensor]) -> tk.Network:
-    """One of the networks; nothing is allocated in the sizes it gives before they are those of the file's tensors."""
-    try:
-        net = tk.from_json(json.dumps(plain))
-    except RecursionError:
-        raise damaged(path, f"the network of {key!r} is nested too deep", WAY) from None
-    except ValueError as error:
-        raise damaged(path, f"the network of {key!r}: {error}", WAY) from None
-    for name, shape in _held(net).items():
-        t = values.get(_place(key) + name)
-        if t is None:
-            raise damaged(path, f"the network of {key!r} has an array {name!r}, the file has none", WAY)
-        if tuple(t.shape) != shape:
-            raise damaged(
-                path, f"array {name!r} of the network of {key!r} is {tuple(t.shape)}, not {shown(shape)}", WAY
-            )
-    constants = {leaf.array for leaf in net.leaves if isinstance(leaf.fixed, str)}
-    if sum(prod(shape) for name, shape in net.array_shapes.items() if name in constants) > MOST:
-        raise damaged(path, f"the network of {key!r} has constants of more than {MOST:,} entries", WAY)
-    return net
-
-
-def _place(key: str) -> str:
-    """What the names of a weight's arrays begin with in a state dict."""
-    layer, _, name = key.rpartition(".")
-    return f"{layer}.parametrizations.{name}.0."
-
-
-def _held(net: tk.Network) -> dict[str, tuple[int, ...]]:
-    """Array -> shape, of those that a state dict has: all but the constants, which the structure knows."""
-    constants = {leaf.array for leaf in net.leaves if isinstance(leaf.fixed, str)}
-    return {name: shape for name, shape in net.array_shapes.items() if name not in constants}
-
-
-def _replaced(path: str | os.PathLike[str], model: nn.Module, key: str, net: tk.Network) -> Tensor:
-    """The dense weight that a network takes the place of; ValueError where the model has none, or one that it does not fill."""
-    layer, _, name = key.rpartition(".")
-    module = dict(model.named_modules()).get(layer) if layer else None
-    weight = module._parameters.get(name) if module is not None else None
-    if weight is None:
-        raise ValueError(f"{path}: not of this model: it has no dense weight {key!r}")
-    try:
-        if net.shape and prod(net.shape) != weight.numel():
-            split_axes(net.shape, weight.shape)
-    except ValueError as error:
-        raise ValueError(f"{path}: not of this model: {key}: {error}") from None
-    return weight
-
-
-def _networks(model: nn.Module) -> Iterator[tuple[str, str, tk.Network]]:
-    """Layer, name and network of every weight that is one; other people's parametrizations are passed over."""
-    for layer, module in model.named_modules():
-        for name, made in getattr(module, "parametrizations", {}).items():
-            if isinstance(made[0], TNModule):
-                yield layer, name, made[0].network
+    of = parsed(metadata.get(WEIGHTS, "{}"), path, WAY)  # older versions did not write it
+    if not isinstance(of, dict):
+        raise damaged(path, f"what it says of its weights is {shown(of)}", WAY)
+    return {key: read_placed(path, key, network, of.get(key, {}), values, WAY) for key, network in plain.items()}

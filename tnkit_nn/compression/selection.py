@@ -45,9 +45,9 @@ def substitutes(model: nn.Module, recipe: Compression) -> dict[str, Substitute]:
     Raises
     ------
     ValueError
-        A name that selects nothing, or nothing with a weight (what there is, is named); a weight that two layers share; a
-        network of more parameters than the weight, of another shape, or one that the approximation of the recipe cannot fit or
-        no file can hold; a weight of the model itself, which may be a single layer.
+        A name that selects nothing, or nothing with a weight (what there is, is named); a network of more parameters than the
+        weight, of another shape, or one that the approximation of the recipe cannot fit or no file can hold; a weight of the model
+        itself, which may be a single layer.
     """
     known, entries = weights_of(model), dict[str, Layers]()
     for entry in recipe.layers:
@@ -59,11 +59,6 @@ def substitutes(model: nn.Module, recipe: Compression) -> dict[str, Substitute]:
             kind = type(model).__name__
             raise ValueError(
                 f"the model is itself one layer ({kind}) with the weight {name!r}; put it into an nn.Sequential"
-            )
-        others = [n for n, p in model.named_parameters(remove_duplicate=False) if p is known[name]]
-        if len(others) > 1:
-            raise ValueError(
-                f"layer {spoken(name)!r}: its weight is shared ({', '.join(others)}), which a network cannot be; untie it first"
             )
         found[name] = _substitute(entries[name], spoken(name), known[name], recipe.stage1.method)
     return found

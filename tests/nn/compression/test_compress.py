@@ -498,14 +498,34 @@ def test_what_a_killed_run_left_is_cleared(tmp_path):
 
 
 # -- recipes ------------------------------------------------------------------------------------------------------------
-def test_tied_weights_are_refused():
-    model, split = small()
+def tied():
     model = nn.Sequential(OrderedDict(a=nn.Linear(12, 12), b=nn.Linear(12, 12), c=nn.Linear(12, 3)))
     model.b.weight = model.a.weight
-    for select in ("a", ("a", "b")):
-        with pytest.raises(ValueError, match=r"layer 'a': its weight is shared \(a.weight, b.weight\)"):
-            compress_(model, RECIPE, split, select=select)
-    assert list(substitutes(model, replace(RECIPE, layers=(Layers("c", "tt", 30),)))) == ["c.weight"]
+    return model
+
+
+@pytest.mark.parametrize("select", ["a", "b", ("a", "b")])
+def test_a_tied_weight_is_one_network_that_is_counted_once(select, tmp_path):
+    _, split = small()
+    model = tied()
+    recipe = replace(RECIPE, layers=(Layers("a", "tt", 60),))
+    result = compress_(model, recipe, split, select=select, out=tmp_path)
+    assert [report.layer for report in result.layers] == ["a"] and result.layers[0].dense_params == 144
+    assert model.a.parametrizations.weight[0].core_0 is model.b.parametrizations.weight[0].core_0
+    saved = 144 - result.layers[0].num_params
+    assert result.params_before - result.params_after == saved > 0
+    x = split.test[0]
+    plain = dense(model)
+    assert plain.a.weight is plain.b.weight and torch.equal(plain(x), model(x))
+    assert torch.equal(load_compressed_(tied(), tmp_path / "model.safetensors")(x), model(x))
+    again = compress_(tied_like(model), recipe, split, select=select)
+    assert again.params_after == result.params_after
+
+
+def tied_like(model):
+    plain = dense(model)
+    assert plain.a.weight is plain.b.weight
+    return plain
 
 
 def test_what_stage_1_cannot_do_is_said_before_anything_is_done(tmp_path):

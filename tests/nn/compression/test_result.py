@@ -33,7 +33,7 @@ def parts(tmp_path):
     save_compressed(made, path)
     with safe_open(path, "pt") as file:
         tensors, texts = {k: file.get_tensor(k).clone() for k in file.keys()}, file.metadata()  # noqa: SIM118
-    assert texts.keys() == {"tnkit.networks", "tnkit.sha256"}
+    assert texts.keys() == {"tnkit.networks", "tnkit.weights", "tnkit.sha256"}
     return path, tensors, json.loads(zlib.decompress(base64.b85decode(texts["tnkit.networks"])))
 
 
@@ -116,6 +116,27 @@ def test_a_layer_that_is_not_there(parts, layer):
     refused(path, f"not of this model: it has no dense weight '{layer}.weight'")
 
 
+def test_a_weight_of_another_size_that_the_network_would_fill_too(tmp_path):
+    made = nn.Sequential(OrderedDict(fc=nn.Linear(97, 8)))
+    parametrize_(made.fc, "weight", tk.tt((8, 10, 10), 3))
+    save_compressed(made, tmp_path / "m")
+    other = nn.Sequential(OrderedDict(fc=nn.Linear(98, 8)))
+    with pytest.raises(
+        ValueError, match=r"not of this model: fc.weight is \(8, 97\) in the file, \(8, 98\) in the model"
+    ):
+        load_compressed_(other, tmp_path / "m")
+    assert type(other.fc) is nn.Linear
+
+
+@pytest.mark.parametrize(
+    "text", ["3", "[]", '{"fc1.weight": 3}', '{"fc1.weight": {"shape": 3}}', '{"fc1.weight": {"others": 3}}']
+)
+def test_what_a_file_says_of_its_weights(parts, text):
+    path, tensors, nets = parts
+    path.write_bytes(safetensors.torch.save(tensors, {"tnkit.networks": packed(nets), "tnkit.weights": text}))
+    refused(path, "damaged, what it says of ('fc1.weight'|its weights) is ")
+
+
 @pytest.mark.slow
 def test_a_text_that_unpacks_without_end_is_not_unpacked(parts):
     path, tensors, _ = parts
@@ -165,10 +186,17 @@ def test_parametrizations_of_others_stay(tmp_path):
     assert parametrize.is_parametrized(plain.fc3) and not parametrize.is_parametrized(plain.fc1)
     assert torch.equal(plain(x), made(x))
     parametrize.register_parametrization(made.fc1, "weight", nn.Identity())
-    with pytest.raises(
-        ValueError, match="layer 'fc1': upon the network of its weight stands another parametrization, Identity"
-    ):
-        save_compressed(made, path)
+    save_compressed(made, path)
+    with pytest.raises(ValueError, match=r"upon 'fc1.weight' stands Identity in the file, nothing in the model"):
+        load_compressed_(parametrizations_of_theirs(model()), path)
+    given = parametrizations_of_theirs(model())
+    parametrize.register_parametrization(given.fc1, "weight", nn.Identity())
+    assert torch.equal(load_compressed_(given, path)(x), made(x))
+
+
+def parametrizations_of_theirs(made):
+    parametrizations.weight_norm(made.fc3)
+    return made
 
 
 def test_a_change_that_fails_half_way_is_undone(parts, monkeypatch):
@@ -182,7 +210,7 @@ def test_a_change_that_fails_half_way_is_undone(parts, monkeypatch):
             raise KeyboardInterrupt
         return parametrize_(*args, **options)
 
-    monkeypatch.setattr("tnkit_nn.compression.result.parametrize_", fails)
+    monkeypatch.setattr("tnkit_nn.placing.parametrize_", fails)
     with pytest.raises(KeyboardInterrupt):
         load_compressed_(given, path)
     assert state(given) == before and all(torch.equal(v, values[n]) for n, v in given.state_dict().items())

@@ -1,0 +1,143 @@
+"""Networks as the weights of any model, by the names of its parameters, in one call."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from tnkit.core.checks import flag, one_of
+from tnkit.core.numbers import whole_number
+from tnkit.execution.region_scale import UnreachableError
+from tnkit_nn.adapter.atomic import all_or_nothing
+from tnkit_nn.approximation import METHODS, approximate, check_method
+from tnkit_nn.checks import a_module, a_size
+from tnkit_nn.placing import original, place_
+from tnkit_nn.tensorized.choice import Chosen, Entry, entries_of, past, planned
+from tnkit_nn.tensorized.report import Tensorized, TensorizedWeight
+from tnkit_nn.weights import weights_of
+
+__all__ = ["tensorize_"]
+
+
+def tensorize_(
+    model: nn.Module,
+    families: Mapping[str, Any],
+    *,
+    budget: int | float | None = None,
+    total: int | float | None = None,
+    fit: bool | str = True,
+    steps: int = 200,
+    base: bool = False,
+    seed: int = 0,
+    progress: bool = False,
+) -> Tensorized:
+    """Turn weights of any model into networks, in place: ``print(tensorize_(model, {"encoder.*": "mpo"}, budget=0.1))``.
+
+    The model stays what it is: its class, its ``forward``, its other parameters.  Where it fails or is interrupted, the model is put
+    back to what it was.
+
+    Parameters
+    ----------
+    model
+        Any module: a Transformer, a ResNet, a recurrent one, your own.
+    families
+        Pattern -> what the weights become.  The first pattern that selects a weight counts.  A pattern is of layers (``"fc1"``,
+        ``"encoder.*"``) or of parameters (``"*.in_proj_weight"``), ``*`` standing for anything; a layer stands for its ``weight``, or
+        for all its weights where none is called so.  A value is the name of a family (``"mpo"``, ``"tt"``, ``"adtn"`` ...), a
+        :class:`~tnkit_nn.Family`, a function ``(shape, budget) -> Network``, the place of one (``"file.py:function"``), a Network, or
+        a Decomposition, whose arrays are taken as they are.
+    budget
+        Parameters of each network; a number between 0 and 1 is that part of its weight's.  Each family gives its nearest count.
+    total
+        In place of ``budget``: parameters of all networks together, or that part of all selected weights', shared out in proportion
+        to the sizes of the weights.  A weight gets at least its family's smallest network.
+    fit
+        True approximates each weight by its network (:func:`tnkit_nn.approximate`); False draws the arrays with the weight's root mean
+        square; or one method of the approximation (``"svd"``, ``"als"``, ``"gradient"``).
+    steps
+        Gradient steps of the approximation.
+    base
+        Keep each weight, frozen, and add the network to it, which begins at zero: nothing is fitted, and the model computes what it
+        did.
+    seed
+        Of everything drawn.
+    progress
+        Show bars of the approximation.
+
+    Returns
+    -------
+    Tensorized
+        A row a weight and the totals.  A tied weight is one network for all its owners, and counted once.  A size that a family has
+        no digits for (97, say) is padded, and the row says so.  A weight smaller than its family's smallest network is left as it
+        is, and the report says so.
+
+    Raises
+    ------
+    TypeError
+        No module, no mapping, no family, no number.
+    ValueError
+        A pattern that selects nothing (the weights there are, are named); no budget, or both; a network that does not fill its
+        weight, or has more parameters, or that the method cannot fit; nothing but weights that are smaller than their networks.
+    """
+    a_module(model, "tensorize_: model")
+    method = _method(fit)
+    how = {"steps": a_size(steps, "tensorize_: steps"), "progress": flag(progress, "tensorize_: progress")}
+    base, seed = flag(base, "tensorize_: base"), whole_number(seed, "tensorize_: seed", 0)
+    entries = entries_of(model, families)
+    plan = planned(entries, budget, total)
+    for name, made in plan.made.items():
+        if method not in ("draw", "auto") and made.arrays is None and not base:
+            check_method(method, made.net, entries[name].layer)
+    if told := past(plan, entries):
+        warnings.warn(f"tensorize_: more parameters than the budget: {told}", stacklevel=2)
+    before = _count(model)
+    with all_or_nothing(model, values=base):
+        rows = [
+            _replaced(model, entries[name], made, "zero" if base else method, 1000 * seed + k, how)
+            for k, (name, made) in enumerate(plan.made.items())
+        ]
+    others = tuple(name for name in weights_of(model, beneath=True) if name not in entries)
+    return Tensorized(tuple(rows), before, _count(model), _count(model, trained=True), plan.total, plan.left, others)
+
+
+def _method(fit: object) -> str:
+    """How the arrays are found: a method of the approximation, or ``draw``."""
+    rule = "tensorize_: fit, unless it is True or False,"
+    return one_of(fit, rule, METHODS) if isinstance(fit, str) else ("auto" if flag(fit, rule) else "draw")
+
+
+def _count(model: nn.Module, trained: bool = False) -> int:
+    made = (p for p in model.parameters() if not isinstance(p, nn.parameter.UninitializedParameter))
+    return sum(p.numel() for p in made if p.requires_grad or not trained)
+
+
+def _replaced(
+    model: nn.Module, entry: Entry, made: Chosen, method: str, seed: int, how: Mapping[str, Any]
+) -> TensorizedWeight:
+    """One weight as a network, under all its names."""
+    weight, arrays, found = original(model, entry.names[0]).detach(), made.arrays, "given"
+    if arrays is None:
+        found = {"draw": "drawn", "skip": "drawn"}.get(method, method)
+        if method not in ("draw", "zero"):
+            arrays, found = _approximated(entry, made, weight, method, seed, how)
+    how_placed: dict[str, Any] = {"seed": seed, "base": method == "zero"}
+    try:
+        error = place_(model, entry.names[0], made.net, arrays, **how_placed)
+    except UnreachableError:  # a sigmoid is outermost, say: no scale of its arrays gives the weight's
+        error = place_(model, entry.names[0], made.net, arrays, std=None, **how_placed)
+    return TensorizedWeight(
+        entry.names, entry.shape, entry.label, repr(made.net), entry.size, made.net.num_params, made.budget, error, found, made.padding
+    )  # fmt: skip
+
+
+def _approximated(
+    entry: Entry, made: Chosen, weight: Tensor, method: str, seed: int, how: Mapping[str, Any]
+) -> tuple[Mapping[str, Any], str]:
+    try:
+        found = approximate(made.net, weight, method=method, seed=seed, **how)
+    except ValueError as error:
+        raise ValueError(f"{entry.layer}: {error}") from None
+    return found.arrays, found.method
