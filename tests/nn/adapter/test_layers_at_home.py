@@ -324,9 +324,7 @@ def test_the_weight_of_a_layer_is_not_written_to(made):
     for write in (lambda: layer.weight.zero_(), lambda: nn.init.ones_(layer.weight), lambda: layer.weight.data.mul_(2)):
         with (
             torch.no_grad(),
-            pytest.raises(
-                RuntimeError, match=rf"the weight of {type(layer).__name__} is made by a network, .* layer.tn"
-            ),
+            pytest.raises(RuntimeError, match=r"the weight of TN\w+ is made by a network, .* layer.tn"),
         ):
             write()
     assert torch.equal(layer(draw(0)), before)

@@ -21,7 +21,8 @@ def row(name: str) -> dict[str, Any]:
     for kind in KINDS.values():
         verdict, message = outcome(tool, kind)
         if verdict != WORKS:
-            message = expected(tool, kind).why or message
+            rule = expected(tool, kind)
+            message = rule.why if rule.why and verdict == rule.verdict else message
             others.setdefault((verdict, message), []).append(kind.name)
         elif message:
             differences.append(float(message))
