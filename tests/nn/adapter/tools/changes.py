@@ -60,7 +60,8 @@ def _writes(owner: nn.Module, leaf: str) -> dict[str, Callable[[], object]]:
         "weight.data.mul_(2)": lambda: weight().data.mul_(2),
         "torch.mul(weight, 2, out=weight)": lambda: torch.mul(weight(), 2, out=weight()),
     }
-    if hasattr(owner, "reset_parameters") and leaf in ("weight", "weight_ih_l0", "weight_hh_l0"):
+    own = leaf in owner._parameters or parametrize.is_parametrized(owner, leaf)  # TNLinear draws its arrays again
+    if own and hasattr(owner, "reset_parameters") and leaf in ("weight", "weight_ih_l0", "weight_hh_l0"):
         found["reset_parameters()"] = owner.reset_parameters
     return found
 

@@ -123,8 +123,6 @@ RULES = [
         for tool in ("torch.save of the whole module", "pickle", "multiprocessing: share_memory, spawn")
     ),
     Rule(LIMIT, "torch.compile(fullgraph=True)", _RECURRENT, "Dynamo does not support RNN"),
-    Rule(LIMIT, "torch.export", _RECURRENT, "_flat_weights"),
-    Rule(LIMIT, "torch.export, any batch", _RECURRENT, "_flat_weights"),
     Rule(LIMIT, "torch.func: stack_module_state, vmap", _RECURRENT, "Batching rule not implemented"),
     Rule(LIMIT, "torch.func: jvp", ("EmbeddingBag", "MultiheadAttention", "TransformerEncoderLayer", "weight_norm"), "does not support it"),
     Rule(LIMIT, "gradcheck, gradgradcheck", ("EmbeddingBag", "MultiheadAttention"), "derivative for .* is not implemented"),
