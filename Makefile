@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 BENCH := .venv/.bench
-SCRIPTS := overhead layers adapters generate order memory decompose
+SCRIPTS := overhead layers adapters generate training order memory decompose
 
 .PHONY: demo test quick check format bench docs clean
 

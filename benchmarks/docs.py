@@ -46,6 +46,13 @@ SECTIONS = {
         "more time; and every peak has 30-60 MiB in it that torch takes at its first steps and that the allocator keeps (20 sites: 86 MiB "
         "in a fresh process, 52 after a first contraction and with freed memory returned, 60 predicted).",
     ),
+    "training": (
+        "Training with a network in the place of a weight",
+        "A step is forward, backward and an optimiser's step of a linear layer of 4096 x 4096 at 256 rows; the wall (depth 3, ReLU) "
+        "stands in the place of its weight. `its operations as large products` is the floor: what the wall's step multiplies, at "
+        "the speed of one large product. Small layers: how often the way that `TNLinear` takes is within 1.2 times the best of its "
+        "own ways and of `nn.Linear` with the same weight built in every call. Memory: resident at most in a process of its own.",
+    ),
     "order": ("Contraction orders", "How good an order is found, and in what time, beside the peers' finders."),
     "memory": ("Memory", "Peak memory measured beside what the plan says."),
     "decompose": (

@@ -20,7 +20,7 @@ __all__ = ["Made", "at_once", "fused"]
 Inds = tuple[str, ...]
 
 #: Entries of a tensor worth slicing (below it, what a slice saves is lost to its overhead), and of a slice of it.
-LARGE, SLICE = 2**23, 2**19
+LARGE, SLICE = 2**23, 2**18
 #: Entries from which steps that follow one another share buffers: below it, memory costs nothing.
 KEPT = 2**17
 #: Entries of a slice at least: below it, starting the slice costs more than what is done in it.

@@ -11,7 +11,7 @@ from torch.nn.utils import parametrize
 
 from tnkit_nn.adapter.generated import Generated, generator_of
 from tnkit_nn.adapter.guard import GeneratedWeight, write_protected
-from tnkit_nn.adapter.lora import restore
+from tnkit_nn.adapter.lora import contract_again
 from tnkit_nn.adapter.owners import tied
 
 __all__ = ["adapt", "forget_flat", "own_class", "unregister"]
@@ -94,7 +94,7 @@ def _reduced(self: nn.Module, protocol: Any) -> tuple[Any, ...]:
 def _with_state(self: nn.Module, state: Any) -> None:
     cast(Any, type(self).__bases__[0]).__setstate__(self, state)
     forget_flat(self)
-    restore(self)
+    contract_again(self)
 
 
 def _rebuilt(plain: type[nn.Module], names: tuple[str, ...]) -> nn.Module:

@@ -12,7 +12,7 @@ from tnkit.core.network import Network
 from tnkit.execution.inputs import constant
 from tnkit_nn.engine.backend import to_tensor
 
-__all__ = ["Constants", "check_constant"]
+__all__ = ["Constants", "check_given_constant"]
 
 
 class Constants:
@@ -57,7 +57,9 @@ def _traced(kind: str, shape: tuple[int, ...], other: Tensor) -> Tensor:
     return out
 
 
-def check_constant(name: str, kind: str, given: object, shape: tuple[int, ...], dtype: torch.dtype | None) -> None:
+def check_given_constant(
+    name: str, kind: str, given: object, shape: tuple[int, ...], dtype: torch.dtype | None
+) -> None:
     """ValueError where an array that is given for a constant is another one."""
     value = to_tensor(given, dtype)
     if tuple(value.shape) != shape or not torch.equal(

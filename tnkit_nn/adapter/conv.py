@@ -19,7 +19,7 @@ from tnkit.paths.optimizers import Optimizer
 from tnkit.planning.calibration import rates
 from tnkit_nn.adapter.conv_chain import CONVOLUTIONS, ConvChain, Slide, chains, conv_row_seconds
 from tnkit_nn.adapter.conv_reading import read_as_convolution
-from tnkit_nn.adapter.crossover import WeightRoute, chosen, crossovers, described, kept_way, plan_seconds
+from tnkit_nn.adapter.crossover import WeightRoute, crossovers, described, kept_way, plan_seconds, route_for
 from tnkit_nn.adapter.keeping import is_kept, kept_weight
 from tnkit_nn.adapter.layer_weight import LayerWeight, drawn_bias, drawn_weight
 from tnkit_nn.adapter.module import check_input
@@ -209,7 +209,7 @@ class _TNConv(nn.Module):
         x = x.unsqueeze(0) if single else x
         tensors = self.tn.tensors()
         routes = self.kept_routes if is_kept(self, tensors, prod(self._shape)) else self.routes
-        route = chosen(routes, x.shape[0] * prod(out), self._typical)
+        route = route_for(routes, x.shape[0] * prod(out), self._typical)
         if route is None:
             y = self._convolved(x, kept_weight(self, tensors, lambda: self.tn.read_as(self._shape)))
         else:

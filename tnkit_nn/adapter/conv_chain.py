@@ -299,4 +299,5 @@ def _weight_plan(search: _Search, step: _Step, optimizer: str | Optimizer) -> Pl
     sizes = {i: read.network.sizes[i] for i in read.network.sizes if i in mine}
     way = plan(Network(nodes, (*step.grouped, *step.made, *taken, *kernel), sizes), optimizer, itemsize=search.itemsize)
     prepare(way.program, TORCH)
+    _ = way.shapes, way.entries  # read now: torch.compile cannot trace the lock of a cached property (Python 3.11)
     return way

@@ -41,7 +41,16 @@ from tnkit_nn.engine.launches import (
 )
 
 __all__ = [
-    "WeightRoute", "chosen", "crossovers", "described", "exact_split", "exporting", "kept_way", "plan_seconds", "weight_first", "with_input",
+    "WeightRoute",
+    "crossovers",
+    "described",
+    "exact_split",
+    "exporting",
+    "kept_way",
+    "plan_seconds",
+    "route_for",
+    "weight_first",
+    "with_input",
 ]  # fmt: skip
 
 Path = tuple[tuple[int, ...], ...]
@@ -49,7 +58,7 @@ Way = TypeVar("Way")
 Way_co = TypeVar("Way_co", covariant=True)
 
 #: Whether ``torch.export`` is at work (torch before 2.7 cannot tell it from ``torch.compile``).
-exporting = getattr(torch.compiler, "isexporting", torch.compiler.is_compiling)
+exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
 
 #: The crossover between ways is looked for up to this many rows.
 MOST_ROWS = 2**20
@@ -141,7 +150,7 @@ def kept_way(built: WeightRoute[Way], net: Network, entries: int, itemsize: int,
     return WeightRoute(built.plan, True, fixed + built.row, fixed, built.row)
 
 
-def chosen(routes: Sequence[tuple[int, Way | None]], rows: int, typical: int) -> Way | None:
+def route_for(routes: Sequence[tuple[int, Way | None]], rows: int, typical: int) -> Way | None:
     """The way below whose crossover so many rows are; None, which builds the weight, for no rows."""
     if exporting():  # one graph for every batch: to compare rows would bound them
         rows = typical

@@ -21,11 +21,11 @@ from tnkit.paths.optimizers import Optimizer
 from tnkit.planning.plan import Plan
 from tnkit_nn.adapter.crossover import (
     WeightRoute,
-    chosen,
     crossovers,
     described,
     exact_split,
     kept_way,
+    route_for,
     weight_first,
     with_input,
 )
@@ -206,7 +206,7 @@ class TNLinear(nn.Module):
             raise ValueError(f"TNLinear: x has shape (..., {self.in_features}), not {tuple(x.shape)}")
         tensors = self.tn.tensors()
         routes = self.kept_routes if is_kept(self, tensors, prod(self._shape)) else self.routes
-        route = chosen(routes, prod(x.shape[:-1]), self._typical)
+        route = route_for(routes, prod(x.shape[:-1]), self._typical)
         if route is None:
             weight = kept_weight(self, tensors, lambda: self.tn.read_as(self._shape))
             return F.linear(x, weight.mT if self.transposed else weight, self.bias)

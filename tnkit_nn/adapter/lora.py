@@ -28,13 +28,21 @@ from tnkit.paths.optimizers import Optimizer
 from tnkit.planning.calibration import rates
 from tnkit.planning.plan import Plan
 from tnkit.planning.planner import plan
-from tnkit_nn.adapter.crossover import WeightRoute, chosen, crossovers, exact_split, exporting, weight_first, with_input
+from tnkit_nn.adapter.crossover import (
+    WeightRoute,
+    crossovers,
+    exact_split,
+    exporting,
+    route_for,
+    weight_first,
+    with_input,
+)
 from tnkit_nn.adapter.digits import pick, picked
 from tnkit_nn.adapter.generated import Generated, full_precision, generator_of
 from tnkit_nn.adapter.keeping import can_keep
 from tnkit_nn.engine.backend import TORCH, autocasts
 
-__all__ = ["install", "restore"]
+__all__ = ["contract_again", "install"]
 
 #: Rows that an order is searched for, beside a single one.
 TYPICAL = 256
@@ -99,11 +107,11 @@ def install(module: nn.Module, name: str, optimizer: str | Optimizer = "auto") -
     if known is None or net is None or not net.base:
         return False
     at.added = known.plans(net, optimizer)
-    restore(module)
+    contract_again(module)
     return at.added is not None
 
 
-def restore(module: nn.Module) -> None:
+def contract_again(module: nn.Module) -> None:
     """Give a module whose ways were planned its forward again: its class may be a new one, as that of a module out of a file is."""
     known = _known(module)
     if known is not None and getattr(_parametrized(module), "added", None) is not None:
@@ -134,7 +142,7 @@ def _multiplied(self: Any, base: Tensor, how: _Product, net: Generated, x: Tenso
     fits = x.dim() > 0 and x.shape[-1] == weight.shape[1] and (narrower or x.dtype == weight.dtype)
     if rows > 0 and fits:  # torch cannot infer a size from an empty tensor; it refuses the others
         kept = not torch.compiler.is_compiling() and can_keep(net, arrays.values())
-        route = chosen(how.kept_routes if kept else how.routes, rows, TYPICAL)
+        route = route_for(how.kept_routes if kept else how.routes, rows, TYPICAL)
         if route is not None:
             flat = x if x.dim() == 2 else x.reshape(prod(x.shape[:-1]), x.shape[-1])
             added = _contracted(how, route, arrays, flat, net.like)
@@ -161,7 +169,8 @@ def _contracted(how: _Product, route: Plan, arrays: dict[str, Tensor], x: Tensor
 
 def _embedding(self: Any, tokens: Tensor) -> Tensor:
     found = _usable(self, tokens)
-    if found is None or not 0 < tokens.numel() <= self.num_embeddings:  # more tokens than rows: the table is less work
+    count = TYPICAL if exporting() else tokens.numel() if isinstance(tokens, Tensor) else 0  # one graph for any number
+    if found is None or not 0 < count <= self.num_embeddings:  # more tokens than rows: the table is less work
         return nn.Embedding.forward(self, tokens)
     if self.max_norm is not None or self.scale_grad_by_freq:  # these are of the rows of the sum
         return nn.Embedding.forward(self, tokens)

@@ -19,7 +19,7 @@ from tnkit.execution.inputs import check_known
 from tnkit.execution.run import run
 from tnkit.paths.optimizers import Optimizer
 from tnkit.planning.planner import plan
-from tnkit_nn.adapter.constants import Constants, check_constant
+from tnkit_nn.adapter.constants import Constants, check_given_constant
 from tnkit_nn.adapter.digest import network_digest
 from tnkit_nn.checks import a_tensor, an_array, finite, trained_dtype
 from tnkit_nn.engine.backend import TORCH, autocasts, to_tensor
@@ -244,7 +244,7 @@ def _tensors(
     held = {name: an_array(a, f"array {name!r}") for name, a in arrays.items()}
     for name, (kind, shape) in Constants(net).kinds.items():
         if name in held:
-            check_constant(name, kind, held.pop(name), shape, dtype)
+            check_given_constant(name, kind, held.pop(name), shape, dtype)
     held = {name: to_tensor(a, dtype) for name, a in held.items()}
     missing = [name for name in net.parameters if name not in held]
     if missing and len(missing) < len(net.parameters):

@@ -17,7 +17,8 @@ from torch import Tensor
 from tnkit.planning.steps import ApplyStep, ContractStep, FusedStep
 from tnkit.planning.strides import View
 from tnkit_nn.engine.activations import FROM_ARGUMENT, IN_PLACE, OVER, value
-from tnkit_nn.engine.matmul import as_matrix, empty, multiplied, restored, slopes
+from tnkit_nn.engine.matmul import as_matrix, multiplied, restored, slopes
+from tnkit_nn.engine.pages import empty, fresh
 
 __all__ = ["ChainTape", "backward", "forward"]
 
@@ -36,13 +37,13 @@ def _is_plain(x: Tensor) -> bool:
 def _workspace(entries: int, like: Tensor) -> Tensor:
     """Unwritten memory for so many entries at least."""
     if not _is_plain(like):
-        return empty((entries,), like)
+        return fresh((entries,), like)
     try:
         spare = _SPARE.pop()
     except IndexError:
         spare = None
     if spare is None or spare.numel() < entries * like.itemsize:
-        return empty((-(-entries // 16) * 16,), like)  # whole entries of any dtype
+        return fresh((-(-entries // 16) * 16,), like)  # whole entries of any dtype
     return spare.view(like.dtype)
 
 

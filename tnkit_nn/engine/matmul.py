@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,25 +12,9 @@ from tnkit.planning.steps import ContractStep
 from tnkit.planning.strides import View
 from tnkit_nn.engine.shared_matmul import summed_outer
 
-__all__ = ["as_matrix", "empty", "multiplied", "restored", "slopes", "undone"]
+__all__ = ["as_matrix", "multiplied", "restored", "slopes"]
 
 Shape = tuple[int, ...]
-
-#: From so many bytes on, the allocator maps every array anew; what is smaller it gives out again, its pages at hand.
-_MAPPED = 2**25
-_HUGE = {
-    torch.float32: np.float32,
-    torch.float64: np.float64,
-    torch.complex64: np.complex64,
-    torch.complex128: np.complex128,
-}
-
-
-def empty(shape: Shape, like: Tensor) -> Tensor:
-    """Unwritten memory; numpy asks for huge pages for large arrays, torch does not (a third of the page faults' time)."""
-    if like.device.type == "cpu" and like.dtype in _HUGE and prod(shape) * like.itemsize >= _MAPPED:
-        return torch.from_numpy(np.empty(shape, _HUGE[like.dtype]))
-    return torch.empty(shape, dtype=like.dtype, device=like.device)
 
 
 # -- views of operands as matrices, and back --------------------------------------------------------------------------
@@ -72,13 +55,6 @@ def multiplied(step: ContractStep, a: Tensor, b: Tensor, buffer: Tensor) -> Tens
         torch.matmul(a, b, out=out)
     out = out if step.result.reshape is None else out.reshape(step.result.reshape)
     return out if step.result.permute is None else out.permute(step.result.permute)
-
-
-def undone(step: ContractStep, grad: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """The gradient of the step's result as that of its matrix."""
-    if step.result.permute is not None:
-        grad = grad.permute(sorted(range(grad.ndim), key=step.result.permute.__getitem__))
-    return grad.reshape((b.shape[0], a.shape[0], b.shape[2]) if step.broadcast else (*a.shape[:-1], b.shape[-1]))
 
 
 def _product_into(a: Tensor, b: Tensor, swap: bool, buffer: Tensor | None) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tnkit.execution.slices import by_slices, fronted, part
 from tnkit.planning.steps import FusedStep, Program
-from tnkit_nn.engine.matmul import empty
+from tnkit_nn.engine.pages import empty
 
 __all__ = ["backward", "forward"]
 

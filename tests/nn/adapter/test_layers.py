@@ -15,7 +15,7 @@ from tnkit.execution.codegen import source
 from tnkit.paths.optimizers import find_path
 from tnkit.planning.calibration import Rates, rates_file
 from tnkit_nn import TNEmbedding, TNLinear, merge_, parametrize_
-from tnkit_nn.adapter.crossover import chosen, with_input
+from tnkit_nn.adapter.crossover import route_for, with_input
 from tnkit_nn.engine.backend import TORCH
 from tnkit_nn.engine.launches import ADD, CAST, LAYER, RESHAPE, launches
 
@@ -92,7 +92,7 @@ CHOICES = {
 
 def kind(layer, rows):
     """Whether a call with so many rows builds the weight: alone, or as all steps of a plan but the last."""
-    route = chosen(layer.routes, rows, rows)
+    route = route_for(layer.routes, rows, rows)
     x = None if route is None else route.inputs.index(layer._x)
     built = route is None or all(x not in step.operands for step in route.steps[:-1])
     return "reconstructed" if built else "factorised"

@@ -11,6 +11,7 @@ from torch import nn
 
 import tnkit as tk
 from tnkit_nn import TNConv1d, TNConv2d, TNEmbedding, TNLinear, keep_weights
+from tnkit_nn.adapter.crossover import chosen
 from tnkit_nn.adapter.layer_weight import LayerWeight
 
 from .test_layers import F64, MPO
@@ -113,7 +114,7 @@ def test_a_table_of_complex_numbers_has_gradients():
 def test_vmap_over_stacked_parameters(made, shared):
     """An ensemble: stacked arrays, and one input or one each."""
     make, draw = made
-    layers = [make(seed=k, dtype=F64) for k in range(3)]
+    layers = [make(seed=k, dtype=F64).train(shared) for k in range(3)]
     params, buffers = torch.func.stack_module_state(layers)
     xs = [draw(0 if shared else k, dtype=F64) for k in range(3)]
 
@@ -139,6 +140,16 @@ def test_gradients_a_sample(made):
     for k in range(len(x)):
         for name, want in torch.func.grad(loss)(params, x[k]).items():
             torch.testing.assert_close(found[name][k], want, rtol=0, atol=1e-10)
+
+
+def test_compiled_code_compares_rows_and_an_exported_graph_does_not():
+    class Which(nn.Module):
+        def forward(self, x):
+            return x + (1 if chosen(((4, "few"), (100, "many")), x.shape[0], 50) == "few" else 2)
+
+    which, x = Which(), torch.zeros(3)
+    assert torch.equal(torch.compile(which, fullgraph=True, backend="eager")(x), torch.ones(3))
+    assert torch.equal(torch.export.export(which, (x,)).module()(x), torch.full((3,), 2.0))
 
 
 @pytest.mark.slow

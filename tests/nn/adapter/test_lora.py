@@ -15,6 +15,7 @@ from torch.nn.utils import parametrize  # noqa: E402
 
 import tnkit_nn as tknn  # noqa: E402
 from tnkit_nn.adapter import lora  # noqa: E402
+from tnkit_nn.adapter.crossover import exporting  # noqa: E402
 from tnkit_nn.adapter.lora import install  # noqa: E402
 
 #: Networks of 24 x 36, one that is cut to it, one whose indices split it nowhere, and nonlinear ones.
@@ -214,6 +215,23 @@ def test_exported_layers_are_the_same(name):
     for n in (2, 700):
         x = torch.randn(n, 36, dtype=torch.float64)
         torch.testing.assert_close(made(x), layer(x), rtol=1e-11, atol=1e-11)
+
+
+def test_compiling_is_not_taken_for_exporting():
+    """Of a compiled layer the rows are known, and choose the route."""
+    assert exporting is getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
+
+
+@pytest.mark.slow
+def test_exported_embeddings_take_any_number_of_tokens():
+    table = nn.Embedding(24, 36, dtype=torch.float64)
+    tknn.parametrize_(table, "weight", NETS["TT-matrix"], drawn(NETS["TT-matrix"], 1), base=True)
+    table.eval()
+    count = torch.export.Dim("count", min=2, max=4096)
+    made = torch.export.export(table, (torch.arange(5),), dynamic_shapes=({0: count},)).module()
+    for n in (2, 700):
+        tokens = torch.arange(n) % 24
+        torch.testing.assert_close(made(tokens), table(tokens), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["low rank", "TT-matrix", "ADTN"])

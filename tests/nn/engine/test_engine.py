@@ -248,6 +248,40 @@ def test_groups_under_autocast_and_in_half_precision(small):
     assert half.dtype == torch.bfloat16 and (half.float() - want).norm() < 0.05 * want.norm()
 
 
+def test_gradients_in_half_precision_are_added_up_in_single(monkeypatch):
+    """Each of 256 slices adds its part: in bfloat16, what is added last would be lost in what is there."""
+    for name, value in dict(LARGE=2**8, SLICE=2**4, LEAST_SLICE=2**3, _NEIGHBOURS=1).items():
+        monkeypatch.setattr(fusion, name, value)
+    x = tk.Network((tk.Node("x", tuple("abcdefghijkl")),), tuple("abcdefghijkl"), dict.fromkeys("abcdefghijkl", 2))
+    gates = (tk.Node("A", ("k", "l", "m", "n")), tk.Node("B", ("m", "n", "o", "p")))
+    net = tk.Network((*x.nodes, *gates), (*"abcdefghij", "o", "p"), dict.fromkeys("abcdefghijklmnop", 2))
+    plan = _plan(net, lambda *_, **__: [(0, 1), (0, 1)], 2, None)
+    assert [step.chain for step in plan.steps if isinstance(step, FusedStep)] == [True]
+    arrays = {name: np.abs(value) for name, value in tk.init.normal(net, seed=3).items()}  # sums that only grow
+    found = []
+    for dtype in (torch.float64, torch.bfloat16):
+        tensors = {n: torch.as_tensor(a).bfloat16().to(dtype).requires_grad_(n != "x") for n, a in arrays.items()}
+        tk.run(plan, tensors).sum().backward()
+        found.append(torch.cat([tensors[n].grad.double().flatten() for n in "AB"]))
+    assert (found[1] - found[0]).norm() < 0.01 * found[0].norm()
+
+
+def test_a_function_of_ones_own_is_run_slice_by_slice(small, monkeypatch):
+    """It has no name by which its gradient would be known: autograd's, of each slice."""
+    net = tk.brick_wall(9, 2, 2, "relu").activate(lambda xp, x: xp.cos(x) * x, "own")
+    head = tk.Network((*net.nodes, tk.Node("H", (net.output[-1], "z"))), (*net.output[:-1], "z"), {**net.sizes, "z": 2})
+    plan, _ = grouped(head)
+    arrays = check_arrays(head, tk.init.normal(head, seed=2))
+    tensors = {n: torch.as_tensor(a).requires_grad_(n in head.parameters) for n, a in arrays.items()}
+    found = torch.autograd.grad(tk.run(plan, tensors).square().sum(), [tensors[n] for n in head.parameters])
+    monkeypatch.setattr(fusion, "LARGE", 2**40)
+    monkeypatch.setattr(fusion, "KEPT", 2**40)
+    whole = tk.run(_plan(head, "greedy", 8, None), tensors)
+    right = torch.autograd.grad(whole.square().sum(), [tensors[n] for n in head.parameters])
+    for a, b in zip(found, right, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-8)
+
+
 @pytest.mark.parametrize("leftwards", [False, True])
 def test_windows_never_permute_the_state(leftwards):
     net = tk.brick_wall(12, 2, 1, start="open")
