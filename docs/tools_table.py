@@ -24,7 +24,7 @@ def rendered() -> str:
         lines.append(f"| {row['tool']} | {works} of {len(found['kinds'])}{told} | {others} |")
     kinds = "; ".join(found["kinds"])
     used = ", ".join(f"{package} {number}" for package, number in found["versions"].items())
-    return "\n".join([*lines, "", f"- Kinds: {kinds}.", f"- Versions: {used}."])
+    return "\n".join([*lines, "", "| of what | |", "| --- | --- |", f"| kinds | {kinds} |", f"| versions | {used} |"])
 
 
 def _merged(others: list[dict[str, Any]]) -> list[dict[str, Any]]:
