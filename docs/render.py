@@ -18,8 +18,10 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "paper"
-sys.path.insert(0, str(RESULTS))  # of tables.py: the page of all results, whose p-values are shown here too
+# tables.py is of the page of all results, whose p-values are shown here too
+sys.path[:0] = [str(RESULTS), str(ROOT / "docs")]
 import tables  # noqa: E402
+import tools_table  # noqa: E402
 from scipy.stats import ttest_rel  # noqa: E402
 
 from tnkit_nn.comparison.measure import Measure  # noqa: E402
@@ -522,6 +524,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "minilm-adapted": minilm_adapted,
     "adapters": adapters,
     "adapters-said": adapters_said,
+    "tools": tools_table.rendered,
 }  # fmt: skip
 _BLOCK = re.compile(r"(<!-- rendered: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 

@@ -107,8 +107,8 @@ def _module_of(attributes: Any, parameters: Any) -> nn.Module | None:
 def twin(made: Generated) -> Generated:
     """A network of the same arrays, for another owner: torch ties parameters, and expects every module to stand in one place."""
     other = copy(made)
-    for name in ("_parameters", "_buffers", "_modules"):
-        other.__dict__[name] = dict(made.__dict__[name])
+    # hooks too are of one place: what prunes one of the two must not run for the other
+    vars(other).update({name: copy(value) for name, value in vars(made).items() if isinstance(value, dict)})
     return other
 
 

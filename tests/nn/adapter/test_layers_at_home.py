@@ -300,3 +300,42 @@ def test_from_module_of_one_without_values(module, take, net):
         ValueError, match="has values where the network is fitted to it, but it is on the meta device: fit=False"
     ):
         take.from_module(module(), net)
+
+
+# -- constants, writes ----------------------------------------------------------------------------------------------------
+CONSTANTS = {
+    "multilinear": tk.Network(
+        (tk.Node("A", "ar"), tk.Node("D", "rst", fixed="delta"), tk.Node("B", "bs"), tk.Node("O", "u", fixed="ones"), tk.Node("C", "cdtu")),
+        "abcd", dict(a=2, b=2, c=2, d=2, r=3, s=3, t=3, u=2),
+    ),
+    "deep": tk.adtn((2, 2, 2, 2), depth=2, dim=2, full=True),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("net", CONSTANTS.values(), ids=CONSTANTS)
+def test_a_network_with_constants_is_in_every_layer_what_it_is(net):
+    assert any(isinstance(leaf.fixed, str) for leaf in net.leaves)
+    layers = [
+        (TNLinear(4, 4, net), _input(0, 3, 4)),
+        (TNEmbedding(4, 4, net), torch.tensor([0, 1, 2, 3])),
+        (TNConv1d(2, 4, 2, net), _input(0, 3, 2, 5)),
+    ]
+    for layer, x in layers:
+        arrays = {n: t.detach().numpy() for n, t in layer.tn.named_parameters()}
+        weight = torch.as_tensor(tk.contract(net, arrays)).reshape(layer.weight.shape)
+        torch.testing.assert_close(layer(x), dense(layer, x, weight))
+        with torch.no_grad():
+            torch.testing.assert_close(layer.eval()(x), dense(layer, x, weight))
+
+
+def test_the_weight_of_a_layer_is_not_written_to(made):
+    make, draw = made
+    layer = make()
+    before = layer(draw(0)).detach()
+    for write in (lambda: layer.weight.zero_(), lambda: nn.init.ones_(layer.weight), lambda: layer.weight.data.mul_(2)):
+        with (
+            torch.no_grad(),
+            pytest.raises(RuntimeError, match=r"the weight of TN\w+ is made by a network, .* layer.tn"),
+        ):
+            write()
+    assert torch.equal(layer(draw(0)), before)

@@ -1,0 +1,1 @@
+"""The table of the tools: kinds of module, what is done with them, and what is known to be refused."""
