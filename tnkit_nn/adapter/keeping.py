@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -74,7 +75,7 @@ def kept_weight(owner: nn.Module, arrays: Mapping[str, Tensor], make: Callable[[
         if found is not None:
             _all[owner] = found  # the last one is the one used last
     kinds = _kinds(arrays)
-    if found is not None and found.kinds == kinds and all(map(torch.equal, found.bits, _bits(arrays))):
+    if found is not None and found.kinds == kinds and all(map(_equal, found.bits, _bits(arrays))):
         return found.value
     with torch.inference_mode(False), torch.no_grad():  # a tensor of the inference mode is of no use outside of it
         copies = [x.clone() for x in _bits(arrays)]  # before: another thread may write meanwhile
@@ -114,6 +115,9 @@ def is_kept(owner: nn.Module, arrays: Mapping[str, Tensor], entries: int) -> boo
     return taken + entries * next(iter(arrays.values())).element_size() + held <= _limit
 
 
+_PLAIN = {Tensor, nn.Parameter}
+
+
 def unseen_by_tools(*tensors: Tensor) -> bool:
     """Whether these are plain tensors with values, and nothing traces, transforms or records what is done with them."""
     return (
@@ -121,7 +125,8 @@ def unseen_by_tools(*tensors: Tensor) -> bool:
         and torch._C._get_tracing_state() is None
         and torch._C._functorch.peek_interpreter_stack() is None
         and torch._C._len_torch_dispatch_stack() == 0
-        and all(type(x) in (Tensor, nn.Parameter) and not x.is_meta for x in tensors)
+        and {type(x) for x in tensors} <= _PLAIN
+        and not any(x.is_meta for x in tensors)
     )
 
 
@@ -140,8 +145,16 @@ _SMALL = 2**12
 _WHOLE = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
+def _equal(one: Tensor, two: Tensor) -> bool:
+    """Numpy compares whole numbers in a third of torch's time."""
+    if one.device.type == "cpu":
+        return np.array_equal(one.numpy(), two.numpy())
+    return torch.equal(one, two)
+
+
 def _kinds(arrays: Mapping[str, Tensor]) -> tuple[object, ...]:
-    return tuple((name, x.dtype, x.device, x.shape) for name, x in arrays.items())
+    found = list(arrays.values())
+    return list(arrays), [x.shape for x in found], [x.dtype for x in found], [x.device for x in found]
 
 
 def _bits(arrays: Mapping[str, Tensor]) -> list[Tensor]:
@@ -151,14 +164,18 @@ def _bits(arrays: Mapping[str, Tensor]) -> list[Tensor]:
     numbers of 64 bits, which takes half the time of 32.
     """
     with torch.no_grad():
-        plain = [x.detach().resolve_conj().resolve_neg() for x in arrays.values()]
-        plain = [torch.view_as_real(x) if x.is_complex() else x for x in plain]
-        small = [x.reshape(-1) for x in plain if x.numel() <= _SMALL]
+        plain = list(arrays.values())
+        if any(x.is_complex() for x in plain):  # which may be conjugated in name alone
+            plain = [torch.view_as_real(x.resolve_conj()) if x.is_complex() else x for x in plain]
+        small = [x for x in plain if x.numel() <= _SMALL]
         large = [x if x.is_contiguous() else x.contiguous() for x in plain if x.numel() > _SMALL]
-        joined = [torch.cat(small)] if small and len({x.dtype for x in small}) == 1 else small
-        return [
-            x.view(-1).view(
-                torch.int64 if x.nbytes % 8 == 0 and x.storage_offset() % 8 == 0 else _WHOLE[x.element_size()]
-            )
-            for x in (*large, *joined)
-        ]
+        if len({x.dtype for x in small}) == 1:
+            small = [
+                torch._C._nn.flatten_dense_tensors(small)
+            ]  # one call: a loop over many small ones takes longer than all else
+        return [x.detach().reshape(-1).view(_whole(x)) for x in (*large, *small)]
+
+
+def _whole(x: Tensor) -> torch.dtype:
+    wide = x.nbytes % 8 == 0 and x.storage_offset() * x.element_size() % 8 == 0
+    return torch.int64 if wide else _WHOLE[x.element_size()]
