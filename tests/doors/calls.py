@@ -249,7 +249,8 @@ def public():
 
 
 def _methods(owner):
-    for name, value in vars(owner).items():
+    bases = [b for b in owner.__mro__ if b.__module__ == owner.__module__]  # what classes of one module share
+    for name, value in {n: v for base in reversed(bases) for n, v in vars(base).items()}.items():
         function = value.__func__ if isinstance(value, (classmethod, staticmethod)) else value
         if (
             not name.startswith("_")

@@ -13,6 +13,9 @@ from .tools.kinds import KINDS, pair
 from .tools.table import LIMIT, NONE, REFUSED, RULES, TOOLS, WORKS, expected, outcome, tried
 
 
+@pytest.mark.filterwarnings(
+    "ignore:The tensor attributes .* were assigned during export"
+)  # of every recurrent module of torch
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 @pytest.mark.parametrize(
     "tool", [pytest.param(t, marks=[pytest.mark.slow] * t.slow) for t in TOOLS.values()], ids=TOOLS
