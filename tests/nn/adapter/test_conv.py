@@ -27,7 +27,7 @@ def chained(layer):
 
 
 @pytest.mark.parametrize("mode", ["zeros", "reflect", "replicate", "circular"])
-@pytest.mark.parametrize("space", [1, 2, 3])
+@pytest.mark.parametrize("space", [1, pytest.param(2, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)])
 def test_strides_padding_dilation_and_groups(space, mode):
     kind = (TNConv1d, TNConv2d, TNConv3d)[space - 1]
     kernel = (3, 2, 1)[:space]

@@ -70,7 +70,9 @@ def dense_of(layer):
 
 
 @pytest.mark.parametrize("name", NETS)
-@pytest.mark.parametrize("rows", [(5,), (2, 3), (), (1,), (300,), (0,)])
+@pytest.mark.parametrize(
+    "rows", [(5,), *(pytest.param(r, marks=pytest.mark.slow) for r in ((2, 3), (), (1,), (300,), (0,)))]
+)
 def test_outputs_and_gradients_are_those_of_the_dense_sum(name, rows):
     layer, old = linear(NETS[name])
     net = layer.parametrizations.weight[0]
@@ -114,6 +116,7 @@ def test_low_rank_is_contracted_for_every_batch():
     assert all(route is not None for _, route in layer.parametrizations.weight.added.routes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETS)
 def test_a_drawn_network_begins_at_the_old_weight_and_learns(name):
     torch.manual_seed(0)

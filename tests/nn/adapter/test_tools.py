@@ -12,13 +12,18 @@ from .tools import record
 from .tools.kinds import KINDS, pair
 from .tools.table import LIMIT, NONE, REFUSED, RULES, TOOLS, WORKS, expected, outcome, tried
 
+#: Kinds that `make quick` tries; the others take minutes.
+_QUICK = ("Linear", "language model, tied")
 
-@pytest.mark.filterwarnings(
-    "ignore:The tensor attributes .* were assigned during export"
-)  # of every recurrent module of torch
-@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+
+@pytest.mark.filterwarnings("ignore:The tensor attributes .* were assigned during export")  # of torch's recurrent ones
 @pytest.mark.parametrize(
-    "tool", [pytest.param(t, marks=[pytest.mark.slow] * t.slow) for t in TOOLS.values()], ids=TOOLS
+    ("tool", "kind"),
+    [
+        pytest.param(t, k, id=f"{tool}-{kind}", marks=[pytest.mark.slow] * (t.slow or kind not in _QUICK))
+        for tool, t in TOOLS.items()
+        for kind, k in KINDS.items()
+    ],
 )
 def test_a_cell(tool, kind):
     for package in (*tool.needs, *kind.needs):
@@ -29,6 +34,7 @@ def test_a_cell(tool, kind):
     assert verdict == WORKS or re.search(rule.says, message), message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "tool", [t for t in TOOLS.values() if not t.slow], ids=[n for n, t in TOOLS.items() if not t.slow]
 )
@@ -64,6 +70,7 @@ def test_the_table_is_large_enough_and_its_rules_are_of_it():
         assert rule.verdict in (REFUSED, LIMIT, NONE) and rule.says, rule
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_a_kind_has_fewer_parameters_than_its_twin_and_its_inputs_matter(kind):
     for package in kind.needs:
