@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from generate import both, quiet
 from timing import medians, report
 from torch import Tensor, nn
 
@@ -63,25 +64,6 @@ def training_step(model: nn.Module, x: Tensor, optimizer: str) -> Callable[[], N
         optimiser.step()
 
     return step
-
-
-def both(make: Callable[[], Tensor], params: list[Tensor], seed: Tensor) -> Callable[[], None]:
-    """Forward and backward to the parameters."""
-
-    def call() -> None:
-        for p in params:
-            p.grad = None
-        make().backward(seed)
-
-    return call
-
-
-def quiet(make: Callable[[], Tensor]) -> Callable[[], Tensor]:
-    def call() -> Tensor:
-        with torch.no_grad():
-            return make()
-
-    return call
 
 
 # -- cases ------------------------------------------------------------------------------------------------------------

@@ -119,7 +119,8 @@ def read_network(path: Path, key: str, plain: Any, values: Mapping[str, Tensor],
         raise damaged(path, f"the network of {key!r} is nested too deep", way) from None
     except ValueError as error:
         raise damaged(path, f"the network of {key!r}: {error}", way) from None
-    for name, shape in held_shapes(net).items():
+    held = held_shapes(net)
+    for name, shape in held.items():
         t = values.get(place + name)
         if t is None:
             raise damaged(path, f"the network of {key!r} has an array {name!r}, the file has none", way)
@@ -127,8 +128,7 @@ def read_network(path: Path, key: str, plain: Any, values: Mapping[str, Tensor],
             raise damaged(
                 path, f"array {name!r} of the network of {key!r} is {tuple(t.shape)}, not {shown(shape)}", way
             )
-    constants = {leaf.array for leaf in net.leaves if isinstance(leaf.fixed, str)}
-    if sum(prod(shape) for name, shape in net.array_shapes.items() if name in constants) > MOST:
+    if sum(prod(shape) for name, shape in net.array_shapes.items() if name not in held) > MOST:
         raise damaged(path, f"the network of {key!r} has constants of more than {MOST:,} entries", way)
     return net
 

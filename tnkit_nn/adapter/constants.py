@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from tnkit.core.network import Network
-from tnkit.execution.inputs import constant
 from tnkit_nn.engine.backend import to_tensor
 
 __all__ = ["Constants", "check_given_constant"]
@@ -62,7 +61,5 @@ def check_given_constant(
 ) -> None:
     """ValueError where an array that is given for a constant is another one."""
     value = to_tensor(given, dtype)
-    if tuple(value.shape) != shape or not torch.equal(
-        value, to_tensor(constant(kind, shape), value.dtype).to(value.device)
-    ):
+    if tuple(value.shape) != shape or not torch.equal(value, _traced(kind, shape, value)):
         raise ValueError(f"array {name!r} is the constant {kind!r} of shape {shape}; leave it out of arrays")

@@ -19,9 +19,8 @@ from tnkit.paths.optimizers import Optimizer
 from tnkit.planning.calibration import rates
 from tnkit_nn.adapter.conv_chain import CONVOLUTIONS, ConvChain, Slide, chains, conv_row_seconds
 from tnkit_nn.adapter.conv_reading import read_as_convolution
-from tnkit_nn.adapter.crossover import WeightRoute, crossovers, described, kept_way, plan_seconds, route_for
-from tnkit_nn.adapter.keeping import is_kept, kept_weight
-from tnkit_nn.adapter.layer_weight import LayerWeight, drawn_bias, drawn_weight
+from tnkit_nn.adapter.crossover import WeightRoute, described, plan_seconds
+from tnkit_nn.adapter.layer_weight import LayerWeight, RoutedLayer, drawn_weight
 from tnkit_nn.adapter.module import check_input
 from tnkit_nn.adapter.precision import rounded_once
 from tnkit_nn.adapter.replacement import in_its_place
@@ -38,7 +37,7 @@ class _ConvWeight(LayerWeight):
     _spoken = "TNConv"
 
 
-class _TNConv(nn.Module):
+class _TNConv(RoutedLayer[ConvChain]):
     """The common part; ``_space`` axes of space."""
 
     _space: ClassVar[int]
@@ -80,7 +79,7 @@ class _TNConv(nn.Module):
         options: dict[str, Any] = {"optimizer": optimizer, "dtype": dtype, "seed": seed}
         self._fan_in = prod(self._shape[1:])
         self.tn = drawn_weight(_ConvWeight, network, arrays, 1 / sqrt(3 * self._fan_in), **options)
-        self.bias = drawn_bias(out_channels, self._fan_in, self.tn.like) if bias else None
+        self._add_bias(out_channels, bias)
         self._plan_routes(positions, optimizer)
 
     def _per_axis(self, value: Any, name: str, least: int) -> tuple[int, ...]:
@@ -114,16 +113,9 @@ class _TNConv(nn.Module):
             speed, itemsize, self._shape[1], made, self.groups, kernel, float(prod(self.stride)), 1.0
         )
         fixed = plan_seconds(self.tn.plan, itemsize, prod(self._shape)) + _BUILT * speed.call
-        first_built = WeightRoute[ConvChain](None, True, fixed + row, fixed, row)
-        built: list[WeightRoute[ConvChain]] = [*ways, first_built]
-        held: list[WeightRoute[ConvChain]] = [*ways, kept_way(first_built, net, prod(self._shape), itemsize, CONV)]
-        #: The typical number of output positions, over the batch, and the seconds that are predicted for it.
-        self._typical, self._seconds = positions, min(way.seconds(positions) for way in built)
-        #: ``(positions, chain)``: the chain used below so many positions; None builds the weight.
-        self.routes = crossovers(built)
-        #: The same where a weight once built is kept.
-        self.kept_routes = crossovers(held)
-        lines = described(self.routes, built, positions, "positions")
+        built = WeightRoute[ConvChain](None, True, fixed + row, fixed, row)
+        self._take_routes(ways, built, CONV, positions)
+        lines = described(self.routes, [*ways, built], positions, "positions")
         self._why = tuple(lines) if ways else (f"any input: reconstructed, for {self._only}",)
 
     def _padded_sides(self) -> tuple[tuple[int, int], ...]:
@@ -185,18 +177,6 @@ class _TNConv(nn.Module):
         made: Any = in_its_place(module, network, arrays, fit, options, make, who)
         return cast(Self, made)
 
-    @property
-    def weight(self) -> Tensor:
-        """The dense weight, built now: ``(out_channels, in_channels / groups, *kernel_size)``."""
-        return self.tn.shown_as(self._shape)
-
-    def reset_parameters(self) -> None:
-        """Draw the arrays and the bias again, with the scale of torch's convolutions."""
-        self.tn.reset_parameters()
-        if self.bias is not None:
-            bound = 1 / sqrt(self._fan_in)
-            nn.init.uniform_(self.bias, -bound, bound)
-
     def forward(self, x: Tensor) -> Tensor:
         """The convolution of ``x`` of shape ``(batch, in_channels, *space)``, or of one without a batch."""
         who = type(self).__name__
@@ -208,10 +188,9 @@ class _TNConv(nn.Module):
         out = self._out_sizes(x.shape[-self._space :])
         x = x.unsqueeze(0) if single else x
         tensors = self.tn.tensors()
-        routes = self.kept_routes if is_kept(self, tensors, prod(self._shape)) else self.routes
-        route = route_for(routes, x.shape[0] * prod(out), self._typical)
+        route = self._route(tensors, x.shape[0] * prod(out))
         if route is None:
-            y = self._convolved(x, kept_weight(self, tensors, lambda: self.tn.read_as(self._shape)))
+            y = self._convolved(x, self._built(tensors))
         else:
             y = rounded_once(lambda x: self._chained(route, x), x, self.tn.like, f"{who}: x")
         return y.squeeze(0) if single else y

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from tnkit.core.network import Network
-from tnkit.execution.codegen import prepare
 from tnkit.execution.run import run
 from tnkit.paths.optimizers import Optimizer
 from tnkit.planning.calibration import Rates, rates
@@ -24,7 +23,7 @@ from tnkit.planning.plan import Plan
 from tnkit.planning.planner import plan
 from tnkit_nn.adapter.conv_reading import ConvReading, free_inds
 from tnkit_nn.adapter.crossover import MOST_ROWS, WeightRoute, plan_seconds
-from tnkit_nn.engine.backend import TORCH
+from tnkit_nn.engine.backend import TORCH, ready
 from tnkit_nn.engine.launches import ADD, CONV, COPY, LAYER, MATMUL, PERMUTE, RESHAPE
 from tnkit_nn.engine.shared_matmul import broadcast_matmul
 
@@ -297,7 +296,5 @@ def _weight_plan(search: _Search, step: _Step, optimizer: str | Optimizer) -> Pl
     kernel = tuple(i for inds, _ in read.blocks if mine & {*inds} for i in inds)
     taken = tuple(i for i in step.taken if i != read.channel)
     sizes = {i: read.network.sizes[i] for i in read.network.sizes if i in mine}
-    way = plan(Network(nodes, (*step.grouped, *step.made, *taken, *kernel), sizes), optimizer, itemsize=search.itemsize)
-    prepare(way.program, TORCH)
-    _ = way.shapes, way.entries  # read now: torch.compile cannot trace the lock of a cached property (Python 3.11)
-    return way
+    net = Network(nodes, (*step.grouped, *step.made, *taken, *kernel), sizes)
+    return ready(plan(net, optimizer, itemsize=search.itemsize))

@@ -16,8 +16,10 @@ from typing import Generic, TypeVar
 
 import torch
 
+from tnkit.core.names import free_name, names_in
 from tnkit.core.network import Network
 from tnkit.core.node import Node
+from tnkit.core.shapes import split_axes
 from tnkit.execution.codegen import source
 from tnkit.paths.contraction_tree import linear_path
 from tnkit.paths.optimizers import Optimizer
@@ -46,7 +48,9 @@ __all__ = [
     "described",
     "exact_split",
     "exporting",
+    "input_routes",
     "kept_way",
+    "matrix_split",
     "plan_seconds",
     "route_for",
     "weight_first",
@@ -96,6 +100,26 @@ def exact_split(net: Network, rows: int, cols: int) -> int | None:
         if prod(net.shape[:k]) == rows and prod(net.shape[k:]) == cols:
             return k
     return None
+
+
+def matrix_split(net: Network, rows: int, cols: int) -> int | None:
+    """The same, padding included: of a tensor larger than the matrix, whose axes are then cut.
+
+    >>> exact_split(tk.mpo((8, 8), (4, 4), 2), 63, 16), matrix_split(tk.mpo((8, 8), (4, 4), 2), 63, 16)
+    (None, 2)
+    """
+    if prod(net.shape) != rows * cols:
+        return len(split_axes(net.shape, (rows, cols))[0])
+    return exact_split(net, rows, cols)
+
+
+def input_routes(
+    net: Network, ins: tuple[str, ...], batch: int, optimizer: str | Optimizer, itemsize: int
+) -> tuple[str, tuple[int, ...], list[WeightRoute[Plan]]]:
+    """What the input is called among the arrays, its sizes there, and the ways to contract the network with it."""
+    taken = names_in(net)
+    x, b = free_name("x", taken), free_name("b", taken)
+    return x, tuple(net.sizes[i] for i in ins), with_input(net, ins, x, b, batch, optimizer, itemsize)
 
 
 def with_input(

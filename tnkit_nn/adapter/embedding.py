@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import prod
 from typing import Any
 
 import torch
@@ -12,22 +11,16 @@ from torch import Tensor, nn
 
 from tnkit.core.checks import a_network
 from tnkit.core.decomposition import Decomposition, network_of
-from tnkit.core.names import free_name, names_in
 from tnkit.core.network import Network
 from tnkit.core.numbers import whole_number
-from tnkit.core.shapes import split_axes
-from tnkit.execution.codegen import prepare
-from tnkit.execution.run import run
 from tnkit.paths.optimizers import Optimizer
 from tnkit.planning.plan import Plan
-from tnkit.planning.planner import plan
-from tnkit_nn.adapter.crossover import exact_split
-from tnkit_nn.adapter.digits import pick, picked
 from tnkit_nn.adapter.generated import full_precision
 from tnkit_nn.adapter.keeping import kept_weight
 from tnkit_nn.adapter.layer_weight import LayerWeight
 from tnkit_nn.adapter.module import check_input
 from tnkit_nn.adapter.replacement import in_its_place
+from tnkit_nn.adapter.rows import planned_rows
 from tnkit_nn.checks import a_kind, a_size, a_tensor, check_fills
 from tnkit_nn.engine.backend import TORCH
 
@@ -87,18 +80,13 @@ class TNEmbedding(nn.Module):
         network, arrays = network_of(network, arrays, "TNEmbedding")
         network, batch = a_network(network, "TNEmbedding: network"), a_size(batch, "TNEmbedding: batch")
         self._unused = check_fills(network, (num, dim), "TNEmbedding")
-        aligned = bool(exact_split(network, num, dim))  # one row has no digits: the table is built
-        if prod(network.shape) != num * dim:
-            digits, aligned = len(split_axes(network.shape, (num, dim))[0]), True
-        else:
-            digits = exact_split(network, num, dim) or 0
         self.tn = _Table(network, arrays, optimizer=optimizer, dtype=dtype, seed=seed)
-        self.plan: Plan | None = None
-        if network.multilinear and aligned:
-            self._digits, b = network.output[:digits], free_name("b", names_in(network))
-            self._sizes = tuple(network.sizes[i] for i in self._digits)
-            self.plan = plan(picked(network, self._digits, b, batch), optimizer, dynamic=b)
-            prepare(self.plan.program, TORCH)
+        self._picked = planned_rows(network, num, dim, batch, optimizer)
+
+    @property
+    def plan(self) -> Plan | None:
+        """What contracts the slices that tokens pick; None where the table is built."""
+        return None if self._picked is None else self._picked.plan
 
     @classmethod
     def from_module(
@@ -187,22 +175,10 @@ class TNEmbedding(nn.Module):
         if tokens.numel() == 0:
             return _looked_up(self._table(), tokens)
         self._check_tokens(tokens.reshape(-1))
-        if self.plan is None:
+        if self._picked is None:
             return _looked_up(kept_weight(self, self.tn.tensors(), self._table), tokens)
         with full_precision(tokens.device):
-            return self._rows(tokens)
-
-    def _rows(self, tokens: Tensor) -> Tensor:
-        """The rows alone, contracted from the slices that the tokens' digits pick."""
-        assert self.plan is not None
-        flat, where = tokens.reshape(-1), {}
-        for i, size in zip(reversed(self._digits), reversed(self._sizes), strict=True):
-            where[i] = flat % size
-            flat = flat // size
-        held = self.tn.tensors()
-        arrays = {node.name: pick(held[node.array], node.inds, where) for node in self.tn.network.leaves}
-        y: Tensor = run(self.plan, arrays, TORCH)
-        y = y.reshape(tokens.numel(), -1)[:, : self.embedding_dim].reshape(*tokens.shape, self.embedding_dim)
+            y = self._picked(self.tn.tensors(), tokens, self.embedding_dim)
         return y if self.padding_idx is None else y.masked_fill((tokens == self.padding_idx).unsqueeze(-1), 0)
 
     def _check_tokens(self, flat: Tensor) -> None:

@@ -1,10 +1,10 @@
-"""What a layer holds instead of a weight: a network with the scale that torch draws such a weight with, and a bias beside it."""
+"""What a layer holds instead of a weight: a network with the scale that torch draws such a weight with, and ways to apply it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import sqrt
-from typing import Any
+from math import prod, sqrt
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +12,15 @@ from torch import Tensor, nn
 from tnkit.core.network import Network
 from tnkit.execution.region_scale import UnreachableError
 from tnkit.execution.weights import detensorize
+from tnkit_nn.adapter.crossover import WeightRoute, crossovers, kept_way, route_for
 from tnkit_nn.adapter.generated import full_precision
 from tnkit_nn.adapter.guard import write_protected
+from tnkit_nn.adapter.keeping import is_kept, kept_weight
 from tnkit_nn.adapter.module import ClosedModule
 
-__all__ = ["LayerWeight", "drawn_bias", "drawn_weight"]
+__all__ = ["LayerWeight", "RoutedLayer", "drawn_weight"]
+
+Way = TypeVar("Way")
 
 
 class LayerWeight(ClosedModule):
@@ -57,7 +61,54 @@ def drawn_weight(
         return kind(network, arrays, **options)
 
 
-def drawn_bias(size: int, fan_in: int, like: Tensor) -> nn.Parameter:
-    """A bias as torch draws it for so many inputs."""
-    bound = 1 / sqrt(fan_in)
-    return nn.Parameter(torch.empty(size, dtype=like.dtype).uniform_(-bound, bound))
+class RoutedLayer(nn.Module, Generic[Way]):
+    """A layer that either takes a way with its input in the network, or builds its weight; it has a bias or none.
+
+    A subclass sets ``tn``, ``bias`` and ``_fan_in``, the ``_shape`` of its weight, and by :meth:`_take_routes` its routes.
+    """
+
+    tn: LayerWeight
+    bias: nn.Parameter | None
+    _shape: tuple[int, ...]
+    _fan_in: int
+
+    @property
+    def weight(self) -> Tensor:
+        """The dense weight, built now, with its axes as those of torch's layer."""
+        return self.tn.shown_as(self._shape)
+
+    def reset_parameters(self) -> None:
+        """Draw the arrays and the bias again, with the scale of torch's layer."""
+        self.tn.reset_parameters()
+        self._draw_bias()
+
+    def _add_bias(self, size: int, wanted: bool) -> None:
+        self.bias = nn.Parameter(torch.empty(size, dtype=self.tn.like.dtype)) if wanted else None
+        self._draw_bias()
+
+    def _draw_bias(self) -> None:
+        if self.bias is not None:
+            bound = 1 / sqrt(self._fan_in)
+            nn.init.uniform_(self.bias, -bound, bound)
+
+    def _take_routes(
+        self, ways: Sequence[WeightRoute[Way]], built: WeightRoute[Way], calls: float, typical: int
+    ) -> None:
+        """The crossovers of the ways with a weight that is built at every call, and with one that is kept, which takes ``calls``."""
+        net, itemsize = self.tn.network, self.tn.like.element_size()
+        every = [*ways, built]
+        #: The typical number of rows, and the seconds that are predicted for it.
+        self._typical, self._seconds = typical, min(way.seconds(typical) for way in every)
+        #: ``(rows, way)``: the way used below so many rows; None builds the weight.
+        self.routes: tuple[tuple[int, Way | None], ...] = crossovers(every)
+        #: The same where a weight once built is kept.
+        self.kept_routes = crossovers([*ways, kept_way(built, net, prod(self._shape), itemsize, calls)])
+
+    def _route(self, tensors: Mapping[str, Tensor], rows: int) -> Way | None:
+        """The way for so many rows; None: the weight."""
+        kept = is_kept(self, tensors, prod(self._shape))
+        return route_for(self.kept_routes if kept else self.routes, rows, self._typical)
+
+    def _built(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """The weight for a call: built, or kept from one before."""
+        return kept_weight(self, tensors, lambda: self.tn.read_as(self._shape))

@@ -12,30 +12,18 @@ from torch import Tensor, nn
 
 from tnkit.core.checks import a_network, flag
 from tnkit.core.decomposition import Decomposition, network_of
-from tnkit.core.names import free_name, names_in
 from tnkit.core.network import Network
 from tnkit.core.wording import shown
-from tnkit.execution.codegen import prepare
 from tnkit.execution.run import run
 from tnkit.paths.optimizers import Optimizer
 from tnkit.planning.plan import Plan
-from tnkit_nn.adapter.crossover import (
-    WeightRoute,
-    crossovers,
-    described,
-    exact_split,
-    kept_way,
-    route_for,
-    weight_first,
-    with_input,
-)
-from tnkit_nn.adapter.keeping import is_kept, kept_weight
-from tnkit_nn.adapter.layer_weight import LayerWeight, drawn_bias, drawn_weight
+from tnkit_nn.adapter.crossover import WeightRoute, described, exact_split, input_routes, weight_first
+from tnkit_nn.adapter.layer_weight import LayerWeight, RoutedLayer, drawn_weight
 from tnkit_nn.adapter.module import check_input
 from tnkit_nn.adapter.precision import rounded_once
 from tnkit_nn.adapter.replacement import in_its_place
 from tnkit_nn.checks import a_size, check_fills
-from tnkit_nn.engine.backend import TORCH
+from tnkit_nn.engine.backend import TORCH, ready
 from tnkit_nn.engine.launches import LINEAR
 
 __all__ = ["TNLinear"]
@@ -45,7 +33,7 @@ class _LinearWeight(LayerWeight):
     _spoken = "TNLinear"
 
 
-class TNLinear(nn.Module):
+class TNLinear(RoutedLayer[Plan]):
     """A linear layer whose weight is a network.
 
     The network's output indices read as ``(out_features, in_features)``, outs first.  Where they factorise the two sizes
@@ -107,34 +95,25 @@ class TNLinear(nn.Module):
         bias, batch = flag(bias, "TNLinear: bias"), a_size(batch, "TNLinear: batch")
         self._unused = check_fills(network, self._shape, "TNLinear")
         options: dict[str, Any] = {"optimizer": optimizer, "dtype": dtype, "seed": seed}
+        self._fan_in = in_features
         self.tn = drawn_weight(_LinearWeight, network, arrays, 1 / sqrt(3 * in_features), **options)
-        self.bias = drawn_bias(out_features, in_features, self.tn.like) if bias else None
+        self._add_bias(out_features, bias)
         self._plan_routes(batch, optimizer)
 
     def _plan_routes(self, batch: int, optimizer: str | Optimizer) -> None:
         """The ways to multiply and their crossovers, for a weight that is built at every call and for one that is kept."""
-        net, itemsize, sizes = self.tn.network, self.tn.like.element_size(), (self.out_features, self.in_features)
+        net, itemsize = self.tn.network, self.tn.like.element_size()
         self._x, self._dims, ways = "", tuple[int, ...](), list[WeightRoute[Plan]]()
         first = exact_split(net, *self._shape)
         if net.multilinear and first is not None:
             ins = net.output[:first] if self.transposed else net.output[first:]
-            self._dims = tuple(net.sizes[i] for i in ins)
-            taken = names_in(net)
-            self._x, b = free_name("x", taken), free_name("b", taken)
-            ways = with_input(net, ins, self._x, b, batch, optimizer, itemsize)
-        first_built = weight_first(self.tn.plan, *sizes, itemsize)
-        built: list[WeightRoute[Plan]] = [*ways, first_built]
-        held: list[WeightRoute[Plan]] = [*ways, kept_way(first_built, net, prod(sizes), itemsize, LINEAR)]
-        #: The typical number of rows, and the seconds that are predicted for it.
-        self._typical, self._seconds = batch, min(way.seconds(batch) for way in built)
-        #: ``(rows, plan)``: the plan used below so many rows; None builds the weight.
-        self.routes: tuple[tuple[int, Plan | None], ...] = crossovers(built)
-        #: The same where a weight once built is kept.
-        self.kept_routes = crossovers(held)
-        self._why = tuple(described(self.routes, built, batch)) if ways else (self._only(),)
+            self._x, self._dims, ways = input_routes(net, ins, batch, optimizer, itemsize)
+        built = weight_first(self.tn.plan, self.out_features, self.in_features, itemsize)
+        self._take_routes(ways, built, LINEAR, batch)
+        self._why = tuple(described(self.routes, [*ways, built], batch)) if ways else (self._only(),)
         for _, route in (*self.routes, *self.kept_routes):
             if route is not None:
-                prepare(route.program, TORCH)
+                ready(route)
 
     @classmethod
     def from_module(
@@ -187,28 +166,15 @@ class TNLinear(nn.Module):
 
         return in_its_place(module, network, arrays, fit, options, make, who)
 
-    @property
-    def weight(self) -> Tensor:
-        """The dense weight, built now: ``(out_features, in_features)``, or transposed."""
-        return self.tn.shown_as(self._shape)
-
-    def reset_parameters(self) -> None:
-        """Draw the arrays and the bias again, as ``nn.Linear`` does."""
-        self.tn.reset_parameters()
-        if self.bias is not None:
-            bound = 1 / sqrt(self.in_features)
-            nn.init.uniform_(self.bias, -bound, bound)
-
     def forward(self, x: Tensor) -> Tensor:
         """``x @ weight.T + bias`` for ``x`` of shape ``(..., in_features)``."""
         check_input(x, self.tn.like, "TNLinear: x")
         if not x.dim() or x.shape[-1] != self.in_features:
             raise ValueError(f"TNLinear: x has shape (..., {self.in_features}), not {tuple(x.shape)}")
         tensors = self.tn.tensors()
-        routes = self.kept_routes if is_kept(self, tensors, prod(self._shape)) else self.routes
-        route = route_for(routes, prod(x.shape[:-1]), self._typical)
+        route = self._route(tensors, prod(x.shape[:-1]))
         if route is None:
-            weight = kept_weight(self, tensors, lambda: self.tn.read_as(self._shape))
+            weight = self._built(tensors)
             return F.linear(x, weight.mT if self.transposed else weight, self.bias)
         return rounded_once(lambda x: self._contracted(route, tensors, x), x, self.tn.like, "TNLinear: x")
 

@@ -19,28 +19,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tnkit.core.names import free_name, names_in
 from tnkit.core.network import Network
-from tnkit.core.shapes import split_axes
-from tnkit.execution.codegen import prepare
 from tnkit.execution.run import run
 from tnkit.paths.optimizers import Optimizer
 from tnkit.planning.calibration import rates
 from tnkit.planning.plan import Plan
-from tnkit.planning.planner import plan
 from tnkit_nn.adapter.crossover import (
     WeightRoute,
     crossovers,
-    exact_split,
     exporting,
+    input_routes,
+    matrix_split,
     route_for,
     weight_first,
-    with_input,
 )
-from tnkit_nn.adapter.digits import pick, picked
 from tnkit_nn.adapter.generated import Generated, full_precision, generator_of
 from tnkit_nn.adapter.keeping import can_keep
-from tnkit_nn.engine.backend import TORCH, autocasts
+from tnkit_nn.adapter.rows import TableRows, planned_rows
+from tnkit_nn.engine.backend import TORCH, autocasts, ready
 
 __all__ = ["contract_again", "install"]
 
@@ -70,15 +66,6 @@ class _Product:
     x: str
     dims: tuple[int, ...]
     out: int
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """How rows are picked: the indices of a token's digits, their sizes, and what contracts the slices."""
-
-    plan: Plan
-    digits: tuple[str, ...]
-    sizes: tuple[int, ...]
 
 
 def install(module: nn.Module, name: str, optimizer: str | Optimizer = "auto") -> bool:
@@ -176,14 +163,8 @@ def _embedding(self: Any, tokens: Tensor) -> Tensor:
         return nn.Embedding.forward(self, tokens)
     base, how, net = found
     y = F.embedding(tokens, base)  # refuses wrong tokens as it did
-    flat, where, arrays = tokens.reshape(-1).long(), {}, net.tensors()
-    for i, size in zip(reversed(how.digits), reversed(how.sizes), strict=True):
-        where[i] = flat % size
-        flat = flat // size
-    slices = {node.name: pick(arrays[node.array], node.inds, where) for node in net.network.leaves}
     with full_precision(y.device):
-        added: Tensor = run(how.plan, slices, TORCH)
-    added = added.reshape(tokens.numel(), -1)[:, : self.embedding_dim].reshape(y.shape)
+        added = how(net.tensors(), tokens, self.embedding_dim)
     if net.padding is not None:
         added = added.masked_fill((tokens == net.padding).unsqueeze(-1), 0)
     return y + added
@@ -215,7 +196,7 @@ def _planned_linear(net: Generated, optimizer: str | Optimizer) -> _Product:
 
 def _planned_conv1d(net: Generated, optimizer: str | Optimizer) -> _Product:
     old = net.network
-    k = _split_at(old, *net.shape) if old.multilinear else None
+    k = matrix_split(old, *net.shape) if old.multilinear else None
     turned = old if k is None else Network(old.nodes, (*old.output[k:], *old.output[:k]), old.sizes)
     return _planned(net, turned, net.shape[::-1], optimizer)
 
@@ -223,17 +204,12 @@ def _planned_conv1d(net: Generated, optimizer: str | Optimizer) -> _Product:
 def _planned(net: Generated, network: Network, shape: tuple[int, ...], optimizer: str | Optimizer) -> _Product:
     """The crossovers of a step of training, whose passes back take twice as long as the one forward, and of use."""
     (out, cols), speed, size = shape, rates(), net.like.element_size()
-    outs = _split_at(network, *shape) if network.multilinear else None
+    outs = matrix_split(network, *shape) if network.multilinear else None
     x, dims, ways = "", tuple[int, ...](), list[WeightRoute[Plan]]()
     if outs is not None:
-        taken, ins = names_in(network), network.output[outs:]
-        x, b = free_name("x", taken), free_name("b", taken)
-        dims = tuple(network.sizes[i] for i in ins)
+        x, dims, ways = input_routes(network, network.output[outs:], TYPICAL, optimizer, size)
         summed = speed.seconds(out, 3 * size * out)
-        ways = [
-            replace(way, one=way.one + summed, row=way.row + summed)
-            for way in with_input(network, ins, x, b, TYPICAL, optimizer, size)
-        ]
+        ways = [replace(way, one=way.one + summed, row=way.row + summed) for way in ways]
     built, added = weight_first(net.plan, out, cols, size), speed.seconds(out * cols, 3 * size * out * cols)
     # the product with the sum is that with the old weight, which every way has; its gradient is one more
     trained = _costs(built, built.fixed + added, built.row / 3)
@@ -241,7 +217,8 @@ def _planned(net: Generated, network: Network, shape: tuple[int, ...], optimizer
     routes, kept_routes = crossovers([*ways, trained]), crossovers([*ways, apart, summed_up])
     found = _Product(routes, kept_routes, int(added / built.row / 2), x, dims, out)
     for _, route in (*found.routes, *found.kept_routes):
-        _ready(route)
+        if route is not None:
+            ready(route)
     return found
 
 
@@ -249,33 +226,9 @@ def _costs(way: WeightRoute[Plan], fixed: float, row: float) -> WeightRoute[Plan
     return replace(way, one=fixed + row, fixed=fixed, row=row)
 
 
-def _planned_embedding(net: Generated, optimizer: str | Optimizer) -> _Rows | None:
-    network = net.network
-    k = _split_at(network, *net.shape) if network.multilinear else None
-    if not k:  # one row has no digits
-        return None
-    digits, b = network.output[:k], free_name("b", names_in(network))
-    how = plan(picked(network, digits, b, TYPICAL), optimizer, dynamic=b)
-    _ready(how)
-    return _Rows(how, digits, tuple(network.sizes[i] for i in digits))
-
-
-def _split_at(net: Network, rows: int, cols: int) -> int | None:
-    """How many output indices make up the rows, padding included; None where they do not.
-
-    >>> _split_at(tk.mpo((8, 8), (4, 4), 2), 63, 16)
-    2
-    """
-    if prod(net.shape) != rows * cols:
-        return len(split_axes(net.shape, (rows, cols))[0])
-    return exact_split(net, rows, cols)
-
-
-def _ready(route: Plan | None) -> None:
-    """Make its code now, and read what torch.compile cannot: the lock of a cached property."""
-    if route is not None:
-        prepare(route.program, TORCH)
-        _ = route.shapes, route.entries
+def _planned_embedding(net: Generated, optimizer: str | Optimizer) -> TableRows | None:
+    num, dim = net.shape
+    return planned_rows(net.network, num, dim, TYPICAL, optimizer)
 
 
 # -- what is known -------------------------------------------------------------------------------------------------------

@@ -14,7 +14,6 @@ from tnkit.core.decomposition import Decomposition, network_of
 from tnkit.core.network import Network
 from tnkit.core.numbers import real_number, whole_number
 from tnkit.core.structure import check_ordered
-from tnkit.execution.codegen import prepare
 from tnkit.execution.inputs import check_known
 from tnkit.execution.run import run
 from tnkit.paths.optimizers import Optimizer
@@ -22,7 +21,7 @@ from tnkit.planning.planner import plan
 from tnkit_nn.adapter.constants import Constants, check_given_constant
 from tnkit_nn.adapter.digest import network_digest
 from tnkit_nn.checks import a_tensor, an_array, finite, trained_dtype
-from tnkit_nn.engine.backend import TORCH, autocasts, to_tensor
+from tnkit_nn.engine.backend import TORCH, autocasts, ready, to_tensor
 
 __all__ = ["ClosedModule", "TNModule", "check_input"]
 
@@ -90,12 +89,7 @@ class TNModule(nn.Module):
         self._held: tuple[str, ...] = ()
         #: Names of the arrays that ``forward`` takes, in order.
         self.inputs: tuple[str, ...] = ()
-        self.plan = plan(net, optimizer, dynamic=dynamic)
-        prepare(self.plan.program, TORCH)
-        _ = (
-            self.plan.shapes,
-            self.plan.entries,
-        )  # read now: torch.compile cannot trace the lock of a cached property (Python 3.11)
+        self.plan = ready(plan(net, optimizer, dynamic=dynamic))
         self._slots = {leaf.array: (leaf, tuple(owner.sizes[i] for i in leaf.inds)) for leaf, owner in net._walk()}
         tensors = _tensors(net, given, dtype, seed, std)
         for name, tensor in tensors.items():

@@ -10,15 +10,16 @@ import torch
 from torch import Tensor
 
 from tnkit.execution.backend import Backend
-from tnkit.execution.codegen import execute
+from tnkit.execution.codegen import execute, prepare
 from tnkit.execution.library import register
+from tnkit.planning.plan import Plan
 from tnkit.planning.steps import FusedStep, Program
 from tnkit_nn.engine import chain, cuda, sliced, sliced_chain
 from tnkit_nn.engine.activations import VALUES
 from tnkit_nn.engine.shared_matmul import broadcast_matmul
 from tnkit_nn.engine.svd_grad import left
 
-__all__ = ["TORCH", "autocasts", "native", "to_tensor"]
+__all__ = ["TORCH", "autocasts", "native", "ready", "to_tensor"]
 
 
 def autocasts(device: torch.device) -> bool:
@@ -201,6 +202,13 @@ TORCH = Backend(
     device=lambda x: x.device,
 )
 register(TORCH, Tensor, torch.nn.Parameter)
+
+
+def ready(plan: Plan) -> Plan:
+    """The plan with its code made for torch, and with all read that torch.compile cannot read: the lock of a cached property (Python 3.11)."""
+    prepare(plan.program, TORCH)
+    _ = plan.shapes, plan.entries
+    return plan
 
 
 def native(array: object) -> np.ndarray:
