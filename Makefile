@@ -3,15 +3,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 BENCH := .venv/.bench
-SCRIPTS := overhead layers adapters generate training order memory decompose
+SCRIPTS := overhead layers structured adapters generate training order memory decompose moves starts
 
-.PHONY: demo test quick check format bench docs clean
+.PHONY: demo test quick check format bench docs course clean
 
+# Under two minutes on two cores: the command's defaults (all families and controls, three seeds), at two budgets and two depths.
 demo: $(READY)
-	$(BIN)/tnkit compare --out out/demo
+	$(BIN)/tnkit compare --budgets 100,300 --depths 1,3 --out out/demo
 
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal --durations=40 --durations-min=4
 
 quick: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
@@ -36,10 +37,17 @@ bench: $(BENCH)
 	done; done
 	$(BIN)/python benchmarks/docs.py
 
-# docs/paper.md and every rendered block of README.md and docs/, from the results in benchmarks/paper.
-docs: $(READY)
+# docs/paper.md and every rendered block of README.md and docs/, from the results in benchmarks/paper; then the site, without a network.
+# The course is run first, where a tutorial has changed: its pages show what it prints and draws.
+docs: $(READY) course
 	$(BIN)/python benchmarks/paper/tables.py
 	$(BIN)/python docs/render.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "the site: $(CURDIR)/site/index.html"
+
+# The tutorials that have changed, run for their outputs.
+course: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python docs/hooks/course_run.py
 
 $(READY): pyproject.toml constraints-dev.txt
 	$(PYTHON) -m venv .venv
@@ -51,4 +59,4 @@ $(BENCH): $(READY)
 	touch $(BENCH)
 
 clean:
-	rm -rf .venv out build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv out site build dist .pytest_cache .mypy_cache .ruff_cache

@@ -30,6 +30,12 @@ SECTIONS = {
         "opt_einsum's expression, the weight built and multiplied, tensorly-torch (factorised and reconstructed), torchTT, "
         "TensorKrowch (traced). `gain` is over the best of them, case by case.",
     ),
+    "structured": (
+        "Linear layers as structured matrices",
+        "A layer of N x N without a bias, forward without gradients and forward + backward to its arrays and the input, beside `nn.Linear` "
+        "with the same weight and beside the same product written in torch by hand: batched products and transposed views for Monarch and "
+        "BTT, one batched product a level for the butterfly, one einsum for Kronecker. `over` is how many times as long the other takes.",
+    ),
     "adapters": (
         "Networks added to a frozen weight, beside LoRA",
         "One training step of an N x N layer with a frozen weight: forward, and backward to the trained arrays and the input. The peer is "
@@ -61,6 +67,18 @@ SECTIONS = {
         "`exact` is not. Exact peers: tensorly, tntorch, torchTT, quimb, the library's own SVD; randomised: tensorly, quimb, "
         "torch's `svd_lowrank`, scikit-learn; each in numpy and in torch where it has both, the gain over the fastest. All errors "
         "are within 1.002 times the best exact peer's, measured before the times.",
+    ),
+    "moves": (
+        "What is done with networks",
+        "Time evolution, ground states, operators, approximate contraction and rounding beside quimb: the same bonds and cutoffs, one "
+        "process, in turn. Errors are against what the last column names, measured before the times. Lines are those of the "
+        "algorithm; quimb has TEBD and DMRG as classes.",
+    ),
+    "starts": (
+        "Starts of a classifier of 64 sites",
+        "A matrix product state of rank 10 reads scikit-learn's digits, 64 pixels with two features each; test accuracy after five epochs "
+        "of Adam, the median of three seeds, at the one of three rates that is best on the validation part. Each step is of 50 images, "
+        "forward, backward and the optimiser's. The peer is TensorKrowch's MPSLayer with `randn_eye`, traced, which is meant for (1, x).",
     ),
 }
 

@@ -1,16 +1,21 @@
 """What a plan costs beside its own products: the floor, every peer, numpy and torch; medians and ratios.
 
 ``floor`` is a plan's products alone, in its order, on operands that are ready: neither a view nor a lookup between them.
-``cotengra`` and ``opt_einsum`` are their expressions, made once with the plan's own path.
+``cotengra`` and ``opt_einsum`` are their expressions, made once with the plan's own path.  Rows named ``einsum`` are one call by an
+equation, the floor aside: warm, as in a loop of DMRG, beside ``opt_einsum.contract`` and the expressions; cold, the median of all
+equations of ``tests/execution/equations.txt``, what was kept forgotten before each call.
 ``python benchmarks/overhead.py [--seconds 1] [--only MPS]``.
 """
 
 from __future__ import annotations
 
 import argparse
+import statistics
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import cotengra as ctg
@@ -21,7 +26,9 @@ from threadpoolctl import threadpool_limits
 from timing import medians, report
 
 import tnkit as tk
+from tnkit.execution import einsum
 from tnkit.execution.codegen import execute
+from tnkit.planning import planner
 from tnkit.planning.calibration import spelled_seconds
 from tnkit_nn import TORCH
 
@@ -123,6 +130,88 @@ def _tensorkrowch(operands: Sequence[Any]) -> Call:
     return lambda: model(vectors)
 
 
+#: Equations called again and again, and the shapes of their operands: environment, state, operators, environment.
+EINSUMS = {
+    "einsum, DMRG at two sites, rank 8": (
+        "awb,bstd,wvsp,vxtq,dxc->apqc", ((8, 5, 8), (8, 2, 2, 8), (5, 5, 2, 2), (5, 5, 2, 2), (8, 5, 8))
+    ),
+    "einsum, DMRG at one site, rank 8": ("awb,bsd,wvsp,dvc->apc", ((8, 5, 8), (8, 2, 8), (5, 5, 2, 2), (8, 5, 8))),
+    "einsum, matrices 4 x 4": ("ab,bc,cd->ad", ((4, 4), (4, 4), (4, 4))),
+}  # fmt: skip
+
+
+def einsum_row(name: str, library: str, seconds: float) -> tuple[list[str], dict[str, Any]]:
+    """A warm equation beside the peers' calls; the gain is over ``opt_einsum.contract``."""
+    equation, shapes = EINSUMS[name]
+    rng = np.random.default_rng(0)
+    operands = [rng.standard_normal(shape) for shape in shapes]
+    operands = [torch.as_tensor(x) for x in operands] if library == "torch" else operands
+    made = oe.contract_expression(equation, *shapes)
+    calls: dict[str, Call] = {
+        "tnkit": lambda: tk.einsum(equation, *operands),
+        "opt_einsum.contract": lambda: oe.contract(equation, *operands),
+        "opt_einsum.contract_expression": lambda: made(*operands),
+        "cotengra.einsum": lambda: ctg.einsum(equation, *operands),
+    }
+    want = np.asarray(calls["opt_einsum.contract"]())
+    assert all(np.allclose(np.asarray(call()), want) for call in calls.values())
+    return _row(name, library, medians(calls, seconds=seconds), "opt_einsum.contract")
+
+
+def cold_row(few: bool) -> tuple[list[str], dict[str, Any]]:
+    """The median of all equations' cold calls, of up to nine operands or of more; the gain is over opt_einsum, or cotengra."""
+    found: dict[str, list[float]] = {}
+    lines = (Path(__file__).parents[1] / "tests" / "execution" / "equations.txt").read_text().splitlines()
+    for line in lines:
+        equation, _, given = line.partition("  ")
+        terms = equation.split("->")[0].split(",")
+        if (len(terms) <= 9) is not few:
+            continue
+        letters, _, sizes = given.partition(" ")
+        known = dict(zip(letters, map(int, sizes), strict=True)) or {c: 2 + ord(c) % 4 for c in equation}
+        rng = np.random.default_rng(0)
+        operands = [rng.standard_normal([known[c] for c in term]) for term in terms]
+        calls: dict[str, Call] = {
+            "tnkit": lambda e=equation, x=operands: tk.einsum(e, *x),
+            "tnkit, from_einsum and contract": lambda e=equation, k=known, x=operands: _by_network(e, k, x),
+            "opt_einsum.contract": lambda e=equation, x=operands: oe.contract(e, *x),
+            "cotengra.einsum": lambda e=equation, x=operands: ctg.einsum(e, *x, cache_expression=False),
+        }
+        for way, call in calls.items():
+            found.setdefault(way, []).append(statistics.median(_cold(call) for _ in range(5)))
+    took = {way: statistics.median(times) for way, times in found.items()}
+    name = f"einsum, cold, {len(found['tnkit'])} equations of {'up to 9' if few else 'more'} operands"
+    return _row(name, "numpy", took, "opt_einsum.contract" if few else "cotengra.einsum")
+
+
+def _by_network(equation: str, sizes: dict[str, int], operands: Sequence[Any]) -> Any:
+    net = tk.from_einsum(equation, sizes)
+    return tk.contract(net, dict(zip((n.name for n in net.nodes), operands, strict=True)))
+
+
+def _cold(call: Call) -> float:
+    for kept in (planner._cached_plan, planner._known_by_name, einsum._planned):
+        kept.cache_clear()
+    begin = time.process_time()
+    call()
+    return time.process_time() - begin
+
+
+def _row(name: str, library: str, took: dict[str, float], peer: str) -> tuple[list[str], dict[str, Any]]:
+    ours, theirs = took["tnkit"], took[peer]
+    print(name, library, {way: spelled_seconds(t) for way, t in took.items()}, flush=True)
+    cells = [
+        name,
+        library,
+        spelled_seconds(ours),
+        "",
+        "",
+        f"{spelled_seconds(theirs)} ({peer})",
+        f"{theirs / ours:.2f}x",
+    ]
+    return cells, {"case": name, "library": library, "seconds": took}
+
+
 def main() -> None:
     """Time every case with every library."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -161,6 +250,15 @@ def main() -> None:
             cells = [name, library, spelled_seconds(ours), spelled_seconds(bound), f"{ours / bound:.2f}x"]
             rows.append([*cells, f"{spelled_seconds(best[0])} ({best[1]})", f"{best[0] / ours:.2f}x"])
             print(rows[-1], {w: f"{spelled_seconds(t)} ({t / bound:.2f}x)" for w, t in took.items()}, flush=True)
+    for name in EINSUMS:
+        for library in ("numpy", "torch") if args.only in name else ():
+            more = einsum_row(name, library, args.seconds)
+            rows.append(more[0])
+            records.append(more[1])
+    for few in (True, False) if args.only in "einsum, cold" else ():
+        more = cold_row(few)
+        rows.append(more[0])
+        records.append(more[1])
     headers = ["case", "library", "tnkit", "floor", "over the floor", "best peer", "gain"]
     report("overhead", headers, rows, records, whole=not args.only)
 

@@ -20,14 +20,20 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "paper"
 # tables.py is of the page of all results, whose p-values are shown here too
 sys.path[:0] = [str(RESULTS), str(ROOT / "docs")]
+import array_tables  # noqa: E402
+import explorer_page  # noqa: E402
+import gallery_page  # noqa: E402
+import physics_figures  # noqa: E402
 import tables  # noqa: E402
 import tools_table  # noqa: E402
 from scipy.stats import ttest_rel  # noqa: E402
+from table_parts import table  # noqa: E402
 
 from tnkit_nn.comparison.measure import Measure  # noqa: E402
+from tnkit_nn.comparison.paired import NO_STATEMENT  # noqa: E402
 from tnkit_nn.comparison.report.tables import rows as table_rows  # noqa: E402
 from tnkit_nn.comparison.result import Comparison  # noqa: E402
-from tnkit_nn.comparison.statistics import against_controls, deep_against_shallow  # noqa: E402
+from tnkit_nn.comparison.statistics import against_controls, deep_against_shallow, outcomes  # noqa: E402
 
 Records = list[dict[str, Any]]
 
@@ -60,7 +66,7 @@ def results(study: str) -> dict[str, Any]:
 
 def groups(study: str, budget: int) -> dict[str, Records]:
     """Rows of a budget, and those without one: label -> records."""
-    return tables.grouped([r for r in results(study)["records"] if r["budget"] in (budget, None)])
+    return tables.grouped([r for r in tables.with_whole_counts(results(study)) if r["budget"] in (budget, None)])
 
 
 def percent(values: Iterable[float], digits: int = 1) -> str:
@@ -71,12 +77,6 @@ def percent(values: Iterable[float], digits: int = 1) -> str:
 def accuracy(rows: Records, reading: str = "frozen") -> str:
     """Mean test accuracy over the seeds, per cent."""
     return percent(r[f"test_{reading}"] for r in rows)
-
-
-def table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """A Markdown table, the first column to the left."""
-    rule = ["---", *["---:"] * (len(heads) - 1)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in [heads, rule, *lines])
 
 
 # -- deep against shallow -------------------------------------------------------------------------------------------
@@ -96,6 +96,8 @@ def grid(study: str, labels: Sequence[str], columns: Sequence[tuple[int, str]]) 
 def outcome(gap: tables.Against) -> str:
     """What a p-value says of a row against another."""
     shown = "p < 0.001" if gap.p < 0.001 else f"p = {gap.p:.3f}"
+    if gap.refused:
+        return f"{shown}, but the better one has more parameters: no statement"
     return f"no significant difference, {shown}" if gap.p >= 0.05 else shown
 
 
@@ -118,8 +120,9 @@ def rivals(study: str, budget: int, reading: str = "frozen") -> str:
     (deep, _), gaps = tables.preferred(rows, reading), tables.against_best(rows, reading)
     tested = {label: gap for label, gap in gaps.items() if gap.other == deep and gap.p is not None}
     kinds = {
-        "Significantly worse": [x for x, gap in tested.items() if gap.p < 0.05 and gap.points < 0],
-        "Significantly better": [x for x, gap in tested.items() if gap.p < 0.05 and gap.points > 0],
+        "Significantly worse": [x for x, gap in tested.items() if gap.p < 0.05 and gap.points < 0 and not gap.refused],
+        "Significantly better": [x for x, gap in tested.items() if gap.p < 0.05 and gap.points > 0 and not gap.refused],
+        "No statement, since the one ahead has more parameters": [x for x, gap in tested.items() if gap.refused],
         "No significant difference": [x for x, gap in tested.items() if gap.p >= 0.05],
     }
     told = [f"{words}: {', '.join(map(name, labels))}." for words, labels in kinds.items() if labels]
@@ -184,7 +187,8 @@ def finding() -> str:
     lines = [
         ["LeNet-5 `fc1` on MNIST, other layers frozen: 48,000 weights in about 400 parameters", f"circuit {accuracy(rows[deep])}",
          f"{name(shallow.split()[0])} {accuracy(rows[shallow])}", f"hash {accuracy(rows['hashed'])}",
-         "deep and shallow: no significant difference" if gaps[shallow].p >= 0.05 else "deep and shallow differ"],
+         "deep and shallow: no significant difference" if gaps[shallow].p >= 0.05
+         else "the one ahead has more parameters: no statement" if gaps[shallow].refused else "deep and shallow differ"],
         ["VGG-16 on CIFAR-10, two linear layers: 18.9 million weights in 424 parameters", f"ADTN {percent(vgg['adtn 424'])}",
          f"TT-matrix {percent(vgg['mpo 424'])}", f"left out {percent(vgg['left out'])}, frozen random {percent(vgg['frozen random'])}",
          f"ADTN and left out: {kept}"],
@@ -193,7 +197,7 @@ def finding() -> str:
          "both deep networks are worse than the TT-matrix" if behind == {"worse"} else "no significant difference"],
     ]  # fmt: skip
     better = [
-        gaps[shallow].p < 0.05 and gaps[shallow].points < 0,
+        gaps[shallow].p < 0.05 and gaps[shallow].points < 0 and not gaps[shallow].refused,
         said(vgg["adtn 424"], vgg["mpo 424"]) == "better",
         "better" in behind,
     ]
@@ -271,16 +275,33 @@ def own(reading: str) -> str:
     for file in OWN:
         records = example(file)["records"]
         of = {row.label: row for row in table_rows(records)}
-        (gap,) = (d for d in deep_against_shallow(records) if d.reading == reading)
-        cells = [_reached(of[label], reading, gap.measure) for label in (gap.one, gap.other, *controls)]
-        for k, label in enumerate((gap.one, gap.other)):
-            cells[k] = f"{name(label)}: {cells[k]} ({of[label].num_params})"
-        verdict = gap.words if gap.p >= 0.05 else f"deep is {gap.words}, p {gap.p_text}"
-        lines.append(
-            [f"{file}, {gap.measure.name}{gap.measure.of_unit}{gap.measure.direction}", *cells[:2], verdict, *cells[2:]]
+        gaps = [d for d in deep_against_shallow(records) if d.reading == reading]
+        measure = gaps[0].measure
+        deep, *shallow = (
+            f"{name(label)}: {_reached(of[label], reading, measure)} ({of[label].num_params})"
+            for label in (gaps[0].one, *(d.other for d in gaps))
         )
-    heads = ["example", "best deep (parameters)", "best shallow (parameters)", "deep or shallow", *map(name, controls)]
+        lines.append(
+            [
+                f"{file}, {measure.name}{measure.of_unit}{measure.direction}", deep, "; ".join(shallow), "; ".join(dict.fromkeys(map(_worded, gaps))),
+                *(_reached(of[label], reading, measure) for label in controls),
+            ]
+        )  # fmt: skip
+    heads = [
+        "example",
+        "best deep (parameters)",
+        "shallow rivals (parameters)",
+        "deep or shallow",
+        *map(name, controls),
+    ]
     return table(heads, lines)
+
+
+def _worded(gap: Any) -> str:
+    """What a difference says, with its p-value where there is a significant one."""
+    if gap.p >= 0.05:
+        return str(gap.words)
+    return f"{gap.refused}: no statement" if gap.refused else f"deep is {gap.words}, p {gap.p_text}"
 
 
 def _reached(row: Any, reading: str, measure: Measure) -> str:
@@ -292,20 +313,24 @@ def _reached(row: Any, reading: str, measure: Measure) -> str:
 def own_said() -> str:
     """How often a deep network was better, against a shallow one and against the hash; how long it took."""
     found = [example(file) for file in OWN]
-    pairs = [d for e in found for d in deep_against_shallow(e["records"])]
+    pairs = [deep_against_shallow(e["records"]) for e in found]
     hashed = [
-        d for e in found for best in deep_against_shallow(e["records"]) for d in against_controls(e["records"])
-        if (d.one, d.other, d.reading) == (best.one, "hashed", best.reading)
+        d for e, mine in zip(found, pairs, strict=True) for d in against_controls(e["records"])
+        if (d.one, d.reading) in {(best.one, best.reading) for best in mine} and d.other == "hashed"
     ]  # fmt: skip
-
-    def counted(of: list[Any], other: str) -> str:
-        better, worse = (sum(d.words == w for d in of) for w in ("better", "worse"))
-        return f"The best deep network is significantly better than {other} in {better} of {len(of)} comparisons, and worse in {worse}."
-
-    seeds = sorted({d.seeds for d in pairs})
+    better, asked, worse, of = map(sum, zip(*map(outcomes, pairs), strict=True))
+    shallow = (
+        f"The best deep network is significantly better than the best shallow one with no fewer parameters in {better} of {asked} comparisons. "
+        f"It is worse than the best one with no more in {worse} of {of}."
+    )
+    won, lost, refused = (sum(d.words == w for d in hashed) for w in ("better", "worse", NO_STATEMENT))
+    hash_said = f"Against the hash it is better in {won} of {len(hashed)} comparisons, and worse in {lost}."
+    if refused:
+        hash_said += f" In {refused} the one that is ahead has more parameters, so nothing is said."
+    seeds = sorted({d.seeds for mine in pairs for d in mine})
     seconds = sorted(e["seconds"]["processor"] for e in found)
     return (
-        f"{counted(pairs, 'the best shallow one')} {counted(hashed, 'the hash')} There are {' or '.join(map(str, seeds))} seeds. "
+        f"{shallow} {hash_said} There are {' or '.join(map(str, seeds))} seeds. "
         f"A script took {seconds[0]:.0f} to {seconds[-1]:.0f} seconds of one processor, on a machine that did other work too."
     )
 
@@ -525,13 +550,20 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "adapters": adapters,
     "adapters-said": adapters_said,
     "tools": tools_table.rendered,
+    "gallery-overview": gallery_page.overview,
+    "gallery": gallery_page.sections,
+    "gallery-families": gallery_page.families,
+    "physics-evolution": physics_figures.evolution,
+    "physics-ground-state": physics_figures.ground_state,
+    "physics-ising": physics_figures.ising,
+    **array_tables.BLOCKS,
 }  # fmt: skip
 _BLOCK = re.compile(r"(<!-- rendered: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def pages() -> list[Path]:
     """The files that may have blocks."""
-    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def rendered(text: str) -> str:
@@ -540,6 +572,9 @@ def rendered(text: str) -> str:
 
 
 if __name__ == "__main__":
+    for path, drawn in gallery_page.pictures().items():
+        path.write_text(drawn)
+    explorer_page.write()
     for path in pages():
         text = path.read_text()
         if (filled := rendered(text)) != text:

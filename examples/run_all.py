@@ -1,6 +1,6 @@
 """Runs the examples at full size, one after another on one thread, and writes what each found to examples/results/.
 
-python examples/run_all.py             (all seven: twenty minutes on an idle machine)
+python examples/run_all.py             (all eight: twenty minutes on an idle machine)
 python examples/run_all.py lstm gpt    (these alone)
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-NAMES = ["lstm", "segmenter", "regression", "gpt", "dict_output", "streaming", "adapters"]
+NAMES = ["lstm", "segmenter", "regression", "gpt", "dict_output", "streaming", "adapters", "born_machine"]
 RESULTS = Path(__file__).parent / "results"
 
 

@@ -6,7 +6,6 @@ import shutil
 import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import networkx as nx
@@ -91,7 +90,10 @@ def test_no_two_modules_import_each_other():
 
 
 #: Names that several modules define on purpose: the same call of siblings, or a namespace of its own (``zoo.load``).
-SHARED_NAMES = {"forward", "backward", "configure", "load", "save", "add", "plan", "seed", "tensorize"}
+SHARED_NAMES = {
+    "forward", "backward", "configure", "load", "save", "add", "plan", "seed", "tensorize", "merge", "split", "multiply", "conj",
+    "view",  # the function tk.view; a View of an array, of a picture
+}  # fmt: skip
 
 
 def test_a_public_name_has_one_home():
@@ -105,14 +107,12 @@ def test_a_public_name_has_one_home():
 
 
 def test_import_is_fast():
-    def seconds():
-        start = time.perf_counter()
-        python("import tnkit")
-        return time.perf_counter() - start
+    """In processor time, which does not see what else the machine does."""
 
-    median = statistics.median(seconds() for _ in range(3))
-    print(f"import tnkit: {median:.2f} s, the interpreter's start included")
-    assert median < 2
+    def seconds():
+        return float(python("import tnkit, time; print(time.process_time())")[0])
+
+    assert statistics.median(seconds() for _ in range(3)) < 1.5
 
 
 @pytest.mark.parametrize(

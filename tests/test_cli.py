@@ -72,8 +72,10 @@ def test_a_command_without_torch_is_one_line(command, extra):
 
 def test_what_else_needs_an_extra_is_one_line(file):
     wanted = "tnkit show: drawing needs matplotlib: pip install 'tnkit[plot]'\n"
-    status, _, error = bare("show", file, "--out", file.with_suffix(".svg"))
-    assert (status, error) == (1, wanted) and not file.with_suffix(".svg").exists()
+    status, _, error = bare("show", file, "--out", file.with_suffix(".png"))
+    assert (status, error) == (1, wanted) and not file.with_suffix(".png").exists()
+    status, _, error = bare("show", file, "--out", file.with_suffix(".svg"))  # needs nothing
+    assert (status, error) == (0, "") and file.with_suffix(".svg").read_text().startswith("<svg")
     status, _, error = bare("plan", file.with_suffix(".safetensors"))
     assert (status, error) == (1, "tnkit plan: a compressed model needs torch: pip install 'tnkit[nn]'\n")
     status, _, error = bare("completion", "bash")

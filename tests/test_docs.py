@@ -15,13 +15,15 @@ import tnkit as tk
 ROOT = Path(__file__).parents[1]
 #: Tables of measurements, rendered whole by scripts of their own (see test_benchmarks.py).
 MEASURED = {"benchmarks.md", "paper.md"}
-PAGES = sorted(p for p in (ROOT / "docs").glob("*.md") if p.name not in MEASURED)
+PAGES = sorted(p for p in (ROOT / "docs").rglob("*.md") if p.name not in MEASURED)
+#: Pages that are made when the site is built, which checks links to them.
+MADE = ("reference/", "course/")
 DOORS = [ROOT / "README.md", *PAGES]
 BLOCK = re.compile(r"<!-- rendered: ([\w-]+) -->\n.*?<!-- end -->", re.DOTALL)
 
 
 def ids(path):
-    return path.name
+    return str(path.relative_to(ROOT))
 
 
 def without_code(text):
@@ -75,13 +77,28 @@ def test_most_pages_have_python():
 @pytest.mark.parametrize("path", [*DOORS, *((ROOT / "docs" / name) for name in sorted(MEASURED))], ids=ids)
 def test_links_are_there(path):
     for link in re.findall(r"\]\(([^)#\s]+)", path.read_text()):
-        if "://" not in link:
+        if "://" not in link and not link.startswith(MADE):
             assert (path.parent / link).exists(), f"{path.name} links to {link}, which is not there"
 
 
-@pytest.mark.parametrize("path", PAGES, ids=ids)
-def test_a_page_can_be_reached_from_the_readme(path):
-    assert f"](docs/{path.name})" in (ROOT / "README.md").read_text()
+def linked(path):
+    """The pages that a page links to."""
+    found = re.findall(r"\]\(([^)#\s:]+\.md)(?:#[^)]*)?\)", without_code(path.read_text()))
+    return {(path.parent / link).resolve() for link in found}
+
+
+def test_every_page_can_be_reached_from_the_readme():
+    """By links alone, as a reader of the repository goes."""
+    reached, waiting = set(), {ROOT / "README.md"}
+    while waiting:
+        page = waiting.pop()
+        reached.add(page)
+        waiting |= {p for p in linked(page) if p.exists()} - reached
+    assert not set(PAGES) - reached
+
+
+def test_the_readme_leads_to_the_start_and_to_the_course():
+    assert {ROOT / "docs/index.md", ROOT / "docs/cheat-sheet.md"} <= linked(ROOT / "README.md")
 
 
 @pytest.mark.parametrize("path", DOORS, ids=ids)
@@ -101,7 +118,10 @@ def test_the_readme_is_a_door():
     text = (ROOT / "README.md").read_text()
     assert len(text.encode()) < 6000
     assert text.index("make demo") < text.index("pip install") < text.index("```python")
-    assert text.count("![") == 1 and "TNModule" in text
+    pictures = [
+        path for path in re.findall(r"!\[[^\]]*\]\(([^)]*)\)", text) if not path.startswith("docs/assets/")
+    ]  # no badges
+    assert pictures == ["docs/brick_wall.svg"] and "TNModule" in text
 
 
 @pytest.mark.parametrize("path", DOORS, ids=ids)

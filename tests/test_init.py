@@ -2,6 +2,7 @@ import sys
 
 import numpy as np
 import pytest
+from data_chains import data_chain
 
 import tnkit as tk
 from tnkit.testing import oracle, random_network
@@ -400,13 +401,13 @@ def test_the_work_grows_with_the_network_and_no_faster(kind):
 @pytest.mark.slow
 @pytest.mark.parametrize("draw", [tk.init.normal, tk.init.orthogonal])
 @pytest.mark.parametrize("std", [1e-300, 0.5, 1e300])
-def test_two_thousand_activations(draw, std):
-    net = tower(2000)
+def test_more_activations_than_calls_within_calls(draw, std):
+    net = tower(1200)
     arrays = draw(net, std=std)
     assert tk.init.rms(net, arrays) == pytest.approx(std, rel=1e-9)
     x = arrays["A"] @ arrays["B"]
     assert np.sqrt(np.mean(x**2)) == pytest.approx(1.0, rel=1e-9)
-    for _ in range(2000):
+    for _ in range(1200):
         x = np.tanh(x)
     want = np.multiply.outer(x, arrays["C"] / std)
     assert np.allclose(tk.contract(net, arrays) / std, want, rtol=1e-9)
@@ -415,16 +416,17 @@ def test_two_thousand_activations(draw, std):
 
 
 @pytest.mark.slow
-def test_a_wall_of_two_thousand_blocks():
-    net = tk.brick_wall(4, 2, 2000, "tanh")
+def test_a_wall_of_more_blocks_than_calls_within_calls():
+    net = tk.brick_wall(4, 2, 1200, "tanh")
     arrays = tk.init.normal(net, std=1e-300)
     x = tk.contract(net, arrays) * 1e300
     assert np.sqrt(np.mean(x**2)) == pytest.approx(1.0, rel=1e-9)
 
 
 @pytest.mark.slow
-def test_a_chain_of_ten_thousand_sites(std=1e300):
-    net = tk.tt((2,) * 10_000, 2)
+def test_a_chain_whose_scale_is_past_any_float(std=1e300):
+    """Bonds of 2 between 3,000 sites: entries are sums of 2^2999 terms, and a float ends at 2^1024."""
+    net = tk.tt((2,) * 3000, 2)
     assert tk.init.rms(net, tk.init.normal(net, std=std)) == pytest.approx(std, rel=1e-8)
 
 
@@ -471,3 +473,78 @@ def test_a_large_relu_of_nothing_but_negative_entries_is_given_the_other_sign():
     found = tk.init.to_rms(net, arrays, 0.5)
     x = tk.contract(net, found)
     assert (found["A"] > 0).all() and np.sqrt(np.mean(x**2)) == pytest.approx(0.5, rel=1e-9)
+
+
+# -- near the identity ------------------------------------------------------------------------------------------------
+#: Builders of sums of products: entries of 1 without noise.
+ONES = ["tt", "mps", "ring", "peps", "tucker", "cp", "low_rank", "tree"]
+
+
+@pytest.mark.parametrize("name", ONES)
+def test_near_identity_begins_at_ones(name):
+    net = tk.BUILDERS[name](**tk.EXAMPLES[name])
+    assert np.allclose(tk.contract(net, tk.init.near_identity(net, noise=0)), 1, atol=1e-12)
+    x = tk.contract(net, tk.init.near_identity(net, noise=1e-3))
+    assert 1e-5 < abs(x - 1).max() < 0.1
+
+
+def test_near_identity_of_long_chains_is_of_size_one():
+    for net in (tk.mps((2,) * 200, 16), tk.ring((2,) * 200, 8)):
+        arrays = tk.init.near_identity(net, noise=1e-4)
+        size, exponent = tk.norm(net, arrays, strip_exponent=True)
+        assert np.log(size) + exponent * np.log(10) == pytest.approx(100 * np.log(2), rel=0.02)
+
+
+def test_near_identity_of_operators_is_the_identity():
+    net = tk.mpo((2, 3, 2), (2, 4, 2), 4)
+    one = [np.eye(2), np.eye(3, 4), np.eye(2)]
+    wanted = np.einsum("ai,bj,ck->abcijk", *one)
+    assert np.allclose(tk.contract(net, tk.init.near_identity(net, noise=0)), wanted, atol=1e-12)
+    wall = tk.brick_wall(6, depth=3, start="open")
+    assert np.allclose(tk.contract(wall, tk.init.near_identity(wall, noise=0)).reshape(64, 64), np.eye(64), atol=1e-12)
+
+
+@pytest.mark.parametrize("options", [{}, {"full": True}, {"start": "vectors"}, {"periodic": True}])
+def test_near_identity_of_a_wall_is_its_start(options):
+    net = tk.brick_wall(6, depth=3, **options)
+    x = tk.contract(net, tk.init.near_identity(net, noise=0))
+    assert x[(0,) * 6] == pytest.approx(1) and np.count_nonzero(abs(x) > 1e-12) == 1
+
+
+def test_near_identity_reads_its_data():
+    """Features (1, x) give 1 without being seen; (cos x, sin x) where they are, of however many examples."""
+    net, rng = data_chain(12, 4), np.random.default_rng(0)
+    x = rng.uniform(size=(5, 12))
+    plain = {f"x_{k}": np.stack([np.ones(5), x[:, k]], 1) for k in range(12)}
+    assert np.allclose(tk.contract(net, tk.init.near_identity(net, noise=0) | plain), 1, atol=1e-12)
+    turned = {f"x_{k}": np.stack([np.cos(x[:, k] / 9), np.sin(x[:, k] / 9)], 1) for k in range(12)}
+    found = tk.contract(net, tk.init.near_identity(net, noise=0, arrays=turned) | turned)
+    assert np.allclose(found, 1, atol=0.05)
+    two = {n: a[:2] for n, a in turned.items()}
+    seen = tk.contract(net, tk.init.near_identity(net, noise=0, arrays=two) | turned)
+    assert np.allclose(seen[:2], 1, atol=1e-9) and seen.shape == (5, 3)
+    assert tk.init.rms(net, tk.init.near_identity(net, std=0.3, arrays=turned) | turned) == pytest.approx(0.3)
+    with pytest.raises(ValueError, match="near_identity: std is that of the result, for which array 'x_0' is needed"):
+        tk.init.near_identity(net, std=1.0)
+    with pytest.raises(ValueError, match=r"near_identity: array 'x_0' has shape \(5, 3\), not \(5, 2\)"):
+        tk.init.near_identity(net, arrays={"x_0": np.ones((5, 3))})
+    with pytest.raises(ValueError, match="array 'core_0' is of a trained node, and drawn"):
+        tk.init.near_identity(net, arrays={"core_0": np.ones((2, 4))})
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_near_identity_of_any_network(seed):
+    """Shapes, dtypes and seeds, on networks of every kind; noise is what is added."""
+    net, arrays = random_network(seed, nonlinear=seed % 2 == 1)
+    given = {n: a for n, a in arrays.items() if n not in net.parameters}
+    quiet, a, b, other = (
+        tk.init.near_identity(net, seed=s, noise=n, arrays=given) for s, n in ((0, 0), (0, 0.5), (0, 0.5), (1, 0.5))
+    )
+    wanted = {n: s for n, s in net.array_shapes.items() if n not in given}
+    assert {n: x.shape for n, x in a.items()} == wanted
+    assert all(np.array_equal(a[n], b[n]) for n in a) and all(np.isfinite(x).all() for x in quiet.values())
+    assert not net.parameters or any((a[n] != other[n]).any() for n in net.parameters)
+    added = np.concatenate([np.zeros(1), *((a[n] - quiet[n]).ravel() for n in net.parameters)])
+    if added.size > 60:
+        assert 0.3 < added.std() < 0.7
+    assert tk.contract(net, {**given, **a}).shape == net.shape

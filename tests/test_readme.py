@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import types
 from pathlib import Path
 
@@ -90,3 +91,30 @@ def test_public_methods_have_docstrings(package):
             function = getattr(function, "__func__", function)
             if not attribute.startswith("_") and isinstance(function, types.FunctionType):
                 assert function.__doc__, f"{package}.{name}.{attribute} has no docstring"
+
+
+def test_badges_are_true():
+    """They are pictures of the repository, and say what the project file says: no address of the project is known."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    said = {f"licence: {project['license']}", f"Python: {project['requires-python'].removeprefix('>=')} or later"}
+    found = dict(re.findall(r"!\[(\w+: [^\]]*)\]\((\S+\.svg)\)", README))
+    assert set(found) == said
+    for words, picture in found.items():
+        left, right = words.split(": ")
+        text = (ROOT / picture).read_text()
+        assert f'aria-label="{words}"' in text and f">{left}</text>" in text and f">{right}</text>" in text
+
+
+def test_the_citation_file_has_what_its_format_asks_for():
+    """Required keys, types that are known, and the licence and title of the project file (schema 1.2.0)."""
+    yaml = pytest.importorskip("yaml")
+    found = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert {"cff-version", "message", "title", "authors"} <= set(found) and found["cff-version"] == "1.2.0"
+    assert (found["title"], found["license"], found["type"]) == (project["name"], project["license"], "software")
+    assert found["version"] == project["version"]
+    for entry in (found, *found["references"]):
+        assert entry["title"] and all(
+            "name" in a or {"family-names", "given-names"} <= set(a) for a in entry["authors"]
+        )
+    assert all(entry["type"] == "article" and isinstance(entry["year"], int) for entry in found["references"])

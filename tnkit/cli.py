@@ -1,4 +1,4 @@
-"""The command ``tnkit``: show and plan networks here, train, compress and compare in ``tnkit_nn``, loaded when asked for.
+"""The command ``tnkit``: show, view and plan networks here, train, compress and compare in ``tnkit_nn``, loaded when asked for.
 
 Exit status: 0 done, 2 wrong usage, 1 what cannot be done (a package that is missing, a full disk, numbers that are not finite),
 130 stopped by Ctrl-C.  Each says so in one line on stderr; of a run that keeps what it has done, that the same command goes on.
@@ -118,6 +118,15 @@ def _sizes_given(text: str) -> dict[str, int] | int:
     return {name.strip(): int(size) for name, _, size in pairs}
 
 
+def _path(text: str) -> list[tuple[int, ...]]:
+    """``[[0,1],[0,1]]``: an order as opt_einsum writes it."""
+    try:
+        found = json.loads(text)
+        return [tuple(map(int, pair)) for pair in found]
+    except (ValueError, TypeError):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a path, such as [[0,1],[0,1]]") from None
+
+
 def _bytes(text: str) -> float:
     """``2e9``, ``500MB``, ``2GiB``."""
     found = re.fullmatch(r"(\d+\.?\d*(?:e\d+)?)\s*([kMGT]?)(i?)B?", text, re.IGNORECASE)
@@ -158,10 +167,31 @@ def _add_show(commands: Any) -> None:
         help="a .json file of tnkit.to_json, a file of tnkit.save, or the model.safetensors of tnkit compress, or its folder",
     )
     add_file(
-        parser, "--out", type=Path, help="draw to this .svg or .png file (needs matplotlib: pip install 'tnkit[plot]')"
+        parser,
+        "--out",
+        type=Path,
+        help="draw to this .svg or .png file (a .png needs matplotlib: pip install 'tnkit[plot]')",
     )
     parser.add_argument("--json", action="store_true", help="print figures as JSON")
     parser.set_defaults(run=_show, parser=parser)
+
+
+def _add_view(commands: Any) -> None:
+    parser = commands.add_parser(
+        "view",
+        help="write a page that steps through the contraction of a network",
+        description="Write one page, for any browser, that steps through the contraction of a network.\n\n"
+        "  tnkit view net.json --out net.html\n"
+        "  tnkit view net.json --optimizer auto,greedy --path [[0,1],[0,1]]",
+    )
+    add_file(parser, "network", help="a file, as of tnkit show")
+    add_file(parser, "--out", type=Path, help="the page (default: the file's name with .html, in this folder)")
+    parser.add_argument(
+        "--optimizer", type=comma_separated, default=[], metavar="NAMES",
+        help=f"the orders to show, by commas: {', '.join(tk.OPTIMIZERS)} (default: auto, greedy and the nodes as listed)",
+    )  # fmt: skip
+    parser.add_argument("--path", type=_path, help="an order of your own to show: pairs as opt_einsum writes them")
+    parser.set_defaults(run=_view, parser=parser)
 
 
 def _add_plan(commands: Any) -> None:
@@ -228,6 +258,29 @@ def _show(args: argparse.Namespace) -> int:
             _draw_to_file(
                 net, args.out if len(nets) == 1 else args.out.with_name(f"{args.out.stem}-{name}{args.out.suffix}")
             )
+    return 0
+
+
+def _view(args: argparse.Namespace) -> int:
+    nets = _networks_in(Path(args.network), "save it with tk.save(path, tk.from_einsum(equation, sizes), arrays)")
+    wrong = next((name for name in args.optimizer if name not in tk.OPTIMIZERS), None)
+    if wrong is not None:
+        raise ValueError(f"argument --optimizer: unknown name {wrong!r}; known: {', '.join(tk.OPTIMIZERS)}")
+    if args.path is not None and len(nets) > 1:
+        raise ValueError(f"argument --path: an order of one network; {args.network} has {len(nets)}")
+    orders: list[tuple[str, Any]] = [(name, name) for name in args.optimizer]
+    orders += [("your path", args.path)] if args.path is not None else []
+    if args.path is not None and not args.optimizer:
+        orders.insert(0, ("auto", "auto"))
+    values: list[tk.Network | tk.Plan] = []
+    names: list[str] = []
+    for name, net in nets.items():
+        if name and not orders:
+            names.append(name)
+        values += [tk.plan(net, order) for _, order in orders] or [net]
+        names += [f"{name}, {order}" if name else order for order, _ in orders]
+    page = tk.view(*values, names=names or None, title=f"{Path(args.network).name}, step by step")
+    say(page.save(args.out or Path(f"{Path(args.network).stem}.html")))
     return 0
 
 
@@ -301,16 +354,17 @@ def _parser(applications: Collection[str], strict: bool = True) -> Parser:
     """The parser; the options of those applications are loaded, or, not ``strict``, of those of them that can be."""
     parser = Parser(
         prog="tnkit",
-        description="Tensor networks: show and plan them, and put them into neural networks.",
+        description="Tensor networks: show, view and plan them, and put them into neural networks.",
         epilog="tnkit compare --help lists the models, data sets, families and controls.  train and compress need\n"
-        "pip install 'tnkit[nn]', compare pip install 'tnkit[compare]', show --out pip install 'tnkit[plot]'.",
+        "pip install 'tnkit[nn]', compare pip install 'tnkit[compare]', show --out x.png pip install 'tnkit[plot]'.",
     )
     parser.add_argument("--version", action="version", version=f"tnkit {tk.__version__}")
-    every = ("show", "plan", *APPLICATIONS, "completion")
+    every = ("show", "view", "plan", *APPLICATIONS, "completion")
     commands = parser.add_subparsers(
         dest="command", required=True, parser_class=Parser, metavar=f"{{{','.join(every)}}}"
     )
     _add_show(commands)
+    _add_view(commands)
     _add_plan(commands)
     for name, (about, extra, needs) in APPLICATIONS.items():
         added = commands.add_parser(name, help=about)

@@ -1,5 +1,10 @@
 """Arrays for any network, with the scale that was asked for.
 
+>>> net = tk.tt((8, 8, 8), 4)
+>>> arrays = tk.init.normal(net, std=0.02, dtype="float32")
+>>> round(tk.init.rms(net, arrays), 4), arrays["core_0"].dtype.name
+(0.02, 'float32')
+
 Entries are drawn so that the variance of the result is right in expectation (for independent entries it is the product
 of the nodes' variances and of the summed sizes: each bond counts once, a hyperedge too).  One sample of a product of many
 arrays strays far from its expectation, so every region is then *measured* and rescaled: its root mean square becomes
@@ -9,7 +14,8 @@ the value of each is computed once, in the precision asked for, and used by the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from math import prod, sqrt
 from typing import Any
 
@@ -17,16 +23,20 @@ import numpy as np
 
 from tnkit.core.checks import a_mapping, a_network
 from tnkit.core.decomposition import paired
+from tnkit.core.directions import axes_toward
 from tnkit.core.dtypes import a_dtype
-from tnkit.core.network import Network
+from tnkit.core.network import Elementwise, Network, folded
 from tnkit.core.node import Node
 from tnkit.core.numbers import real_number, whole_number
+from tnkit.core.stages import Stage, operator_stages
 from tnkit.core.structure import check_ordered
+from tnkit.execution.copies import copying
 from tnkit.execution.inputs import check_known, constant
 from tnkit.execution.library import values
+from tnkit.execution.lifting import lifted
 from tnkit.execution.region_scale import Arrays, calibrated, rms
 
-__all__ = ["normal", "orthogonal", "rms", "to_rms"]
+__all__ = ["lifted", "near_identity", "normal", "orthogonal", "rms", "to_rms"]
 
 
 def normal(
@@ -39,8 +49,9 @@ def normal(
 ) -> Arrays:
     """Independent normal entries; the contracted tensor has root mean square ``std``.
 
-    >>> arrays = normal(net, seed=0, std=0.02, dtype="float32")
-    >>> contract(net, arrays).std()
+    >>> net = tk.mpo((8, 8), (8, 8), 4)
+    >>> arrays = tk.init.normal(net, seed=0, std=0.02, dtype="float32")
+    >>> round(float(np.sqrt((tk.contract(net, arrays) ** 2).mean())), 4)
     0.02
 
     Parameters
@@ -82,12 +93,126 @@ def orthogonal(
     std: float | None = None,
     dtype: Any = "float64",
     arrays: Mapping[str, Any] | None = None,
+    toward: Mapping[str, Any] | None = None,
 ) -> Arrays:
-    """As :func:`normal`, but each array read as a matrix (first half of its axes by the rest) is orthogonal.
+    """As :func:`normal`, but each array read as a matrix (first half of its axes by the rest) is orthogonal.  Of an operator whose
+    nodes act on some digits for every value of the others (:func:`tnkit.butterfly`), the matrix for each of these values is.
+
+    >>> net = tk.tt((4, 4, 4), 2)
+    >>> arrays = tk.init.orthogonal(net, std=1.0)
+    >>> round(tk.init.rms(net, arrays), 6)
+    1.0
+    >>> arrays = tk.init.orthogonal(net, toward=tk.directions(net))  # every node an isometry towards the centre
+    >>> q = arrays["core_0"]
+    >>> np.allclose(q.T @ q, np.eye(2))
+    True
 
     Bricks become orthogonal gates, cores isometries; the best start for brick walls that was measured.
+
+    Parameters
+    ----------
+    net, seed, std, dtype, arrays
+        As for :func:`normal`.
+    toward
+        Node -> indices that it is an isometry from, to its other indices (:func:`tnkit.directions`): the matrix of the others by
+        these has orthonormal columns.  Such arrays are not rescaled; those of other nodes give the result its ``std``.
+
+    Returns
+    -------
+    dict
+        Array name -> numpy array, for all trained arrays and constants.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`normal`; a node or an index that is not there, indices towards which there is no isometry; a std where all
+        arrays are isometries.
     """
-    return _sample(net, _orthogonal, seed, std, dtype, arrays)
+    if toward is None:
+        found = operator_stages(a_network(net, "init"))
+        blocks = {leaf.array: found[leaf.name] for leaf in net.leaves if leaf.name in found}
+        return _sample(net, _orthogonal, seed, std, dtype, arrays, blocks=blocks)
+    axes = axes_toward(a_network(net, "init"), toward, "init")
+    if std is not None and axes.keys() >= set(net.parameters):
+        raise ValueError(f"init: std is given by arrays that are no isometries, and toward has all nodes of {net!r}")
+    return _sample(net, _orthogonal, seed, std, dtype, arrays, axes)
+
+
+def near_identity(
+    net: Network,
+    *,
+    seed: int = 0,
+    noise: float = 0.02,
+    std: float | None = None,
+    dtype: Any = "float64",
+    arrays: Mapping[str, Any] | None = None,
+) -> Arrays:
+    """Arrays with which a network passes on what it is given, and noise: the start for chains of many sites that read data.
+
+    >>> net = tk.from_einsum("ab,bc,cd->ad", dict(a=3, b=3, c=3, d=3))
+    >>> arrays = tk.init.near_identity(net, noise=0.0)
+    >>> middle = arrays["B"]
+    >>> np.allclose(middle / middle[0, 0], np.eye(3))  # it passes on what it is given
+    True
+
+    A node on two bonds is the identity between them; on more bonds it copies one to the others; gates of a wall are identities. Drawn
+    arrays (:func:`normal`) of a classifier on 64 pixels make a product of 64 random matrices, which little can be learned from.
+
+    Parameters
+    ----------
+    net
+        Any network.  Where its output reads (outs..., ins...) and each node has both of a place, as in :func:`tnkit.mpo`, it begins at
+        the identity matrix.
+    seed
+        Equal seeds give equal arrays.
+    noise
+        Standard deviation of the normal noise on every entry.
+    std
+        Root mean square of the result's entries, as for :func:`normal`; its data have to be in ``arrays``.  By default nothing is
+        rescaled: entries begin near 1 for chains, trees and lattices.
+    dtype
+        A floating or complex dtype.
+    arrays
+        Data (``fixed=True``), some examples of them: along an index to data, a node begins with the vector whose product with their
+        rows is nearest to 1.  By default that is [1, 0, ...], right for features (1, x), and wrong for (cos x, sin x).
+
+    Returns
+    -------
+    dict
+        Array name -> numpy array, for all trained arrays and constants.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`normal`; a noise that is negative or not finite; a std without all data.
+    """
+    who = "near_identity"
+    net, seed, noise = (
+        a_network(net, who),
+        whole_number(seed, f"{who}: seed", 0),
+        real_number(noise, f"{who}: noise", False),
+    )
+    std, kind = _checked_std(std, who), a_dtype(dtype, f"{who}: dtype")
+    given = _checked_arrays(net, {} if arrays is None else arrays, who, batches=std is None)
+    _refuse_drawn(net, given, who)
+    _check_holds(kind, std)
+    rng = np.random.default_rng(seed)
+    wide = np.dtype("complex128" if kind.kind == "c" else "float64")
+    made = {n: a + noise * _gauss(a.shape, rng, wide) for n, a in copying(net, given).items()}
+    made |= {
+        leaf.array: constant(leaf.fixed, net.array_shapes[leaf.array]).astype(wide)
+        for leaf in net.leaves
+        if isinstance(leaf.fixed, str)
+    }
+    if wide.kind == "c" and made:
+        check_ordered(net, next(iter(made)), dtype)
+    if std is not None:
+        if absent := next((n for n in net.array_shapes if n not in made and n not in given), None):
+            raise ValueError(
+                f"{who}: std is that of the result, for which array {absent!r} is needed: give it in arrays"
+            )
+        made = {n: a for n, a in calibrated(net, {**given, **made}, std, kind).items() if n in made}
+    return {n: _cast(made[n], kind, n) for n in net.array_shapes if n in made}
 
 
 def _gauss(shape: tuple[int, ...], rng: np.random.Generator, dtype: np.dtype[Any]) -> np.ndarray:
@@ -99,15 +224,56 @@ def _gauss(shape: tuple[int, ...], rng: np.random.Generator, dtype: np.dtype[Any
 
 def _orthogonal(shape: tuple[int, ...], rng: np.random.Generator, dtype: np.dtype[Any]) -> np.ndarray:
     half = (len(shape) + 1) // 2
-    rows, cols = prod(shape[:half]), prod(shape[half:])
-    q, r = np.linalg.qr(_gauss((max(rows, cols), min(rows, cols)), rng, dtype))
-    d = np.diagonal(r)
+    return _orthogonal_matrices(1, prod(shape[:half]), prod(shape[half:]), rng, dtype).reshape(shape)
+
+
+def _orthogonal_matrices(
+    count: int, rows: int, cols: int, rng: np.random.Generator, dtype: np.dtype[Any]
+) -> np.ndarray:
+    q, r = np.linalg.qr(_gauss((count, max(rows, cols), min(rows, cols)), rng, dtype))
+    d = np.diagonal(r, axis1=1, axis2=2)[:, None]
     q = q * (d / np.where(d == 0, 1, np.abs(d)))  # Haar measure (Mezzadri, math-ph/0609050)
-    return np.asarray((q if rows >= cols else q.T).reshape(shape), dtype)
+    return np.asarray(q if rows >= cols else q.swapaxes(1, 2), dtype)
+
+
+def _orthogonal_blocks(
+    shape: tuple[int, ...], stage: Stage, rng: np.random.Generator, dtype: np.dtype[Any]
+) -> np.ndarray:
+    """An orthogonal matrix (outs by ins) for every value of what the node leaves as it is."""
+    order = [*stage.beside, *stage.outs, *stage.ins]
+    count, rows, cols = (prod(shape[k] for k in axes) for axes in stage)
+    matrices = _orthogonal_matrices(count, rows, cols, rng, dtype)
+    return np.moveaxis(matrices.reshape([shape[k] for k in order]), range(len(shape)), order)
+
+
+def _isometry(
+    shape: tuple[int, ...], axes: Sequence[int], rng: np.random.Generator, dtype: np.dtype[Any]
+) -> np.ndarray:
+    """An array whose matrix, the other axes by these, has orthonormal columns."""
+    rest = [k for k in range(len(shape)) if k not in axes]
+    rows, cols = prod(shape[k] for k in rest), prod(shape[k] for k in axes)
+    matrix = _orthogonal((rows, cols), rng, dtype)
+    return np.moveaxis(matrix.reshape([shape[k] for k in (*rest, *axes)]), range(len(shape)), (*rest, *axes))
+
+
+def _held_still(net: Network, names: Collection[str]) -> Network:
+    """The network with the nodes of these arrays fixed."""
+
+    def made(level: Network, bodies: list[Network]) -> Network:
+        below, nodes = iter(bodies), list[Node | Elementwise]()
+        for n in level.nodes:
+            if isinstance(n, Elementwise):
+                nodes.append(Elementwise(n.name, n.fn, [next(below) for _ in n.bodies]))
+            else:
+                nodes.append(replace(n, fixed=True) if n.array in names else n)
+        return replace(level, nodes=tuple(nodes))
+
+    return folded(net, made)
 
 
 def _sample(
-    net: Network, draw: Callable[..., np.ndarray], seed: int, std: float | None, dtype: Any, given: Mapping[str, Any] | None
+    net: Network, draw: Callable[..., np.ndarray], seed: int, std: float | None, dtype: Any, given: Mapping[str, Any] | None,
+    axes: Mapping[str, Sequence[int]] | None = None, blocks: Mapping[str, Stage] = {},
 ) -> Arrays:  # fmt: skip
     net, seed, std = a_network(net, "init"), whole_number(seed, "init: seed", 0), _checked_std(std, "init")
     kind, given = a_dtype(dtype, "init: dtype"), _checked_arrays(net, {} if given is None else given, "init")
@@ -117,22 +283,30 @@ def _sample(
     arrays: Arrays = {}
     constants = {leaf.array: leaf.fixed for leaf in net.leaves if isinstance(leaf.fixed, str)}
     trained = set(net.parameters)
-    if drawn := sorted(trained.intersection(given)):
-        raise ValueError(
-            f"init: array {drawn[0]!r} is of a trained node, and drawn; arrays are data and frozen weights (fixed=True)"
-        )
+    _refuse_drawn(net, given, "init")
     for name, shape in net.array_shapes.items():
         if name in constants:
             arrays[name] = constant(str(constants[name]), shape).astype(wide)
+        elif name in blocks:
+            arrays[name] = _orthogonal_blocks(shape, blocks[name], rng, wide)
         elif name in trained:
-            arrays[name] = draw(shape, rng, wide)
+            arrays[name] = _isometry(shape, axes[name], rng, wide) if axes and name in axes else draw(shape, rng, wide)
     if wide.kind == "c" and arrays:
         check_ordered(net, next(iter(arrays)), dtype)
+    if axes:
+        net = _held_still(net, axes)
     for region in net.regions():
         _unit_variance(region, arrays)
     stand_ins = {n: _gauss(s, rng, wide) for n, s in net.array_shapes.items() if n not in arrays}
     scaled = calibrated(net, {**stand_ins, **given, **arrays}, std, kind)
     return {name: _cast(scaled[name], kind, name) for name in arrays}
+
+
+def _refuse_drawn(net: Network, given: Mapping[str, Any], who: str) -> None:
+    if drawn := sorted(set(net.parameters).intersection(given)):
+        raise ValueError(
+            f"{who}: array {drawn[0]!r} is of a trained node, and drawn; arrays are data and frozen weights (fixed=True)"
+        )
 
 
 def _checked_std(std: Any, who: str) -> float | None:
@@ -146,17 +320,28 @@ def _check_holds(kind: np.dtype[Any], std: float | None) -> None:
         raise ValueError(f"init: std {std:g} is outside the range of {kind}, {info.tiny:.3g} to {info.max:.3g}")
 
 
-def _checked_arrays(net: Network, arrays: Any, who: str) -> Arrays:
-    """Given arrays as numpy's, each known to the network and of its shape."""
+def _checked_arrays(net: Network, arrays: Any, who: str, batches: bool = False) -> Arrays:
+    """Given arrays as numpy's, each known to the network and of its shape; with ``batches`` of as many examples as there are."""
     found: Arrays = {}
     check_known(net, a_mapping(arrays, who))
     for name, array in arrays.items():
         found[name] = values(name, array, who)
-        if found[name].shape != net.array_shapes[name]:
+        if not _fits(net, name, found[name].shape, batches):
             raise ValueError(f"{who}: array {name!r} has shape {found[name].shape}, not {net.array_shapes[name]}")
         if not np.isfinite(found[name]).all():
             raise ValueError(f"{who}: array {name!r} has entries that are not finite")
     return found
+
+
+def _fits(net: Network, name: str, shape: tuple[int, ...], batches: bool) -> bool:
+    """Whether an array has the shape of a network's; with ``batches`` an open index of data, and of data alone, has any size."""
+    want = net.array_shapes[name]
+    if shape == want or not batches or len(shape) != len(want):
+        return shape == want
+    ends = {i: [net[n] for n in names] for i, names in net.edges.items() if i in net.output}
+    loose = {i for i, nodes in ends.items() if all(isinstance(n, Node) and n.fixed is True for n in nodes)}
+    inds = next(leaf.inds for leaf in net.leaves if leaf.array == name)
+    return all(have == size or i in loose for i, have, size in zip(inds, shape, want, strict=True))
 
 
 def _cast(array: np.ndarray, kind: np.dtype[Any], name: str) -> np.ndarray:
@@ -185,8 +370,10 @@ def _unit_variance(region: Network, arrays: Arrays) -> None:
 def to_rms(net: Network, arrays: Mapping[str, Any], std: float | None = None) -> Arrays:
     """Rescale trained arrays region by region: root mean square 1 before each activation, ``std`` at the end.
 
-    >>> rms(net, to_rms(net, arrays, 0.02))
-    0.02
+    >>> net = tk.tt((4, 4, 4), 2)
+    >>> arrays = {name: np.full(shape, 5.0) for name, shape in net.array_shapes.items()}
+    >>> round(tk.init.rms(net, arrays)), round(tk.init.rms(net, tk.init.to_rms(net, arrays, 0.02)), 6)
+    (500, 0.02)
 
     Parameters
     ----------

@@ -1,5 +1,9 @@
 """Random networks and an oracle: what the tests compare every plan with.
 
+>>> net, arrays = tk.testing.random_network(0)
+>>> np.allclose(tk.contract(net, arrays), tk.testing.oracle(net, arrays))
+True
+
 :func:`random_network` draws from everything that the reading rule allows; :func:`oracle` contracts it with one
 ``numpy.einsum`` a region, sharing neither paths nor lowering with :func:`tnkit.plan`.
 """
@@ -38,6 +42,8 @@ _FUNCTIONS = {
 }
 
 
+#: Indices that numpy.einsum tells apart.
+_MOST_INDICES = 52
 #: Of the numbers that bound a network: the oracle pays for all of it.
 _LARGEST = 10**9
 
@@ -53,6 +59,12 @@ def random_network(
     dtype: DTypeLike = np.float64,
 ) -> tuple[Network, dict[str, np.ndarray]]:
     """Draw a network and arrays for it.
+
+    >>> net, arrays = tk.testing.random_network(0, max_nodes=4)
+    >>> set(arrays) <= set(net.array_shapes), len(net.leaves) <= 4
+    (True, True)
+    >>> tk.testing.random_network(0, max_nodes=4)[0] == net  # equal seeds, equal networks
+    True
 
     Hyperedges, traces, batch indices, indices of size 1, scalars, tied arrays, disconnected parts, open indices, indices
     summed on one node and fixed constants all occur, with or without nested functions.
@@ -76,6 +88,11 @@ def random_network(
     -------
     network, arrays
         What :func:`tnkit.contract` and :func:`oracle` take.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A seed, or a bound, that is no whole number in its range.
     """
     seed, nonlinear = whole_number(seed, "random_network: seed", 0), flag(nonlinear, "random_network: nonlinear")
     numbers = {"max_nodes": max_nodes, "max_size": max_size, "max_depth": max_depth, "max_space": max_space}
@@ -100,6 +117,10 @@ def random_network(
 def oracle(net: Network, arrays: Mapping[str, Any]) -> np.ndarray:
     """Contract ``net`` without a plan: one ``numpy.einsum`` a region and numpy for the functions.
 
+    >>> net, arrays = tk.testing.random_network(3, nonlinear=True)
+    >>> net.multilinear, np.allclose(tk.testing.oracle(net, arrays), tk.contract(net, arrays))
+    (False, True)
+
     Parameters
     ----------
     net
@@ -111,6 +132,11 @@ def oracle(net: Network, arrays: Mapping[str, Any]) -> np.ndarray:
     -------
     numpy.ndarray
         Of shape ``net.shape``.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        From :func:`tnkit.check_arrays`; a region of more than 52 indices.
     """
     a_network(net, "oracle")
     arrays = {name: _plain(name, x) for name, x in a_mapping(arrays, "oracle").items()}
@@ -129,6 +155,10 @@ def _region_oracle(
     net: Network, bodies: Iterator[np.ndarray], arrays: Mapping[str, np.ndarray], dtype: np.dtype[Any]
 ) -> np.ndarray:
     number = {i: k for k, i in enumerate(net.sizes)}
+    if len(number) > _MOST_INDICES:
+        raise ValueError(
+            f"oracle: a region has at most {_MOST_INDICES} indices, as numpy.einsum has letters; this one has {len(number)}"
+        )
     operands: list[Any] = []
     for node in net.nodes:
         operands += [_tensor(node, net, bodies, arrays, dtype), [number[i] for i in node.inds]]
@@ -258,7 +288,19 @@ def _plain(name: str, x: Any) -> np.ndarray:
 
 
 def path_flops(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], path: Sequence[Sequence[int]]) -> float:
-    """Multiply-adds of a path: the product of all sizes at every pairwise step, summed."""
+    """Multiply-adds of a path: the product of all sizes at every pairwise step, summed.
+
+    >>> sizes = dict(a=10, b=20, c=30, d=40)
+    >>> tk.testing.path_flops(["ab", "bc", "cd"], "ad", sizes, [(0, 1), (0, 1)])  # 10*20*30 + 10*30*40
+    18000.0
+    >>> tk.testing.path_flops(["ab", "bc", "cd"], "ad", sizes, [(1, 2), (0, 1)])  # 20*30*40 + 10*20*40
+    32000.0
+
+    Raises
+    ------
+    TypeError, ValueError
+        A path that is none of these inputs.
+    """
     terms = [frozenset(_names(i, "an input")) for i in sequence(inputs, "path_flops: inputs")]
     known = set().union(*terms)
     unknown = next((i for i in _names(output, "output") if i not in known), None)

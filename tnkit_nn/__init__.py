@@ -14,6 +14,7 @@ need("tnkit_nn", "torch")
 from tnkit_nn.adapter.conv import TNConv1d, TNConv2d, TNConv3d
 from tnkit_nn.adapter.embedding import TNEmbedding
 from tnkit_nn.adapter.fitting import FitResult, fit
+from tnkit_nn.adapter.isometries import isometric_
 from tnkit_nn.adapter.keeping import keep_weights
 from tnkit_nn.adapter.linear import TNLinear
 from tnkit_nn.adapter.module import TNModule
@@ -23,7 +24,7 @@ from tnkit_nn.engine.backend import TORCH
 __all__ = [
     "TORCH", "Comparison", "Compressed", "Compression", "Family", "FitResult", "Group", "Layers", "Metric", "Recipe", "Stage1",
     "TNConv1d", "TNConv2d", "TNConv3d", "TNEmbedding", "TNLinear", "TNModule", "Task", "accuracy", "approximate", "compare",
-    "compress_", "data", "dense", "fit", "frame", "keep_weights", "load", "load_compressed_", "merge_",
+    "compress_", "data", "dense", "fit", "frame", "isometric_", "keep_weights", "load", "load_compressed_", "merge_",
     "parametrize_", "plot", "save", "save_compressed", "tensorize_", "train", "zoo",
 ]  # fmt: skip
 

@@ -15,7 +15,8 @@ from torch import Tensor
 import tnkit as tk
 from tnkit.core.checks import a_network, flag, one_of
 from tnkit.core.numbers import whole_number
-from tnkit.core.structure import as_tree, check_multilinear
+from tnkit.core.structure import as_tree, check_multilinear, tree_or_none
+from tnkit.execution.lifting import begun, bent, shallow
 from tnkit_nn.adapter.descent import Params, minimise
 from tnkit_nn.adapter.fitting import MOST_STEPS, NOTHING, FitResult, bar
 from tnkit_nn.adapter.starts import scalers
@@ -28,6 +29,13 @@ __all__ = ["METHODS", "RATES", "Approximation", "approximate", "approximate_each
 
 #: Learning rates that are swept for every network, side by side.
 RATES = (1.5e-2, 6e-2, 2e-1)
+#: The same for a deep network that begins at a shallow optimum, and is to leave it slowly.
+LIFTED_RATES = (3e-3, 1e-2, 3e-2)
+#: Root mean square of what its activations are given there: tanh and sine are nearly linear.
+_AMPLITUDE = 0.5
+_NO_START = (
+    "the approximation by lifting needs a shallow network inside of gates and scales, or a tree with activations"
+)
 #: Nodes up to which alternating least squares is taken: beyond, its environments cost more than gradient steps.
 _NODES = 16
 #: Sweeps of alternating least squares from what gradients found.
@@ -97,11 +105,8 @@ class _Targets:
 
 def suited_method(net: tk.Network) -> str:
     """What else than gradients a network allows: ``svd`` (trees), ``als`` (small multilinear ones), or nothing: ``gradient``."""
-    try:
-        as_tree(net, "the approximation")
+    if tree_or_none(net) is not None:
         return "svd"
-    except ValueError:
-        pass
     try:
         nodes = check_multilinear(net, "the approximation")
     except ValueError:
@@ -116,6 +121,8 @@ def check_method(method: str, net: tk.Network, layer: str) -> None:
             as_tree(net, "the approximation by svd")
         elif method == "als":
             check_multilinear(net, "the approximation by als")
+        elif method == "lifted" and shallow(net) is None:
+            raise ValueError(_NO_START)
     except ValueError as error:
         raise ValueError(f"layer {layer!r}: {error}") from None
 
@@ -135,15 +142,17 @@ def _als(problem: _Targets, start: Params | None = None) -> Approximation:
     """Alternating least squares, weight by weight, from a start or from the best of several random ones."""
     net, each = problem.net, []
     for s, target in enumerate(problem.targets):
-        options = {"seed": problem.first_seed + s} if start is None else {"sweeps": _SWEEPS}
+        options: dict[str, Any] = {"seed": problem.first_seed + s} if start is None else {"sweeps": _SWEEPS}
         arrays = None if start is None else {n: start[n][s] for n in net.parameters}
         each.append(dict(tk.als(tk.tensorize(target, net.shape), net, arrays, backend=TORCH, **options).arrays))
     return problem.found(_stacked_arrays(each, net.parameters), "als")
 
 
-def _gradient(problem: _Targets, start: Params | None = None, longer: int = 1) -> Approximation:
+def _gradient(
+    problem: _Targets, start: Params | None = None, longer: int = 1, rates: Sequence[float] = RATES
+) -> Approximation:
     """Minimise 1 - cos (plain squared error collapses deep networks), rates swept, the best kept for each weight."""
-    axes = Axes(rate=len(RATES), seed=len(problem.targets))
+    axes = Axes(rate=len(rates), seed=len(problem.targets))
     goal = axes.by_seed(problem.targets.flatten(1))
 
     def losses(params: Params, step: int) -> Tensor:
@@ -152,13 +161,29 @@ def _gradient(problem: _Targets, start: Params | None = None, longer: int = 1) -
         return 1 - torch.real(inner) / (_squares(w) * _squares(goal)).clamp(min=1e-30).sqrt()
 
     begin = {n: axes.by_seed(x) for n, x in (start or problem.generator.start).items()}
-    rates = dict.fromkeys(begin, axes.by_rate(RATES).to(problem.targets.device))
-    done = minimise(losses, begin, rates, longer * problem.steps, progress=problem.progress)
+    each = dict.fromkeys(begin, axes.by_rate(rates).to(problem.targets.device))
+    done = minimise(losses, begin, each, longer * problem.steps, progress=problem.progress)
     best, seeds = axes.unflatten(done.score)[:, 0].argmin(RATE), torch.arange(len(problem.targets))
     values = {n: axes.unflatten(p)[best, 0, seeds] for n, p in done.params.items()}
     losses_seen = torch.stack([axes.unflatten(now)[best, 0, seeds] for now in done.history[:-1]])
     history = (1 - (1 - losses_seen).clamp(0, 1).square()).sqrt()
     return problem.found(values, "gradient", history)
+
+
+def _lifted(problem: _Targets) -> Approximation:
+    """The shallow network inside, by its best way; then gradient steps of the deep one, which begins there."""
+    inner = shallow(problem.net)
+    if inner is None:
+        raise ValueError(_NO_START)
+    generator = network_generator(inner, problem.targets, problem.first_seed)
+    near = _nearest_of_all(replace(problem, net=inner, generator=generator))
+    each = [
+        begun(problem.net, inner, {n: x[s] for n, x in near.params.items()}, _AMPLITUDE)
+        for s in range(len(problem.targets))
+    ]
+    start = _stacked_arrays(each, problem.net.parameters)
+    longer = 1 if problem.targets[0].numel() > _ENTRIES else _LONGER
+    return _said_by(_gradient(problem, start, longer, LIFTED_RATES), "lifted, gradient")
 
 
 def _skip(problem: _Targets) -> Approximation:
@@ -180,12 +205,15 @@ def _nearest_of_all(problem: _Targets) -> Approximation:
             return _als(problem)
         descended = _gradient(problem)
         return _nearest(descended, _said_by(_als(problem, descended.params), "gradient, als"))
-    return _gradient(problem, longer=1 if large else _LONGER)
+    if shallow(problem.net) is None or (bent(problem.net) and not _never_negative(problem.targets)):
+        return _gradient(problem, longer=1 if large else _LONGER)
+    from_inside = _lifted(problem)
+    return from_inside if large else _nearest(from_inside, _gradient(problem, longer=_LONGER))
 
 
 #: Name -> how it approximates the weights of a problem; ``auto`` takes the best of what suits the network.
 METHODS: dict[str, Callable[[_Targets], Approximation]] = {
-    "auto": _nearest_of_all, "svd": _svd, "als": _als, "gradient": _gradient, "skip": _skip,
+    "auto": _nearest_of_all, "svd": _svd, "als": _als, "gradient": _gradient, "lifted": _lifted, "skip": _skip,
 }  # fmt: skip
 
 
@@ -278,13 +306,21 @@ def _zero_and_alive(generator: Generator, params: Params, name: str, axes: Axes)
         weight = generator.weight({**params, name: array}, axes)
         along_it = torch.randn(weight.shape, generator=torch.Generator().manual_seed(0), dtype=weight.real.dtype)
         (grad,) = torch.autograd.grad((weight * along_it.to(weight.device)).real.sum(), array)
-    return not bool(weight.any()) and bool(grad.flatten(1).any(1).all())
+    return not bool(weight.any()) and bool(grad.reshape(len(grad), -1).any(1).all())
 
 
 def approximate(
     net: tk.Network, weight: Tensor, *, method: str = "auto", steps: int = 200, seed: int = 0, progress: bool = False,
 ) -> FitResult:  # fmt: skip
     """The arrays of a network near a trained weight, ready to be fine-tuned: ``tknn.approximate(tk.cp((8, 8, 8), 4), weight).error``.
+
+    >>> weight = torch.kron(torch.rand(2, 2), torch.rand(4, 4))  # a Kronecker product: a TT-matrix of rank 1
+    >>> found = tknn.approximate(tk.mpo((2, 4), (2, 4), 1), weight)
+    >>> found.error < 1e-5, found.method
+    (True, 'svd')
+    >>> found = tknn.approximate(tk.low_rank((8, 8), 1), torch.eye(8), method="svd")
+    >>> round(found.error, 4)  # sqrt(7 / 8) of the norm is lost
+    0.9354
 
     Parameters
     ----------
@@ -295,10 +331,12 @@ def approximate(
     method
         ``auto`` is the best of what suits the network: for a tree its closed form, gradient steps from there, and gradient steps
         from a random start; for another small multilinear network gradient steps, and alternating least squares from there; for
-        any other network gradient steps, three times as many.  (Beyond four million entries: the first of these alone; ALS, not
-        gradient steps, where there is ALS.)  Where nothing of the weight is found (an error of 0.999 or more) it
-        is a random start.  Or one way alone: ``svd`` (along a tree, closed form), ``als`` (any multilinear network), ``gradient``
-        (any network, three learning rates side by side), or ``skip`` (a random start of the weight's root mean square).
+        any other network gradient steps, three times as many, from a random start and, where there is one, from a shallow network
+        inside of it that was approximated first (:func:`tnkit.init.lifted`; of ReLUs for weights without negative entries alone).
+        (Beyond four million entries: the first of these alone; ALS, not gradient steps, where there is ALS; from the shallow network
+        alone.)  Where nothing of the weight is found (an error of 0.999 or more) it is a random start.  Or one way alone: ``svd``
+        (along a tree, closed form), ``als`` (any multilinear network), ``gradient`` (any network, three learning rates side by
+        side), ``lifted`` (from the shallow network inside), or ``skip`` (a random start of the weight's root mean square).
     steps
         Gradient steps.
     seed
@@ -352,6 +390,11 @@ def _nearest(*found: Approximation) -> Approximation:
     params = {n: torch.stack([found[k].params[n][s] for s, k in enumerate(best)]) for n in found[0].params}
     error = torch.stack([found[k].error[s] for s, k in enumerate(best)])
     return Approximation(params, error, tuple(found[best[s]].methods[s] for s in seeds))
+
+
+def _never_negative(targets: Tensor) -> bool:
+    """Whether a ReLU leaves the weights as they are: then it takes nothing from a shallow network near them."""
+    return not targets.is_complex() and not bool((targets < 0).any())
 
 
 def _said_by(found: Approximation, method: str) -> Approximation:

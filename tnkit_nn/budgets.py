@@ -1,11 +1,14 @@
 """The search for a network near a budget: growing ranks, digits of rows and columns, and which candidate is taken.
 
-That is the first within 5 % of the budget, else the largest count below it (the smallest of all, where none is below).
+That is the first within 5 % of the budget, or a nearer one of those that follow it, else the largest count below it (the smallest
+of all, where none is below).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import wraps
+from inspect import Parameter, signature
 from itertools import accumulate, count, pairwise, zip_longest
 from math import prod
 from typing import Any
@@ -16,7 +19,7 @@ from tnkit.core.numbers import whole_number
 from tnkit.core.shapes import site_dims
 
 __all__ = [
-    "SLACK", "asked", "balanced", "factorisations", "grow", "in_turn", "keeps", "matrix_shape", "near_budget", "pads", "shares", "step_ranks",
+    "SLACK", "asked", "balanced", "factorisations", "grow", "in_turn", "keeps", "matrix_shape", "near_budget", "pads", "searched", "shares", "step_ranks",
 ]  # fmt: skip
 
 #: Part of a budget by which a network may pass it and still be called equal to others.
@@ -36,20 +39,65 @@ def asked(shape: Sequence[int], budget: int) -> tuple[tuple[int, ...], int]:
     return sizes, min(whole_number(budget, "budget", 1), prod(sizes))
 
 
-def near_budget(candidates: Iterable[tk.Network], budget: int) -> tk.Network:
-    """First candidate within 5 % of the budget, else the largest below it, else the smallest."""
+def near_budget(candidates: Iterable[tk.Network], budget: int, at_least: bool = False) -> tk.Network:
+    """First candidate within 5 % of the budget, or one after it while they come nearer; else the largest below it, else the smallest.
+
+    With ``at_least`` no candidate below the budget will do: the smallest of the others, or the largest of all where there is none.
+    """
+    chosen = _no_smaller(candidates, budget) if at_least else _nearest(candidates, budget)
+    if chosen is None:
+        raise ValueError(f"no network for a budget of {budget}")
+    return chosen
+
+
+def _nearest(candidates: Iterable[tk.Network], budget: int) -> tk.Network | None:
+    near: tk.Network | None = None
     below: tk.Network | None = None
     above: tk.Network | None = None
     for net in candidates:
-        if abs(net.num_params - budget) <= SLACK * budget:
-            return net
+        off = abs(net.num_params - budget)
+        if near is not None and off > abs(near.num_params - budget):
+            return near
+        if off <= SLACK * budget:
+            near = net if near is None or off < abs(near.num_params - budget) else near
         if net.num_params <= budget and (below is None or net.num_params > below.num_params):
             below = net
         if net.num_params > budget and (above is None or net.num_params < above.num_params):
             above = net
-    if below is None and above is None:
-        raise ValueError(f"no network for a budget of {budget}")
-    return below or above  # type: ignore[return-value]
+    return near or below or above
+
+
+def _no_smaller(candidates: Iterable[tk.Network], budget: int) -> tk.Network | None:
+    found: tk.Network | None = None
+    for net in candidates:
+        if found is None or _order(net, budget) < _order(found, budget):
+            found = net
+    return found
+
+
+def _order(net: tk.Network, budget: int) -> tuple[bool, int]:
+    """A key to sort by: at least the budget and near it before what is below, of which the largest."""
+    short = net.num_params < budget
+    return short, -net.num_params if short else net.num_params
+
+
+def searched(candidates: Callable[..., Iterator[tk.Network]]) -> Callable[..., tk.Network]:
+    """What chooses among a family's networks: of ``f(shape, budget, ...)``, which yields them in the order of preference.
+
+    The function that it makes takes a shape and a budget, what else ``f`` takes, and ``at_least`` (:func:`near_budget`).  Every way in
+    which ``f`` grows networks goes on until the budget is passed.
+    """
+
+    @wraps(candidates)
+    def near(shape: Sequence[int], budget: int, *args: Any, at_least: bool = False, **options: Any) -> tk.Network:
+        shape, budget = asked(shape, budget)
+        return near_budget(candidates(shape, budget, *args, **options), budget, at_least)
+
+    given = signature(candidates)
+    keyword = Parameter("at_least", Parameter.KEYWORD_ONLY, default=False, annotation="bool")
+    parameters = [*given.parameters.values(), keyword]
+    vars(near)["__signature__"] = given.replace(parameters=parameters, return_annotation="tk.Network")
+    return near
 
 
 def grow(make: Callable[[int], tk.Network], budget: int) -> Iterator[tk.Network]:

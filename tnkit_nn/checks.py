@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tnkit.core.checks import shown
+from tnkit.core.checks import a_function, shown
 from tnkit.core.network import Network
 from tnkit.core.numbers import whole_number
 from tnkit.core.shapes import cut_off, split_axes
@@ -37,8 +37,10 @@ _FLOATING = "a floating or complex dtype, such as torch.float32"
 def a_kind(value: Any, kind: type[_Kind], what: str, hint: str = "") -> _Kind:
     """An instance of a class; TypeError for anything else.
 
-    >>> a_kind(recipe, Recipe, "train: recipe")
-    Recipe(epochs=3, lr=0.01, ...)
+    ::
+
+        a_kind(recipe, Recipe, "train: recipe")
+        # Recipe(epochs=3, lr=0.01, ...)
     """
     if isinstance(value, kind):
         return value
@@ -51,13 +53,6 @@ def a_module(value: Any, what: str) -> nn.Module:
         return value
     hint = "; make one of the class first" if isinstance(value, type) and issubclass(value, nn.Module) else ""
     raise TypeError(f"{what} is an nn.Module, not {shown(value)}{hint}")
-
-
-def a_function(value: Any, what: str) -> Callable[..., Any]:
-    """What can be called; TypeError for anything else, classes included, which are seldom meant."""
-    if callable(value) and not isinstance(value, type):
-        return value
-    raise TypeError(f"{what} is a function, not {shown(value)}")
 
 
 def a_size(value: Any, what: str) -> int:

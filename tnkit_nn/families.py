@@ -1,17 +1,15 @@
 """What a comparison compares: families of networks, and the controls that keep it honest.
 
 A family is a function ``(weight shape, budget) -> Network``.  Each looks through its own factorisations and ranks, in the
-order in which people would choose them (:mod:`tnkit_nn.budgets`); the true count is always reported.
+order in which people would choose them (:mod:`tnkit_nn.searches`); the true count is always reported.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from inspect import signature
-from itertools import islice, product
-from math import prod
 from typing import Any
 
 import torch
@@ -20,19 +18,28 @@ import tnkit as tk
 from tnkit.core.activations import UNARY
 from tnkit.core.checks import one_of, sequence, shown, text
 from tnkit.core.numbers import whole_number
-from tnkit.core.shapes import site_dims
-from tnkit_nn.budgets import (
-    asked,
-    factorisations,
-    grow,
-    in_turn,
-    matrix_shape,
-    near_budget,
-    pads,
-    step_ranks,
-)
 from tnkit_nn.checks import a_function, a_size
 from tnkit_nn.imported import imported
+from tnkit_nn.searches.deep import adtn_near, circuit_near
+from tnkit_nn.searches.outermost import activated_near
+from tnkit_nn.searches.shallow import (
+    by_rank,
+    cp_near,
+    low_rank_near,
+    mpo_near,
+    ring_near,
+    tree_near,
+    tt_near,
+    tucker_near,
+)
+from tnkit_nn.searches.structured import (
+    block_term_near,
+    btt_near,
+    butterfly_near,
+    kronecker_near,
+    lokr_near,
+    monarch_near,
+)  # fmt: skip
 
 __all__ = [
     "BASELINES",
@@ -44,9 +51,8 @@ __all__ = [
     "Family",
     "Kind",
     "as_family",
-    "by_rank",
     "families",
-    "full_count",
+    "kind_named",
     "made_by",
 ]
 
@@ -78,6 +84,14 @@ Build = Callable[[Sequence[int], int], tk.Network]
 class Family:
     """A way to spend a budget: ``build(shape, budget)`` gives a network.
 
+    >>> rank_one = tknn.Family("rank one", "rank one", lambda shape, budget: tk.low_rank(shape, 1))
+    >>> rank_one.build((8, 8), 100).num_params
+    16
+    >>> model = nn.Sequential(nn.Linear(8, 8))
+    >>> made = tknn.tensorize_(model, {"0": rank_one}, budget=16)
+    >>> sum(p.numel() for p in model.parameters())  # 16 and the bias
+    24
+
     Attributes
     ----------
     name
@@ -103,198 +117,9 @@ class Family:
             object.__setattr__(self, "depth", a_size(self.depth, "Family: depth"))
 
 
-def _mpo_near(shape: Sequence[int], budget: int) -> tk.Network:
-    shape, budget = asked(shape, budget)
-
-    def every() -> Iterator[tk.Network]:
-        for out, in_ in factorisations(shape):
-            yield from grow(lambda r, out=out, in_=in_: tk.mpo(out, in_, r), budget)  # type: ignore[misc]
-            yield from step_ranks(lambda r, out=out, in_=in_: tk.mpo(out, in_, r), len(out) - 1, budget)  # type: ignore[misc]
-
-    return near_budget(every(), budget)
-
-
-def _tt_near(shape: Sequence[int], budget: int) -> tk.Network:
-    shape, budget = asked(shape, budget)
-    dims = [d for n in shape for d in site_dims(n)]
-
-    def every() -> Iterator[tk.Network]:
-        yield from grow(lambda r: tk.tt(dims, r), budget)
-        caps = [min(prod(dims[:k]), prod(dims[k:])) for k in range(1, len(dims))]
-        yield from step_ranks(
-            lambda r: tk.tt(dims, [min(a, b) for a, b in zip(r, caps, strict=True)]), len(caps), budget
-        )
-
-    return near_budget(every(), budget)
-
-
-def _ring_near(shape: Sequence[int], budget: int) -> tk.Network:
-    shape, budget = asked(shape, budget)
-
-    def every() -> Iterator[tk.Network]:
-        bits = tuple(d for n in shape for d in site_dims(n))
-        for dims in (*((*out, *in_) for out, in_ in factorisations(shape)), bits):
-            yield from grow(lambda r, dims=dims: tk.ring(dims, r), budget)  # type: ignore[misc]
-            yield from step_ranks(lambda r, dims=dims: tk.ring(dims, r), len(dims), budget)  # type: ignore[misc]
-
-    return near_budget(every(), budget)
-
-
-def _tucker_near(shape: Sequence[int], budget: int) -> tk.Network:
-    shape, budget = asked(shape, budget)
-
-    def every() -> Iterator[tk.Network]:
-        for out, in_ in factorisations(shape):
-            dims = (*out, *in_)
-            yield from grow(lambda r, dims=dims: tk.tucker(dims, r), budget)  # type: ignore[misc]
-            make = lambda r, dims=dims: tk.tucker(dims, [min(a, n) for a, n in zip(r, dims, strict=True)])  # noqa: E731
-            yield from step_ranks(make, len(dims), budget)
-
-    return near_budget(every(), budget)
-
-
-def _cp_near(shape: Sequence[int], budget: int) -> tk.Network:
-    shape, budget = asked(shape, budget)
-
-    def every() -> Iterator[tk.Network]:
-        for out, in_ in factorisations(shape):
-            dims = (*out, *in_)
-            yield from grow(lambda r, dims=dims: tk.cp(dims, r), budget)  # type: ignore[misc]
-        dims = tuple(d for n in shape for d in site_dims(n))
-        yield from grow(lambda r: tk.cp(dims, r), budget)
-
-    return near_budget(every(), budget)
-
-
-def tree_near(shape: Sequence[int], budget: int, activation: str | None = None) -> tk.Network:
-    """A tree over the digits of rows and columns in turn, near a budget; with activations between its levels where one is named."""
-    return _levelled(shape, budget, [lambda dims, r, a=arity: tk.tree(dims, r, a, activation) for arity in (2, 3, 4)])  # type: ignore[misc]
-
-
-def by_rank(
-    build: Callable[..., tk.Network], shape: Sequence[int], budget: int, activation: str | None = None
-) -> tk.Network:  # fmt: skip
-    """Any builder of sizes and a rank, over the digits of rows and columns in turn, near a budget."""
-    options = {} if activation is None else {"activation": activation}
-    return _levelled(shape, budget, [partial(build, **options)])
-
-
-def _levelled(
-    shape: Sequence[int], budget: int, makes: Sequence[Callable[[Sequence[int], int], tk.Network]]
-) -> tk.Network:  # fmt: skip
-    """The nearest of what makes a network of sites and a rank, over digits of rows and columns in turn."""
-    shape, budget = asked(shape, budget)
-
-    def every() -> Iterator[tk.Network]:
-        for (out, in_), make in product(_all_factorisations(shape), makes):
-            yield from grow(partial(in_turn, out, in_, make), budget)
-
-    return near_budget(every(), budget)
-
-
-def _all_factorisations(shape: Sequence[int]) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Digits of the rows and of the columns, at last all prime factors."""
-    yield from factorisations(shape, (4, 3, 2, 5, 6, 7, 8))
-    rows, cols = matrix_shape(shape)
-    yield site_dims(rows), tuple(d for n in (shape[1:] if pads(shape) else (cols,)) for d in site_dims(n))
-
-
-def _low_rank_near(shape: Sequence[int], budget: int) -> tk.Network:
-    shape, budget = asked(shape, budget)
-    return near_budget(grow(lambda r: tk.low_rank(matrix_shape(shape), r), budget), budget)
-
-
-def full_count(net: tk.Network) -> int:
-    """Numbers of an ADTN in whole bricks: those of its first column act on fixed vectors, and store a square root of a brick."""
-    arrays = {n.array: n for n in net.leaves if not n.fixed}
-    sizes = {name: prod(net.array_shapes[name]) for name in arrays}
-    return sum(size**2 if len(arrays[name].inds) == 2 else size for name, size in sizes.items())
-
-
-def adtn_near(
-    shape: Sequence[int], budget: int, depth: int, activation: str | None = "relu", order: str = "interleaved", periodic: bool = False,
-    merged: int = 0,
-) -> tk.Network:  # fmt: skip
-    """An ADTN of the given depth near a budget.
-
-    Below the count of the untied binary wall, bricks of a column are shared with a period, of that wall or of one with up to three
-    pairs of binary sites merged into sites of size 4; above it, pairs are merged until the budget is passed, up to sites of size
-    16.  With ``merged`` at least so many pairs are.
-    """
-    shape, budget = asked(shape, budget)
-    make = partial(tk.adtn, shape, depth=depth, activation=activation, order=order, periodic=periodic)
-
-    def tied(dims: list[int]) -> Iterator[tk.Network]:
-        yield from (make(dim=dims, share=share) for share in range(len(dims) // 2, 0, -1))
-
-    def every() -> Iterator[tk.Network]:
-        walls = [dims for dims in _merged(shape) if not (periodic and len(dims) % 2)]
-        if not walls:
-            raise ValueError(f"no periodic wall for a weight of shape {tuple(shape)}: it needs an even number of sites")
-        walls = walls[min(merged, len(walls) - 1) :]
-        plain = make(dim=walls[0])
-        yield plain
-        if plain.num_params > budget:
-            for dims in walls[:4]:
-                yield from tied(dims)
-            return
-        for dims in walls[1:]:
-            net = make(dim=dims)
-            yield net
-            if net.num_params > budget:  # between two merges: share some bricks of the larger wall
-                yield from tied(dims)
-                return
-
-    return near_budget(islice(every(), 200), budget)
-
-
-def _merged(shape: Sequence[int]) -> Iterator[list[int]]:
-    """Sites of size 2, then with one more pair of them merged each time, on the axis that has most; then of 4s, up to size 16."""
-    sites = [list(site_dims(n, dim=2)) for n in shape]
-    yield [d for axis in sites for d in axis]
-    for _ in range(sum(len(axis) // 2 for axis in sites)):
-        axis = max(sites, key=lambda a: a.count(2))
-        k = axis.index(2)
-        axis[k : k + 2] = [4]
-        yield [d for a in sites for d in a]
-    while any(len(axis) > 1 for axis in sites):
-        axis = max(sites, key=len)
-        k = min(range(len(axis) - 1), key=lambda k: axis[k] * axis[k + 1])
-        if axis[k] * axis[k + 1] > 16:
-            return
-        axis[k : k + 2] = [axis[k] * axis[k + 1]]
-        yield [d for a in sites for d in a]
-
-
-def circuit_near(
-    shape: Sequence[int], budget: int, depth: int, activation: str | None = "sin", digits: Sequence[int] = (4, 3, 5, 2)
-) -> tk.Network:
-    """A TT-matrix, then depth - 1 columns of gates on single digits, of the rows and of the columns in turn, an activation before each.
-
-    Every column is a Kronecker product.  The TT-matrix takes what the columns leave of the budget.  The first number of digits a side,
-    of those in ``digits``, that gives a network within 5 % of the budget is taken.
-    """
-    shape, budget = asked(shape, budget)
-
-    def every() -> Iterator[tk.Network]:
-        for out, in_ in factorisations(shape, digits):
-            yield from step_ranks(partial(_circuit_of, out, in_, depth, activation), len(out) - 1, budget)
-
-    return near_budget(every(), budget)
-
-
-def _circuit_of(
-    out: tuple[int, ...], in_: tuple[int, ...], depth: int, activation: str | None, rank: list[int]
-) -> tk.Network:
-    n = len(out)
-    gates = [[(k,) for k in range(n)], [(n + k,) for k in range(n)]]
-    columns = [gates[k % 2] for k in range(depth - 1)]
-    return tk.circuit((*out, *in_), columns, activation, start=tk.mpo(out, in_, rank))
-
-
 @dataclass(frozen=True)
 class Kind:
-    """What is known of a family: how one is built and, where its depth can be chosen, its least depth and its own activation."""
+    """What is known of a family: how one is built, its own activation if it has any, and its least depth where that can be chosen."""
 
     build: Callable[..., tk.Network]
     least_depth: int | None = None
@@ -305,25 +130,59 @@ class Kind:
 _SHOWN: dict[str, Kind] = {
     "adtn": Kind(adtn_near, 1, "relu"),  # the paper's activation
     "circuit": Kind(circuit_near, 2, "sin"),  # the best that was measured
-    "mpo": Kind(_mpo_near),
-    "tt": Kind(_tt_near),
-    "tucker": Kind(_tucker_near),
-    "cp": Kind(_cp_near),
-    "ring": Kind(_ring_near),
+    "mpo": Kind(mpo_near),
+    "tt": Kind(tt_near),
+    "tucker": Kind(tucker_near),
+    "cp": Kind(cp_near),
+    "ring": Kind(ring_near),
     "tree": Kind(tree_near),
-    "low_rank": Kind(_low_rank_near),
+    "low_rank": Kind(low_rank_near),
+}
+
+
+#: Those that are there by their names.
+_MORE: dict[str, Kind] = {
+    "kronecker": Kind(kronecker_near),
+    "lokr": Kind(lokr_near),
+    "monarch": Kind(monarch_near),
+    "butterfly": Kind(butterfly_near),
+    "btt": Kind(btt_near),
+    "block_term": Kind(block_term_near),
+    "deep_tree": Kind(tree_near, activation="sin"),  # an activation between its levels
+    "deep_mera": Kind(partial(by_rank, tk.mera), activation="sin"),
+    "deep_augmented_tree": Kind(partial(by_rank, tk.augmented_tree), activation="sin"),
 }
 
 
 def _of_builders() -> Iterator[tuple[str, Kind]]:
     """Every other builder of sizes and a rank: it is a family because it is there."""
     for name, build in tk.BUILDERS.items():
-        if list(signature(build).parameters)[:2] == ["shape", "rank"] and build.__name__ not in _SHOWN:
+        if list(signature(build).parameters)[:2] == ["shape", "rank"] and build.__name__ not in {**_SHOWN, **_MORE}:
             yield name, Kind(partial(by_rank, build))
 
 
-#: All families by name: those shown by default, and the other builders of sizes and a rank.
-KINDS: dict[str, Kind] = {**_SHOWN, **dict(_of_builders())}
+#: All families by name: those shown by default, structured matrices, and the other builders of sizes and a rank.
+KINDS: dict[str, Kind] = {**_SHOWN, **_MORE, **dict(_of_builders())}
+
+
+def kind_named(name: str, what: str) -> Kind:
+    """The family of a name in :data:`KINDS`, or of ``NAME+FN``: its network with this activation outermost, and a scale.
+
+    >>> kind_named("tt+tanh", "shapes: each family").build((64, 64), 400).num_params
+    403
+
+    Raises
+    ------
+    TypeError, ValueError
+        By the name ``what``: no name of either form, an activation that takes no single tensor.
+    """
+    inner, plus, fn = text(name, what).partition("+")
+    known = KINDS[one_of(inner, f"{what}, in {name!r}," if plus else what, KINDS)]
+    if not plus:
+        return known
+    one_of(fn, f"{what}, in {name!r}, activation", UNARY)
+    return replace(known, build=partial(activated_near, known.build, fn))
+
 
 #: Family name -> ``(shape, budget) -> Network`` of those shown by default; those that have a depth have 3 here.
 BASELINES: dict[str, Callable[[Sequence[int], int], tk.Network]] = {
@@ -351,8 +210,12 @@ def as_family(given: object, what: str) -> Family:
     return Family(name, name, found)
 
 
-def made_by(build: Build, shape: Sequence[int], budget: int, what: str) -> Any:
-    """What a function of one's own makes of a weight's shape and a budget.
+def made_by(build: Build, shape: Sequence[int], budget: int, what: str, at_least: bool = False) -> Any:
+    """What a family's function makes of a weight's shape and a budget; with ``at_least`` a network of no fewer parameters.
+
+    A function of one's own may take ``at_least=``, as those of this package do: then it is asked for its smallest network of so many
+    parameters.  One that does not is asked for larger and larger budgets, up to twice the first.  Where it has no such network, its
+    largest is taken.
 
     Raises
     ------
@@ -360,20 +223,36 @@ def made_by(build: Build, shape: Sequence[int], budget: int, what: str) -> Any:
         By the name ``what``: it fails (that error is the cause).
     """
     try:
-        return build(shape, budget)
+        if not at_least:
+            return build(shape, budget)
+        if "at_least" in signature(build).parameters:
+            return build(shape, budget, at_least=True)  # type: ignore[call-arg]
+        return _no_fewer(build, shape, budget)
     except Exception as error:  # whatever a function of the user's raises
         raise ValueError(f"{what} fails for {tuple(shape)} and {budget}: {type(error).__name__}: {error}") from error
+
+
+def _no_fewer(build: Build, shape: Sequence[int], budget: int) -> Any:
+    """The first network of so many parameters that growing budgets give, in steps of a hundredth; else the largest of them."""
+    found: list[tk.Network] = []
+    for asked in range(budget, 2 * budget + 1, max(1, budget // 100)):
+        net = build(shape, asked)
+        if not isinstance(net, tk.Network) or net.num_params >= budget:
+            return net
+        found.append(net)
+    return max(found, key=lambda net: net.num_params)
 
 
 def families(names: Sequence[str], depths: Sequence[int] = (1, 2, 3), activation: str | None = None) -> list[Family]:
     """The families called ``names``, one a depth where they have one (a circuit of depth 1 would be ``mpo``: left out).
 
-    ``activation``: the family's own if not given, ReLU for ``adtn`` and sine for ``circuit``.
+    A name ``tt+tanh`` is the family ``tt`` with one tanh outermost and a scale (:func:`kind_named`).  ``activation``: the family's own if
+    not given, ReLU for ``adtn``, sine for ``circuit`` and the deep trees, whose depth follows from the weight and is called 2.
 
     Raises
     ------
     TypeError, ValueError
-        A name that is not in :data:`KINDS`; depths that are no whole numbers of at least 1; a family that none of the depths gives a network.
+        A name that :func:`kind_named` does not know; depths that are no whole numbers of at least 1; a family that none of the depths gives a network.
     """
     depths = [whole_number(d, "depths: each", 1) for d in sequence(depths, "depths")]
     if not depths:
@@ -382,16 +261,18 @@ def families(names: Sequence[str], depths: Sequence[int] = (1, 2, 3), activation
         one_of(activation, "activation", UNARY)
     out = []
     for name in sequence(names, "families: names"):
-        one_of(name, "shapes: each family", KINDS)
-        kind = KINDS[name]
+        kind = kind_named(name, "shapes: each family")
+        more = "+" in name  # one activation, and so one step of depth, more
         if kind.least_depth is None:
-            out.append(Family(name, name, kind.build))
+            fn = activation or kind.activation
+            own = partial(kind.build, activation=fn) if kind.activation else kind.build
+            out.append(Family(name, name, own, 2 + more if kind.activation else 2 if more else None))
             continue
         least, fn = kind.least_depth, activation or kind.activation
         if max(depths) < least:
             raise ValueError(f"{name} has depth {least} or more; depth {max(depths)} is mpo itself")
         out += [
-            Family(name, f"{name} depth {d}", partial(kind.build, depth=d, activation=fn), d)
+            Family(name, f"{name} depth {d}", partial(kind.build, depth=d, activation=fn), d + more)
             for d in depths
             if d >= least
         ]

@@ -33,8 +33,8 @@ def fingerprint(function: Callable[..., Any], *, held: bool = True) -> str:
     global names.  Comments and the layout of the source do not count.  The functions that it calls are not looked at.
     ``held=False``: nor is what it holds, which may change as it works (a counter, a logger, a loader).
 
-    >>> fingerprint(lambda model, batch: 0)
-    '<lambda> 1c7e12f0a1b2'
+    >>> fingerprint(lambda model, batch: 0).partition(" ")[0]
+    '<lambda>'
     """
     inner = function.func if isinstance(function, partial) else function
     name = getattr(inner, "__qualname__", type(inner).__qualname__)

@@ -227,7 +227,11 @@ def fixed_generator(name: str, target: Tensor, first_seed: int = 0) -> Generator
 
 def weight_rms(w: Tensor) -> Tensor:
     """Root mean square of each replica's entries, whose squares neither vanish nor overflow: (replicas, ...) -> (replicas,)."""
-    size = w.abs().flatten(1).to(torch.float64 if w.dtype.itemsize < 8 or w.dtype == torch.complex64 else w.abs().dtype)
+    size = (
+        w.abs()
+        .reshape(len(w), -1)
+        .to(torch.float64 if w.dtype.itemsize < 8 or w.dtype == torch.complex64 else w.abs().dtype)
+    )
     _, exponent = torch.frexp(size.amax(1))  # a power of two: no digit of an ordinary weight changes
     unit = torch.ldexp(torch.ones_like(size[:, 0]), exponent - 1)
     return ((size / unit[:, None]).square().mean(1).sqrt() * unit).to(w.abs().dtype)

@@ -20,13 +20,13 @@ from tnkit_nn.adapter.parametrize import parametrize_
 
 __all__ = [
     "PlacedNetwork",
-    "lifted",
     "networks_of",
     "original",
     "original_of",
     "owner_and_leaf",
     "place_",
     "place_of",
+    "taken_off",
     "upon",
 ]
 
@@ -127,8 +127,10 @@ def original(model: nn.Module, weight: str) -> Tensor:
 def original_of(model: nn.Module, parameter: str) -> str:
     """The weight that a parameter lies beneath, where a network can take its place; else empty.
 
-    >>> original_of(model, "fc.parametrizations.weight.original")
-    'fc.weight'
+    ::
+
+        original_of(model, "fc.parametrizations.weight.original")
+        # 'fc.weight'
     """
     place, name = owner_and_leaf(parameter)
     weight = _weight_beneath(place)
@@ -143,7 +145,7 @@ def original_of(model: nn.Module, parameter: str) -> str:
 
 
 @contextmanager
-def lifted(module: nn.Module, name: str) -> Iterator[None]:
+def taken_off(module: nn.Module, name: str) -> Iterator[None]:
     """Within it a weight is plain; then others' parametrizations stand upon it again, the same objects, as if put there now."""
     made = cast(Any, module.parametrizations)[name]
     theirs, unsafe = list(made), made.unsafe

@@ -53,6 +53,15 @@ _KINDS: Mapping[str, type | tuple[type, ...]] = {
 def save(model: nn.Module, folder: str | os.PathLike[str]) -> None:
     """Write a model with networks in it to a folder: ``save(model, "small")``, and later ``model = load("small", make_model)``.
 
+    >>> def make():
+    ...     return nn.Sequential(nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 2))
+    >>> model = make()
+    >>> made = tknn.tensorize_(model, {"0": "tt"}, budget=100, fit=False)
+    >>> tknn.save(model, "small")
+    >>> again, x = tknn.load("small", make), torch.ones(3, 16)
+    >>> torch.equal(again(x), model(x))
+    True
+
     The folder gets the tensors as a safetensors file, the networks as JSON, and a manifest with versions, digests, ties and what is
     frozen.  A model saved there before is replaced at the very end: an interrupted call leaves the old one.
 
@@ -154,6 +163,19 @@ def _modules(model: nn.Module) -> dict[str, Network]:
 
 def load(folder: str | os.PathLike[str], factory: nn.Module | Callable[[], nn.Module]) -> nn.Module:
     """The model that :func:`save` wrote, its outputs bit by bit the same: ``load("small", lambda: Model(width=97))``.
+
+    >>> def make():
+    ...     return nn.Sequential(nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 2))
+    >>> model = make()
+    >>> made = tknn.tensorize_(model, {"0": "cp"}, budget=100, fit=False)
+    >>> tknn.save(model, "small")
+    >>> again = tknn.load("small", make)
+    >>> sum(p.numel() for p in again.parameters()) == sum(p.numel() for p in model.parameters())
+    True
+    >>> tknn.load("small", lambda: nn.Sequential(nn.Linear(16, 3)))
+    Traceback (most recent call last):
+        ...
+    ValueError: load: small: not of this model: 0.weight is (16, 16) in the file, (3, 16) in the model
 
     Nothing is unpickled.  Everything is checked before the model is changed.
 

@@ -12,15 +12,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 import tnkit as tk
 from tnkit.core.checks import shown
 from tnkit.core.network import Network
 from tnkit.core.shapes import split_axes
 from tnkit_nn.adapter.atomic import all_or_nothing
+from tnkit_nn.adapter.module import TNModule
 from tnkit_nn.adapter.owners import beneath
 from tnkit_nn.checks import materialised
-from tnkit_nn.placing import PlacedNetwork, lifted, networks_of, original, owner_and_leaf, place_, place_of, upon
+from tnkit_nn.placing import PlacedNetwork, networks_of, original, owner_and_leaf, place_, place_of, taken_off, upon
 from tnkit_nn.storage import damaged, misfit
 from tnkit_nn.weights import names_of, spoken
 
@@ -59,8 +61,9 @@ def stored_tensors(model: nn.Module, who: str) -> StoredTensors:
     Raises
     ------
     ValueError
-        A value that is no dense tensor with values, by its name; it begins with ``who``.
+        A value that is no dense tensor with values, or an array that is kept an isometry, by its name; it begins with ``who``.
     """
+    _check_free(model, who)
     state = _state(model)
     for name, value in state.items():
         if not isinstance(value, Tensor):
@@ -71,6 +74,17 @@ def stored_tensors(model: nn.Module, who: str) -> StoredTensors:
     ties = ties_of(state)
     again = {name for names in ties for name in names[1:]}
     return StoredTensors({n: t.detach() for n, t in state.items() if n not in again}, ties)
+
+
+def _check_free(model: nn.Module, who: str) -> None:
+    """ValueError where an array of a network is made by a parametrization: the file would not tell by which."""
+    for name, module in model.named_modules():
+        if isinstance(module, TNModule) and parametrize.is_parametrized(module):
+            array = next(iter(module.parametrizations))  # type: ignore[arg-type]
+            raise ValueError(
+                f"{who}: array {array!r} of the network {name or 'given'!r} is parametrized (kept an isometry, say), which the file does "
+                "not tell; keep state_dict(), or call torch.nn.utils.parametrize.remove_parametrizations first"
+            )
 
 
 def ties_of(state: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:
@@ -199,7 +213,7 @@ def put_(
             arrays = {n: torch.zeros(shape, dtype=dtype) for n, shape in held_shapes(placed.network).items()}
             owner, leaf = owner_and_leaf(placed.names[0])
             later = bool(placed.others) and not placed.kept  # they were put upon the network
-            with lifted(model.get_submodule(owner), leaf) if later else nullcontext():
+            with taken_off(model.get_submodule(owner), leaf) if later else nullcontext():
                 place_(model, placed.names[0], placed.network, arrays, measured=False, base=placed.base)
         _fill(model, values, path, exact, ties)
 

@@ -37,6 +37,20 @@ Smaller = Callable[[int, int], nn.Module]
 class Task:
     """What is learned: ``Task(make_model, {"train": a, "val": b, "test": c}, loss=my_loss, metric=Metric(my_iou, "IoU"))``.
 
+    >>> x = torch.rand(60, 4)
+    >>> y = x.sum(1, keepdim=True)
+    >>> task = tknn.Task(
+    ...     lambda seed: nn.Linear(4, 1), {"train": (x, y), "val": (x, y)},
+    ...     loss=lambda model, batch: nn.functional.mse_loss(model(batch[0]), batch[1]), name="sum",
+    ... )
+    >>> task.title, task.trained, task.model_name
+    ('sum', False, '<lambda>')
+    >>> type(task.build(seed=0)).__name__, sorted(task.settings())
+    ('Linear', ['data', 'limit', 'loss', 'metric', 'model'])
+    >>> digits = tknn.Task("mlp", "digits", limit=60)  # a model and a data set by name
+    >>> digits.title, digits.goal.metric.name
+    ('mlp on digits', 'accuracy')
+
     Attributes
     ----------
     model

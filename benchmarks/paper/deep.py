@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from cells import bar
+from digests import kept_in, place
 from setup import Setup
 
 import tnkit as tk
@@ -26,8 +27,10 @@ from tnkit_nn.approximation import RATES
 from tnkit_nn.budgets import balanced, in_turn
 from tnkit_nn.comparison.compare import compare
 from tnkit_nn.comparison.report.files import write_report
-from tnkit_nn.families import BASELINES, Family, adtn_near, by_rank, circuit_near, families, tree_near
-from tnkit_nn.storage import replacing
+from tnkit_nn.families import CONTROLS, KINDS, SHARED, Family, families
+from tnkit_nn.searches.deep import adtn_near, circuit_near
+from tnkit_nn.searches.shallow import by_rank, tree_near
+from tnkit_nn.storage import read_record, replacing
 from tnkit_nn.versions import versions
 
 HERE = Path(__file__).parent
@@ -155,14 +158,25 @@ def smallest() -> list[Family]:
 
 def no_fewer(shape: Sequence[int], budget: int, name: str, than: int) -> tk.Network:
     """A family's smallest network of at least ``than`` numbers, whatever the budget."""
-    found = (BASELINES[name](shape, numbers) for numbers in range(than, 2 * than))
-    return next(net for net in found if net.num_params >= than)
+    return KINDS[name].build(shape, than, at_least=True)
 
 
 def smallest_confirmed() -> list[Family]:
     """The best of :func:`smallest`, beside the shallow families near it with no fewer numbers than its 156."""
-    names = ["mpo", "tucker", "cp", "ring", "tree"]
-    return [*(Family(n, f"{n}, no fewer", partial(no_fewer, name=n, than=156)) for n in names), wall(2)]
+    return [*at_least(["mpo", "tucker", "cp", "ring", "tree"], 156), wall(2)]
+
+
+def at_least(names: Sequence[str], than: int) -> list[Family]:
+    """Families at their smallest network of at least so many numbers."""
+    return [Family(name, f"{name}, no fewer", partial(no_fewer, name=name, than=than)) for name in names]
+
+
+def question() -> list[Family]:
+    """The circuit that led at about 400 numbers, itself without its sine, and the shallow families near it with no fewer than its 397."""
+    linear = Family(
+        "circuit", "the circuit without a sine", partial(circuit_near, depth=2, digits=(3,), activation=None)
+    )
+    return [*at_least(["ring", "cp", "mpo"], 397), linear, *at_least(["tree"], 397), of_3_digits(2)]
 
 
 def few() -> list[Family]:
@@ -171,8 +185,21 @@ def few() -> list[Family]:
 
 
 def kernels() -> list[Family]:
-    """For a convolution: every shallow family, walls and circuits that have 150 or 400 numbers."""
-    return [*families([*SHALLOW, "low_rank"]), wall(2), wall(3), *families(["circuit"], (2, 3))]
+    """For a convolution: every shallow family, walls and circuits that have 150 or 400 numbers (BTT and Monarch begin at 332)."""
+    structured = ["low_rank", "kronecker", "lokr", "block_term", "augmented_tree"]
+    return [*families([*SHALLOW, *structured]), wall(2), wall(3), *families(["circuit"], (2, 3))]
+
+
+def _no_fewer_than_deep(shape: Sequence[int], budget: int, name: str) -> tk.Network:
+    """A family's smallest network of at least as many numbers as the largest deep one of :func:`kernels` has near a budget."""
+    return no_fewer(shape, budget, name, max(f.build(shape, budget).num_params for f in kernels() if f.depth))
+
+
+def kernels_no_fewer() -> list[Family]:
+    """:func:`kernels`, no shallow family with fewer numbers than a deep one."""
+    shallow = [f for f in kernels() if not f.depth]
+    fair = [Family(f.name, f"{f.label}, no fewer", partial(_no_fewer_than_deep, name=f.name)) for f in shallow]
+    return [*fair, *(f for f in kernels() if f.depth)]
 
 
 def large() -> list[Family]:
@@ -219,8 +246,29 @@ STUDIES = {
         note="The wall is that of the table above which was best, with other seeds. Of every shallow family the smallest network that has at "
         "least the wall's 156 numbers.",
     ),
+    "lenet5-fc1-question": Comparison(
+        replace(_LENET, seeds=20, first_seed=100, dense_steps=600, tune_steps=1000),
+        (400,),
+        question,
+        title="The circuit at about 400 once more, twenty fresh seeds:",
+        note="The circuit has 397 numbers. Of every shallow family the smallest network that has at least as many; the hash has 400. "
+        "Dense models of 600 steps.",
+    ),
+    "lenet5-fc1-question-long": Comparison(
+        replace(_LENET, seeds=20, first_seed=200, dense_steps=600, tune_steps=5000),
+        (400,),
+        question,
+        title="The same question after 5,000 steps, twenty other seeds:",
+        note="Families, counts and dense models as above; only the seeds and the length of the training differ.",
+    ),
     "lenet5-fc1-large": Comparison(_LENET, (1000, 3000, 10000), large, title="Larger budgets:"),
-    "lenet5-conv2": Comparison(replace(_LENET, layer="conv2", seeds=5), (150, 400), kernels, title="A convolution:"),
+    "lenet5-conv2": Comparison(
+        replace(_LENET, layer="conv2", seeds=5, first_seed=120, tune_steps=1500),
+        (150, 400),
+        kernels_no_fewer,
+        title="A convolution:",
+        note="Of every shallow family the smallest network that has at least as many numbers as the largest deep one.",
+    ),
     "lenet5-all": Comparison(
         replace(_LENET, layer=("conv2", "fc1", "fc2", "fc3")),
         (150, 400, 1000, 2000, 3000, 10000),
@@ -243,6 +291,8 @@ STUDIES = {
 }
 
 
+#: The code that a study depends on beside its own (``digests.PARTS``).
+SOURCES = ("families", "approximation", "comparison")
 #: What is kept of a record.
 KEPT = (
     "label", "family", "depth", "budget", "num_params", "layer_params", "seed", "error", "baseline", "test_fit", "test_frozen",
@@ -256,10 +306,17 @@ def main() -> None:
     parser.add_argument("--data-dir", required=True, help="folder of MNIST's files")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", default="out/paper")
+    parser.add_argument(
+        "--so-far", action="store_true", help="run nothing: write the rows that are finished, and which are missing"
+    )
     args = parser.parse_args()
     study = STUDIES[args.study]
     setup = replace(study.task, data_dir=args.data_dir)
     out = Path(args.out) / args.study
+    if args.so_far:
+        write_so_far(args.study, out)
+        return
+    digests = kept_in(out, place(study.rows), *SOURCES)
     torch.set_num_threads(1)
     with ProcessPoolExecutor(args.workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
         records = compare(
@@ -272,14 +329,39 @@ def main() -> None:
             **setup.options(),
         )
     write_report(records, out, f"Deep or shallow? {args.study}")
-    save(
-        args.study,
-        records,
-        task=asdict(study.task),
-        rates=RATES,
-        title=study.title,
-        note=study.note,
-    )
+    save(args.study, records, **described(study), digests=digests)
+
+
+def described(study: Comparison) -> dict[str, Any]:
+    """What results say of their study."""
+    return {"task": asdict(study.task), "rates": RATES, "title": study.title, "note": study.note}
+
+
+def write_so_far(name: str, out: Path) -> None:
+    """Write the rows of a study that are finished, in the order of a whole one; the note says which are missing."""
+    study, found = STUDIES[name], finished_rows(out)
+    asked = [(family.label, budget) for budget in study.budgets for family in study.rows()]
+    asked += [(label, budget) for budget in study.budgets for label in SHARED if label != "small_dense" or study.small]
+    asked += [(label, None) for label in CONTROLS if label not in SHARED]
+    missing = [
+        label if budget is None else f"{label} at {budget}" for label, budget in asked if (label, budget) not in found
+    ]
+    digests = json.loads((out / "digests.json").read_text())
+    note = f"{study.note} Stopped before its last rows: {', '.join(missing)} are missing." if missing else study.note
+    records = [record for row in asked for record in found.get(row, [])]
+    save(name, records, **{**described(study), "note": note}, digests=digests)
+    print(f"wrote {len(records)} records; missing: {', '.join(missing) or 'nothing'}")
+
+
+def finished_rows(out: Path) -> dict[tuple[str, int | None], list[dict[str, Any]]]:
+    """(label, budget) -> the records of a row, of the rows that an interrupted comparison has finished in a folder."""
+    found = {}
+    for path in (out / "jobs").glob("*.json"):
+        kept = json.loads(path.read_text())
+        rows = read_record(path, kept["job"], {"job": str})["result"]
+        if isinstance(rows, list) and rows and "label" in rows[0]:
+            found[rows[0]["label"], rows[0]["budget"]] = rows
+    return found
 
 
 def save(name: str, records: Sequence[Mapping[str, Any]], **more: Any) -> None:

@@ -40,7 +40,8 @@ BATCH = 256
 
 # -- what stands in the place of the two layers -------------------------------------------------------------------------
 def small_head(
-    model: nn.Module, cell: Cell, split: Split, recipe: Recipe, names: tuple[str, ...], rest: str, rest_lr: float, out: Path
+    model: nn.Module, cell: Cell, split: Split, recipe: Recipe, names: tuple[str, ...], rest: str, rest_lr: float, out: Path,
+    steps: int = 300,
 ) -> dict[str, Any]:  # fmt: skip
     """Two networks of 424 numbers in all instead of the two layers."""
     family = cell["head"].split()[0]
@@ -49,7 +50,7 @@ def small_head(
     plan = Compression(
         layers,
         order="together",
-        stage1=Stage1(way, steps=300),
+        stage1=Stage1(way, steps=steps),
         stage2=recipe,
         rest=rest,
         rest_lr=rest_lr,
@@ -69,8 +70,9 @@ def controlled(model: nn.Module, cell: Cell, names: tuple[str, str]) -> tuple[nn
         found = zoo.without(model, *names)
         assert found is not None
         model = found
-    elif what == "small dense":  # 512 -> 1 -> 10: as few numbers as a dense layer can have
-        small = nn.Sequential(nn.Linear(512, 1), nn.ReLU(), nn.Linear(1, 10)).to(next(model.parameters()).device)
+    elif what == "small dense":  # 512 -> 1 -> classes: as few numbers as a dense layer can have
+        classes = [m for m in model.modules() if isinstance(m, nn.Linear)][-1].out_features
+        small = nn.Sequential(nn.Linear(512, 1), nn.ReLU(), nn.Linear(1, classes)).to(next(model.parameters()).device)
         parent = names[0].rpartition(".")[0]
         if parent:
             model.set_submodule(parent, small)
@@ -154,12 +156,15 @@ HEAD_CELLS: list[Cell] = [
 
 def vgg16_head(cell: Cell, args: argparse.Namespace, out: Path) -> dict[str, Any]:
     """One head at one seed; what is not said to be trained is the last layer and the biases, in every row."""
-    split = features(args, out.parent)
-    head = zoo.load("vgg16", args.vgg16).classifier
+    return headed(cell, args, out, features(args, out.parent), zoo.load("vgg16", args.vgg16).classifier)
+
+
+def headed(cell: Cell, args: argparse.Namespace, out: Path, split: Split, head: nn.Module) -> dict[str, Any]:
+    """One head at one seed on features, its layers 0 and 2 replaced."""
     recipe = Recipe(epochs=args.epochs, lr=OWN, batch=256, schedule="onecycle")
     what = cell["head"]
     if what.startswith(("adtn", "mpo")):
-        return small_head(head, cell, split, recipe, ("0", "2"), "head", REST, out)
+        return small_head(head, cell, split, recipe, ("0", "2"), "head", REST, out, 1 if args.quick else 300)
     head, numbers = controlled(head, cell, ("0", "2"))
     if what != "dense":
         tuned(head, learned(head, what, ("0", "2")), REST, split, recipe, cell["seed"])
@@ -200,7 +205,7 @@ WHOLE_CELLS: list[Cell] = [
 
 def cifar_whole(cell: Cell, args: argparse.Namespace, out: Path) -> dict[str, Any]:
     """One head of one model at one seed, then everything trained on: the paper's second stage."""
-    split, names = loaded("cifar10", args), TWO[cell["model"]]
+    split, names = loaded(args.data, args), TWO[cell["model"]]
     model = dense(cell["model"], split, 0, out.parent, args.dense_epochs, BATCH).to(args.device)
     recipe = tuning(args)
     what = cell["head"]
@@ -221,4 +226,4 @@ def tuning(args: argparse.Namespace, lr: float = OWN) -> Recipe:
 
 def whole_models(args: argparse.Namespace, folder: Path, pool: Executor | None) -> None:
     """The dense models of :func:`cifar_whole`, each trained once."""
-    denses("cifar10", args, folder, ((model, 0) for model in TWO), pool, args.dense_epochs, BATCH)
+    denses(args.data, args, folder, ((model, 0) for model in TWO), pool, args.dense_epochs, BATCH)

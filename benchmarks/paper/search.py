@@ -22,7 +22,8 @@ from pathlib import Path
 
 import torch
 from cells import bar
-from deep import save
+from deep import SOURCES, save
+from digests import kept_in, place
 from setup import Setup
 
 import tnkit as tk
@@ -191,6 +192,7 @@ def main() -> None:
     args = parser.parse_args()
     out = Path(args.out) / str(args.budget)
     setup = replace(TASK, data_dir=args.data_dir)
+    digests = kept_in(out, place(search), *SOURCES)
     with ProcessPoolExecutor(2, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
         experiment = opened(setup.task(), setup.protocol())
         experiment = with_dense_models(experiment, Study(out / "seen", settings(experiment)), pool, bar("dense"))
@@ -216,7 +218,7 @@ def main() -> None:
         )
     best = {kind: [{"val": v, **asdict(g)} for v, g in found[kind][:5]] for kind in found}
     options = {"budget": args.budget, "tries": args.tries, "steps": STEPS, "rate": RATE, "seeds": FRESH}
-    save(f"search-{args.budget}", records, options=options, task=asdict(TASK), best=best)
+    save(f"search-{args.budget}", records, options=options, task=asdict(TASK), best=best, digests=digests)
 
 
 if __name__ == "__main__":

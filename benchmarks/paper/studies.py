@@ -1,8 +1,9 @@
 """The paper's systems on real data: each study one command that goes on where it was interrupted.
 
 ``python benchmarks/paper/studies.py orders --data-dir DIR`` and ``figures --data-dir DIR`` (MNIST), ``vgg16-head --data-dir DIR --vgg16 FILE`` (CIFAR-10 and a trained
-VGG-16), ``cifar-whole --data-dir DIR --epochs 3 --dense-epochs 16 --device cuda --workers 8`` (VGG-16, AlexNet and ZFNet, everything trained on)
-and ``vgg16-convs`` likewise (VGG-16's convolutions) keep every finished cell under ``out/paper/<study>/``, then write
+VGG-16), ``cifar100-head --data-dir DIR --vgg16 FILE --dense-epochs 8`` (CIFAR-100 on the same VGG-16's convolutions), ``cifar-whole --data-dir DIR --epochs 3
+--dense-epochs 16 --device cuda --workers 8`` (VGG-16, AlexNet and ZFNet, everything trained on; ``--data cifar100`` too)
+and ``vgg16-convs`` likewise (VGG-16's convolutions), ``small-vgg-convs --data-dir DIR --epochs 100`` (those of a small VGG, until validation gains no more) keep every finished cell under ``out/paper/<study>/``, then write
 ``benchmarks/paper/<study>.json`` with all of them, from which ``benchmarks/paper/tables.py`` renders docs/paper.md.
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -22,8 +23,11 @@ from typing import Any
 
 import convs
 import heads
+import small_vgg
 import torch
+import transfer
 from cells import OTHER_LAYERS, Cell, bar, compressed, dense, denses
+from digests import kept_in, place
 
 from tnkit_nn import data
 from tnkit_nn.comparison import job_store
@@ -91,11 +95,15 @@ def figures(cell: Cell, args: argparse.Namespace, out: Path) -> dict[str, Any]:
 # -- running ------------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Cells:
-    """Cells, what runs one, and what is to be made once before the workers begin."""
+    """Cells (those to begin with, or a function of the finished ones), what runs one, and what is made once before the workers begin."""
 
-    cells: list[Cell]
+    cells: list[Cell] | Callable[[Sequence[Mapping[str, Any]]], list[Cell]]
     run: Callable[[Cell, argparse.Namespace, Path], dict[str, Any]]
     before: Callable[[argparse.Namespace, Path, Executor | None], object] = lambda args, folder, pool: None
+
+    def known(self, found: Sequence[Mapping[str, Any]]) -> list[Cell]:
+        """All cells that are known, given the results of the finished ones."""
+        return self.cells(found) if callable(self.cells) else self.cells
 
 
 def mnist_models(args: argparse.Namespace, folder: Path, pool: Executor | None, models: list[tuple[str, int]]) -> None:
@@ -109,9 +117,15 @@ STUDIES = {
         FIGURE_CELLS, figures, partial(mnist_models, models=[(FIGURES[c["what"]][0], c["seed"]) for c in FIGURE_CELLS])
     ),
     "vgg16-head": Cells(heads.HEAD_CELLS, heads.vgg16_head, heads.features),
+    "cifar100-head": Cells(heads.HEAD_CELLS, transfer.cifar100_head, transfer.prepared),
     "cifar-whole": Cells(heads.WHOLE_CELLS, heads.cifar_whole, heads.whole_models),
     "vgg16-convs": Cells(convs.CELLS, convs.vgg16_convs, convs.model),
+    "small-vgg-convs": Cells(small_vgg.next_cells, small_vgg.small_vgg_convs, small_vgg.prepared),
 }  # fmt: skip
+
+
+#: The code that a study depends on beside its own (``digests.PARTS``).
+SOURCES = ("families", "approximation", "compression", "training")
 
 
 def one(study: str, cell: Cell, args: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -131,31 +145,54 @@ def pool_of(workers: int) -> AbstractContextManager[Executor | None]:
     return ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,))
 
 
+def run_cells(args: argparse.Namespace, kept: job_store.Study, pool: Executor | None) -> dict[str, dict[str, Any]]:
+    """The results of all cells, where those that are finished say which come next, too."""
+    study, found = STUDIES[args.study], dict[str, dict[str, Any]]()
+    while True:
+        known = study.known([] if args.quick else list(found.values()))
+        cells = {named(cell): cell for cell in known if not args.quick or cell["seed"] == 0}
+        todo = {key: (args.study, cell, args, kept.folder) for key, cell in cells.items() if key not in found}
+        todo = {key: job for key, job in todo.items() if re.search(args.only, key)}
+        if not todo:
+            return found
+        found |= job_store.run_jobs(todo, one, study=kept, executor=pool, progress=bar(args.study))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("study", choices=STUDIES)
     parser.add_argument("--data-dir", required=True, help="folder of the data set")
+    parser.add_argument("--data", choices=["cifar10", "cifar100"], default="cifar10", help="of cifar-whole")
     parser.add_argument("--vgg16", help="trained VGG-16 as safetensors")
     parser.add_argument("--epochs", type=int, default=6, help="of stage 2, in all")
     parser.add_argument("--limit", type=int, help="at most so many examples a part")
     parser.add_argument("--dense-epochs", type=int, default=40, help="of the models on CIFAR-10, trained here")
     parser.add_argument("--device", default="cpu", help="cpu or cuda, of the studies of whole models; workers share it")
     parser.add_argument("--workers", type=int, default=2, help="processes; 0: this one")
+    parser.add_argument("--only", default="", help="cells whose names have this pattern; results stay in --out")
     parser.add_argument("--out", default="out/paper")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="one seed, one epoch on few images, to see that all runs; results stay in --out",
+    )
     args = parser.parse_args()
+    if args.data != "cifar10" and args.study != "cifar-whole":
+        parser.error("--data is of cifar-whole")
+    if args.quick:
+        args.limit, args.epochs, args.dense_epochs = transfer.QUICK, 1, 1
+    study = args.study if args.data == "cifar10" else f"{args.study}-{args.data}"
+    out = Path(args.out) / (f"{study}-quick" if args.quick else study)
     options = {"epochs": args.epochs, "dense_epochs": args.dense_epochs, "limit": args.limit, "device": args.device}
+    options |= {} if args.data == "cifar10" else {"data": args.data}
     settings = {"options": options, "versions": versions()}
-    kept = job_store.Study(Path(args.out) / args.study, settings)
-    with kept.alone():
-        todo = {named(cell): (args.study, cell, args, kept.folder) for cell in STUDIES[args.study].cells}
-        with pool_of(args.workers) as pool:
-            STUDIES[args.study].before(args, kept.folder, pool)
-            found = job_store.run_jobs(
-                todo, one, study=kept, executor=pool,
-                progress=bar(args.study),
-            )  # fmt: skip
-    with replacing(HERE / f"{args.study}.json") as temporary:
-        temporary.write_text(json.dumps({**settings, "cells": list(found.values())}))
+    kept = job_store.Study(out, settings)
+    digests = kept_in(kept.folder, place(STUDIES[args.study].run), *SOURCES)
+    with kept.alone(), pool_of(args.workers) as pool:
+        STUDIES[args.study].before(args, kept.folder, pool)
+        found = run_cells(args, kept, pool)
+    with replacing((out if args.quick or args.only else HERE) / f"{study}.json") as temporary:
+        temporary.write_text(json.dumps({**settings, "digests": digests, "cells": list(found.values())}))
 
 
 if __name__ == "__main__":

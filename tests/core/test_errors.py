@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+import tnkit as tk
 from tnkit.core.explain import explain
 from tnkit.core.network import Elementwise, Network
 from tnkit.core.node import Node
@@ -222,3 +223,9 @@ def test_message(make, kind, words):
     message = caught.value.args[0]
     assert words in message
     assert len(message) < 400
+
+
+def test_the_oracle_says_how_many_indices_it_can_take():
+    net = tk.mps((2,) * 30, 1)  # 30 open indices and 29 bonds
+    with pytest.raises(ValueError, match=r"oracle: a region has at most 52 indices.* has 59"):
+        tk.testing.oracle(net, tk.init.normal(net, seed=0))

@@ -25,7 +25,8 @@ def test_reading():
     assert n.parameters == ("A", "B") and n["A"].inds == ("i", "r")
     assert repr(n) == "Network(2 nodes, 2x3, 20 params)"
     assert "A(i:2, r:4)" in str(n) and "-> (i:2, j:3)" in str(n)
-    assert n._repr_html_().startswith("<pre>")
+    shown = n._repr_mimebundle_()
+    assert shown["text/plain"] == str(n) and shown["image/svg+xml"].startswith("<svg")
 
 
 def test_tied_and_fixed_are_counted_once_and_never():
@@ -110,6 +111,67 @@ def test_join_is_einsum_of_the_contractions(seed):
         assert np.allclose(contract(n, {**x, **y}), want, rtol=1e-9, atol=1e-9 * np.abs(want).max(initial=0))
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_join_by_a_mapping_keeps_the_places(seed):
+    """Gates on the network, their new indices where the replaced ones stood, by einsum."""
+    a, x = random_network(seed, nonlinear=seed % 2 == 1)
+    rng = np.random.default_rng(seed)
+    for i in a.output:
+        k, n, m = a.output.index(i), a.sizes[i], int(rng.integers(1, 4))
+        gate = Network([Node("gate", ("new", "old"))], ("new", "old"), {"new": m, "old": n})
+        joined, held = a.join(gate, on={i: "old"}), {**x, "gate": rng.normal(size=(m, n))}
+        assert joined.output == (*a.output[:k], "new", *a.output[k + 1 :])
+        want = np.moveaxis(np.tensordot(held["gate"], contract(a, x), (1, k)), 0, k)
+        assert np.allclose(contract(joined, held), want, rtol=1e-9, atol=1e-9 * np.abs(want).max(initial=0))
+        same = gate.relabel({"new": i})  # the new index may have the name of the replaced one
+        joined = a.join(same, on={i: "old"})
+        assert joined.output == a.output and np.allclose(
+            contract(joined, held), want, atol=1e-9 * np.abs(want).max(initial=0)
+        )
+
+
+def test_join_by_a_mapping():
+    a = net()
+    assert a.output == ("i", "j")
+    two = Network([Node("G", ("p", "q", "x", "y"))], "pqxy", {"p": 5, "q": 6, "x": a.sizes["i"], "y": a.sizes["j"]})
+    assert a.join(two, on={"i": "x", "j": "y"}).output == ("p", "q")
+    assert a.join(two, on={"j": "y", "i": "x"}).output == ("q", "p")  # one by one, in the order of the mapping
+    named = two.relabel({"p": "j", "q": "i"})
+    assert a.join(named, on={"i": "x", "j": "y"}).output == ("i", "j")  # by name, where the names are the same
+    one = Network([Node("V", ("x", "p", "q"))], "xpq", {"x": a.sizes["i"], "p": 5, "q": 3})
+    assert a.join(one, on={"i": "x"}).output == ("p", "q", "j")
+    assert a.join(one, ("j", "q", "p"), on={"i": "x"}).output == ("j", "q", "p")
+    for on, words in (
+        ({"z": "x"}, "join: index 'z' .with 'x'. of on= is not in both outputs"),
+        ({"i": "p"}, "join: index 'i' .with 'p'. has size"),
+        ({"i": "x", "j": "x"}, "join: on names an index of the other network twice"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            a.join(one, on=on)
+    with pytest.raises(TypeError, match="join: on maps names of indices"):
+        a.join(one, on={"i": 3})
+    with pytest.raises(ValueError, match="join: both networks have index 'j'"):
+        a.join(one.relabel({"q": "j"}), on={"i": "x"})
+
+
+def test_inner_add_and_distance_of_a_network_with_a_replaced_site():
+    """An identity joined to one site changes nothing: outputs are matched by name, whatever their order."""
+    import tnkit as tk
+
+    psi = tk.mps((2, 3, 2, 3), 2)
+    arrays = tk.init.normal(psi, seed=0)
+    for k, n in enumerate(psi.shape):
+        gate = tk.Network([tk.Node("one", (f"i{k}", "x"))], (f"i{k}", "x"), {f"i{k}": n, "x": n})
+        kept, held = psi.join(gate, on={f"i{k}": "x"}), {**arrays, "one": np.eye(n)}
+        last = psi.relabel({f"i{k}": "x"}).join(gate, on=["x"])  # as before: the replaced site comes last
+        assert kept.output == psi.output and set(last.output) == set(psi.output)
+        for other in (kept, last):
+            assert tk.inner(psi, arrays, other, held) == pytest.approx(tk.norm(psi, arrays) ** 2)
+            assert tk.distance(psi, arrays, other, held) < 1e-7 * tk.norm(psi, arrays)
+    turned = tk.transpose(psi, psi.output[::-1])
+    assert np.allclose(tk.contract(*tk.add(psi, arrays, turned, arrays)), 2 * tk.contract(psi, arrays))
+
+
 def test_activate_and_residual():
     n = net()
     arrays = {name: np.random.default_rng(0).normal(size=s) for name, s in n.array_shapes.items()}
@@ -164,7 +226,7 @@ def test_hyperedges_and_dangling_indices_are_marked():
         "  A(i:2*, r:2, r:2)", "  B(i:2*, s:3*)", "  C(s:3*)", "  D(s:3*, t:4?)", "  E(u:3?, v:4)",
     ]  # fmt: skip
     assert lines[6:] == [
-        "  -> (i:2, v:4)",
+        "  -> (i:2, v:4), summed over r, s, t, u",
         "  ? on one node alone, and summed there: a misspelt name, often",
         "  * a hyperedge: it ends at three nodes or more, the output counted",
     ]

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import tnkit as tk
-from tnkit.core.shapes import cut_off, factorize, site_dims, split_axes
+from tnkit.core.shapes import cut_off, digits_in_turn, factorize, site_dims, split_axes
 from tnkit_nn import TORCH
 
 
@@ -98,3 +98,59 @@ def test_what_is_cut_off_is_said():
     assert cut_off((8, 8, 8, 8), (63, 64)) == (1 / 64, says)
     with pytest.raises(ValueError, match="does not fill a weight"):
         cut_off((8, 8), (65,))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_sites_that_merge_digits_of_several_axes_round_trip(seed):
+    """Against each entry's own digits, one after another; padded shapes too."""
+    rng = np.random.default_rng(seed)
+    shape = tuple(int(n) for n in rng.choice([1, 2, 3, 6, 7, 8, 12], size=rng.integers(1, 4)))
+    sites = digits_in_turn(shape, [None, 2, 3][seed % 3]) or ((1,) * len(shape),)
+    w = rng.standard_normal(shape)
+    t = tk.tensorize(w, sites)
+    assert t.shape == tuple(map(prod, sites))
+    assert np.array_equal(tk.detensorize(t, shape, dims=sites), w)
+    for place in list(np.ndindex(shape))[:: max(1, w.size // 20)]:
+        each = [np.unravel_index(i, [s[axis] for s in sites]) for axis, i in enumerate(place)]
+        at = tuple(int(np.ravel_multi_index([d[k] for d in each], site)) for k, site in enumerate(sites))
+        assert t[at] == w[place]
+    assert np.sum(t**2) == pytest.approx(np.sum(w**2))  # padding is zero
+    again = tk.tensorize(torch.as_tensor(w), sites)
+    assert np.array_equal(tk.detensorize(again, shape, dims=sites).numpy(), w)
+
+
+def test_quad_sites_of_an_image():
+    image = np.arange(64.0).reshape(8, 8)
+    t = tk.tensorize(image, ((2, 2),) * 3)
+    assert t.shape == (4, 4, 4)
+    np.testing.assert_array_equal(t[3].ravel()[:4], [36, 37, 44, 45])  # the lower right quarter, its first 2 x 2
+    apart = tk.tensorize(image, ((2, 1), (1, 2)) * 3)  # the digits in turn, not merged
+    np.testing.assert_array_equal(apart.reshape(4, 4, 4), t)
+    assert np.linalg.matrix_rank(tk.tensorize(np.ones((8, 8)), ((2, 2),) * 3).reshape(4, 16)) == 1
+
+
+@pytest.mark.parametrize(
+    "call, said",
+    [
+        (
+            lambda w: tk.tensorize(w, ((2, 2), (2,))),
+            "a site has one digit of each of the 2 axes .*; site 1 is \\(2,\\)",
+        ),
+        (
+            lambda w: tk.tensorize(w, ((2, 2), (2, 1))),
+            "tensorize: the digits of axis 1 are \\(2, 1\\), 2 in all, for a size of 4",
+        ),
+        (lambda w: tk.tensorize(w, ((2, 2), (2**40, 2**40))), "more than any array has"),
+        (
+            lambda w: tk.detensorize(w, (4, 4), dims=((2, 2), (3, 2))),
+            "shape \\(4, 4\\), the sites of dims have \\(4, 6\\)",
+        ),
+        (
+            lambda w: tk.detensorize(w, (4, 4), dims=(2, 2, 4)),
+            "the tensor has shape \\(4, 4\\), not that of dims \\(2, 2, 4\\)",
+        ),
+    ],
+)
+def test_sites_that_cannot_be(call, said):
+    with pytest.raises(ValueError, match=said):
+        call(np.ones((4, 4)))

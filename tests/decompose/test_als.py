@@ -166,6 +166,26 @@ def test_a_start_fixed_arrays_zeros_and_repetition():
     assert tk.als(x, net, {"M": full["M"]}, tol=0.5, restarts=1).error <= 0.5
 
 
+# -- more parameters than entries -----------------------------------------------------------------------------------
+OVER = {
+    "ring": tk.ring((6, 2, 3, 2, 6), (3, 2, 4, 12, 18)), "a ring near the count": tk.ring((6, 6, 6), (4, 4, 4)),
+    "cp": tk.cp((4, 5, 6), 25), "tucker": tk.tucker((4, 5, 6), (5, 6, 7)), "tt": tk.tt((4, 4, 4), (6, 6)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float64", "complex128", "float32"])
+@pytest.mark.parametrize("name", OVER)
+def test_more_parameters_than_entries_are_exact(name, dtype):
+    """Of noise; single precision keeps its digits as well, for arrays do not grow where nothing is gained."""
+    net, rng = OVER[name], np.random.default_rng(1)
+    x = rng.standard_normal(net.shape)
+    x = (x + 1j * rng.standard_normal(net.shape) if dtype == "complex128" else x).astype(dtype)
+    assert net.num_params > x.size
+    found = tk.als(x, net)
+    assert relative(x, found) == pytest.approx(found.error, rel=0.2, abs=3e-6 if dtype == "float32" else 1e-12)
+    assert relative(x, found) <= (3e-6 if dtype == "float32" else 2e-12)
+
+
 def test_refusals():
     net = tk.tt((2, 3), 2)
     x = np.ones((2, 3))
@@ -304,3 +324,45 @@ def test_cp_of_few_axes_of_zeros_and_its_terms():
     assert np.allclose(norms, norms[0]) and (np.diff(norms[0]) <= 0).all()
     again = tk.cp_als(exact((5, 6, 7), 3, "float64", 0.0, 0), 3)
     assert all(np.array_equal(a, again.arrays[n]) for n, a in found.arrays.items())
+
+
+# -- an error per sweep ---------------------------------------------------------------------------------------------
+def _searches():
+    x = np.random.default_rng(0).standard_normal((6, 7, 5))
+    ring, target = tk.ring((6, 7, 5), 3), tk.tt((6, 7, 5), 4)
+    arrays = tk.init.normal(target, seed=0)
+    return {
+        "als": lambda **options: tk.als(x, ring, sweeps=30, **options),
+        "als, dear steps": lambda **options: tk.als(np.resize(x, (20, 20, 20)), tk.ring((20,) * 3, 8), sweeps=30, **options),
+        "cp_als": lambda **options: tk.cp_als(x, 3, sweeps=30, **options),
+        "cp_als by tolerance": lambda **options: tk.cp_als(x, tol=0.5, sweeps=30, **options),
+        "project": lambda **options: tk.project(target, arrays, tk.tt((6, 7, 5), 2), sweeps=30, **options),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", _searches())
+def test_every_sweep_is_told_and_can_be_the_last(name):
+    search, told = _searches()[name], []
+    found = search(callback=lambda sweep, error: told.append((sweep, error)))
+    assert [k for k, _ in told] == list(range(1, len(told) + 1))
+    assert found.error == search().error  # who is told changes nothing
+    errors = [e for _, e in told]
+    if name == "cp_als by tolerance":  # ranks above the one returned have smaller errors
+        assert min(abs(e - found.error) for e in errors) < 1e-3
+    else:
+        assert min(errors) == pytest.approx(found.error, rel=1e-3, abs=1e-9)
+    last = []
+    found = search(callback=lambda sweep, error: last.append(error) or sweep == 4)
+    assert len(last) == 4 and last == errors[:4]
+    if name != "cp_als by tolerance":  # whose first ranks may be better than the one it was at
+        assert found.error == pytest.approx(min(last), rel=1e-6)
+
+
+def test_an_error_in_a_callback_comes_out():
+    def callback(sweep, error):
+        raise RuntimeError("mine")
+
+    with pytest.raises(RuntimeError, match="mine"):
+        tk.als(np.ones((2, 3)), tk.low_rank((2, 3), 1), callback=callback)
+    with pytest.raises(TypeError, match="als: callback is a function, not 3"):
+        tk.als(np.ones((2, 3)), tk.low_rank((2, 3), 1), callback=3)

@@ -116,3 +116,20 @@ def test_a_ring_with_more_parameters_than_entries_is_exact(seed):
     found = tk.als(x, net)
     assert found.error < 1e-9
     assert np.linalg.norm(tk.contract(*found) - x) < 1e-9 * np.linalg.norm(x)
+
+
+def test_a_mapping_of_the_functions_own_stands_beside_a_decomposition():
+    """What isel takes, and local_expectation, and unfuse, is no arrays: it may follow the pair; arrays may not."""
+    state = tk.tt_svd(np.random.default_rng(3).standard_normal((2, 3, 2)))
+    i, j, _ = state.network.output
+    dense = tk.contract(state)
+    assert np.allclose(tk.contract(*tk.isel(state, {j: 2})), dense[:, 2])
+    found = tk.local_expectation(state, {(i,): np.diag([1.0, 0.0])})
+    assert found[(i,)] == pytest.approx(np.sum(dense[0] ** 2) / np.sum(dense**2))
+    split = tk.unfuse(tk.tt_svd(np.arange(24.0).reshape(4, 6)), {"i1": {"a": 2, "b": 3}})
+    assert tk.contract(*split).shape == (4, 2, 3)
+    for wrong in (lambda: tk.contract(state, state.arrays), lambda: tk.isel(state, state.arrays, {j: 2})):
+        with pytest.raises(TypeError, match="no arrays are given beside it"):
+            wrong()
+    with pytest.raises(ValueError, match="isel: no index 'core_0'"):
+        tk.isel(state, state.arrays)

@@ -18,9 +18,17 @@ from .nn import CALLS_NN
 __all__ = ["CALLS", "SKIPPED", "public", "with_tensors"]
 
 CHAIN = tk.tt((2, 3, 2), 2)
+PAIR = tk.tt((2, 2), 2)
 RING = tk.ring((2, 2, 2), 2)
 MATRIX = tk.mpo((2, 2), (2, 2), 2)
+SQUARE = tk.Network(
+    [tk.Node("core_0", ("i", "j", "one")), tk.Node("core_1", "k")],
+    ["i", "j", "one", "k"],
+    {"i": 2, "j": 2, "one": 1, "k": 2},
+)
 HELD = tk.Network([tk.Node("A", "ij"), tk.Node("x", "jk", fixed=True)], "ik", {"i": 2, "j": 2, "k": 2})
+LIFTS = tk.tt_svd(np.arange(8.0).reshape(2, 2, 2), rank=2)
+LIFTED = tk.circuit((2, 2, 2), [[(0,), (1, 2)]], "tanh", start=LIFTS)
 
 
 def arrays(net):
@@ -105,29 +113,55 @@ CALLS = {
     "tk.peps": lambda: call(tk.peps, 2, 2, 2, 2),
     # arrays
     "tk.init.normal": lambda: call(tk.init.normal, HELD, arrays={"x": np.ones((2, 2))}),
-    "tk.init.orthogonal": lambda: call(tk.init.orthogonal, HELD, arrays={"x": np.ones((2, 2))}),
+    "tk.init.orthogonal": lambda: call(tk.init.orthogonal, HELD, arrays={"x": np.ones((2, 2))}, toward={"A": ["j"]}),
+    "tk.init.near_identity": lambda: call(tk.init.near_identity, HELD, arrays={"x": np.ones((2, 2))}),
+    "tk.init.lifted": lambda: call(tk.init.lifted, LIFTED, LIFTS, amplitude=0.5),
     "tk.init.rms": lambda: call(tk.init.rms, CHAIN, arrays(CHAIN)),
     "tk.init.to_rms": lambda: call(tk.init.to_rms, CHAIN, arrays(CHAIN)),
     # plans and runs
     "tk.plan": lambda: call(tk.plan, CHAIN),
     "tk.run": lambda: call(tk.run, tk.plan(CHAIN), arrays(CHAIN)),
     "tk.contract": lambda: call(tk.contract, CHAIN, arrays(CHAIN)),
+    "tk.einsum": lambda: call(tk.einsum, "ij,jk->ik", tensor(2, 3), tensor(3, 2)),
     "tk.check_arrays": lambda: call(tk.check_arrays, CHAIN, arrays(CHAIN)),
     "tk.calibrate": lambda: call(tk.calibrate),
     "tk.explain": lambda: call(tk.explain, CHAIN),
     "tk.tensorize": lambda: call(tk.tensorize, tensor(4, 6), (2, 2, 2, 3)),
-    "tk.detensorize": lambda: call(tk.detensorize, tensor(2, 2, 2, 3), (4, 6)),
+    "tk.detensorize": lambda: call(tk.detensorize, tensor(4, 6), (4, 6), dims=((2, 2), (2, 3))),
     # networks held as arrays
     "tk.norm": lambda: call(tk.norm, CHAIN, arrays(CHAIN)),
     "tk.inner": lambda: call(tk.inner, CHAIN, arrays(CHAIN), CHAIN, arrays(CHAIN)),
     "tk.distance": lambda: call(tk.distance, CHAIN, arrays(CHAIN), CHAIN, arrays(CHAIN)),
     "tk.add": lambda: call(tk.add, CHAIN, arrays(CHAIN), CHAIN, arrays(CHAIN), weights=(1, 2)),
+    "tk.contract_approx": lambda: call(tk.contract_approx, CHAIN, arrays(CHAIN), max_bond=2),
     "tk.canonicalize": lambda: call(tk.canonicalize, CHAIN, arrays(CHAIN)),
     "tk.round": lambda: call(tk.round, CHAIN, arrays(CHAIN), rank=1),
     "tk.bond_spectrum": lambda: call(tk.bond_spectrum, CHAIN, arrays(CHAIN)),
     "tk.bond_entropy": lambda: call(tk.bond_entropy, CHAIN, arrays(CHAIN)),
+    "tk.directions": lambda: call(tk.directions, CHAIN, "core_1"),
+    "tk.sample": lambda: call(tk.sample, CHAIN, arrays(CHAIN), 3),
+    "tk.log_likelihood": lambda: call(tk.log_likelihood, CHAIN, arrays(CHAIN), np.array([[0, 2, 1]])),
+    "tk.marginals": lambda: call(tk.marginals, CHAIN, arrays(CHAIN)),
     "tk.environment": lambda: call(tk.environment, CHAIN, "core_0"),
     "tk.project": lambda: call(tk.project, CHAIN, arrays(CHAIN), tk.tt((2, 3, 2), 1), arrays(tk.tt((2, 3, 2), 1)), sweeps=1, restarts=1),
+    # moves
+    "tk.merge": lambda: call(tk.merge, CHAIN, arrays(CHAIN), ["core_0", "core_1"], "pair"),
+    "tk.split": lambda: call(tk.split, CHAIN, arrays(CHAIN), "core_0", ["i0"], 1, 0.1, names=["left", "right"], bond="new"),
+    "tk.apply_gate": lambda: call(tk.apply_gate, CHAIN, arrays(CHAIN), tensor(6, 6), ["i0", "i1"], 1, 0.1, center="core_0"),
+    "tk.isel": lambda: call(tk.isel, CHAIN, arrays(CHAIN), {"i0": 1}),
+    "tk.fuse": lambda: call(tk.fuse, SQUARE, arrays(SQUARE), {"x": ["i", "j"]}),
+    "tk.unfuse": lambda: call(tk.unfuse, CHAIN, arrays(CHAIN), {"i0": {"x": 2}}),
+    "tk.squeeze": lambda: call(tk.squeeze, SQUARE, arrays(SQUARE), ["one"]),
+    "tk.expand_bonds": lambda: call(tk.expand_bonds, CHAIN, arrays(CHAIN), {"b1": 3}, 0.1),
+    "tk.transpose": lambda: call(tk.transpose, CHAIN, ["i2", "i1", "i0"]),
+    "tk.conj": lambda: call(tk.conj, CHAIN, arrays(CHAIN)),
+    # operators, and what is measured
+    "tk.operator": lambda: call(tk.operator, [(1.0, {0: tensor(2, 2)})], (2, 3), dtype="float64"),
+    "tk.apply": lambda: call(tk.apply, MATRIX, arrays(MATRIX), PAIR, arrays(PAIR), rank=1),
+    "tk.multiply": lambda: call(tk.multiply, CHAIN, arrays(CHAIN), CHAIN, arrays(CHAIN), rank=1),
+    "tk.expect": lambda: call(tk.expect, MATRIX, arrays(MATRIX), PAIR, arrays(PAIR)),
+    "tk.density_matrix": lambda: call(tk.density_matrix, CHAIN, arrays(CHAIN), ["i0"]),
+    "tk.local_expectation": lambda: call(tk.local_expectation, CHAIN, arrays(CHAIN), {"i0": tensor(2, 2)}),
     # decompositions
     "tk.als": lambda: call(tk.als, tensor(2, 2, 2), RING, arrays(RING), sweeps=1, restarts=1),
     "tk.tt_svd": lambda: call(tk.tt_svd, tensor(2, 3, 2), rank=2),
@@ -147,11 +181,14 @@ CALLS = {
     "tk.to_json": lambda: call(tk.to_json, CHAIN),
     "tk.from_tensornetwork": lambda: call(tk.from_tensornetwork, *tk.to_tensornetwork(CHAIN, arrays(CHAIN))),
     "tk.to_tensornetwork": lambda: call(tk.to_tensornetwork, CHAIN, arrays(CHAIN)),
+    "tk.linear_operator": lambda: call(tk.linear_operator, MATRIX, arrays(MATRIX), ("o0", "o1"), ("i0", "i1")),
     "tk.save": lambda: call(tk.save, "a.tn", CHAIN, arrays(CHAIN)),
     "tk.load": lambda: call(tk.load, _saved("b.tn")),
     # pictures
     "tk.draw": lambda: call(tk.draw, CHAIN),
     "tk.to_svg": lambda: call(tk.to_svg, CHAIN),
+    "tk.to_tikz": lambda: call(tk.to_tikz, CHAIN),
+    "tk.view": lambda: call(tk.view, CHAIN),
     # tests
     "tk.testing.oracle": lambda: call(tk.testing.oracle, CHAIN, arrays(CHAIN)),
     "tk.testing.path_flops": lambda: call(tk.testing.path_flops, [("i", "j"), ("j", "k")], ("i", "k"), {"i": 2, "j": 2, "k": 2}, [(0, 1)]),
@@ -221,7 +258,7 @@ def _has_tensor(value):
 SKIPPED = {
     "tk.Backend.beside": "called by the library, with its own tensors", "tk.Backend.kron": "as beside", "tk.Backend.reshape": "as beside",
     "tk.Plan": "made by tk.plan", "tk.Decomposition": "a record that decompositions make; its arrays are looked at where they are used",
-    "tknn.Compressed": "made by tknn.compress_", "tknn.FitResult": "made by tknn.fit",
+    "tk.Samples": "a record that tk.sample makes", "tknn.Compressed": "made by tknn.compress_", "tknn.FitResult": "made by tknn.fit",
     **({} if find_spec("pandas") else {"tknn.frame": "pandas is not installed"}),
 }  # fmt: skip
 

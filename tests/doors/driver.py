@@ -100,15 +100,16 @@ def _arguments(function, args, kwargs):
     for k, p in enumerate(inspect.signature(function).parameters.values()):
         if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
             default = None if p.default is p.empty else p.default
-            found[p.name] = args[k] if k < len(args) else kwargs.get(p.name, default)
+            placed = k < len(args) and p.kind is not p.KEYWORD_ONLY  # behind *operands there are many in front
+            found[p.name] = args[k] if placed else kwargs.get(p.name, default)
     return found
 
 
 def _placed(function, argument, value, args, kwargs):
     """The right call with one argument replaced, in its own place."""
-    names = [p.name for p in inspect.signature(function).parameters.values()]
-    k = names.index(argument)
-    if k < len(args):
+    places = inspect.signature(function).parameters
+    k = list(places).index(argument)
+    if k < len(args) and places[argument].kind is not inspect.Parameter.KEYWORD_ONLY:
         return (*args[:k], value, *args[k + 1 :]), kwargs
     return args, {**kwargs, argument: value}
 

@@ -155,6 +155,7 @@ CALLS_NN = {
     "tknn.Comparison.save": lambda: call(tknn.Comparison(RECORDS).save, "folder", "a title"),
     "tknn.plot": lambda: call(tknn.plot, RECORDS, "test"),
     **({"tknn.frame": lambda: call(tknn.frame, RECORDS)} if find_spec("pandas") else {}),
+    "tknn.isometric_": lambda: call(tknn.isometric_, tknn.TNModule(tk.tt((2, 3, 2), 2)), {"core_0": ["b1"]}),
     "tknn.TNModule.forward": lambda: call(tknn.TNModule(DATA_NODE).forward, torch.ones(2, 3)),
     "tknn.compare": lambda: call(tknn.compare, tknn.Task("mlp", "digits", limit=20), ["low_rank"], [100], [1], None, _quiet, **STEPS),
     "tknn.TNLinear.from_module": lambda: call(_untold(tknn.TNLinear.from_module), torch.nn.Linear(4, 4), MATRIX, fit=True, steps=1),
@@ -179,7 +180,7 @@ CALLS_NN = {
 KINDS_NN = {
     "tknn.Task.model": "function?", "tknn.Task.metric": "function?", "tknn.Task.without": "function?", "tknn.Task.smaller": "function?",
     "tknn.Task.name": "name", "tknn.Task.examples": "name", "tknn.Metric.fn": "function", "tknn.Metric.name": "name", "tknn.Metric.unit": "name",
-    "tknn.Metric.larger": "flag", "tknn.Metric.better.one": "value", "tknn.Metric.better.other": "value", "tknn.Metric.shown.value": "value",
+    "tknn.Metric.larger": "flag", "tknn.compare.at_least": "flag", "tknn.Metric.better.one": "value", "tknn.Metric.better.other": "value", "tknn.Metric.shown.value": "value",
     "tknn.tensorize_.budget": "count", "tknn.tensorize_.total": "count?", "tknn.tensorize_.fit": "flag", "tknn.tensorize_.base": "flag",
     "tknn.save.folder": "name", "tknn.load.folder": "nothing", "tknn.load.factory": "nothing",
     "optimizer": "function", "num_classes": "count", "epochs": "count", "seeds": "count", "dense_steps": "count", "fit_steps": "count", "tune_steps": "count",
@@ -222,6 +223,9 @@ ALLOWED_NN = {
     **{("tknn.Metric", a): {"''": why} for a, why in (("name", "the function's"), ("unit", "none"))},
     ("tknn.frame", "records"): {"one item more": "records of two comparisons are one table"},
     ("tknn.keep_weights", "limit"): _given("0", "10**30", why="nothing is kept, or everything"),
+    ("tknn.isometric_", "toward"): {
+        "None": "the default", "{}": "no node is an isometry", "without 'core_0'": "no node is an isometry", "'core_0': ''": "a vector of norm 1",
+    },
     ("tknn.parametrize_", "std"): {"None": "whatever root mean square the network has by default"},
     ("tknn.compare", "out"): dict.fromkeys(("'x'", "np.str_('x')"), "a folder"),
     ("tknn.Layers", "family"): _given(

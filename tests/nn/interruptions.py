@@ -18,11 +18,16 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import matplotlib.backends.backend_agg
+import matplotlib.backends.backend_svg
+import matplotlib.figure  # noqa: F401
+import scipy.stats  # noqa: F401
 import torch
+import torch._dynamo
 
 import tnkit_nn.cli.compare
 import tnkit_nn.cli.compress
-import tnkit_nn.cli.train  # noqa: F401  for the forks
+import tnkit_nn.cli.train  # noqa: F401  for the forks: all that a command imports on its way, seconds for each of them otherwise
 from tnkit.cli import main
 from tnkit_nn import data, zoo
 
@@ -53,7 +58,7 @@ def commands(folder):
         "train": (["--epochs", "4", "--limit", "200"], ("results.json", "model.safetensors")),
         "compress": ([*compress, "--limit", "200"], ("results.json", "model.safetensors", "dense.safetensors")),
         "compare": (
-            ["--limit", "60", "--shapes", "cp", "--budgets", "100", "--seeds", "1", "--steps", "3", "--dense-steps", "3", "--rest", "none"], ("results.json",),
+            ["--limit", "60", "--shapes", "cp", "--budgets", "100", "--seeds", "1", "--steps", "3", "--dense-steps", "3", "--rest", "none", "--workers", "1"], ("results.json",),
         ),
     }  # fmt: skip
 
@@ -70,14 +75,18 @@ class Tally:
     early: int = 0  # before the first line of tnkit was reached: Python's own traceback or status
 
 
+#: What differs from one run to the next: times, and the command, which names the folder.
+UNLIKE = ("seconds", "command", "ms", "dense_ms", "step_ms", "dense_step_ms")
+
+
 def timeless(path):
-    """A file's content without seconds, and without the command, which names the folder."""
+    """A file's content without times, and without the command."""
     if path.suffix != ".json":
         return path.read_bytes()
 
     def strip(x):
         if isinstance(x, dict):
-            return {k: strip(v) for k, v in x.items() if k not in ("seconds", "command")}
+            return {k: strip(v) for k, v in x.items() if k not in UNLIKE}
         return [strip(v) for v in x] if isinstance(x, list) else x
 
     return strip(json.loads(path.read_text()))
@@ -101,11 +110,13 @@ class Fork:
         if self.pid:
             return
         os.setsid()
+        torch.set_num_threads(1)  # threads do not survive a fork
         signal.signal(
             signal.SIGINT, lambda *_: (os.write(2, f"{EARLY}\n".encode()), os._exit(130))
         )  # as a new process has it
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+        sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115  pytest has its own
         sys.argv, status = ["tnkit", *words], 1
         try:
             status = main()
@@ -183,17 +194,18 @@ def check(tally, name, how, process, said):
 def disturbed(name, arguments, files, whole, takes, how, count, folder, seed, fresh):
     """Folders in which runs are disturbed, each a few times, and then run to the end."""
     tally, draw, k = Tally(), random.Random(f"{seed}-{name}-{how}-{fresh}"), 0
+    words = [*arguments, "--workers", "2"] if fresh and name == "compare" else arguments  # the last of an option counts
     while tally.disturbed < count:
         out = folder / f"{name}-{how}-{fresh}-{k}"
         k += 1
         for _ in range(min(IN_A_ROW, count - tally.disturbed)):
-            process = started(name, arguments, out, fresh)
+            process = started(name, words, out, fresh)
             if not disturb(process, how, draw.uniform(0, takes)):
                 break
             tally.disturbed += 1
             check(tally, name, how, process, out.with_suffix(".err").read_text(errors="replace"))
-        last = started(name, arguments, out, fresh)
-        if last.wait(300):
+        last = started(name, arguments, out, fresh=False)
+        if last.wait(900):
             tally.unlike.append((out.name, out.with_suffix(".err").read_text()[-400:]))
             continue
         tally.unlike += [(out.name, f) for f in files if timeless(out / f) != whole[f]]
@@ -202,26 +214,40 @@ def disturbed(name, arguments, files, whole, takes, how, count, folder, seed, fr
     return tally
 
 
+def starting(name):
+    """Seconds until a new process has imported what the command needs."""
+    begin = time.monotonic()
+    subprocess.run([sys.executable, "-m", "tnkit", name, "--help"], check=True, capture_output=True)
+    return time.monotonic() - begin
+
+
 def measured(each, fresh, seed=0, only=("train", "compress", "compare")):
-    """(command, signal, fresh or fork) -> Tally: ``each`` in all, ``fresh`` of them in new processes."""
+    """(command, signal, fresh or fork) -> Tally: ``each`` in all, ``fresh`` of them in new processes.
+
+    The undisturbed run is a fork, and one process: what new processes and workers leave is compared with that.
+    """
     found = {}
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         for name, (arguments, files) in commands(folder).items():
-            ways = [(new, n) for new, n in ((True, fresh), (False, each - fresh)) if n and name in only]
-            for new, count in ways:
-                words = [*arguments, "--workers", "2" if new else "1"] if name == "compare" else arguments
-                out, begin = folder / f"{name}-{new}", time.monotonic()
-                if started(name, words, out, new).wait(300):
-                    raise RuntimeError(out.with_suffix(".err").read_text())
-                takes = time.monotonic() - begin
-                whole = {f: timeless(out / f) for f in files}
+            if name not in only:
+                continue
+            out, begin = folder / name, time.monotonic()
+            if started(name, arguments, out, fresh=False).wait(900):
+                raise RuntimeError(out.with_suffix(".err").read_text())
+            takes = time.monotonic() - begin
+            whole = {f: timeless(out / f) for f in files}
+            for new, count in ((True, fresh), (False, each - fresh)):
+                if not count:
+                    continue
+                # a new process imports everything, and so does each of its workers
+                time_of = takes + starting(name) * (2 if name == "compare" else 1) if new else takes
                 for how in ("kill", "int"):
                     way = "new" if new else "fork"
                     t = found[name, how, way] = disturbed(
-                        name, words, files, whole, takes, how, count, folder, seed, new
+                        name, arguments, files, whole, time_of, how, count, folder, seed, new
                     )
-                    print(f"{name} {how} {way} (undisturbed {takes:.1f} s): {t}", file=sys.stderr, flush=True)
+                    print(f"{name} {how} {way} (undisturbed {time_of:.1f} s): {t}", file=sys.stderr, flush=True)
     return found
 
 

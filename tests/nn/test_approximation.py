@@ -1,12 +1,14 @@
 """The approximation: the best way for each family, never the worse of what was tried, and the gradient way as it was."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
 
 import tnkit as tk
 from tnkit_nn import TORCH
-from tnkit_nn.approximation import RATES, approximate, approximate_each, suited_method
+from tnkit_nn.approximation import RATES, approximate, approximate_each, check_method, suited_method
 from tnkit_nn.families import families
 
 
@@ -35,7 +37,11 @@ def test_the_best_of_what_suits_a_family_is_kept_and_said(family):
     errors = {m: approximate(net, weight, method=m, steps=60).error for m in alone}
     assert found.error <= min(errors.values()) + 1e-6
     assert off(net, found.arrays, weight) == pytest.approx(found.error, abs=1e-5)
-    said = {"svd": {"svd", "svd, gradient", "gradient"}, "als": {"gradient", "gradient, als"}, "gradient": {"gradient"}}
+    said = {
+        "svd": {"svd", "svd, gradient", "gradient"},
+        "als": {"gradient", "gradient, als"},
+        "gradient": {"gradient", "lifted, gradient"},
+    }
     assert found.method in said[kind]
 
 
@@ -108,6 +114,12 @@ def test_zero_and_bfloat16_weights():
     assert all(a.dtype == np.float32 for a in found.arrays.values()) and found.error < 0.9
 
 
+@cache
+def usual_error(net):
+    """Of a weight of ordinary size, fitted once for all scales."""
+    return approximate(net, torch.randn(16, 16, generator=torch.Generator().manual_seed(0)), steps=50).error
+
+
 @pytest.mark.parametrize("net", [tk.low_rank((16, 16), 3), tk.adtn((16, 16), depth=2, activation="tanh")])
 @pytest.mark.parametrize("scale", [1e-30, 1e-12, 1e9, 1e20])
 def test_errors_do_not_depend_on_the_scale_of_a_weight(net, scale):
@@ -116,7 +128,7 @@ def test_errors_do_not_depend_on_the_scale_of_a_weight(net, scale):
     made = tk.contract(net, {name: torch.as_tensor(a).double() for name, a in found.arrays.items()}).reshape(16, 16)
     true = float((made - weight.double()).norm() / weight.double().norm())
     assert found.error == pytest.approx(true, rel=1e-4)
-    usual = approximate(net, weight.double().div(scale).float(), steps=50).error
+    usual = usual_error(net)
     assert found.error == pytest.approx(usual, rel=0.1)
 
 
@@ -157,3 +169,91 @@ def test_weights_that_cannot_be_are_refused():
     for kind, message, options in bad:
         with pytest.raises(kind, match=message):
             approximate(**{"net": net, "weight": weight, **options})
+
+
+# -- deep networks that begin at a shallow one -------------------------------------------------------------------------
+def hills(n=16):
+    """An image of smooth hills, cut off: what a TT holds well, and bent."""
+    x, y = np.meshgrid(np.linspace(-1, 1, n), np.linspace(-1, 1, n))
+    return torch.tensor(np.tanh(3 * np.sin(4 * x * y + x) - y), dtype=torch.float32)
+
+
+@pytest.mark.parametrize("fn", ["tanh", "sin"])
+@pytest.mark.parametrize("depth", [2, pytest.param(3, marks=pytest.mark.slow)])
+def test_a_deep_network_begins_at_its_shallow_one(depth, fn):
+    """No further from the weight than the random start, and nearer than the shallow network inside."""
+    x = tk.tensorize(hills(), (2,) * 8)
+    net = tk.circuit((2,) * 8, [[(0,), (1,), (4, 5)]] * (depth - 1), fn, start=tk.tt((2,) * 8, 3))
+    found = {m: approximate(net, x, method=m, steps=60) for m in ("auto", "gradient", "lifted")}
+    shallow = approximate(tk.tt((2,) * 8, 3), x, steps=60)
+    assert found["lifted"].error < shallow.error
+    assert found["auto"].error <= min(found["lifted"].error, found["gradient"].error) + 1e-6
+    assert found["auto"].method == found["lifted"].method == "lifted, gradient"
+    assert off(net, found["auto"].arrays, x) == pytest.approx(found["auto"].error, abs=1e-5)
+
+
+def test_several_weights_are_lifted_each_from_its_own_shallow_network():
+    targets = torch.stack([hills(), hills().T * 1e-3, -hills()])
+    net = tk.circuit((4,) * 4, [[(0,), (1, 2)]], "sin", start=tk.tt((4,) * 4, 2))
+    _, found = approximate_each(net, targets, method="lifted", steps=20)
+    for s, target in enumerate(targets):
+        arrays = {n: x[s] for n, x in found.params.items()}
+        assert off(net, arrays, target) == pytest.approx(float(found.error[s]), abs=1e-4)
+        assert float(found.error[s]) <= approximate(tk.tt((4,) * 4, 2), target, steps=20).error + 0.02
+
+
+def test_relus_begin_at_a_shallow_network_where_nothing_is_negative():
+    net = families(["low_rank+relu"])[0].build((16, 16), 100)
+    assert approximate(net, hills().clamp(min=0), steps=30).method == "lifted, gradient"
+    assert approximate(net, hills(), steps=30).method == "gradient"
+
+
+def test_what_has_no_shallow_network_inside_is_not_lifted():
+    with pytest.raises(ValueError, match="lifting needs a shallow network inside of gates and scales"):
+        approximate(tk.tt((4,) * 4, 2), hills(), method="lifted")
+    with pytest.raises(ValueError, match=r"layer 'fc': .*lifting needs a shallow network"):
+        check_method("lifted", tk.tt((4,) * 4, 2), "fc")
+
+
+def test_a_zero_weight_of_a_network_with_an_outermost_activation_is_made_exactly():
+    net = families(["tt+tanh"])[0].build((16, 16), 100)
+    found = approximate(net, torch.zeros(16, 16))
+    assert found.error == 0
+    assert not np.any(tk.contract(net, found.arrays))
+
+
+# -- one activation outermost --------------------------------------------------------------------------------------------
+def mask(n=16):
+    x, y = np.mgrid[0:n, 0:n] / n - 0.5
+    return ((x + 0.1) ** 2 + (2 * y - 0.2) ** 2 < 0.1).astype(np.float32)
+
+
+def kernels(n=32):
+    """Gram matrix of an RBF kernel, and the graph of the five nearest, of random points of the plane."""
+    points = np.random.default_rng(0).normal(size=(n, 2))
+    far = ((points[:, None] - points[None]) ** 2).sum(-1)
+    near = np.zeros((n, n), np.float32)
+    near[np.arange(n)[:, None], np.argsort(far, 1)[:, 1:6]] = 1
+    return np.exp(-4 * far).astype(np.float32), np.maximum(near, near.T)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "plain, fn, make, budget",
+    [
+        ("tt", "tanh", mask, 130),
+        ("low_rank", "relu", lambda: kernels()[0], 200),
+        ("low_rank", "relu", lambda: kernels()[1], 400),
+    ],
+    ids=["mask", "gram", "graph"],
+)
+def test_one_activation_outermost_holds_what_is_binary_sparse_or_never_negative(plain, fn, make, budget):
+    """At least a tenth less error than the family without it, at no more parameters."""
+    weight = torch.tensor(make())
+    without, with_it = (families([n])[0] for n in (plain, f"{plain}+{fn}"))
+    net = without.build(weight.shape, budget)
+    deep = with_it.build(weight.shape, net.num_params + 1)
+    if deep.num_params > net.num_params:  # the scale is one more
+        net = without.build(weight.shape, next(b for b in range(budget, 3 * budget) if without.build(weight.shape, b).num_params >= deep.num_params))  # fmt: skip
+    assert deep.num_params <= net.num_params
+    assert approximate(deep, weight).error < 0.9 * approximate(net, weight).error

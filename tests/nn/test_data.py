@@ -3,6 +3,8 @@ import lzma
 import os
 import shutil
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -133,6 +135,25 @@ def test_digits_are_as_ever_and_read_from_no_folder(tmp_path):
     assert int(split.train[1][:50].sum()) == int(data.digits().train[1][:50].sum())
     with pytest.raises(ValueError, match="read from no folder"):
         data.load("digits", tmp_path)
+
+
+@pytest.mark.parametrize("file", [True, False], ids=["from the file", "by scikit-learn"])
+def test_digits_are_those_of_scikit_learn(file, monkeypatch):
+    from sklearn.datasets import load_digits
+
+    if not file:
+        monkeypatch.setattr(sources, "find_spec", lambda name: None)
+    raw, parts = load_digits(), [data.digits().train, data.digits().val, data.digits().test]
+    images, labels = (torch.cat([part[k] for part in parts]) for k in (0, 1))
+    order = torch.randperm(len(raw.data), generator=torch.Generator().manual_seed(0))
+    assert torch.equal(images, torch.tensor(raw.data)[order].float() / 16)
+    assert torch.equal(labels, torch.tensor(raw.target)[order])
+
+
+def test_digits_are_read_without_the_import_of_scikit_learn():
+    code = "import sys; from tnkit_nn.data import digits; digits(); print('sklearn' in sys.modules, 'scipy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.split() == ["False", "False"], done.stderr
 
 
 # -- what is refused ------------------------------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ import tnkit as tk
 from tnkit.core.shapes import split_axes
 from tnkit.execution.weights import detensorize
 from tnkit_nn.budgets import balanced, matrix_shape, near_budget
-from tnkit_nn.families import BASELINES, CONTROLS, FREE, KINDS, SHARED, adtn_near, circuit_near, families, full_count
+from tnkit_nn.families import BASELINES, CONTROLS, FREE, KINDS, SHARED, families, made_by
+from tnkit_nn.searches.deep import adtn_near, circuit_near, full_count
 
 SHAPES = [(64, 64), (784, 512), (120, 400), (16, 6, 5, 5)]
 BUDGETS = [100, 300, 1000]
@@ -24,7 +25,17 @@ NEAREST = {
     "circuit": "the least that a depth needs is past the smallest budgets",
     "adtn": "bricks are 16 numbers each; a shallow wall of merged sites ends",
     "tree": "a rank more is one on every bond",
+    "augmented_tree": "its disentanglers make the smallest one hundreds of parameters",
+    "block_term": "a rank more of two terms is tens of numbers",
     "mera": "its disentanglers make the smallest one hundreds of parameters",
+    "kronecker": "a product more costs the sum of the factors' sizes",
+    "lokr": "as low_rank, of a factor",
+    "monarch": "no rank: counts are those that digits give",
+    "butterfly": "no rank: counts are those of one pass, two, three",
+    "btt": "at rank 1 it is Monarch",
+    "deep_tree": "as tree",
+    "deep_mera": "as mera",
+    "deep_augmented_tree": "as mera",
 }
 
 
@@ -45,11 +56,98 @@ def test_near_the_budget_and_fills_the_weight(family, shape):
             assert family.build(shape, 1).num_params == net.num_params
 
 
-def test_low_rank_takes_the_largest_rank_within_the_budget():
+def test_low_rank_takes_the_nearest_rank_within_the_budget():
     for shape in SHAPES:
-        for budget in BUDGETS:
-            rank = max(1, int(1.05 * budget) // sum(matrix_shape(shape)))
-            assert BASELINES["low_rank"](shape, budget).num_params == rank * sum(matrix_shape(shape))
+        one = sum(matrix_shape(shape))
+        for budget in (*BUDGETS, prod(shape) // 4, prod(shape) // 2):
+            counts = range(one, 2 * budget + 2 * one, one)
+            near = min(counts, key=lambda n: abs(n - budget))
+            want = near if abs(near - budget) <= 0.05 * budget else max([one, *(n for n in counts if n <= budget)])
+            assert BASELINES["low_rank"](shape, budget).num_params == want
+
+
+def test_half_a_weight_is_half_a_weight():
+    """Of the ranks within 5 % the nearest is taken, not the first: 47.5 % for a budget of a half it was."""
+    for shape in ((784, 512), (384, 384), (1536, 384)):
+        for part in (0.5, 0.25):
+            budget = int(part * prod(shape))
+            assert abs(BASELINES["low_rank"](shape, budget).num_params - budget) <= sum(shape) / 2
+            assert abs(BASELINES["tucker"](shape, budget).num_params - budget) <= 0.05 * budget
+
+
+@pytest.mark.parametrize("shape", [(120, 400), (16, 6, 5, 5)], ids=str)
+@pytest.mark.parametrize("name", KINDS)
+def test_at_least_is_the_smallest_of_no_fewer(name, shape):
+    """Beside every network that the family gives for larger budgets: none of so many parameters has fewer."""
+    (family,) = families([name], [3])
+    for count in (90, 400):
+        net = family.build(shape, count, at_least=True)
+        assert detensorize(np.broadcast_to(np.int8(0), net.shape), shape).shape == shape
+        near = [family.build(shape, budget).num_params for budget in range(count, 2 * count, count // 5)]
+        enough = [n for n in near if n >= count]
+        assert net.num_params >= count or not enough
+        assert net.num_params <= min(enough, default=prod(shape))
+        assert made_by(family.build, shape, count, "mine", at_least=True) == net
+
+
+def test_a_function_of_ones_own_is_asked_for_more_until_it_is_enough():
+    asked = []
+
+    def halves(shape, budget):
+        asked.append(budget)
+        return tk.low_rank(shape, max(1, budget // 2 // sum(shape)))
+
+    net = made_by(halves, (10, 10), 80, "mine", at_least=True)
+    assert net.num_params == 80 and asked[0] == 80 and asked == sorted(asked) and asked[-1] == 160
+    few = made_by(lambda shape, budget: tk.low_rank(shape, 2), (10, 10), 80, "mine", at_least=True)
+    assert few.num_params == 40  # it has no larger one
+    with pytest.raises(ValueError, match=r"mine fails for \(10, 10\) and 80: ZeroDivisionError"):
+        made_by(lambda shape, budget: 1 / 0, (10, 10), 80, "mine", at_least=True)
+    assert made_by(lambda shape, budget: "none", (10, 10), 80, "mine", at_least=True) == "none"
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (120, 400), (16, 6, 5, 5), (97, 64, 3, 3)], ids=str)
+@pytest.mark.parametrize("budget", [1, 400, 3000, 10**9])
+def test_structured_families_have_the_counts_of_their_formulas(shape, budget):
+    def made(name):
+        (family,) = families([name])
+        net = family.build(shape, budget)
+        half = len(net.shape) // 2
+        return net, net.shape[:half], net.shape[half:]
+
+    def stages(out, in_, ranks):
+        return sum(ranks[k] * ranks[k + 1] * prod(out[: k + 1]) * prod(in_[k:]) for k in range(len(out)))
+
+    net, out, in_ = made("kronecker")
+    (terms,) = {net.sizes.get("r", 1)}
+    assert net.num_params == terms * sum(o * i for o, i in zip(out, in_, strict=True))
+    net, out, in_ = made("monarch")
+    assert net.num_params == stages(out, in_, [1] * (len(out) + 1)) and 1 not in (len(out), len(in_))
+    net, out, in_ = made("btt")
+    bonds = [net.sizes.get(f"b{k}", 1) for k in range(len(out) + 1)]
+    assert net.num_params == stages(out, in_, bonds)
+    net, out, in_ = made("butterfly")
+    assert net.num_params == tk.butterfly(out, in_, (len(net.nodes) - 1) // max(1, len(out) - 1)).num_params
+    net, *_ = made("block_term")
+    core = [net.sizes[f"r{k}"] for k in range(len(net.shape))]
+    terms = net.sizes["t"]
+    assert terms > 1 and net.num_params == terms * (
+        prod(core) + sum(n * r for n, r in zip(net.shape, core, strict=True))
+    )
+    net, out, in_ = made("lokr")
+    (low,) = {n.name for n in net.nodes if n.name.startswith("left_")}
+    k, terms = int(low.removeprefix("left_")), net.sizes.get("r", 1)
+    dense = sum(o * i for j, (o, i) in enumerate(zip(out, in_, strict=True)) if j != k)
+    assert net.num_params == terms * (dense + net.sizes[f"f{k}"] * (out[k] + in_[k]))
+
+
+@pytest.mark.parametrize("name", ["deep_tree", "deep_mera", "deep_augmented_tree"])
+def test_deep_trees_have_activations_between_their_levels(name):
+    (deep,), (relu,) = families([name]), families([name], activation="relu")
+    (shallow,) = families([name.removeprefix("deep_")])
+    nets = [f.build((64, 64), 1000) for f in (deep, relu, shallow)]
+    assert [net.multilinear for net in nets] == [False, False, True] and nets[0] != nets[1]
+    assert {net.num_params for net in nets} == {nets[2].num_params} and (deep.depth, shallow.depth) == (2, None)
 
 
 @pytest.mark.parametrize("shape", [(97, 89), (97, 64, 3, 3), (64, 97, 3, 3), (6, 89, 3), (97, 1, 1)], ids=str)
@@ -152,3 +250,33 @@ def test_a_shape_and_a_budget_that_cannot_be(name, shape, budget, said):
     (family,) = families([name], [3])
     with pytest.raises((TypeError, ValueError), match=said):
         family.build(shape, budget)
+
+
+@pytest.mark.parametrize("fn", ["tanh", "relu", "square"])
+@pytest.mark.parametrize("name", KINDS)
+def test_a_name_with_an_activation_has_it_outermost_and_a_scale(name, fn):
+    plain, made = families([name], [2])[0], families([f"{name}+{fn}"], [2])[0]
+    assert (made.name, made.depth) == (f"{name}+{fn}", 3 if plain.depth else 2)
+    for budget in (200, 600):
+        inner, net = plain.build((32, 32), budget - 1), made.build((32, 32), budget)
+        (scale,) = [n for n in net.nodes if isinstance(n, tk.Node)]
+        (outermost,) = [n for n in net.nodes if isinstance(n, tk.Elementwise)]
+        assert scale.inds == () and outermost.fn == fn and outermost.bodies == (inner,)
+        assert net.num_params == inner.num_params + 1
+        arrays = tk.init.normal(net, std=3.0)
+        assert tk.init.rms(net, arrays) == pytest.approx(3.0)
+
+
+@pytest.mark.parametrize(
+    "name, said",
+    [
+        ("tt+", "activation is one of relu, .* not ''"),
+        ("tt+add", "activation is one of relu, .* not 'add'"),
+        ("nonsense+tanh", "in 'nonsense\\+tanh', is one of adtn, .* not 'nonsense'"),
+        ("tt+tanh+relu", "not 'tanh\\+relu'"),
+        ("+tanh", "not ''"),
+    ],
+)
+def test_names_with_an_activation_that_cannot_be(name, said):
+    with pytest.raises(ValueError, match=said):
+        families([name])

@@ -1,5 +1,6 @@
 """What a function does as a text: the same in every process, another one for another body or for other values held."""
 
+import json
 import math
 import os
 import subprocess
@@ -60,14 +61,29 @@ ALL = dict(plain=plain, reads=reads, closed=closed({width}), default=default, pa
 RIGHT = {"alpha": 0.5, "table": 3, "body": "F.mse_loss(model, batch)", "power": 2, "width": 4}
 
 
-def prints(folder, layout="", **changes):
-    """Name -> fingerprint of the functions of a file, by a new process with another order of sets."""
-    text = FILE.format(**{**RIGHT, **changes}).replace('"""Text."""\n', f'"""Text."""\n{layout}')
-    (folder / "losses.py").write_text(text)
-    code = "import losses; from tnkit_nn.fingerprint import fingerprint\nfor n, f in losses.ALL.items(): print(n, fingerprint(f), sep='|')"
-    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, env=environment())
+CODE = """
+import json, sys
+from importlib.util import module_from_spec, spec_from_file_location
+from tnkit_nn.fingerprint import fingerprint
+for folder in sys.argv[1:]:
+    spec = spec_from_file_location("losses", f"{folder}/losses.py")
+    module = sys.modules["losses"] = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    print(json.dumps({n: fingerprint(f) for n, f in module.ALL.items()}))
+"""
+
+
+def prints(folder, *files):
+    """Of each file, given by its layout and changes: name -> fingerprint of its functions; one new process with another order of sets."""
+    folders = []
+    for layout, changes in files:
+        folders.append(folder / f"{layout.strip()}{'-'.join(changes)}")
+        folders[-1].mkdir(exist_ok=True)
+        text = FILE.format(**{**RIGHT, **changes}).replace('"""Text."""\n', f'"""Text."""\n{layout}')
+        (folders[-1] / "losses.py").write_text(text)
+    done = subprocess.run([sys.executable, "-c", CODE, *folders], capture_output=True, text=True, env=environment())
     assert done.returncode == 0, done.stderr
-    return dict(line.split("|") for line in done.stdout.splitlines())
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def environment():
@@ -76,15 +92,19 @@ def environment():
 
 @pytest.mark.slow
 def test_the_same_in_every_process_and_another_for_another_value(tmp_path):
-    first, second = prints(tmp_path), prints(tmp_path, layout="    # a comment\n\n")
+    others = {"body": "F.l1_loss(model, batch)", "alpha": 0.25, "table": 4, "power": 3, "width": 5}
+    (first,) = prints(tmp_path, ("", {}))
+    second, *after = prints(
+        tmp_path, ("    # a comment\n\n", {}), *(("", {name: value}) for name, value in others.items())
+    )
+    after = dict(zip(others, after, strict=True))
     assert first == second and len(set(first.values())) == 10
     changed = {
         "body": {"plain", "method", "layer", "one_line", "partial"}, "alpha": {"reads"}, "table": {"reads"},
         "power": {"default", "layer"}, "width": {"closed", "partial", "called"},
     }  # fmt: skip
-    others = {"body": "F.l1_loss(model, batch)", "alpha": 0.25, "table": 4, "power": 3, "width": 5}
     for name, which in changed.items():
-        found = prints(tmp_path, **{name: others[name]})
+        found = after[name]
         # an object's class is its source, so that called and method go together where that changes
         assert {n for n in found if found[n] != first[n]} - {"called"} == which - {"called"}, name
         assert ("called" in which) <= (found["called"] != first["called"])

@@ -19,13 +19,13 @@ NET = tk.mpo((4, 4), (4, 4), 3)
 def cache(tmp_path, monkeypatch):
     """A cache of its own, and nothing remembered of others."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr("tnkit.planning.calibration._known", {})
+    monkeypatch.setattr("tnkit.planning.calibration._known", [])
     return tmp_path
 
 
 def fresh(monkeypatch):
     """As in a new process."""
-    monkeypatch.setattr("tnkit.planning.calibration._known", {})
+    monkeypatch.setattr("tnkit.planning.calibration._known", [])
 
 
 def test_defaults_until_calibrated(cache, monkeypatch):

@@ -184,10 +184,10 @@ def test_plain_matrices_are_multiplied_in_place():
 @pytest.mark.parametrize("optimizer", ["auto", "greedy", "random-greedy"])
 def test_two_thousand_nodes(optimizer):
     net = chain(2000, open_=0)
-    start = time.perf_counter()
+    start = time.process_time()
     p = plan(net, optimizer)
     assert p.peak_backward >= p.peak > 0 and p.bytes_moved > 0 and len(str(p)) > 2000
-    assert time.perf_counter() - start < 10  # about 1 s
+    assert time.process_time() - start < 10  # about 1 s
     rng = np.random.default_rng(0)
     arrays = {k: rng.normal(size=s) / 3**0.5 for k, s in net.array_shapes.items()}
     want = arrays["A0"]
@@ -200,9 +200,9 @@ def test_planning_time_grows_about_linearly():
     def seconds(n):
         net = chain(n, open_=0)
         path = [(0, 1)] + [(0, n - 2 - k) for k in range(n - 2)]
-        start = time.perf_counter()
+        start = time.process_time()
         plan(net, lambda *_: path)
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     seconds(100)
     assert min(seconds(3200) for _ in range(2)) < 32 * min(seconds(400) for _ in range(3))  # quadratic would be 64

@@ -158,9 +158,9 @@ def test_rows_of_a_chain_are_those_that_the_engine_takes(fn, monkeypatch):
     chain._SPARE.clear()
     plan = tk.plan(tk.brick_wall(19, 2, 3, fn))
     (group,) = [s for s in plan.steps if getattr(s, "kept", False)][:1]
-    from tnkit.planning.memory import _slice
+    from tnkit.planning.memory import slice_memory
 
-    memory = _slice(group, plan._memory.layout)
+    memory = slice_memory(group, plan._memory.layout)
     counted = chain_memory(group.body.steps, memory.copied, memory.inputs)
     arrays = {n: torch.as_tensor(a) for n, a in tk.init.normal(plan.network).items()}
     with torch.no_grad():

@@ -9,7 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from tnkit.core.checks import flag
+from tnkit.algebra.local_tree import center_moved_along
+from tnkit.algebra.reshaping import fuse, parallel
+from tnkit.algebra.touched import leaf
+from tnkit.core.checks import a_network, flag
 from tnkit.core.decomposition import Decomposition, paired
 from tnkit.core.network import Network
 from tnkit.core.numbers import real_number
@@ -30,13 +33,23 @@ def canonicalize(
     arrays: Mapping[str, Any],
     center: str | None = None,
     *,
+    start: str | None = None,
     strip_exponent: bool = False,
     backend: Backend | None = None,
 ) -> Any:
     """Canonical form about a node: the same tensor, every other node an isometry towards it.
 
+    >>> net = tk.tt((2, 3, 2), 2)
+    >>> arrays = tk.init.normal(net)
     >>> form, moved = tk.canonicalize(net, arrays, "core_2")
-    >>> form, moved, exponent = tk.canonicalize(net, arrays, strip_exponent=True)
+    >>> np.allclose(np.linalg.norm(moved["core_2"]), tk.norm(net, arrays))  # the centre has the norm
+    True
+    >>> q = moved["core_1"].reshape(-1, form.sizes["b2"])
+    >>> np.allclose(q.T @ q, np.eye(2))
+    True
+    >>> form, again = tk.canonicalize(form, moved, "core_1", start="core_2")  # these two nodes alone
+    >>> again["core_0"] is moved["core_0"]
+    True
 
     Parameters
     ----------
@@ -46,6 +59,9 @@ def canonicalize(
         Its arrays.
     center
         Name of the node that holds the weight; one in the middle by default.
+    start
+        A node about which the network is in canonical form already, which is not checked: only the nodes between the two are
+        touched, and all other arrays stay the same objects.
     strip_exponent
         Return the scale apart: the tensor is that of the arrays times ``10**exponent``, and entries of the centre's array are of
         size about 1.  So is the form of a tensor whose norm is no number of the dtype.
@@ -65,6 +81,8 @@ def canonicalize(
         ``strip_exponent`` a norm beyond the range of the dtype.
     """
     what, strip = "canonicalize", flag(strip_exponent, "canonicalize: strip_exponent")
+    if start is not None:
+        return _from_start(net, arrays, center, start, strip, backend)
     backend = backend_of(backend, arrays)
     tree, held_arrays, center, power = held(net, arrays, center, what, backend)
     check_finite(arrays, power, what, backend)
@@ -76,6 +94,23 @@ def canonicalize(
         raise _out_of_range(what, held_arrays[holder], power, backend)
     held_arrays[holder] = times(held_arrays[holder], power, backend)
     return measured(net, held_arrays)
+
+
+def _from_start(
+    net: Network, arrays: Mapping[str, Any], center: str | None, start: str, strip: bool, backend: Backend | None
+) -> Any:
+    what = "canonicalize"
+    leaf(a_network(net, what), start, "canonicalize: start")
+    if center is None:
+        raise ValueError(
+            "canonicalize: start is where the weight is; center says where it goes, and has to be given too"
+        )
+    leaf(net, center, "canonicalize: center")
+    if strip:
+        raise ValueError(
+            "canonicalize: strip_exponent is for start=None; a moved centre has the size of the one before"
+        )
+    return center_moved_along(net, arrays, start, (center,), what, backend)
 
 
 def _out_of_range(what: str, x: Any, power: Any, backend: Backend) -> ValueError:
@@ -92,8 +127,9 @@ def bond_spectrum(
 ) -> Any:
     """Singular values of the tensor across each bond of a tree (Schmidt values, falling).
 
-    >>> tk.bond_spectrum(net, arrays)["b1"]
-    array([5.1, 2.3, 0.4])
+    >>> x = np.diag([3.0, 2.0, 1.0])
+    >>> tk.bond_spectrum(tk.tt_svd(x))["b1"].round(6)
+    array([3., 2., 1.])
 
     Parameters
     ----------
@@ -144,8 +180,9 @@ def bond_entropy(
 ) -> dict[str, Any]:
     """Entanglement entropy across each bond of a tree, in nats.
 
-    >>> tk.bond_entropy(net, arrays)["b1"]
-    0.53
+    >>> bell = tk.tt_svd(np.eye(2) / np.sqrt(2))
+    >>> round(float(tk.bond_entropy(bell)["b1"] / np.log(2)), 6)  # one bit
+    1.0
 
     Parameters
     ----------
@@ -219,13 +256,21 @@ def round(
 ) -> Decomposition:
     """Recompress a tree held as arrays (Oseledets 2011, algorithm 2, on any tree; Grasedyck 2010).
 
+    >>> x = np.diag([3.0, 2.0, 0.1])
+    >>> state = tk.tt_svd(x)
+    >>> cut = tk.round(state, rank=2)
+    >>> cut.network.sizes["b1"], np.allclose(cut.error, 0.1 / np.linalg.norm(x))
+    (2, True)
+    >>> tk.round(state, tol=0.1).network.sizes["b1"]
+    2
+
     Every bond is truncated by the singular values of the whole tensor across it, from the ends on; the errors are orthogonal,
     so that the error reported is exact.
 
     Parameters
     ----------
     net, arrays
-        A tree-shaped network and its arrays.
+        A tree-shaped network and its arrays.  Bonds that join the same two nodes are fused first, as by :func:`fuse`.
     rank
         Largest bond sizes: an int for all, a sequence in the network's order, or a mapping from bonds.
     tol
@@ -253,6 +298,8 @@ def round(
     what = "round"
     check_truncation(method, what)
     backend = backend_of(backend, arrays)
+    if parallel(a_network(net, what)):
+        net, arrays = fuse(net, arrays, backend=backend)
     tree, units, center, power = held(net, arrays, center, what, backend)
     check_finite(arrays, power, what, backend)
     bounds = limits(tree, rank, tol, budget, what)

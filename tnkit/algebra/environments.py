@@ -11,6 +11,15 @@ __all__ = ["environment"]
 def environment(net: Network, node: str) -> Network:
     """The network less one node: what the result's derivative by that node is.
 
+    >>> net = tk.from_einsum("ij,jk,ki->", dict(i=2, j=3, k=4))
+    >>> arrays = tk.init.normal(net)
+    >>> around = tk.environment(net, "B")
+    >>> around.output, [node.name for node in around.nodes]
+    (('j', 'k'), ['A', 'C'])
+    >>> gradient = tk.contract(around, {"A": arrays["A"], "C": arrays["C"]})
+    >>> np.allclose((gradient * arrays["B"]).sum(), tk.contract(net, arrays))
+    True
+
     Parameters
     ----------
     net

@@ -38,7 +38,13 @@ def add(
 ) -> tuple[Network, dict[str, Any]]:
     """Weighted sum of two networks of one structure, as a direct sum of their bonds (Oseledets 2011, section 4.1).
 
-    >>> net, arrays = tk.add(a, a_arrays, b, b_arrays, weights=(0.5, -1))
+    >>> x, y = np.arange(8.0).reshape(2, 2, 2), np.ones((2, 2, 2))
+    >>> a, b = tk.tt_svd(x), tk.tt_svd(y)
+    >>> net, arrays = tk.add(a, b, weights=(0.5, -1))
+    >>> np.allclose(tk.contract(net, arrays), 0.5 * x - y)
+    True
+    >>> a.network.sizes["b1"], b.network.sizes["b1"], net.sizes["b1"]  # bonds add up
+    (2, 2, 4)
 
     Parameters
     ----------

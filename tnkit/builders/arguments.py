@@ -15,7 +15,7 @@ from tnkit.core.numbers import whole_number
 
 __all__ = [
     "Rank", "assembled", "bond_caps", "check_activation", "check_count", "check_one_rank", "check_rank", "check_ranks",
-    "check_shape",
+    "check_shape", "check_sides", "several",
 ]  # fmt: skip
 
 Rank = int | Sequence[int]
@@ -40,9 +40,22 @@ def check_shape(shape: Any, what: str, least: int = 1) -> tuple[int, ...]:
     return _each_in_range(given, f"{what}: shape {shown(given)} has a size")
 
 
+def check_sides(out: Any, in_: Any, what: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Digits of a matrix's rows and of its columns, equally many."""
+    out, in_ = check_shape(out, f"{what} out"), check_shape(in_, f"{what} in_")
+    if len(out) != len(in_):
+        raise ValueError(f"{what}: out has {len(out)} sizes and in_ {len(in_)}; pad the shorter with 1")
+    return out, in_
+
+
+def several(value: Any) -> bool:
+    """Whether it is a sequence of numbers, and not one number (an array without axes is one)."""
+    return isinstance(value, Iterable) and getattr(value, "shape", (1,)) != ()
+
+
 def check_rank(rank: Any, bonds: int, what: str, caps: Sequence[int] | None = None) -> tuple[int, ...]:
     """One rank a bond: a whole number for all (cut to ``caps``), or a sequence taken as it is."""
-    if isinstance(rank, Iterable) and getattr(rank, "shape", (1,)) != ():
+    if several(rank):
         return check_ranks(rank, bonds, what)
     try:
         one = whole_number(rank, "rank")

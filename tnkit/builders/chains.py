@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from tnkit.builders.arguments import Rank, bond_caps, check_rank, check_shape
+from tnkit.builders.arguments import Rank, bond_caps, check_rank, check_shape, check_sides
 from tnkit.builders.registry import builder
 from tnkit.core.network import Network
 from tnkit.core.node import Node
@@ -31,6 +31,14 @@ def tt(shape: Sequence[int], rank: Rank) -> Network:
         o--o--o--o
         |  |  |  |
 
+    >>> net = tk.tt((4, 4, 4, 4), rank=3)
+    >>> net.num_params, net.array_shapes["core_1"]  # 4*3 + 3*4*3 + 3*4*3 + 3*4
+    (96, (3, 4, 3))
+    >>> tk.tt((4, 4, 4, 4), (2, 5, 2)).sizes["b2"]
+    5
+    >>> tk.mps((2,) * 8, 4) == tk.tt((2,) * 8, 4)  # one network, two names
+    True
+
     Parameters
     ----------
     shape
@@ -42,6 +50,11 @@ def tt(shape: Sequence[int], rank: Rank) -> Network:
     -------
     Network
         ``core_k``; parameters: sum over k of r(k) n(k) r(k+1), with r(0) = r(n) = 1 left out.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A shape or ranks that are no whole numbers of at least 1; not one rank a bond.
     """
     shape = check_shape(shape, "tt")
     bonds = check_rank(rank, len(shape) - 1, "tt", bond_caps(shape))
@@ -67,6 +80,12 @@ def mpo(out: Sequence[int], in_: Sequence[int], rank: Rank) -> Network:
         o--o--o
         |  |  |      in
 
+    >>> net = tk.mpo((8, 8), (4, 4), rank=2)  # a matrix of 64 x 16
+    >>> net.output, net.num_params  # 8*4*2 + 2*8*4
+    (('o0', 'o1', 'i0', 'i1'), 128)
+    >>> tk.detensorize(tk.contract(net, tk.init.normal(net)), (64, 16)).shape
+    (64, 16)
+
     Parameters
     ----------
     out, in_
@@ -78,10 +97,13 @@ def mpo(out: Sequence[int], in_: Sequence[int], rank: Rank) -> Network:
     -------
     Network
         Output ``o0 ... i0 ...``; parameters: sum over k of r(k) out(k) in(k) r(k+1).
+
+    Raises
+    ------
+    TypeError, ValueError
+        Sizes or ranks that are no whole numbers of at least 1; sides of different lengths; not one rank a bond.
     """
-    out, in_ = check_shape(out, "mpo out"), check_shape(in_, "mpo in_")
-    if len(out) != len(in_):
-        raise ValueError(f"mpo: out has {len(out)} sizes and in_ {len(in_)}; pad the shorter with 1")
+    out, in_ = check_sides(out, in_, "mpo")
     n = len(out)
     bonds = check_rank(rank, n - 1, "mpo", bond_caps([a * b for a, b in zip(out, in_, strict=True)]))
     nodes = []
@@ -104,6 +126,11 @@ def ring(shape: Sequence[int], rank: Rank) -> Network:
         | |  |  |  | |
         '------------'
 
+    >>> tk.ring((4, 4, 4), rank=3).num_params  # 3 cores of 3*4*3
+    108
+    >>> tk.ring((4, 4, 4), rank=3).edges["b0"]  # the last core is joined to the first
+    ('core_0', 'core_2')
+
     Parameters
     ----------
     shape
@@ -115,6 +142,11 @@ def ring(shape: Sequence[int], rank: Rank) -> Network:
     -------
     Network
         ``core_k``; parameters: sum over k of r(k) n(k) r(k+1), with r(n) = r(0).
+
+    Raises
+    ------
+    TypeError, ValueError
+        A shape or ranks that are no whole numbers of at least 1; fewer than two axes; not one rank a bond.
     """
     shape = check_shape(shape, "ring", least=2)
     n = len(shape)

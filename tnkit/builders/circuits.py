@@ -12,10 +12,11 @@ from itertools import zip_longest
 from math import prod
 from typing import Any, NamedTuple
 
-from tnkit.builders.arguments import assembled, check_activation, check_count, check_shape
+from tnkit.builders.arguments import assembled, check_activation, check_count, check_shape, several
 from tnkit.builders.registry import builder
 from tnkit.core.activations import Activation
 from tnkit.core.checks import flag, one_of, sequence, shown
+from tnkit.core.decomposition import Decomposition, pair_of
 from tnkit.core.network import AnyNode, Network
 from tnkit.core.node import Node
 from tnkit.core.numbers import whole_number
@@ -50,6 +51,15 @@ def brick_wall(
         [==]  [==]  [==]      even pairs      one block; the activation stands between blocks
         v  v  v  v  v  v      start
 
+    >>> net = tk.brick_wall(6, depth=1)  # 3 bricks on the start, of 4 parameters each; 2 bricks of 16
+    >>> net.num_params, net.shape
+    (44, (2, 2, 2, 2, 2, 2))
+    >>> tk.brick_wall(21, depth=1).num_params + tk.brick_wall(24, depth=1).num_params  # the 424 of VGG-16
+    424
+    >>> wall = tk.brick_wall(4, depth=2, start="open")  # an operator
+    >>> wall.output
+    ('i0', 'i1', 'i2', 'i3', 'x0', 'x1', 'x2', 'x3')
+
     Parameters
     ----------
     sites
@@ -75,10 +85,10 @@ def brick_wall(
     Returns
     -------
     Network
-        ``brick_{column}_{site}``, output ``i0 ... i(Q-1)``.  Parameters with Q sites of size d, open ends, none tied:
-        d^4 (Q-1) a block; in the first block d^2 floor(Q/2) + d^4 (Q-1-floor(Q/2)) with constant start (``full=False``),
-        plus d Q with learned vectors.  For d = 2, depth 1: Q = 21 has 200, Q = 24 has 224 (arXiv 2305.06058: 424 for
-        VGG-16's two layers).
+        ``brick_{column}_{site}``, output ``i0 ... i(Q-1)``.  Parameters: with Q sites of size d, open ends, none tied, a
+        block has d^4 (Q-1).  The first block has d^2 floor(Q/2) + d^4 (Q-1-floor(Q/2)) with constant start
+        (``full=False``).  Learned vectors add d Q.  For d = 2, depth 1: Q = 21 has 200, Q = 24 has 224 (arXiv 2305.06058:
+        424 for VGG-16's two layers).
 
     Raises
     ------
@@ -95,8 +105,7 @@ def _wall(
     """A brick wall, refused by the name of the builder that was called."""
     sites, depth = whole_number(sites, f"{what}: sites"), whole_number(depth, f"{what}: depth")
     check_count(max(sites, 0) * max(depth, 1), what, f"{shown(sites)} sites and depth {shown(depth)}")
-    one = not isinstance(dim, Iterable) or getattr(dim, "shape", (1,)) == ()
-    dims = check_shape([whole_number(dim, f"{what}: dim")] * sites if one else dim, what, least=2)
+    dims = check_shape(dim if several(dim) else [whole_number(dim, f"{what}: dim")] * sites, what, least=2)
     if len(dims) != sites:
         raise ValueError(f"{what}: {len(dims)} local dimensions for {sites} sites")
     if depth < 1:
@@ -152,7 +161,7 @@ def circuit(
     dim: Sequence[int],
     columns: Sequence[Sequence[Sequence[int]]],
     activation: str | Activation | Sequence[str | Activation | None] | None = "sin",
-    start: Network | Sequence[Sequence[int]] | None = None,
+    start: Network | Decomposition | Sequence[Sequence[int]] | None = None,
 ) -> Network:
     """Columns of gates, each on the sites that it names, with an activation before every column: any deep network of gates.
 
@@ -164,6 +173,15 @@ def circuit(
         o  [=====]      column 0: gates on (0,) and (1, 2, 3)
         ~~~~~~~~~~      activation
         [=====]  o      start: a tensor a group, or any network
+
+    >>> net = tk.circuit((2, 2, 2, 2), [[(0,), (1, 2, 3)], [(0, 1), (3,)]], "sin", start=[(0, 1, 2), (3,)])
+    >>> net.shape, net.num_params  # the start 8 + 2, column 0: 4 + 64, column 1: 16 + 4
+    ((2, 2, 2, 2), 98)
+    >>> net.multilinear
+    False
+    >>> x = tk.contract(net, tk.init.normal(net))
+    >>> x.shape
+    (2, 2, 2, 2)
 
     A column of gates on single sites is a Kronecker product.  A start whose groups join digits of a weight's rows to digits of
     its columns is a TT-matrix of rank 1; :func:`tnkit.mpo` as the start gives it any rank.
@@ -178,7 +196,8 @@ def circuit(
         Before each column: one for all, or one a column; a key of :data:`tnkit.ACTIVATIONS`, a function ``fn(xp, x)``, or None.
     start
         Groups that cover each site once, with a dense tensor for each; or a network with an output of the sites' sizes in their
-        order; or None, a vector a site.
+        order; or a Decomposition or a pair (network, arrays), whose network it is (:func:`tnkit.init.lifted` then gives arrays
+        that begin there); or None, a vector a site.
 
     Returns
     -------
@@ -199,6 +218,8 @@ def circuit(
     if len(each) != len(columns):
         raise ValueError(f"circuit: {len(each)} activations for {len(columns)} columns")
     inner: Mapping[str, int] = {}
+    if isinstance(start, tuple) and start and isinstance(start[0], Network):
+        start = pair_of(start, "circuit: start")[0]
     if isinstance(start, Network):
         if start.shape != dims:
             raise ValueError(f"circuit: the start has shape {start.shape}, the sites have sizes {dims}")
@@ -291,6 +312,12 @@ def adtn(
 ) -> Network:
     """Automatically differentiable tensor network (arXiv 2305.06058) that fills a weight of ``shape``.
 
+    >>> net = tk.adtn((512, 4096), depth=1)  # 9 + 12 sites of size 2: the layer of VGG-16 with 200 parameters
+    >>> net.num_params, len(net.shape), 512 * 4096
+    (200, 21, 2097152)
+    >>> tk.detensorize(tk.contract(net, tk.init.normal(net)), (512, 4096)).shape
+    (512, 4096)
+
     Parameters
     ----------
     shape
@@ -341,7 +368,7 @@ def adtn(
 
 
 def _site_groups(shape: tuple[int, ...], dim: int | Sequence[int] | None) -> list[tuple[int, ...]]:
-    if isinstance(dim, Iterable) and getattr(dim, "shape", (1,)) != ():
+    if several(dim):
         groups = split_axes(check_shape(dim, "adtn dim"), shape)
     else:
         one = None if dim is None else whole_number(dim, "adtn: dim")

@@ -18,6 +18,12 @@ def _in_lattice(rows: int, cols: int, dim: int, rank: int) -> int:
 def peps(rows: int, cols: int, dim: int, rank: int) -> Network:
     """Projected entangled pair state (Verstraete and Cirac 2004) on an open square lattice.
 
+    >>> net = tk.peps(3, 3, dim=2, rank=4)
+    >>> net.num_params  # 2 * (4 corners of 4**2, 4 sides of 4**3, 4**4)
+    1152
+    >>> net["peps_1_1"].inds
+    ('i1_1', 'v0_1', 'v1_1', 'h1_0', 'h1_1')
+
     Parameters
     ----------
     rows, cols
@@ -31,6 +37,11 @@ def peps(rows: int, cols: int, dim: int, rank: int) -> Network:
     -------
     Network
         ``peps_{row}_{col}``; parameters: sum over sites of dim x rank^(number of neighbours).
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument that is no whole number of at least 1.
     """
     rows, cols, dim, rank = check_shape((rows, cols, dim, rank), "peps (rows, cols, dim, rank)")
     check_count(rows * cols, "peps", f"{rows} x {cols} sites")

@@ -12,10 +12,23 @@ __all__ = ["BUILDERS", "EXAMPLES", "PARAMETERS", "builder"]
 
 _Build = TypeVar("_Build", bound=Callable[..., Network])
 
-#: Name -> function that returns a Network.
 BUILDERS: dict[str, Callable[..., Network]] = {}
-#: Name -> arguments to try: what the tests build, draw, contract and spoil.
+"""The builders by name: name -> function that returns a :class:`Network`.  Each is ``tk.NAME`` too.
+
+>>> "mera" in tk.BUILDERS, tk.BUILDERS["tt"] is tk.tt
+(True, True)
+>>> tk.BUILDERS["tt"]((4, 4, 4), 2).num_params  # 4*2 + 2*4*2 + 2*4
+32
+"""
 EXAMPLES: dict[str, Mapping[str, Any]] = {}
+"""Arguments to try, by builder: name -> arguments by name.  The tests build, draw and contract these networks.
+
+>>> tk.EXAMPLES["cp"]
+{'shape': (4, 5, 6, 2), 'rank': 3}
+>>> net = tk.cp(**tk.EXAMPLES["cp"])
+>>> len(tk.EXAMPLES) == len(tk.BUILDERS)
+True
+"""
 #: Name -> the number of parameters as a formula of the same arguments; it shares no code with the builder.
 PARAMETERS: dict[str, Callable[..., int]] = {}
 
@@ -23,8 +36,10 @@ PARAMETERS: dict[str, Callable[..., int]] = {}
 def builder(parameters: Callable[..., int], name: str = "", **example: Any) -> Callable[[_Build], _Build]:
     """Register a builder.
 
-    >>> @builder(lambda shape, rank: rank * sum(shape), shape=(4, 5), rank=2)
-    ... def cp(shape, rank): ...
+    ::
+
+        @builder(lambda shape, rank: rank * sum(shape), shape=(4, 5), rank=2)
+        def cp(shape, rank): ...
 
     Parameters
     ----------

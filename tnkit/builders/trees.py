@@ -1,4 +1,4 @@
-"""Stars and trees: Tucker, CP, low rank, tree tensor networks (hierarchical Tucker), MERA."""
+"""Stars and trees: Tucker, CP, low rank, tree tensor networks (hierarchical Tucker), augmented trees, MERA."""
 
 from __future__ import annotations
 
@@ -21,6 +21,10 @@ from tnkit.core.numbers import whole_number
 def tucker(shape: Sequence[int], rank: Rank) -> Network:
     """Tucker decomposition: a core joined to one factor an axis.
 
+    >>> net = tk.tucker((8, 8, 3), rank=(4, 4, 3))
+    >>> net.array_shapes["core"], net.num_params  # 4*4*3 + 8*4 + 8*4 + 3*3
+    ((4, 4, 3), 121)
+
     Parameters
     ----------
     shape
@@ -32,6 +36,11 @@ def tucker(shape: Sequence[int], rank: Rank) -> Network:
     -------
     Network
         ``core`` and ``factor_k``; parameters: prod r(k) + sum n(k) r(k).
+
+    Raises
+    ------
+    TypeError, ValueError
+        A shape or ranks that are no whole numbers of at least 1; not one rank an axis.
     """
     shape = check_shape(shape, "tucker")
     ranks = check_rank(rank, len(shape), "tucker", shape)
@@ -45,6 +54,12 @@ def tucker(shape: Sequence[int], rank: Rank) -> Network:
 def cp(shape: Sequence[int], rank: int) -> Network:
     """Canonical polyadic decomposition: one factor an axis, all on one hyperedge ``r``.
 
+    >>> net = tk.cp((8, 8, 3), rank=5)
+    >>> net.num_params, net.edges["r"]  # 5 * (8 + 8 + 3), and one hyperedge
+    (95, ('factor_0', 'factor_1', 'factor_2'))
+    >>> np.allclose(tk.contract(net, {f"factor_{k}": np.ones((n, 5)) for k, n in enumerate((8, 8, 3))}), 5)
+    True
+
     Parameters
     ----------
     shape
@@ -56,6 +71,11 @@ def cp(shape: Sequence[int], rank: int) -> Network:
     -------
     Network
         ``factor_k``; parameters: r sum n(k).
+
+    Raises
+    ------
+    TypeError, ValueError
+        A shape or a rank that is no whole number of at least 1.
     """
     shape = check_shape(shape, "cp")
     r = check_one_rank(rank, "cp")
@@ -68,6 +88,10 @@ def cp(shape: Sequence[int], rank: int) -> Network:
 def low_rank(shape: Sequence[int], rank: int) -> Network:
     """A matrix as a product of two, ``left @ right``.
 
+    >>> net = tk.low_rank((64, 32), rank=4)
+    >>> net.num_params, net.array_shapes  # 4 * (64 + 32)
+    (384, {'left': (64, 4), 'right': (4, 32)})
+
     Parameters
     ----------
     shape
@@ -79,6 +103,11 @@ def low_rank(shape: Sequence[int], rank: int) -> Network:
     -------
     Network
         ``left`` (i0, r) and ``right`` (r, i1, ...); parameters: r (n(0) + n(1) n(2) ...).
+
+    Raises
+    ------
+    TypeError, ValueError
+        A shape or a rank that is no whole number of at least 1; fewer than two axes.
     """
     shape = check_shape(shape, "low_rank", least=2)
     r = check_one_rank(rank, "low_rank")
@@ -113,6 +142,12 @@ def tree(shape: Sequence[int], rank: int, arity: int = 2, activation: str | Acti
           o     o
          / \   / \
 
+    >>> net = tk.tree((2,) * 8, rank=4)
+    >>> net.num_params, len(net.nodes)  # 4 leaves of 2*2*4, 2 nodes of 4*4*4, a root of 4*4
+    (208, 7)
+    >>> tk.tree((2,) * 8, rank=4, activation="relu").multilinear
+    False
+
     Parameters
     ----------
     shape
@@ -130,32 +165,117 @@ def tree(shape: Sequence[int], rank: int, arity: int = 2, activation: str | Acti
     Network
         ``node_{level}_{k}``, the root last; parameters: sum over nodes of (product of the sizes below) x (size above,
         none at the root).
+
+    Raises
+    ------
+    TypeError, ValueError
+        A shape or a rank that is no whole number of at least 1; an arity below 2; an unknown activation.
     """
-    shape = check_shape(shape, "tree")
-    rank, activation = check_one_rank(rank, "tree"), check_activation(activation, "tree")
-    if whole_number(arity, "tree: arity") < 2:
-        raise ValueError(f"tree: arity {arity} is below 2")
+    shape, rank, activation = _tree_arguments("tree", shape, rank, arity, activation)
     sizes: dict[str, int] = {f"i{k}": n for k, n in enumerate(shape)}
-    below = [(f"i{k}", n) for k, n in enumerate(shape)]  # index, product of the open sizes under it
+    return _levels_joined(_tree_levels(list(sizes), sizes, rank, arity), len(shape), sizes, activation)
+
+
+def _tree_arguments(
+    what: str, shape: Any, rank: Any, arity: Any, activation: Any
+) -> tuple[tuple[int, ...], int, str | Activation | None]:
+    shape, rank, activation = check_shape(shape, what), check_one_rank(rank, what), check_activation(activation, what)
+    if whole_number(arity, f"{what}: arity") < 2:
+        raise ValueError(f"{what}: arity {arity} is below 2")
+    return shape, rank, activation
+
+
+def _tree_levels(
+    leaves: Sequence[str], sizes: dict[str, int], rank: int, arity: int, by_leaf: bool = False
+) -> list[list[Node]]:
+    """Nodes over the leaves, level by level, the root last; the sizes of their bonds are added to ``sizes``.
+
+    They are numbered level by level, or ``by_leaf`` by the leftmost leaf under them, above a level of others.
+    """
+    whole = prod(sizes[i] for i in leaves)
+    below = [(i, sizes[i]) for i in leaves]  # index, product of the open sizes under it
     levels: list[list[Node]] = [[]]
     while True:
         level = len(levels) - 1
         groups = [below[k : k + arity] for k in range(0, len(below), arity)]
+        names = [
+            f"node_{level + 1}_{k * arity ** (level + 1)}" if by_leaf else f"node_{level}_{k}"
+            for k in range(len(groups))
+        ]
         above = []
         for k, group in enumerate(groups):
             inds = tuple(i for i, _ in group)
             if len(groups) == 1:
-                levels[-1].append(Node(f"node_{level}_0", inds))
-                return _levels_joined(levels, len(shape), sizes, activation)
+                levels[-1].append(Node(names[k], inds))
+                return levels
             if len(group) == 1:
                 above.append(group[0])  # an odd one out waits for the next level
                 continue
             bond, under = f"b{level}_{k}", prod(n for _, n in group)
-            sizes[bond] = min(rank, prod(sizes[i] for i in inds), prod(shape) // under)
-            levels[-1].append(Node(f"node_{level}_{k}", (*inds, bond)))
+            sizes[bond] = min(rank, prod(sizes[i] for i in inds), whole // under)
+            levels[-1].append(Node(names[k], (*inds, bond)))
             above.append((bond, under))
         below = above
         levels.append([])
+
+
+def _in_augmented_tree(shape: Sequence[int], rank: int, arity: int = 2, activation: Any = None) -> int:
+    """The tree, and (n(a) n(b))^2 for the leaves a, b on either side of each border between lowest groups."""
+    borders = range(arity, len(shape), arity)
+    return _in_tree(shape, rank, arity) + sum((shape[k - 1] * shape[k]) ** 2 for k in borders)
+
+
+@builder(_in_augmented_tree, shape=(2, 3, 2, 3, 2), rank=3, arity=2)
+def augmented_tree(
+    shape: Sequence[int], rank: int, arity: int = 2, activation: str | Activation | None = None
+) -> Network:
+    r"""Augmented tree tensor network (Felser et al. 2021): a tree on a row of disentanglers ``u``.
+
+    ::
+
+              o
+            /   \
+           o     o
+          / \   / \
+         |   [u]   |      neighbouring leaves of different branches
+
+    >>> tk.augmented_tree((2,) * 8, rank=4).num_params  # the tree's 208, and 3 disentanglers of 16
+    256
+
+    A pair of neighbours that the tree joins only high up is joined directly.  With disentanglers that are the identity it is
+    :func:`tree`.
+
+    Parameters
+    ----------
+    shape
+        Sizes of ``i0, i1, ...``.
+    rank, arity
+        As for :func:`tree`.  A disentangler stands on every border between two lowest groups of ``arity`` leaves.
+    activation
+        On the tensor that each level hands to the level below it, as for :func:`tree`; the disentanglers are the lowest level.
+
+    Returns
+    -------
+    Network
+        ``u_0_{leaf}`` and ``node_{level}_{leaf}``, by the leftmost leaf that they cover, the root last; parameters: those of
+        the tree, and (n(a) n(b))^2 for each disentangler.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`tree`.
+    """
+    shape, rank, activation = _tree_arguments("augmented_tree", shape, rank, arity, activation)
+    sizes: dict[str, int] = {f"i{k}": n for k, n in enumerate(shape)}
+    leaves, row = list(sizes), []
+    for k in range(arity, len(shape), arity):
+        pair = f"i{k - 1}", f"i{k}"
+        up = f"u{k - 1}", f"u{k}"
+        sizes |= {u: sizes[i] for u, i in zip(up, pair, strict=True)}
+        leaves[k - 1 : k + 1] = up
+        row.append(Node(f"u_0_{k - 1}", (*pair, *up)))
+    levels = _tree_levels(leaves, sizes, rank, arity, by_leaf=True)
+    return _levels_joined([row, *levels] if row else levels, len(shape), sizes, activation)
 
 
 def _levels_joined(
@@ -192,6 +312,14 @@ def mera(
 ) -> Network:
     """Binary MERA (Vidal 2007): each level a row of disentanglers ``u`` on neighbours, then isometries ``w`` two to one.
 
+    >>> net = tk.mera((2,) * 8, rank=4)
+    >>> net.shape == (2,) * 8, net["u_0_1"].inds[:2]
+    (True, ('i1', 'i2'))
+    >>> arrays = tk.init.orthogonal(net, toward=tk.directions(net))
+    >>> u = arrays["u_0_1"].reshape(4, 4)  # a disentangler is orthogonal
+    >>> np.allclose(u.T @ u, np.eye(4))
+    True
+
     Parameters
     ----------
     shape
@@ -208,6 +336,11 @@ def mera(
     Network
         ``u_{level}_{site}``, ``w_{level}_{site}``, ``top_{level}_0``; parameters: sum of (n(a) n(b))^2 over disentanglers,
         n(a) n(b) m over isometries, n(a) n(b) at the top.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A shape or a rank that is no whole number of at least 1; fewer than two sites; an unknown activation.
     """
     shape = check_shape(shape, "mera", least=2)
     rank, activation = check_one_rank(rank, "mera"), check_activation(activation, "mera")

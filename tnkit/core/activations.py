@@ -93,6 +93,16 @@ ACTIVATIONS: dict[str, Activation] = {
     "add": add,
     "multiply": multiply,
 }
+"""The functions that an :class:`Elementwise` node may name: name -> ``f(xp, *tensors)``, ``xp`` the namespace of the arrays.
+
+>>> list(tk.ACTIVATIONS)
+['relu', 'leaky_relu', 'tanh', 'sin', 'sigmoid', 'gelu', 'softplus', 'square', 'identity', 'add', 'multiply']
+>>> tk.ACTIVATIONS["relu"](np, np.array([-1.0, 2.0])).tolist()
+[0.0, 2.0]
+>>> net = tk.tt((2, 2), 2).activate("relu", "act")
+>>> bool(tk.contract(net, tk.init.normal(net)).min() >= 0)
+True
+"""
 
 #: Names of those that take one tensor.
 UNARY = tuple(name for name in ACTIVATIONS if name not in ("add", "multiply"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,14 +11,15 @@ from tnkit.core.network import Network
 from tnkit.core.node import has_order, unordered
 from tnkit.core.wording import shown
 
-__all__ = ["a_mapping", "a_network", "flag", "one_of", "sequence", "shown", "text"]
+__all__ = ["a_function", "a_mapping", "a_network", "flag", "one_of", "sequence", "shown", "text"]
 
 
 def a_network(value: Any, who: str) -> Network:
     """A Network; TypeError for anything else, with the way from what is often given instead.
 
-    >>> a_network(net, "norm")
-    Network(3 nodes, 4x4x4, 84 params)
+    >>> net = tk.tt((2, 3), 2)
+    >>> a_network(net, "norm") is net
+    True
     """
     if isinstance(value, Network):
         return value
@@ -32,9 +33,16 @@ def a_network(value: Any, who: str) -> Network:
 
 def a_mapping(value: Any, who: str, what: str = "arrays") -> Mapping[str, Any]:
     """A mapping from names; TypeError for anything else."""
-    if isinstance(value, Mapping):
+    if type(value) is dict or isinstance(value, Mapping):
         return value
     raise TypeError(f"{who}: {what} map names to values, as a dict does; they are not {shown(value)}")
+
+
+def a_function(value: Any, what: str) -> Callable[..., Any]:
+    """What can be called; TypeError for anything else, classes included, which are seldom meant."""
+    if callable(value) and not isinstance(value, type):
+        return value  # type: ignore[no-any-return]
+    raise TypeError(f"{what} is a function, not {shown(value)}")
 
 
 def flag(value: Any, what: str) -> bool:
@@ -63,10 +71,12 @@ def one_of(value: Any, what: str, known: Iterable[str]) -> str:
 
 def sequence(value: Any, what: str) -> tuple[Any, ...]:
     """The items in their order, as a tuple; TypeError for what has no order (a set), and for bytes and strings."""
-    rule = f"{what} is a sequence, a tuple or a list, not {shown(value)}"
-    if not has_order(value):
-        raise TypeError(rule + (": a set has no order" if unordered(value) else ""))
-    try:
-        return tuple(value)
-    except TypeError:  # what says that it has items, and has none
-        raise TypeError(rule) from None
+    hint = ""
+    if has_order(value):
+        try:
+            return tuple(value)
+        except TypeError:  # what says that it has items, and has none
+            pass
+    elif unordered(value):
+        hint = ": a set has no order"
+    raise TypeError(f"{what} is a sequence, a tuple or a list, not {shown(value)}{hint}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from tnkit.core.inside import SUMMED, Gathering, Inside
+from tnkit.core.inside import SUMMED, Gathering, Inside, of_leaves
 from tnkit.core.node import Node, Sizes
 from tnkit.core.numbers import whole_number
 from tnkit.core.wording import shown
@@ -41,7 +41,9 @@ def checked_sizes(nodes: Sequence[Node | _Function], output: tuple[str, ...], gi
     """Sizes of the indices at this level, each known, positive and agreed."""
     if not nodes:
         raise ValueError("a network has at least one node")
-    given = {i: _size(i, n) for i, n in given.items()}
+    given = {
+        i: n if type(i) is str and type(n) is int and n > 0 else _size(i, n) for i, n in given.items()
+    }  # as nearly all are
     known: dict[str, int] = {}
     for node in nodes:  # what the Elementwise nodes know, the first one first
         if not isinstance(node, Node):
@@ -66,8 +68,7 @@ def checked_sizes(nodes: Sequence[Node | _Function], output: tuple[str, ...], gi
             raise ValueError(f"output index {i!r} is on no node")
     if len(set(output)) != len(output):
         raise ValueError(f"output {output} names an index twice; use a Node with fixed='delta' to repeat one")
-    unused = sorted(set(given) - set(sizes))
-    if unused:
+    if len(sizes) < len(given) and (unused := sorted(set(given) - set(sizes))):
         raise ValueError(f"sizes: index {unused[0]!r} is on no node")
     return Sizes(sizes)
 
@@ -105,6 +106,8 @@ def inside_bodies(name: str, bodies: Sequence[_Body]) -> Inside:
 def checked_inside(nodes: Sequence[Node | _Function], output: tuple[str, ...], sizes: Mapping[str, int]) -> Inside:
     """What a network holds at every depth; ValueError where it contradicts itself."""
     functions = [node for node in nodes if not isinstance(node, Node)]
+    if not functions and (plain := of_leaves(nodes, output, sizes)) is not None:  # type: ignore[arg-type]
+        return plain
     held = Gathering(functions)
     if held.twice is not None:
         first, second, *_ = (f.name for f in functions if f.inside.find(SUMMED, held.twice))

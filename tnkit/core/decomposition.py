@@ -4,23 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import wraps
-from inspect import signature
-from itertools import pairwise
+from inspect import Parameter, signature
+from itertools import accumulate, pairwise
 from numbers import Real
 from typing import Any, TypeVar, cast
 
 from tnkit.core.checks import a_mapping, a_network
+from tnkit.core.display import bundle
 from tnkit.core.network import Network
 from tnkit.core.numbers import finite_number
 from tnkit.core.wording import shown
 
-__all__ = ["Decomposition", "network_of", "paired"]
+__all__ = ["Decomposition", "network_of", "pair_of", "paired", "paired_first"]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 class Decomposition(tuple[Network, dict[str, Any]]):
     """The pair ``network, arrays``, with what the decomposition measured.
+
+    >>> x = np.arange(8.0).reshape(2, 2, 2)
+    >>> found = tk.tt_svd(x, rank=2)
+    >>> net, arrays = found
+    >>> isinstance(found, tk.Decomposition), net is found.network, arrays is found.arrays
+    (True, True, True)
+    >>> found.error < 1e-12, np.allclose(tk.contract(found), x)
+    (True, True)
+    >>> twice = found.scaled("core_0", 2.0)
+    >>> np.allclose(tk.contract(twice), 2 * x)
+    True
 
     Parameters
     ----------
@@ -32,7 +44,7 @@ class Decomposition(tuple[Network, dict[str, Any]]):
         Relative error in the Frobenius norm: ``norm(x - contract(network, arrays)) / norm(x)``, 0 where x is zero.
     methods
         Bond (or node) -> the algorithm that ran there: ``"gram"``, ``"gram64"``, ``"svd"``, ``"randomised"``, ``"qr"``,
-        ``"kept"`` (nothing to truncate), ``"als"``.
+        ``"kept"`` (nothing to truncate), ``"als"``; of products ``"density"`` (by density matrices), ``"zipup"``, ``"fit"``.
     """
 
     error: float
@@ -91,26 +103,33 @@ class Decomposition(tuple[Network, dict[str, Any]]):
         ran = ", ".join(f"{m} x{n}" if n > 1 else m for m, n in counts.items())
         return f"Decomposition({self.network!r}, error {self.error:.3g}{', by ' if ran else ''}{ran})"
 
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        return bundle(self)
+
 
 def paired(function: _Function) -> _Function:
     """A function of ``(net, arrays)`` that takes a :class:`Decomposition` in the place of both.
 
-    >>> tk.norm(tk.tt_svd(x, rank=3))  # as tk.norm(*tk.tt_svd(x, rank=3))
+    >>> x = np.arange(8.0).reshape(2, 2, 2)
+    >>> bool(tk.norm(tk.tt_svd(x)) == tk.norm(*tk.tt_svd(x)))
+    True
 
     Returns
     -------
     function
         With the same signature: each positional argument that is a Decomposition stands for its network and its arrays.
     """
-    places = [
-        p for p in signature(function).parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-    ]
+    places, own = _places(function), _own_mappings(function)
 
     @wraps(function)
     def expanded(*args: Any, **kwargs: Any) -> Any:
-        if any(isinstance(a, Decomposition) for a in args):
-            given = len(args) + sum(isinstance(a, Decomposition) for a in args)
-            beside = any(isinstance(a, Decomposition) and isinstance(b, Mapping) for a, b in pairwise(args))
+        if any([isinstance(a, Decomposition) for a in args]):
+            at = list(accumulate((2 if isinstance(a, Decomposition) else 1 for a in args), initial=0))
+            given = at[-1]
+            beside = any(
+                isinstance(a, Decomposition) and isinstance(b, Mapping) and k not in own
+                for (a, b), k in zip(pairwise(args), at[1:], strict=False)
+            )
             if beside or given > len(places) or any(p.name in kwargs for p in places[:given]):
                 raise TypeError(
                     f"{function.__name__}: a Decomposition stands for a network and its arrays; no arrays are given beside it"
@@ -121,11 +140,50 @@ def paired(function: _Function) -> _Function:
     return cast(_Function, expanded)
 
 
+def paired_first(function: _Function) -> _Function:
+    """As :func:`paired`, for the first argument alone: a Decomposition elsewhere is what the function makes of it.
+
+    ::
+
+        tk.apply_gate(state, gate, inds)  # as tk.apply_gate(*state, gate, inds)
+    """
+    own = _own_mappings(function)
+
+    @wraps(function)
+    def expanded(*args: Any, **kwargs: Any) -> Any:
+        if args and isinstance(args[0], Decomposition):
+            if "arrays" in kwargs or (len(args) > 1 and isinstance(args[1], Mapping) and 2 not in own):
+                raise TypeError(
+                    f"{function.__name__}: a Decomposition stands for a network and its arrays; no arrays are given beside it"
+                )
+            args = (*args[0], *args[1:])
+        return function(*args, **kwargs)
+
+    return cast(_Function, expanded)
+
+
+def _places(function: Callable[..., Any]) -> list[Parameter]:
+    """The parameters that can be given by place."""
+    every = signature(function).parameters.values()
+    return [p for p in every if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+
+
+def _own_mappings(function: Callable[..., Any]) -> set[int]:
+    """Places behind a network and its arrays that take a mapping of their own: the values of ``isel``, the gates of ``local_expectation``."""
+    places = _places(function)
+    return {
+        k
+        for k, p in enumerate(places)
+        if k > 1 and "arrays" in places[k - 1].name and "arrays" not in p.name and "Mapping" in str(p.annotation)
+    }
+
+
 def network_of(net: Any, arrays: Mapping[str, Any] | None, who: str) -> tuple[Any, Mapping[str, Any] | None]:
     """The network and the arrays, where a :class:`Decomposition` may stand for both in an argument of any place or name.
 
-    >>> network_of(tk.tt_svd(x, rank=3), None, "TNLinear")
-    (Network(3 nodes, 4x4x4, 84 params), {'core_0': ...})
+    >>> net, arrays = network_of(tk.tt_svd(np.eye(2)), None, "TNLinear")
+    >>> net.shape, sorted(arrays)
+    ((2, 2), ['core_0', 'core_1'])
 
     Raises
     ------
@@ -137,3 +195,21 @@ def network_of(net: Any, arrays: Mapping[str, Any] | None, who: str) -> tuple[An
     if arrays is not None:
         raise ValueError(f"{who}: arrays are given once, in the Decomposition or as arrays=, not twice")
     return net.network, net.arrays
+
+
+def pair_of(value: Any, what: str) -> tuple[Network, Mapping[str, Any]]:
+    """A network and its arrays from a :class:`Decomposition`, or from any pair of the two.
+
+    >>> net, arrays = pair_of(tk.tt_svd(np.eye(2)), "lifted: decomposition")
+    >>> net.shape
+    (2, 2)
+
+    Raises
+    ------
+    TypeError
+        Neither of them, by the name ``what``.
+    """
+    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], Network):
+        return value[0], a_mapping(value[1], what)
+    hint = "; a network alone has no arrays" if isinstance(value, Network) else ""
+    raise TypeError(f"{what} is a Decomposition, or a pair of a Network and its arrays, not {shown(value)}{hint}")

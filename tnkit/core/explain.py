@@ -97,7 +97,8 @@ class Explanation:
 def explain(net: Network) -> Explanation:
     """How a network is read, index by index.
 
-    >>> print(explain(Network([Node("A", "ir"), Node("B", "qj")], "ij", dict(i=2, j=3, r=4, q=4))))
+    >>> net = tk.Network([tk.Node("A", "ir"), tk.Node("B", "qj")], "ij", dict(i=2, j=3, r=4, q=4))
+    >>> print(tk.explain(net))
     Network(2 nodes, 2x3, 20 params)
       kept          i:2, j:3
       dangling      r:4 (A), q:4 (B): summed on one node alone; a misspelt name?

@@ -6,14 +6,14 @@ take a million looks.  So a level takes the table of the largest network inside 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from threading import Lock
 from typing import Any, Protocol
 
 from tnkit.core.node import Node
 
-__all__ = ["ARRAY", "NODE", "SUMMED", "Gathering", "Inside"]
+__all__ = ["ARRAY", "NODE", "SUMMED", "Gathering", "Inside", "of_leaves"]
 
 #: Kinds of entries: a node's name -> whether it is an Elementwise; an array's -> its first node and shape; an index that
 #: is summed inside -> True.
@@ -151,3 +151,14 @@ class Gathering:
         """The table, with the indices that are summed at this level."""
         self.new[SUMMED].update(dict.fromkeys(indices, True))
         return self.base.extended([(k, key, value) for k, rows in enumerate(self.new) for key, value in rows.items()])
+
+
+def of_leaves(nodes: Sequence[Node], output: Iterable[str], sizes: Mapping[str, int]) -> Inside | None:
+    """The table of a network of leaves alone; None where names or arrays are there twice, which has to be looked at."""
+    names = {node.name: False for node in nodes}
+    arrays = {node.array: (node, tuple([sizes[i] for i in node.inds])) for node in nodes}
+    if len(names) < len(nodes) or len(arrays) < len(nodes):
+        return None
+    kept = set(output)
+    rows = [(kind, key, value) for kind, own in ((NODE, names), (ARRAY, arrays)) for key, value in own.items()]
+    return Inside(_Store([*rows, *[(SUMMED, i, True) for i in sizes if i not in kept]]))

@@ -7,16 +7,20 @@ it is kept.  An index twice on one node is a trace.  Nodes are :class:`Node` (a 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from math import prod
 from typing import Any, TypeVar
 
 from tnkit.core import nested
 from tnkit.core.activations import Activation, resolve
 from tnkit.core.consistency import checked_inside, checked_sizes, inside_bodies
+from tnkit.core.display import bundle
 from tnkit.core.inside import ARRAY, NODE, SUMMED, Inside
+from tnkit.core.joining import check_joined, joined_output, pairs_on
+from tnkit.core.lazy import cached_property
+from tnkit.core.levels import Level, as_levels, from_levels
 from tnkit.core.node import Node, Sizes, has_order, indices, store, unordered
 from tnkit.core.renaming import name_table
 from tnkit.core.spelling import shape_text, spelled
@@ -32,6 +36,14 @@ __all__ = ["AnyNode", "Elementwise", "Network", "all_indices", "folded", "inside
 @dataclass(frozen=True, init=False, eq=False)
 class Elementwise:
     """A node whose tensor is ``fn(*bodies)``, each body contracted in full first.
+
+    >>> a = tk.Network([tk.Node("A", "i")], "i", dict(i=3))
+    >>> b = tk.Network([tk.Node("B", "i")], "i", dict(i=3))
+    >>> node = tk.Elementwise("product", "multiply", [a, b])
+    >>> node.inds
+    ('i',)
+    >>> tk.contract(tk.Network([node], "i"), {"A": [1, 2, 3], "B": [4, 5, 6]})
+    array([ 4, 10, 18])
 
     Parameters
     ----------
@@ -94,15 +106,28 @@ AnyNode = Node | Elementwise
 class Network:
     """Nodes, the indices that are kept, and the size of every index.  Frozen, hashable, compared by value.
 
-    >>> print(Network([Node("A", "ir"), Node("B", "qj")], "ij", dict(i=2, j=3, r=4, q=4)))
+    >>> net = tk.Network([tk.Node("A", "ir"), tk.Node("B", "rj")], "ij", dict(i=2, j=3, r=4))
+    >>> net.shape, net.num_params, net.array_shapes
+    ((2, 3), 20, {'A': (2, 4), 'B': (4, 3)})
+    >>> net.edges
+    {'i': ('A',), 'r': ('A', 'B'), 'j': ('B',)}
+    >>> net.multilinear, net.parameters, len(net.leaves), net.places["B"]
+    (True, ('A', 'B'), 2, 1)
+    >>> net["A"].inds, net.tied  # no array fills two nodes
+    (('i', 'r'), frozenset())
+    >>> x = tk.contract(net, {"A": np.ones((2, 4)), "B": np.ones((4, 3))})
+    >>> x.shape, float(x[0, 0])
+    ((2, 3), 4.0)
+    >>> print(tk.Network([tk.Node("A", "ir"), tk.Node("B", "qj")], "ij", dict(i=2, j=3, r=4, q=4)))
     Network(2 nodes, 2x3, 20 params)
       A(i:2, r:4?)
       B(q:4?, j:3)
-      -> (i:2, j:3)
+      -> (i:2, j:3), summed over r, q
       ? on one node alone, and summed there: a misspelt name, often
 
     In print, ``?`` marks an index that is on one node alone and summed there, ``*`` a hyperedge (three ends or more, the
-    output counted); the marks that occur are explained at the end, and :func:`tnkit.explain` says more.
+    output counted); the last line says what is kept and what is summed, marks that occur are explained, and :func:`tnkit.explain`
+    says more.
 
     Parameters
     ----------
@@ -123,8 +148,7 @@ class Network:
     nodes: tuple[AnyNode, ...]
     output: tuple[str, ...]
     sizes: Mapping[str, int]
-    inside: Inside = field(init=False)  #: names, arrays and summed indices at every depth
-    _hash: int = field(init=False)
+    _hash: int | None = field(init=False)  #: None until it is asked for
 
     def __init__(
         self,
@@ -143,19 +167,23 @@ class Network:
                 raise TypeError(f"a network's nodes are Node or Elementwise, not {type(node).__name__}")
         output = indices(output, "output")
         known = checked_sizes(nodes, output, sizes)
-        store(self, nodes=nodes, output=output, sizes=known, inside=checked_inside(nodes, output, known))
-        store(self, _hash=hash((nodes, output, known)))
+        self.__dict__["inside"] = checked_inside(nodes, output, known)
+        store(self, nodes=nodes, output=output, sizes=known, _hash=hash((nodes, output, known)))
 
     def __eq__(self, other: object) -> bool:
         return nested.equal(self, other, _opened) if isinstance(other, Network) else NotImplemented
 
     def __hash__(self) -> int:
-        return self._hash
+        if self._hash is None:
+            store(self, _hash=hash((self.nodes, self.output, self.sizes)))
+        return self._hash  # type: ignore[return-value]
 
     def __reduce__(self) -> tuple[Any, tuple[object, ...]]:
         if self.multilinear:
             return Network, (self.nodes, self.output, self.sizes)
-        return _from_levels, (_as_levels(self),)  # pickle would recurse from level to level
+        return _from_levels, (
+            as_levels(nested.bottom_up(self, _bodies), Node),
+        )  # pickle would recurse from level to level
 
     def __copy__(self) -> Network:
         return self
@@ -168,6 +196,22 @@ class Network:
     def shape(self) -> tuple[int, ...]:
         """Shape of the contracted tensor."""
         return tuple(self.sizes[i] for i in self.output)
+
+    @cached_property
+    def inside(self) -> Inside:
+        """Names, arrays and summed indices at every depth."""
+        return checked_inside(self.nodes, self.output, Sizes(self.sizes))
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Name of a node at this level -> its place among the nodes."""
+        return {node.name: k for k, node in enumerate(self.nodes)}
+
+    @cached_property
+    def tied(self) -> frozenset[str]:
+        """Arrays that fill two nodes or more, at every depth."""
+        counts = Counter(leaf.array for leaf in self.leaves)
+        return frozenset(name for name, count in counts.items() if count > 1)
 
     @cached_property
     def leaves(self) -> tuple[Node, ...]:
@@ -206,9 +250,8 @@ class Network:
 
     def __getitem__(self, name: str) -> AnyNode:
         """The node of this name at this level; KeyError names those there are."""
-        for node in self.nodes:
-            if node.name == name:
-                return node
+        if isinstance(name, str) and name in self.places:
+            return self.nodes[self.places[name]]
         raise KeyError(f"no node {name!r}; there are {', '.join(n.name for n in self.nodes)}")
 
     def _walk(self) -> Iterator[tuple[Node, Network]]:
@@ -222,11 +265,25 @@ class Network:
 
     # -- what is made from it -------------------------------------------------------------------------------------
     def activate(self, fn: str | Activation, name: str) -> Network:
-        """The network ``fn(self)``: one Elementwise node called ``name`` with the same output."""
+        """The network ``fn(self)``: one Elementwise node called ``name`` with the same output.
+
+        >>> net = tk.tt((2, 3), 2).activate("sin", "act")
+        >>> net.multilinear, net["act"].fn, net.shape
+        (False, 'sin', (2, 3))
+        """
         return Network((Elementwise(name, fn, (self,)),), self.output)
 
-    def join(self, other: Network, output: Iterable[str] | None = None, on: Iterable[str] = ()) -> Network:
+    def join(
+        self, other: Network, output: Iterable[str] | None = None, on: Iterable[str] | Mapping[str, str] = ()
+    ) -> Network:
         """Both networks as one, connected at the indices ``on``.
+
+        >>> state = tk.mps((2, 2, 2), 2)
+        >>> gate = tk.Network([tk.Node("G", ("out", "in"))], ("out", "in"), {"out": 3, "in": 2})
+        >>> state.join(gate, on={"i1": "in"}).output  # the gate's other index stands where i1 stood
+        ('i0', 'out', 'i2')
+        >>> state.join(gate, on={"i1": "in"}).shape
+        (2, 3, 2)
 
         Parameters
         ----------
@@ -235,7 +292,9 @@ class Network:
         output
             Indices kept; by default those of both outputs, less ``on``.
         on
-            The indices that the two share.
+            The indices that the two share.  Or a mapping from open indices of this network to those of ``other``: each pair
+            becomes an edge with the name that ``other`` has for it, and the other outputs of ``other`` take the places of the
+            indices that are replaced, one by one; they may have the names of those.
 
         Raises
         ------
@@ -245,21 +304,19 @@ class Network:
         """
         if not isinstance(other, Network):
             raise TypeError(f"join: a Network is needed, not {shown(other)}")
-        on = indices(on, "join: on")
-        mine, theirs = all_indices(self), all_indices(other)
-        undeclared = sorted((mine & theirs) - set(on))
-        if undeclared:
-            raise ValueError(f"join: both networks have index {undeclared[0]!r}; declare it in on=, or relabel one")
-        for i in on:
-            if i not in self.output or i not in other.output:
-                raise ValueError(f"join: index {i!r} of on= is not in both outputs, {self.output} and {other.output}")
-            if self.sizes[i] != other.sizes[i]:
-                raise ValueError(f"join: index {i!r} has size {self.sizes[i]} here and {other.sizes[i]} there")
+        pairs, mine = pairs_on(on, all_indices(self), all_indices(other)), self
+        check_joined(self, other, pairs)
+        if isinstance(on, Mapping):
+            mine = self.relabel({i: j for i, j in pairs.items() if i != j})
+        shared = (all_indices(mine) & all_indices(other)) - set(pairs.values())
+        if shared:
+            i = min(shared)
+            raise ValueError(f"join: both networks have index {i!r}; declare it in on=, or relabel one")
         if output is None:
-            output = [i for i in (*self.output, *other.output) if i not in on]
+            output = joined_output(self.output, other.output, pairs, isinstance(on, Mapping))
         output = indices(output, "join: output")
-        sizes = {**self.sizes, **other.sizes}
-        return Network((*self.nodes, *other.nodes), output, sizes)
+        sizes = {**mine.sizes, **other.sizes}
+        return Network((*mine.nodes, *other.nodes), output, sizes)
 
     def relabel(
         self,
@@ -268,6 +325,12 @@ class Network:
         arrays: Mapping[str, str] | Callable[[str], str] | None = None,
     ) -> Network:
         """The same network with other names, at every depth.
+
+        >>> net = tk.tt((2, 3), 2)
+        >>> net.relabel({"i0": "row", "i1": "column"}).output
+        ('row', 'column')
+        >>> net.relabel(nodes=str.upper).places
+        {'CORE_0': 0, 'CORE_1': 1}
 
         Each argument is a mapping (names it lacks stay) or a function.  Array names follow ``arrays`` alone, so that
         relabelled nodes keep filling from the same arrays.
@@ -291,6 +354,10 @@ class Network:
     def regions(self) -> Iterator[Network]:
         """The maximal multilinear pieces, outermost first.
 
+        >>> net = tk.tt((2, 3), 2).activate("sin", "act")
+        >>> [[node.name for node in region.nodes] for region in net.regions()]
+        [['act'], ['core_0', 'core_1']]
+
         In each, an Elementwise node stands as a fixed node of its name: SVD, ALS and gauge moves are legal inside.
         """
         for net in levels(self):
@@ -306,10 +373,8 @@ class Network:
     def __str__(self) -> str:
         return "\n".join([repr(self), *spelled(self)])
 
-    def _repr_html_(self) -> str:
-        from html import escape
-
-        return f"<pre>{escape(str(self))}</pre>"
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        return bundle(self)
 
 
 # -- every depth ----------------------------------------------------------------------------------------------------
@@ -350,33 +415,9 @@ def _opened(part: Network | AnyNode) -> tuple[object, tuple[Network | AnyNode, .
     return ((part.name, part.fn), part.bodies) if isinstance(part, Elementwise) else (part, ())
 
 
-# An Elementwise in a list of levels: its name, its function, how many networks before it are its bodies.
-_Level = tuple[tuple[Node | tuple[str, Any, int], ...], tuple[str, ...], Sizes]
-
-
-def _as_levels(net: Network) -> tuple[_Level, ...]:
-    """Every network inside and then ``net``, as plain tuples that do not hold one another."""
-    return tuple(
-        (
-            tuple(n if isinstance(n, Node) else (n.name, n.fn, len(n.bodies)) for n in part.nodes),
-            part.output,
-            Sizes(part.sizes),
-        )
-        for part in nested.bottom_up(net, _bodies)
-    )
-
-
-def _from_levels(all_levels: tuple[_Level, ...]) -> Network:
-    done: list[Network] = []
-    for nodes, output, sizes in all_levels:
-        split = len(done) - sum(n[2] for n in nodes if not isinstance(n, Node))
-        below = iter(done[split:])
-        del done[split:]
-        made = [
-            n if isinstance(n, Node) else Elementwise(n[0], n[1], [next(below) for _ in range(n[2])]) for n in nodes
-        ]
-        done.append(Network(made, output, sizes))
-    return done[0]
+def _from_levels(all_levels: tuple[Level, ...]) -> Network:
+    made: Network = from_levels(all_levels, Node, Elementwise, Network)
+    return made
 
 
 # -- names ----------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import numpy as np
 
 from tnkit.core.wording import shown
 
-__all__ = ["CONSTANTS", "Node", "Sizes", "has_order", "indices", "store", "unordered"]
+__all__ = ["CONSTANTS", "Node", "Sizes", "has_order", "indices", "plain_node", "store", "unordered"]
 
 #: What ``Node.fixed`` may name: constants that the structure itself knows (see :func:`tnkit.init.constant`).
 CONSTANTS = ("e0", "ones", "delta")
@@ -101,6 +101,13 @@ def _split_up(inds: str) -> str:
     return shown(tuple("".join(" " if _is_sign(i) and i != "_" else i for i in inds).split()) or ("i", "j"))
 
 
+def plain_node(name: str, inds: tuple[str, ...]) -> Node:
+    """A node of names that are known to be right, unchecked."""
+    made: Node = object.__new__(Node)
+    made.__dict__.update(name=name, inds=inds, array=name, fixed=False)
+    return made
+
+
 def store(value: object, **fields: object) -> None:
     """Set the fields of a frozen value that is being made."""
     for name, field in fields.items():
@@ -110,6 +117,13 @@ def store(value: object, **fields: object) -> None:
 @dataclass(frozen=True, init=False)
 class Node:
     """A leaf: a slot that the array called ``array`` fills.
+
+    >>> tk.Node("A", "ij")
+    Node(name='A', inds=('i', 'j'), array='A', fixed=False)
+    >>> tk.Node("A", "ij").array  # the array that fills it
+    'A'
+    >>> tk.Node("e", ["row"], fixed="ones").fixed  # a constant: it needs no array
+    'ones'
 
     Parameters
     ----------

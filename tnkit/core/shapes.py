@@ -9,6 +9,7 @@ read as a weight.  Builders pad an axis to less than twice its size; :func:`cut_
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from math import prod
 from typing import Any
 
@@ -16,7 +17,7 @@ from tnkit.core.node import has_order, unordered
 from tnkit.core.numbers import whole_number
 from tnkit.core.wording import shown
 
-__all__ = ["cut_off", "factorize", "site_dims", "sizes_of", "split_axes"]
+__all__ = ["cut_off", "digits_in_turn", "factorize", "site_dims", "sites_of", "sizes_of", "split_axes"]
 
 
 def factorize(n: int, largest: int | None = None) -> tuple[int, ...]:
@@ -76,6 +77,32 @@ def sizes_of(value: Any, what: str) -> tuple[int, ...]:
         hint = ": a set has no order" if unordered(value) else ""
         raise TypeError(f"{what} is a sequence of whole numbers, not {shown(value)}{hint}")
     return tuple([whole_number(n, f"a size of {what}", 0) for n in value])
+
+
+def digits_in_turn(shape: Sequence[int], dim: int | None = 2) -> tuple[tuple[int, ...], ...]:
+    """Sites that merge one digit of every axis, coarsest first (:func:`site_dims`): the quad sites of an image.
+
+    >>> digits_in_turn((128, 128)), digits_in_turn((8, 2))
+    (((2, 2), (2, 2), (2, 2), (2, 2), (2, 2), (2, 2), (2, 2)), ((2, 2), (2, 1), (2, 1)))
+    """
+    return tuple(zip_longest(*(site_dims(n, dim) for n in shape), fillvalue=1))
+
+
+def sites_of(dims: Any, axes: int, what: str) -> tuple[tuple[int, ...], ...] | None:
+    """Sites that merge digits of several axes: for each its digit of every axis; None where dims are plain sizes.
+
+    >>> sites_of([(2, 2), (2, 3)], 2, "tensorize: dims"), sites_of((2, 2), 2, "tensorize: dims")
+    (((2, 2), (2, 3)), None)
+    """
+    if not has_order(dims) or not any([has_order(site) for site in dims]):
+        return None
+    sites = tuple([sizes_of(site, f"a site of {what}") for site in dims])
+    for k, site in enumerate(sites):
+        if len(site) != axes:
+            raise ValueError(
+                f"{what}: a site has one digit of each of the {axes} axes (1 for none); site {k} is {site}"
+            )
+    return sites
 
 
 def split_axes(dims: Sequence[int], shape: Sequence[int]) -> list[tuple[int, ...]]:

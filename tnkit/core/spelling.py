@@ -17,6 +17,8 @@ _MEANING = {
 }
 #: Levels that are indented; those below say how deep they are.
 _INDENTED = 8
+#: Summed indices that are named one by one.
+_NAMED = 8
 
 
 def function_name(fn: Any) -> str:
@@ -59,10 +61,18 @@ def spelled(net: Any) -> Iterator[str]:
         for body in reversed(node.bodies):
             below = marks(body.edges, body.output)
             todo += [(n, body, depth + 1, below) for n in reversed(body.nodes)]
-    yield f"  -> {_legs(net.output, net.sizes, {})}"
+    yield f"  -> {_legs(net.output, net.sizes, {})}{_summed(net)}"
     for mark in _MEANING:
         if mark in used:
             yield f"  {mark} {_MEANING[mark]}"
+
+
+def _summed(net: Any) -> str:
+    """What the top level sums over, by name."""
+    kept = set(net.output)
+    summed = [i for i, names in net.edges.items() if names and i not in kept]
+    more = f" and {len(summed) - _NAMED} more" if len(summed) > _NAMED else ""
+    return f", summed over {', '.join(summed[:_NAMED])}{more}" if summed else ""
 
 
 def _legs(inds: tuple[str, ...], sizes: Mapping[str, int], noted: Mapping[str, str]) -> str:

@@ -14,7 +14,7 @@ from tnkit.core.activations import ORDERED
 from tnkit.core.network import Elementwise, Network
 from tnkit.core.node import Node
 
-__all__ = ["TreeNetwork", "as_tree", "check_multilinear", "check_ordered", "resized"]
+__all__ = ["TreeNetwork", "as_tree", "check_multilinear", "check_ordered", "resized", "tree_or_none"]
 
 
 def check_multilinear(net: Network, what: str, tied: bool = False) -> tuple[Node, ...]:
@@ -160,6 +160,14 @@ def as_tree(net: Network, what: str) -> TreeNetwork:
     if len(tree.bonds) >= len(nodes):
         raise ValueError(f"{what}: nodes {', '.join(map(repr, _loop(links)))} form a loop, where a tree is needed")
     return tree
+
+
+def tree_or_none(net: Network) -> TreeNetwork | None:
+    """A network as a tree; None for one that is no tree."""
+    try:
+        return as_tree(net, "")
+    except ValueError:
+        return None
 
 
 def _check_index(i: str, ends: list[str], kept: bool, what: str) -> None:

@@ -8,13 +8,13 @@ from math import isfinite, log2, prod, sqrt
 from typing import Any
 
 from tnkit import init
-from tnkit.core.checks import a_mapping, a_network
+from tnkit.core.checks import a_function, a_mapping, a_network
 from tnkit.core.decomposition import Decomposition, network_of
 from tnkit.core.network import Network
 from tnkit.core.node import Node
 from tnkit.core.numbers import real_number, whole_number
 from tnkit.core.structure import check_multilinear
-from tnkit.decompose.fitting import Problem, alternate, gauss_newton, stalled
+from tnkit.decompose.fitting import Problem, Progress, alternate, gauss_newton, stalled
 from tnkit.decompose.ranks import check_tol
 from tnkit.decompose.sweep import check_target
 from tnkit.decompose.truncate import safely_scaled
@@ -43,6 +43,8 @@ __all__ = [
 _WORK_START, _WORK = 2e9, 4e10
 #: Sweeps before steps that are dear.
 _SWEEPS = 60
+#: Entries up to which a target is fitted in double precision whatever its own: that is no dearer.
+_SMALL = 2**14
 #: Starts of one search: more are a number given by mistake.
 _STARTS = 10**6
 #: Up to this many nodes: a step contracts an environment of every two of them.
@@ -57,9 +59,18 @@ _PULL = 0.3
 
 def als(
     x: Any, net: Network, arrays: Mapping[str, Any] | None = None, *, sweeps: int = 300, tol: float = 0.0,
-    ridge: float = 1e-3, restarts: int = 8, seed: int = 0, backend: Backend | None = None,
+    ridge: float = 1e-3, restarts: int = 8, seed: int = 0, callback: Callable[[int, float], Any] | None = None,
+    backend: Backend | None = None,
 ) -> Decomposition:  # fmt: skip
     """Fit a network to an array by alternating least squares (Kolda and Bader 2009, section 3.4, for any network).
+
+    >>> net = tk.ring((4, 4, 4), rank=2)
+    >>> x = tk.contract(net, tk.init.normal(net))
+    >>> found = tk.als(x, net, tol=1e-6)
+    >>> found.error < 1e-6, found.network == net
+    (True, True)
+    >>> tk.ring_svd(x, rank=2).error > found.error  # singular values do not find it
+    True
 
     One node at a time is set to the best array for the others, from its environment.  Where that crawls and the arrays are
     small (2000 parameters), Levenberg-Marquardt steps on all nodes take over; where they are large, sweeps are extrapolated.
@@ -84,6 +95,9 @@ def als(
         Starts (seeds ``seed``, ``seed + 1``, ...) of which the best after a short run is continued, when none is given.
     seed
         Of the starts (:func:`tnkit.init.normal`).
+    callback
+        ``callback(sweep, error)`` after each sweep and each Gauss-Newton step, counted from 1 over all starts (``restarts=1`` gives
+        one curve); the error is that of the arrays at hand.  Where it returns a true value the search ends with the best so far.
     backend
         The array library; by default that of the arrays.
 
@@ -106,7 +120,7 @@ def als(
     x, scale, backend = checked_target(x, "als", backend)
     net, arrays = network_of(net, arrays, "als")
     check_multilinear(a_network(net, "als"), "als")
-    options = checked_options("als", sweeps, tol, ridge, restarts, seed)
+    options = checked_options("als", sweeps, tol, ridge, restarts, seed, callback)
     for i, n in zip(net.output, x.shape, strict=False):
         if n != net.sizes[i]:
             raise ValueError(f"als: x has size {n} along index {i!r} (shape {tuple(x.shape)}), the network {net.shape}")
@@ -154,7 +168,8 @@ def dense_goal(x: Any, net: Network, backend: Backend) -> Aim:
         return float(backend.norm(x - made)) / size
 
     one = Network((Node("x", net.output),), net.output, {i: net.sizes[i] for i in net.output})
-    return Aim(one, {"x": x}, size, error, narrow)
+    wide = backend.cast(x, double_name(x)) if prod(net.shape) <= _SMALL else x
+    return Aim(one, {"x": wide}, size, error, narrow)
 
 
 def fitted(
@@ -213,38 +228,38 @@ def search(
         Relative error and arrays.
     """
     count, sweeps, tol, ridge = options.restarts, options.sweeps, options.tol, options.ridge
+    progress = options.progress
     found: list[tuple[float, Problem]] = []
     for arrays in starts:
-        problem = Problem(net, arrays, goal.net, goal.arrays, goal.size, goal.error, backend)
+        problem = Problem(net, arrays, goal.net, goal.arrays, goal.size, goal.error, backend, goal.dtype)
         cheap = _newton_steps(problem, _WORK_START)
         short = min(sweeps, 120 if cheap else 20) if count > 1 else 0
-        found.append((improve(problem, short, min(cheap, short), tol, ridge, _PULL)[-1], problem))
+        found.append((improve(problem, short, min(cheap, short), tol, ridge, _PULL, progress)[-1], problem))
         found = sorted(found, key=lambda f: f[0])[:2]
-        if found[0][0] <= max(tol, _resolved(problem.narrow)):
+        if found[0][0] <= max(tol, problem.resolved) or progress.stopped:
             break
         if len(found) > 1 and found[1][0] <= found[0][0] * (1 + _SAME):
             break
     error, problem = found[0]
-    left = sweeps - short
+    left = 0 if progress.stopped else sweeps - short
     if not cheap and left:  # steps are dear: only where sweeps do not get there
-        errors = improve(problem, min(left, _SWEEPS), 0, tol, ridge, 0.0)
+        errors = improve(problem, min(left, _SWEEPS), 0, tol, ridge, 0.0, progress)
         error, left = errors[-1], left - _SWEEPS if len(errors) > _SWEEPS else 0
-    if left > 0:
+    if left > 0 and not progress.stopped:
         pull = 0.0 if cheap and count > 1 else _PULL
-        error = improve(problem, left, _newton_steps(problem, _WORK), tol, ridge, pull)[-1]
+        error = improve(problem, left, _newton_steps(problem, _WORK), tol, ridge, pull, progress)[-1]
     return error, problem.arrays
 
 
 def _newton_steps(problem: Problem, work: float) -> int:
-    """Gauss-Newton steps that this many multiply-adds pay for (a system takes n^3 / 3); too few to be of use are none.
-
-    None too where there are more unknowns than entries: sweeps solve such problems, whose systems are singular.
-    """
+    """Gauss-Newton steps that this many multiply-adds pay for (a system takes n^3 / 3); too few to be of use are none."""
     steps = int(3 * work / problem.unknowns**3)
-    return steps if steps >= 24 and len(problem.nodes) <= _NODES and problem.unknowns <= problem.entries else 0
+    return steps if steps >= 24 and len(problem.nodes) <= _NODES else 0
 
 
-def improve(problem: Problem, sweeps: int, jumps: int, tol: float, ridge: float, pull: float) -> list[float]:
+def improve(
+    problem: Problem, sweeps: int, jumps: int, tol: float, ridge: float, pull: float, progress: Progress
+) -> list[float]:
     """Lower a problem's error by sweeps; where they crawl, by Gauss-Newton steps, at most ``jumps``.
 
     Returns
@@ -252,20 +267,21 @@ def improve(problem: Problem, sweeps: int, jumps: int, tol: float, ridge: float,
     list
         The errors after each sweep or step.
     """
-    tol = max(tol, _resolved(problem.narrow))
+    tol = max(tol, problem.resolved)
     errors, stride = [problem.error()], 1.0
     least = 1e-6 if jumps else 1e-5  # on large arrays a sweep that gains so little is not worth its time
     while len(errors) <= sweeps and errors[-1] > tol and not stalled(errors, least):
         before = dict(problem.arrays)
-        for (
-            node
-        ) in problem.order:  # round and round: to and fro would do the ends twice, and leave no direction to go on in
+        # round and round: to and fro would do the ends twice, and leave no direction to go on in
+        for node in problem.order:
             alternate(problem, node, ridge * min(1.0, errors[-1]))
         errors.append(problem.error())
-        if jumps and stalled(errors, _CRAWL, 3):
-            return errors + gauss_newton(problem, min(jumps, sweeps + 1 - len(errors)), tol, pull)
         if not jumps and len(errors) > 3:
             stride = _extrapolate(problem, before, errors, stride)
+        if progress.told(errors[-1]):
+            break
+        if jumps and stalled(errors, _CRAWL, 3):
+            return errors + gauss_newton(problem, min(jumps, sweeps + 1 - len(errors)), tol, pull, progress)
     return errors
 
 
@@ -282,11 +298,6 @@ def _extrapolate(problem: Problem, before: dict[str, Any], errors: list[float], 
 
 
 # -- checks -----------------------------------------------------------------------------------------------------------
-def _resolved(dtype: str) -> float:
-    """Relative error that is rounding in this dtype."""
-    return 2e-7 if dtype in ("float32", "complex64") else 1e-12
-
-
 @dataclass(frozen=True)
 class SearchOptions:
     """What a search is told: as Python's own numbers."""
@@ -296,9 +307,12 @@ class SearchOptions:
     ridge: float
     restarts: int
     seed: int
+    progress: Progress
 
 
-def checked_options(what: str, sweeps: Any, tol: Any, ridge: Any, restarts: Any, seed: Any) -> SearchOptions:
+def checked_options(
+    what: str, sweeps: Any, tol: Any, ridge: Any, restarts: Any, seed: Any, callback: Any
+) -> SearchOptions:
     """What a search is told, or an error that names it."""
     return SearchOptions(
         whole_number(sweeps, f"{what}: sweeps", 1),
@@ -306,6 +320,7 @@ def checked_options(what: str, sweeps: Any, tol: Any, ridge: Any, restarts: Any,
         real_number(ridge, f"{what}: ridge", positive=False),
         whole_number(restarts, f"{what}: restarts", 1, _STARTS),
         whole_number(seed, f"{what}: seed", 0),
+        Progress(None if callback is None else a_function(callback, f"{what}: callback")),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import prod, sqrt
 from typing import Any
 
@@ -26,9 +26,16 @@ _OVER = 2
 @registered
 def cp_als(
     x: Any, rank: int | None = None, *, tol: float = 0.0, budget: int | None = None, sweeps: int = 1000,
-    restarts: int = 8, seed: int = 0, backend: Backend | None = None,
+    restarts: int = 8, seed: int = 0, callback: Callable[[int, float], Any] | None = None, backend: Backend | None = None,
 ) -> Decomposition:  # fmt: skip
     """Canonical polyadic decomposition by alternating least squares (Kolda and Bader 2009, section 3).
+
+    >>> draw = np.random.default_rng(0)
+    >>> a, b, c = draw.normal(size=(3, 6, 2))
+    >>> x = np.einsum("ir,jr,kr->ijk", a, b, c)  # of rank 2
+    >>> found = tk.cp_als(x, 2)
+    >>> found.error < 1e-6, found.network.num_params, x.size
+    (True, 36, 216)
 
     Each axis is first projected on the leading singular vectors of its unfolding (Bro and Andersson 1998), which hold every
     term of an exact decomposition.  The search runs on that small core: starts from singular vectors and random ones,
@@ -51,6 +58,8 @@ def cp_als(
         Starts to choose from.
     seed
         Of the random ones.
+    callback
+        As for :func:`als`; with ``tol`` the sweeps of all ranks are counted.
     backend
         The array library; by default that of the arrays.
 
@@ -71,7 +80,7 @@ def cp_als(
     x, scale, backend = checked_target(x, "cp_als", backend)
     shape = tuple(x.shape)
     most = _most(shape, rank, tol, budget)
-    options = checked_options("cp_als", sweeps, tol, 1e-3, restarts, seed)
+    options = checked_options("cp_als", sweeps, tol, 1e-3, restarts, seed, callback)
     tol = options.tol
     if float(backend.norm(x)) == 0:
         return _as_decomposition(x, [backend.zeros((n, 1 if tol else most), x) for n in shape], 0.0, scale, backend)
@@ -82,12 +91,12 @@ def cp_als(
     while found is None:  # ranks rise by 1, 2, 4, ... until one keeps the tolerance
         now = min(most, below + step)
         tried, error = _of_rank(x, now, tried, options, backend)
-        if error <= tol or now == most:
+        if error <= tol or now == most or options.progress.stopped:
             found = now, tried, error
         else:
             below, step = now, 2 * step
     above, factors, error = found
-    while error <= tol and above - below > 1:
+    while error <= tol and above - below > 1 and not options.progress.stopped:
         now = (above + below) // 2
         other, its = _of_rank(x, now, None, options, backend)
         if its <= tol:
@@ -138,18 +147,28 @@ def _of_rank(
     if fewer is not None:
         fewer = [adjoint(b, backend) @ f for f, b in zip(fewer, bases, strict=True)]
     net = cp(core.shape, rank)
+    whole, part = (
+        float(backend.norm(x)),
+        float(backend.norm(core)),
+    )  # squares of their difference are lost by the subspaces
+    options.progress.lost = sqrt(max(1 - (part / whole) ** 2, 0.0))
+    options.progress.part = part / whole
     starts = _factor_starts(core, rank, fewer, options.restarts, options.seed, backend)
     _, arrays = search(net, dense_goal(core, net, backend), starts, options, backend)
     factors = [b @ arrays[f"factor_{k}"] for k, b in enumerate(bases)]
-    return _polished(x, factors, options.tol, options.sweeps if core.shape != x.shape else 0, backend)
+    options.progress.lost, options.progress.part = 0.0, 1.0
+    polish = core.shape != x.shape and not options.progress.stopped
+    return _polished(x, factors, options, options.sweeps if polish else 0, backend)
 
 
-def _polished(x: Any, factors: list[Any], tol: float, sweeps: int, backend: Backend) -> tuple[list[Any], float]:
+def _polished(
+    x: Any, factors: list[Any], options: SearchOptions, sweeps: int, backend: Backend
+) -> tuple[list[Any], float]:
     net = cp(tuple(x.shape), factors[0].shape[1])
     goal: Aim = dense_goal(x, net, backend)
     arrays = {f"factor_{k}": f for k, f in enumerate(factors)}
-    problem = Problem(net, arrays, goal.net, goal.arrays, goal.size, goal.error, backend)
-    error = improve(problem, sweeps, 0, tol, 1e-3, 0.0)[-1]
+    problem = Problem(net, arrays, goal.net, goal.arrays, goal.size, goal.error, backend, goal.dtype)
+    error = improve(problem, sweeps, 0, options.tol, 1e-3, 0.0, options.progress)[-1]
     return _even([problem.arrays[f"factor_{k}"] for k in range(len(factors))], backend), error
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
-from math import prod
+from math import hypot, prod
 from typing import Any
 
 import numpy as np
@@ -24,15 +24,46 @@ from tnkit.decompose.messages import Messages
 from tnkit.execution.arrays import conj, dtype_name, real
 from tnkit.execution.backend import Backend
 
-__all__ = ["Problem", "alternate", "gauss_newton", "stalled"]
+__all__ = ["Problem", "Progress", "alternate", "gauss_newton", "stalled"]
 
 Arrays = dict[str, Any]
 
 #: Least weight of the old array in a step, relative to the mean of the normal matrix's diagonal: keeps solvable what is
-#: singular because a bond is larger than it needs to be.
-_FLOOR = 1e-13
+#: singular because a bond is larger than it needs to be.  In single precision the gradient's rounding would else fill the
+#: directions in which nothing is gained.
+_FLOOR, _FLOOR_SINGLE = 1e-13, 1e-6
 #: Gauss-Newton steps in which the arrays' own norm counts, half as much in each.
 _PULLS = 30
+
+
+@dataclass
+class Progress:
+    """Who is told the error of each sweep, and whether to go on.
+
+    Attributes
+    ----------
+    callback
+        ``callback(sweep, error)``, whose true answer ends the search; or None.
+    lost, part
+        The error of the whole is ``hypot(lost, part * error)`` of what is fitted.
+    sweep
+        Sweeps so far, of all starts.
+    stopped
+        Whether the search is to end.
+    """
+
+    callback: Callable[[int, float], Any] | None = None
+    lost: float = 0.0
+    part: float = 1.0
+    sweep: int = 0
+    stopped: bool = False
+
+    def told(self, error: float) -> bool:
+        """Tell an error; whether the search is to end."""
+        if self.callback is not None and not self.stopped:
+            self.sweep += 1
+            self.stopped = bool(self.callback(self.sweep, hypot(self.lost, self.part * error)))
+        return self.stopped
 
 
 @dataclass(frozen=True)
@@ -61,19 +92,23 @@ class Problem:
         ``error(arrays)``: the relative error of ``net`` with other arrays.
     backend
         The array library.
+    dtype
+        What the result will be cast to: no error below its rounding is looked for.
     """
 
     def __init__(
         self, net: Network, arrays: Arrays, target: Network, target_arrays: Arrays, size: float,
-        error: Callable[[Arrays], float], backend: Backend,
+        error: Callable[[Arrays], float], backend: Backend, dtype: str = "float64",
     ) -> None:  # fmt: skip
         self.backend, self.size, self._error = backend, size, error
+        self.resolved = 2e-7 if dtype in ("float32", "complex64") else 1e-12  # an error that is rounding
         self.arrays = dict(arrays)
         model, eyes = _plain(renamed(net, "n"))
         twin = model.relabel(lambda i: i if i.startswith("o.") else f"c{i}", lambda n: f"c{n}")
         goal = renamed(target, "t")
         self.wide = dtype_name(next(iter(arrays.values())))
         self.narrow = dtype_name(next(iter(target_arrays.values())))
+        self.floor = _FLOOR if self.narrow == self.wide else _FLOOR_SINGLE
         given = {f"n.{node.name}": arrays[node.array] for node in net.nodes if isinstance(node, Node)}
         given |= {name: backend.like(eye, next(iter(arrays.values()))) for name, eye in eyes.items()}
         bras = {f"c{n}": self.conj(x) for n, x in given.items()}
@@ -239,12 +274,12 @@ def alternate(problem: Problem, node: str, ridge: float) -> None:
     scale = float(real(backend.xp.sum(backend.diagonal(normal, 1, 2)), backend)) / (apart * rows)
     if not scale > 0:
         return  # the other nodes contract to zero: no array is better than another
-    system = normal + max(ridge, _FLOOR) * scale * problem._eye(rows)
+    system = normal + max(ridge, problem.floor) * scale * problem._eye(rows)
     found = backend.reshape(now + backend.xp.linalg.solve(system, gradient), *sizes)
     problem.set(node, backend.permute(found, tuple(order.index(i) for i in inds)))
 
 
-def gauss_newton(problem: Problem, steps: int, tol: float, pull: float) -> list[float]:
+def gauss_newton(problem: Problem, steps: int, tol: float, pull: float, progress: Progress) -> list[float]:
     """Levenberg-Marquardt steps on all arrays at once (Tomasi and Bro 2006 for CP), until none helps.
 
     Parameters
@@ -258,6 +293,8 @@ def gauss_newton(problem: Problem, steps: int, tol: float, pull: float) -> list[
     pull
         Weight of the arrays' own norm in what is lowered, relative to the target's, and halved at each of the first steps:
         it keeps terms from growing against each other, in which plain steps crawl.
+    progress
+        Is told each error.
 
     Returns
     -------
@@ -285,6 +322,8 @@ def gauss_newton(problem: Problem, steps: int, tol: float, pull: float) -> list[
         elif not weight:
             break
         errors.append(best[0])
+        if progress.told(errors[-1]):
+            break
     if state[0] > best[0]:
         problem.set_all(best[1])
     return errors
@@ -302,7 +341,7 @@ def _damped(
     ends = [0, *accumulate(counts)]
     now = (error * problem.size) ** 2 + weight * problem.mass(arrays)
     while damping < 1e8:
-        held = backend.like(np.repeat(scale * (damping + _FLOOR) + weight, counts), matrix)
+        held = backend.like(np.repeat(scale * (damping + problem.floor) + weight, counts), matrix)
         step = backend.xp.linalg.solve(matrix + held * backend.eye(held.shape[0], matrix), gradient)
         moved = dict(arrays)
         for k, n in enumerate(nodes):

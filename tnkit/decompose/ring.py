@@ -33,6 +33,13 @@ def ring_svd(
 ) -> Decomposition:
     """Tensor ring by singular values (Zhao et al. 2016, algorithm 1), cut open at one index.
 
+    >>> x = np.random.default_rng(0).normal(size=(4, 4, 4))
+    >>> tk.ring_svd(x).error < 1e-12
+    True
+    >>> found = tk.ring_svd(x, rank=2)
+    >>> found.network.num_params  # 3 cores of 2*4*2
+    48
+
     The index that its bonds cut down most (the largest, where those are equal) against all others is one singular value decomposition, whose values are shared between the bonds on its
     two sides; what is left is a chain.  The errors are orthogonal, so that a tolerance is kept.  A ring has no best
     approximation that singular values find: :func:`tnkit.als` from this start may do better.

@@ -31,6 +31,15 @@ def tree_svd(
 ) -> Decomposition:
     """Decompose an array along any tree-shaped network.
 
+    >>> x = np.random.default_rng(0).normal(size=(4, 4, 4, 4))
+    >>> tk.tree_svd(x).error < 1e-12  # no bound: exact
+    True
+    >>> cut = tk.tree_svd(x, tk.tree(x.shape, rank=4))
+    >>> np.allclose(cut.error, np.linalg.norm(x - tk.contract(cut)) / np.linalg.norm(x))  # as measured
+    True
+    >>> tk.tree_svd(x, tol=0.5).error <= 0.5
+    True
+
     Parameters
     ----------
     x
@@ -85,6 +94,16 @@ def tt_svd(
 ) -> Decomposition:
     """Tensor train (Oseledets 2011).
 
+    >>> i = np.arange(8)
+    >>> x = np.sin(i[:, None, None] + i[:, None] + i)  # a sine has rank 2
+    >>> net, arrays = tk.tt_svd(x, tol=1e-10)
+    >>> net.sizes["b1"], net.sizes["b2"], net.num_params, x.size
+    (2, 2, 64, 512)
+    >>> np.allclose(tk.contract(net, arrays), x)
+    True
+    >>> tk.tt_svd(x, rank=1).error > 0.5
+    True
+
     Parameters
     ----------
     x
@@ -125,6 +144,13 @@ def mpo_svd(
     backend: Backend | None = None,
 ) -> Decomposition:
     """TT-matrix of a matrix (Novikov et al. 2015), the same as a matrix product operator.
+
+    >>> x = np.kron(np.arange(6.0).reshape(2, 3), np.ones((4, 4)))
+    >>> found = tk.mpo_svd(x, (2, 4), (3, 4), tol=1e-10)  # a Kronecker product has rank 1
+    >>> found.network.sizes["b1"], found.network.num_params  # 2*3 + 4*4
+    (1, 22)
+    >>> np.allclose(tk.detensorize(tk.contract(found), (8, 12)), x)
+    True
 
     Parameters
     ----------
@@ -179,6 +205,10 @@ def low_rank_svd(
     backend: Backend | None = None,
 ) -> Decomposition:
     """A matrix as a product of two, by its leading singular values (Eckart and Young 1936).
+
+    >>> found = tk.low_rank_svd(np.diag([3.0, 2.0, 0.1]), rank=2)
+    >>> found.network.array_shapes, np.allclose(found.error, 0.1 / np.sqrt(13.01))
+    ({'left': (3, 2), 'right': (2, 3)}, True)
 
     Parameters
     ----------

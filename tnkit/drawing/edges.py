@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import cmath
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from math import pi
 from typing import Any
 
 import numpy as np
 
-from tnkit.drawing.placement import BOTH, DOWN, LEG, RADIUS, UP, Spots, Vertex, Wire, _row_and_column
+from tnkit.drawing.wires import BOTH, DOWN, LEG, RADIUS, UP, Spots, Vertex, Wire
 
 __all__ = ["Route", "add_dots", "legs_of", "routes_of"]
 
@@ -56,17 +56,12 @@ def _bent(wire: Wire, ends: tuple[Vertex, Vertex], spots: Spots, bend: float) ->
     return Route(wire, ends, a, (a + b) / 2 + 2 * bend * normal, b)
 
 
-def _around(ends: tuple[Vertex, Vertex], spots: Spots) -> complex:
-    """The stump of an edge between opposite sides of a grid, which goes around its back; 0 for any other edge."""
+def _stump(ends: tuple[Vertex, Vertex], spots: Spots) -> complex:
+    """How the first end of a bond around the back is drawn: away from the second one."""
     across = spots[ends[1]][0] - spots[ends[0]][0]
-    xs = [at.real for at, _ in spots.values()]
-    if (
-        len(_row_and_column(ends)) < 2
-        or abs(across.real) < max(3.5, 0.6 * (max(xs) - min(xs)))
-        or abs(across.imag) > 1.5
-    ):
-        return 0j
-    return complex(-0.6 if across.real > 0 else 0.6, across.imag / 2)
+    if abs(across.real) >= abs(across.imag):
+        return complex(-0.6 if across.real > 0 else 0.6, max(-0.6, min(0.6, across.imag / 2)))
+    return complex(max(-0.6, min(0.6, across.real / 2)), -0.6 if across.imag > 0 else 0.6)
 
 
 def add_dots(spots: Spots, wires: Sequence[Wire]) -> None:
@@ -89,7 +84,7 @@ def _dot_room(at: complex, ends: Sequence[str], centres: dict[Vertex, complex]) 
     return float(min([0.3, *(abs(p - z) for v, p in lines for w, z in centres.items() if w != v)]))
 
 
-def routes_of(spots: Spots, wires: Sequence[Wire]) -> list[Route]:
+def routes_of(spots: Spots, wires: Sequence[Wire], around: Collection[frozenset[Vertex]] = frozenset()) -> list[Route]:
     """Every edge and every line to a dot; parallel ones side by side, all around the nodes in their way."""
     groups: dict[tuple[Vertex, Vertex], list[Wire]] = {}
     for wire in wires:
@@ -99,8 +94,10 @@ def routes_of(spots: Spots, wires: Sequence[Wire]) -> list[Route]:
             groups.setdefault((leaf, (wire.ind,)), []).append(wire)
     routes = []
     for ends, group in groups.items():
-        others = np.array([at for v, (at, _) in spots.items() if v not in ends])
-        if cut := _around(ends, spots):
+        nodes = np.array([at for v, (at, _) in spots.items() if v not in ends and isinstance(v, str)])
+        dots = np.array([at for v, (at, _) in spots.items() if v not in ends and isinstance(v, tuple)])
+        if frozenset(ends) in around:
+            cut = _stump(ends, spots)
             routes += [replace(_bent(wire, ends, spots, 0), cut=cut) for wire in group]
             continue
         stretch = max(1.0, abs(spots[ends[0]][0] - spots[ends[1]][0]) / 4)
@@ -108,7 +105,8 @@ def routes_of(spots: Spots, wires: Sequence[Wire]) -> list[Route]:
         for shift in (0, 0.4, -0.4, 0.7, -0.7, 1.0, -1.0, 1.5, -1.5):
             bends = [shift * stretch + 0.22 * (k - (len(group) - 1) / 2) for k in range(len(group))]
             tried = [_bent(wire, ends, spots, bend) for wire, bend in zip(group, bends, strict=True)]
-            room = min(RADIUS + 0.05, *(r.clearance(others) for r in tried), 9.0)
+            free = (min(r.clearance(nodes), r.clearance(dots) + 0.18) for r in tried)  # a dot is small
+            room = min(RADIUS + 0.05, *free)
             if room > best[0]:
                 best = (room, tried)
         routes += best[1]

@@ -48,6 +48,18 @@ def _one_device(x: Any) -> Any:
 class Backend:
     """An array library: its namespace, and what libraries spell differently.
 
+    >>> from dataclasses import replace
+    >>> mine = replace(tk.NUMPY, name="mine", flip=lambda x, axis: np.flip(x, axis))  # one operation of your own
+    >>> mine, isinstance(mine, tk.Backend), mine.xp is np
+    (mine, True, True)
+    >>> tk.einsum("ij,j->i", np.ones((2, 3)), np.ones(3), backend=mine)
+    array([3., 3.])
+    >>> mine.permute(np.zeros((2, 3, 4)), (2, 0, 1)).shape, mine.reshape(np.zeros(6), 2, 3).shape
+    ((4, 2, 3), (2, 3))
+    >>> x = np.array([[0, 1], [1, 0]])
+    >>> np.array_equal(mine.kron(np.eye(2), x), mine.beside(x, 2, 1))  # 1_p (x) x (x) 1_q
+    True
+
     Attributes
     ----------
     name

@@ -12,17 +12,25 @@ from typing import Any
 
 from tnkit.core.activations import function
 from tnkit.execution.backend import Backend
+from tnkit.execution.stepwise import folds, stepwise
 from tnkit.planning.steps import ApplyStep, ContractStep, FusedStep, Program, ReduceStep, Step, renumbered
 from tnkit.planning.strides import View
 
-__all__ = ["Runner", "execute", "folds", "growth", "guarded", "prepare", "source"]
+__all__ = ["Runner", "execute", "growth", "guarded", "prepare", "source"]
 
 Runner = Callable[..., Any]
 
 
 def execute(program: Program, arrays: Sequence[Any], backend: Backend) -> Any:
-    """Run a program on its arguments."""
-    return (program.runners.get(backend.key) or _compiled(program, backend))(arrays)
+    """Run a program: the first time step by step, then by code, which is written when it runs again."""
+    runner = program.runners.get(backend.key)
+    if runner is not None:
+        return runner(arrays)
+    if f"ran {backend.key}" in program.runners:
+        return _compiled(program, backend)(arrays)
+    if not backend.unseen(()):  # what torch.compile traces is not written to
+        program.runners[f"ran {backend.key}"] = True
+    return stepwise(program, arrays, backend)
 
 
 def _compiled(program: Program, backend: Backend) -> Runner:
@@ -196,17 +204,6 @@ def _guarded_step(writer: _Writer, step: Step) -> list[str]:
         return [f"s{t}, e{t} = {', '.join((f's{s}, e{s}') for s in step.operands)}"]
     name = step.fn if isinstance(step.fn, str) else ""
     return [f"s{t}, e{t} = guard.applied({name!r}, {writer.thing('fn', function(step.fn))}, ({pairs}))"]
-
-
-def folds(step: ContractStep) -> bool:
-    """Whether the library's product of the first operand as it is, its last axis contracted, is the result as it is."""
-    view, result = step.views[0], step.result
-    if step.multiply or step.broadcast or view.permute or view.swap or len(view.reshape or ()) != 2 or result.permute:
-        return False
-    terms, out = step.equation.split("->")
-    left, right = terms.split(",")
-    new = "".join(i for i in right if i not in left)
-    return len(left) > 1 >= len(new) and out == left[:-1] + new and len(result.reshape or ()) == len(out)
 
 
 def _ints(numbers: Sequence[int]) -> str:

@@ -48,8 +48,16 @@ def check_arrays(
 ) -> dict[str, Any]:
     """The arrays that ``net`` needs, constants filled in.
 
-    >>> full = tk.check_arrays(net, arrays)
+    >>> net = tk.Network([tk.Node("A", "ij"), tk.Node("e", "j", fixed="ones")], "i", dict(i=2, j=3))
+    >>> full = tk.check_arrays(net, {"A": np.ones((2, 3))})
+    >>> sorted(full)
+    ['A', 'e']
     >>> tk.run(tk.plan(net), full)
+    array([3., 3.])
+    >>> tk.check_arrays(net, {"A": np.ones((3, 2))})
+    Traceback (most recent call last):
+        ...
+    ValueError: node 'A': index 'i' has size 2, but its array has 3 there (shape (3, 2))
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ from tnkit.core.checks import shown
 from tnkit.execution.backend import Backend, found_at
 from tnkit.execution.numpy import NUMPY
 
-__all__ = ["backend_among", "backend_of", "library", "plain", "register", "values"]
+__all__ = ["alike", "backend_among", "backend_of", "library", "plain", "register", "values"]
 
 #: What :func:`library` found, by the type of the array.
 _OF_TYPE: dict[type, Backend] = {np.ndarray: NUMPY, **dict.fromkeys((list, tuple, int, float, complex), NUMPY)}
@@ -65,6 +65,26 @@ def backend_among(names: Sequence[str], arrays: Sequence[Any]) -> Backend:
     return backend_of(None, dict(zip(names, arrays, strict=True)))
 
 
+def alike(arrays: Sequence[Any]) -> Backend | None:
+    """The library of arrays that are of one dtype and need not be read; None where they have to be looked at one by one."""
+    if not arrays:
+        return None
+    first = type(arrays[0])
+    found = _OF_TYPE.get(first)
+    if found is None or (found is NUMPY and first is not np.ndarray):
+        return None
+    dtype = arrays[0].dtype
+    if found is NUMPY and dtype.kind not in "fciub":
+        return None
+    for x in arrays:
+        kind = type(x)
+        if kind is not first and (found is NUMPY or _OF_TYPE.get(kind) is not found):
+            return None
+        if x.dtype is not dtype or (found is not NUMPY and found.refused(x)):
+            return None
+    return found
+
+
 def library(x: Any) -> Backend | None:
     """The library of one array; None for what is no array."""
     kind = type(x)
@@ -81,7 +101,7 @@ def register(backend: Backend, *types: type) -> None:
 def plain(name: str, x: Any, backend: Backend) -> Any:
     """An array as the library itself has it, its entries numbers.
 
-    >>> plain("A", np.matrix([[1, 2]]), NUMPY)
+    >>> plain("A", [[1, 2]], tk.NUMPY)
     array([[1, 2]])
 
     Lists, numbers and subclasses of numpy's array are read as ``numpy.einsum`` reads them: an ``np.matrix``, whose product is

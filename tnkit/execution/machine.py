@@ -49,7 +49,8 @@ def check_room(plan: Plan, given: Sequence[Any], backend: Backend, who: str) -> 
         ways = f"; the result alone takes {_bytes(result)}"
         ways += "; tk.norm, tk.inner and tk.distance do not form it" if net.multilinear else ""
     else:
-        ways = "; memory_limit= runs it slice by slice" if who in ("contract", "run") else ""
+        ways = "; memory_limit= runs it slice by slice" if who in ("contract", "einsum", "run") else ""
+        ways += ", and tk.contract_approx gives it approximately" if ways and net.multilinear else ""
     raise MemoryError(
         f"{who}: {net!r} needs {_bytes(needed)} beside its arrays (plan.peak), and {whose} has {_bytes(free)} left{ways}"
     )

@@ -33,12 +33,10 @@ def _norm_along(x: Any, axis: int | None = None) -> Any:
 
 
 def _norms(arrays: Sequence[Any]) -> list[float]:
-    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        flat = [x.reshape(-1) for x in arrays]
-        return [sqrt(abs(np.vdot(x, x))) for x in flat]  # a third of the time of np.linalg.norm
+    # a third of the time of np.linalg.norm, and BLAS warns of nothing
+    return [sqrt(abs(np.vdot(x, x).real)) for x in arrays]
 
 
-#: For arrays and scalars of numpy.
 NUMPY = Backend(
     name="numpy",
     xp=np,
@@ -71,3 +69,12 @@ NUMPY = Backend(
     },
     home="tnkit.execution.numpy:NUMPY",
 )
+"""The :class:`Backend` for arrays and scalars of numpy.
+
+>>> net = tk.from_einsum("ij,jk->ik", dict(i=2, j=2, k=2))
+>>> tk.contract(net, {"A": [[1, 2], [3, 4]], "B": np.eye(2)}, backend=tk.NUMPY)
+array([[1., 2.],
+       [3., 4.]])
+>>> tk.NUMPY
+numpy
+"""

@@ -5,7 +5,7 @@ Each region's value is computed once and used by the next, so the pass costs abo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import exp, inf, isfinite, log, prod
 from typing import Any
@@ -44,10 +44,16 @@ _WIDE = 2**20
 def rms(net: Network, arrays: Mapping[str, Any]) -> float:
     """Root mean square of the contracted tensor's entries.
 
-    >>> rms(net, normal(net, std=0.02))
+    >>> net = tk.tt((4, 4, 4), 2)
+    >>> round(tk.init.rms(net, tk.init.normal(net, std=0.02)), 6)
     0.02
 
     Multilinear networks larger than 2^22 entries are measured by contracting <T, T>, so the tensor is never formed.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        From :func:`tnkit.check_arrays`.
     """
     full = check_arrays(
         a_network(net, "rms"), {n: _wide(values(n, a, "rms")) for n, a in a_mapping(arrays, "rms").items()}
@@ -58,15 +64,18 @@ def rms(net: Network, arrays: Mapping[str, Any]) -> float:
     return exp(found) if found < 709 else inf
 
 
-def calibrated(net: Network, arrays: Arrays, std: float | None, kind: np.dtype[Any] | None) -> Arrays:
-    """The arrays with trained ones rescaled: root mean square 1 before each activation, ``std`` at the end.
+def calibrated(
+    net: Network, arrays: Arrays, std: float | None, kind: np.dtype[Any] | None, amplitude: float = 1.0,
+    held: Collection[str] = (),
+) -> Arrays:  # fmt: skip
+    """The arrays with trained ones rescaled: root mean square ``amplitude`` before each activation, ``std`` at the end.
 
-    Large tensors are formed in ``kind`` (None: in the arrays' own precision).
+    Large tensors are formed in ``kind`` (None: in the arrays' own precision).  Arrays that are ``held`` stay as they are.
     """
     try:
-        return _Calibration(net, arrays, kind, True).run(std)
+        return _Calibration(net, arrays, kind, True, amplitude, held).run(std)
     except _OutOfRangeError:  # rare: again, in double precision, with what a search for other factors needs
-        return _Calibration(net, arrays, None, False).run(std)
+        return _Calibration(net, arrays, None, False, amplitude, held).run(std)
 
 
 class UnreachableError(ValueError):
@@ -85,6 +94,8 @@ class _Calibration:
     arrays: Arrays
     kind: np.dtype[Any] | None
     lean: bool  # the value of a function is let go of as soon as it is used
+    amplitude: float = 1.0  # root mean square before each activation
+    held: Collection[str] = ()  # arrays that stay as they are
     values: dict[int, np.ndarray] = field(default_factory=dict)
     factors: dict[int, float] = field(default_factory=dict)  # what the values are still to be multiplied by
     own: dict[int, list[str]] = field(default_factory=dict)
@@ -95,7 +106,9 @@ class _Calibration:
             for node in region.nodes:
                 if isinstance(node, Node):
                     uses.setdefault(node.array, set()).add(id(region))
-        self.once = {name for name, where in uses.items() if len(where) == 1} & set(self.net.parameters)
+        self.once = {name for name, where in uses.items() if len(where) == 1} & set(self.net.parameters) - set(
+            self.held
+        )
         self.arrays = dict(self.arrays)
 
     def run(self, std: float | None) -> Arrays:
@@ -139,8 +152,9 @@ class _Calibration:
         found, own, size = self.measured(net, True)
         assert found.value is not None
         if own and isfinite(size):
-            self.scale(own, -size)
-            self.factors[id(net)] = exp(found.shift - size)
+            by = log(self.amplitude) - size
+            self.scale(own, by)
+            self.factors[id(net)] = exp(found.shift + by)
         self.values[id(net)], self.own[id(net)] = found.value, own
 
     def outermost(self, std: float | None) -> None:
@@ -233,6 +247,8 @@ class _Scaled:
             return -inf
         total, low, high, at, step = sum(logs[n] for n in self.own), -inf, inf, 0.0, 0.5
         for _ in range(60):
+            if abs(at) > 700:  # e^at is no float: the tensor is zero whatever the size of its arrays
+                break
             unit = {n: a * exp(-logs[n] / 2) * exp(-logs[n] / 2 + at) for n, a in self.arrays.items() if n in logs}
             size = measure({**self.arrays, **unit}, None)
             self.shift = total - len(self.own) * at

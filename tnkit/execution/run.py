@@ -11,17 +11,18 @@ import numpy as np
 from tnkit.core.checks import a_mapping, a_network, flag, shown
 from tnkit.core.decomposition import paired
 from tnkit.core.network import Network
+from tnkit.execution.arrays import is_complex
 from tnkit.execution.backend import Backend
 from tnkit.execution.codegen import execute
 from tnkit.execution.distributed import shared_out
 from tnkit.execution.inputs import checked
-from tnkit.execution.library import backend_among, backend_of
+from tnkit.execution.library import alike, backend_among, backend_of
 from tnkit.execution.machine import check_room, itemsize
 from tnkit.execution.numpy import NUMPY
 from tnkit.execution.scaled import in_range, scientific
 from tnkit.paths.optimizers import Optimizer
 from tnkit.planning.plan import Plan
-from tnkit.planning.planner import plan
+from tnkit.planning.planner import plan, plan_by_name
 
 __all__ = ["contract", "run"]
 
@@ -36,8 +37,14 @@ def run(
 ) -> Any:
     """Execute a plan.
 
-    >>> tk.run(tk.plan(net), arrays)
+    >>> net = tk.tt((4, 4, 4), 2)
+    >>> arrays = tk.init.normal(net)
+    >>> x = tk.run(tk.plan(net), arrays)
+    >>> x.shape
+    (4, 4, 4)
     >>> value, exponent = tk.run(tk.plan(net), arrays, strip_exponent=True)
+    >>> np.allclose(value * 10**exponent, x)
+    True
 
     Parameters
     ----------
@@ -149,9 +156,15 @@ def contract(
 ) -> Any:
     """Contract a network: check the arrays, plan (cached), run.
 
-    >>> x = tk.contract(net, arrays)
-    >>> value, exponent = tk.contract(net, arrays, strip_exponent=True)  # x = value * 10**exponent
-    >>> log_x = np.log(value) + exponent * np.log(10)
+    >>> net = tk.from_einsum("ij,jk->ik", dict(i=2, j=3, k=2))
+    >>> a, b = np.ones((2, 3)), np.ones((3, 2))
+    >>> tk.contract(net, {"A": a, "B": b})
+    array([[3., 3.],
+           [3., 3.]])
+    >>> deep = tk.Network([tk.Node(f"s{k}", "") for k in range(400)], "", {})  # a product of 400 numbers
+    >>> value, exponent = tk.contract(deep, {f"s{k}": 10.0 for k in range(400)}, strip_exponent=True)
+    >>> round(float(np.log10(value) + exponent), 6)  # 10^400 is no float64: it is value * 10**exponent
+    400.0
 
     Parameters
     ----------
@@ -188,6 +201,13 @@ def contract(
     RuntimeWarning
         A result out of the range of its dtype, which becomes inf or 0.
     """
+    if memory_limit is None and backend is None and strip_exponent is False:
+        ready = _as_they_are(net, arrays)
+        if ready is not None:
+            given, backend = ready
+            found = plan_by_name(net, optimizer) if isinstance(optimizer, str) else plan(net, optimizer)
+            check_room(found, given, backend, "contract")
+            return _scalar(found, in_range(found, given, backend, "contract"), backend)
     a_network(net, "contract")
     backend = backend_of(backend, a_mapping(arrays, "contract"))
     full = checked(net, arrays, backend)
@@ -200,3 +220,24 @@ def contract(
     if flag(strip_exponent, "contract: strip_exponent"):
         return scientific(found, given, backend)
     return _scalar(found, in_range(found, given, backend, "contract"), backend)
+
+
+def _as_they_are(net: Network, arrays: Mapping[str, Any]) -> tuple[list[Any], Backend] | None:
+    """The arguments of the network's plans, and their library; None where something has to be read, filled in or refused."""
+    if type(net) is not Network or type(arrays) is not dict:
+        return None
+    shapes = net.array_shapes
+    if len(arrays) != len(shapes):
+        return None
+    given: list[Any] = [arrays.get(name) for name in shapes]
+    backend = alike(given)
+    if backend is None or (is_complex(given[0]) and not net.multilinear):
+        return None
+    for x, shape in zip(given, shapes.values(), strict=True):
+        if x.shape != shape:
+            return None
+    if backend is not NUMPY:
+        where = backend.device(given[0])
+        if any([backend.device(x) != where for x in given]):
+            return None
+    return given, backend

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from itertools import product
-from math import inf, isfinite, log2, log10, prod
+from math import inf, isfinite, log2, log10, prod, sqrt
 from operator import mul
 from typing import Any
 
@@ -24,26 +24,23 @@ import numpy as np
 from tnkit.core.activations import function
 from tnkit.execution.arrays import dtype_name
 from tnkit.execution.backend import Backend
-from tnkit.execution.codegen import execute, growth, guarded
+from tnkit.execution.codegen import execute, guarded
 from tnkit.execution.distributed import shared_out
 from tnkit.execution.machine import check_room
 from tnkit.execution.numpy import NUMPY
 from tnkit.execution.powers import Power, aligned, decimal, dtype_range, entry_size, times, unit, whole
+from tnkit.execution.reach import BOUNDED, SLACK, Size, stays, surely_stays
 from tnkit.execution.slices import Place, fronted, part, piece, together
 from tnkit.planning.plan import Plan
-from tnkit.planning.steps import ApplyStep, FusedStep, Program
+from tnkit.planning.steps import FusedStep, Program
 
-__all__ = ["binary", "in_range", "scientific"]
+__all__ = ["binary", "in_range", "keeps_range", "scientific", "usual"]
 
-#: Binary exponent taken off a tensor, and bounds of the binary logarithm of its largest entry as it stands.
-Size = tuple[Power, float, float]
 Pair = tuple[Any, Size]
 _FRESH: Size = (0.0, 0.0, 0.0)
+#: Binary logarithms of the sizes of vectors that :func:`usual` lets pass are from minus to plus this.
+_USUAL = 32.0
 
-#: Bits that the largest entry of a product of two tensors is taken to fall below the product of their largest at most.
-_SLACK = 8.0
-#: Activations whose results are no larger than their arguments, but for a bit.
-_BOUNDED = frozenset(("relu", "leaky_relu", "tanh", "sin", "sigmoid", "gelu", "softplus", "identity", "add"))
 #: Their slopes at 0, and those that are 0 and x far from it.
 _SLOPES = {"tanh": 1.0, "sin": 1.0, "gelu": 0.5}
 _RAMPS = frozenset(("gelu", "softplus"))
@@ -73,11 +70,12 @@ class Guard:
     traced: bool = False
     lifted: bool = False
 
-    def given(self, arrays: Sequence[Any]) -> list[Pair]:
+    def given(self, arrays: Sequence[Any], norms: Sequence[float] | None = None) -> list[Pair]:
         """Arguments, measured by their norms, which cost less than their largest entries."""
         if self.traced:
             return [(x, _FRESH) for x in arrays]
-        return [self._measured(x, norm, 0.0) for x, norm in zip(arrays, self.backend.norms(arrays), strict=True)]
+        norms = self.backend.norms(arrays) if norms is None else norms
+        return [self._measured(x, norm, 0.0) for x, norm in zip(arrays, norms, strict=True)]
 
     def _measured(self, x: Any, norm: float, exponent: Power) -> Pair:
         """A tensor as it is, its size by its norm; one that is small, or of entries whose squares are, made larger."""
@@ -110,18 +108,18 @@ class Guard:
 
     def _of_units(self, step: Callable[..., Any], pairs: Sequence[Pair]) -> Pair:
         pairs = [self.unit(*pair) for pair in pairs]
-        size = (sum(size[0] for _, size in pairs), -_SLACK, self.top)
+        size = (sum(size[0] for _, size in pairs), -SLACK, self.top)
         return step(*(x for x, _ in pairs)), size
 
     def _bounds(self, pairs: Sequence[Pair], grown: float) -> tuple[float, float]:
-        return sum(size[1] for _, size in pairs) - _SLACK, sum(size[2] for _, size in pairs) + grown
+        return sum(size[1] for _, size in pairs) - SLACK, sum(size[2] for _, size in pairs) + grown
 
     def applied(self, name: str, fn: Callable[..., Any], pairs: Sequence[Pair]) -> Pair:
         """A function of tensors: of their mantissas where it allows that, else of their values."""
         call = self.backend.own.get(name) or partial(fn, self.backend.xp)
         if name in _HOMOGENEOUS:
             ((x, size),) = pairs
-            return call(x), (size[0], size[1] - _SLACK, size[2])
+            return call(x), (size[0], size[1] - SLACK, size[2])
         if name in ("multiply", "square"):
             made = pairs[0]
             for pair in pairs[1:] if name == "multiply" else pairs:
@@ -129,7 +127,7 @@ class Guard:
             return made
         if name == "add":
             xs, (exponent, low, high) = self.aligned(pairs)
-            return call(*xs), (exponent, low - _SLACK, high + log2(len(pairs)))
+            return call(*xs), (exponent, low - SLACK, high + log2(len(pairs)))
         if not self.traced and any(size[0] for _, size in pairs):
             pairs = [self.unit(*pair) for pair in pairs]
             if len(pairs) == 1 and (far := self._far(name, *pairs[0])) is not None:
@@ -144,7 +142,7 @@ class Guard:
         if size[0] > self.top and name in _RAMPS:
             relu = self.backend.own.get("relu") or partial(function("relu"), self.backend.xp)
             return relu(x), size
-        if not self.bottom < size[0] <= self.top and name not in _BOUNDED:
+        if not self.bottom < size[0] <= self.top and name not in BOUNDED:
             warnings.warn(
                 f"the argument of {name or 'a function'} is about 1e{size[0] * log10(2):+.0f}, which {dtype_name(x)} does not hold",
                 RuntimeWarning,
@@ -191,7 +189,7 @@ class Guard:
         if not self.traced and max(a[1][2], b[1][2]) + 1 > self.top:
             a, b = self.unit(*a), self.unit(*b)
         (x, y), (exponent, low, high) = self.aligned((a, b))
-        return x + y, (exponent, low - _SLACK, high + 1)
+        return x + y, (exponent, low - SLACK, high + 1)
 
     def aligned(self, pairs: Sequence[Pair]) -> tuple[list[Any], Size]:
         """Tensors with one exponent, the largest where they differ: what is lost of the others is below rounding."""
@@ -216,16 +214,33 @@ def in_range(plan: Plan, given: Sequence[Any], backend: Backend, who: str) -> An
     if guard is None or backend.unseen(()):
         return execute(program, given, backend)
     try:
-        pairs = guard.given(given)
+        norms = backend.norms(given)
+        if surely_stays(plan, norms, guard.bottom, guard.top):
+            return execute(program, given, backend)
+        pairs = guard.given(given, norms)
     except (RuntimeError, TypeError, ValueError):  # torch's, jax's: traced, as a batch of vmap is
         if not backend.unseen(given):
             raise
         return execute(program, given, backend)
-    if _stays(program, pairs, guard):
+    if stays(program, [size for _, size in pairs], guard.bottom, guard.top):
         return execute(program, given, backend)
     with _quietly(backend):
         made, size = guarded(program, backend)(pairs, guard)
     return whole(made, size[0], False, who, backend) if size[0] else made
+
+
+def keeps_range(plan: Plan, fixed: Sequence[Any], backend: Backend) -> bool:
+    """Whether nothing leaves the range of the dtype when the last argument is one that :func:`usual` lets pass, the others fixed."""
+    guard = _guard(fixed, backend)
+    if guard is None or backend.unseen(fixed):
+        return False
+    sizes = [size for _, size in guard.given(fixed)]
+    return stays(plan.program, [*sizes, (0.0, -_USUAL, _USUAL)], guard.bottom, guard.top)
+
+
+def usual(x: Any, backend: Backend) -> bool:
+    """Whether the largest entry of an array is neither very large nor very small; not so for zeros, NaN and inf."""
+    return bool(2.0**-_USUAL * sqrt(prod(x.shape)) < backend.norms((x,))[0] < 2.0**_USUAL)
 
 
 def scientific(plan: Plan, given: Sequence[Any], backend: Backend, executor: Executor | None = None) -> tuple[Any, Any]:
@@ -287,48 +302,15 @@ def _quietly(backend: Backend) -> Any:
 
 def _guard(given: Sequence[Any], backend: Backend, traced: bool = False) -> Guard | None:
     """The guard of some arrays: the range of the narrowest dtype; None for whole numbers."""
-    names = {dtype_name(x) for x in given}
+    first = given[0]
+    if all([x.dtype is first.dtype for x in given]):
+        return _guard_of(backend, frozenset((dtype_name(first),)), traced)
+    return _guard_of(backend, frozenset(map(dtype_name, given)), traced)
+
+
+@lru_cache(maxsize=256)
+def _guard_of(backend: Backend, names: frozenset[str], traced: bool) -> Guard | None:
     ranges = [dtype_range(name) for name in names if name.startswith(("float", "bfloat", "complex", "longdouble"))]
     if not ranges:
         return None
     return Guard(backend, max(r[0] for r in ranges), min(r[1] for r in ranges), traced)
-
-
-def _stays(program: Program, pairs: Sequence[Pair], guard: Guard) -> bool:
-    """Whether no product of any of the arguments, as they are, can leave the range, in whatever order."""
-    if "reach" not in program.runners:
-        program.runners["reach"] = _reach(program, len(pairs))
-    reach = program.runners["reach"]
-    if reach is None:
-        return False
-    high, low, uses = reach[0], -_SLACK * reach[1], reach[2]
-    for (_, (exponent, least, most)), n in zip(pairs, uses, strict=True):
-        if exponent:
-            return False
-        if least < 0:
-            low += n * least
-        if most > 0:
-            high += n * most
-    return bool(high <= guard.top and low >= guard.bottom)
-
-
-def _reach(program: Program, arguments: int) -> tuple[float, int, list[int]] | None:
-    """Bits that the sums of a program add at most, its steps, and how often each argument is used; None where that says nothing."""
-    uses = [0] * (arguments + len(program.steps))
-    grown, count = 0.0, 0
-    for step in program.steps:
-        inner = [1] * len(step.operands)
-        if isinstance(step, FusedStep):
-            of_body = _reach(step.body, len(step.operands))
-            if of_body is None:
-                return None
-            grown, count, inner = grown + of_body[0] + log2(prod(step.counts)), count + of_body[1], of_body[2]
-        elif isinstance(step, ApplyStep):
-            if step.fn not in _BOUNDED:
-                return None
-            grown, count = grown + len(step.operands), count + 1
-        else:
-            grown, count = grown + growth(step), count + 1
-        for s, n in zip(step.operands, inner, strict=True):
-            uses[s] += n
-    return None if any(n > 1 for n in uses[arguments:]) else (grown, count, uses[:arguments])

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from itertools import count
-from string import ascii_letters, ascii_uppercase
+from string import ascii_uppercase
 from typing import Any
 
 from tnkit.core.checks import a_mapping, a_network, sequence, shown, text
+from tnkit.core.editing import trusted
+from tnkit.core.equation import implicit, is_letter, symbol, terms_of
 from tnkit.core.network import Network
-from tnkit.core.node import Node, Sizes
+from tnkit.core.node import Node, Sizes, plain_node
 from tnkit.core.numbers import whole_number
 from tnkit.core.structure import check_multilinear
 
@@ -21,6 +23,11 @@ def from_arrays(
     arrays: Mapping[str, tuple[Any, Iterable[str]]], output: Iterable[str]
 ) -> tuple[Network, dict[str, Any]]:
     """A network of given arrays, the sizes read from them.
+
+    >>> a, b = np.ones((2, 4)), np.ones((4, 3))
+    >>> net, arrays = tk.from_arrays({"A": (a, "ir"), "B": (b, "rj")}, "ij")
+    >>> net.sizes, float(tk.contract(net, arrays)[0, 0])
+    ({'i': 2, 'r': 4, 'j': 3}, 4.0)
 
     Parameters
     ----------
@@ -79,6 +86,12 @@ def _index_names(names: Any, what: str) -> tuple[str, ...]:
 def from_einsum(equation: str, sizes: Mapping[str, int]) -> Network:
     """Read an einsum equation: operands become nodes "A", "B", ..., "Z", "T26", ..., letters become indices.
 
+    >>> net = tk.from_einsum("ab,bc->ac", dict(a=2, b=3, c=4))
+    >>> [node.name for node in net.nodes], net.shape
+    (['A', 'B'], (2, 4))
+    >>> net == tk.Network([tk.Node("A", "ab"), tk.Node("B", "bc")], "ac", dict(a=2, b=3, c=4))
+    True
+
     Parameters
     ----------
     equation
@@ -98,25 +111,37 @@ def from_einsum(equation: str, sizes: Mapping[str, int]) -> Network:
     a_mapping(sizes, "from_einsum", "sizes")
     if "." in equation:
         raise ValueError(f"from_einsum: {equation!r} has an ellipsis; write its indices as letters")
-    left, *right = "".join(equation.split()).split("->")
-    if len(right) > 1:
-        raise ValueError(f"from_einsum: {equation!r} has more than one '->'")
-    terms = left.split(",")
-    bad = [c for c in "".join(terms + right) if not _is_letter(c)]
-    if bad:
-        raise ValueError(f"from_einsum: {equation!r}: {bad[0]!r} is no letter")
-    letters = "".join(terms)
-    missing = sorted(set(letters) - set(sizes))
+    terms, output = terms_of(equation, "from_einsum")
+    letters = dict.fromkeys("".join(terms))
+    missing = sorted(letters.keys() - sizes.keys())
     if missing:
         raise ValueError(f"from_einsum: {equation!r}: no size for {', '.join(map(repr, missing))}")
-    output = right[0] if right else sorted(c for c in set(letters) if letters.count(c) == 1)
     names = [ascii_uppercase[k] if k < 26 else f"T{k}" for k in range(len(terms))]
-    known = {c: whole_number(sizes[c], f"from_einsum: the size of index {c!r}", 1) for c in dict.fromkeys(letters)}
-    return Network(tuple(Node(n, tuple(t)) for n, t in zip(names, terms, strict=True)), tuple(output), known)
+    known = {c: _size(c, sizes[c]) for c in letters}
+    nodes = tuple([plain_node(n, tuple(t)) for n, t in zip(names, terms, strict=True)])
+    output = implicit(terms) if output is None else output
+    if len(set(output)) < len(output) or not letters.keys() >= set(output):
+        return Network(nodes, tuple(output), known)  # refuses it
+    return trusted(nodes, tuple(output), Sizes(known))
+
+
+def _size(letter: str, size: Any) -> int:
+    if type(size) is int and size > 0:  # as nearly all are
+        return size
+    return whole_number(size, f"from_einsum: the size of index {letter!r}", 1)
 
 
 def to_einsum(net: Network) -> str:
     """Equation of a multilinear network, with one operand for each node in order.
+
+    >>> tk.to_einsum(tk.from_einsum("ab,bc->ac", dict(a=2, b=3, c=4)))
+    'ab,bc->ac'
+    >>> tk.to_einsum(tk.tt((2, 2, 2), 2))  # longer names are lettered
+    'ab,bcd,de->ace'
+    >>> net = tk.tt((2, 2, 2), 2)
+    >>> arrays = tk.init.normal(net)
+    >>> np.allclose(np.einsum(tk.to_einsum(net), *arrays.values()), tk.contract(net, arrays))
+    True
 
     Indices keep their names where all are single letters; otherwise they are lettered as they occur, with
     ``opt_einsum.get_symbol`` (which goes on beyond the 52 letters that numpy knows).
@@ -126,17 +151,10 @@ def to_einsum(net: Network) -> str:
     ValueError
         A network with an Elementwise node, which no equation says.
     """
-    from opt_einsum import get_symbol
-
     nodes = check_multilinear(a_network(net, "to_einsum"), "to_einsum", tied=True)
-    if all(len(i) == 1 and _is_letter(i) for i in net.sizes):
+    if all(len(i) == 1 and is_letter(i) for i in net.sizes):
         letter = {i: i for i in net.sizes}
     else:
-        letter = dict(zip(net.sizes, filter(_is_letter, map(get_symbol, count())), strict=False))
+        letter = dict(zip(net.sizes, filter(is_letter, map(symbol, count())), strict=False))
     terms = ",".join("".join(letter[i] for i in node.inds) for node in nodes)
     return f"{terms}->{''.join(letter[i] for i in net.output)}"
-
-
-def _is_letter(c: str) -> bool:
-    # Beyond ASCII anything goes: get_symbol counts through code points such as the multiplication sign.
-    return c in ascii_letters or (ord(c) > 127 and not c.isspace())

@@ -45,8 +45,12 @@ _DAMAGE = (
 def save(path: str | os.PathLike[str], net: Network, arrays: Mapping[str, Any] | None = None) -> None:
     """Write a network and its arrays to one file, whole or not at all.
 
+    >>> net = tk.tt((2, 3), 2)
+    >>> arrays = tk.init.normal(net)
     >>> tk.save("weight.tn", net, arrays)
-    >>> net, arrays = tk.load("weight.tn")
+    >>> again, read = tk.load("weight.tn")
+    >>> again == net, np.array_equal(read["core_0"], arrays["core_0"])
+    (True, True)
 
     Parameters
     ----------
@@ -171,6 +175,11 @@ def _write_file(file: IO[bytes], text: str, arrays: Mapping[str, np.ndarray]) ->
 # -- reading --------------------------------------------------------------------------------------------------------
 def load(path: str | os.PathLike[str]) -> tuple[Network, dict[str, np.ndarray]]:
     """Read what :func:`save` wrote.
+
+    >>> tk.save("weight.tn", tk.tt((2, 3), 2), {"core_0": np.ones((2, 2))})
+    >>> net, arrays = tk.load("weight.tn")
+    >>> net == tk.tt((2, 3), 2), list(arrays)  # some arrays may be missing
+    (True, ['core_0'])
 
     Nothing is read of a size that the file itself has not: a header may promise anything.
 

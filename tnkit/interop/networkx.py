@@ -29,6 +29,11 @@ _Leg = tuple[int | None, str]
 def from_graph(graph: Any, bond: int = 2, open: Mapping[Hashable, int] | None = None) -> Network:
     """Read an undirected networkx graph or multigraph as a network.
 
+    >>> import networkx as nx
+    >>> net = tk.from_graph(nx.cycle_graph(4), bond=3, open={0: 2, 2: 2})
+    >>> net.output, net.num_params  # two nodes of 3*3*2, two of 3*3
+    (('o0', 'o2'), 54)
+
     Parameters
     ----------
     graph
@@ -83,6 +88,13 @@ def from_graph(graph: Any, bond: int = 2, open: Mapping[Hashable, int] | None = 
 def to_graph(net: Network) -> Any:
     """Write a network as a graph from which :func:`from_graph` reads back an equal one.
 
+    >>> net = tk.tt((2, 3, 4), 2)
+    >>> graph = tk.to_graph(net)
+    >>> graph.number_of_nodes(), graph.number_of_edges()  # 3 nodes and 3 open indices; 2 bonds and 3 open ends
+    (6, 5)
+    >>> tk.from_graph(graph) == net
+    True
+
     Parameters
     ----------
     net
@@ -93,6 +105,11 @@ def to_graph(net: Network) -> Any:
     nx.MultiGraph
         A vertex for each node, called by its name; an edge for each index with two ends that is not in the output; a
         vertex ``("index", name)`` for every other index, joined to each of its ends.  Attributes as the module says.
+
+    Raises
+    ------
+    TypeError
+        No Network.
     """
     import networkx as nx
 

@@ -34,6 +34,14 @@ def from_tensornetwork(
 ) -> tuple[Network, dict[str, Any]]:
     """Read a network of google's tensornetwork.
 
+    >>> import tensornetwork
+    >>> a = tensornetwork.Node(np.ones((2, 4)), name="a", axis_names=["i", "r"])
+    >>> b = tensornetwork.Node(np.ones((4, 3)), name="b", axis_names=["r", "j"])
+    >>> edge = a["r"] ^ b["r"]
+    >>> net, arrays = tk.from_tensornetwork([a, b])
+    >>> net.shape, np.array_equal(tk.contract(net, arrays), np.full((2, 3), 4.0))
+    ((2, 3), True)
+
     Parameters
     ----------
     nodes
@@ -173,6 +181,15 @@ def _unique(names: list[str]) -> list[str]:
 @paired
 def to_tensornetwork(net: Network, arrays: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
     """Write a multilinear network as nodes and edges of google's tensornetwork.
+
+    >>> import tensornetwork
+    >>> x = np.arange(6.0).reshape(2, 3)
+    >>> nodes, output_edges = tk.to_tensornetwork(tk.tt_svd(x))
+    >>> [node.name for node in nodes]
+    ['core_0', 'core_1']
+    >>> result = tensornetwork.contractors.auto(nodes, output_edge_order=output_edges)
+    >>> np.allclose(result.tensor, x)
+    True
 
     Parameters
     ----------

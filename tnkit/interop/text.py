@@ -29,6 +29,11 @@ Json = dict[str, Any]
 def to_json(net: Network) -> str:
     """Write a network as JSON text, which :func:`from_json` reads back to an equal one.
 
+    >>> net = tk.tree((2,) * 4, 2, activation="tanh")
+    >>> text = tk.to_json(net)
+    >>> type(text).__name__, tk.from_json(text) == net
+    ('str', True)
+
     Raises
     ------
     TypeError
@@ -72,6 +77,14 @@ def _written(node: AnyNode, bodies: Iterator[Any]) -> Json:
 # -- reading --------------------------------------------------------------------------------------------------------
 def from_json(text: str) -> Network:
     """Read a network from the text that :func:`to_json` wrote.
+
+    >>> text = tk.to_json(tk.tt((2, 3), 2))
+    >>> tk.from_json(text) == tk.tt((2, 3), 2)
+    True
+    >>> tk.from_json("{}")
+    Traceback (most recent call last):
+        ...
+    ValueError: from_json: format is None, not 'tnkit.network'
 
     Raises
     ------

@@ -134,6 +134,11 @@ def pairwise_path(path: Iterable[Sequence[int]], n: int, what: str, whole: bool 
 
     With ``whole``, a path that leaves a rest is refused.
     """
+    path = list(path)
+    if len(path) == n - 1 and all(
+        [len(s) == 2 and s[0] != s[1] and min(s) > -1 and max(s) < n - k for k, s in enumerate(path)]
+    ):
+        return [(int(min(step)), int(max(step))) for step in path]  # as nearly all are
     live, steps = list(range(n)), []  # which tensor stands at each position
 
     def merge(a: int, b: int) -> int:

@@ -28,8 +28,10 @@ class GivenOrder:
 def read_order(given: Any, net: Network) -> GivenOrder | None:
     """What was given in the place of an optimizer, where that is an order already; else None.
 
-    >>> read_order([(0, 1), (0, 1)], net)
-    GivenOrder(paths=(((0, 1), (0, 1)),), sliced=())
+    ::
+
+        read_order([(0, 1), (0, 1)], net)
+        # GivenOrder(paths=(((0, 1), (0, 1)),), sliced=())
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ from tnkit.planning.lowering import lower_pair, lower_single
 from tnkit.planning.memory import layouts
 from tnkit.planning.steps import ApplyStep, Step
 from tnkit.planning.strides import contiguous
-from tnkit.planning.windows import intervals, places, windows
+from tnkit.planning.windows import intervals, large_term, places, windows
 
 __all__ = ["StepBuilder"]
 
@@ -24,6 +24,8 @@ Orders = dict[int, Inds]
 
 #: From so many entries on, a result is worth looking at more orders than the optimizer's own.
 _WORTH_ORDERS = 2**10
+#: And from so many seconds on, as the optimizer's own is lowered.
+_WORTH_SECONDS = 5e-5
 
 
 class StepBuilder:
@@ -72,35 +74,57 @@ class StepBuilder:
         """Steps for one multilinear piece whose terms stand in slots; returns the slot."""
         count = _carriers([inds for _, inds in terms], net.output)
         terms = [self.single(slot, inds, count, net) for slot, inds in terms]
-        rank = places([inds for _, inds in terms], order, net.sizes)
-        path, orders = self.find(terms, net, order, rank)
+        path, begin = self.first_path(terms, net), len(self.steps)
+        slot, last = self.follow(path, terms, net, order, {}, {})
+        if self.dynamic is not None or self.takes_long(begin):  # then axes are put where they cost least
+            del self.steps[begin:], self.made[begin:]
+            rank = places([inds for _, inds in terms], order, net.sizes)
+            path, orders = self.best(path, terms, net, order, rank)
+            slot, last = self.follow(path, terms, net, order, rank, orders)
         self.paths.append(tuple(path) or ((0,),))
-        slot, inds = self.follow(path, terms, net, order, rank, orders)
-        if inds != order:  # one node alone
-            step, _ = lower_single(inds, order, net.sizes, slot, self.next_slot)
-            slot = self.add(step, Made(net.sizes, (inds,), order))
+        if last != order:  # one node alone
+            step, _ = lower_single(last, order, net.sizes, slot, self.next_slot)
+            slot = self.add(step, Made(net.sizes, (last,), order))
         return slot
 
-    def find(
-        self, terms: list[tuple[int, Inds]], net: Network, order: Inds, rank: dict[str, float]
-    ) -> tuple[Path, Orders]:
-        """The optimizer's path; with ``auto``, the cheapest of it and of those that follow the axes of the result.
-
-        With it, the order of the axes of those results where it is not that of their places.
-        """
+    def first_path(self, terms: list[tuple[int, Inds]], net: Network) -> Path:
+        """The path that is given, or the optimizer's; a quick one where a state makes windows likely."""
         if self.given is not None:
             path = list(next(self.given))
-            return (path if len(terms) > 1 else []), {}
+            return path if len(terms) > 1 else []
         inds = [t for _, t in terms]
         if not isinstance(self.optimizer, str):
             path, sliced = find_order(inds, net.output, net.sizes, self.optimizer)
             self.asked += sliced
+            return path
+        windowed = self.searched(terms) and large_term(inds, net.sizes) is not None
+        return find_path(inds, net.output, net.sizes, "greedy" if windowed else self.optimizer)
+
+    def searched(self, terms: Sequence[object]) -> bool:
+        """Whether other orders than the first one are looked for."""
+        return self.given is None and self.optimizer == "auto" and len(terms) > 2
+
+    def takes_long(self, begin: int) -> bool:
+        """Whether the steps from one on take so long that more orders are worth a look."""
+        steps = self.steps[begin:]
+        moved = self.itemsize * sum([step.read + step.size for step in steps])
+        flops = sum([step.flops for step in steps])
+        return moved > _WORTH_SECONDS * self.rates.bytes or flops > _WORTH_SECONDS * self.rates.flops
+
+    def best(
+        self, path: Path, terms: list[tuple[int, Inds]], net: Network, order: Inds, rank: dict[str, float]
+    ) -> tuple[Path, Orders]:
+        """The path; with ``auto``, the cheapest of it and of those that follow the axes of the result.
+
+        With it, the order of the axes of those results where it is not that of their places.
+        """
+        inds = [t for _, t in terms]
+        if not self.searched(terms) or _largest(inds, order, net) < _WORTH_ORDERS:
             return path, {}
-        if self.optimizer != "auto" or len(terms) < 3 or _largest(inds, order, net) < _WORTH_ORDERS:
-            return find_path(inds, net.output, net.sizes, self.optimizer), {}
-        sweep = windows(inds, order, net.sizes, self.leftwards)
-        # a long search pays where nothing is known of the network's shape
-        path = find_path(inds, net.output, net.sizes, "auto" if sweep is None else "greedy")
+        state = large_term(inds, net.sizes) is not None
+        sweep = windows(inds, order, net.sizes, self.leftwards) if state else None
+        if state and sweep is None:  # a long search pays where nothing is known of the network's shape
+            path = find_path(inds, net.output, net.sizes, "auto")
         other = intervals(inds, order, net.sizes) if sweep is None else None
         others: list[tuple[Path, Orders]] = [(p, {}) for p in (path, other) if p is not None]
         best = min([*others, *([] if sweep is None else [sweep])], key=lambda p: self.cost(p, terms, net, order, rank))
@@ -143,9 +167,9 @@ class StepBuilder:
             sa, ia = live.pop(a)
             for i in (*ia, *ib):
                 count[i] -= 1
-            keep = frozenset(i for i in (*ia, *ib) if count[i])
+            keep = frozenset([i for i in (*ia, *ib) if count[i]])
             last = order if position == len(path) - 1 else orders.get(position)
-            step, inds = lower_pair(ia, ib, sorted(keep), net.sizes, (sa, sb), self.next_slot, self.dynamic, last, rank)
+            step, inds = lower_pair(ia, ib, keep, net.sizes, (sa, sb), self.next_slot, self.dynamic, last, rank)
             for i in inds:
                 count[i] += 1
             ordered = (ia, ib) if step.operands == (sa, sb) else (ib, ia)
@@ -164,18 +188,23 @@ class StepBuilder:
         """The step of an Elementwise node, whose bodies' results stand in slots."""
         size = prod(node.bodies[0].sizes[i] for i in node.inds)
         fn = function_name(node.fn)
-        step = ApplyStep(slots, self.next_slot, f"{fn}({len(node.inds)} axes)", node.fn, size, size * len(slots), size)
-        return self.add(step, Made(node.bodies[0].sizes, (node.inds,) * len(slots), node.inds))
+        inds = (node.inds,) * len(slots)
+        step = ApplyStep(
+            slots, self.next_slot, f"{fn}({len(node.inds)} axes)", node.fn, size, size * len(slots), size,
+            (*inds, node.inds),
+        )  # fmt: skip
+        return self.add(step, Made(node.bodies[0].sizes, inds, node.inds))
 
 
 def _largest(terms: Sequence[Inds], output: Inds, net: Network) -> int:
-    return max(prod(net.sizes[i] for i in t) for t in (*terms, output))
+    size = net.sizes.__getitem__
+    return max(prod(map(size, t)) for t in (*terms, output))
 
 
 def _carriers(terms: list[Inds], output: Inds) -> dict[str, int]:
     """Index -> number of tensors (and the output) that carry it."""
     count: dict[str, int] = {}
     for term in (*terms, output):
-        for i in set(term):
+        for i in term if len(term) < 2 else set(term):
             count[i] = count.get(i, 0) + 1
     return count

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +26,12 @@ __all__ = ["DEFAULT", "Rates", "calibrate", "rates", "rates_file", "spelled_coun
 @dataclass(frozen=True)
 class Rates:
     """Two speeds of a machine, and the time of a call.
+
+    >>> rates = tk.Rates(flops=1e12, bytes=1e10)
+    >>> rates.seconds(2e12, 1e10)  # operations, bytes
+    3.0
+    >>> tk.plan(tk.tt((2, 2), 2)).rates == tk.Rates()  # those of a machine that was not measured
+    True
 
     Attributes
     ----------
@@ -60,32 +65,32 @@ class Rates:
 
 #: Of a machine that was never measured.
 DEFAULT = Rates()
-#: What was read or measured in this process, by file: a file is looked at once.
-_known: dict[Path, Rates] = {}
+#: What was read or measured in this process: a plan that is known asks for it, so the file is looked for once.
+_known: list[Rates] = []
 
 
 def rates_file() -> Path:
     """Where this machine's rates are kept: ``$XDG_CACHE_HOME`` or ``~/.cache``, ``tnkit/rates-<machine>.json``."""
-    return _rates_file(os.environ.get("XDG_CACHE_HOME"), os.environ.get("HOME"))
-
-
-@cache  # a cached plan asks each time: what the environment says is looked up, the path is made once
-def _rates_file(cache_home: str | None, home: str | None) -> Path:
-    folder = cache_home or os.path.expanduser("~/.cache")
+    folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     machine = "".join(c if c.isalnum() or c in "-_." else "_" for c in platform.node()) or "machine"
     return Path(folder) / "tnkit" / f"rates-{machine}.json"
 
 
 def rates() -> Rates:
     """The calibrated rates of this machine; the defaults if there are none, or if their file is broken."""
-    path = rates_file()
-    if path not in _known:
-        _known[path] = _read_rates(path)
-    return _known[path]
+    if not _known:
+        _known.append(_read_rates(rates_file()))
+    return _known[0]
 
 
 def calibrate() -> Rates:
     """Measure this machine (under a second) and use the result from now on, here and in later processes.
+
+    >>> rates = tk.calibrate()  # once a machine
+    >>> rates.flops > 0, rates.bytes > 0
+    (True, True)
+    >>> tk.plan(tk.tt((3, 4, 5), 3)).rates == rates  # plans are made for it from now on
+    True
 
     Plans and layers that exist keep what they were made with.  The products are numpy's, on as many threads as it uses.
 
@@ -95,10 +100,9 @@ def calibrate() -> Rates:
         The new rates, also where the cache cannot be written: then they last as long as the process.
     """
     found = Rates(_flops(), _measured_bandwidth(), _measured_call())
-    path = rates_file()
     with suppress(OSError):
-        _write_rates(path, found)
-    _known[path] = found
+        _write_rates(rates_file(), found)
+    _known[:] = [found]
     return found
 
 

@@ -21,6 +21,8 @@ Inds = tuple[str, ...]
 
 #: Entries of a tensor worth slicing (below it, what a slice saves is lost to its overhead), and of a slice of it.
 LARGE, SLICE = 2**23, 2**18
+#: Entries of a result beside which the copy of an operand is made a slice at a time, and how many slices.
+HUGE, _COPIES = 2**28, 16
 #: Entries from which steps that follow one another share buffers: below it, memory costs nothing.
 KEPT = 2**17
 #: Entries of a slice at least: below it, starting the slice costs more than what is done in it.
@@ -44,6 +46,8 @@ def fused(
     steps: Sequence[Step], made: Sequence[Made], inputs: int, output: int, kept: bool = True
 ) -> tuple[list[Step], int]:
     """The steps with runs on large tensors replaced by groups, renumbered; with ``kept``, those on smaller ones too."""
+    if all(step.size < min(KEPT, LARGE) for step in steps):  # as of nearly all contractions
+        return list(steps), output
     out: list[tuple[Step, int]] = []  # a step, and the slot of its result before
     k = 0
     users: dict[int, int] = {}
@@ -55,8 +59,8 @@ def fused(
         sliced = _slices([made[r] for r in run]) if run else None
         if len(run) == 1 and isinstance(steps[k], ContractStep):
             # slices of a product alone are smaller products and nothing that stays in the cache: it gains memory that is
-            # asked for as a whole
-            sliced = () if kept else None
+            # asked for as a whole, but for one whose copy would be a third tensor of gigabytes
+            sliced = (_copied_slices(steps[k], made[k]) or ()) if kept else None
         elif sliced is None and kept:
             run, between = _medium_run(steps, k, users, output)
             sliced = () if run else None
@@ -171,6 +175,25 @@ def _slices(run: Sequence[Made]) -> Inds | None:
     return None
 
 
+def _copied_slices(step: Step, made: Made) -> Inds | None:
+    """The indices to slice where a huge product copies an operand whose axes are in another order; else None."""
+    if (
+        not isinstance(step, ContractStep)
+        or step.size < HUGE
+        or step.multiply
+        or step.broadcast
+        or all(view.permute is None for view in step.views)
+    ):
+        return None
+    large = max(made.operands, key=lambda t: prod(made.sizes[i] for i in t))
+    chosen: list[str] = []
+    for i in made.result:
+        if prod(made.sizes[c] for c in chosen) >= _COPIES:
+            break
+        chosen += [i] if i in large else []
+    return tuple(chosen) or None
+
+
 def _fused_slices(steps: Sequence[Step], made: Sequence[Made], sliced: Inds) -> FusedStep:
     """One step that runs ``steps`` for every slice."""
     inner = {step.target for step in steps}
@@ -207,7 +230,15 @@ def _fused_slices(steps: Sequence[Step], made: Sequence[Made], sliced: Inds) -> 
             size = prod(m.sizes[i] for i in m.result if i not in sliced)
             held[target] = held[operands[0]]
             cut.append(
-                replace(step, operands=operands, target=target, size=size, read=size * len(operands), flops=size)
+                replace(
+                    step,
+                    operands=operands,
+                    target=target,
+                    size=size,
+                    read=size * len(operands),
+                    flops=size,
+                    inds=(held[target],) * (len(operands) + 1),
+                )
             )
     result = made[-1].result
     axes = tuple(tuple(t.index(i) if i in t else None for i in sliced) for _, t in outside)
@@ -219,5 +250,5 @@ def _fused_slices(steps: Sequence[Step], made: Sequence[Made], sliced: Inds) -> 
         Program(tuple(cut), local[steps[-1].target], last_use(cut, local[steps[-1].target])),
         Program(tuple(uncut), local[steps[-1].target], last_use(uncut, local[steps[-1].target])),
         flops=prod(counts) * sum(s.flops for s in cut), read=sum(prod(sizes[i] for i in t) for _, t in outside),
-        size=steps[-1].size,
+        size=steps[-1].size, sliced=sliced,
     )  # fmt: skip

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import prod
 
-import opt_einsum as oe
-
+from tnkit.core.equation import symbol
 from tnkit.planning.steps import ContractStep, ReduceStep
 from tnkit.planning.strides import LEAST_COLUMNS, WIDENED, WIDEST, View
 
@@ -23,13 +22,20 @@ def _equation(terms: Sequence[Inds], output: Inds) -> str:
     letters: dict[str, str] = {}
     for term in terms:
         for i in term:
-            letters.setdefault(i, oe.get_symbol(len(letters)))
-    spell = ["".join(letters.get(i, "") for i in term) for term in (*terms, output)]  # an axis of size 1 may be new
-    return ",".join(spell[:-1]) + "->" + spell[-1]
+            if i not in letters:
+                letters[i] = symbol(len(letters))
+    spelled = ["".join([letters[i] for i in term]) for term in terms]
+    return (
+        f"{','.join(spelled)}->{''.join([letters[i] for i in output if i in letters])}"  # an axis of size 1 may be new
+    )
+
+
+def _entries(inds: Iterable[str], sizes: Mapping[str, int]) -> int:
+    return prod(map(sizes.__getitem__, inds))
 
 
 def _permutation(source: Inds, target: Inds) -> tuple[int, ...] | None:
-    return None if source == target else tuple(source.index(i) for i in target)
+    return None if source == target else tuple([source.index(i) for i in target])
 
 
 def lower_single(
@@ -47,16 +53,16 @@ def lower_single(
     out = tuple(i for i in keep if i in left)
     axes = tuple(k for k, i in enumerate(left) if i not in out)
     rest = tuple(i for i in left if i in out)
-    elements = prod(sizes[i] for i in left)
+    elements = _entries(left, sizes)
     step = ReduceStep(
         operand, target, _equation([inds], out), tuple(diagonals), axes, _permutation(rest, out),
-        flops=elements if axes else 0, read=prod(sizes[i] for i in inds), size=prod(sizes[i] for i in out),
+        flops=elements if axes else 0, read=_entries(inds, sizes), size=_entries(out, sizes), inds=(inds, out),
     )  # fmt: skip
     return step, out
 
 
 def _extent(inds: Sequence[str], sizes: Mapping[str, int], dynamic: str | None) -> int:
-    return -1 if dynamic in inds else prod(sizes[i] for i in inds)
+    return -1 if dynamic in inds else prod([sizes[i] for i in inds])
 
 
 def _matrix_view(
@@ -66,17 +72,17 @@ def _matrix_view(
     if vector:
         order = (*rows, *cols)
         return View(_permutation(inds, order), None if len(order) == 1 else (_extent(order, sizes, dynamic),))
-    want, swapped = (*batch, *rows, *cols), (*batch, *cols, *rows)
-    lead = [_extent(batch, sizes, dynamic)] if batch else []
+    want = (*batch, *rows, *cols)
+    swap = inds != want and bool(rows) and bool(cols) and inds == (*batch, *cols, *rows)
+    permute = None if swap else _permutation(inds, want)
+    if len(rows) == len(cols) == 1 and len(batch) < 2:  # each group one axis already: no reshape
+        return View(permute, None, swap)
+    lead = (_extent(batch, sizes, dynamic),) if batch else ()
     r, c = _extent(rows, sizes, dynamic), _extent(cols, sizes, dynamic)
-    groups = ((batch,) if batch else ()) + (rows, cols)
-    swap = inds != want and inds == swapped and bool(rows) and bool(cols)
-    shape = (*lead, c, r) if swap else (*lead, r, c)
-    plain = all(len(g) == 1 for g in groups)  # each group one axis already: no reshape
-    return View(None if swap else _permutation(inds, want), None if plain else shape, swap)
+    return View(permute, (*lead, c, r) if swap else (*lead, r, c), swap)
 
 
-def _middle(large: Inds, small: Inds, kept: set[str], sizes: Mapping[str, int], dynamic: str | None) -> Inds:
+def _middle(large: Inds, small: Inds, kept: frozenset[str], sizes: Mapping[str, int], dynamic: str | None) -> Inds:
     """The contracted indices of ``large`` where they can be read in place as the rows of a batch of matrices, else ()."""
     common = [i for i in large if i in small]
     if not common or any(i in kept for i in common):
@@ -85,13 +91,13 @@ def _middle(large: Inds, small: Inds, kept: set[str], sizes: Mapping[str, int], 
     after = large[first + len(common) :]
     if first == 0 or not after or large[first : first + len(common)] != tuple(common) or dynamic in after:
         return ()
-    before = prod(sizes[i] for i in large[:first])
-    return tuple(common) if before > 1 and prod(sizes[i] for i in after) >= LEAST_COLUMNS else ()
+    before = _entries(large[:first], sizes)
+    return tuple(common) if before > 1 and _entries(after, sizes) >= LEAST_COLUMNS else ()
 
 
 def _ranked(free: Inds, own: Inds, other: Inds, sizes: Mapping[str, int], rank: Mapping[str, float]) -> Inds:
     """Free indices of ``own`` where they belong, if sorting them copies little beside what the product reads."""
-    little = 4 * prod(sizes[i] for i in own) <= prod(sizes[i] for i in {*own, *other})
+    little = 4 * _entries(own, sizes) <= _entries({*own, *other}, sizes)
     return tuple(sorted(free, key=lambda i: rank[i])) if little and all(i in rank for i in free) else free
 
 
@@ -116,15 +122,15 @@ def _broadcast_step(
     step = ContractStep(
         slots, target, _equation([small, large], out), (_matrix_view(small, (), n, k, sizes, dynamic), rows), False,
         View(reshape=shape, permute=_permutation(natural, out)),
-        flops=2 * prod(sizes[i] for i in {*small, *large}),
-        read=prod(sizes[i] for i in small) + prod(sizes[i] for i in large),
-        size=prod(sizes[i] for i in out), broadcast=True,
+        flops=2 * _entries({*small, *large}, sizes),
+        read=_entries(small, sizes) + _entries(large, sizes),
+        size=_entries(out, sizes), broadcast=True, inds=(small, large, out),
     )  # fmt: skip
     return step, out
 
 
 def _kronecker_step(
-    large: Inds, small: Inds, kept: set[str], sizes: Mapping[str, int], slots: tuple[int, int], target: int,
+    large: Inds, small: Inds, kept: frozenset[str], sizes: Mapping[str, int], slots: tuple[int, int], target: int,
     order: Inds | None, rank: Mapping[str, float],
 ) -> tuple[ContractStep, Inds] | None:  # fmt: skip
     """One product with the small matrix spread over neighbours, up to one end of the large tensor.
@@ -142,7 +148,7 @@ def _kronecker_step(
     q: Inds
     rest: Inds
     turns = [j for j in range(1, len(natural)) if (*natural[j:], *natural[:j]) == order and not at < j < at + len(n)]
-    if order in (None, natural) and after and at and prod(sizes[i] for i in after) < LEAST_COLUMNS:
+    if order in (None, natural) and after and at and _entries(after, sizes) < LEAST_COLUMNS:
         way, p, q, rest, order = "stays", (), after, large[:at], natural
     elif turns and turns[0] > at:
         way, p, q, rest = "to the end", large[:at], natural[at + len(n) : turns[0]], natural[turns[0] :]
@@ -150,8 +156,8 @@ def _kronecker_step(
         way, p, q, rest = "to the front", natural[turns[0] : at], after, natural[: turns[0]]
     else:
         return None
-    beside = (prod(sizes[i] for i in p), prod(sizes[i] for i in q))
-    rows, cols, m = (prod(sizes[i] for i in t) for t in (n, k, rest))
+    beside = (_entries(p, sizes), _entries(q, sizes))
+    rows, cols, m = (_entries(t, sizes) for t in (n, k, rest))
     if prod(beside) * max(rows, cols) > WIDEST or prod(beside) * cols * m < WIDENED or order is None:
         return None
     ahead, wide = way == "to the front", prod(beside) * cols  # the small matrix comes first
@@ -161,12 +167,13 @@ def _kronecker_step(
         slots if ahead else slots[::-1], target, _equation([small, large] if ahead else [large, small], order),
         (one, other) if ahead else (other, one), False, View(reshape=tuple(sizes[i] for i in order)),
         flops=2 * prod(beside) * rows * wide * m, read=rows * cols + wide * m, size=prod(beside) * rows * m,
+        inds=(small, large, order) if ahead else (large, small, order),
     )  # fmt: skip
     return step, order
 
 
 def lower_pair(
-    left: Inds, right: Inds, keep: Sequence[str], sizes: Mapping[str, int], operands: tuple[int, int], target: int,
+    left: Inds, right: Inds, keep: Iterable[str], sizes: Mapping[str, int], operands: tuple[int, int], target: int,
     dynamic: str | None = None, order: Inds | None = None, rank: Mapping[str, float] | None = None,
 ) -> tuple[ContractStep, Inds]:  # fmt: skip
     """Contract two tensors without traces, keeping the indices in ``keep``.
@@ -174,56 +181,79 @@ def lower_pair(
     ``order``: the axes' order wanted of the result (the last step of a network); else the cheapest, and among the cheap
     ones that of ``rank``, the place where each index belongs.
     """
-    kept, rank = set(keep), rank or {}
-    (small, s), (large, b) = sorted(
-        zip((left, right), operands, strict=True), key=lambda t: prod(sizes[i] for i in t[0])
-    )
-    # an axis of size 1 that an operand alone has and nobody wants is dropped below; the two ways beside would keep it
-    loose = any(i not in kept or (order is not None and i not in order) for i in {*left} ^ {*right})
-    wide = (
-        _kronecker_step(large, small, kept, sizes, (s, b), target, order, rank)
-        if dynamic is None and not loose
-        else None
-    )
-    if wide is not None:
-        return wide
-    inside = () if loose else _middle(large, small, kept, sizes, dynamic)
-    if inside and len({*small, *large}) <= _MANY_AXES:
-        return _broadcast_step(large, small, inside, sizes, (s, b), target, dynamic, order, rank)
-    common = [i for i in left if i in right]
-    batch = tuple(i for i in common if i in kept)
-    m = tuple(i for i in left if i not in right)
-    n = tuple(i for i in right if i not in left)
-    m, n = _ranked(m, left, right, sizes, rank), _ranked(n, right, left, sizes, rank)
+    kept, rank = keep if isinstance(keep, frozenset) else frozenset(keep), rank or {}
+    entries = _entries(left, sizes), _entries(right, sizes)
+    ahead = entries[0] <= entries[1]
+    small, large = (left, right) if ahead else (right, left)
+    if max(entries) >= 2 * LEAST_COLUMNS:  # else neither of the two ways beside suits
+        slots = operands if ahead else operands[::-1]
+        # an axis of size 1 that an operand alone has and nobody wants is dropped below; the two ways beside would keep it
+        loose = any([i not in kept or (order is not None and i not in order) for i in {*left} ^ {*right}])
+        wide = (
+            _kronecker_step(large, small, kept, sizes, slots, target, order, rank)
+            if dynamic is None and not loose and max(entries) >= WIDENED
+            else None
+        )
+        if wide is not None:
+            return wide
+        inside = () if loose else _middle(large, small, kept, sizes, dynamic)
+        every = {*small, *large}
+        if inside and (len(every) <= _MANY_AXES or all([sizes[i] > 1 for i in every])):
+            return _broadcast_step(large, small, inside, sizes, slots, target, dynamic, order, rank)
+    return _matrix_step(left, right, entries, kept, sizes, operands, target, dynamic, order, rank)
+
+
+def _few_columns(m: Inds, n: Inds, sizes: Mapping[str, int]) -> bool:
+    """Whether one side of a product is so narrow that it comes first: of a batch, a few columns take torch 3 to 6 times a few rows."""
+    few, many = sorted((_entries(m, sizes), _entries(n, sizes)))
+    return few < LEAST_COLUMNS <= many
+
+
+def _matrix_step(
+    left: Inds, right: Inds, entries: tuple[int, int], kept: frozenset[str], sizes: Mapping[str, int], operands: tuple[int, int],
+    target: int, dynamic: str | None, order: Inds | None, rank: Mapping[str, float],
+) -> tuple[ContractStep, Inds]:  # fmt: skip
+    """One product of two matrices, or of two batches of them."""
+    m = tuple([i for i in left if i not in right])
+    n = tuple([i for i in right if i not in left])
+    if rank:
+        m, n = _ranked(m, left, right, sizes, rank), _ranked(n, right, left, sizes, rank)
     if not m or not n:  # a matrix times a vector, never the other way round, which torch does at half the speed
         wanted = not m and bool(n)
+    elif order is not None:
+        wanted = (*(i for i in left if i in right and i in kept), *n, *m) == order
     else:
-        wanted = (*batch, *n, *m) == order if order is not None else _mean(n, rank) < _mean(m, rank)
+        wanted = _mean(n, rank) < _mean(m, rank)
+    if _few_columns(m, n, sizes) and any([i in kept for i in left if i in right]):
+        wanted = _entries(n, sizes) < _entries(m, sizes)
+    larger = left if entries[0] >= entries[1] else right
     if wanted:
         left, right, m, n, operands = right, left, n, m, (operands[1], operands[0])
-        common = [i for i in left if i in right]
-    larger = left if prod(sizes[i] for i in left) >= prod(sizes[i] for i in right) else right
-    k = tuple(i for i in larger if i in common and i not in kept)
-    batch = tuple(i for i in larger if i in batch)
+        larger = left if entries[1] >= entries[0] else right
+    common = [i for i in larger if i in left and i in right]
+    k = tuple([i for i in common if i not in kept])
+    batch = tuple([i for i in common if i in kept])
     vector = not n and bool(k) and bool(m) and not batch
     views = (
         _matrix_view(left, batch, m, k, sizes, dynamic),
         _matrix_view(right, batch, k, n, sizes, dynamic, vector),
     )
-    natural = tuple(i for i in (*batch, *m, *n) if i in kept)
+    natural = every = (*batch, *m, *n)
+    if not kept.issuperset(every):
+        natural = tuple([i for i in natural if i in kept])
     if len(natural) > _MANY_AXES:
         natural = tuple(i for i in natural if sizes[i] > 1 or i == dynamic)
-    if order is not None:  # axes of size 1 that were dropped on the way come back in front, where they cost nothing
+    if order is not None and len(natural) < len(order):  # axes of size 1 that were dropped come back, at no cost
         natural = (*(i for i in order if i not in natural), *natural)
     out = natural if order is None else order
-    shape = tuple(-1 if i == dynamic else sizes[i] for i in natural)
     flat = (1 if batch else 0) + 2 - vector
-    whole = len(natural) == flat and natural == (*batch, *m, *n) and len(m) == 1 and len(n) == 1 - vector
-    space = prod(sizes[i] for i in {*left, *right})
+    whole = len(m) == 1 and len(n) == 1 - vector and len(natural) == flat and natural == every
+    shape = None if whole else tuple([-1 if i == dynamic else sizes[i] for i in natural])
+    space = prod([sizes[i] for i in every]) * prod([sizes[i] for i in k])
     step = ContractStep(
         operands, target, _equation([left, right], out), views, not k,
-        View(reshape=None if whole else shape, permute=_permutation(natural, out)),
-        flops=space * (2 if k else 1), read=prod(sizes[i] for i in left) + prod(sizes[i] for i in right),
-        size=prod(sizes[i] for i in out),
+        View(reshape=shape, permute=_permutation(natural, out)),
+        flops=space * (2 if k else 1), read=entries[0] + entries[1], size=_entries(out, sizes),
+        inds=(left, right, out),
     )  # fmt: skip
     return step, out

@@ -11,7 +11,17 @@ from tnkit.planning.steps import ApplyStep, ContractStep, FusedStep, ReduceStep,
 from tnkit.planning.strides import View, contiguous, reshaped, viewed
 from tnkit.planning.temporaries import temporaries
 
-__all__ = ["Layout", "Memory", "backward_peak", "forward_peak", "kept_for_backward", "layouts", "passes"]
+__all__ = [
+    "Layout",
+    "Memory",
+    "backward_peak",
+    "forward_live",
+    "forward_peak",
+    "kept_for_backward",
+    "layouts",
+    "passes",
+    "slice_memory",
+]
 
 Ints = tuple[int, ...]
 #: Of a step that takes nothing inside, keeps nothing and leaves nothing.
@@ -75,7 +85,7 @@ def layouts(inputs: Sequence[Layout], steps: Sequence[Step]) -> Memory:
             shape = viewed(View(reshape=step.result.reshape), shape, contiguous(shape))[0]
             layout.append(viewed(View(step.result.permute), shape, contiguous(shape))[:2])
         elif isinstance(step, FusedStep):
-            inner = _slice(step, layout)
+            inner = slice_memory(step, layout)
             within = _inside(step, inner)
             layout.append((step.shape, contiguous(step.shape)) if step.counts else inner.layout[step.body.output])
         elif isinstance(step, ReduceStep):
@@ -97,7 +107,7 @@ def layouts(inputs: Sequence[Layout], steps: Sequence[Step]) -> Memory:
     )
 
 
-def _slice(step: FusedStep, layout: Sequence[Layout]) -> Memory:
+def slice_memory(step: FusedStep, layout: Sequence[Layout]) -> Memory:
     """What one slice of a group does with memory."""
     held = []
     for s, axes in zip(step.operands, step.axes, strict=True):
@@ -112,7 +122,7 @@ def _inside(step: FusedStep, memory: Memory) -> Ints:
     leaves to backward; and what to the next group.
     """
     given, result = sum(memory.sizes[: memory.inputs]), memory.sizes[step.body.output]
-    forward = forward_peak(memory, step.body.steps, step.body.last_use) - given
+    forward = forward_peak(memory, step.body.last_use) - given
     if step.kept:
         chain = chain_memory(step.body.steps, memory.copied, memory.inputs)
         turned = sum(
@@ -124,24 +134,30 @@ def _inside(step: FusedStep, memory: Memory) -> Ints:
     return (forward, backward, 0, 0) if step.counts else (forward - result, backward - result - given, 0, 0)
 
 
-def forward_peak(memory: Memory, steps: Sequence[Step], last_use: Sequence[Ints]) -> int:
+def forward_peak(memory: Memory, last_use: Sequence[Ints]) -> int:
     """Entries alive at most while the steps run: inputs, intermediates that are still needed, copies of the running step."""
+    return max([sum(memory.sizes[: memory.inputs]), *forward_live(memory, last_use)])
+
+
+def forward_live(memory: Memory, last_use: Sequence[Ints]) -> list[int]:
+    """Entries alive while each step runs: of these :func:`forward_peak` is the largest."""
     sizes, n = memory.sizes, memory.inputs
+    found: list[int] = []
     users = [0] * len(sizes)  # slots alive that read a slot's memory
-    live = top = sum(sizes[:n])
+    live = sum(sizes[:n])
     spare = 0  # chains leave their allocation to the next one
     for k, dead in enumerate(last_use):
         target = memory.base[n + k]
         users[target] += 1
         live += sizes[target] if target == n + k else 0
         now = max(spare, memory.inside[k]) if memory.spare[k] else spare + memory.inside[k]
-        top = max(top, live + sum(memory.copied[k]) + now)
+        found.append(live + sum(memory.copied[k]) + now)
         spare = max(spare, memory.spare[k])
         for s in dead:
             base = memory.base[s]
             users[base] -= 1
             live -= sizes[base] if base >= n and users[base] == 0 else 0
-    return top
+    return found
 
 
 def backward_peak(memory: Memory, steps: Sequence[Step], output: int, last_use: Sequence[Ints]) -> int:
@@ -155,7 +171,7 @@ def backward_peak(memory: Memory, steps: Sequence[Step], output: int, last_use: 
     kept = sum(sizes[:n]) + sum(begun) + (0 if output < n or memory.base[output] in first else sizes[output])
     grads = {output: sizes[output]}
     turned = turned_gradients(memory, steps, output)
-    top = max(forward_peak(memory, steps, last_use), kept + sizes[output])
+    top = max(forward_peak(memory, last_use), kept + sizes[output])
     for k in reversed(range(len(steps))):
         step = steps[k]
         made = sum(sizes[s] for s in step.operands) if not passes(step) else 0

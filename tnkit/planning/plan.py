@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from math import prod
 from typing import Any
 
+from tnkit.core.lazy import cached_property
 from tnkit.core.network import Network
-from tnkit.core.spelling import function_name
 from tnkit.planning.calibration import DEFAULT, Rates, spelled_count, spelled_seconds
 from tnkit.planning.memory import Memory, backward_peak, forward_peak, layouts
-from tnkit.planning.steps import ApplyStep, FusedStep, Program, ReduceStep, Step
+from tnkit.planning.step_table import step_table
+from tnkit.planning.steps import FusedStep, Program, Step
 from tnkit.planning.strides import contiguous
+from tnkit.planning.timeline import TimelineStep, timeline_of
 
 __all__ = ["Plan"]
 
@@ -27,6 +28,25 @@ Inds = tuple[str, ...]
 @dataclass(frozen=True, repr=False)
 class Plan:
     """What :func:`tnkit.run` executes.  Slots are numbered: first the inputs, then one a step.
+
+    >>> net = tk.from_einsum("ab,bc,cd->ad", dict(a=10, b=20, c=30, d=40))
+    >>> plan = tk.plan(net)
+    >>> isinstance(plan, tk.Plan), plan.path, plan.flops  # A and B first: 2*10*20*30 + 2*10*30*40
+    (True, [(0, 1), (0, 1)], 36000)
+    >>> plan.inputs, plan.shapes, plan.output
+    (('A', 'B', 'C'), ((10, 20), (20, 30), (30, 40)), 4)
+    >>> plan.largest, plan.slot_sizes  # entries
+    (400, (200, 600, 1200, 300, 400))
+    >>> plan.peak, plan.peak_backward, plan.bytes_moved, plan.entries  # bytes; entries
+    (21600, 37600, 24000, 2700)
+    >>> [step.equation for step in plan.program.steps]
+    ['ab,bc->ac', 'ab,bc->ac']
+    >>> compute, memory = plan.seconds
+    >>> compute + memory > 0
+    True
+    >>> sliced = tk.plan(net, slices=2)
+    >>> sliced.sliced.counts, plan.sliced, plan.recomputed
+    ((10,), None, 0)
 
     Attributes
     ----------
@@ -108,7 +128,7 @@ class Plan:
         What activations take for themselves is counted (:mod:`tnkit.planning.temporaries`): nothing for those of
         ``ACTIVATIONS``, two tensors of the result's size for a function of your own.
         """
-        return forward_peak(self._memory, self.steps, self.last_use) * self.itemsize
+        return forward_peak(self._memory, self.last_use) * self.itemsize
 
     @cached_property
     def peak_backward(self) -> int:
@@ -143,17 +163,31 @@ class Plan:
     def _memory(self) -> Memory:
         return layouts([(shape, contiguous(shape)) for shape in self.shapes], self.steps)
 
+    @cached_property
+    def timeline(self) -> tuple[TimelineStep, ...]:
+        """The steps one after another in the network's own names, groups opened: what :func:`tnkit.view` shows.
+
+        >>> for step in tk.plan(tk.tt((2, 3, 2), 2)).timeline:
+        ...     print(step.name, step.kind, step.equation, step.flops)
+        #0 contract core_0[i0 b1], core_1[b1 i1 b2] -> [i0 i1 b2] 48
+        #1 contract #0[i0 i1 b2], core_2[b2 i2] -> [i0 i1 i2] 48
+        """
+        return timeline_of(self.network, self.inputs, self.program, self._memory, self.itemsize)
+
     # -- text -------------------------------------------------------------------------------------------------------
     def __repr__(self) -> str:
         return f"Plan({len(self.steps)} steps, {spelled_count(self.flops)} FLOPs, largest {spelled_count(self.largest)} entries)"
 
     def __str__(self) -> str:
-        return f"{self._summary()}\n{self._table('simple')}"
+        return f"{self._summary()}\n{step_table(self.timeline, 'simple')}"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return {"text/plain": str(self), "text/html": self._repr_html_()}
 
     def _repr_html_(self) -> str:
         from html import escape
 
-        return f"<pre>{escape(self._summary())}</pre>{self._table('html')}"
+        return f"<pre>{escape(self._summary())}</pre>{step_table(self.timeline, 'html')}"
 
     def _summary(self) -> str:
         lines = [
@@ -173,39 +207,9 @@ class Plan:
             lines.append(f"  backward runs {spelled_count(self.recomputed)} FLOPs again")
         return "\n".join(lines)
 
-    def _table(self, style: str) -> str:
-        from tabulate import tabulate  # when asked for: it is a sixth of what importing tnkit takes
-
-        rows = _table_rows(self.steps, list(self.inputs), "")
-        headers = ("result", "step", "of", "equation", "FLOPs", "entries")
-        return str(tabulate(rows, headers, tablefmt=style, disable_numparse=True))
-
-
-def _table_rows(steps: Sequence[Step], names: list[str], mark: str) -> list[tuple[str, ...]]:
-    """A line a step; those of a group, below it, are numbered within it."""
-    rows: list[tuple[str, ...]] = []
-    for k, step in enumerate(steps):
-        new = f"{mark}#{k}"
-        names.append(new)
-        of = [names[s] for s in step.operands]
-        rows.append(
-            (new, _step_name(step), " ".join(of), step.equation, spelled_count(step.flops), spelled_count(step.size))
-        )
-        if isinstance(step, FusedStep):
-            rows += _table_rows(step.body.steps, of, f"{new}.")
-    return rows
-
 
 def _every(steps: Sequence[Step]) -> Iterator[Step]:
     for step in steps:
         yield step
         if isinstance(step, FusedStep):
             yield from _every(step.body.steps)
-
-
-def _step_name(step: Step) -> str:
-    if isinstance(step, FusedStep):
-        return f"{prod(step.counts)} slices" if step.counts else "chain" if step.kept else "checkpoint"
-    if isinstance(step, ApplyStep):
-        return function_name(step.fn)
-    return "reduce" if isinstance(step, ReduceStep) else "multiply" if step.multiply else "matmul"

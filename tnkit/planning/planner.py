@@ -26,7 +26,7 @@ from tnkit.planning.plan import Plan
 from tnkit.planning.sliced_plans import MOST_SLICES, sliced_as_asked, sliced_to_fit
 from tnkit.planning.steps import last_use
 
-__all__ = ["plan"]
+__all__ = ["plan", "plan_by_name"]
 
 
 def _plan(
@@ -103,6 +103,18 @@ def plan(
 ) -> Plan:  # fmt: skip
     """Order and lower the contraction of ``net``.
 
+    >>> net = tk.from_einsum("ab,bc,cd->ad", dict(a=10, b=20, c=30, d=40))
+    >>> plan = tk.plan(net)
+    >>> plan.path, plan.flops
+    ([(0, 1), (0, 1)], 36000)
+    >>> tk.plan(net) is plan  # kept
+    True
+    >>> limited = tk.plan(net, memory_limit=0.9 * plan.peak)
+    >>> limited.peak < plan.peak, limited.flops >= plan.flops
+    (True, True)
+    >>> np.allclose(*(tk.run(p, tk.init.normal(net)) for p in (plan, limited)))
+    True
+
     Parameters
     ----------
     net
@@ -150,3 +162,13 @@ def plan(
     if isinstance(optimizer, str) or order is not None:
         return _cached_plan(net, order or optimizer, itemsize, dynamic, memory_limit, slices, checkpoint, rates())
     return _plan(net, optimizer, itemsize, dynamic, memory_limit, slices, checkpoint, rates())
+
+
+def plan_by_name(net: Network, optimizer: str) -> Plan:
+    """As :func:`plan` with nothing else said, in a tenth of the time where the plan is known."""
+    return _known_by_name(net, optimizer, rates())
+
+
+@lru_cache(maxsize=1024)
+def _known_by_name(net: Network, optimizer: str, speed: Rates) -> Plan:
+    return _cached_plan(net, optimizer, 8, None, None, 1, False, speed)

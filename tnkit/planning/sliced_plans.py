@@ -77,7 +77,7 @@ def sliced_to_fit(whole: Plan, builder: StepBuilder, limit: float | None, slices
     room = float("inf") if limit is None else limit / itemsize - given
     least, before = whole, None
     for _ in range(_ATTEMPTS):
-        sliced = choose(builder.made, allowed, room, slices) if room > 0 else None
+        sliced = choose(builder.made, allowed, room, slices, max(MOST_SLICES, slices)) if room > 0 else None
         if sliced is None or prod(net.sizes[i] for i in sliced) > max(MOST_SLICES, slices):
             break
         if sliced != before:
@@ -89,7 +89,13 @@ def sliced_to_fit(whole: Plan, builder: StepBuilder, limit: float | None, slices
         before, room = sliced, 0.7 * room  # what is alive beside a step's own tensors is known of a plan only
     wanted = [f"memory_limit={spelled_count(limit)}B"] if limit is not None else []
     wanted += [f"{slices} slices"] if slices > 1 else []
+    most = f"up to {MOST_SLICES:,}"
+    tried = (
+        f"no slices were found that fit, of {most}; without slices the order"
+        if least is whole
+        else f"the least that was found in {most} slices"
+    )
     raise ValueError(
-        f"{net!r}: {' in '.join(wanted)} cannot be planned; inputs and result alone take {spelled_count(given * itemsize)}B, and the "
-        f"least that was found takes {spelled_count(least.peak)}B"
+        f"{net!r}: {' in '.join(wanted)} cannot be planned; inputs and result alone take {spelled_count(given * itemsize)}B, and "
+        f"{tried} takes {spelled_count(least.peak)}B"
     )

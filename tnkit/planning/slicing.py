@@ -60,8 +60,8 @@ def without_indices(net: Network, gone: Sequence[str], names: dict[tuple[str, In
     return folded(net, cut)
 
 
-def choose(made: Sequence[Made], allowed: Sequence[str], entries: float, count: int) -> Inds | None:
-    """The indices to slice so that no step's tensors exceed ``entries`` together, in at least ``count`` slices.
+def choose(made: Sequence[Made], allowed: Sequence[str], entries: float, count: int, most: float) -> Inds | None:
+    """The indices to slice so that no step's tensors exceed ``entries`` together, in ``count`` to about ``most`` slices.
 
     In the order of ``allowed``.  None where it cannot be done.
     """
@@ -73,55 +73,77 @@ def choose(made: Sequence[Made], allowed: Sequence[str], entries: float, count: 
         return None
     search = _SliceSearch(made, usable, sizes)
     rng = np.random.default_rng(0)
-    trials = (search.run(entries, count, rng, 0.3 * (trial > 0)) for trial in range(_TRIALS))
+    trials = (search.run(entries, count, most, rng, 0.3 * (trial > 0)) for trial in range(_TRIALS))
     found = [t for t in trials if t is not None]
     return tuple(i for i in usable if i in min(found)[1]) if found else None
 
 
 class _SliceSearch:
-    """Tables of the steps' indices, from which a choice is costed without lowering anything."""
+    """Tables of the steps' indices, from which a choice is costed without lowering anything.
+
+    Which index is on which tensor is held as pairs of numbers: of thousands of steps on thousands of indices few are.
+    """
 
     def __init__(self, made: Sequence[Made], usable: Sequence[str], sizes: Mapping[str, int]) -> None:
         names = [*usable, *(i for i in sizes if i not in set(usable))]
         place = {i: k for k, i in enumerate(names)}
         self.names, self.usable = names, len(usable)
         self.log = np.log2([sizes[i] for i in names])
-        self.space = np.zeros((len(made), len(names)), bool)
-        self.tensors = np.zeros((3, len(made), len(names)), bool)  # two operands and the result
-        for k, m in enumerate(made):
-            for t, inds in enumerate(
-                (*m.operands[:2], m.result) if len(m.operands) > 1 else (*m.operands, (), m.result)
-            ):
-                at = [place[i] for i in inds]
-                self.tensors[t, k, at] = self.space[k, at] = True
-        self.full = self.space @ self.log, self.tensors @ self.log
+        terms: list[list[set[int]]] = [[], [], [], []]
+        for m in made:
+            tensors = (*m.operands[:2], m.result) if len(m.operands) > 1 else (*m.operands, (), m.result)
+            each = [{place[i] for i in inds} for inds in tensors]
+            for held, one in zip(terms, (*each, set().union(*each)), strict=True):
+                held.append(one)
+        self.tables = [
+            _Table(held, self.log) for held in terms
+        ]  # two operands, the result, and all that a step runs over
+        self.at = [set().union(*one) for one in zip(*terms[:3], strict=True)]
 
-    def cost(self, chosen: Sequence[int]) -> tuple[float, np.ndarray]:
-        """Log of the operations of all slices together, and the entries of each step's tensors in one slice."""
-        some = list(chosen)
-        space = self.full[0] - self.space[:, some] @ self.log[some]
-        tensors = 2.0 ** (self.full[1] - self.tensors[:, :, some] @ self.log[some])
-        one = 2 * (2.0**space).sum() + _PER_ENTRY * tensors[2].sum() + _PER_SLICE
-        return float(self.log[some].sum() + np.log2(one)), tensors.sum(0)
+    def cost(self, logs: Sequence[np.ndarray], sliced: float) -> float:
+        """Log of the operations of all slices together; ``logs``: of each step's tensors and its space in one slice."""
+        one = 2 * (2.0 ** logs[3]).sum() + _PER_ENTRY * (2.0 ** logs[2]).sum() + _PER_SLICE
+        return float(sliced + np.log2(one))
 
-    def run(self, entries: float, count: int, rng: np.random.Generator, noise: float) -> tuple[float, Inds] | None:
+    def run(
+        self, entries: float, count: int, most: float, rng: np.random.Generator, noise: float
+    ) -> tuple[float, Inds] | None:
         """Add the index that costs least for what it divides, until everything fits."""
         chosen: list[int] = []
-        now, held = self.cost(chosen)
-        while held.max() > entries or self.log[chosen].sum() < np.log2(count) - 1e-9:
-            step = int(held.argmax())
-            anywhere = held.max() <= entries
-            options = [
-                k for k in range(self.usable)
-                if k not in chosen and (anywhere or self.tensors[:, step, k].any())
-            ]  # fmt: skip
-            if not options:
+        logs = [table.full.copy() for table in self.tables]
+        sliced = 0.0
+        while True:
+            held = 2.0 ** logs[0] + 2.0 ** logs[1] + 2.0 ** logs[2]
+            if held.max() <= entries and sliced >= np.log2(count) - 1e-9:
+                return self.cost(logs, sliced), tuple(self.names[k] for k in chosen)
+            where = range(self.usable) if held.max() <= entries else self.at[int(held.argmax())]
+            options = [k for k in sorted(where) if k < self.usable and k not in chosen]
+            if not options or sliced > np.log2(most):
                 return None
-            score = [(self.cost([*chosen, k])[0] - now) / self.log[k] for k in options]
-            pick = int(np.argmin(np.array(score) + noise * rng.gumbel(size=len(options))))
-            chosen.append(options[pick])
-            now, held = self.cost(chosen)
-        return now, tuple(self.names[k] for k in chosen)
+            gone = 1 - 2.0**-self.log  # the part of a tensor that a slice of the index has not
+            space, written = (self.tables[t].on(2.0 ** logs[t], len(self.log)) * gone for t in (3, 2))
+            now = 2 * (2.0 ** logs[3]).sum() + _PER_ENTRY * (2.0 ** logs[2]).sum() + _PER_SLICE
+            score = 1 + (np.log2(now - 2 * space - _PER_ENTRY * written) - np.log2(now))[options] / self.log[options]
+            k = options[int(np.argmin(score + noise * rng.gumbel(size=len(options))))]
+            chosen.append(k)
+            sliced += float(self.log[k])
+            for one, table in zip(logs, self.tables, strict=True):
+                one[table.steps[table.inds == k]] -= self.log[k]
+
+
+class _Table:
+    """For one tensor a step: the pairs of a step and an index that its tensor has, and the log of its entries."""
+
+    def __init__(self, terms: Sequence[set[int]], log: np.ndarray) -> None:
+        self.steps = np.repeat(np.arange(len(terms)), np.array([len(t) for t in terms], int))
+        self.inds = np.array([i for t in terms for i in sorted(t)], int)
+        self.full = np.bincount(self.steps, log[self.inds], len(terms)).astype(
+            float
+        )  # of no pair at all: whole numbers
+
+    def on(self, values: np.ndarray, count: int) -> np.ndarray:
+        """For each index the sum of the values of the steps that have it."""
+        return np.bincount(self.inds, values[self.steps], count)
 
 
 def sliced_step(
@@ -142,5 +164,5 @@ def sliced_step(
         tuple(slots[array[n][0]] for n in inputs), target, f"for every {' '.join(sliced)}", axes, counts, net.shape,
         tuple(net.output.index(i) if i in net.output else None for i in sliced), body, whole,
         flops=slices * sum(s.flops for s in body.steps), read=slices * sum(s.read + s.size for s in body.steps),
-        size=prod(net.shape),
+        size=prod(net.shape), sliced=sliced,
     )  # fmt: skip

@@ -2,20 +2,23 @@
 
 Every step is a frozen value of numbers, so ``torch.compile`` and ``vmap`` see constants.  No einsum string is evaluated
 at run time: letters exist for the reader only, and no step is limited to 52 of them.  A shape entry of -1 stands for the
-one dynamic index (a batch whose size is known only when the plan runs).
+one dynamic index (a batch whose size is known only when the plan runs).  ``inds`` are the network's names: of the indices of
+each operand, then of the result; nothing is computed from them, so they are no part of what makes two steps equal.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from math import prod
 from typing import Any
 
 from tnkit.core.activations import Activation
+from tnkit.core.lazy import cached_property
 from tnkit.planning.strides import View
+
+Inds = tuple[str, ...]
 
 __all__ = ["ApplyStep", "ContractStep", "FusedStep", "Program", "ReduceStep", "Step", "last_use", "renumbered"]
 
@@ -33,6 +36,7 @@ class ReduceStep:
     flops: int
     read: int
     size: int
+    inds: tuple[Inds, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def operands(self) -> tuple[int, ...]:
@@ -58,6 +62,7 @@ class ContractStep:
     read: int
     size: int
     broadcast: bool = False
+    inds: tuple[Inds, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,7 @@ class ApplyStep:
     flops: int
     read: int
     size: int
+    inds: tuple[Inds, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,7 @@ class Program:
     last_use: tuple[tuple[int, ...], ...]
 
     @cached_property
-    def runners(self) -> dict[int | str, Any]:
+    def runners(self) -> dict[Any, Any]:
         """The code made of it, by the library's key (:mod:`tnkit.execution.codegen`)."""
         return {}
 
@@ -117,6 +123,8 @@ class FusedStep:
         The same steps for all slices at once.
     kept
         Whether backward keeps the tensors between the steps.
+    sliced
+        The network's names of the sliced indices.
     """
 
     operands: tuple[int, ...]
@@ -132,6 +140,7 @@ class FusedStep:
     read: int
     size: int
     kept: bool = False
+    sliced: Inds = field(default=(), compare=False, repr=False)
 
     @property
     def summed(self) -> bool:
@@ -176,7 +185,7 @@ def last_use(steps: Sequence[Step], output: int) -> tuple[tuple[int, ...], ...]:
     dead: list[tuple[int, ...]] = []
     seen = {output}
     for step in reversed(steps):
-        new = tuple(s for s in dict.fromkeys(step.operands) if s not in seen)
+        new = tuple([s for s in dict.fromkeys(step.operands) if s not in seen])
         seen.update(new)
         dead.append(new)
     return tuple(reversed(dead))

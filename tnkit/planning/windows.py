@@ -19,7 +19,7 @@ import numpy as np
 from tnkit.paths.contraction_tree import linear_path
 from tnkit.planning.strides import LEAST_COLUMNS, WIDENED, WIDEST
 
-__all__ = ["intervals", "places", "windows"]
+__all__ = ["intervals", "large_term", "places", "windows"]
 
 Inds = tuple[str, ...]
 Path = list[tuple[int, ...]]

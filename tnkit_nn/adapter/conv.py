@@ -140,7 +140,11 @@ class _TNConv(RoutedLayer[ConvChain]):
     ) -> Self:
         """A layer in the place of ``module``: all its sizes, bias, dtype, device, mode and what is frozen are as there.
 
-        >>> conv = TNConv2d.from_module(nn.Conv2d(64, 64, 3, padding=1), tk.tucker((64, 64, 3, 3), (16, 16, 3, 3)))
+        >>> trained = nn.Conv2d(4, 4, 3, padding=1)
+        >>> conv = tknn.TNConv2d.from_module(trained, tk.tucker((4, 4, 3, 3), (4, 4, 3, 3)))  # of full rank: it computes the same
+        >>> x = torch.ones(1, 4, 6, 6)
+        >>> torch.allclose(conv(x), trained(x), atol=1e-5)
+        True
 
         Parameters
         ----------
@@ -262,7 +266,12 @@ def _divisor(groups: int, in_channels: int, out_channels: int, who: str) -> int:
 
 
 class TNConv1d(_TNConv):
-    """As :class:`TNConv2d`, with one axis of space: the network's tensor reads as the weight of ``nn.Conv1d``."""
+    """As :class:`TNConv2d`, with one axis of space: the network's tensor reads as the weight of ``nn.Conv1d``.
+
+    >>> conv = tknn.TNConv1d(8, 8, 3, tk.tucker((8, 8, 3), (2, 2, 3)), padding=1)
+    >>> conv(torch.ones(1, 8, 20)).shape, conv.weight.shape
+    (torch.Size([1, 8, 20]), torch.Size([8, 8, 3]))
+    """
 
     _space, _replaces = 1, nn.Conv1d
 
@@ -270,7 +279,11 @@ class TNConv1d(_TNConv):
 class TNConv2d(_TNConv):
     """A convolution whose weight is a network.
 
-    >>> conv = TNConv2d(64, 64, 3, tk.tucker((64, 64, 3, 3), (16, 16, 3, 3)), padding=1)
+    >>> conv = tknn.TNConv2d(64, 64, 3, tk.tucker((64, 64, 3, 3), (16, 16, 3, 3)), padding=1)
+    >>> conv(torch.ones(1, 64, 8, 8)).shape, conv.weight.shape
+    (torch.Size([1, 64, 8, 8]), torch.Size([64, 64, 3, 3]))
+    >>> sum(p.numel() for p in conv.parameters()), nn.Conv2d(64, 64, 3).weight.numel() + 64
+    (4434, 36928)
 
     The network's output indices read as ``(out_channels, in_channels / groups, *kernel_size)``.  Where they factorise these
     sizes exactly and the network is multilinear, it can be applied as a chain of small convolutions (factorised): those of
@@ -308,6 +321,11 @@ class TNConv2d(_TNConv):
 
 
 class TNConv3d(_TNConv):
-    """As :class:`TNConv2d`, with three axes of space: the network's tensor reads as the weight of ``nn.Conv3d``."""
+    """As :class:`TNConv2d`, with three axes of space: the network's tensor reads as the weight of ``nn.Conv3d``.
+
+    >>> conv = tknn.TNConv3d(4, 4, 3, tk.cp((4, 4, 3, 3, 3), 2))
+    >>> conv(torch.ones(1, 4, 5, 5, 5)).shape, conv.weight.shape
+    (torch.Size([1, 4, 3, 3, 3]), torch.Size([4, 4, 3, 3, 3]))
+    """
 
     _space, _replaces = 3, nn.Conv3d

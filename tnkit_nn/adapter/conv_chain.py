@@ -96,6 +96,11 @@ class _Stage:
         y = CONVOLUTIONS[len(space)](x, weight, None, stride, padding, slide.dilation, self.groups)
         return y.reshape(batch, self.passed * self.groups * self.made, *y.shape[2:])
 
+    def flops(self, positions: int) -> int:
+        """Floating-point operations: of its weight, and of so many positions of its result."""
+        one = 2 * self.passed * self.groups * self.made * self.taken * prod(self.kernel)
+        return self.plan.flops + one * positions
+
 
 @dataclass(frozen=True, eq=False)
 class ConvChain:
@@ -113,6 +118,14 @@ class ConvChain:
         for stage in self.stages:
             x = stage(arrays, x, slide)
         return x if self.order is None else self.order(x)
+
+    def flops(self, batch: int, before: Sequence[int], after: Sequence[int]) -> int:
+        """Floating-point operations for a batch of inputs of these sizes in space, and of those of the result."""
+        space, total = list(before), 0
+        for stage in self.stages:
+            space = [after[k] if k in stage.axes else n for k, n in enumerate(space)]
+            total += stage.flops(batch * prod(space))
+        return total
 
 
 # -- what a chain costs ----------------------------------------------------------------------------------------------------

@@ -53,6 +53,7 @@ __all__ = [
     "matrix_split",
     "plan_seconds",
     "route_for",
+    "way_flops",
     "weight_first",
     "with_input",
 ]  # fmt: skip
@@ -259,20 +260,38 @@ def _predicted(way: Plan, x: str) -> WeightRoute[Plan]:
     """The time of a plan by its number of rows: what descends from the input grows with them."""
     one = sum(_seconds(way, x, 1))
     fixed, two = _seconds(way, x, 2)  # a single row's axis stands in no one's way: it may copy less
+    return WeightRoute(way, _builds(way, x), one, fixed, two / 2)
+
+
+def _builds(way: Plan, x: str) -> bool:
+    """Whether the input is taken last, when the others are one tensor."""
     first = next(k for k, step in enumerate(way.steps) if way.inputs.index(x) in step.operands)
-    return WeightRoute(way, first == len(way.steps) - 1 and first > 0, one, fixed, two / 2)
+    return first == len(way.steps) - 1 and first > 0
+
+
+def way_flops(way: Plan, x: str, rows: int) -> tuple[int, bool]:
+    """Floating-point operations of a plan for so many rows of its input ``x``, and whether it builds the weight for them."""
+    planned, grows = _input_shapes(way)[x][0], _growing(way, x)
+    return sum(s.flops * rows // planned if grows[s.target] else s.flops for s in way.steps), _builds(way, x)
+
+
+def _growing(way: Plan, x: str) -> list[bool]:
+    """Slot -> whether it descends from the input, and so grows with the number of rows."""
+    grows = [name == x for name in way.inputs] + [False] * len(way.steps)
+    for step in way.steps:
+        grows[step.target] = any(grows[s] for s in step.operands)
+    return grows
 
 
 def _seconds(way: Plan, x: str, rows: int) -> tuple[float, float]:
     """Seconds for so many rows, of what is the same for any number and of what grows with it."""
     shapes = [(rows, *s[1:]) if name == x else s for name, s in _input_shapes(way).items()]
     scale = rows / _input_shapes(way)[x][0]
-    grows = [name == x for name in way.inputs] + [False] * len(way.steps)
+    grows = _growing(way, x)
     flops, moved = [0.0, 0.0], [0.0, 0.0]
     memory = layouts([(s, contiguous(s)) for s in shapes], way.steps)
     for step, copied in zip(way.steps, memory.copied, strict=True):
-        live = any(grows[s] for s in step.operands)
-        grows[step.target] = live
+        live = grows[step.target]
         flops[live] += step.flops * (scale if live else 1)
         for slot in (*step.operands, step.target):
             moved[grows[slot]] += way.slot_sizes[slot] * (scale if grows[slot] else 1)

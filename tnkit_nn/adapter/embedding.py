@@ -34,6 +34,14 @@ class _Table(LayerWeight):
 class TNEmbedding(nn.Module):
     """An embedding whose table is a network: the digits of a token pick slices of the arrays, and the rest is contracted.
 
+    >>> table = tknn.TNEmbedding(1000, 64, tk.mpo((10, 10, 10), (4, 4, 4), rank=4))
+    >>> table(torch.tensor([[0, 999], [5, 5]])).shape, table.weight.shape  # the table is built when it is asked for
+    (torch.Size([2, 2, 64]), torch.Size([1000, 64]))
+    >>> sum(p.numel() for p in table.parameters()), 1000 * 64
+    (960, 64000)
+    >>> table.plan.flops < 256 * 2 * 1000 * 64  # of 256 tokens, against a product with the table
+    True
+
     The table is never built, unless the network is nonlinear.  The output indices read as ``(num_embeddings,
     embedding_dim)``, sizes that do not divide being padded.
 
@@ -101,7 +109,11 @@ class TNEmbedding(nn.Module):
     ) -> TNEmbedding:
         """A layer in the place of ``module``: ``padding_idx``, dtype, device, mode and what is frozen are as there.
 
-        >>> table = TNEmbedding.from_module(nn.Embedding(1000, 64), tk.mpo((10, 10, 10), (4, 4, 4), 4))
+        >>> trained = nn.Embedding(16, 16)
+        >>> table = tknn.TNEmbedding.from_module(trained, tk.mpo((4, 4), (4, 4), 16))  # of full rank: the same rows
+        >>> tokens = torch.tensor([3, 15])
+        >>> torch.allclose(table(tokens), trained(tokens), atol=1e-5)
+        True
 
         Parameters
         ----------

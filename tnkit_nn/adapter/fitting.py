@@ -39,6 +39,15 @@ MOST_STEPS = 10**9
 class FitResult:
     """What :func:`fit` found.
 
+    >>> net = tk.cp((4, 4, 4), 2)
+    >>> found = tknn.fit(net, tk.contract(net, tk.init.normal(net, seed=1)), steps=50)
+    >>> isinstance(found, tknn.FitResult), len(found.history), found.method
+    (True, 50, 'gradient')
+    >>> found.history[-1] < found.history[0]
+    True
+    >>> round(found.chance, 6) == round((1 - net.num_params / 64) ** 0.5, 6)
+    True
+
     Attributes
     ----------
     arrays
@@ -74,6 +83,12 @@ def fit(
     progress: bool = False,
 ) -> FitResult:
     """Fit a network to a target by Adam with a cosine schedule.
+
+    >>> net = tk.tt((4, 4, 4), 2)
+    >>> target = tk.contract(net, tk.init.normal(net, seed=1))
+    >>> found = tknn.fit(net, target, steps=300, lr=0.05)
+    >>> found.error < 0.05 < found.chance
+    True
 
     The angle between tensor and target is minimised (``1 - cos^2``) and the scale set in closed form: plain squared error
     collapses deep networks to zero.  Where no array scales the whole tensor (an activation is outermost) it is the plain

@@ -63,7 +63,7 @@ class Generated(ClosedModule):
 
     def start_at_zero(self) -> bool:
         """Make the tensor zero, and still one that can be trained: one array that scales it all is; False where none does."""
-        found = scalers(self.network)
+        found = [name for name in scalers(self.network) if name in self._parameters]  # no isometry, which is never zero
         if found:
             with torch.no_grad():
                 getattr(self, found[0]).zero_()

@@ -28,9 +28,11 @@ _HARMLESS = frozenset({"requires_grad_"})
 class GeneratedWeight(Tensor):
     """A weight that a network made.  It goes where a tensor goes, and its results are plain tensors; writing to it is an error.
 
-    >>> with torch.no_grad():
-    ...     layer.weight.zero_()
-    RuntimeError: the weight of Linear is made by a network, so zero_ would be lost with it; merge_(module, 'weight') makes it dense first
+    ::
+
+        with torch.no_grad():
+            layer.weight.zero_()
+        # RuntimeError: the weight of Linear is made by a network, so zero_ would be lost with it; merge_(module, 'weight') makes it dense first
 
     So are views of it, ``.data`` and ``.detach()``.  ``.clone()`` gives a plain tensor of one's own.
     """

@@ -41,10 +41,12 @@ _all: WeakKeyDictionary[nn.Module, _Kept] = WeakKeyDictionary()
 def keep_weights(limit: int) -> None:
     """Let the weights that are kept in eval mode take so many bytes in this process, and drop those that are past it.
 
-    ::
-
-        tknn.keep_weights(0)        # keep none: every forward builds its weights
-        tknn.keep_weights(2**33)    # up to 8 GiB
+    >>> tknn.keep_weights(0)  # keep none: every forward builds its weights
+    >>> tknn.keep_weights(2**31)  # up to 2 GiB, as at first
+    >>> tknn.keep_weights(-1)
+    Traceback (most recent call last):
+        ...
+    ValueError: keep_weights: limit is a whole number of at least 0, not -1
 
     A model in eval mode, under ``torch.no_grad()`` or ``inference_mode()``, builds the weight of a network once and keeps it until
     one of the arrays changes in any way (their content is compared in every call).  The limit is 2 GiB at first; a weight larger

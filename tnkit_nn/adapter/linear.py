@@ -36,6 +36,12 @@ class _LinearWeight(LayerWeight):
 class TNLinear(RoutedLayer[Plan]):
     """A linear layer whose weight is a network.
 
+    >>> layer = tknn.TNLinear(64, 64, tk.mpo((8, 8), (8, 8), rank=2))
+    >>> layer(torch.ones(10, 64)).shape
+    torch.Size([10, 64])
+    >>> sum(p.numel() for p in layer.parameters()), nn.Linear(64, 64).weight.numel() + 64  # 2 * 8*8*2 + 64
+    (320, 4160)
+
     The network's output indices read as ``(out_features, in_features)``, outs first.  Where they factorise the two sizes
     exactly and the network is multilinear, the input is joined to it as one more node and the planner orders the whole
     (factorised); else, and for batches where that is faster, the weight is built and multiplied (reconstructed).  Both
@@ -128,7 +134,14 @@ class TNLinear(RoutedLayer[Plan]):
     ) -> TNLinear:
         """A layer in the place of ``module``: bias (or none), dtype, device, mode and what is frozen are as there.
 
-        >>> layer = TNLinear.from_module(nn.Linear(784, 512), tk.mpo((8, 8, 8), (4, 14, 14), 4))
+        >>> trained = nn.Linear(16, 16)
+        >>> layer = tknn.TNLinear.from_module(trained, tk.mpo((4, 4), (4, 4), 16))  # of full rank: it computes the same
+        >>> x = torch.ones(2, 16)
+        >>> torch.allclose(layer(x), trained(x), atol=1e-5)
+        True
+        >>> small = tknn.TNLinear.from_module(nn.Linear(784, 512), tk.mpo((8, 8, 8), (4, 14, 14), 4), fit=False)
+        >>> sum(p.numel() for p in small.parameters()), 784 * 512 + 512
+        (2880, 401920)
 
         Parameters
         ----------

@@ -20,6 +20,7 @@ from tnkit.paths.optimizers import Optimizer
 from tnkit.planning.planner import plan
 from tnkit_nn.adapter.constants import Constants, check_given_constant
 from tnkit_nn.adapter.digest import network_digest
+from tnkit_nn.adapter.notebook import shown_module
 from tnkit_nn.checks import a_tensor, an_array, finite, trained_dtype
 from tnkit_nn.engine.backend import TORCH, autocasts, ready, to_tensor
 
@@ -28,6 +29,16 @@ __all__ = ["ClosedModule", "TNModule", "check_input"]
 
 class TNModule(nn.Module):
     """Contract a network.
+
+    >>> module = tknn.TNModule(tk.tt((4, 4, 4), 2), seed=0)
+    >>> module().shape, [name for name, _ in module.named_parameters()]
+    (torch.Size([4, 4, 4]), ['core_0', 'core_1', 'core_2'])
+    >>> data = tk.Network([tk.Node("x", "bi", fixed=True), tk.Node("W", "io")], "bo", dict(b=32, i=3, o=2))
+    >>> layer = tknn.TNModule(data, dynamic="b")
+    >>> layer(x=torch.ones(5, 3)).shape  # the data are arguments; "b" may have another size
+    torch.Size([5, 2])
+    >>> layer.tensors()["W"].shape, layer.like.dtype
+    (torch.Size([3, 2]), torch.float32)
 
     Trained arrays are parameters under their own names, so ``state_dict`` has the network's array names as keys (tied nodes
     share one).  Constants (``fixed="e0"`` and so on) follow from the network and are made as needed.  Arrays of ``fixed=True`` nodes
@@ -106,13 +117,22 @@ class TNModule(nn.Module):
         self.inputs = tuple(n for n in net.array_shapes if n not in tensors and n not in self._constants.kinds)
 
     def forward(self, /, *args: Tensor, **inputs: Tensor) -> Tensor:
-        """Contract with the inputs, given by array name or in the order of ``self.inputs``.
+        """Contract with the inputs, given by array name, in the order of ``self.inputs``, or all in one tensor.
+
+        ::
+
+            module(x)  # of shape (batch, sites, features), for inputs of shape (batch, features), one a site
+
+        One tensor for several inputs has one axis more than each: the axis before the last goes through them in order.
 
         Raises
         ------
         ValueError
-            An input missing, unknown, given twice, of another dtype, or of a shape that disagrees with the network.
+            An input missing, unknown, given twice, of another dtype, or of a shape that disagrees with the network; one tensor of
+            another number of inputs than there are.
         """
+        if len(args) == 1 < len(self.inputs) and not inputs:
+            args = self._taken_apart(args[0])
         if len(args) > len(self.inputs):
             raise ValueError(f"{len(args)} inputs given; this network takes {len(self.inputs)}: {self.inputs}")
         for name, tensor in zip(self.inputs, args, strict=False):
@@ -122,6 +142,18 @@ class TNModule(nn.Module):
         arrays = self.tensors()
         self._check_inputs(inputs, next(iter(arrays.values()), None))
         return run(self.plan, {**arrays, **inputs}, TORCH)
+
+    def _taken_apart(self, x: Any) -> tuple[Tensor, ...]:
+        """The inputs out of one tensor that has them along the axis before its last; any other as it is."""
+        axes = len(self._slots[self.inputs[0]][1])
+        if not isinstance(x, Tensor) or x.dim() != axes + 1 or x.layout is not torch.strided:
+            return (x,)
+        if x.shape[-2] != len(self.inputs):
+            raise ValueError(
+                f"one tensor for all {len(self.inputs)} inputs has them along its axis before the last, which has size "
+                f"{x.shape[-2]} in an input of shape {tuple(x.shape)}"
+            )
+        return x.unbind(-2)
 
     def tensors(self) -> dict[str, Tensor]:
         """Array name -> parameter, buffer or constant."""
@@ -134,7 +166,8 @@ class TNModule(nn.Module):
     @property
     def like(self) -> Tensor:
         """One of its arrays: their dtype and device."""
-        found: Tensor = getattr(self, self._held[0] if self._held else "_nothing")
+        plain: Any = next((n for n in self._held if n in self._parameters), self._held[0] if self._held else "_nothing")
+        found: Tensor = getattr(self, plain)
         return found
 
     def reset_parameters(self) -> None:
@@ -142,11 +175,15 @@ class TNModule(nn.Module):
         seed, std = self._drawing
         trained = [name for name in self._held if name in self.network.parameters]
         if trained:
-            like: Tensor = getattr(self, trained[0])
+            like = self.like
             drawn = init.normal(self.network, seed=seed, std=std, dtype=_precision(like.dtype))
             with torch.no_grad():
                 for name in trained:
-                    getattr(self, name).copy_(to_tensor(drawn[name], like.dtype))
+                    new = to_tensor(drawn[name], like.dtype)
+                    if name in self._parameters:
+                        self.get_parameter(name).copy_(new)
+                    else:  # one that is parametrized takes what is nearest to it
+                        setattr(self, name, new.to(like.device))
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
@@ -175,6 +212,9 @@ class TNModule(nn.Module):
         parts += [f"dynamic={self.dynamic!r}"] if self.dynamic else []
         return ", ".join(parts)
 
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        return shown_module(repr(self), self.network, self.tensors())
+
     def _check(self, name: str, tensor: Tensor) -> None:
         node, shape = self._slots[name]
         got = tuple(tensor.shape)
@@ -192,7 +232,10 @@ class TNModule(nn.Module):
         for name in self.inputs:
             node, shape = self._slots[name]
             if name not in inputs:
-                raise ValueError(f"input {name!r} is missing: node {node.name!r}, indices {node.inds} of sizes {shape}")
+                one = "" if len(self.inputs) == 1 else "; one tensor for all has one axis more, before its last"
+                raise ValueError(
+                    f"input {name!r} is missing: node {node.name!r}, indices {node.inds} of sizes {shape}{one}"
+                )
             x = inputs[name]
             check_input(x, like, f"input {name!r}")
             self._check(name, x)

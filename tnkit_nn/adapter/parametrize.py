@@ -39,11 +39,14 @@ def parametrize_(
 ) -> nn.Module:
     """Replace a weight by a network, in place; with ``base=True`` keep it, frozen, and add the network to it.
 
-    ::
-
-        tknn.parametrize_(layer, "weight", tk.mpo((8, 8), (8, 8), 4))
-        tknn.parametrize_(model.head, "weight", net, model=model)        # tied to model.embedding: both have the network
-        tknn.parametrize_(layer, "weight", tk.low_rank((64, 64), 4), base=True)   # LoRA
+    >>> layer = tknn.parametrize_(nn.Linear(64, 64), "weight", tk.mpo((8, 8), (8, 8), 2))
+    >>> sum(p.numel() for p in layer.parameters()), layer(torch.ones(1, 64)).shape  # 256 and the bias
+    (320, torch.Size([1, 64]))
+    >>> layer, x = nn.Linear(64, 64), torch.ones(1, 64)
+    >>> before = layer(x)
+    >>> layer = tknn.parametrize_(layer, "weight", tk.low_rank((64, 64), 4), base=True)  # LoRA: it begins at zero
+    >>> torch.equal(layer(x), before)
+    True
 
     Reading ``module.<name>`` contracts the network and reads it as the weight's shape (see :func:`tnkit.detensorize`).  Nothing else
     changes: dtype, device, a frozen weight stays frozen, the row of an embedding's ``padding_idx`` is zero and is not trained,
@@ -224,9 +227,12 @@ def _root_mean_square(weight: torch.Tensor) -> float:
 def merge_(module: nn.Module, name: str, *, model: nn.Module | None = None) -> nn.Module:
     """Make a weight that is a network a plain dense parameter of the same value, bit by bit, in place.
 
-    ::
-
-        tknn.merge_(layer, "weight")
+    >>> layer = tknn.parametrize_(nn.Linear(8, 8), "weight", tk.low_rank((8, 8), 2))
+    >>> weight = layer.weight.detach().clone()
+    >>> tknn.merge_(layer, "weight")
+    Linear(in_features=8, out_features=8, bias=True)
+    >>> torch.equal(layer.weight, weight), type(layer.weight).__name__
+    (True, 'Parameter')
 
     It stands where it was among the parameters, and is frozen if all behind it is; a base that the network was added to is the
     parameter again, with the sum.  Weights that share the network are tied again.  Parametrizations of others stay.

@@ -16,7 +16,9 @@ __all__ = ["rounded_once"]
 def rounded_once(compute: Callable[[Tensor], Tensor], x: Tensor, like: Tensor, what: str) -> Tensor:
     """``compute(x)``; under autocast in the arrays' own dtype, and its result rounded to that of torch's layers.
 
-    >>> rounded_once(contracted, x, layer.tn.like, "TNLinear: x")
+    ::
+
+        rounded_once(contracted, x, layer.tn.like, "TNLinear: x")
 
     Raises
     ------

@@ -20,10 +20,11 @@ from tqdm import tqdm
 from tnkit.cli import add_file, comma_separated, numbers, positive, say, seed
 from tnkit_nn.cli.options import add_model_and_data, add_out, listed, task_of
 from tnkit_nn.comparison.compare import compare
+from tnkit_nn.comparison.rates import RULES
 from tnkit_nn.comparison.report.files import write_report
 from tnkit_nn.comparison.report.tables import table
-from tnkit_nn.comparison.statistics import verdict
-from tnkit_nn.families import BASELINES, KINDS
+from tnkit_nn.comparison.sentences import answer, verdict
+from tnkit_nn.families import BASELINES, KINDS, kind_named
 
 __all__ = ["configure"]
 
@@ -49,11 +50,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--shapes",
         type=_chosen_families,
         default=list(BASELINES),
-        help="families, by commas, or your own, file.py:name (default: " + ",".join(BASELINES) + ")",
+        help="families, by commas; tt+tanh: with an activation outermost and a scale; or your own, file.py:name (default: "
+        + ",".join(BASELINES)
+        + ")",
     )
     add(
         "--budgets", type=numbers, default=[100, 300, 1000],
         help="parameters of the weight (of all layers together), by commas (default: 100,300,1000)",
+    )  # fmt: skip
+    add(
+        "--at-least", action="store_true",
+        help="shallow networks and controls have no fewer parameters than the largest deep network within the budget",
     )  # fmt: skip
     add("--depths", type=numbers, default=[1, 2, 3], help="depths of adtn and circuit, by commas (default: 1,2,3)")
     add("--seeds", type=positive, default=3, help="number of seeds (default: %(default)s)")
@@ -71,6 +78,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="which other layers are fine-tuned together with the compressed one: all, or its bias and those after it (much "
         "faster), or none: that reading is left out (default: %(default)s)",
     )  # fmt: skip
+    add(
+        "--rates", choices=RULES, default="equal",
+        help="learning rates of a network's arrays: one for all, or one each by the matrix that it is (default: %(default)s)",
+    )  # fmt: skip
     add("--workers", type=positive, default=2, help="processes; 1 runs all in this one (default: %(default)s)")
     add_out(parser, "out/compare", "results.json, tables, plots, index.html and finished jobs")
     parser.set_defaults(run=_run)
@@ -78,17 +89,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def _chosen_families(text: str) -> list[str]:
     chosen = comma_separated(text)
-    unknown = [name for name in chosen if name not in KINDS and ":" not in name]
+    unknown = [name for name in chosen if ":" not in name and not _known(name)]
     if unknown or not chosen:
-        raise argparse.ArgumentTypeError(f"unknown shape {''.join(unknown[:1])!r}; known: {', '.join(KINDS)}")
+        raise argparse.ArgumentTypeError(
+            f"unknown shape {''.join(unknown[:1])!r}; known: {', '.join(KINDS)}; any with +FN behind it"
+        )
     return chosen
+
+
+def _known(name: str) -> bool:
+    try:
+        kind_named(name, "shape")
+    except ValueError:
+        return False
+    return True
 
 
 def _run(args: argparse.Namespace) -> int:
     task = task_of(args, weights=args.weights)
     options = {
         "layer": args.layer, "seeds": args.seeds, "first_seed": args.first_seed, "dense_steps": args.dense_steps, "fit_steps": args.steps,
-        "tune_steps": args.steps, "rest": args.rest,
+        "tune_steps": args.steps, "rest": args.rest, "rates": args.rates, "at_least": args.at_least,
     }  # fmt: skip
     torch.set_num_threads(1)  # one thread a process: the tensors are small, and the workers share the cores
     with _workers(args.workers) as pool:
@@ -98,6 +119,7 @@ def _run(args: argparse.Namespace) -> int:
         say(json.dumps(records))
     else:
         say(table(records), "", *verdict(records), "", *(f"wrote {path}" for path in files.values()), sep="\n")
+        say("", answer(records), files["index.html"], sep="\n")
     return 0
 
 

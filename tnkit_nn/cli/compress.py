@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from tnkit.cli import add_file, comma_separated, seed
 from tnkit_nn import zoo
 from tnkit_nn.cli.options import add_model_and_data, add_out, finish, listed, task_of
+from tnkit_nn.cli.run_page import compression_page, write_page
 from tnkit_nn.compression.compress import compress_
 from tnkit_nn.compression.recipe import ORDERS, Compression
 from tnkit_nn.compression.result import dense
+from tnkit_nn.placing import networks_of
 from tnkit_nn.versions import versions
 
 __all__ = ["configure"]
@@ -32,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_file(parser, "--recipe", required=True, help="a TOML file of tnkit_nn.Compression; it may name the task")
     parser.add_argument("--order", help=f"instead of the recipe's: {', '.join(ORDERS)}, or layers by commas")
     parser.add_argument("--seed", type=seed, help="instead of the recipe's")
-    add_out(parser, "out/compress", "model.safetensors, dense.safetensors, results.json, logs")
+    add_out(parser, "out/compress", "model.safetensors, dense.safetensors, results.json, index.html, logs")
     parser.set_defaults(run=_run)
 
 
@@ -52,4 +55,9 @@ def _run(args: argparse.Namespace) -> int:
     results = {
         "title": task.title, "model": task.model_name, "data": task.goal.name, **done.report(), "versions": versions(),
     }  # fmt: skip
-    return finish(args, results, str(done), "model.safetensors", "dense.safetensors")
+    nets = {name.removesuffix(".weight"): placed.network for name, placed in networks_of(done.model).items()}
+    kept = args.out / "recipe.toml"  # with the options in it; missing where it has functions of one's own
+    text = (kept if kept.exists() else Path(args.recipe)).read_text(encoding="utf-8")
+    page = compression_page(results, nets, text)
+    written = write_page(args.out / "index.html", page)
+    return finish(args, results, str(done), "model.safetensors", "dense.safetensors", *written)

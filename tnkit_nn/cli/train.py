@@ -9,6 +9,7 @@ from typing import Any
 from tnkit.cli import above_zero, positive, seed
 from tnkit_nn import zoo
 from tnkit_nn.cli.options import add_model_and_data, add_out, finish, listed, task_of
+from tnkit_nn.cli.run_page import training_page, write_page
 from tnkit_nn.storage import alone
 from tnkit_nn.task import Task
 from tnkit_nn.training.evaluation import judged
@@ -42,7 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help=f"examples a step: the recipe's; of a task of your own {OWN.batch}; a DataLoader has its own",
     )
     add("--seed", type=seed, default=0, help="seed of the start and of all that is drawn (default: %(default)s)")
-    add_out(parser, "out/train", "model.safetensors, results.json, log.jsonl and the checkpoint")
+    add_out(parser, "out/train", "model.safetensors, results.json, index.html, log.jsonl and the checkpoint")
     parser.set_defaults(run=_run)
 
 
@@ -68,9 +69,6 @@ def _run(args: argparse.Namespace) -> int:
         }  # fmt: skip
         zoo.save(model, args.out / "model.safetensors")
         metric = f"{goal.metric.name} {goal.metric.shown(value)}"
-        return finish(
-            args,
-            results,
-            f"{task.title}: {metric} on the {part} {goal.examples}, seed {args.seed}",
-            "model.safetensors",
-        )
+        said = f"{task.title}: {metric} on the {part} {goal.examples}, seed {args.seed}"
+        written = write_page(args.out / "index.html", training_page(results, goal.examples))
+        return finish(args, results, said, "model.safetensors", *written)

@@ -11,19 +11,18 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import nullcontext
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import tnkit as tk
-from tnkit.core.checks import sequence, shown
+from tnkit.core.checks import flag, sequence, shown
 from tnkit.core.numbers import whole_number
 from tnkit_nn.approximation import RATES
+from tnkit_nn.budgets import keeps
 from tnkit_nn.checks import a_folder, a_function, a_kind
 from tnkit_nn.comparison.experiment import Experiment, dense_rates, opened, with_dense_models
 from tnkit_nn.comparison.job_store import Progress, Study, run_jobs, silent
@@ -40,7 +39,7 @@ from tnkit_nn.families import BASELINES, CONTROLS, SHARED, Build, Family, as_fam
 from tnkit_nn.fingerprint import fingerprint
 from tnkit_nn.task import Task
 from tnkit_nn.training.checkpoint import structure
-from tnkit_nn.versions import versions
+from tnkit_nn.versions import command, versions
 
 __all__ = ["compare", "settings"]
 
@@ -62,8 +61,20 @@ def compare(
     tune_steps: int = 200,
     rest: str = "all",
     approximation: str = "auto",
+    rates: str = "equal",
+    at_least: bool = False,
 ) -> Comparison:
     """Deep or shallow: ``compare(task, ["adtn", "mpo", "cp"], [400], layer="encoder.fc1")``.
+
+    >>> task = tknn.Task("mlp", "digits", limit=100)
+    >>> few = dict(seeds=1, dense_steps=20, fit_steps=5, tune_steps=5)  # so that it takes a second; by default hundreds
+    >>> found = tknn.compare(task, ["mpo", "low_rank"], budgets=[300], **few)
+    >>> sorted({row["label"] for row in found})
+    ['dense', 'dense_trained_on', 'frozen_random', 'hashed', 'low_rank', 'mpo', 'picked', 'pooled', 'rank1', 'removed', 'subspace']
+    >>> all(row["num_params"] <= 1.05 * 300 for row in found if row["label"] == "mpo")
+    True
+    >>> found[0]["layer"], found[0]["title"]
+    ('fc1', 'mlp on digits')
 
     Parameters
     ----------
@@ -71,9 +82,9 @@ def compare(
         Model, data, loss and metric; all three parts of the data.  A model that is given trained (an ``nn.Module``, or ``weights``)
         is the dense model of every seed, which then differ in starts and data order.
     shapes
-        Families: names of :data:`tnkit_nn.families.KINDS`, or any network of one's own: a function ``(shape, budget) -> Network``, a
-        :class:`tnkit_nn.families.Family`, or the place of either, ``"file.py:name"``.  Where an executor has other processes, these
-        have to be able to import it.
+        Families: names of :data:`tnkit_nn.families.KINDS`, ``"tt+tanh"`` (any of them with an activation outermost), or any
+        network of one's own: a function ``(shape, budget) -> Network``, a :class:`tnkit_nn.families.Family`, or the place of either,
+        ``"file.py:name"``.  Where an executor has other processes, these have to be able to import it.
     budgets
         Numbers that the layer's weight, or the weights of all layers together, may be stored in (:func:`tnkit_nn.budgets.shares`).
     depths
@@ -100,6 +111,14 @@ def compare(
     approximation
         How networks are brought near the trained weights (:func:`tnkit_nn.approximation.approximate`): ``"auto"``, the best way for
         each, or one method for all: ``"gradient"``.
+    at_least
+        Whether every shallow network, and every control with a budget, is the smallest that has no fewer parameters than the largest
+        deep network within the budget, weight by weight; where it has none, its largest.  Then "deep is better" can be asked of every
+        family (:mod:`tnkit_nn.comparison.statistics`); "deep is worse" hardly, for which networks near the budget are needed.
+    rates
+        ``"equal"``: all arrays of a network are fine-tuned at one rate, of those that are swept; ``"structured"``: each at its own, by
+        the matrix that it is on the way from columns to rows, their geometric mean being the rate that is swept
+        (:func:`tnkit_nn.comparison.rates.rate_factors`).
 
     Returns
     -------
@@ -111,24 +130,32 @@ def compare(
     FileNotFoundError
         The data's files are not there.
     ValueError
-        An unknown layer or shape; a weight that the loss does not depend on, or of no real floating numbers; two rows of one label; a
+        An unknown layer or shape; ``at_least`` without a deep network; a weight that the loss does not depend on, or of no real floating numbers; two rows of one label; a
         model that does not take the data, or of other structure for another seed; a task that cannot go to other processes; a number of steps or seeds, a budget
         or a depth that is no whole number of at least 1; a folder that holds another comparison (what differs is named).
     """
     a_kind(task, Task, "compare: task")
-    protocol = Protocol(_layers(layer), seeds, first_seed, dense_steps, fit_steps, tune_steps, rest, approximation)
+    flag(at_least, "compare: at_least")
+    protocol = Protocol(
+        _layers(layer), seeds, first_seed, dense_steps, fit_steps, tune_steps, rest, approximation, rates
+    )
     chosen, budgets = _chosen(shapes, budgets, depths)
+    if at_least and not any(map(_deep, chosen)):
+        raise ValueError(
+            "compare: at_least needs a deep network, of depth 2 or more, among shapes and depths; there is none"
+        )
     if executor is not None and not callable(getattr(executor, "submit", None)):
         raise TypeError(f"compare: executor is a concurrent.futures.Executor, not {shown(executor)}")
     a_function(progress, "compare: progress")
     out = None if out is None else a_folder(out, "compare: out")
     with forked():  # models are drawn by seeds; the caller's draws go on as they were
         experiment = opened(task, protocol)
-        rehearse(experiment, budgets)
+        jobs = _jobs(experiment, chosen, budgets, at_least)
+        rehearse(experiment, jobs)
         _check_executor(executor, experiment)
-        done = _run(experiment, _jobs(task, chosen, budgets), executor, progress, out)
+        done = _run(experiment, jobs, executor, progress, out)
     told = {
-        "versions": versions(), "left_out": _left_out(experiment, done), "command": _command(),
+        "versions": versions(), "left_out": _left_out(experiment, done), "command": command(),
         "title": task.title, "examples": experiment.goal.examples,
     }  # fmt: skip
     return Comparison(write_predictions([{**record, **told} for records in done for record in records], out))
@@ -181,11 +208,24 @@ def _known(shape: object) -> bool:
     return isinstance(shape, str) and ":" not in shape
 
 
-def _jobs(task: Task, chosen: Sequence[Family], budgets: Sequence[int]) -> list[Job]:
+def _jobs(experiment: Experiment, chosen: Sequence[Family], budgets: Sequence[int], at_least: bool) -> list[Job]:
     """The rows: networks, controls that have a budget, controls that have none."""
-    shared = [c for c in SHARED if c != "small_dense" or task.smaller is not None]
-    jobs = [Job(f, b) for b in budgets for f in chosen] + [Job(c, b) for b in budgets for c in shared]
+    shared = [c for c in SHARED if c != "small_dense" or experiment.task.smaller is not None]
+    least = {b: _largest_deep(experiment, chosen, b) if at_least else None for b in budgets}
+    jobs = [Job(f, b, None if _deep(f) else least[b]) for b in budgets for f in chosen]
+    jobs += [Job(c, b, least[b]) for b in budgets for c in shared]
     return jobs + [Job(c, None) for c in CONTROLS if c not in SHARED]
+
+
+def _deep(family: Family) -> bool:
+    return (family.depth or 0) > 1
+
+
+def _largest_deep(experiment: Experiment, chosen: Sequence[Family], budget: int) -> tuple[int, ...] | None:
+    """Parameters of each weight in the largest deep network that keeps the budget; None where none does."""
+    made = (built(f, experiment.shapes, budget).values() for f in chosen if _deep(f))
+    counts = [tuple(net.num_params for net in nets) for nets in made]
+    return max((c for c in counts if keeps(sum(c), budget)), key=sum, default=None)
 
 
 def _left_out(experiment: Experiment, done: Sequence[Sequence[Mapping[str, Any]]]) -> dict[str, str]:
@@ -200,22 +240,16 @@ def _left_out(experiment: Experiment, done: Sequence[Sequence[Mapping[str, Any]]
     return found
 
 
-def _command() -> list[str] | None:
-    """The command, where this is one of ``tnkit``."""
-    first, *rest = sys.argv or [""]
-    return ["tnkit", *rest] if Path(first).name in ("tnkit", "__main__.py") else None
-
-
 def _run(
     experiment: Experiment, jobs: Sequence[Job], executor: Executor | None, progress: Progress, out: Any
 ) -> list[list[dict[str, Any]]]:
     """The records of each job."""
+    keys = {j: _key(j, experiment) for j in jobs}  # families that fail say so before anything is trained
     study = None if out is None else Study(out, settings(experiment))
     with study.alone() if study else nullcontext():
         experiment = with_dense_models(experiment, study, executor, progress)
         # the longest jobs (deep networks) first, so that no worker is left alone with one at the end
         longest = sorted(jobs, key=lambda job: -(getattr(job.what, "depth", None) or 0))
-        keys = {j: _key(j, experiment) for j in jobs}
         arguments = {keys[j]: (experiment, j) for j in longest}
         jobs_of = {keys[j]: j for j in longest}
         done = run_jobs(
@@ -230,18 +264,22 @@ def _key(job: Job, experiment: Experiment) -> str:
     key, made = job.label if job.budget is None else f"{job.label} at {job.budget}", ""
     if isinstance(job.what, Family):
         assert job.budget is not None
-        made = "".join(map(tk.to_json, built(job.what, experiment.shapes, job.budget).values()))
+        made = "".join(map(tk.to_json, built(job.what, experiment.shapes, job.budget, job.least).values()))
     task = experiment.task
     own = {"removed": task.without, "small_dense": task.smaller}.get(job.label)
     if own is not None:
         made = fingerprint(own)
+    made += "" if job.least is None else f"at least {job.least}"  # the same network near its budget is another row
     return f"{key} {hashlib.sha256(made.encode()).hexdigest()[:8]}" if made else key
 
 
 def settings(experiment: Experiment) -> dict[str, Any]:
     """What an experiment's results depend on; where files lie is no part of it, what they hold is."""
+    protocol = asdict(experiment.protocol)
+    if protocol["rates"] == "equal":  # as studies of earlier versions have it
+        del protocol["rates"]
     return {
         "task": experiment.task.settings(), "structure": structure(experiment.model),
-        "protocol": asdict(experiment.protocol), "rates": RATES, "rest_rates": REST_RATES, "dense_rates": dense_rates(experiment.task),
+        "protocol": protocol, "rates": RATES, "rest_rates": REST_RATES, "dense_rates": dense_rates(experiment.task),
         "versions": versions(),
     }  # fmt: skip

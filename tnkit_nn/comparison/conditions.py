@@ -21,6 +21,10 @@ def conditions(records: Records) -> list[str]:
     out += filter(None, [measure_of(records).said])
     for how in dict.fromkeys(r["replicas"] for r in records if r["replicas"]):
         out.append(f"Replicas (seeds, learning rates and starts) were trained {how.rstrip('.')}.")
+    if first["rates"] != "equal":
+        out.append(
+            "Learning rates: each array of a network has its own, by structure; their mean is the rate that was swept."
+        )
     missing = {name: why for r in records for name, why in r["left_out"].items()}
     if missing:
         out.append("Controls left out: " + "; ".join(f"{n} ({why.rstrip('.')})" for n, why in missing.items()) + ".")

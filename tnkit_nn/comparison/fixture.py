@@ -18,8 +18,10 @@ from torch.utils._pytree import tree_map
 
 from tnkit_nn.adapter.descent import Params
 from tnkit_nn.axes import Axes
+from tnkit_nn.comparison.allocator import give_back
 from tnkit_nn.comparison.batches import Batches, batches_of
 from tnkit_nn.comparison.calls import called
+from tnkit_nn.comparison.readings import Readings, accuracies, cross_entropies
 from tnkit_nn.data.batches import Batch, moved
 from tnkit_nn.data.draws import forked, seed_
 from tnkit_nn.data.parts import TensorSource
@@ -27,21 +29,12 @@ from tnkit_nn.training.evaluation import device_of, judged, looking, sample_batc
 from tnkit_nn.training.goal import Goal
 from tnkit_nn.training.modes import frozen_keepers
 
-__all__ = ["Fixture", "Readings", "accuracies", "cross_entropies", "private"]
+__all__ = ["Fixture", "Readings", "private"]
 
 #: Examples times replicas that go through a model at once where no gradient is needed.
 CHUNK = 8192
 #: Relative difference up to which replicas side by side are those one after another: float32's rounding, summed up.
 _ROUNDING = 1e-3
-
-
-@dataclass(frozen=True)
-class Readings:
-    """What replicas make of a part, (replicas,) each: the metric and the loss, and the classes that they give, of classifiers."""
-
-    metric: Tensor
-    loss: Tensor
-    classes: Tensor | None = None
 
 
 class _Apart(Exception):
@@ -297,6 +290,7 @@ class Fixture:
         self, params: Params, fixed: Params, part: str, axes: Axes, *, alone: bool, state: Params | None = None
     ) -> Readings:
         """What the replicas make of a part, in evaluation."""
+        give_back()  # every look: what training has freed since the last
         if self.goal.classifies and not alone and isinstance(self.goal.parts[part], TensorSource):
             values = {**{n: axes.by_seed(x) for n, x in fixed.items()}, **params}
             return self._classified(self.outputs(values, part, axes), part)
@@ -370,17 +364,6 @@ class _Known(torch.autograd.Function):
             return (None, *ctx.saved_tensors, *[None] * len(ctx.saved_tensors))
         found = [slope[0].to(x.dtype).view(-1, *[1] * (x.dim() - 1)) * x for x in ctx.saved_tensors]
         return (None, *found, *[None] * len(found))
-
-
-def cross_entropies(outputs: Tensor, labels: Tensor) -> Tensor:
-    """(replicas, examples, classes) and (replicas, examples) -> (replicas,): mean cross entropies."""
-    each = nn.functional.cross_entropy(outputs.flatten(0, 1), labels.flatten(), reduction="none")
-    return each.view(labels.shape).mean(1)
-
-
-def accuracies(outputs: Tensor, labels: Tensor) -> Tensor:
-    """(replicas, examples, classes) and (replicas, examples) -> (replicas,): fractions that are right."""
-    return (outputs.argmax(-1) == labels).float().mean(1)
 
 
 def _near(a: Tensor, b: Tensor) -> bool:

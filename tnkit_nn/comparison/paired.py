@@ -1,4 +1,7 @@
-"""The difference of values paired over seeds: its interval, its p-value, what it says in words, and Holm's correction."""
+"""The difference of values paired over seeds: its interval, its p-value, what it says in words, and Holm's correction.
+
+That one row is better is said only where it has no more parameters than the other (:func:`may_lead`).
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,22 @@ from tnkit.core.extras import need
 from tnkit.core.numbers import whole_number
 from tnkit_nn.comparison.measure import Measure, average
 
-__all__ = ["NONE", "Difference", "difference", "holm"]
+__all__ = ["NONE", "NO_STATEMENT", "UNEQUAL", "Difference", "difference", "holm", "may_lead"]
 
 LEVEL = 0.95
 NONE = "no significant difference"
+#: Where the row that is significantly ahead has more parameters than the other.
+NO_STATEMENT = "no statement"
+#: From this ratio on, two counts are called unequal.
+UNEQUAL = 1.1
+
+
+def may_lead(ahead: int, behind: int) -> bool:
+    """Whether a row of so many parameters may be called better than one of so many others: it has no more of them.
+
+    A control without parameters is held against networks of any count: what they add to nothing is the question.
+    """
+    return ahead <= behind or not behind
 
 
 @dataclass(frozen=True)
@@ -50,20 +65,41 @@ class Difference:
 
     @property
     def words(self) -> str:
-        """Better, worse, or no significant difference: what ``p`` says."""
+        """Better, worse, no significant difference, or no statement: what ``p`` and the counts say."""
         if self.p >= 1 - LEVEL:
             return NONE
-        return "better" if self.measure.sign * self.mean > 0 else "worse"
+        one, other = self.counts
+        if not (may_lead(one, other) if self.ahead else may_lead(other, one)):
+            return NO_STATEMENT
+        return "better" if self.ahead else "worse"
+
+    @property
+    def ahead(self) -> bool:
+        """Whether the mean of the first row is the better one."""
+        return self.measure.sign * self.mean > 0
+
+    @property
+    def refused(self) -> str:
+        """Why there is no statement, or nothing."""
+        if self.words != NO_STATEMENT:
+            return ""
+        one, other = self.counts
+        return (
+            f"ahead, but has more parameters, {one} against {other}"
+            if self.ahead
+            else f"behind one with more parameters, {one} against {other}"
+        )
 
     @property
     def unequal(self) -> bool:
         """Whether the two counts differ by more than 10 %, where neither is of a control without parameters."""
-        return min(self.counts) > 0 and max(self.counts) > 1.1 * min(self.counts)
+        return min(self.counts) > 0 and max(self.counts) > UNEQUAL * min(self.counts)
 
     @property
     def careful(self) -> str:
         """A warning of unequal counts, or nothing."""
-        return f" [careful: {self.counts[0]} parameters against {self.counts[1]}]" if self.unequal else ""
+        said = self.unequal and self.words != NO_STATEMENT  # there the counts are told anyway
+        return f" [careful: {self.counts[0]} parameters against {self.counts[1]}]" if said else ""
 
     @property
     def gap(self) -> str:

@@ -8,6 +8,7 @@ from functools import partial
 from tnkit.core.checks import one_of, sequence, shown, text
 from tnkit.core.numbers import whole_number
 from tnkit_nn.checks import a_size
+from tnkit_nn.comparison.rates import RULES
 
 __all__ = ["RESTS", "Protocol"]
 
@@ -30,6 +31,9 @@ class Protocol:
         Which other layers are fine-tuned: ``all``, ``head`` or ``none``.
     approximation
         How networks are brought near the trained weights.
+    rates
+        Whether all arrays of a network are fine-tuned at one rate, or each at its own, by structure
+        (:func:`tnkit_nn.comparison.rates.rate_factors`).
 
     Raises
     ------
@@ -45,6 +49,7 @@ class Protocol:
     tune_steps: int = 200
     rest: str = "all"
     approximation: str = "auto"
+    rates: str = "equal"
 
     def __post_init__(self) -> None:
         store = partial(object.__setattr__, self)
@@ -53,6 +58,7 @@ class Protocol:
         store("first_seed", whole_number(self.first_seed, "compare: first_seed", 0, 2**40))
         one_of(self.rest, "compare: rest", RESTS)
         one_of(self.approximation, "compare: approximation", ("auto", "gradient"))  # what suits any network
+        one_of(self.rates, "compare: rates", RULES)
         given: object = () if self.layer is None else self.layer
         names = (given,) if isinstance(given, str) else sequence(given, "compare: layer")
         layers = tuple(text(name, "compare: layer: each name") for name in names)

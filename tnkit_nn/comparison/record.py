@@ -16,18 +16,30 @@ from tnkit_nn.families import Family
 
 __all__ = ["Job", "Record", "machine", "wrong_records"]
 
+#: Fields that rows kept by an earlier version lack: they are filled in as in records of earlier versions.
+_LATER = ("forward", "rates")
+
 
 @dataclass(frozen=True)
 class Job:
-    """One row: a family, or a control's name, and its budget (None for a control that has none)."""
+    """One row: a family, or a control's name, and its budget (None for a control that has none).
+
+    ``least``: how many parameters it has at least, one number a weight; None where it is near its budget.
+    """
 
     what: Family | str
     budget: int | None
+    least: tuple[int, ...] | None = None
 
     @property
     def label(self) -> str:
         """As in tables."""
         return self.what.label if isinstance(self.what, Family) else self.what
+
+    @property
+    def count(self) -> int:
+        """How many parameters are asked for."""
+        return sum(self.least) if self.least else self.budget or 0
 
 
 @dataclass(frozen=True)
@@ -40,8 +52,10 @@ class Record:
         ``network`` or ``control``; the functions in the network; what the family or control is.
     model, data, title, examples, metric
         Of the :class:`~tnkit_nn.Task`; ``data`` says where it is limited.  ``metric`` has ``name``, ``unit`` and ``larger``.
-    rest, dense_steps, fit_steps, tune_steps
+    rest, dense_steps, fit_steps, tune_steps, rates
         Of the :class:`~tnkit_nn.comparison.protocol.Protocol`; ``dense_steps`` is 0 where the model was given trained.
+    at_least
+        How many parameters it was asked to have at least; None where it was to be near its budget.
     num_params, full_params
         Numbers stored for the weights, and in whole bricks where they are ADTNs.
     model_params, model_dense
@@ -52,6 +66,9 @@ class Record:
         Of all weights as one vector, and what keeping as many coordinates as there are parameters would give.
     flops
         Of making the weights once.
+    forward
+        What a forward of the layers costs, and how it is done (:func:`tnkit_nn.comparison.forward.forward_cost`): ``way``, ``flops`` of an
+        example, ``ms`` and ``step_ms`` of a batch, the same of the dense layers; empty where there is no such layer.
     approximation
         Layer -> what its network was found by (:func:`tnkit_nn.approximation.approximate`).
     networks
@@ -83,6 +100,7 @@ class Record:
     activation: str | None
     description: str
     budget: int | None
+    at_least: int | None
     num_params: int
     full_params: int
     model_params: int
@@ -103,6 +121,7 @@ class Record:
     curves: dict[str, list[Any]]
     predictions: dict[str, str]
     flops: int
+    forward: dict[str, Any]
     seconds: float
     approximation: dict[str, str]
     networks: dict[str, str]
@@ -118,6 +137,7 @@ class Record:
     dense_steps: int
     fit_steps: int
     tune_steps: int
+    rates: str
     replicas: str
     machine: dict[str, Any]
 
@@ -134,8 +154,9 @@ def wrong_records(protocol: Protocol, job: Job, kept: Any) -> str:
     """What keeps a kept result from being the records of a job, one a seed in their order; empty where nothing does."""
     if not isinstance(kept, list) or len(kept) != protocol.seeds:
         return f"its result is {shown(kept)}, not {protocol.seeds} records, one a seed"
-    kinds = get_type_hints(Record)
+    hints = get_type_hints(Record)
     for seed, record in zip(protocol.each, kept, strict=True):
+        kinds = {n: kind for n, kind in hints.items() if n not in _LATER or not isinstance(record, dict) or n in record}
         if not isinstance(record, dict) or not kinds.keys() <= record.keys():
             missing = next((n for n in kinds if n not in record), "") if isinstance(record, dict) else ""
             return f"its record of seed {seed} " + (f"has no {missing!r}" if missing else f"is {shown(record)}")

@@ -29,10 +29,10 @@ _RENAMED = {
 _NEEDED = ("label", "budget", "seed", "num_params", "test_frozen", "val_frozen")
 #: What a record of an earlier version lacks, where it does not follow from the rest (:func:`upgraded`).
 _LACKED: dict[str, Any] = {
-    "depth": None, "activation": None, "model_params": None, "model_dense": None, "trained_elsewhere": 0, "error": None, "baseline": None,
+    "depth": None, "activation": None, "at_least": None, "model_params": None, "model_dense": None, "trained_elsewhere": 0, "error": None, "baseline": None,
     "test_fit": None, "test_trained": None, "val_trained": None, "frozen_from": {}, "trained_from": {}, "chosen_frozen": {},
-    "chosen_trained": {}, "curves": {}, "scores": None, "flops": None, "seconds": None, "approximation": {}, "networks": {}, "layer": "",
-    "layer_params": None, "test_examples": None, "metric": {"name": "accuracy", "unit": "%", "larger": True}, "model": "", "data": "", "dense_steps": None, "fit_steps": None, "tune_steps": None, "replicas": "", "machine": {},
+    "chosen_trained": {}, "curves": {}, "scores": None, "flops": None, "forward": {}, "seconds": None, "approximation": {}, "networks": {}, "layer": "",
+    "layer_params": None, "test_examples": None, "metric": {"name": "accuracy", "unit": "%", "larger": True}, "model": "", "data": "", "dense_steps": None, "fit_steps": None, "tune_steps": None, "rates": "equal", "replicas": "", "machine": {},
     "command": None, "left_out": {}, "versions": {},
 }  # fmt: skip
 _FOLLOWING = ("family", "examples", "kind", "description", "full_params", "title", "rest")
@@ -156,6 +156,11 @@ def csv_of(records: Records) -> str:
 
 def frame(records: Records) -> Any:
     """The records as a flat table of pandas: ``tknn.frame(found).groupby("label")["test_frozen"].mean()``.
+
+    >>> row = {"budget": 10, "num_params": 8, "val_frozen": 0.5}  # a record, in short
+    >>> records = [{**row, "label": label, "seed": seed, "test_frozen": 0.5 + 0.1 * seed} for label in ("mpo", "cp") for seed in (0, 1)]
+    >>> tknn.frame(records).groupby("label")["test_frozen"].mean().to_dict()
+    {'cp': 0.55, 'mpo': 0.55}
 
     Parameters
     ----------

@@ -109,7 +109,7 @@ def _too_much(fixed: Params, axes: Axes) -> str:
 def train_replicas(
     fixture: Fixture, seeds: Sequence[int], start: Mapping[str, Tensor], assemble: Assemble, rates: Sequence[float], steps: int, *,
     fixed: Params | None = None, others: Mapping[str, Tensor] | None = None, other_rates: Sequence[float] = REST_RATES,
-    trained: Sequence[str] = (), statistics: Params | None = None,
+    trained: Sequence[str] = (), statistics: Params | None = None, factors: Mapping[str, float] | None = None,
 ) -> Trained:  # fmt: skip
     """Train all rates, starts and seeds; each keeps its values of the best validation score.
 
@@ -133,6 +133,8 @@ def train_replicas(
         Names of the model's parameters that are trained: the statistics of what they belong to move.
     statistics
         Name -> (seed, ...) buffers that the model may change as it is trained.
+    factors
+        Name of some of ``start`` -> what its learning rates are multiplied by.
     """
     if not start and not others:
         raise ValueError("compare: nothing is trained: no parameter of the model requires a gradient")
@@ -158,7 +160,7 @@ def train_replicas(
         seen.append(found.metric)
         return score(fixture, found).to(fixture.device)
 
-    speeds = dict.fromkeys(start, axes.by_rate(rates))
+    speeds = {n: axes.by_rate(rates) * (factors or {}).get(n, 1.0) for n in start}
     speeds |= dict.fromkeys(others or {}, axes.by_rate(other_rates[: len(rates)]))
     found = minimise(losses, values, speeds, steps, score=judged, every=EVERY, state=state)
     return Trained(

@@ -13,9 +13,9 @@ from tnkit_nn.checks import a_folder
 from tnkit_nn.comparison.records import frame, records_of
 from tnkit_nn.comparison.report.files import write_report
 from tnkit_nn.comparison.report.page import summary
-from tnkit_nn.comparison.report.plots import plot, png
+from tnkit_nn.comparison.report.plots import plot
 from tnkit_nn.comparison.report.tables import table
-from tnkit_nn.comparison.statistics import answer, verdict
+from tnkit_nn.comparison.sentences import answer, verdict
 
 __all__ = ["Comparison"]
 
@@ -23,13 +23,14 @@ __all__ = ["Comparison"]
 class Comparison(list[dict[str, Any]]):
     """The records of a comparison, a list of dicts: ``print(found)`` shows the table and the verdict, a notebook the plot too.
 
-    ::
-
-        found = tknn.compare(task, ["adtn", "mpo"], budgets=[400])
-        print(found)
-        found.plot("curves")
-        found.frame().groupby("label")["test_frozen"].mean()
-        found.save("out/mine")
+    >>> task = tknn.Task("mlp", "digits", limit=100)
+    >>> found = tknn.compare(task, ["mpo"], budgets=[300], seeds=1, dense_steps=20, fit_steps=5, tune_steps=5)
+    >>> isinstance(found, tknn.Comparison), len(found.frame()) == len(found)
+    (True, True)
+    >>> type(found.verdict()).__name__, type(found.plot("error")).__name__
+    ('str', 'Figure')
+    >>> "index.html" in found.save("out")
+    True
 
     Parameters
     ----------
@@ -58,7 +59,7 @@ class Comparison(list[dict[str, Any]]):
 
     def _repr_html_(self) -> str | None:
         try:
-            return summary(self, {"test.png": png(plot(self))}) if self else None
+            return summary(self) if self else None
         except MissingExtra:  # the notebook then shows the text
             return None
 

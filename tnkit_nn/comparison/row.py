@@ -14,6 +14,7 @@ import tnkit as tk
 from tnkit.core.network import Elementwise, inside_out
 from tnkit.core.spelling import function_name
 from tnkit_nn.comparison.experiment import TURN, Experiment
+from tnkit_nn.comparison.forward import forward_cost
 from tnkit_nn.comparison.record import Job, Record, machine
 from tnkit_nn.comparison.start import Start, start_of
 from tnkit_nn.comparison.tuning import (
@@ -24,7 +25,8 @@ from tnkit_nn.comparison.tuning import (
     smaller_model,
     without_layers,
 )
-from tnkit_nn.families import CONTROLS, Family, full_count
+from tnkit_nn.families import CONTROLS, Family
+from tnkit_nn.searches.deep import full_count
 from tnkit_nn.weights import spoken
 
 __all__ = ["row"]
@@ -39,7 +41,7 @@ def row(experiment: Experiment, job: Job) -> list[dict[str, Any]]:
 def _row(experiment: Experiment, job: Job) -> list[dict[str, Any]]:
     begin = time.perf_counter()
     if job.what == "small_dense":
-        found = smaller_model(experiment, job.budget or 0)
+        found = smaller_model(experiment, job)
         assert isinstance(found, Tuned)  # no such job is made where it is not
         return _records(experiment, job, None, None, None, found, begin)
     start = start_of(experiment, job)
@@ -57,6 +59,7 @@ def _records(
 ) -> list[dict[str, Any]]:  # fmt: skip
     shared = _shared(experiment, job, start, frozen, trained)
     shared["seconds"] = (time.perf_counter() - begin) / experiment.protocol.seeds
+    shared["forward"] = forward_cost(experiment, start, job.label) if start else {}
     errors = start.error(experiment) if start else None
     readings = {name: r for name, r in (("frozen", frozen), ("trained", trained)) if r is not None}
     made = []
@@ -89,7 +92,8 @@ def _shared(
     return {
         "family": family.name if isinstance(family, Family) else family, "label": job.label,
         "kind": "network" if isinstance(family, Family) else "control", "depth": family.depth if isinstance(family, Family) else None,
-        "activation": _activations(nets), "description": _described(family, nets), "budget": job.budget, "num_params": count,
+        "activation": _activations(nets), "description": _described(family, nets), "budget": job.budget,
+        "at_least": sum(job.least) if job.least else None, "num_params": count,
         "full_params": sum(map(full_count, nets.values())) if isinstance(family, Family) and family.name == "adtn" else count,
         "model_params": whole, "model_dense": experiment.model_params, "trained_elsewhere": trained.elsewhere if trained else 0,
         "baseline": sqrt(max(0.0, 1 - count / size)) if start else None, "chosen_frozen": frozen.chosen if frozen else {},
@@ -98,7 +102,8 @@ def _shared(
         "layer": ", ".join(map(spoken, experiment.weights)), "layer_params": size, "test_examples": goal.parts["test"].count,
         "examples": goal.examples, "metric": goal.metric.described(), "title": task.title, "model": task.model_name, "data": goal.name,
         "rest": protocol.rest, "dense_steps": 0 if task.trained else protocol.dense_steps, "fit_steps": protocol.fit_steps,
-        "tune_steps": protocol.tune_steps, "replicas": f"one after another: {alone}" if alone else "side by side", "machine": machine(),
+        "tune_steps": protocol.tune_steps, "rates": protocol.rates,
+        "replicas": f"one after another: {alone}" if alone else "side by side", "machine": machine(),
     }  # fmt: skip
 
 

@@ -79,11 +79,11 @@ def _start_of(experiment: Experiment, job: Job) -> Start:
     if what == "rank1":
         what = Family("rank1", "rank1", lambda s, _: tk.low_rank(matrix_shape(s), 1))
     if isinstance(what, Family):
-        return _approximated(experiment, built(what, experiment.shapes, job.budget or 0))
+        return _approximated(experiment, built(what, experiment.shapes, job.budget or 0, job.least))
     if what in SHARED:
         assert job.budget is not None
         make = {"hashed": hashed_generator, "subspace": subspace_generator}[what]
-        parts, shapes = _budget_parts(experiment.shapes, job.budget), experiment.shapes
+        parts, shapes = _parts(experiment.shapes, job.budget, job.least), experiment.shapes
         generators = Generators({n: make(parts[n], shapes[n], t, first) for n, t in targets.items()})
         random = {n: random_start(generator, targets[n], first) for n, generator in generators.each.items()}
         values = {"fit": generators.start, "random": generators.gathered(random)}
@@ -103,13 +103,37 @@ def _approximated(experiment: Experiment, nets: Mapping[str, tk.Network]) -> Sta
         generators[name], found = approximate_each(
             nets[name], target, method=protocol.approximation, steps=protocol.fit_steps, first_seed=protocol.first_seed
         )
-        fitted[name], errors[name], methods[name] = found.params, found.error, found.methods
+        generators[name], fitted[name] = _scales_in_units(generators[name], found.params)
+        errors[name], methods[name] = found.error, found.methods
     every = Generators(generators)
     return Start(every, {"fit": every.gathered(fitted), "random": every.start}, errors, dict(nets), methods)
 
 
-def built(what: Family, shapes: Mapping[str, Sequence[int]], budget: int) -> dict[str, tk.Network]:
-    """Weight name -> its network, the budget shared out.
+def _scales_in_units(generator: Generator, fitted: Params) -> tuple[Generator, Params]:
+    """The generator, and values of it, with arrays without indices in powers of two near their start's size.
+
+    Adam's steps have a fixed size.  A factor of all weights, as small as they are, would change its sign at rates that suit all other arrays.
+    """
+    units = {}
+    for name, x in generator.start.items():
+        if x.dim() == 1 and bool((x != 0).all()):
+            units[name] = torch.exp2(x.abs().log2().round())
+    if not units:
+        return generator, fitted
+
+    def weight(params: Params, axes: Axes) -> Tensor:
+        return generator.weight({n: x * axes.by_seed(units[n]) if n in units else x for n, x in params.items()}, axes)
+
+    start, values = (
+        {n: x / units[n] if n in units else x for n, x in some.items()} for some in (generator.start, fitted)
+    )
+    return replace(generator, start=start, weight=weight), values
+
+
+def built(
+    what: Family, shapes: Mapping[str, Sequence[int]], budget: int, least: Sequence[int] | None = None
+) -> dict[str, tk.Network]:
+    """Weight name -> its network, the budget shared out; with ``least``, one number a weight, of no fewer parameters than that.
 
     Raises
     ------
@@ -117,9 +141,9 @@ def built(what: Family, shapes: Mapping[str, Sequence[int]], budget: int) -> dic
         The family fails, makes no network, or one that does not fill the weight.
     """
     found = {}
-    for name, part in _budget_parts(shapes, budget).items():
+    for name, part in _parts(shapes, budget, least).items():
         who = f"layer {spoken(name)!r}: family {what.label}"
-        net = made_by(what.build, shapes[name], part, who)
+        net = made_by(what.build, shapes[name], part, who, least is not None)
         if not isinstance(net, tk.Network):
             raise TypeError(
                 f"{who} is a function (shape, budget) -> Network; for {shapes[name]} and {part} it gives {shown(net)}"
@@ -131,9 +155,10 @@ def built(what: Family, shapes: Mapping[str, Sequence[int]], budget: int) -> dic
     return found
 
 
-def _budget_parts(shapes: Mapping[str, Sequence[int]], budget: int) -> dict[str, int]:
-    """Weight name -> its part of a budget (:func:`tnkit_nn.budgets.shares`)."""
-    return dict(zip(shapes, shares(budget, [prod(shape) for shape in shapes.values()]), strict=True))
+def _parts(shapes: Mapping[str, Sequence[int]], budget: int, least: Sequence[int] | None) -> dict[str, int]:
+    """Weight name -> its part of a budget (:func:`tnkit_nn.budgets.shares`), or what is asked of it at least."""
+    parts = shares(budget, [prod(shape) for shape in shapes.values()]) if least is None else least
+    return dict(zip(shapes, parts, strict=True))
 
 
 def _wide(targets: Params) -> Params:

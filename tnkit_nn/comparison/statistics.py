@@ -1,7 +1,9 @@
-"""Differences of rows paired over seeds, with intervals and p-values, and the verdict in plain words.
+"""Differences of rows paired over seeds, with intervals and p-values.
 
 Rows are picked on validation examples and compared on test examples, so that a family with more entries has no head start.  An
 interval is over seeds (dense model, start, data order): it does not cover the choice of the test examples, which all rows share.
+
+That a row is better than another is said only where it has no more parameters (:attr:`~tnkit_nn.comparison.paired.Difference.words`).
 
 A pair of rows is tested once, and has one p-value wherever it is shown.  There are two families of tests, which share no pair:
 :func:`against_controls` and :func:`deep_against_shallow`.  Holm's method corrects within each; :data:`CORRECTED` says for what.
@@ -11,21 +13,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from math import isfinite
-from statistics import median
 from typing import Any
 
 from tabulate import tabulate
 
 from tnkit_nn.budgets import keeps
-from tnkit_nn.comparison.conditions import conditions
 from tnkit_nn.comparison.measure import Measure, average, best_of, measure_of
-from tnkit_nn.comparison.paired import NONE, Difference, difference, holm
+from tnkit_nn.comparison.paired import UNEQUAL, Difference, difference, holm
 from tnkit_nn.comparison.records import Records, records_of
 from tnkit_nn.families import FREE
 
 __all__ = [
-    "CORRECTED", "READINGS", "against_controls", "answer", "best_free", "deep_against_shallow", "paired_cells", "paired_headers", "paired_table", "starts_cells", "starts_headers", "verdict",
+    "CORRECTED", "READINGS", "Runs", "against_controls", "asks", "best_free", "by_question", "deep_against_shallow", "outcomes", "paired_cells",
+    "paired_headers", "paired_table", "short", "starts", "starts_cells", "starts_headers", "starts_table",
 ]  # fmt: skip
 
 #: A label and a budget.
@@ -36,11 +36,11 @@ READINGS = {"frozen": "other layers frozen", "trained": "other layers fine-tuned
 #: What the p-values are corrected for: said once in a report.
 CORRECTED = (
     "P-values are corrected by Holm's method. Against a control, the correction is for the number of networks of that budget. "
-    "Between the best deep and the best shallow network, it is for the number of such comparisons."
+    "Between the best deep network and its shallow rivals, it is for the number of such pairs."
 )
 
 
-class _Runs:
+class Runs:
     """Values of a reading by row, seeds in order."""
 
     def __init__(self, records: Records, reading: str) -> None:
@@ -70,7 +70,22 @@ class _Runs:
 
     def within(self, key: Key) -> bool:
         """Whether a row keeps its budget: the smallest network of a family may be past it."""
-        return key[1] is None or keeps(self.first[key]["num_params"], key[1])
+        return key[1] is None or keeps(self.count(key), key[1])
+
+    def count(self, key: Key) -> int:
+        """Parameters of a row's weights."""
+        found: int = self.first[key]["num_params"]
+        return found
+
+    def rivals(self, best: Key, shallow: Sequence[Key]) -> list[Key]:
+        """What a deep network is held against: the best shallow one that has no fewer parameters, and the best that has no more.
+
+        No fewer is up to the budget, or a tenth more than the deep network has.
+        """
+        mine = self.count(best)
+        larger = [k for k in shallow if mine <= self.count(k) and (self.within(k) or self.count(k) <= UNEQUAL * mine)]
+        smaller = [k for k in shallow if self.count(k) <= mine]
+        return list(dict.fromkeys(k for k in (self.best(larger), self.best(smaller)) if k is not None))
 
     def less(self, one: Key, other: Key) -> Difference:
         """One row less another."""
@@ -90,7 +105,7 @@ def best_free(records: Records, reading: str) -> str | None:
     """
     records = records_of(records, "best_free")
     small = {r["label"] for r in records if r["label"] in FREE and not _grown(r)}
-    best = _Runs(records, reading).best((name, None) for name in FREE if name in small)
+    best = Runs(records, reading).best((name, None) for name in FREE if name in small)
     return best and best[0]
 
 
@@ -109,7 +124,7 @@ def against_controls(records: Records) -> list[Difference]:
     records = records_of(records, "against_controls")
     groups: dict[tuple[str, str, int | None], list[Difference]] = {}
     for reading in READINGS:
-        runs, free = _Runs(records, reading), best_free(records, reading)
+        runs, free = Runs(records, reading), best_free(records, reading)
         for key in runs.networks():
             rivals = runs.shared(key[1]) + ([(free, None)] if free else [])
             for rival in rivals:
@@ -118,22 +133,55 @@ def against_controls(records: Records) -> list[Difference]:
 
 
 def deep_against_shallow(records: Records) -> list[Difference]:
-    """The best deep network against the best shallow one, for every budget and reading that has both.
+    """The best deep network against its shallow rivals, for every budget and reading that has both: a pair or two each.
 
-    Deep is the network of depth 2 and more, shallow the other network, that is best on validation examples among those that keep
-    the budget.  P-values are corrected by Holm's method for all of these comparisons together.
+    Deep is the network of depth 2 and more that is best on validation examples among those that keep the budget.  A statement needs a
+    winner with no more parameters, so each question has a rival of its own, the best on validation of those that could lose it:
+
+    - "deep is better" is asked against the shallow networks with no fewer parameters, up to the budget or a tenth more;
+    - "deep is worse" is asked against those with no more.
+
+    One rival of any count would leave one of the questions out, which flatters the other side.  Where both questions have the same
+    rival, as at equal counts, it is one pair and one test.  Where they have two, each pair is tested once, two-sided, and its other
+    direction gives no statement.  P-values are corrected by Holm's method for all of these pairs together.
     """
     records = records_of(records, "deep_against_shallow")
     found: list[Difference] = []
-    every = {reading: _Runs(records, reading) for reading in READINGS}
+    every = {reading: Runs(records, reading) for reading in READINGS}
     for budget in sorted({r["budget"] for r in records if r["budget"] is not None}):
         for runs in every.values():
-            networks = [k for k in runs.networks() if k[1] == budget and runs.within(k)]
+            networks = [k for k in runs.networks() if k[1] == budget]
             deep = [k for k in networks if (runs.first[k]["depth"] or 0) > 1]
-            best, rival = runs.best(deep), runs.best(k for k in networks if k not in deep)
-            if best is not None and rival is not None:
-                found.append(runs.less(best, rival))
+            best = runs.best(k for k in deep if runs.within(k))
+            if best is not None:
+                rivals = runs.rivals(best, [k for k in networks if k not in deep])
+                found += [runs.less(best, rival) for rival in rivals]
     return _corrected(found)
+
+
+def outcomes(found: Iterable[Difference]) -> tuple[int, int, int, int]:
+    """Of pairs of :func:`deep_against_shallow`: how often deep is better and how often that was asked, the same of worse.
+
+    Deep counts as better only where it is ahead of the rival with fewer parameters too, if there is one.
+    """
+    groups = list(by_question(found).values())
+    better = sum(any(d.words == "better" for d in g) and all(d.ahead for d in g) for g in groups)
+    worse = sum(any(d.words == "worse" for d in g) for g in groups)
+    asked = [sum(any(asks(d, which) for d in g) for g in groups) for which in ("better", "worse")]
+    return better, asked[0], worse, asked[1]
+
+
+def by_question(found: Iterable[Difference]) -> dict[tuple[int | None, str], list[Difference]]:
+    """(Budget, reading) -> its pairs."""
+    groups: dict[tuple[int | None, str], list[Difference]] = {}
+    for d in found:
+        groups.setdefault((d.budget, d.reading), []).append(d)
+    return groups
+
+
+def asks(d: Difference, which: str) -> bool:
+    """Whether a pair's counts allow that the first row is called better, or worse."""
+    return d.counts[0] <= d.counts[1] if which == "better" else d.counts[0] >= d.counts[1]
 
 
 def _corrected(differences: Sequence[Difference]) -> list[Difference]:
@@ -157,14 +205,14 @@ def paired_cells(records: Records) -> list[tuple[str, ...]]:
     """Cells of :func:`paired_table`."""
     return [
         (
-            d.one, str(d.budget), _short(d.reading), d.other, d.measure.number(d.mean, "+"), d.bounds, d.p_text,
-            (d.words if d.seeds > 1 else "one seed") + d.careful,
+            d.one, str(d.budget), short(d.reading), d.other, d.measure.number(d.mean, "+"), d.bounds, d.p_text,
+            ": ".join(filter(None, [d.words if d.seeds > 1 else "one seed", d.refused])) + d.careful,
         )
         for d in against_controls(records)
     ]  # fmt: skip
 
 
-def _short(reading: str) -> str:
+def short(reading: str) -> str:
     """The reading's name in a column about the other layers."""
     return READINGS[reading].removeprefix("other layers ")
 
@@ -181,14 +229,22 @@ def starts_cells(records: Records) -> list[tuple[str, ...]]:
     number = measure_of(records).number
     return [
         (
-            d.one, "" if d.budget is None else str(d.budget), _short(d.reading), *(number(average(v)) for v in (fit, random)),
+            d.one, "" if d.budget is None else str(d.budget), short(d.reading), *(number(average(v)) for v in (fit, random)),
             number(d.mean, "+"), d.bounds,
         )
-        for d, fit, random in _starts(records)
+        for d, fit, random in starts(records)
     ]  # fmt: skip
 
 
-def _starts(records: Records) -> list[tuple[Difference, list[float], list[float]]]:
+def starts_table(records: Records, style: str = "simple") -> str:
+    """The cells of :func:`starts_cells` as text (any tabulate style)."""
+    records = records_of(records, "starts_table")
+    return str(
+        tabulate(starts_cells(records), starts_headers(measure_of(records)), tablefmt=style, disable_numparse=True)
+    )
+
+
+def starts(records: Records) -> list[tuple[Difference, list[float], list[float]]]:
     """The two starts of every row that has both: their difference, and their values."""
     measure, out = measure_of(records), []
     for reading in READINGS:
@@ -202,117 +258,3 @@ def _starts(records: Records) -> list[tuple[Difference, list[float], list[float]
             gap = Difference(label, "random start", budget, reading, *values, len(group), counts, measure)
             out.append((gap, fit, random))
     return out
-
-
-# -- in words -------------------------------------------------------------------------------------------------------
-def answer(records: Records) -> str:
-    """One sentence: how often the best deep network is better, and how often worse, than the best shallow one."""
-    found = deep_against_shallow(records_of(records, "answer"))
-    if not found:
-        return "No budget has both a deep and a shallow network, so nothing is said of deep against shallow."
-    if max(d.seeds for d in found) < 2:
-        return "One seed gives no spread, so nothing is said of deep against shallow."
-    better, worse = (sum(d.words == w for d in found) for w in ("better", "worse"))
-    return (
-        "The best deep network is significantly better than the best shallow one "
-        f"in {better} of {len(found)} comparisons, and significantly worse in {worse}."
-    )
-
-
-def verdict(records: Records) -> list[str]:
-    """For every budget and reading, the best deep network against the best shallow one and the controls; then a summary a control.
-
-    The last sentences say how it was made.
-    """
-    records = records_of(records, "verdict")
-    controls = {(d.one, d.other, d.budget, d.reading): d for d in against_controls(records)}
-    out, seeds = list[str](), 0
-    for d in deep_against_shallow(records):
-        shared = dict.fromkeys(r["label"] for r in records if r["budget"] == d.budget and r["kind"] == "control")
-        rivals = [d, *(controls[k] for c in shared if (k := (d.one, c, d.budget, d.reading)) in controls)]
-        out.append(f"Budget {d.budget}, {READINGS[d.reading]}: {_said(rivals)}.")
-        seeds = max(seeds, d.seeds)
-    out += _about_controls(records, list(controls.values()))
-    if seeds > 1 or any(d.seeds > 1 for d in controls.values()):
-        out.append(CORRECTED)
-    return [*out, *conditions(records)]
-
-
-def _said(differences: Sequence[Difference]) -> str:
-    """Differences of one network to several, those of one outcome in one sentence."""
-    one = differences[0].one
-    if differences[0].seeds < 2:
-        rivals = ", ".join(f"{d.gap} against {d.other}{d.careful}" for d in differences)
-        return f"{one} {rivals} (one seed: no spread, no verdict)"
-    begins = {"better": f"{one} is better than", "worse": f"{one} is worse than", NONE: f"{NONE} between {one} and"}
-    parts = []
-    for words, begin in begins.items():
-        rivals = ", ".join(
-            f"{d.other} ({d.interval}, p {d.p_text}){d.careful}" for d in differences if d.words == words
-        )
-        if rivals:
-            parts.append(f"{begin} {rivals}")
-    return "; ".join(parts)
-
-
-def _about_controls(records: Records, every: Sequence[Difference]) -> list[str]:
-    out, measure = list[str](), measure_of(records)
-    seeds = len({r["seed"] for r in records})
-    for reading, name in READINGS.items():
-        mine = [d for d in every if d.reading == reading]
-        for other in dict.fromkeys(d.other for d in mine):
-            out.append(_summary([d for d in mine if d.other == other], name))
-        free, runs = best_free(records, reading), _Runs(records, reading)
-        if free is not None:
-            reached = measure.reached(average(runs.test[free, None]))
-            out.append(
-                f"The best layer without parameters ({free}) reaches {reached} on test {measure.examples}, {name}. "
-                "Gains are counted from there."
-            )
-    out += _about_leaving_out(records, measure) + _about_starts(records, measure)
-    if every and 1 < seeds < 5:
-        out.append(f'{seeds} seeds show large differences only: "{NONE}" does not mean that there is none.')
-    return out
-
-
-def _about_leaving_out(records: Records, measure: Measure) -> list[str]:
-    """The model without the layer, beside those with networks in it."""
-    runs, key = _Runs(records, "trained"), ("removed", None)
-    sizes = [r["model_params"] for r in records if r["budget"] is not None and r["kind"] == "network"]
-    if key not in runs.test or None in (whole := [*sizes, runs.first[key]["model_params"]]) or not sizes:
-        return []
-    reached = measure.reached(average(runs.test[key]))
-    return [
-        f"The model without the layer, trained anew, reaches {reached} with {whole[-1]} parameters in all. With a network in it, "
-        f"it has {min(sizes)} to {max(sizes)}."
-    ]
-
-
-def _about_starts(records: Records, measure: Measure) -> list[str]:
-    """What the approximation gains over a random start."""
-    gains = [d.mean for d, *_ in _starts(records) if isfinite(d.mean)]
-    if not gains:
-        return []
-    least, most = (measure.number(x, "+") for x in (min(gains), max(gains)))
-    middle = f"{measure.gap(median(gains))} in the median, {least} to {most}{measure.direction}"
-    return [f"Starting from the approximation instead of a random start, all else tuned alike: {middle}."]
-
-
-def _summary(against: Sequence[Difference], reading: str) -> str:
-    """Every network against one control."""
-    other, n = against[0].other, len(against)
-    if against[0].seeds < 2:
-        return f"{n} networks against {other}, {reading}: one seed, no verdict."
-    count = {w: sum(d.words == w for d in against) for w in ("better", "worse", NONE)}
-    if count[NONE] == n:
-        text = f"{NONE.capitalize()} between any of {n} networks and {other}, {reading}."
-    else:
-        told = [f"{k} {w}" for w in ("better", "worse") if (k := count[w])]
-        told += [f"{count[NONE]} with {NONE}"] if count[NONE] else []
-        text = f"Of {n} networks against {other}, {reading}: {', '.join(told)}."
-    near = sum(d.words == NONE and (d.low > 0 or d.high < 0) for d in against)
-    if near:
-        text += f" Without the correction, {near} interval{'s' * (near > 1)} would exclude zero: more seeds could tell."
-    unequal = sum(d.unequal for d in against)
-    careful = f" [careful: {unequal} of them with over 10 % more or fewer parameters than {other}]" if unequal else ""
-    return text + careful

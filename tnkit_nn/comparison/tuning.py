@@ -7,6 +7,7 @@ import copy
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -20,6 +21,8 @@ from tnkit_nn.approximation import RATES
 from tnkit_nn.axes import Axes
 from tnkit_nn.comparison.experiment import Experiment, fresh_models, settled, stacked_values, values_of
 from tnkit_nn.comparison.fixture import Fixture, Readings, private
+from tnkit_nn.comparison.rates import rates_by_name
+from tnkit_nn.comparison.record import Job
 from tnkit_nn.comparison.replicas import REST_RATES, Trained, train_replicas
 from tnkit_nn.comparison.split import split_at, within
 from tnkit_nn.comparison.start import Start
@@ -85,7 +88,7 @@ def fine_tuned(experiment: Experiment, start: Start, others: bool, dense: bool) 
     trained = [*moving, *(experiment.weights if values else ())]
     found = train_replicas(
         fixture, protocol.each, values, assemble, rates, protocol.tune_steps, fixed=fixed, others=moving, trained=trained,
-        statistics=statistics,
+        statistics=statistics, factors=rates_by_name(start.nets, experiment.shapes, protocol.rates),
     )  # fmt: skip
     with torch.no_grad():
         made = assemble(found.params, found.axes)
@@ -156,15 +159,23 @@ def _shorter(experiment: Experiment, model: nn.Module, seed: int) -> nn.Module |
         return zoo.without(model, *(owner for owner, _ in owners))
 
 
-def _small(experiment: Experiment, budget: int, seed: int) -> nn.Module:
-    """A dense model of as many parameters as the whole model has with a network of the budget in it."""
+def _small(experiment: Experiment, job: Job, seed: int) -> nn.Module:
+    """A dense model of as many parameters as the whole model has with a network of the budget in it.
+
+    Where no fewer will do, the task is asked for more and more, up to a tenth beyond: its models have counts in steps, mostly below.
+    """
     make, size = experiment.task.smaller, sum(prod(shape) for shape in experiment.shapes.values())
     assert make is not None
-    count = experiment.model_params - size + budget
-    with seeded(None, OFFSET + seed):
-        made = _theirs(lambda: make(count, OFFSET + seed), "smaller(parameters, seed)")
-    assert made is not None
-    return made
+    count = experiment.model_params - size + job.count
+    most = count if job.least is None else count * 11 // 10 + 1
+    for asked in range(count, most + 1, max(1, count // 100)):
+        with seeded(None, OFFSET + seed):
+            made = _theirs(partial(make, asked, OFFSET + seed), "smaller(parameters, seed)")
+        assert made is not None
+        settled(experiment.task, made, OFFSET + seed)  # a lazy one has no count before
+        if sum(p.numel() for p in made.parameters()) >= count:
+            break
+    return made  # type: ignore[return-value]
 
 
 def _theirs(make: Callable[[], Any], what: str, none: bool = False) -> nn.Module | None:
@@ -180,15 +191,16 @@ def _theirs(make: Callable[[], Any], what: str, none: bool = False) -> nn.Module
     return made
 
 
-def rehearse(experiment: Experiment, budgets: Sequence[int]) -> None:
+def rehearse(experiment: Experiment, jobs: Sequence[Job]) -> None:
     """Make the models of the task's own controls once: what cannot be trained is said before anything is."""
     seed = experiment.protocol.first_seed
     if experiment.task.without is not None and experiment.protocol.rest != "none":
         shorter = _shorter(experiment, experiment.model, seed)
         if shorter is not None:
             trial(shorter, experiment.goal, _WITHOUT)
-    for budget in budgets if experiment.task.smaller is not None else ():
-        trial(_small(experiment, budget, seed), experiment.goal, _SMALLER)
+    for job in jobs:
+        if job.what == "small_dense":
+            trial(_small(experiment, job, seed), experiment.goal, _SMALLER)
 
 
 def _check_alike(experiment: Experiment, models: Sequence[nn.Module], what: str) -> None:
@@ -202,12 +214,12 @@ def _check_alike(experiment: Experiment, models: Sequence[nn.Module], what: str)
             raise ValueError(f"{what} is of one structure for all seeds, but for seed {seed}: {wrong}")
 
 
-def smaller_model(experiment: Experiment, budget: int) -> Tuned | str:
+def smaller_model(experiment: Experiment, job: Job) -> Tuned | str:
     """A dense model of as many parameters as the whole model has with a network of the budget in it, trained as long in all."""
     task, protocol = experiment.task, experiment.protocol
     if task.smaller is None:
         return "the task has no smaller="
-    models = [_small(experiment, budget, seed) for seed in protocol.each]
+    models = [_small(experiment, job, seed) for seed in protocol.each]
     _check_alike(experiment, models, _SMALLER)
     return _trained_anew(experiment, models, stacked_values(models), set(), protocol.dense_steps + protocol.tune_steps)
 

@@ -58,6 +58,16 @@ def compress_(
 ) -> Compressed:
     """Compress a trained model in place: ``compress_(model, Compression(Layers("fc1", "mpo", budget=400)), task)``.
 
+    >>> _ = torch.manual_seed(0)
+    >>> model, task = tknn.zoo.mlp(), tknn.Task(data="digits")
+    >>> epochs = tknn.train(model, task, tknn.Recipe(epochs=5, lr=0.01))
+    >>> recipe = tknn.Compression(tknn.Layers("fc1", "mpo", budget=500), stage2=tknn.Recipe(epochs=2, lr=0.01))
+    >>> found = tknn.compress_(model, recipe, task)
+    >>> found.params_before, found.params_after
+    (4810, 1226)
+    >>> found.metric_before > 0.85, found.metric_after > found.metric_fit
+    (True, True)
+
     Where it fails or is interrupted, the model is put back to what it was.
 
     Parameters

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 
 import tnkit as tk
-from tnkit.core.checks import one_of, shown
+from tnkit.core.checks import shown
 from tnkit.core.decomposition import Decomposition
 from tnkit.core.network import Network
-from tnkit_nn.families import KINDS, Family, families
+from tnkit_nn.families import Family, families, kind_named
 from tnkit_nn.fingerprint import fingerprint
 from tnkit_nn.imported import imported
 from tnkit_nn.storage import digest
@@ -48,7 +48,8 @@ def checked_family(given: Any, what: str = "family") -> str | Own:
     if not isinstance(given, str):
         return _an_own(given, f"{what} {RULE}")
     if ":" not in given:
-        return one_of(given, what, KINDS)
+        kind_named(given, what)
+        return given
     _an_own(imported(given, what), f"{what} {given!r}: family {RULE}")
     return given
 

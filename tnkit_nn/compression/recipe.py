@@ -34,15 +34,19 @@ FINE_TUNING = Training(epochs=6, lr=3e-2, batch=256, schedule="onecycle")
 class Layers:
     """Which weights become which network: ``Layers("fc1", "mpo", budget=400)``, ``Layers("*.in_proj_weight", my_family)``.
 
+    >>> layers = tknn.Layers(("fc1", "features.*"), "mpo", budget=400)
+    >>> layers.select, layers.family, layers.budget
+    (('fc1', 'features.*'), 'mpo', 400)
+
     Attributes
     ----------
     select
         Names of layers or of parameters, ``*`` standing for anything: ``("fc1", "features.*", "rnn.weight_hh_l0")``.  A layer stands
         for its ``weight``, or for all its weights where none is called so.
     family
-        A key of :data:`tnkit_nn.families.KINDS`, or your own: a :class:`~tnkit_nn.Family`; a function ``(shape, budget) -> Network``,
-        which may give a :class:`tnkit.Decomposition` too; a Network, the same for every weight; a Decomposition, whose arrays are
-        taken as they are.  In a text it is ``"module:name"`` or ``"file.py:name"``; only name code of your own, for it is run.
+        A key of :data:`tnkit_nn.families.KINDS`, ``"tt+tanh"`` (any of them with an activation outermost), or your own: a
+        :class:`~tnkit_nn.Family`; a function ``(shape, budget) -> Network``, which may give a :class:`tnkit.Decomposition` too; a
+        Network, the same for every weight; a Decomposition, whose arrays are taken as they are.  In a text it is ``"module:name"`` or ``"file.py:name"``; only name code of your own, for it is run.
     budget
         Parameters stored for each of the weights; the family's nearest count is taken, with a warning where that is past it.  A
         Network or a Decomposition has its own count.
@@ -69,7 +73,13 @@ class Layers:
 
 @dataclass(frozen=True)
 class Stage1:
-    """How each network is brought near its trained weight (see :func:`tnkit_nn.approximation.approximate`)."""
+    """How each network is brought near its trained weight (see :func:`tnkit_nn.approximation.approximate`).
+
+    >>> tknn.Stage1()
+    Stage1(method='auto', steps=300)
+    >>> tknn.Compression(tknn.Layers("fc1", "mpo", budget=400), stage1=tknn.Stage1("svd")).stage1.method
+    'svd'
+    """
 
     method: str = "auto"
     steps: int = 300
@@ -82,6 +92,27 @@ class Stage1:
 @dataclass(frozen=True)
 class Compression:
     """A whole compression: ``Compression(Layers(("fc1", "fc2"), "mpo", budget=400), rest="head")``.
+
+    >>> recipe = tknn.Compression(tknn.Layers("fc1", "mpo", budget=400), stage2=tknn.Recipe(epochs=2, lr=0.01), rest="head")
+    >>> print(recipe.to_toml().partition("[stage1]")[0].rstrip())
+    order = "backward"
+    rest = "head"
+    rest_lr = 0.001
+    seed = 0
+    <BLANKLINE>
+    [[layers]]
+    select = [
+        "fc1",
+    ]
+    family = "mpo"
+    budget = 400
+    depth = 3
+    activation = "sin"
+    >>> tknn.Compression.from_toml(recipe.to_toml()) == recipe
+    True
+    >>> recipe.save("recipe.toml")
+    >>> tknn.Compression.load("recipe.toml") == recipe, recipe.settings()["rest"]
+    (True, 'head')
 
     Attributes
     ----------

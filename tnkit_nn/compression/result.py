@@ -76,6 +76,16 @@ class LayerReport:
 class Compressed:
     """What :func:`tnkit_nn.compress_` did, with the figures of the task's own metric (None without a task).
 
+    >>> model = tknn.zoo.mlp()
+    >>> recipe = tknn.Compression(tknn.Layers("fc1", "mpo", budget=500), stage2=None)
+    >>> found = tknn.compress_(model, recipe)  # no task: nothing is fine-tuned, and there is no metric
+    >>> isinstance(found, tknn.Compressed), found.model is model, round(found.ratio, 2)
+    (True, True, 3.92)
+    >>> 0 < found.error <= 1, round(found.chance, 3)  # the baseline error of keeping as many of the weight's coordinates
+    (True, 0.935)
+    >>> found.report()["metric"], [row["layer"] for row in found.report()["layers"]]
+    (None, ['fc1'])
+
     Attributes
     ----------
     model
@@ -201,7 +211,18 @@ def _finite(value: Any) -> Any:
 def dense(model: nn.Module) -> nn.Module:
     """A copy with plain weights: a model of the original class again, equal to the compressed one.
 
+    >>> model = nn.Sequential(nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 2))
+    >>> made = tknn.tensorize_(model, {"0": "tt"}, budget=100, fit=False)
+    >>> plain, x = tknn.dense(model), torch.ones(3, 16)
+    >>> type(plain[0]).__name__, plain[0].weight.shape, torch.allclose(plain(x), model(x))
+    ('Linear', torch.Size([16, 16]), True)
+
     Parametrizations that are no networks stay as they are.
+
+    Raises
+    ------
+    TypeError
+        No module.
     """
     made = copy.deepcopy(a_module(model, "dense: model"))
     for weight in networks_of(made):
@@ -212,6 +233,13 @@ def dense(model: nn.Module) -> nn.Module:
 
 def save_compressed(model: nn.Module, path: str | os.PathLike[str]) -> None:
     """Write a compressed model to one safetensors file: its parameters, and its networks as packed JSON.
+
+    >>> model = tknn.zoo.mlp()
+    >>> made = tknn.tensorize_(model, {"fc1": "mpo"}, budget=400, fit=False)
+    >>> tknn.save_compressed(model, "small.safetensors")
+    >>> again, x = tknn.load_compressed_(tknn.zoo.mlp(), "small.safetensors"), torch.ones(3, 64)
+    >>> torch.equal(again(x), model(x))
+    True
 
     Raises
     ------
@@ -237,6 +265,13 @@ def packed(nets: Mapping[str, tk.Network]) -> str:
 
 def load_compressed_(model: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
     """Make a dense model of the same class the compressed one of a file, in place: all of it, or nothing is changed.
+
+    >>> model = tknn.zoo.mlp()
+    >>> made = tknn.tensorize_(model, {"fc1": "tt"}, budget=400, fit=False)
+    >>> tknn.save_compressed(model, "small.safetensors")
+    >>> again = tknn.load_compressed_(tknn.zoo.mlp(), "small.safetensors")
+    >>> sum(p.numel() for p in again.parameters()) == sum(p.numel() for p in model.parameters())
+    True
 
     Raises
     ------

@@ -23,6 +23,14 @@ def unchanged(images: Tensor, generator: Generator) -> Tensor:
 def crop_flip(images: Tensor, generator: Generator) -> Tensor:
     """Shift each image by up to four pixels, the border filled by reflection, and mirror every second one: CIFAR's usual.
 
+    >>> images = torch.rand(8, 3, 32, 32)
+    >>> moved = tknn.data.crop_flip(images, torch.Generator().manual_seed(0))
+    >>> moved.shape, torch.equal(moved, images)
+    (torch.Size([8, 3, 32, 32]), False)
+    >>> again = tknn.data.crop_flip(images, torch.Generator().manual_seed(0))
+    >>> torch.equal(again, moved)  # equal seeds, equal images
+    True
+
     Parameters
     ----------
     images
@@ -34,6 +42,11 @@ def crop_flip(images: Tensor, generator: Generator) -> Tensor:
     -------
     Tensor
         A new batch of the same shape.
+
+    Raises
+    ------
+    TypeError, ValueError
+        No batch of images, or no generator.
     """
     shape = a_tensor(images, "crop_flip: images").shape
     if len(shape) != 4 or min(shape[2:]) <= PADDING:
@@ -52,3 +65,10 @@ def crop_flip(images: Tensor, generator: Generator) -> Tensor:
 
 
 AUGMENT: dict[str, Callable[[Tensor, Generator], Tensor]] = {"none": unchanged, "crop_flip": crop_flip}
+"""The augmentations by name: name -> ``f(images, generator) -> images``, or None where nothing is done.
+
+>>> sorted(tknn.data.AUGMENT), tknn.data.AUGMENT["crop_flip"] is tknn.data.crop_flip
+(['crop_flip', 'none'], True)
+>>> tknn.Recipe(epochs=1, lr=0.1, augment="crop_flip").augment
+'crop_flip'
+"""

@@ -21,8 +21,10 @@ Batch = Any
 def leaves(batch: Batch, path: str = "") -> Iterator[tuple[str, Any]]:
     """What a batch has in it, each with its place.
 
-    >>> [place for place, _ in leaves({"x": (a, b), "y": c})]
-    ["['x'][0]", "['x'][1]", "['y']"]
+    ::
+
+        [place for place, _ in leaves({"x": (a, b), "y": c})]
+        # ["['x'][0]", "['x'][1]", "['y']"]
     """
     if isinstance(batch, Mapping):
         for key in batch:

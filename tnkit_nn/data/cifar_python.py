@@ -17,7 +17,9 @@ __all__ = ["batch", "meta_names"]
 def batch(path: Path, labels: Mapping[str, int], count: int) -> Batch:
     """Labels (count, kinds) and pixels (count, 3072) of one batch.
 
-    >>> batch(Path("cifar-10-batches-py/test_batch"), {"labels": 10}, 10_000)
+    ::
+
+        batch(Path("cifar-10-batches-py/test_batch"), {"labels": 10}, 10_000)
 
     Parameters
     ----------

@@ -23,7 +23,8 @@ _ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
 class Version:
     """One version of a set: its files, how else they are called, and the folders that they usually lie in.
 
-    >>> Version("the binary version", ("train.bin", "test.bin"), folders=("cifar-100-binary",))
+    >>> Version("the binary version", ("train.bin", "test.bin"), folders=("cifar-100-binary",)).files
+    ('train.bin', 'test.bin')
 
     ``inner`` are folders that tell nothing of the set (``raw``): they are looked for in the named folder alone, since
     FashionMNIST has one too.

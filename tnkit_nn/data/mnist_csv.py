@@ -21,7 +21,9 @@ _HEADER = re.compile(rb"[^\d,\r\n]")
 def csv(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Images (count, 1, 28, 28) and labels (count,) of one file, with or without a header.
 
-    >>> images, labels = csv(Path("mnist_train.csv"))
+    ::
+
+        images, labels = csv(Path("mnist_train.csv"))
 
     Raises
     ------

@@ -54,6 +54,7 @@ class _Blank:
 def read(content: bytes) -> Any:
     """What a pickle holds: dicts, lists, tuples, str, bytes, int, bool, None, and numpy arrays of uint8 as values of a dict.
 
+    >>> import pickle
     >>> read(pickle.dumps({b"labels": [3, 5]}))
     {b'labels': [3, 5]}
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -92,26 +94,58 @@ def _parts(
 def digits(root: Root = None) -> Split:
     """scikit-learn's handwritten digits: 1,797 real 8x8 images, 1,000 / 297 / 500, as float32 (count, 64) in 0..1.
 
+    >>> split = tknn.data.digits()
+    >>> split.train[0].shape, len(split.val[1]), len(split.test[1])
+    (torch.Size([1000, 64]), 297, 500)
+    >>> split.num_classes, split.digest() == tknn.data.digits().digest()  # the same split in every run
+    (10, True)
+
     The split is a seeded shuffle, the same in every run; the images come with scikit-learn, so ``root`` stays None.
+
+    Raises
+    ------
+    ValueError
+        A ``root``: the images come with scikit-learn.
     """
     if root is not None:
         raise ValueError(f"digits come with scikit-learn and are read from no folder, but root is {shown(root)}")
-    need("the data set digits", "sklearn")
-    from sklearn.datasets import load_digits
-
-    raw = load_digits()
-    x = torch.as_tensor(raw.data, dtype=torch.float32) / 16
-    y = torch.as_tensor(raw.target, dtype=torch.long)
+    table = _digits_table()
+    x = torch.as_tensor(table[:, :-1], dtype=torch.float32) / 16
+    y = torch.as_tensor(table[:, -1], dtype=torch.long)
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
     parts = [order[:1000], order[1000:1297], order[1297:]]
     train, val, test = ((x[p], y[p]) for p in parts)
     return Split("digits", train, val, test, tuple("0123456789"))
 
 
+def _digits_table() -> np.ndarray[Any, np.dtype[np.float64]]:
+    """64 pixels and a label a row: scikit-learn's own file, read without its import, which costs each process two seconds."""
+    found = find_spec("sklearn")
+    for place in (found and found.submodule_search_locations) or ():
+        file = Path(place, "datasets", "data", "digits.csv.gz")
+        if file.exists():
+            return np.loadtxt(file, delimiter=",")
+    need("the data set digits", "sklearn")  # missing, or a version that keeps the file elsewhere
+    from sklearn.datasets import load_digits
+
+    raw = load_digits()
+    return np.column_stack([raw.data, raw.target])
+
+
 def mnist(root: Root = None) -> Split:
     """MNIST from its four IDX files or from Kaggle's two tables: images (count, 1, 28, 28), 55,000 / 5,000 / 10,000.
 
+    >>> tknn.data.mnist("no-such-folder")
+    Traceback (most recent call last):
+        ...
+    FileNotFoundError: no-such-folder: no such folder; root should hold train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte (plain, .gz or .xz), or Kaggle's tables (mnist_train.csv .. mnist_test.csv); to be had at https://ossci-datasets.s3.amazonaws.com/mnist/
+
     Each file may be plain, ``.gz`` or ``.xz``, and IDX files may have a dot for the second dash, or lie in folders of their names.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As :func:`cifar10`.
     """
     version, paths = find(root, (MNIST_IDX, MNIST_CSV), MNIST_SITE)
     if version is MNIST_CSV:
@@ -129,8 +163,20 @@ def mnist(root: Root = None) -> Split:
 def cifar10(root: Root = None) -> Split:
     """CIFAR-10 from the files of its binary or its Python version: images (count, 3, 32, 32), 45,000 / 5,000 / 10,000.
 
+    >>> tknn.data.cifar10("no-such-folder")
+    Traceback (most recent call last):
+        ...
+    FileNotFoundError: no-such-folder: no such folder; root should hold data_batch_1.bin .. data_batch_5.bin, test_batch.bin, batches.meta.txt (plain, .gz or .xz), or the Python version (data_batch_1 .. batches.meta); to be had at https://www.cs.toronto.edu/~kriz/cifar.html
+
     The binary version may be plain, ``.gz`` or ``.xz``, and is taken where both are there.  The pickles of the Python version are
     not unpickled: nothing that they name is imported or called.
+
+    Raises
+    ------
+    FileNotFoundError
+        A folder or a file is missing; the message says what was looked for, and where the set is to be had.
+    ValueError
+        A file that is not as its format says.
     """
     version, paths = find(root, (CIFAR10_BINARY, CIFAR10_PYTHON), CIFAR_SITE)
     *batches, test, meta = paths
@@ -149,7 +195,19 @@ def cifar10(root: Root = None) -> Split:
 def cifar100(root: Root = None, coarse: bool = False) -> Split:
     """CIFAR-100 from the files of its binary or its Python version, as :func:`cifar10`: 100 classes.
 
+    >>> tknn.data.cifar100("no-such-folder", coarse=True)
+    Traceback (most recent call last):
+        ...
+    FileNotFoundError: no-such-folder: no such folder; root should hold train.bin, test.bin, coarse_label_names.txt (plain, .gz or .xz), or the Python version (train .. meta); to be had at https://www.cs.toronto.edu/~kriz/cifar.html
+
     ``coarse`` takes the 20 coarse labels instead of the fine ones.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As :func:`cifar10`.
+    TypeError
+        ``coarse`` is neither True nor False.
     """
     kind, count = ("coarse", 20) if flag(coarse, "cifar100: coarse") else ("fine", 100)
     binary = Version(
@@ -181,10 +239,25 @@ DATA: dict[str, Callable[[Root], Split]] = {
     "cifar10": cifar10,
     "cifar100": cifar100,
 }
+"""The data sets by name: name -> a function of a folder that returns a :class:`Split`.
+
+>>> sorted(tknn.data.DATA)
+['cifar10', 'cifar100', 'digits', 'mnist']
+>>> tknn.data.DATA["digits"]().num_classes
+10
+"""
 
 
 def load(name: str, root: Root = None, *, limit: int | None = None) -> Split:
     """Read a data set.
+
+    >>> split = tknn.data.load("digits", limit=100)
+    >>> len(split.train[1]), len(split.test[1]), split.name
+    (100, 100, 'digits (at most 100 a part)')
+    >>> tknn.data.load("svhn")
+    Traceback (most recent call last):
+        ...
+    ValueError: load: name of the data is one of digits, mnist, cifar10, cifar100, not 'svhn'
 
     Parameters
     ----------

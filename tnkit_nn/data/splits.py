@@ -16,6 +16,15 @@ from tnkit_nn.storage import raw
 __all__ = ["Part", "Split", "checked_part", "limited", "split_off", "stratified"]
 
 Part = tuple[Tensor, Tensor]
+"""A part of a data set: inputs (count, ...) and integer labels (count,).
+
+>>> part: tknn.data.Part = tknn.data.digits().test
+>>> inputs, labels = part
+>>> inputs.shape, labels.dtype
+(torch.Size([500, 64]), torch.int64)
+
+The type of :attr:`Split.train`, ``val`` and ``test``.
+"""
 
 #: The way out for targets that are no labels.
 _ANY = 'other targets go as tensors to tknn.Task(data={"train": ...}, loss=...)'
@@ -24,6 +33,11 @@ _ANY = 'other targets go as tensors to tknn.Task(data={"train": ...}, loss=...)'
 @dataclass(frozen=True)
 class Split:
     """Inputs (count, ...) and integer labels (count,) of the three parts: a data set of :data:`DATA`, or tensors of your own.
+
+    >>> x, y = torch.rand(20, 4), torch.arange(20) % 2
+    >>> split = tknn.data.Split("mine", train=(x[:12], y[:12]), val=(x[12:16], y[12:16]), test=(x[16:], y[16:]))
+    >>> split.num_classes, len(split.digest())
+    (2, 12)
 
     Learning rates are chosen on ``val``; ``test`` is read once, for the reported figure.  :func:`split_off` takes a validation
     part from training tensors that have none.
@@ -89,7 +103,18 @@ def checked_part(part: object, what: str, classes: int = 0) -> Part:
 
 
 def stratified(labels: Tensor, seed: int = 0) -> Tensor:
-    """A seeded order in which every run of examples has the classes in proportion, as near as whole numbers allow."""
+    """A seeded order in which every run of examples has the classes in proportion, as near as whole numbers allow.
+
+    >>> labels = torch.tensor([0] * 6 + [1] * 3)
+    >>> order = tknn.data.stratified(labels)
+    >>> labels[order][:3].bincount(), labels[order][3:6].bincount()  # every run of three has two and one
+    (tensor([2, 1]), tensor([2, 1]))
+
+    Raises
+    ------
+    TypeError, ValueError
+        Labels that are no tensor of whole numbers (count,); a seed that is no whole number of at least 0.
+    """
     labels = labels_of(labels, "stratified: labels")
     seed = whole_number(seed, "stratified: seed", 0) % 2**63
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
@@ -102,7 +127,18 @@ def stratified(labels: Tensor, seed: int = 0) -> Tensor:
 
 
 def split_off(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Positions to train and to validate on: a tenth, 5,000 at most, drawn by class with a fixed seed; both in file order."""
+    """Positions to train and to validate on: a tenth, 5,000 at most, drawn by class with a fixed seed; both in file order.
+
+    >>> labels = torch.arange(100) % 5
+    >>> train, val = tknn.data.split_off(labels)
+    >>> len(train), len(val), labels[val].bincount()  # each class in proportion
+    (90, 10, tensor([2, 2, 2, 2, 2]))
+
+    Raises
+    ------
+    TypeError, ValueError
+        Labels that are no tensor of whole numbers (count,).
+    """
     order = stratified(labels_of(labels, "split_off: labels"))
     count = min(5000, len(labels) // 10)
     return order[count:].sort().values, order[:count].sort().values

@@ -15,8 +15,10 @@ def check_pairs(
 ) -> None:
     """Train and test files of images and labels belong together; ValueError names those that do not.
 
-    >>> check_pairs(images, labels, (60_000, 10_000), (10_000, 60_000))
-    ValueError: train-labels-idx1-ubyte has 10,000 labels and t10k-labels-idx1-ubyte 60,000, their images 60,000 and 10,000: ...
+    ::
+
+        check_pairs(images, labels, (60_000, 10_000), (10_000, 60_000))
+        # ValueError: train-labels-idx1-ubyte has 10,000 labels and t10k-labels-idx1-ubyte 60,000, their images 60,000 and 10,000: ...
     """
     if tuple(of_images) == tuple(of_labels):
         return

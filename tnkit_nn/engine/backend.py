@@ -159,11 +159,10 @@ def _frobenius_norm(x: Tensor, axis: int | None = None) -> Tensor:
 
 def _norms(arrays: Sequence[Tensor]) -> list[float]:
     with torch.no_grad():  # one transfer from a device for all
-        found: list[float] = torch.stack([torch.linalg.vector_norm(x.detach()) for x in arrays]).tolist()
+        found: list[float] = torch.stack([torch.linalg.vector_norm(x) for x in arrays]).tolist()
     return found
 
 
-#: Found by tnkit when a tensor arrives.
 TORCH = Backend(
     name="torch",
     xp=torch,
@@ -201,6 +200,17 @@ TORCH = Backend(
     unread=_unread,
     device=lambda x: x.device,
 )
+"""The :class:`tnkit.Backend` for tensors of torch; tnkit finds it by itself when a tensor arrives.
+
+>>> net = tk.from_einsum("ij,jk->ik", dict(i=2, j=2, k=2))
+>>> a = torch.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+>>> tk.contract(net, {"A": a, "B": torch.eye(2)}, backend=tknn.TORCH).sum().backward()
+>>> a.grad
+tensor([[1., 1.],
+        [1., 1.]])
+>>> tknn.TORCH
+torch
+"""
 register(TORCH, Tensor, torch.nn.Parameter)
 
 

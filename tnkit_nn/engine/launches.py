@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from tnkit.execution.codegen import folds
+from tnkit.execution.stepwise import folds
 from tnkit.planning.memory import Memory
 from tnkit.planning.steps import ApplyStep, ContractStep, FusedStep, ReduceStep, Step
 from tnkit.planning.strides import View

@@ -36,6 +36,13 @@ def tensorize_(
 ) -> Tensorized:
     """Turn weights of any model into networks, in place: ``print(tensorize_(model, {"encoder.*": "mpo"}, budget=0.1))``.
 
+    >>> model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+    >>> made = tknn.tensorize_(model, {"0": "mpo"}, budget=0.1, fit=False)
+    >>> model(torch.ones(1, 64)).shape
+    torch.Size([1, 10])
+    >>> sum(p.numel() for p in model[0].parameters()), 64 * 64 + 64  # a tenth of the weight, and the bias
+    (464, 4160)
+
     The model stays what it is: its class, its ``forward``, its other parameters.  Where it fails or is interrupted, the model is put
     back to what it was.
 
@@ -46,7 +53,7 @@ def tensorize_(
     families
         Pattern -> what the weights become.  The first pattern that selects a weight counts.  A pattern is of layers (``"fc1"``,
         ``"encoder.*"``) or of parameters (``"*.in_proj_weight"``), ``*`` standing for anything; a layer stands for its ``weight``, or
-        for all its weights where none is called so.  A value is the name of a family (``"mpo"``, ``"tt"``, ``"adtn"`` ...), a
+        for all its weights where none is called so.  A value is the name of a family (``"mpo"``, ``"tt+tanh"``, ``"adtn"`` ...), a
         :class:`~tnkit_nn.Family`, a function ``(shape, budget) -> Network``, the place of one (``"file.py:function"``), a Network, or
         a Decomposition, whose arrays are taken as they are.
     budget

@@ -320,6 +320,10 @@ def _why(error: BaseException) -> str:
 def accuracy(model: nn.Module, part: Any, batch: int = 500) -> float:
     """Fraction of the examples whose label has the largest logit: ``accuracy(model, split.test)``, or of a loader's batches.
 
+    >>> x = torch.tensor([[2.0, 0.0], [0.0, 1.0], [3.0, 1.0], [0.0, 5.0]])
+    >>> tknn.accuracy(nn.Identity(), (x, torch.tensor([0, 1, 1, 1])))  # three of four
+    0.75
+
     Parameters
     ----------
     model

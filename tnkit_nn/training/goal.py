@@ -49,6 +49,17 @@ def cross_entropy(model: nn.Module, batch: Any, label_smoothing: float = 0.0) ->
 class Metric:
     """What a model is judged by: ``Metric(mean_iou, "IoU")``, ``Metric(perplexity, "perplexity", larger=False)``.
 
+    >>> def share_positive(model, loader):
+    ...     found = [(model(x) > 0).float().mean().item() for x, _ in loader]
+    ...     return sum(found) / len(found)
+    >>> metric = tknn.Metric(share_positive, "positive", unit="%")
+    >>> metric.shown(0.9174), metric.factor, metric.better(0.9, 0.8)
+    ('91.74 %', 100.0, True)
+    >>> metric.described()
+    {'name': 'positive', 'unit': '%', 'larger': True}
+    >>> tknn.Metric(share_positive, "perplexity", larger=False).better(0.9, 0.8)
+    False
+
     Attributes
     ----------
     fn
@@ -94,7 +105,7 @@ class Metric:
     def shown(self, value: float) -> str:
         """A value as text, with its unit.
 
-        >>> Metric(accuracy, unit="%").shown(0.9174)
+        >>> tknn.Metric(tknn.accuracy, "accuracy", "%").shown(0.9174)
         '91.74 %'
         """
         return value_with_unit(metric_value(value, "Metric.shown: value"), self.unit)

@@ -21,6 +21,15 @@ __all__ = ["Group", "parameter_groups"]
 class Group:
     """Parameters that are trained at a rate of their own.
 
+    >>> model = tknn.zoo.mlp()
+    >>> before = model.fc1.weight.detach().clone()
+    >>> slow = tknn.Group(model.fc2.named_parameters(prefix="fc2"), lr=1e-4)
+    >>> [name for name, _ in slow.params], slow.lr
+    (['fc2.weight', 'fc2.bias'], 0.0001)
+    >>> epochs = tknn.train(model, tknn.Task(data="digits", limit=64), tknn.Recipe(epochs=1, lr=3e-3, batch=32), groups=[slow])
+    >>> torch.equal(model.fc1.weight, before)  # fc2 alone is trained
+    True
+
     Attributes
     ----------
     params

@@ -77,6 +77,16 @@ def train(
 ) -> tuple[Epoch, ...]:
     """Train a model in place: ``train(model, Task(data={"train": loader, "val": other}, loss=loss), Recipe(epochs=5, lr=1e-3))``.
 
+    >>> x = torch.rand(200, 4, generator=torch.Generator().manual_seed(0))
+    >>> y = x.sum(1, keepdim=True)
+    >>> task = tknn.Task(data={"train": (x, y)}, loss=lambda model, batch: nn.functional.mse_loss(model(batch[0]), batch[1]))
+    >>> model = nn.Linear(4, 1)
+    >>> epochs = tknn.train(model, task, tknn.Recipe(epochs=40, lr=0.1, batch=20))
+    >>> len(epochs), epochs[-1].loss < 0.1 * epochs[0].loss
+    (40, True)
+    >>> torch.allclose(model.weight, torch.ones(1, 4), atol=0.1)
+    True
+
     Order, augmentation and dropout of an epoch follow from ``seed`` and the epoch's number alone, so that a run continued from a
     checkpoint ends with exactly the numbers of one that was never interrupted.  An epoch that gives no finite number is rolled
     back and done again at half the rate, with a warning.  A training that ends far below its best epoch on the validation part is

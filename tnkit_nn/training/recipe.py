@@ -45,6 +45,14 @@ METHODS: dict[str, Callable[[list[dict[str, Any]]], Optimizer]] = {
 class Recipe:
     """How to train.
 
+    >>> recipe = tknn.Recipe(epochs=5, lr=3e-3, batch=64)
+    >>> recipe.method, recipe.schedule
+    ('adamw', 'cosine')
+    >>> tknn.Recipe(epochs=5, lr=3e-3, method="adagrad")
+    Traceback (most recent call last):
+        ...
+    ValueError: method is one of sgd, adamw, not 'adagrad'
+
     Attributes
     ----------
     epochs

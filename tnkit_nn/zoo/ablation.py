@@ -15,6 +15,13 @@ __all__ = ["without"]
 def without(model: nn.Module, *layers: str) -> nn.Module | None:
     """The model with linear layers and their activations left out: the linear layer after them takes their input.
 
+    >>> model = tknn.zoo.MLP((64, 32, 16, 10))
+    >>> shorter = tknn.zoo.without(model, "fc2")
+    >>> [name for name, _ in shorter.named_parameters()], shorter.fc3.weight.shape
+    (['fc1.weight', 'fc1.bias', 'fc3.weight', 'fc3.bias'], torch.Size([10, 32]))
+    >>> tknn.zoo.without(model, "fc3") is None  # nothing would take its output
+    True
+
     Parameters
     ----------
     model

@@ -17,7 +17,21 @@ __all__ = ["load", "save"]
 
 
 def save(model: nn.Module, path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None) -> None:
-    """Write a model's parameters and buffers to a safetensors file, whole or not at all, with texts of your own."""
+    """Write a model's parameters and buffers to a safetensors file, whole or not at all, with texts of your own.
+
+    >>> model = tknn.zoo.mlp()
+    >>> tknn.zoo.save(model, "mlp.safetensors", {"trained on": "digits"})
+    >>> again = tknn.zoo.load("mlp", "mlp.safetensors")
+    >>> torch.equal(again.fc1.weight, model.fc1.weight)
+    True
+
+    Raises
+    ------
+    TypeError, ValueError
+        No module, no path, or metadata that maps no texts to texts; values that a file cannot hold.
+    OSError
+        The file cannot be written.
+    """
     a_module(model, "save: model")
     for key, value in {} if metadata is None else a_mapping(metadata, "save", "metadata").items():
         text(key, "save: a key of metadata")
@@ -27,6 +41,14 @@ def save(model: nn.Module, path: str | os.PathLike[str], metadata: Mapping[str, 
 
 def load(name: str, path: str | os.PathLike[str]) -> nn.Sequential:
     """A model of :data:`ZOO` with the values of a safetensors file; the number of classes is the file's.
+
+    >>> tknn.zoo.save(tknn.zoo.mlp(num_classes=7), "mlp.safetensors")
+    >>> tknn.zoo.load("mlp", "mlp.safetensors")(torch.zeros(2, 64)).shape  # the classes are the file's
+    torch.Size([2, 7])
+    >>> tknn.zoo.load("lenet5", "mlp.safetensors")
+    Traceback (most recent call last):
+        ...
+    ValueError: mlp.safetensors: the file is not of a model lenet5: conv1.weight is missing; conv1.bias is missing; conv2.weight is missing and 7 more
 
     Values come back in the model's dtypes: float16 ones as float32.
 

@@ -17,7 +17,12 @@ VGG16 = (64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512
 
 
 class MLP(nn.Sequential):
-    """Linear layers ``fc1, fc2, ...`` with ReLU between them; inputs (batch, ...) of sizes[0] numbers, logits (batch, sizes[-1])."""
+    """Linear layers ``fc1, fc2, ...`` with ReLU between them; inputs (batch, ...) of sizes[0] numbers, logits (batch, sizes[-1]).
+
+    >>> model = tknn.zoo.MLP((64, 32, 10))
+    >>> model(torch.zeros(5, 8, 8)).shape, [name for name, _ in model.named_parameters()]
+    (torch.Size([5, 10]), ['fc1.weight', 'fc1.bias', 'fc2.weight', 'fc2.bias'])
+    """
 
     def __init__(self, sizes: Sequence[int]) -> None:
         sizes = [a_size(n, f"MLP: sizes[{k}]") for k, n in enumerate(sequence(sizes, "MLP: sizes"))]
@@ -27,20 +32,45 @@ class MLP(nn.Sequential):
 
 
 def mlp(num_classes: int = 10) -> MLP:
-    """64 -> 64 -> 10, for scikit-learn's digits; the largest layer, ``fc1``, has 4,096 weights."""
+    """64 -> 64 -> 10, for scikit-learn's digits; the largest layer, ``fc1``, has 4,096 weights.
+
+    >>> model = tknn.zoo.mlp()
+    >>> model.fc1.weight.numel(), model(torch.zeros(2, 64)).shape
+    (4096, torch.Size([2, 10]))
+
+    Raises
+    ------
+    TypeError, ValueError
+        ``num_classes`` is no whole number of at least 1.
+    """
     return MLP((64, 64, _classes(num_classes)))
 
 
 def fc2(num_classes: int = 10) -> MLP:
     """FC-2 for MNIST, images (batch, 1, 28, 28): 784 -> 512 -> 10 with ReLU.
 
+    >>> model = tknn.zoo.fc2()
+    >>> sum(p.numel() for p in model.parameters()), model(torch.zeros(2, 1, 28, 28)).shape
+    (407050, torch.Size([2, 10]))
+
     407,050 parameters; ``fc1`` has 401,408 weights, ``fc2`` 5,120.
+
+    Raises
+    ------
+    TypeError, ValueError
+        ``num_classes`` is no whole number of at least 1.
     """
     return MLP((784, 512, _classes(num_classes)))
 
 
 def lenet5(num_classes: int = 10, widths: tuple[int, int, int, int] = (6, 16, 120, 84)) -> nn.Sequential:
     """LeNet-5 for MNIST, images (batch, 1, 28, 28), with ReLU and max pooling.
+
+    >>> model = tknn.zoo.lenet5()
+    >>> sum(p.numel() for p in model.parameters()), model(torch.zeros(2, 1, 28, 28)).shape
+    (61706, torch.Size([2, 10]))
+    >>> sum(p.numel() for p in tknn.zoo.lenet5(widths=(3, 8, 60, 42)).parameters())  # a narrower one
+    15738
 
     61,706 parameters; in weights::
 
@@ -51,6 +81,11 @@ def lenet5(num_classes: int = 10, widths: tuple[int, int, int, int] = (6, 16, 12
         fc3     84 -> classes               840
 
     ``widths``: channels and features of a narrower or wider one, which a compressed one has to beat at an equal count.
+
+    Raises
+    ------
+    TypeError, ValueError
+        ``num_classes`` is no whole number of at least 1, or ``widths`` are not four of them.
     """
     num_classes = _classes(num_classes)
     sizes = [a_size(n, f"lenet5: widths[{k}]") for k, n in enumerate(sequence(widths, "lenet5: widths"))]
@@ -67,6 +102,11 @@ def lenet5(num_classes: int = 10, widths: tuple[int, int, int, int] = (6, 16, 12
 def alexnet(num_classes: int = 10) -> nn.Sequential:
     """AlexNet for 32x32 images (batch, 3, 32, 32): its five convolutions with smaller kernels, steps and pools.
 
+    >>> with torch.device("meta"):  # shapes alone, without values
+    ...     model = tknn.zoo.alexnet()
+    >>> sum(p.numel() for p in model.parameters()), model(torch.zeros(2, 3, 32, 32, device="meta")).shape
+    (23471946, torch.Size([2, 10]))
+
     Without local response normalisation and dropout: weight decay, label smoothing and augmentation stand in for them (see
     ``TRAIN``).  23,471,946 parameters with ten classes; in weights::
 
@@ -78,6 +118,11 @@ def alexnet(num_classes: int = 10) -> nn.Sequential:
         fc1   1024 -> 4096                  4,194,304
         fc2   4096 -> 4096                 16,777,216
         fc3   4096 -> classes                  40,960
+
+    Raises
+    ------
+    TypeError, ValueError
+        ``num_classes`` is no whole number of at least 1.
     """
     num_classes = _classes(num_classes)
     convs = ((3, 64, 5, 2, True), (64, 192, 5, 1, True), (192, 384, 3, 1, False), (384, 256, 3, 1, False))
@@ -89,6 +134,11 @@ def alexnet(num_classes: int = 10) -> nn.Sequential:
 def zfnet(num_classes: int = 10) -> nn.Sequential:
     """ZFNet for 32x32 images (batch, 3, 32, 32): AlexNet seen at full resolution first, with the second convolution strided.
 
+    >>> with torch.device("meta"):  # shapes alone, without values
+    ...     model = tknn.zoo.zfnet()
+    >>> sum(p.numel() for p in model.parameters()), model(torch.zeros(2, 3, 32, 32, device="meta")).shape
+    (24735626, torch.Size([2, 10]))
+
     Without contrast normalisation and dropout, as :func:`alexnet`.  24,735,626 parameters with ten classes; in weights::
 
         conv1    3 ->  96, 3x3                  2,592    then pooled to  96 x 16 x 16
@@ -99,6 +149,11 @@ def zfnet(num_classes: int = 10) -> nn.Sequential:
         fc1   1024 -> 4096                  4,194,304
         fc2   4096 -> 4096                 16,777,216
         fc3   4096 -> classes                  40,960
+
+    Raises
+    ------
+    TypeError, ValueError
+        ``num_classes`` is no whole number of at least 1.
     """
     num_classes = _classes(num_classes)
     convs = ((3, 96, 3, 1, True), (96, 256, 5, 2, True), (256, 384, 3, 1, False), (384, 384, 3, 1, False))
@@ -110,6 +165,11 @@ def zfnet(num_classes: int = 10) -> nn.Sequential:
 def vgg16(num_classes: int = 10, scale: float = 1.0) -> nn.Sequential:
     """VGG-16 with batch normalisation for 32x32 images (batch, 3, 32, 32).
 
+    >>> with torch.device("meta"):  # shapes alone, without values
+    ...     model, narrow = tknn.zoo.vgg16(), tknn.zoo.vgg16(scale=0.25)
+    >>> sum(p.numel() for p in model.parameters()), narrow.features[0].weight.shape
+    (33642442, torch.Size([16, 3, 3, 3]))
+
     ``features`` are thirteen 3x3 convolutions (padding 1, no bias), each with batch normalisation and ReLU, and five pools:
     64 64 M 128 128 M 256 256 256 M 512 512 512 M 512 512 512 M, 14,710,464 weights.  33,642,442 parameters with ten classes; in
     weights of the head::
@@ -119,6 +179,11 @@ def vgg16(num_classes: int = 10, scale: float = 1.0) -> nn.Sequential:
         classifier.4   4096 -> classes        40,960
 
     ``scale``: of the convolutions' channels, for a narrower or wider one (at least one channel each).
+
+    Raises
+    ------
+    TypeError, ValueError
+        ``num_classes`` is no whole number of at least 1, or ``scale`` no positive number.
     """
     num_classes, scale = _classes(num_classes), real_number(scale, "vgg16: scale")
     features: list[nn.Module] = []

@@ -11,7 +11,6 @@ _CIFAR = Recipe(
     augment="crop_flip",
 )  # fmt: skip
 
-#: Model of ``ZOO`` -> its :class:`~tnkit_nn.training.recipe.Recipe`.
 TRAIN: dict[str, Recipe] = {
     "mlp": Recipe(epochs=50, lr=3e-3, method="adamw", batch=64),
     "fc2": Recipe(epochs=10, lr=2e-3, method="adamw", batch=128),
@@ -23,3 +22,10 @@ TRAIN: dict[str, Recipe] = {
         augment="crop_flip",
     ),
 }  # fmt: skip
+"""How each model of the zoo is trained: name of a model in :data:`ZOO` -> its :class:`~tnkit_nn.Recipe`.
+
+>>> tknn.zoo.TRAIN["mlp"].epochs, tknn.zoo.TRAIN["vgg16"].augment
+(50, 'crop_flip')
+>>> sorted(tknn.zoo.TRAIN) == sorted(tknn.zoo.ZOO)
+True
+"""

@@ -13,7 +13,7 @@ import tnkit as tk
 from tnkit import Network, Node, plan
 from tnkit.execution.codegen import source
 from tnkit.paths.optimizers import find_path
-from tnkit.planning.calibration import Rates, rates_file
+from tnkit.planning.calibration import Rates
 from tnkit_nn import TNEmbedding, TNLinear, merge_, parametrize_
 from tnkit_nn.adapter.crossover import route_for, with_input
 from tnkit_nn.engine.backend import TORCH
@@ -107,7 +107,7 @@ def test_what_calls_cost_decides_where_little_is_computed(monkeypatch):
     """Measured: 121 us factorised, 132 us reconstructed."""
     net = tk.tucker((2, 5, 4, 4), 2)
     assert kind(TNLinear(16, 10, net), 256) == "factorised"
-    monkeypatch.setattr("tnkit.planning.calibration._known", {rates_file(): Rates(call=1e-15)})
+    monkeypatch.setattr("tnkit.planning.calibration._known", [Rates(call=1e-15)])
     assert kind(TNLinear(16, 10, net), 256) == "reconstructed"
 
 
@@ -116,7 +116,7 @@ def test_no_prediction_is_shorter_than_the_calls(net, n, expected, monkeypatch):
     """Of a machine that computes and moves at once; twice the time of a call is twice the time."""
 
     def predicted(call):
-        monkeypatch.setattr("tnkit.planning.calibration._known", {rates_file(): Rates(1e30, 1e30, call)})
+        monkeypatch.setattr("tnkit.planning.calibration._known", [Rates(1e30, 1e30, call)])
         return TNLinear(n, n, net, batch=1)._seconds
 
     assert predicted(1e-6) > 1e-6 * (LAYER + 2 * len(net.nodes)) and predicted(2e-6) == pytest.approx(

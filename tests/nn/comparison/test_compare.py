@@ -11,15 +11,20 @@ import safetensors.torch
 import torch
 
 import tnkit as tk
+from tnkit_nn.approximation import approximate_each
+from tnkit_nn.axes import Axes
 from tnkit_nn.comparison import experiment as experiments
 from tnkit_nn.comparison.compare import compare, settings
 from tnkit_nn.comparison.experiment import dense_models, opened, with_dense_models
 from tnkit_nn.comparison.job_store import Study
 from tnkit_nn.comparison.protocol import Protocol
 from tnkit_nn.comparison.report.files import write_report
-from tnkit_nn.comparison.statistics import verdict
+from tnkit_nn.comparison.sentences import verdict
+from tnkit_nn.comparison.start import _scales_in_units
 from tnkit_nn.families import BASELINES, CONTROLS, Family, families
 from tnkit_nn.task import Task
+
+from .made import timeless
 
 TINY = Task("mlp", "digits")
 STEPS = dict(seeds=2, dense_steps=20, fit_steps=5, tune_steps=5)
@@ -27,16 +32,7 @@ ROWS = len(CONTROLS) - 1  # the task knows no smaller model
 
 
 def without_time(records):
-    return [{k: v for k, v in r.items() if k != "seconds"} for r in records]
-
-
-@pytest.fixture
-def one_thread():
-    """Small tensors: more threads than one only cost time (0.7 s against 18 s here)."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    return [timeless(r) for r in records]
 
 
 # -- budgets --------------------------------------------------------------------------------------------------------
@@ -77,6 +73,102 @@ def test_compare_is_complete_deterministic_and_the_same_in_processes(one_thread)
     assert without_time(pooled) == without_time(records)
 
 
+QUICK = dict(seeds=2, dense_steps=2, fit_steps=2, tune_steps=2, depths=(2,))
+
+
+def test_families_with_an_activation_outermost_are_compared_as_any(one_thread):
+    records = compare(TINY, ("tt+tanh", "low_rank+relu"), (300,), **QUICK)
+    found = {r["label"]: r for r in records}
+    for label, plain in (("tt+tanh", "tt"), ("low_rank+relu", "low_rank")):
+        r = found[label]
+        net = tk.from_json(r["networks"]["fc1"])
+        (body,) = next(n for n in net.nodes if isinstance(n, tk.Elementwise)).bodies
+        assert r["kind"] == "network" and r["depth"] == 2
+        assert body == families([plain])[0].build((64, 64), 299)
+        assert r["num_params"] == body.num_params + 1
+        assert 0 < r["error"] < 1.01 and set(r["frozen_from"]) == {"fit", "random"}
+
+
+def test_a_scale_is_tuned_in_units_of_its_start(one_thread):
+    """The same weights; the one parameter that scales a weight of size 0.003 is of size 1, as steps of one size want it."""
+    (family,) = families(["tt+tanh"])
+    net = family.build((16, 16), 100)
+    targets = torch.randn(3, 16, 16, generator=torch.Generator().manual_seed(0)) * torch.tensor([3e-3, 1, 40]).view(
+        3, 1, 1
+    )
+    generator, found = approximate_each(net, targets, steps=5)
+    other, values = _scales_in_units(generator, found.params)
+    for mine, theirs in ((generator.start, other.start), (found.params, values)):
+        torch.testing.assert_close(other.weight(theirs, Axes(seed=3)), generator.weight(mine, Axes(seed=3)))
+        assert all(torch.equal(mine[n], theirs[n]) for n in mine if n != "scale")
+    assert ((other.start["scale"].abs() > 0.7) & (other.start["scale"].abs() < 1.5)).all()
+    plain, _ = approximate_each(tk.tt((4,) * 4, 2), targets, steps=5)
+    assert _scales_in_units(plain, plain.start)[0] is plain
+
+
+def narrow(parameters, seed):
+    """As many as 75 parameters a hidden unit allow: mostly fewer than asked for."""
+    width = max(1, (parameters - 10) // 75)
+    return torch.nn.Sequential(torch.nn.Linear(64, width), torch.nn.ReLU(), torch.nn.Linear(width, 10))
+
+
+def of(records, key="num_params"):
+    """(Label, budget) -> what the records of all seeds say."""
+    found = {}
+    for r in records:
+        found.setdefault((r["label"], r["budget"]), set()).add(r[key])
+    return {row: values.pop() for row, values in found.items() if len(values) == 1}
+
+
+def test_at_least_makes_rivals_of_no_fewer_parameters(one_thread, tmp_path):
+    task = replace(TINY, limit=40, smaller=narrow)
+    options = dict(shapes=("circuit", "mpo", "cp", few), budgets=(300,), out=tmp_path, **QUICK)
+    near, fair = compare(task, **options), compare(task, **options, at_least=True)
+    deep = of(fair)["circuit depth 2", 300]
+    assert deep == of(near)["circuit depth 2", 300] and 285 <= deep <= 315
+    rivals = [key for key in of(fair) if key[1] == 300 and key[0] not in ("circuit depth 2", "small_dense")]
+    assert all(deep <= of(fair)[key] for key in rivals) and any(of(near)[key] < deep for key in rivals)
+    assert of(fair)["hashed", 300] == of(fair)["subspace", 300] == deep != of(near)["hashed", 300]
+    assert of(fair)["few", 300] == 3 * 128 > of(near)["few", 300]  # a function of one's own that takes no at_least
+    whole = of(fair, "model_params")
+    assert whole["small_dense", 300] >= whole["circuit depth 2", 300] > of(near, "model_params")["small_dense", 300]
+    told = {r["label"]: r["at_least"] for r in fair if r["budget"]}
+    assert told.pop("circuit depth 2") is None and set(told.values()) == {deep}
+    assert {r["at_least"] for r in near} == {None}
+    kept = sorted(tmp_path.rglob("*"))  # one folder for both: neither takes the other's rows, and nothing is done again
+    assert compare(task, **options, at_least=True) == fair and compare(task, **options) == near
+    assert sorted(tmp_path.rglob("*")) == kept
+
+
+def few(shape, budget):
+    """A low rank of at most three quarters of a budget."""
+    return tk.low_rank(shape, max(1, budget * 3 // 4 // sum(shape)))
+
+
+def test_at_least_counts_weight_by_weight(one_thread):
+    found = compare(
+        replace(TINY, limit=40),
+        ("circuit", "mpo", "cp"),
+        (400, 5),
+        layer=("fc1", "fc2"),
+        at_least=True,
+        rest="none",
+        **QUICK,
+    )
+
+    def counts(label):
+        (text,) = {json.dumps(r["networks"]) for r in found if (r["label"], r["budget"]) == (label, 400)}
+        return {name: tk.from_json(net).num_params for name, net in json.loads(text).items()}
+
+    deep = counts("circuit depth 2")
+    assert len(deep) == 2
+    for label in ("mpo", "cp"):
+        assert all(deep[name] <= count for name, count in counts(label).items())
+    assert {r["at_least"] for r in found if r["budget"] == 5} == {
+        None
+    }  # no deep network is as small: as near as can be
+
+
 def mine(shape, budget, rank=1):
     return tk.circuit((8, 8, 8, 8), [[(0,), (1,)]], "sin", start=tk.mpo((8, 8), (8, 8), rank))
 
@@ -88,7 +180,11 @@ def test_own_networks_beside_the_families(one_thread, tmp_path):
     assert [r["seed"] for r in found] == [0, 1] and {r["num_params"] for r in found} == {2 * 64 + 2 * 64}
     assert {tk.from_json(r["networks"]["fc1"]) for r in found} == {mine(None, 300)}
     said = {r["label"]: r["approximation"] for r in records}
-    assert said["mine"] == {"fc1": "gradient"} and "svd" in said["low_rank"]["fc1"] and said["hashed"] == {}
+    assert (
+        said["mine"]["fc1"] in ("gradient", "lifted, gradient")
+        and "svd" in said["low_rank"]["fc1"]
+        and said["hashed"] == {}
+    )
     assert any(line.startswith("Budget 300, other layers frozen") and "mine" in line for line in verdict(records))
     other = replace(own, build=partial(mine, rank=2))  # kept rows of another network are no rows of this one
     again = compare(TINY, [other, "low_rank"], [300], out=tmp_path, **STEPS)
@@ -160,6 +256,8 @@ def test_with_the_rest_frozen_alone(one_thread, tmp_path):
         (lambda: TINY, {"depths": ()}, "depths are one or more whole numbers"),
         (lambda: TINY, {"depths": (0, 2)}, "depths: each is a whole number of at least 1, not 0"),
         (lambda: TINY, {"shapes": "mps"}, "shapes: each family is one of adtn, .*, not 'mps'"),
+        (lambda: TINY, {"shapes": ["mpo"], "at_least": True}, "at_least needs a deep network, of depth 2 or more"),
+        (lambda: TINY, {"shapes": ["adtn"], "depths": [1], "at_least": True}, "at_least needs a deep network"),
         (lambda: TINY, {"shapes": ()}, "compare needs shapes and budgets"),
         (lambda: TINY, {"tune_steps": 0}, "tune_steps is a whole number of at least 1, not 0"),
         (lambda: TINY, {"fit_steps": -3}, "fit_steps is a whole number of at least 1, not -3"),

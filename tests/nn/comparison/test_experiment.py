@@ -203,9 +203,9 @@ def test_several_layers_are_replaced_together(lenet):
 
 @pytest.mark.slow
 def test_a_row_of_several_layers_is_what_its_layers_are(lenet):
-    """Counts and errors from the row's parts, made again one by one."""
+    """Counts and errors from the row's parts, made again one by one.  A family that an SVD fits: it is the sums that are asked."""
     several = other_task(lenet, layer=BOTH)
-    (family,) = families(["cp"])
+    (family,) = families(["low_rank"])
     first, second = row(several, Job(family, 900))
     parts = shares(900, [2400, 48000, 10080])
     single = [row(other_task(lenet, layer=n), Job(family, b)) for n, b in zip(BOTH_IN_ORDER, parts, strict=True)]

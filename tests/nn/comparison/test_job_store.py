@@ -20,6 +20,8 @@ from tnkit_nn.comparison.job_store import Study, run_jobs
 from tnkit_nn.comparison.row import row
 from tnkit_nn.task import Task
 
+from .made import timeless
+
 TINY = Task("mlp", "digits")
 STEPS = dict(seeds=2, dense_steps=3, fit_steps=2, tune_steps=2)
 SMALL = dict(shapes=("cp",), budgets=(100,), **STEPS)
@@ -171,7 +173,7 @@ def test_a_comparison_on_dask_is_the_comparison_here(tmp_path):
 
         there = compare(TINY, **SMALL, executor=Watched(), out=tmp_path)
         assert pids[0] not in client.run(os.getpid).values()
-    strip = lambda records: [{k: v for k, v in r.items() if k not in ("seconds", "scores")} for r in records]  # noqa: E731
+    strip = lambda records: [{k: v for k, v in timeless(r).items() if k != "scores"} for r in records]  # noqa: E731
     close = [
         {k: pytest.approx(v, rel=1e-4, abs=1e-6) if isinstance(v, float) else v for k, v in r.items()}
         for r in strip(here)
@@ -191,7 +193,7 @@ def test_a_comparison_goes_on_where_it_was(tmp_path, monkeypatch):
     monkeypatch.setattr(experiments, "dense_models", lambda *_: 1 / 0)  # the dense models are there
     monkeypatch.setattr(module, "row", lambda *job: calls.append(job) or work(*job))
     again = compare(TINY, **SMALL, out=tmp_path)
-    strip = lambda records: [{k: v for k, v in r.items() if k != "seconds"} for r in records]  # noqa: E731
+    strip = lambda records: [timeless(r) for r in records]  # noqa: E731
     assert strip(again) == strip(json.loads(json.dumps(whole))) and len(calls) == len(gone)
     more = compare(TINY, **{**SMALL, "shapes": ("cp", "mpo")}, out=tmp_path)
     assert len(calls) == len(gone) + 1 and len(more) == len(whole) + STEPS["seeds"]

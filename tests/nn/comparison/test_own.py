@@ -27,6 +27,8 @@ from tnkit_nn.storage import read_tensors
 from tnkit_nn.training.goal import goal_of
 from tnkit_nn.training.modes import keepers
 
+from .made import timeless
+
 STEPS = dict(seeds=2, dense_steps=4, fit_steps=2, tune_steps=3)
 DRAW = torch.Generator().manual_seed(0)
 X, W = torch.randn(300, 24, generator=DRAW), torch.randn(24, generator=DRAW)
@@ -37,12 +39,7 @@ CLASSES = tknn.data.Split("own", *((X[p], LABELS[p]) for p in PARTS.values()))
 NUMBERS = {name: (X[p], Y[p]) for name, p in PARTS.items()}
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Recurrent(nn.Module):
@@ -340,7 +337,7 @@ def test_a_loader_gives_each_row_the_same_batches_whatever_came_before(options):
     both = compare(task, ["mpo", "cp"], [60], **STEPS)
     assert torch.equal(torch.rand(3), want)
     alone = compare(task, ["cp"], [60], **STEPS)
-    strip = lambda records: [{k: v for k, v in r.items() if k != "seconds"} for r in records if r["label"] != "mpo"]  # noqa: E731
+    strip = lambda records: [timeless(r) for r in records if r["label"] != "mpo"]  # noqa: E731
     assert strip(both) == strip(alone)
 
 
@@ -473,5 +470,5 @@ def test_a_task_of_a_file_goes_to_workers_by_name(tmp_path):
     here = compare(task, [mine, "cp"], [40], **STEPS)
     with ProcessPoolExecutor(1, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
         there = compare(task, [mine, "cp"], [40], executor=pool, **STEPS)
-    strip = lambda records: [{k: v for k, v in r.items() if k != "seconds"} for r in records]  # noqa: E731
+    strip = lambda records: [timeless(r) for r in records]  # noqa: E731
     assert strip(here) == strip(there)

@@ -14,7 +14,7 @@ from tnkit_nn.comparison.conditions import conditions
 from tnkit_nn.comparison.measure import Measure, measure_of
 from tnkit_nn.comparison.records import columns, csv_of, parquet_of, records_of, upgraded
 from tnkit_nn.comparison.report.tables import rows, table
-from tnkit_nn.comparison.statistics import answer, verdict
+from tnkit_nn.comparison.sentences import answer, verdict
 
 from ..test_cli import record as record_of_a_version_before
 from .made import ACCURACY, PERPLEXITY, R2, RMSE, of_sentences, record, runs
@@ -29,7 +29,7 @@ OLD = {
 def aged(new):
     """A record as it was before there were metrics."""
     lacked = ("kind", "activation", "description", "curves", "scores", "metric", "examples", "title", "replicas")
-    lacked += ("machine", "command", "left_out")
+    lacked += ("machine", "command", "left_out", "at_least")
     back = {name: old for old, name in OLD.items()}
     return {back.get(k, k): v for k, v in new.items() if k not in lacked}
 

@@ -9,7 +9,7 @@ import pytest
 
 import tnkit_nn as tknn
 from tnkit_nn.comparison.report.tables import table
-from tnkit_nn.comparison.statistics import answer, verdict
+from tnkit_nn.comparison.sentences import answer, verdict
 
 from .made import of_sentences, record, runs
 
@@ -38,9 +38,7 @@ def test_it_prints_the_table_and_the_verdict(found):
 
 def test_a_notebook_shows_the_answer_the_table_and_the_plot(found, monkeypatch):
     shown = found._repr_html_()
-    assert (
-        f"<b>{answer(found)}</b>" in shown and shown.count("<table>") == 1 and shown.count('src="data:image/png') == 1
-    )
+    assert f"<b>{answer(found)}</b>" in shown and shown.count("<table>") == 1 and shown.count("<svg") == 1
     assert "<td>30.5 ± 0.5</td>" in shown and "<button" not in shown and "<html" not in shown
     monkeypatch.setitem(sys.modules, "jinja2", None)
     assert found._repr_html_() is None
@@ -62,7 +60,7 @@ def test_it_draws_itself(found):
     assert [c.get_label() for c in axis.containers] == ["adtn depth 3", "mpo", "hashed"]
     with pytest.raises(ValueError, match="these have no curves"):
         found.plot("curves")
-    with pytest.raises(ValueError, match="plot: kind is one of test, error, curves, not 'accuracy'"):
+    with pytest.raises(ValueError, match="plot: kind is one of test, error, compute, curves, not 'accuracy'"):
         found.plot("accuracy")
 
 

@@ -30,6 +30,7 @@ from tnkit_nn.families import families
 from tnkit_nn.storage import read_tensors
 from tnkit_nn.training.goal import goal_of
 
+from .made import timeless
 from .test_own import (
     CLASSES,
     NUMBERS,
@@ -40,13 +41,12 @@ from .test_own import (
     deviation,
     made,
     narrow,
-    one_thread,
     regressor,
     rmse,
     squares,
 )  # fmt: skip
 
-__all__ = ["one_thread"]
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def ready(model, layer=(), data=CLASSES, rest="none", **options):
@@ -55,7 +55,7 @@ def ready(model, layer=(), data=CLASSES, rest="none", **options):
 
 def told(records, label=None):
     """Records without the time they took."""
-    return [{k: v for k, v in r.items() if k != "seconds"} for r in records if label in (None, r["label"])]
+    return [timeless(r) for r in records if label in (None, r["label"])]
 
 
 # -- chains -------------------------------------------------------------------------------------------------------------

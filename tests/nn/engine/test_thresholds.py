@@ -24,11 +24,12 @@ LOWERED = [
 ]  # fmt: skip
 
 
-@pytest.fixture(params=["sliced", "kept"])
+@pytest.fixture(params=["sliced", "kept", "copied"])
 def lowered(request, monkeypatch):
     for module, name, value in LOWERED:
         monkeypatch.setattr(module, name, value)
-    monkeypatch.setattr(fusion, "LARGE", 2**5 if request.param == "sliced" else NEVER)
+    monkeypatch.setattr(fusion, "LARGE", NEVER if request.param == "kept" else 2**5)
+    monkeypatch.setattr(fusion, "HUGE", 2**5 if request.param == "copied" else NEVER)
     return request.param
 
 

@@ -25,12 +25,7 @@ from tnkit_nn.training.recipe import METHODS, SCHEDULES, Recipe
 RECIPE = Recipe(epochs=4, lr=3e-3, batch=32)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def images(count=96, classes=3):

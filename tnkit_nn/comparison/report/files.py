@@ -9,16 +9,15 @@ from pathlib import Path
 from tnkit.core.checks import text
 from tnkit_nn.checks import a_folder
 from tnkit_nn.comparison.records import Records, csv_of, parquet_of, records_of
+from tnkit_nn.comparison.report.compute import compute_table, costs_known
 from tnkit_nn.comparison.report.page import page
 from tnkit_nn.comparison.report.plots import drawn, plot, png
 from tnkit_nn.comparison.report.tables import table
-from tnkit_nn.comparison.statistics import answer, paired_table, verdict
+from tnkit_nn.comparison.sentences import answer, verdict
+from tnkit_nn.comparison.statistics import paired_table, starts_table
 from tnkit_nn.storage import replacing
 
 __all__ = ["write_report"]
-
-#: Plots that the page shows.
-ON_PAGE = ("test.png", "error.png")
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -30,7 +29,7 @@ def write_report(records: Records, out: str | os.PathLike[str], title: str | Non
     """Write a comparison into the folder ``out``.
 
     ``results.json`` and ``results.csv`` have the records (``results.parquet`` too, where pyarrow is installed), ``table.md``,
-    ``paired.md`` and ``verdict.md`` what they say, ``index.html`` all of it with the plots, which are files of their own as well.
+    ``paired.md``, ``starts.md``, ``compute.md`` and ``verdict.md`` what they say, the PNG files show it. ``index.html`` answers first and has all of it.
 
     Returns
     -------
@@ -47,9 +46,12 @@ def write_report(records: Records, out: str | os.PathLike[str], title: str | Non
         files["results.parquet"] = parquet
     files["table.md"] = (table(records, "github") + "\n").encode()
     files["paired.md"] = (paired_table(records, "github") + "\n").encode()
+    files["starts.md"] = (starts_table(records, "github") + "\n").encode()
+    if costs_known(records):
+        files["compute.md"] = (compute_table(records, "github") + "\n").encode()
     files["verdict.md"] = (f"{answer(records)}\n\n" + "".join(f"- {line}\n" for line in verdict(records))).encode()
     files |= {f"{kind}.png": png(plot(records, kind)) for kind in drawn(records)}
-    files["index.html"] = page(records, title, {n: files[n] for n in ON_PAGE if n in files}).encode()
+    files["index.html"] = page(records, title).encode()
     for name, content in files.items():
         _write(folder / name, content)
     return {name: folder / name for name in files}

@@ -1,9 +1,9 @@
-"""A comparison's plots: the metric and the error against the number of parameters, the controls as lines; learning curves."""
+"""A comparison's plots: the metric and the error against the number of parameters, the controls as lines; compute; learning curves."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any
 
@@ -13,39 +13,38 @@ from tnkit.core.checks import one_of
 from tnkit.core.extras import need
 from tnkit_nn.comparison.measure import Measure, average, measure_of
 from tnkit_nn.comparison.records import Records, records_of
+from tnkit_nn.comparison.report.compute import against_compute, costs_known
+from tnkit_nn.comparison.report.style import DASHES, colours_of, score_axis
 from tnkit_nn.comparison.report.tables import TableRow, rows
 from tnkit_nn.comparison.statistics import READINGS
 
 __all__ = ["drawn", "plot", "png"]
-
-_COLOURS = {
-    "adtn depth 1": "#9ecae1", "adtn depth 2": "#4292c6", "adtn depth 3": "#08519c", "mpo": "#d94801", "tt": "#fd8d3c",
-    "tucker": "#238b45", "cp": "#74c476", "ring": "#a63603", "low_rank": "#7a5195", "hashed": "#636363", "subspace": "#bdbdbd",
-    "circuit depth 2": "#fa9fb5", "circuit depth 3": "#dd3497", "circuit depth 4": "#ae017e", "circuit depth 5": "#49006a",
-}  # fmt: skip
-#: Of further depths and of networks of one's own, in turn.
-_FURTHER = ("#17becf", "#bcbd22", "#8c6d31", "#000000", "#00ff7f", "#c5b0d5")
-#: Of the controls' lines, in their order.
-_DASHES = ((8, 2), (4, 2), (1, 1), (1, 3), (6, 2, 1, 2), (6, 2, 1, 1, 1, 2), (2, 4))
 
 #: Kind of plot -> the attributes of a row that it shows, with their titles.
 _SHOWN = {
     "test": {f"test_{reading}": title for reading, title in READINGS.items()},
     "error": {"error": "approximation of the weight"},
 }
-_KINDS = (*_SHOWN, "curves")
+_KINDS = (*_SHOWN, "compute", "curves")
 
 
 def plot(records: Records, kind: str = "test") -> Any:
     """One plot of a comparison: ``tknn.plot(found, "error").savefig("error.pdf")``.
+
+    >>> row = {"label": "mpo", "seed": 0, "test_frozen": 0.5, "val_frozen": 0.5}  # a record, in short
+    >>> records = [{**row, "budget": n, "num_params": n} for n in (10, 20)]
+    >>> figure = tknn.plot(records, "test")
+    >>> figure.savefig("test.pdf")
+    >>> figure.axes[0].get_xlabel()
+    'parameters of the layer'
 
     Parameters
     ----------
     records
         What :func:`tnkit_nn.compare` returns, or what ``results.json`` has.
     kind
-        ``"test"``: the metric on test examples against the parameters; ``"error"``: that of the approximated weight; ``"curves"``: the
-        training loss and the metric on validation examples against the step, means over the seeds, a panel a budget.
+        ``"test"``: the metric on test examples against the parameters; ``"error"``: that of the approximated weight; ``"compute"``: the
+        metric against the FLOPs and the time of a forward of the layer, with the Pareto front; ``"curves"``: the training loss and the metric on validation examples against the step, means over the seeds, a panel a budget.
 
     Returns
     -------
@@ -63,11 +62,14 @@ def plot(records: Records, kind: str = "test") -> Any:
     need("a comparison's plots", "matplotlib")
     if kind not in drawn(records):
         raise ValueError(f"plot: the records have something to show of kind {kind!r}; these have {_absent(kind)}")
+    if kind == "compute":
+        return against_compute(records)
     return _learning(records) if kind == "curves" else _against_parameters(records, _SHOWN[kind])
 
 
 def _absent(kind: str) -> str:
-    return {"curves": "no curves: no row was trained", "error": "no errors"}.get(kind, "no row with a budget")
+    absent = {"curves": "no curves: no row was trained", "error": "no errors", "compute": "no times of a forward"}
+    return absent.get(kind, "no row with a budget")
 
 
 def drawn(records: Records) -> list[str]:
@@ -75,6 +77,7 @@ def drawn(records: Records) -> list[str]:
     some = {
         "test": True,
         "error": any(r["error"] is not None and r["budget"] is not None for r in records),
+        "compute": costs_known(records),
         "curves": any(len(curve) for r in records for curve in r["curves"].values()),
     }
     return [kind for kind in _KINDS if some[kind]]
@@ -93,7 +96,7 @@ def _against_parameters(records: Records, shown: Mapping[str, str]) -> Any:
 
     every, measure = rows(records), measure_of(records)
     keys = {key: title for key, title in shown.items() if any(getattr(r, key) for r in every)}
-    colours = _colours(r.label for r in every if r.budget is not None)
+    colours = colours_of(r.label for r in every if r.budget is not None)
     figure = Figure(figsize=(6.0, 3.6 * len(keys) + 1.2), layout="constrained")
     for axis, (key, title) in zip(figure.subplots(len(keys), 1, squeeze=False)[:, 0], keys.items(), strict=True):
         _families(axis, every, key, 1 if key == "error" else measure.factor, colours)
@@ -101,17 +104,11 @@ def _against_parameters(records: Records, shown: Mapping[str, str]) -> Any:
             _baseline(axis, every)
         else:
             _controls(axis, every, key, measure)
-            _scale(axis, measure)
+            score_axis(axis, measure)
         axis.set(xscale="log", xlabel="parameters of the layer", title=title)
         axis.grid(alpha=0.3)
     figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=7, handlelength=4)
     return figure
-
-
-def _colours(labels: Iterable[str]) -> dict[str, str]:
-    """Label -> colour: a family has the same one in every plot."""
-    others = [label for label in dict.fromkeys(labels) if label not in _COLOURS]
-    return _COLOURS | {label: _FURTHER[k % len(_FURTHER)] for k, label in enumerate(others)}
 
 
 def _families(axis: Any, every: Sequence[TableRow], key: str, factor: int, colours: Mapping[str, str]) -> None:
@@ -133,18 +130,8 @@ def _controls(axis: Any, every: Sequence[TableRow], key: str, measure: Measure) 
     """Controls without a budget, as lines."""
     for k, r in enumerate(r for r in every if r.budget is None):
         if (x := getattr(r, key)) and isfinite(x[0]):
-            dashes = (0, _DASHES[k % len(_DASHES)])
+            dashes = (0, DASHES[k % len(DASHES)])
             axis.axhline(measure.factor * x[0], color="0.4", ls=dashes, lw=1.1, label=f"{r.label} (control)")
-
-
-def _scale(axis: Any, measure: Measure) -> None:
-    """The axis of the metric; that of fractions of which more is better is stretched towards 100 %, where the differences are."""
-    label = f"test {measure.name}{measure.of_unit}"
-    if measure.percent and measure.larger:
-        axis.set_yscale("function", functions=(lambda a: -np.log10(102 - np.minimum(a, 101)), lambda y: 102 - 10.0**-y))
-        axis.set_yticks([10, 50, 70, 80, 90, 95, 98, 100])
-        label += " (axis stretched near 100)"
-    axis.set_ylabel(label + measure.direction)
 
 
 def _baseline(axis: Any, every: Sequence[TableRow]) -> None:
@@ -159,7 +146,7 @@ def _learning(records: Records) -> Any:
     """A panel a reading and budget: the training loss to the left, the metric on validation examples to the right."""
     from matplotlib.figure import Figure
 
-    measure, colours = measure_of(records), _colours(r["label"] for r in records if r["budget"] is not None)
+    measure, colours = measure_of(records), colours_of(r["label"] for r in records if r["budget"] is not None)
     budgets = sorted({r["budget"] for r in records if r["budget"] is not None}) or [None]
     readings = [reading for reading in READINGS if any(r["curves"].get(reading) for r in records)]
     panels = [(reading, budget) for reading in readings for budget in budgets]
@@ -170,8 +157,8 @@ def _learning(records: Records) -> Any:
             controls = 0
             for label, curve in _mean_curves(records, reading, budget, place).items():
                 steps, values = zip(*curve, strict=True)
-                own = {"color": colours[label]} if label in colours else {"color": "0.4", "ls": (0, _DASHES[controls])}
-                controls = (controls + (label not in colours)) % len(_DASHES)
+                own = {"color": colours[label]} if label in colours else {"color": "0.4", "ls": (0, DASHES[controls])}
+                controls = (controls + (label not in colours)) % len(DASHES)
                 factor = measure.factor if place == 2 else 1
                 (line,) = axis.plot(steps, [factor * v for v in values], lw=1.2, label=label, **own)
                 entries.setdefault(label, line)

@@ -71,6 +71,7 @@ class TableRow:
     test_trained: Spread | None
     gain_trained: Spread | None
     flops: int | None
+    forward: Mapping[str, Any]
     seconds: float | None
     networks: Mapping[str, str]
 
@@ -109,7 +110,7 @@ def _row(group: list[Mapping[str, Any]], gains: Mapping[str, Spread | None]) -> 
     """The row of a family at a budget, from its records."""
     shared = (
         "label", "family", "kind", "activation", "description", "budget", "num_params", "full_params", "model_params", "baseline", "flops",
-        "networks",
+        "forward", "networks",
     )  # fmt: skip
     known: dict[str, Any] = {key: group[0][key] for key in shared}
     known |= {key: spread([r[key] for r in group]) for key in ("error", "test_fit", "test_frozen", "test_trained")}

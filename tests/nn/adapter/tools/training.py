@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import gc
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -67,18 +69,27 @@ def averaged(kind: Kind) -> None:
 # -- several workers ------------------------------------------------------------------------------------------------
 @contextmanager
 def group() -> Iterator[None]:
-    """A process group of one, over gloo."""
+    """A process group of one, over gloo.
+
+    What is wrapped is to be gone by its end, also after an error: torch lets the last owner of a group join the threads of it,
+    and a replica does so while it holds the interpreter's lock, which those threads may wait for: for ever.
+    """
     dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
     try:
         yield
+    except Exception as error:
+        traceback.clear_frames(error.__traceback__)
+        raise
     finally:
+        gc.collect()
         dist.destroy_process_group()
 
 
 def replicated(kind: Kind) -> None:
     module, dense, inputs = pair(kind)
     want = oracle(kind, module, inputs)
-    with group():
+
+    def steps() -> None:
         run = DistributedDataParallel(module)
         for _ in range(2):  # the buckets are made anew after the first
             module.zero_grad()
@@ -89,6 +100,9 @@ def replicated(kind: Kind) -> None:
         with torch.no_grad():
             same(run(*inputs), dense(*inputs))
 
+    with group():
+        steps()
+
 
 def sharded(kind: Kind) -> None:
     from torch.distributed.device_mesh import init_device_mesh
@@ -97,7 +111,8 @@ def sharded(kind: Kind) -> None:
     module, dense, inputs = pair(kind)
     want = oracle(kind, module, inputs)
     after = dict(stepped(module, inputs).named_parameters())
-    with group():
+
+    def steps() -> None:
         fully_shard(module, mesh=init_device_mesh("cpu", (1,)))
         optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
         out = module(*inputs)
@@ -108,6 +123,9 @@ def sharded(kind: Kind) -> None:
         same({n: p.full_tensor().detach() for n, p in module.named_parameters()}, {n: p.detach() for n, p in after.items()})  # fmt: skip
         module.unshard()
         same(module(*inputs), kind.twin(module)(*inputs))
+
+    with group():
+        steps()
 
 
 # -- weights that are kept --------------------------------------------------------------------------------------------

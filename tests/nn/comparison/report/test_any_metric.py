@@ -45,7 +45,7 @@ def test_nothing_is_called_an_image_or_an_accuracy_that_is_none(tmp_path):
 
 
 def test_those_of_images_say_so():
-    shown = words(page(runs(adtn3=(0.9, 0.91), mpo=(0.8, 0.81), picked=(0.5, 0.6)), "t", {}))
+    shown = words(page(runs(adtn3=(0.9, 0.91), mpo=(0.8, 0.81), picked=(0.5, 0.6)), "t"))
     assert "Accuracies are on 500 test images." in shown and "on validation images" in shown
     assert "The choice of the test images is not covered." in shown and "points above the best layer without" in shown
     assert "test accuracy right after the approximation, %" in shown and "reaches 55.0 % on test images" in shown
@@ -86,8 +86,9 @@ def test_what_a_row_is_stands_in_its_record():
         record("my control", None, 0, 0.4, kind="control", description="a layer of zeros"),
         record("mpo", 100, 0, 0.5),
     ]
-    shown = page(records, "t", {})
-    assert '<td title="a &lt;chain&gt; of my own, activation sin">mine</td>' in shown and "<td>mpo</td>" in shown
+    shown = page(records, "t")
+    assert 'popovertarget="f-1">mine</button>' in shown and '<th scope="row">mpo</th>' in shown
+    assert '<div popover id="f-1"><b>mine</b><p>a &lt;chain&gt; of my own, activation sin</p>' in shown
     assert "<dt>mine</dt><dd>a &lt;chain&gt; of my own, activation sin</dd>" in shown
     assert "<dt>my control</dt><dd>a layer of zeros</dd>" in shown and "<dt>pooled</dt>" not in shown
 
@@ -97,7 +98,7 @@ def test_the_page_says_how_it_was_made():
         replicas="one after another: the model keeps running statistics", left_out={"removed": "shapes <differ>"},
         machine={"processor": "Xeon", "cores": 2}, command=["tnkit", "compare", "--task", "a.py:task"],
     )  # fmt: skip
-    shown = words(page([r | more for r in of_sentences(**SCORES)], "t", {}))
+    shown = words(page([r | more for r in of_sentences(**SCORES)], "t"))
     for line in (
         "Model and data: a language model on a corpus, layer fc1.",
         "Replicas (seeds, learning rates and starts) were trained one after another: the model keeps running statistics.",
@@ -113,5 +114,5 @@ def test_a_row_without_an_error_or_a_score_is_shown():
     every = rows(records + whole)
     assert cells(every[-1], measure_of(records))[4:6] == ("–", "–")
     assert cells(every[-1], measure_of(records))[-2:] == ("–", "–")
-    shown = page(records + whole, "t", {})
+    shown = page(records + whole, "t")
     assert "nan" not in shown.lower().replace("isnan", "") and "None" not in words(shown)

@@ -1,0 +1,62 @@
+"""Runs the examples of physics at full size and writes what each found to examples/results/physics/, and the picture of docs/physics.md.
+
+python examples/physics/run_all.py          (all three: some minutes on an idle machine)
+python examples/physics/run_all.py ising    (this alone)
+"""
+
+import importlib
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+NAMES = ["tebd", "dmrg", "ising"]
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "examples/results/physics"
+
+
+def run(name: str) -> None:
+    """One example."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    found = importlib.import_module(name).main()
+    found["seconds"] = {"elapsed": time.perf_counter() - wall, "processor": time.process_time() - cpu}
+    found["load"] = os.getloadavg()
+    (RESULTS / f"{name}.json").write_text(json.dumps(found, indent=None, separators=(",", ":")) + "\n")
+
+
+def picture() -> None:
+    """The magnetisation and the error of the free energy over the temperature, from the committed result."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = "ising"
+    import matplotlib.pyplot as plt
+    import numpy as np
+    from ising import yang
+
+    found = json.loads((RESULTS / "ising.json").read_text())
+    rows, critical = found["rows"], found["critical"]
+    t = [row["temperature"] for row in rows]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
+    fine = np.linspace(t[0], t[-1], 500)
+    left.plot(fine, [yang(1 / x) for x in fine], label="exact, infinite lattice")
+    left.plot(
+        t,
+        [row["magnetisation"] for row in rows],
+        "o",
+        label=f"tnkit, {found['size']['side']} x {found['size']['side']} spins",
+    )
+    left.set(xlabel="temperature", ylabel="magnetisation")
+    left.legend()
+    right.semilogy(t, [abs(row["free_energy"] - row["onsager"]) for row in rows], "o-")
+    right.axvline(critical, color="grey", lw=0.8)
+    right.set(xlabel="temperature", ylabel="error of log Z a site")
+    figure.savefig(ROOT / "docs/ising.svg", metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    for each in sys.argv[1:] or NAMES:
+        run(each)
+    picture()

@@ -1,0 +1,217 @@
+"""What a comparison's statistics say, in plain words: one sentence, or a line for every budget and reading."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from statistics import median
+
+from tnkit_nn.comparison.conditions import conditions
+from tnkit_nn.comparison.measure import Measure, average, measure_of
+from tnkit_nn.comparison.paired import NO_STATEMENT, NONE, Difference
+from tnkit_nn.comparison.records import Records, records_of
+from tnkit_nn.comparison.statistics import (
+    CORRECTED,
+    READINGS,
+    Runs,
+    against_controls,
+    asks,
+    best_free,
+    by_question,
+    deep_against_shallow,
+    outcomes,
+    short,
+    starts,
+)  # fmt: skip
+
+__all__ = ["answer", "headline", "verdict"]
+
+
+def headline(records: Records) -> str:
+    """The answer in a few words: who wins, or that nobody does."""
+    found = deep_against_shallow(records_of(records, "headline"))
+    if not found:
+        return "No verdict"
+    if max(d.seeds for d in found) < 2:
+        return "No verdict yet"
+    better, _, worse, _ = outcomes(found)
+    many = len(by_question(found))
+    if better and worse:
+        return f"Of {many} comparisons, deep wins {better} and shallow {worse}"
+    won, side = (better, "Deep") if better else (worse, "Shallow")
+    if not won:
+        return "Neither wins"
+    return f"{side} wins" if won == many else f"{side} wins {won} of {many} comparisons"
+
+
+def answer(records: Records) -> str:
+    """One sentence: how often the best deep network is better or worse than its shallow rival, by how much, and how sure that is."""
+    found = deep_against_shallow(records_of(records, "answer"))
+    if not found:
+        return "No budget has both a deep and a shallow network, so nothing is said of deep against shallow."
+    if max(d.seeds for d in found) < 2:
+        return "One seed gives no spread, so nothing is said of deep against shallow."
+    better, of_better, worse, of_worse = outcomes(found)
+    many = f"{of_better} comparison{'s' * (of_better != 1)}"
+    if of_better and of_worse:
+        text = (
+            f"is significantly better than its shallow rival in {better} of {many}, and worse in {worse} of {of_worse}"
+        )
+    elif of_better:
+        text = f"is significantly better than its shallow rival in {better} of {many}, but has fewer parameters than every shallow one, so that it cannot be called worse"
+    else:
+        text = f"has more parameters than every shallow one, so that it cannot be called better, and is significantly worse than its rival in {worse} of {of_worse}"
+    return f"The best deep network {text}{_size_of(found)}."
+
+
+def _size_of(found: Sequence[Difference]) -> str:
+    """In brackets, how large the differences are, and how wide their intervals."""
+    sure = [d for d in found if isfinite(d.low) and isfinite(d.high)]
+    if not sure:
+        return ""
+    measure, gaps, halves = sure[0].measure, [d.mean for d in sure], [(d.high - d.low) / 2 for d in sure]
+    least, most = measure.number(min(gaps), "+"), measure.gap(max(gaps))
+    between = most if least == measure.number(max(gaps), "+") else f"{least} to {most}"
+    low, high = (f"±{measure.number(x)}" for x in (min(halves), max(halves)))
+    width = low if low == high else f"{low} to {high}"
+    seeds, way = max(d.seeds for d in sure), "" if measure.larger else ", smaller is better"
+    return f" (deep minus shallow: {between}{way}; 95 % CI {width}; {seeds} seeds)"
+
+
+def verdict(records: Records) -> list[str]:
+    """For every budget and reading, the best deep network against its shallow rivals and the controls; then a summary a control.
+
+    The last sentences say how it was made.
+    """
+    records = records_of(records, "verdict")
+    controls = {(d.one, d.other, d.budget, d.reading): d for d in against_controls(records)}
+    out, groups = list[str](), by_question(deep_against_shallow(records))
+    for (budget, reading), pairs in groups.items():
+        shared = dict.fromkeys(r["label"] for r in records if r["budget"] == budget and r["kind"] == "control")
+        keys = [(pairs[0].one, control, budget, reading) for control in shared]
+        rivals = [*pairs, *(controls[k] for k in keys if k in controls)]
+        out.append(f"Budget {budget}, {READINGS[reading]}: {_said(rivals)}.")
+    seeds = max((d.seeds for pairs in groups.values() for d in pairs), default=0)
+    out += _not_asked(groups) if seeds > 1 else []
+    out += _about_controls(records, list(controls.values()))
+    if seeds > 1 or any(d.seeds > 1 for d in controls.values()):
+        out.append(CORRECTED)
+    return [*out, *conditions(records)]
+
+
+def _not_asked(groups: Mapping[tuple[int | None, str], Sequence[Difference]]) -> list[str]:
+    """Where a question has no rival."""
+    whys = {
+        "better": "every shallow network near the budget has fewer parameters than the best deep one (compare has at_least=)",
+        "worse": "every shallow network near the budget has more parameters than the best deep one",
+    }
+    out = []
+    for which, why in whys.items():
+        places = [
+            f"{budget} ({short(reading)})"
+            for (budget, reading), g in groups.items()
+            if not any(asks(d, which) for d in g)
+        ]
+        if places:
+            out.append(f"Whether deep is {which} is not asked at {', '.join(places)}: {why}.")
+    return out
+
+
+def _said(differences: Sequence[Difference]) -> str:
+    """Differences of one network to several, those of one outcome in one sentence."""
+    one = differences[0].one
+    if differences[0].seeds < 2:
+        rivals = ", ".join(f"{d.gap} against {d.other}{d.careful}" for d in differences)
+        return f"{one} {rivals} (one seed: no spread, no verdict)"
+    begins = {"better": f"{one} is better than", "worse": f"{one} is worse than", NONE: f"{NONE} between {one} and"}
+    parts = []
+    for words, begin in begins.items():
+        rivals = ", ".join(f"{_figures(d)}{d.careful}" for d in differences if d.words == words)
+        if rivals:
+            parts.append(f"{begin} {rivals}")
+    return "; ".join([*parts, *(_refused(d) for d in differences if d.words == NO_STATEMENT)])
+
+
+def _figures(d: Difference) -> str:
+    """A rival, and what the difference to it is."""
+    return f"{d.other} ({d.interval}, p {d.p_text})"
+
+
+def _refused(d: Difference) -> str:
+    """A lead that counts may explain."""
+    one, other = d.counts
+    if d.ahead:
+        return f"{d.one} is ahead of {_figures(d)}, but has more parameters, {one} against {other}: {NO_STATEMENT}"
+    return f"{d.one} is behind {_figures(d)}, which has more parameters, {other} against {one}: {NO_STATEMENT}"
+
+
+def _about_controls(records: Records, every: Sequence[Difference]) -> list[str]:
+    out, measure = list[str](), measure_of(records)
+    seeds = len({r["seed"] for r in records})
+    for reading, name in READINGS.items():
+        mine = [d for d in every if d.reading == reading]
+        for other in dict.fromkeys(d.other for d in mine):
+            out.append(_summary([d for d in mine if d.other == other], name))
+        free, runs = best_free(records, reading), Runs(records, reading)
+        if free is not None:
+            reached = measure.reached(average(runs.test[free, None]))
+            out.append(
+                f"The best layer without parameters ({free}) reaches {reached} on test {measure.examples}, {name}. "
+                "Gains are counted from there."
+            )
+    out += _about_leaving_out(records, measure) + _aboutstarts(records, measure)
+    if every and 1 < seeds < 5:
+        out.append(f'{seeds} seeds show large differences only: "{NONE}" does not mean that there is none.')
+    return out
+
+
+def _about_leaving_out(records: Records, measure: Measure) -> list[str]:
+    """The model without the layer, beside those with networks in it."""
+    runs, key = Runs(records, "trained"), ("removed", None)
+    sizes = [r["model_params"] for r in records if r["budget"] is not None and r["kind"] == "network"]
+    if key not in runs.test or None in (whole := [*sizes, runs.first[key]["model_params"]]) or not sizes:
+        return []
+    reached = measure.reached(average(runs.test[key]))
+    some = f"{min(sizes)} to {max(sizes)}" if min(sizes) < max(sizes) else f"{max(sizes)}"
+    return [
+        f"The model without the layer, trained anew, reaches {reached} with {whole[-1]} parameters in all. With a network in it, "
+        f"it has {some}."
+    ]
+
+
+def _aboutstarts(records: Records, measure: Measure) -> list[str]:
+    """What the approximation gains over a random start."""
+    gains = [d.mean for d, *_ in starts(records) if isfinite(d.mean)]
+    if not gains:
+        return []
+    least, most = (measure.number(x, "+") for x in (min(gains), max(gains)))
+    middle = f"{measure.gap(median(gains))} in the median, {least} to {most}{measure.direction}"
+    return [f"Starting from the approximation instead of a random start, all else tuned alike: {middle}."]
+
+
+def _summary(against: Sequence[Difference], reading: str) -> str:
+    """Every network against one control."""
+    other, n = against[0].other, len(against)
+    every = f"{n} networks" if n > 1 else against[0].one
+    if against[0].seeds < 2:
+        return f"{every} against {other}, {reading}: one seed, no verdict."
+    count = {w: sum(d.words == w for d in against) for w in ("better", "worse", NONE, NO_STATEMENT)}
+    if count[NONE] == n:
+        text = f"{NONE.capitalize()} between {f'any of {every}' if n > 1 else every} and {other}, {reading}."
+    else:
+        told = [f"{k} {w}" for w in ("better", "worse") if (k := count[w])]
+        told += [f"{count[NONE]} with {NONE}"] if count[NONE] else []
+        told += (
+            [f"{count[NO_STATEMENT]} with {NO_STATEMENT} (the one ahead has more parameters)"]
+            if count[NO_STATEMENT]
+            else []
+        )
+        said = ", ".join(told) if n > 1 else told[0].removeprefix("1 ").removeprefix("with ")
+        text = f"{f'Of {every}' if n > 1 else every} against {other}, {reading}: {said}."
+    near = sum(d.words == NONE and (d.low > 0 or d.high < 0) for d in against)
+    if near:
+        text += f" Without the correction, {near} interval{'s' * (near > 1)} would exclude zero: more seeds could tell."
+    unequal = sum(d.unequal for d in against)
+    has = f"{unequal} of them with" if n > 1 else "it has"
+    careful = f" [careful: {has} over 10 % more or fewer parameters than {other}]" if unequal else ""
+    return text + careful
