@@ -3,7 +3,6 @@
 import ast
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -34,7 +33,7 @@ def test_import_loads_nothing_heavy():
         "array_api_compat",
     }
     loaded = set(python("import sys, tnkit; print(*sys.modules)"))
-    assert not heavy & loaded
+    assert not heavy & loaded and len(loaded) < 600  # 415: what is imported is what takes the time
 
 
 def test_arrays_of_numpy_load_no_other_library():
@@ -104,15 +103,6 @@ def test_a_public_name_has_one_home():
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
                 homes.setdefault(node.name.strip("_").lower(), set()).add(module)
     assert not {name: sorted(found) for name, found in homes.items() if len(found) > 1 and name not in SHARED_NAMES}
-
-
-def test_import_is_fast():
-    """In processor time, which does not see what else the machine does."""
-
-    def seconds():
-        return float(python("import tnkit, time; print(time.process_time())")[0])
-
-    assert statistics.median(seconds() for _ in range(3)) < 1.5
 
 
 @pytest.mark.parametrize(

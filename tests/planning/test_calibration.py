@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -31,9 +30,7 @@ def fresh(monkeypatch):
 def test_defaults_until_calibrated(cache, monkeypatch):
     assert rates() == Rates() and plan(NET).rates == Rates()
     assert not list(cache.iterdir())  # nothing is measured or written unasked
-    begin = time.perf_counter()
     found = calibrate()
-    assert time.perf_counter() - begin < 20  # under a second on an idle machine
     assert all(getattr(found, name) != getattr(Rates(), name) for name in ("flops", "bytes", "call"))
     assert rates() == found and plan(NET).rates == found and tk.plan(NET).rates == found
     assert rates_file().is_file() and [p.name for p in rates_file().parent.iterdir()] == [rates_file().name]
