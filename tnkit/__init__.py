@@ -13,20 +13,15 @@ _early()  # Ctrl-C during the imports below
 from tnkit import init as init
 from tnkit import testing as testing
 from tnkit.algebra.application import apply, multiply
-from tnkit.algebra.approximate import contract_approx
-from tnkit.algebra.canonical import bond_entropy, bond_spectrum, canonicalize, round
 from tnkit.algebra.environments import environment
 from tnkit.algebra.expectation import density_matrix, expect, local_expectation
-from tnkit.algebra.gates import apply_gate
-from tnkit.algebra.growth import expand_bonds
 from tnkit.algebra.inner import distance, inner, norm
 from tnkit.algebra.likelihoods import log_likelihood, marginals
-from tnkit.algebra.moves import conj, merge, split, transpose
 from tnkit.algebra.operators import operator
 from tnkit.algebra.projection import project
-from tnkit.algebra.reshaping import fuse, isel, squeeze, unfuse
 from tnkit.algebra.sampling import Samples, sample
 from tnkit.algebra.sums import add
+from tnkit.approx.contraction import contract_approx
 from tnkit.builders.chains import *
 from tnkit.builders.circuits import *
 from tnkit.builders.lattices import *
@@ -59,6 +54,11 @@ from tnkit.interop.files import from_json, load, save, to_json
 from tnkit.interop.networkx import from_graph, to_graph
 from tnkit.interop.scipy import linear_operator
 from tnkit.interop.tensornetwork import from_tensornetwork, to_tensornetwork
+from tnkit.moves.canonical import bond_entropy, bond_spectrum, canonicalize, round
+from tnkit.moves.gates import apply_gate
+from tnkit.moves.growth import expand_bonds
+from tnkit.moves.moves import conj, merge, split, transpose
+from tnkit.moves.reshaping import fuse, isel, squeeze, unfuse
 from tnkit.paths.optimizers import OPTIMIZERS
 from tnkit.planning.calibration import Rates, calibrate
 from tnkit.planning.plan import Plan

@@ -1,1 +1,1 @@
-"""Networks held as arrays: inner products, sums, canonical forms, projections, environments."""
+"""Networks held as arrays beside others: inner products, sums, operators and their application, projections, environments, samples."""

@@ -9,9 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from tnkit.algebra.local_tree import center_moved_along
-from tnkit.algebra.reshaping import fuse, parallel
-from tnkit.algebra.touched import leaf
 from tnkit.core.checks import a_network, flag
 from tnkit.core.decomposition import Decomposition, paired
 from tnkit.core.network import Network
@@ -23,6 +20,9 @@ from tnkit.execution.arrays import dtype_name
 from tnkit.execution.backend import Backend
 from tnkit.execution.library import backend_of
 from tnkit.execution.powers import decimal, fits, seen, times
+from tnkit.moves.local_tree import center_moved_along
+from tnkit.moves.reshaping import fuse, parallel
+from tnkit.moves.touched import leaf
 
 __all__ = ["bond_entropy", "bond_spectrum", "canonicalize", "round"]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tnkit.algebra.simple_graph import Graph, Tracked
+from tnkit.approx.simple_graph import Graph, Tracked
 from tnkit.execution.numpy import NUMPY
 from tnkit.execution.powers import unit
 

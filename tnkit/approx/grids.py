@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tnkit.algebra.simple_graph import Graph, Tracked
+from tnkit.approx.simple_graph import Graph, Tracked
 from tnkit.core.breadth import distances
 
 __all__ = ["lattice_rows"]

@@ -12,8 +12,8 @@ from operator import itemgetter
 
 import numpy as np
 
-from tnkit.algebra.boundary import Cut, kept_rank
-from tnkit.algebra.simple_graph import Graph, Tracked
+from tnkit.approx.boundary import Cut, kept_rank
+from tnkit.approx.simple_graph import Graph, Tracked
 
 __all__ = ["contract_compressed"]
 

@@ -6,8 +6,6 @@ from collections.abc import Iterable, Mapping
 from math import prod
 from typing import Any
 
-from tnkit.algebra.factors import ABSORB, factored
-from tnkit.algebra.touched import all_names, leaf, linear, placed_power, put_back, taken, unit_size
 from tnkit.core.checks import a_mapping, a_network, one_of, sequence, shown, text
 from tnkit.core.decomposition import Decomposition, paired
 from tnkit.core.editing import edited, trusted
@@ -24,6 +22,8 @@ from tnkit.execution.backend import Backend
 from tnkit.execution.inputs import check_arrays
 from tnkit.execution.library import backend_of
 from tnkit.execution.scaled import binary
+from tnkit.moves.factors import ABSORB, factored
+from tnkit.moves.touched import all_names, leaf, linear, placed_power, put_back, taken, unit_size
 from tnkit.planning.planner import plan
 
 __all__ = ["conj", "merge", "split", "transpose"]

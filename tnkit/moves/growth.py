@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from tnkit.algebra.reshaping import on_all
-from tnkit.algebra.touched import carriers
 from tnkit.core.checks import a_mapping, a_network
 from tnkit.core.decomposition import paired
 from tnkit.core.network import Elementwise, Network
@@ -20,6 +18,8 @@ from tnkit.execution.arrays import dtype_name, is_complex, padded, widened
 from tnkit.execution.backend import Backend
 from tnkit.execution.machine import check_constant
 from tnkit.execution.powers import times, unit
+from tnkit.moves.reshaping import on_all
+from tnkit.moves.touched import carriers
 
 __all__ = ["expand_bonds"]
 

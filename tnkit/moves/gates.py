@@ -7,12 +7,6 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from tnkit.algebra.distant_gates import on_tree
-from tnkit.algebra.factors import ABSORB, factored
-from tnkit.algebra.gate_parts import GatePart, How, back, given_gate, ordered
-from tnkit.algebra.local_tree import center_moved_along
-from tnkit.algebra.reshaping import fuse
-from tnkit.algebra.touched import carriers, computed, leaf, placed_power, put_back
 from tnkit.core.checks import a_mapping, a_network, one_of, shown
 from tnkit.core.decomposition import Decomposition, paired_first
 from tnkit.core.network import Network
@@ -22,6 +16,12 @@ from tnkit.decompose.ranks import check_tol
 from tnkit.decompose.rounding import check_truncation
 from tnkit.decompose.truncate import orthonormal
 from tnkit.execution.backend import Backend
+from tnkit.moves.distant_gates import on_tree
+from tnkit.moves.factors import ABSORB, factored
+from tnkit.moves.gate_parts import GatePart, How, back, given_gate, ordered
+from tnkit.moves.local_tree import center_moved_along
+from tnkit.moves.reshaping import fuse
+from tnkit.moves.touched import carriers, computed, leaf, placed_power, put_back
 
 __all__ = ["apply_gate"]
 

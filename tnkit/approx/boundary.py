@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tnkit.algebra.simple_graph import Tracked
+from tnkit.approx.simple_graph import Tracked
 from tnkit.execution.numpy import NUMPY
 from tnkit.execution.powers import unit
 

@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from tnkit.algebra.touched import computed, leaf, linear, placed_power, put_back, scaled, taken
 from tnkit.core.editing import trusted
 from tnkit.core.network import Network
 from tnkit.core.node import Node, Sizes
@@ -18,6 +17,7 @@ from tnkit.core.structure import TreeNetwork
 from tnkit.decompose.gauge import push
 from tnkit.execution.arrays import one_dtype
 from tnkit.execution.backend import Backend
+from tnkit.moves.touched import computed, leaf, linear, placed_power, put_back, scaled, taken
 
 __all__ = ["center_moved_along", "local_tree", "path_between", "spanning"]
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from tnkit.algebra.touched import all_names, carriers, put_back, taken
 from tnkit.core.checks import a_mapping, a_network, text
 from tnkit.core.decomposition import paired
 from tnkit.core.network import Elementwise, Network
 from tnkit.core.node import Node, indices
 from tnkit.core.numbers import whole_number
 from tnkit.execution.backend import Backend
+from tnkit.moves.touched import all_names, carriers, put_back, taken
 
 __all__ = ["fuse", "isel", "on_all", "parallel", "squeeze", "unfuse"]
 

@@ -7,10 +7,6 @@ from dataclasses import replace
 from math import prod
 from typing import Any
 
-from tnkit.algebra.gate_parts import GatePart, How, given_gate
-from tnkit.algebra.local_tree import local_tree, spanning
-from tnkit.algebra.reshaping import fuse
-from tnkit.algebra.touched import all_names
 from tnkit.core.names import free_name
 from tnkit.core.network import Network
 from tnkit.core.node import Node
@@ -20,6 +16,10 @@ from tnkit.decompose.svd import tree_svd
 from tnkit.execution.arrays import is_single
 from tnkit.execution.backend import Backend
 from tnkit.execution.run import contract
+from tnkit.moves.gate_parts import GatePart, How, given_gate
+from tnkit.moves.local_tree import local_tree, spanning
+from tnkit.moves.reshaping import fuse
+from tnkit.moves.touched import all_names
 
 __all__ = ["on_tree"]
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from tnkit.algebra.boundary import Cut, boundary_value
-from tnkit.algebra.compression import contract_compressed
-from tnkit.algebra.grids import lattice_rows
-from tnkit.algebra.propagation import Rounds, bethe
-from tnkit.algebra.simple_graph import Graph, Tracked, as_graph, simplified
+from tnkit.approx.boundary import Cut, boundary_value
+from tnkit.approx.compression import contract_compressed
+from tnkit.approx.grids import lattice_rows
+from tnkit.approx.propagation import Rounds, bethe
+from tnkit.approx.simple_graph import Graph, Tracked, as_graph, simplified
 from tnkit.core.checks import a_mapping, a_network, flag, one_of
 from tnkit.core.decomposition import paired
 from tnkit.core.network import Elementwise, Network

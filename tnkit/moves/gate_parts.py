@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
-from tnkit.algebra.touched import leaf, linear, scaled, taken
 from tnkit.core.checks import shown
 from tnkit.core.network import Network
 from tnkit.core.node import Node
@@ -16,6 +15,7 @@ from tnkit.execution.backend import Backend
 from tnkit.execution.library import library, plain
 from tnkit.execution.numpy import NUMPY
 from tnkit.execution.run import contract
+from tnkit.moves.touched import leaf, linear, scaled, taken
 
 __all__ = ["GatePart", "How", "back", "gate_matrix", "given_gate", "ordered"]
 
