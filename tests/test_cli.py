@@ -147,12 +147,17 @@ def test_plan_bounds_memory(file, capsys):
 
 def test_show_draws(file, capsys):
     pytest.importorskip("matplotlib")
-    svg, png = file.with_suffix(".svg"), file.with_suffix(".png")
-    assert main(["show", str(file), "--out", str(svg)]) == main(["show", str(file), "--out", str(png)]) == 0
-    ElementTree.parse(svg)
-    assert png.read_bytes().startswith(b"\x89PNG")
-    assert refused(["show", file, "--out", "net.pdf"], capsys) == (
-        2, "tnkit show: argument --out: a drawing is a .svg or .png file, not 'net.pdf' (see tnkit show --help)\n",
+    drawn = {kind: file.with_suffix(f".{kind}") for kind in ("svg", "tex", "png", "pdf")}
+    for path in drawn.values():
+        assert main(["show", str(file), "--out", str(path)]) == 0
+    ElementTree.parse(drawn["svg"])
+    assert drawn["tex"].read_text() == tk.to_tikz(tk.from_json(file.read_text()))
+    assert drawn["png"].read_bytes().startswith(b"\x89PNG") and drawn["pdf"].read_bytes().startswith(b"%PDF")
+    assert sorted(file.parent.iterdir()) == sorted(
+        {file, file.with_suffix(".tn"), *drawn.values()}
+    )  # no temporary file is left
+    assert refused(["show", file, "--out", "net.gif"], capsys) == (
+        2, "tnkit show: argument --out: a drawing is a .svg, .tex, .png or .pdf file, not 'net.gif' (see tnkit show --help)\n",
     )  # fmt: skip
 
 

@@ -10,9 +10,7 @@ import errno
 import hashlib
 import json
 import os
-import platform
 import re
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +21,7 @@ from torch import Tensor, nn
 
 from tnkit.core.checks import shown
 from tnkit.core.extras import need
+from tnkit.core.writing import HOST, PART, named, replacing
 
 __all__ = [
     "AGAIN",
@@ -53,47 +52,6 @@ AGAIN = "delete it to have it made again"
 SEAL = "seal"  # in a record: {"of": ..., "sha256": ...}
 DIGEST = "tnkit.sha256"  # in the texts of a safetensors file
 HEADER = b"tnkit "  # how a sealed file of bytes begins; its first line ends with the seal as JSON
-
-PART = ".part"  # how the names of temporary files end
-HOST = re.sub("[^A-Za-z0-9]+", "", platform.node())
-
-
-@contextmanager
-def named(path: str | os.PathLike[str]) -> Iterator[None]:
-    """An error of the system within it, a full disk, say, is one of this file."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno is not None:
-            error.filename = os.fspath(path)
-        raise
-
-
-@contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary file beside ``path`` that takes its place at the end: an interrupted run leaves the old file as it was.
-
-    Raises
-    ------
-    OSError
-        It cannot be written, the disk being full, say; ``path`` is named, not the temporary file.
-    """
-    path = Path(path)
-    temporary = Path()
-    with named(path):
-        try:
-            handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{HOST}-{os.getpid()}.", suffix=PART)
-            temporary = Path(name)
-            os.close(handle)
-            yield temporary
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
-            temporary.chmod(0o644)
-            os.replace(temporary, path)
-        except BaseException:
-            if temporary.name:
-                temporary.unlink(missing_ok=True)
-            raise
 
 
 def clear(folder: Path, below: bool = False) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -17,6 +16,7 @@ from typing import Any
 
 from tnkit.core.checks import sequence, shown, text
 from tnkit.core.network import Network
+from tnkit.core.writing import replacing
 from tnkit.drawing.viewer_data import Order, network_data
 from tnkit.planning.plan import Plan
 from tnkit.planning.planner import plan
@@ -66,15 +66,8 @@ class Viewer:
             target = Path(path)
         except TypeError:
             raise TypeError(f"view: save takes the path of a file, not {shown(path)}") from None
-        whole = target.resolve()
-        temporary = whole.parent / f".tnkit-{secrets.token_hex(8)}.tmp"
-        try:
+        with replacing(target) as temporary:
             temporary.write_text(self.html, encoding="utf-8")
-            os.replace(temporary, whole)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            error.filename, error.filename2 = str(target), None
-            raise
         return target
 
     def __repr__(self) -> str:

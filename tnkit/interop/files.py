@@ -10,8 +10,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import secrets
-import shutil
 import zipfile
 from collections.abc import Mapping
 from hashlib import sha256
@@ -25,6 +23,7 @@ import numpy as np
 from tnkit.core.checks import a_mapping, a_network, shown
 from tnkit.core.decomposition import paired
 from tnkit.core.network import Network
+from tnkit.core.writing import replacing
 from tnkit.execution.arrays import dtype_name
 from tnkit.execution.inputs import check_arrays, check_known
 from tnkit.execution.library import library, values
@@ -85,23 +84,8 @@ def save(path: str | os.PathLike[str], net: Network, arrays: Mapping[str, Any] |
     ready = {name: _plain_array(name, array) for name, array in given.items()}
     _check_shapes(net, ready)
     text = to_json(net)
-    # In the same folder, since a file moves in one step only within a file system; not by mkstemp, which would leave a
-    # file that others may not read.
-    temporary = target.parent / f".tnkit-{secrets.token_hex(8)}.tmp"
-    try:
-        with open(temporary, "xb") as file:
-            _write_file(file, text, ready)
-            file.flush()
-            os.fsync(file.fileno())
-        if target.exists():
-            shutil.copymode(target, temporary)
-        os.replace(temporary, target)
-    except OSError as error:
-        if error.errno is not None:  # the user's name, not that of the file on the way, or none
-            error.filename, error.filename2 = str(target), None
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(target) as temporary, temporary.open("wb") as file:
+        _write_file(file, text, ready)
 
 
 def _a_path(path: Any, who: str) -> str:

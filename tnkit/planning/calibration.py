@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from tnkit.core.numbers import real_number
+from tnkit.core.writing import replacing
 
 __all__ = ["DEFAULT", "Rates", "calibrate", "rates", "rates_file", "spelled_count", "spelled_seconds"]
 
@@ -131,16 +131,10 @@ def _read_rates(path: Path) -> Rates:
 
 
 def _write_rates(path: Path, found: Rates) -> None:
-    """A temporary name first, so that no reader meets half a file."""
+    """Whole or not at all, so that no reader meets half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    try:
-        with os.fdopen(handle, "w") as file:
-            json.dump(asdict(found), file)
-        os.replace(temporary, path)
-    except OSError:
-        os.unlink(temporary)
-        raise
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(asdict(found)))
 
 
 def _flops() -> float:

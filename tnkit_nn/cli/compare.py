@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from tnkit.cli import add_file, comma_separated, numbers, positive, say, seed
+from tnkit.cli.arguments import add_file, comma_separated, numbers, positive, say, seed
 from tnkit_nn.cli.options import add_model_and_data, add_out, listed, task_of
 from tnkit_nn.comparison.compare import compare
 from tnkit_nn.comparison.rates import RULES

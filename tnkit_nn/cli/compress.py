@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tnkit.cli import add_file, comma_separated, seed
+from tnkit.cli.arguments import add_file, comma_separated, seed
 from tnkit_nn import zoo
 from tnkit_nn.cli.options import add_model_and_data, add_out, finish, listed, task_of
 from tnkit_nn.cli.run_page import compression_page, write_page

@@ -9,7 +9,7 @@ from pathlib import Path
 from textwrap import fill, indent
 from typing import Any
 
-from tnkit.cli import add_file, known, positive, say
+from tnkit.cli.arguments import add_file, known, positive, say
 from tnkit_nn.data.sources import DATA
 from tnkit_nn.families import CONTROLS, KINDS
 from tnkit_nn.storage import write_json

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import asdict, replace
 from typing import Any
 
-from tnkit.cli import above_zero, positive, seed
+from tnkit.cli.arguments import above_zero, positive, seed
 from tnkit_nn import zoo
 from tnkit_nn.cli.options import add_model_and_data, add_out, finish, listed, task_of
 from tnkit_nn.cli.run_page import training_page, write_page

@@ -1,0 +1,62 @@
+"""Files that are written whole or not at all.
+
+>>> from tnkit.core.writing import replacing
+>>> with replacing("net.json") as temporary:
+...     _ = temporary.write_text(tk.to_json(tk.tt((2, 3), 2)))
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["HOST", "PART", "named", "replacing"]
+
+#: How the names of temporary files end; before it stand this machine, the process and a random word.
+PART = ".part"
+HOST = re.sub("[^A-Za-z0-9]+", "", platform.node())
+
+
+@contextmanager
+def named(path: str | os.PathLike[str]) -> Iterator[None]:
+    """An error of the system within it, a full disk, say, is one of this file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None:
+            error.filename, error.filename2 = os.fspath(path), None
+        raise
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary file beside ``path`` that takes its place at the end: an interrupted run leaves the old file as it was.
+
+    A symbolic link stays one, and what it points to is replaced.  A file that is there keeps its permissions.
+
+    Raises
+    ------
+    OSError
+        It cannot be written, the disk being full, say; ``path`` is named, not the temporary file.
+    """
+    target = Path(os.path.realpath(path))
+    # In the same folder, since a file moves in one step only within a file system; not by mkstemp, which would leave a
+    # file that others may not read.
+    temporary = target.parent / f".{HOST}-{os.getpid()}.{secrets.token_hex(8)}{PART}"
+    with named(path):
+        try:
+            temporary.open("xb").close()
+            yield temporary
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            if target.exists():
+                shutil.copymode(target, temporary)
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
