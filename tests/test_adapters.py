@@ -55,6 +55,7 @@ def test_no_image_is_in_two_parts(example):
     assert {int(k) for _, y in (*before.values(), *after.values()) for k in y} == set(range(5))
 
 
+@pytest.mark.slow
 def test_the_example_runs(example, capsys):
     torch.set_num_threads(1)
     found = example.main(small=True)

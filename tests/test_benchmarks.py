@@ -276,6 +276,7 @@ def test_a_study_of_cells_is_one_command_that_goes_on(paper, tmp_path, monkeypat
         studies.main()
 
 
+@pytest.mark.slow
 def test_the_convolutions_of_vgg16_and_their_small_dense_rival_keep_the_budget(paper):
     torch = pytest.importorskip("torch")
     from tnkit_nn import zoo

@@ -47,6 +47,7 @@ def refused(words, capsys):
 
 
 # -- the base install -------------------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_module_version_and_help():
     done = subprocess.run([sys.executable, "-m", "tnkit", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == f"tnkit {tk.__version__}\n"
@@ -56,6 +57,7 @@ def test_module_version_and_help():
     assert "tnkit compare --help lists the models, data sets, families and controls" in out
 
 
+@pytest.mark.slow
 def test_show_and_plan_need_no_extra(file):
     status, out, error = bare("show", file)
     assert (status, error) == (0, "") and "core_1" in out and "matmul" in out
@@ -64,12 +66,14 @@ def test_show_and_plan_need_no_extra(file):
     assert (status, error) == (0, "") and out.startswith("Plan(1 steps") and "peak" in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command, extra", [("train", "nn"), ("compress", "nn"), ("compare", "compare")])
 def test_a_command_without_torch_is_one_line(command, extra):
     for words in ([command], [command, "--help"]):
         assert bare(*words) == (1, "", f"tnkit {command} needs torch: pip install 'tnkit[{extra}]'\n")
 
 
+@pytest.mark.slow
 def test_what_else_needs_an_extra_is_one_line(file):
     wanted = "tnkit show: drawing needs matplotlib: pip install 'tnkit[plot]'\n"
     status, _, error = bare("show", file, "--out", file.with_suffix(".png"))

@@ -91,6 +91,7 @@ def test_a_table_says_what_of_the_code_has_changed(digests, digest):
         assert digests.older(kept) == f"made with older code ({words})"
 
 
+@pytest.mark.slow
 def test_the_parts_of_the_code_are_there(digests):
     found = digests.digests_of(*digests.PARTS, "benchmarks/paper/deep.py:kinds")
     assert len(set(found.values())) == len(found) > 4 and digests.older(found) == ""

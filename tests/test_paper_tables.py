@@ -125,6 +125,7 @@ def test_rates_of_the_small_vgg_go_on_until_the_best_is_at_no_edge(paper):
             assert min(c["rate"] for c in cells) < rate < max(c["rate"] for c in cells)
 
 
+@pytest.mark.slow
 def test_no_shallow_convolution_of_the_small_vgg_has_fewer_numbers_than_a_deep_one(paper):
     vgg = paper("small_vgg")
     for shape in ((16, 16, 3, 3), (64, 32, 3, 3), (128, 128, 3, 3)):

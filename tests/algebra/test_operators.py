@@ -336,6 +336,7 @@ def test_zeros():
         assert cut.error == 0 and float(tk.norm(*cut)) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float64", "complex128"])
 def test_project_starts_from_the_rounded_product(dtype):
     """Onto a chain and a tree, from an operator that stands on a state, and from the product itself."""

@@ -115,6 +115,7 @@ def test_a_cut_of_every_bond_leaves_no_zeros():
     assert np.isfinite(log10(tk.norm(*small, strip_exponent=True)))
 
 
+@pytest.mark.slow
 def test_ten_times_the_sites_are_ten_times_the_work():
     work = []
     for sites in (500, 5000):

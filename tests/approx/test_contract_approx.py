@@ -238,6 +238,7 @@ def test_refusals():
         tk.contract_approx(ring, tk.init.normal(ring, seed=0), method="bp")
 
 
+@pytest.mark.slow
 def test_a_tensor_that_is_too_large_is_refused():
     net = tk.tt((2,) * 60, 2)
     with pytest.raises(MemoryError, match=r"a tensor on the way has .* entries, .*; give a smaller max_bond"):

@@ -155,6 +155,7 @@ def _under(net, bond):
     return legs
 
 
+@pytest.mark.slow
 def test_mera():
     # eight binary sites, rank 3: level 0 has 3 u (16) and 4 w (2 2 3); level 1 has 1 u (81) and 2 w (3 3 3); the top 9
     assert tk.mera((2,) * 8, 3).num_params == 3 * 16 + 4 * 12 + 81 + 2 * 27 + 9

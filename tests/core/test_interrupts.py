@@ -36,6 +36,7 @@ def ran(work, setup="", path="."):
     return done.returncode, done.stdout.strip(), done.stderr.strip()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="signals of another kind")
 def test_moments(tmp_path):
     (tmp_path / "slow_module.py").write_text(

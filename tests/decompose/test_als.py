@@ -299,6 +299,7 @@ def test_cp_in_torch(dtype):
     assert relative(x, found) < 1e-6
 
 
+@pytest.mark.slow
 def test_cp_by_tolerance_and_by_budget():
     x = exact((7, 8, 9), 4, "float64", 0.0, 1)
     found = tk.cp_als(x, tol=1e-5)

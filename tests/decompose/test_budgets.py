@@ -44,6 +44,7 @@ def test_no_ranks_are_better(name, rate):
             assert found.error <= 1.02 * best + 1e-12, (seed, budget, found.error, best)
 
 
+@pytest.mark.slow
 def test_a_chain_of_two_hundred_sites():
     net = tk.mps((2,) * 200, 16)
     arrays = falling(net, 0, 0.8)

@@ -13,6 +13,7 @@ OF_ARRAYS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OF_ARRAYS)
 def test_ranks_are_read_alike(name):
     find = OF_ARRAYS[name]

@@ -255,6 +255,7 @@ def test_svg_escapes_names():
     assert {"$i$:2", '<a&"b>'} <= words
 
 
+@pytest.mark.slow
 def test_layout_does_not_depend_on_the_hash_seed():
     code = "import test_draw as t; print([t.layout(n) for n in t.FAMILIES.values()])"
     here = os.path.dirname(__file__)

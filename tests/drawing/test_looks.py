@@ -220,6 +220,7 @@ def test_tikz_stands_where_the_drawing_stands_and_escapes():
     assert at == pytest.approx([item.at for item in scene.items if isinstance(item, Circle)])
 
 
+@pytest.mark.slow
 def test_a_plan_is_numbered_where_all_is_drawn():
     text = tk.to_svg(tk.plan(tk.mps((2,) * 5, 2)))
     assert all(f'id="order:{k}"' in text for k in range(1, 5)) and "4 contractions" in text

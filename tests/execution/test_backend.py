@@ -211,6 +211,7 @@ def test_jax_in_single_precision_has_no_double_to_fall_back_on():
 
 
 # -- finding the library ------------------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_torch_needs_no_word():
     net = tk.tt((3, 4, 3), 3)
     tensors = {n: torch.as_tensor(a).requires_grad_() for n, a in tk.init.normal(net).items()}

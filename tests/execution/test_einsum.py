@@ -267,6 +267,7 @@ def test_gradients(equation):
     check(both[1], 2 * torch.einsum(equation, *one).numpy())
 
 
+@pytest.mark.slow
 def test_under_torch_compile():
     a, b = map(torch.from_numpy, drawn((2, 3), (3, 4)))
     compiled = torch.compile(lambda x, y: tk.einsum("ab,bc->ac", x, y) + 1, backend="eager")

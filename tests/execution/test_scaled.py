@@ -101,6 +101,7 @@ def test_activations_of_large_and_small_values(fn):
     assert np.allclose(mantissa * 10.0**exponent, want, rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_the_partition_function_of_a_long_lattice(library):
     net, arrays = ising(250, 6, 0.4)
@@ -238,6 +239,7 @@ def test_where_values_cannot_be_read():
     assert slope.isfinite().all()
 
 
+@pytest.mark.slow
 def test_the_standard_library():
     strict = pytest.importorskip("array_api_strict")
     net, arrays = ising(250, 6, 0.4)

@@ -311,6 +311,7 @@ def test_torch(chain, tmp_path):
         save(tmp_path / "x", net, {"a": a.to(torch.bfloat16)})
 
 
+@pytest.mark.slow
 def test_any_damaged_byte_is_named_as_damage(tmp_path):
     net = tk.tt((3, 4), 2)
     tk.save(tmp_path / "a", net, tk.init.normal(net, seed=0))

@@ -326,6 +326,7 @@ def test_importing_loads_neither_tensornetwork_nor_torch():
     assert result.stdout.strip() == "set()"
 
 
+@pytest.mark.slow
 def test_an_equation_of_thousands_of_indices_reads_back():
     net = tk.tt((1,) * 6000, 1)
     equation = tk.to_einsum(net)

@@ -162,6 +162,7 @@ def test_a_tensor_of_ten_to_the_thirty_entries(library):
         assert np.sqrt(sums[0]) == pytest.approx(2.0**50, rel=0.9)  # mean square 1
 
 
+@pytest.mark.slow
 def test_a_chain_of_ten_thousand_nodes_needs_no_recursion():
     net = tk.tt((2,) * 10_000, 2)
     q = np.linalg.qr(np.random.default_rng(0).standard_normal((4, 2)))[0].reshape(2, 2, 2)

@@ -120,6 +120,7 @@ def usual_error(net):
     return approximate(net, torch.randn(16, 16, generator=torch.Generator().manual_seed(0)), steps=50).error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("net", [tk.low_rank((16, 16), 3), tk.adtn((16, 16), depth=2, activation="tanh")])
 @pytest.mark.parametrize("scale", [1e-30, 1e-12, 1e9, 1e20])
 def test_errors_do_not_depend_on_the_scale_of_a_weight(net, scale):
@@ -178,6 +179,7 @@ def hills(n=16):
     return torch.tensor(np.tanh(3 * np.sin(4 * x * y + x) - y), dtype=torch.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fn", ["tanh", "sin"])
 @pytest.mark.parametrize("depth", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_deep_network_begins_at_its_shallow_one(depth, fn):

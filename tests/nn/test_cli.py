@@ -283,6 +283,7 @@ def test_a_file_that_cannot_be_written_is_one_line_and_the_run_goes_on(command, 
     assert limited(10**9, run)[0] == 0 and not list((tmp_path / "out").rglob("*.part"))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
 @pytest.mark.parametrize("words", [["show", "net.json"], ["plan", "ij,jk->ik", "--sizes", "4"]])
 def test_standard_output_that_takes_nothing(words, tmp_path):
@@ -351,6 +352,7 @@ lr = 0.03
 """
 
 
+@pytest.mark.slow
 def test_compress_writes_both_models_and_goes_on(tmp_path, capsys):
     weights, recipe, out = tmp_path / "model.safetensors", tmp_path / "recipe.toml", tmp_path / "out"
     torch.manual_seed(0)
@@ -485,6 +487,7 @@ def own(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_task_of_ones_own_is_trained_and_compressed(own, capsys):
     assert main(["train", "--task", "mine.py:task", "--epochs", "3", "--batch", "50", "--out", "a", "--json"]) == 0
     results = json.loads(capsys.readouterr().out)
@@ -575,6 +578,7 @@ def test_rows_are_means_and_sample_deviations():
     assert "80.0 ± 10.0" in table([record("mpo", 100, s, a) for s, a in enumerate((0.7, 0.8, 0.9))])
 
 
+@pytest.mark.slow
 def test_report_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     records = [record("mpo", 100, s, 0.9) for s in range(2)]
     write_report(records, tmp_path, "t")

@@ -150,6 +150,7 @@ def test_digits_are_those_of_scikit_learn(file, monkeypatch):
     assert torch.equal(labels, torch.tensor(raw.target)[order])
 
 
+@pytest.mark.slow
 def test_digits_are_read_without_the_import_of_scikit_learn():
     code = "import sys; from tnkit_nn.data import digits; digits(); print('sklearn' in sys.modules, 'scipy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

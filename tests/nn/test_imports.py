@@ -33,6 +33,7 @@ def python(code, *blocked):
     return done.stdout.split()
 
 
+@pytest.mark.slow
 def test_the_adapter_works_with_torch_and_tnkit_alone():
     code = """
 import torch, tnkit as tk
@@ -51,6 +52,7 @@ print("works")
     assert python(code, *OPTIONAL) == ["works"]
 
 
+@pytest.mark.slow
 def test_importing_loads_the_adapter_alone():
     code = "import torch; before = set(sys.modules); import tnkit_nn; print(*set(sys.modules) - before)"
     loaded = set(python(code))

@@ -363,6 +363,7 @@ def test_a_frozen_model_is_compared():
 
 
 # -- the dense models of a comparison ---------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_dense_models_choose_their_rate_as_the_other_dense_controls_do(monkeypatch):
     """Each seed's is the best on validation of those trained at one rate alone: a fixed rate may be far too low for a task."""
     task, _ = ROWS["regression"]()

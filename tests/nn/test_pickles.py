@@ -359,6 +359,7 @@ def test_deep_and_many_values_take_bounded_memory(content, said, monkeypatch):
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 def test_a_value_that_holds_itself_is_a_line(tmp_path):
     path = tmp_path / "test_batch"
     deep = b"N" + b"\x85" * 200_000

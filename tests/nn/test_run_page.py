@@ -204,6 +204,7 @@ def test_it_fits_every_width(kind, width, browser, tmp_path):
         page.close()
 
 
+@pytest.mark.slow
 def test_results_of_the_commands_are_what_the_pages_take(tmp_path, capsys):
     """Both commands write their page beside their results, and name it."""
     from tnkit.cli import main

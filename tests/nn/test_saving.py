@@ -414,6 +414,7 @@ def test_what_stands_upon_a_network_and_where(make, later, base, tmp_path):
     assert plain.state_dict().keys() == dense.state_dict().keys()
 
 
+@pytest.mark.slow
 def test_a_layer_that_is_the_model(tmp_path):
     model = drawn(lambda: nn.Linear(16, 16))
     tknn.tensorize_(model, {"weight": "tt"}, budget=60, fit=False)

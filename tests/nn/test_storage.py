@@ -40,6 +40,7 @@ def test_a_second_run_is_refused_at_once(tmp_path, monkeypatch):
         pass
 
 
+@pytest.mark.slow
 def test_a_killed_run_leaves_no_lock(tmp_path):
     code = f"""
 import time
@@ -83,6 +84,7 @@ for write in (lambda folder: alone(folder, "it").__enter__(), lambda folder: wri
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "setuid"), reason="no users to be")
 def test_a_folder_that_cannot_be_written_in(tmp_path_factory):
     folder = Path(os.path.realpath("/tmp")) / f"tnkit-test-{os.getpid()}"  # pytest's own folders are closed to others
@@ -111,6 +113,7 @@ for write in (lambda p: write_json(p, "x" * 5000), lambda p: write_tensors(p, {"
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_an_error_of_the_file(tmp_path):
     pytest.importorskip("resource")
     (tmp_path / "x").write_text("old")

@@ -140,6 +140,7 @@ def test_thousands_of_nodes(make, nodes):
     assert tk.contract(net, ones) == 0.5
 
 
+@pytest.mark.slow
 def test_a_chain_is_contracted_from_its_ends():
     bond, nodes = 16, 300
     names = [f"b{k}" for k in range(nodes + 1)]
@@ -151,6 +152,7 @@ def test_a_chain_is_contracted_from_its_ends():
         assert flops <= nodes * bond**2
 
 
+@pytest.mark.slow
 def test_an_outer_product_of_any_size_has_a_path():
     inputs = [(f"i{k}",) for k in range(1_200)]
     names = tuple(i for t in inputs for i in t)
@@ -225,6 +227,7 @@ def test_optimal_refuses_at_once_what_it_would_not_finish(net):
     assert counted(refused)[0] < 500_000  # .1 s
 
 
+@pytest.mark.slow
 def test_optimal_finishes_what_it_takes():
     for net in (chain(60), tk.from_graph(nx.grid_2d_graph(4, 6), bond=2), binary_tree(31)):
         asked = [n.inds for n in net.nodes], net.output, dict(net.sizes)

@@ -115,6 +115,7 @@ def test_limits_that_cannot_be_kept():
         tk.plan(batch, dynamic="b", memory_limit=1e6)
 
 
+@pytest.mark.slow
 def test_checkpoints_trade_memory_for_work():
     net = tk.brick_wall(14, 2, 5, "tanh")
     plain = tk.plan(net)

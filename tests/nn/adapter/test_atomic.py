@@ -50,6 +50,7 @@ def change(model):
         model[1].running_mean.add_(3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_all_is_put_back(error):
     model = made()

@@ -20,6 +20,7 @@ def relative(net, arrays, target):
     return np.linalg.norm(detensorize(tk.contract(net, arrays), target.shape) - target) / np.linalg.norm(target)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_recovers_an_exact_target(dtype):
     net = train(4, 4, 4, rank=2)
@@ -38,6 +39,7 @@ def test_a_deep_network_does_not_collapse():
     assert np.linalg.norm(tk.contract(net, result.arrays)) > 0.1 * np.linalg.norm(target)
 
 
+@pytest.mark.slow
 def test_activation_outermost_and_frozen_part():
     rng = np.random.default_rng(0)
     target = np.abs(rng.standard_normal((6, 4)))
@@ -99,6 +101,7 @@ def test_overflow_at_a_huge_rate_ends_well():
     assert np.isfinite(result.error) and all(np.isfinite(a).all() for a in result.arrays.values())
 
 
+@pytest.mark.slow
 def test_bfloat16_and_complex_targets():
     torch.manual_seed(0)
     net = pair(6, 4, 4)
@@ -248,6 +251,7 @@ def test_a_small_target_is_fitted_at_its_own_size(fn, dtype, size):
         assert fit(net, target, steps=1).error < 2.5  # of two tensors of one size that have nothing in common: 1.4
 
 
+@pytest.mark.slow
 def test_an_array_that_two_nodes_share_and_a_term_beside_a_frozen_one_have_the_targets_size():
     rng = np.random.default_rng(0)
     tied = Network((Node("A", "or"), Node("B", "ri", array="A")), "oi", dict(o=4, r=4, i=4))
@@ -261,6 +265,7 @@ def test_an_array_that_two_nodes_share_and_a_term_beside_a_frozen_one_have_the_t
         assert fit(lora, goal, arrays={"W": size * w0}, steps=800).error < 0.05
 
 
+@pytest.mark.slow
 def test_entries_beyond_an_activation_are_told():
     target = np.array([[0.5, -0.5], [3.0, 0.2]])
     least = 2.0 / np.linalg.norm(target)  # 3 is fitted by 1, at best

@@ -48,6 +48,7 @@ def test_from_linear(bias, dtype):
     assert not TNLinear.from_module(linear.eval(), CP, fit=False).training
 
 
+@pytest.mark.slow
 def test_from_linear_fits():
     linear = nn.Linear(12, 10).double()
     source = TNLinear(12, 10, train(5, 2, 3, 4, rank=2), dtype=F64)
@@ -80,6 +81,7 @@ def test_conv1d_of_transformers(name):
             torch.testing.assert_close(a, b, rtol=0, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_conv1d_is_fitted_as_it_stands():
     module, net = Conv1D(10, 12, F64), train(3, 4, 5, 2, rank=2)
     source = TNLinear(12, 10, net, transposed=True, dtype=F64)
@@ -90,6 +92,7 @@ def test_conv1d_is_fitted_as_it_stands():
     torch.testing.assert_close(layer(x), module(x), rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_conv1d_of_transformers_itself():
     utils = pytest.importorskip("transformers.pytorch_utils")
     module = utils.Conv1D(8, 12)
@@ -98,6 +101,7 @@ def test_the_conv1d_of_transformers_itself():
     assert F.mse_loss(layer(x), module(x)) < 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("padding_idx", [None, 0, 3, -1])
 @pytest.mark.parametrize("frozen", [True, False])
 def test_from_embedding(padding_idx, frozen):

@@ -19,6 +19,7 @@ def trained(layer, x, y, steps):
     return losses
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("fn", ["tanh", "sin"])
 def test_a_layer_grows_without_a_jump_and_goes_on(fn, dtype):

@@ -252,6 +252,7 @@ EMB = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("net, num, dim, factorised", EMB.values(), ids=EMB)
 def test_embedding(net, num, dim, factorised):
     layer = TNEmbedding(num, dim, net, dtype=F64)

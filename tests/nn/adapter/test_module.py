@@ -122,6 +122,7 @@ def test_frozen_arrays_are_buffers_and_data_are_inputs():
     assert TNModule(CHAIN, {n: torch.tensor(a) for n, a in arrays.items()}).A.dtype == torch.float64
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["deep", "e0", "data"])
 def test_compile_has_no_graph_break(name):
     m = make(DATA, dynamic="b") if name == "data" else make(CASES[name])

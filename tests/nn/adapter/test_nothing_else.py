@@ -79,6 +79,7 @@ def test_a_tied_weight_is_one_network_for_all_that_share_it(net, base):
     torch.testing.assert_close(model(TOKENS), dense(TOKENS), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_ties_outside_of_what_is_given_are_told_of():
     model = Language()
     with pytest.raises(
@@ -127,6 +128,7 @@ def test_two_names_in_one_module_and_tying_again():
 
 
 # -- order and gradients --------------------------------------------------------------------------------------------------
+@pytest.mark.slow
 @pytest.mark.parametrize("order", [("weight_ih_l0", "weight_hh_l0"), ("weight_hh_l0", "weight_ih_l0")])
 @pytest.mark.parametrize("back", [0, 1])
 def test_parameters_are_in_their_old_order(order, back):
@@ -567,6 +569,7 @@ def test_what_is_not_kept(counted):
     frozen(x.clone().requires_grad_()).sum().backward()
 
 
+@pytest.mark.slow
 def test_the_limit_of_what_is_kept(counted):
     layers = [parametrize_(nn.Linear(12, 20), "weight", NET, seed=k).eval() for k in range(4)]
     size = 4 * (240 + NET.num_params)

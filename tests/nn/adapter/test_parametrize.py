@@ -144,6 +144,7 @@ def test_functional_call_and_vmap():
     torch.testing.assert_close(many[1], 2 * layer(x))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["prime", "deep", "conv"])
 def test_compile_has_no_graph_break(name):
     make, weight, net, shape = MODULES[name]

@@ -16,6 +16,7 @@ from .tools.table import LIMIT, NONE, REFUSED, RULES, TOOLS, WORKS, expected, ou
 _QUICK = ("Linear", "language model, tied")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The tensor attributes .* were assigned during export")  # of torch's recurrent ones
 @pytest.mark.parametrize(
     ("tool", "kind"),
@@ -46,6 +47,7 @@ def test_a_check_passes_for_a_dense_layer(tool):
     assert not isinstance(found, Exception), found
 
 
+@pytest.mark.slow
 def test_a_check_notices_a_wrong_weight(monkeypatch):
     """Were the weight of the twin another, every check that compares would fail."""
     kind = KINDS["Linear"]

@@ -76,6 +76,7 @@ def test_compare_is_complete_deterministic_and_the_same_in_processes(one_thread)
 QUICK = dict(seeds=2, dense_steps=2, fit_steps=2, tune_steps=2, depths=(2,))
 
 
+@pytest.mark.slow
 def test_families_with_an_activation_outermost_are_compared_as_any(one_thread):
     records = compare(TINY, ("tt+tanh", "low_rank+relu"), (300,), **QUICK)
     found = {r["label"]: r for r in records}
@@ -120,6 +121,7 @@ def of(records, key="num_params"):
     return {row: values.pop() for row, values in found.items() if len(values) == 1}
 
 
+@pytest.mark.slow
 def test_at_least_makes_rivals_of_no_fewer_parameters(one_thread, tmp_path):
     task = replace(TINY, limit=40, smaller=narrow)
     options = dict(shapes=("circuit", "mpo", "cp", few), budgets=(300,), out=tmp_path, **QUICK)
@@ -145,6 +147,7 @@ def few(shape, budget):
     return tk.low_rank(shape, max(1, budget * 3 // 4 // sum(shape)))
 
 
+@pytest.mark.slow
 def test_at_least_counts_weight_by_weight(one_thread):
     found = compare(
         replace(TINY, limit=40),
@@ -173,6 +176,7 @@ def mine(shape, budget, rank=1):
     return tk.circuit((8, 8, 8, 8), [[(0,), (1,)]], "sin", start=tk.mpo((8, 8), (8, 8), rank))
 
 
+@pytest.mark.slow
 def test_own_networks_beside_the_families(one_thread, tmp_path):
     own = Family("mine", "mine", mine, depth=2)
     records = compare(TINY, [own, "low_rank"], [300], out=tmp_path, **STEPS)
@@ -195,6 +199,7 @@ def test_own_networks_beside_the_families(one_thread, tmp_path):
             compare(TINY, [replace(own, label=label), "low_rank"], [300], **STEPS)
 
 
+@pytest.mark.slow
 def test_the_callers_draws_go_on_as_they_were(one_thread):
     torch.manual_seed(7)
     want = torch.rand(3)

@@ -41,6 +41,7 @@ def lenet(tmp_path_factory):
     torch.set_num_threads(threads)
 
 
+@pytest.mark.slow
 def test_replicas_of_convolutions_one_after_another_are_those_side_by_side():
     """In float64, losses and gradients: a CPU is spared the groups that ``vmap`` makes of a convolution."""
     model = zoo.build("lenet5", 10).double()
@@ -220,6 +221,7 @@ def test_a_row_of_several_layers_is_what_its_layers_are(lenet):
     assert hashed["num_params"] == 900 and not hashed["networks"]
 
 
+@pytest.mark.slow
 def test_all_that_several_layers_train_beside_them(lenet):
     """Trained rest, zero numbers: every replica has its own rest, though the weights are the seeds' alone."""
     for rest, count in (("all", 61706 - 58080), ("head", 120 + 84 + 850)):
@@ -363,6 +365,7 @@ def test_a_protocol_is_the_same_however_its_layers_are_given():
     assert Protocol(["fc1", "fc2"]) == Protocol(("fc1", "fc2")) and hash(Protocol(["fc1", "fc2"]))
 
 
+@pytest.mark.slow
 def test_the_file_of_weights_is_part_of_a_study(tmp_path):
     files = []
     for seed in (0, 1):

@@ -118,6 +118,7 @@ def test_why_nothing_was_measured():
     assert found == {"way": "not measured: first is not called as a module"}
 
 
+@pytest.mark.slow
 def test_rows_kept_by_an_earlier_version_are_taken(tmp_path):
     """A study goes on where it was: its rows have no costs."""
     options = dict(seeds=1, dense_steps=5, fit_steps=2, tune_steps=2, rest="none", out=tmp_path)

@@ -227,6 +227,7 @@ def refused(study, path, content):
     return said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
 def test_a_file_that_is_no_record(study, text):
     for path in (study[1][0], study[0] / "study.json"):

@@ -294,6 +294,7 @@ def test_a_shared_weight_is_replaced_wherever_it_is_used():
 
 
 # -- losses and metrics -------------------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_the_metric_of_the_task_chooses_in_its_direction():
     """The same metric with the other sign and direction chooses the same, and gives the other sign."""
     options = dict(shapes=["mpo"], budgets=[60], **STEPS)
@@ -317,6 +318,7 @@ def test_a_reading_is_the_metric_of_the_model_by_hand(tmp_path):
         assert first["test_frozen"] == pytest.approx(rmse(model, [NUMBERS["test"]]), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_without_a_metric_a_loss_of_ones_own_is_what_counts():
     records = compare(Task(regressor, NUMBERS, squares), ["mpo"], [60], **STEPS)
     assert records[0]["metric"] == {"name": "loss", "unit": "", "larger": False}
@@ -341,6 +343,7 @@ def test_a_loader_gives_each_row_the_same_batches_whatever_came_before(options):
     assert strip(both) == strip(alone)
 
 
+@pytest.mark.slow
 def test_batches_of_unlike_lengths_go_one_after_another():
     class Bag(nn.Module):
         def __init__(self):
@@ -396,6 +399,7 @@ def test_controls_of_the_task():
 
 
 # -- what is kept -------------------------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_records_hold_what_a_page_needs(tmp_path):
     records = compare(
         Task(lambda seed: MODELS["plain"](), CLASSES),
@@ -423,6 +427,7 @@ def test_records_hold_what_a_page_needs(tmp_path):
                 assert float((given == CLASSES.test[1]).float().mean()) == pytest.approx(r[f"test_{reading}"])
 
 
+@pytest.mark.slow
 def test_a_trained_module_is_the_dense_model_of_every_seed():
     model = made("branching", 7)
     before = copy.deepcopy(model.state_dict())

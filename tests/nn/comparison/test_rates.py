@@ -134,6 +134,7 @@ def test_they_scale_with_the_width():
 STEPS = dict(seeds=1, dense_steps=20, fit_steps=5, tune_steps=30, rest="none")
 
 
+@pytest.mark.slow
 def test_a_comparison_takes_them(tmp_path):
     """A dense layer, and whatever is one array, trains as before; arrays of unlike fans do not."""
     torch.set_num_threads(1)

@@ -77,6 +77,7 @@ def test_what_is_no_pair_is_refused(call, error, said):
         call()
 
 
+@pytest.mark.slow
 def test_no_difference_is_found_as_seldom_as_promised():
     """Of many comparisons of equals, about one in twenty is called a difference; after Holm, hardly a table has any."""
     draw = np.random.default_rng(1)
@@ -250,6 +251,7 @@ def test_better_than_a_larger_rival_counts_only_ahead_of_the_smaller_one():
     assert outcomes(deep_against_shallow(records)) == (0, 2, 2, 2)
 
 
+@pytest.mark.slow
 def test_statements_keep_the_counts_whatever_the_records():
     """Seeded records of any counts and values: who is called better has no more parameters; every pair is tested once."""
     draw, seen = np.random.default_rng(5), set()

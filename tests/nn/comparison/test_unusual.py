@@ -223,6 +223,7 @@ class Depth(nn.Module):
         return self.b(h)
 
 
+@pytest.mark.slow
 def test_a_row_is_the_same_whatever_ran_before_it_with_a_model_that_draws():
     jobs = [Job(families([name])[0], 60) for name in ("mpo", "low_rank")]
     experiment = ready(lambda seed: Depth(), "a", rest="all")
@@ -231,6 +232,7 @@ def test_a_row_is_the_same_whatever_ran_before_it_with_a_model_that_draws():
     assert told(after) == told(row(experiment, jobs[1]))
 
 
+@pytest.mark.slow
 def test_the_callers_generators_go_on_as_they_were():
     random.seed(5), torch.manual_seed(5)
     want = random.random(), torch.rand(2)
@@ -423,6 +425,7 @@ def test_controls_that_fail_are_named(options, words):
         row(experiment, Job("removed", None) if "without" in options else Job("small_dense", 60))
 
 
+@pytest.mark.slow
 def test_a_study_does_the_rows_of_an_edited_function_anew(tmp_path):
     task = Task(regressor, NUMBERS, squares, RMSE, without=in_place, smaller=narrow)
     own = lambda records: [r["model_params"] for r in records if r["label"] in ("removed", "small_dense")]  # noqa: E731
@@ -451,6 +454,7 @@ def switched(seed):
     return NOW[0]()
 
 
+@pytest.mark.slow
 def test_a_study_notices_an_edited_class(tmp_path, monkeypatch):
     task = Task(switched, NUMBERS, squares)
     compare(task, ["low_rank"], [60], out=tmp_path, **STEPS)
@@ -570,6 +574,7 @@ def test_sparse_gradients_are_those_of_plain_torch():
     torch.testing.assert_close(found[0], model.table.weight.grad.to_dense())
 
 
+@pytest.mark.slow
 def test_a_replica_that_fails_disturbs_no_other_and_goes_back():
     """NaN at the large rate: the replicas of the small one are what they are alone, statistics too."""
     torch.manual_seed(0)

@@ -86,6 +86,7 @@ def plain(result):
 
 
 # -- what is done ---------------------------------------------------------------------------------------------------
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["backward", "forward", "together", ("fc2", "fc1")])
 def test_order_and_equal_training(order):
     model, split = small()
@@ -97,6 +98,7 @@ def test_order_and_equal_training(order):
     assert sum(step["epochs"] for step in result.steps) == 4 == sum(len(step["history"]) for step in result.steps)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rest", ["none", "head", "all"])
 def test_what_is_trained(rest):
     model, split = small()
@@ -113,6 +115,7 @@ def test_what_is_trained(rest):
     )
 
 
+@pytest.mark.slow
 def test_networks_of_earlier_steps_are_tuned_on():
     model, split = small()
     seen = []
@@ -128,6 +131,7 @@ def test_networks_of_earlier_steps_are_tuned_on():
     assert seen == [["fc2"], ["fc1", "fc2"]]
 
 
+@pytest.mark.slow
 def test_report_and_the_way_back(tmp_path):
     model, split = small()
     original, right = copy.deepcopy(model), accuracy(model, split.test)
@@ -180,6 +184,7 @@ def test_bars_and_logs_of_both_stages(tmp_path, capsys):
     assert [line["step"] for line in second if "step" in line] == list(range(1, 25))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:the compressed model gives")  # hardly trained
 def test_convolutions():
     torch.manual_seed(0)
@@ -199,6 +204,7 @@ def test_stage_two_left_out():
     assert result.metric_after == result.metric_fit and all(step["history"] == [] for step in result.steps)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("harmed", [1, 9])
 def test_fine_tuning_that_does_harm_is_undone(harmed, tmp_path, monkeypatch):
     model, split = small()
@@ -227,6 +233,7 @@ def test_fine_tuning_that_does_harm_is_undone(harmed, tmp_path, monkeypatch):
         assert step["metric_after"] == step["metric_fit"] == result.metric_after
 
 
+@pytest.mark.slow
 def test_a_dead_network_is_told(monkeypatch):
     model, split = small()
 
@@ -245,6 +252,7 @@ def test_a_dead_network_is_told(monkeypatch):
         compress_(model, replace(RECIPE, order="together"), split)
 
 
+@pytest.mark.slow
 def test_a_stage_2_that_goes_wrong_is_tried_again_from_its_start(monkeypatch):
     """Even where train has put the model back to an epoch before that: it has hardly been trained by then."""
     model, split = blank()
@@ -333,6 +341,7 @@ def test_stage_1_methods():
 
 
 # -- killed and restarted -----------------------------------------------------------------------------------------------
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", [1, 3, 4, 6, 9, 12, 15])
 def test_interrupted_and_resumed(moment, tmp_path):
     model, split = small()
@@ -357,6 +366,7 @@ def test_interrupted_and_resumed(moment, tmp_path):
     assert plain(third) == plain(whole) and third.seconds >= again.seconds
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [KeyboardInterrupt, FloatingPointError, OSError])
 def test_a_model_is_compressed_or_as_it_was(error, tmp_path, monkeypatch):
     model, split = small()
@@ -429,6 +439,7 @@ def test_killed_ten_times(tmp_path):
         assert plain(again) == plain(whole) and same(values(again.model), values(whole.model))
 
 
+@pytest.mark.slow
 def test_another_run_is_refused(tmp_path):
     model, split = small()
     compress_(copy.deepcopy(model), RECIPE, split, out=tmp_path)
@@ -445,6 +456,7 @@ def test_another_run_is_refused(tmp_path):
         compress_(copy.deepcopy(model), RECIPE, split, out=tmp_path)
 
 
+@pytest.mark.slow
 def test_another_structure_is_another_model(tmp_path):
     model, split = small()
     compress_(copy.deepcopy(model), RECIPE, split, out=tmp_path)
@@ -465,6 +477,7 @@ def test_no_file_of_another_is_written_over(tmp_path, name):
     assert (tmp_path / name).read_text() == "mine" and isinstance(model.fc1.weight, nn.Parameter)
 
 
+@pytest.mark.slow
 def test_seconds_of_a_killed_stage_2_count(tmp_path, monkeypatch):
     model, split = small()
     clock = iter(range(10**6))
@@ -486,6 +499,7 @@ def interrupted_at(write, moment):
     return writes
 
 
+@pytest.mark.slow
 def test_what_a_killed_run_left_is_cleared(tmp_path):
     model, split = small()
     compress_(copy.deepcopy(model), RECIPE, split, out=tmp_path)
@@ -504,6 +518,7 @@ def tied():
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("select", ["a", "b", ("a", "b")])
 def test_a_tied_weight_is_one_network_that_is_counted_once(select, tmp_path):
     _, split = small()
@@ -541,6 +556,7 @@ def test_what_stage_1_cannot_do_is_said_before_anything_is_done(tmp_path):
         compress_(nn.Linear(12, 3), RECIPE, split, select="*")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rest", ["head", "all"])
 def test_what_requires_no_gradient_stays(rest):
     model, split = small()

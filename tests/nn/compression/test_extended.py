@@ -19,6 +19,7 @@ def epochs(count):
     return replace(RECIPE, stage2=replace(RECIPE.stage2, epochs=count))
 
 
+@pytest.mark.slow
 def test_more_epochs_go_to_the_last_step(tmp_path):
     model, split = small()
     first = tknn.compress_(copy.deepcopy(model), epochs(4), split, out=tmp_path / "a")
@@ -38,6 +39,7 @@ def test_more_epochs_go_to_the_last_step(tmp_path):
             tknn.compress_(copy.deepcopy(model), epochs(fewer), split, out=tmp_path / "a")
 
 
+@pytest.mark.slow
 def test_more_epochs_before_the_first_are_done_end_the_same(tmp_path):
     model, split = small()
     tknn.compress_(copy.deepcopy(model), epochs(4), split, out=tmp_path / "a")
@@ -49,6 +51,7 @@ def test_more_epochs_before_the_first_are_done_end_the_same(tmp_path):
     assert plain(again) == plain(whole)
 
 
+@pytest.mark.slow
 def test_what_took_a_smaller_rate_goes_on_at_it(tmp_path, monkeypatch):
     model, split = small()
     rates, original = [], tuning.train
@@ -69,6 +72,7 @@ def test_what_took_a_smaller_rate_goes_on_at_it(tmp_path, monkeypatch):
     assert rates == [(2e-2, 4), (1e-2, 4), (1e-2, 6)] and more.steps[0]["rate_factor"] == 0.5
 
 
+@pytest.mark.slow
 def test_a_loop_of_ones_own_gets_what_is_added(tmp_path):
     calls = []
 
@@ -88,6 +92,7 @@ def test_a_loop_of_ones_own_gets_what_is_added(tmp_path):
         tknn.compress_(mlp(), recipe, SPLIT, tune=loop, out=tmp_path, stage2=replace(recipe.stage2, epochs=7))
 
 
+@pytest.mark.slow
 def test_another_loss_is_noticed(tmp_path):
     tknn.compress_(mlp(2), one(), regression(), out=tmp_path)
     other = replace(regression(), loss=lambda model, batch: 2 * squares(model, batch))

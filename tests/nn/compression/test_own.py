@@ -99,6 +99,7 @@ def test_a_function_that_no_file_can_hold_is_refused_before_anything_is_done():
     assert isinstance(model[0].weight, nn.Parameter)
 
 
+@pytest.mark.slow
 def test_families_in_recipes(tmp_path):
     (tmp_path / "mine.py").write_text(
         "import tnkit as tk\n\ndef thin(shape, budget):\n    return tk.low_rank(shape, 2)\nnet = tk.low_rank((32, 16), 2)\n"
@@ -121,6 +122,7 @@ def test_families_in_recipes(tmp_path):
     assert written_family(imported("mine.py:thin", "it", tmp_path)) == f"{tmp_path / 'mine.py'}:thin"
 
 
+@pytest.mark.slow
 def test_a_recipe_names_its_task(tmp_path):
     (tmp_path / "mine.py").write_text(
         "from tests.nn.compression.test_tasks import SPLIT\nimport tnkit_nn as tknn\ntask = tknn.Task(data=SPLIT)\n"
@@ -145,6 +147,7 @@ def loop(model, parameters, budget, rate=1e-2, calls=None):
         optimizer.step()
 
 
+@pytest.mark.slow
 def test_a_loop_of_ones_own(tmp_path):
     calls, model = [], mlp()
     recipe = one(("0", "2"), rest="head", stage2=tknn.Recipe(epochs=5, lr=1e-2, batch=40), seed=4)
@@ -168,6 +171,7 @@ def test_a_loop_of_ones_own(tmp_path):
     assert all(torch.equal(v, by_hand.state_dict()[n]) for n, v in model.state_dict().items())
 
 
+@pytest.mark.slow
 def test_a_loop_needs_no_task():
     calls, model = [], mlp()
     done = tknn.compress_(model, tknn.Compression(tknn.Layers("0", "mpo", 80)), tune=partial(loop, calls=calls))
@@ -176,6 +180,7 @@ def test_a_loop_needs_no_task():
     assert not torch.equal(other[0].weight, model[0].weight) and torch.equal(other[2].weight, model[2].weight)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "value, said", [(math.nan, "parameters that are not finite; undone"), (0.0, "accuracy .* after it; undone")]
 )
@@ -232,6 +237,7 @@ def test_loops_that_are_none(tune, error, message):
     assert all(torch.equal(v, before[n]) for n, v in model.state_dict().items()) and len(model) == 3
 
 
+@pytest.mark.slow
 def test_a_loop_goes_on_behind_the_steps_that_are_done(tmp_path):
     recipe = one(("0", "2"), stage2=tknn.Recipe(epochs=4, lr=1e-2, batch=40))
     whole = tknn.compress_(mlp(), recipe, SPLIT, tune=loop)

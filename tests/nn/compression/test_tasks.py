@@ -66,6 +66,7 @@ def test_figures_are_those_of_the_tasks_metric(tmp_path):
     assert kept["metric_after"] == done.metric_after and kept["steps"][0]["metric_after"] == done.metric_after
 
 
+@pytest.mark.slow
 def test_a_loss_of_ones_own_is_the_metric_and_judges():
     model, task = mlp(2), regression()
     tknn.train(model, task, tknn.Recipe(epochs=20, lr=1e-2, batch=40))
@@ -168,6 +169,7 @@ class Attention(nn.Module):
         return self.head(self.encoder(x[:, None])[:, 0])
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:enable_nested_tensor", "ignore:the compressed model gives")
 def test_weights_of_a_transformer_by_name_and_pattern(tmp_path):
     torch.manual_seed(0)
@@ -228,6 +230,7 @@ class Reversed(nn.Module):
         return self.head(self.body(x).relu())
 
 
+@pytest.mark.slow
 def test_orders_and_heads_follow_the_forward_pass():
     recipe = one(("head", "body"), budget=100, stage2=None)
     layers = {
@@ -270,6 +273,7 @@ def test_other_peoples_parametrizations_elsewhere_are_kept(tmp_path):
     assert nn.utils.parametrize.is_parametrized(tknn.dense(model)[2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", [nn.BatchNorm1d(16), nn.BatchNorm1d(16, affine=False)])
 def test_statistics_of_frozen_layers_stand_still(norm):
     model = nn.Sequential(copy.deepcopy(norm), nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 4))
@@ -283,6 +287,7 @@ def test_statistics_of_frozen_layers_stand_still(norm):
 
 
 # -- weights of zeros ---------------------------------------------------------------------------------------------------
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["cp", "ring", "mpo", "adtn"])
 def test_a_layer_that_begins_at_zero_is_trained(family):
     model = mlp()

@@ -38,6 +38,7 @@ def refused(done, tmp_path, change, name):
     return said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RECORDS)
 def test_records(done, tmp_path, name):
     file = f"{name}.json"
@@ -65,6 +66,7 @@ def test_records_of_an_older_version_have_no_seal(done, tmp_path):
     assert plain(compress_(small()[0], SHORT, split, out=tmp_path / "old")) == report
 
 
+@pytest.mark.slow
 def test_arrays(done, tmp_path):
     net, arrays = tk.load(done[0] / "stage1-fc1.tn")
     others = {name: 2 * x for name, x in arrays.items()}
@@ -92,6 +94,7 @@ def test_a_checkpoint_of_another_step(done, tmp_path):
         compress_(small()[0], SHORT, split, out=tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_what_is_deleted_is_made_again(done, tmp_path):
     folder, split, report = done
     for k, names in enumerate((RECORDS[2:], ["stage1-fc1.json", "stage1-fc1.tn"], ["step-0.safetensors"])):

@@ -51,6 +51,7 @@ def made(plan, net, arrays, dtype):
     return [result.detach().double(), *(g.double() for g in first)]
 
 
+@pytest.mark.slow
 @interpreted
 @pytest.mark.parametrize("sliced", [False, True])
 @pytest.mark.parametrize("name", WALLS)

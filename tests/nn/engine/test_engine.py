@@ -304,6 +304,7 @@ def test_windows_never_permute_the_state(leftwards):
     np.testing.assert_allclose(tk.run(plan, arrays), want, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_periodic_wall_closes_without_copies():
     """The state's axes are turned so that the closing brick is inside a window; under every transform too."""
     net = tk.brick_wall(14, 2, 2, "tanh", periodic=False)

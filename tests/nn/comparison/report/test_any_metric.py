@@ -30,6 +30,7 @@ def of_one_from_each_start(records):
     return [r | {"frozen_from": {"fit": r["test_frozen"], "random": r["test_frozen"] + 1}} for r in records]
 
 
+@pytest.mark.slow
 def test_nothing_is_called_an_image_or_an_accuracy_that_is_none(tmp_path):
     records = of_one_from_each_start(of_sentences(**SCORES))
     files = write_report(records, tmp_path)

@@ -92,6 +92,7 @@ def test_the_table_says_how_and_how_much():
     assert [cell.strip() for cell in first.strip("|").split("|")][2:5] == ["forward", "FLOPs", "FLOPs / dense"]
 
 
+@pytest.mark.slow
 def test_records_without_costs_have_no_such_figure(tmp_path):
     old = [{k: v for k, v in r.items() if k != "forward"} for r in made()]
     assert "compute" not in drawn(Comparison(old)) and "compute" in drawn(made())

@@ -154,6 +154,7 @@ def test_a_large_comparison_stays_usable():
     assert "stand in starts.md" not in text  # nothing was asked of starts
 
 
+@pytest.mark.slow
 def test_what_is_too_long_for_the_page_stands_beside_it(tmp_path):
     records = [
         record(f"net {k}", 100 * (b + 1), s, 0.5 + 0.001 * k + 0.01 * s)
