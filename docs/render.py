@@ -320,8 +320,8 @@ def own_said() -> str:
     ]  # fmt: skip
     better, asked, worse, of = map(sum, zip(*map(outcomes, pairs), strict=True))
     shallow = (
-        f"The best deep network is significantly better than the best shallow one with no fewer parameters in {better} of {asked} comparisons. "
-        f"It is worse than the best one with no more in {worse} of {of}."
+        f"The best deep network is significantly better than the best shallow one with no fewer parameters in {better or 'none'} of {asked} comparisons. "
+        f"It is worse than the best one with no more in {worse or 'none'} of {of}."
     )
     won, lost, refused = (sum(d.words == w for d in hashed) for w in ("better", "worse", NO_STATEMENT))
     hash_said = f"Against the hash it is better in {won} of {len(hashed)} comparisons, and worse in {lost}."

@@ -52,16 +52,25 @@ def answer(records: Records) -> str:
     if max(d.seeds for d in found) < 2:
         return "One seed gives no spread, so nothing is said of deep against shallow."
     better, of_better, worse, of_worse = outcomes(found)
-    many = f"{of_better} comparison{'s' * (of_better != 1)}"
-    if of_better and of_worse:
-        text = (
-            f"is significantly better than its shallow rival in {better} of {many}, and worse in {worse} of {of_worse}"
-        )
-    elif of_better:
-        text = f"is significantly better than its shallow rival in {better} of {many}, but has fewer parameters than every shallow one, so that it cannot be called worse"
-    else:
-        text = f"has more parameters than every shallow one, so that it cannot be called better, and is significantly worse than its rival in {worse} of {of_worse}"
-    return f"The best deep network {text}{_size_of(found)}."
+    return f"{_how_often(better, of_better, worse, of_worse)}{_size_of(found)}."
+
+
+def _how_often(better: int, of_better: int, worse: int, of_worse: int) -> str:
+    """How many of the comparisons that may be won are won, and how many of those that may be lost are lost."""
+    deep, many = "The best deep network", f"{of_better} comparison{'s' * (of_better != 1)}"
+    if not of_better:
+        return f"{deep} has more parameters than every shallow one, so that it cannot be called better, and is significantly worse than its rival in {_count(worse)} of {of_worse}"
+    if not of_worse:
+        return f"{deep} is significantly better than its shallow rival in {_count(better)} of {many}, but has fewer parameters than every shallow one, so that it cannot be called worse"
+    if not better and not worse and of_better == of_worse:
+        if of_better == 1:
+            return f"{deep} and its shallow rival do not differ significantly"
+        return f"In none of {many} do the best deep network and its shallow rival differ significantly"
+    return f"{deep} is significantly better than its shallow rival in {_count(better)} of {many}, and worse in {_count(worse)} of {of_worse}"
+
+
+def _count(times: int) -> str:
+    return str(times or "none")
 
 
 def _size_of(found: Sequence[Difference]) -> str:
