@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -166,16 +167,26 @@ def check_fills(net: Network, shape: Sequence[int], who: str, *, warn: bool = Tr
     Raises
     ------
     ValueError
-        By the name ``who``: the tensor does not read as such a weight.
+        By the name ``who``: the tensor does not read as such a weight; a matrix of the builders whose rows are the weight's columns.
     """
     try:
         unused, says = cut_off(net.shape, shape)
     except ValueError as error:
-        raise ValueError(f"{who}: the network's shape reads as the weight's, but {error}") from None
+        raise ValueError(f"{who}: the network's sizes multiply to the weight's, in order, but {error}") from None
+    rows, columns = (prod(net.sizes[i] for i in net.output if i[0] == side) for side in "oi")
+    if _of_digits(net) and rows != columns and (columns, rows) == tuple(shape):
+        raise ValueError(
+            f"{who}: rows come first, but the network is {rows} x {columns} and the weight {columns} x {rows}; exchange out= and in_="
+        )
     far = unused and any(prod(g) >= _FAR * n for g, n in zip(split_axes(net.shape, shape), shape, strict=True))
     if warn and far:
         warnings.warn(f"{who}: {says}", UserWarning, stacklevel=_levels_to_the_caller())
     return says
+
+
+def _of_digits(net: Network) -> bool:
+    """Whether the open indices are named as those of a structured matrix: digits of the rows, then digits of the columns."""
+    return re.fullmatch(r"(o\d+ )+(i\d+ )+", "".join(f"{i} " for i in net.output)) is not None
 
 
 def _levels_to_the_caller() -> int:

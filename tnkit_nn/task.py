@@ -216,7 +216,9 @@ class Task:
         try:
             made = self.model(seed)
         except Exception as error:  # whatever a function of the user's raises
-            raise ValueError(f"Task: model({seed}) fails: {type(error).__name__}: {error}") from error
+            raise ValueError(
+                f"Task: model is a function of a seed, but model({seed}) fails: {type(error).__name__}: {error}"
+            ) from error
         if not isinstance(made, nn.Module):
             raise TypeError(
                 f"Task: model is a function of a seed that makes an nn.Module; model({seed}) gives {shown(made)}"

@@ -44,7 +44,7 @@ assert np.allclose(by_index, A @ B)
 
 # %% [markdown]
 # As a picture, each matrix is a **node** and each index is a line. The line j joins A and B, so it is summed.
-# The lines i and k have a free end, so they are axes of the result.
+# The lines i and k have a free end. They are **open indices**: axes of the result.
 
 # %%
 product = tk.Network([tk.Node("A", "ij"), tk.Node("B", "jk")], output="ik", sizes=dict(i=3, j=4, k=5))
@@ -58,7 +58,7 @@ picture(tk.draw(product), "01_product")
 assert np.allclose(tk.contract(product, {"A": A, "B": B}), A @ B)
 
 # %% [markdown]
-# ## Three nodes, three free indices
+# ## Three nodes, three open indices
 #
 # Nothing stops at matrices. The node B below has three axes, and the result has three.
 # The result has `i * j * k` entries. The network stores its three arrays instead.
@@ -105,11 +105,10 @@ picture(figure, "01_counts")
 # %% [markdown]
 # ## The reading rule
 #
-# - An index on one node is open or summed.
+# - An index in the output is kept. Every other index is summed.
 # - An index on two nodes is an **edge**.
 # - An index on three or more nodes is a **hyperedge**.
 # - An index twice on one node is a **trace**.
-# - An index in the output is kept.
 #
 # A hyperedge: r is on three nodes. The result is a sum over r of products of three vectors. This is the CP decomposition.
 
@@ -144,7 +143,7 @@ assert np.allclose(tk.contract(batch, given), one_by_one) and batch.num_params =
 # %% [markdown]
 # ## When it goes wrong
 #
-# A mistyped index is a free line that nobody wanted. `explain` says in words how a network is read.
+# A mistyped index is on one node alone, so it is summed there, and no error follows. `explain` says in words how a network is read.
 
 # %%
 typo = tk.Network([tk.Node("A", ("i", "rr")), tk.Node("B", ("r", "j"))], "ij", dict(i=2, j=2, r=3, rr=3))
@@ -166,7 +165,7 @@ else:
 # ## Any graph is a network
 #
 # Builders make the well-known shapes. `from_graph` takes any graph of networkx: vertices become nodes, edges become indices.
-# Here is the Petersen graph, with a free index on two of its vertices.
+# Here is the Petersen graph, with an open index on two of its vertices.
 
 # %%
 petersen = tk.from_graph(nx.petersen_graph(), bond=2, open={0: 4, 5: 4})

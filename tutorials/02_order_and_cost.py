@@ -2,7 +2,7 @@
 # # 2. Order and cost
 #
 # A network says *what* is computed. It does not say in which order. All orders give the same result, and their costs can differ by
-# many powers of ten. This tutorial shows why, how a plan is read, and what to do when the memory is too small.
+# many powers of ten. This tutorial shows why. It reads a plan, and contracts with less memory.
 
 # %%
 from pathlib import Path
@@ -67,7 +67,7 @@ assert np.allclose(tk.run(matrices_first, arrays), tk.contract(net, arrays))
 # %% [markdown]
 # ## The norm of a long chain
 #
-# A matrix product state is a chain with one free index at each site. Its squared norm joins the chain to a copy of itself.
+# A matrix product state is a chain with one open index at each site. Its squared norm joins the chain to a copy of itself.
 # `relabel` gives the copy names of its own. The arrays keep their names, so both halves share them.
 
 # %%
@@ -78,7 +78,7 @@ assert norm.shape == () and norm.num_params == psi.num_params
 picture(tk.draw(tk.plan(norm)), "02_norm")
 
 # %% [markdown]
-# An obvious order contracts the chain, then the copy, then both. It goes through a tensor with all free indices: 2^16 entries.
+# An obvious order contracts the chain, then the copy, then both. It goes through a tensor with all open indices: 2^16 entries.
 # A better order starts at one end and takes one site and its copy after another, as one closes a zipper.
 #
 # An optimiser is a function that returns a path. So the obvious order is quickly written.

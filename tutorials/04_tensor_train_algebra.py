@@ -26,7 +26,7 @@ def picture(drawn, name):
 
 
 def bonds(net):
-    """Sizes of the bonds: of all indices that are not free."""
+    """Sizes of the bonds: of all indices that are not open."""
     return {i: size for i, size in net.sizes.items() if i not in net.output}
 
 
@@ -81,10 +81,10 @@ print(f"cosine of the angle to a: {cosine:.6f}")
 assert rounded.network.num_params <= long.num_params and cosine > 0.999
 
 # %% [markdown]
-# ## Canonical form: where the weight is
+# ## Canonical form: isometries and a centre
 #
-# Why is rounding optimal? All nodes but one can be made **isometries**: they keep lengths. Then the norm of the whole tensor
-# is the norm of one array, the centre. An error made there is the error of the whole.
+# Why is rounding optimal? All nodes but one can be made **isometries**: they keep lengths. The one that is left is the centre.
+# Its norm is the norm of the whole tensor, and an error made there is the error of the whole.
 
 # %%
 form = tk.canonicalize(small, tk.init.normal(small, seed=0), "core_2")

@@ -2,7 +2,7 @@
 # # 5. The zoo of shapes, at equal counts
 #
 # A chain is one shape of many. Rings, trees, stars and sums of products store a tensor too. Which one is best?
-# This tutorial gives all of them the same number of parameters, and asks three questions of the answer.
+# This tutorial gives all of them the same number of parameters, and asks three questions.
 
 # %%
 from pathlib import Path

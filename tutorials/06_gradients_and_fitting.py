@@ -32,7 +32,7 @@ def picture(drawn, name):
 # ## The gradient is a network with a hole
 #
 # A network is linear in each of its arrays. So the derivative of `sum(G * T)` by the array B is the network with B taken out,
-# joined with G at the free indices. What is left around a node is called its **environment**.
+# joined with G at the open indices. What is left around a node is called its **environment**.
 
 # %%
 net = tk.Network([tk.Node("A", "ir"), tk.Node("B", "rsj"), tk.Node("C", "sk")], "ijk", dict(i=4, j=5, k=6, r=2, s=3))
@@ -171,7 +171,7 @@ for ax, (name, image) in zip(axes, shown.items(), strict=True):
 picture(figure, "06_ellipse")
 
 # %% [markdown]
-# One picture proves nothing in general. On the arrays of [where depth pays](../docs/arrays.md), no lead of the deep networks is significant after correction.
+# One picture proves nothing in general. On the arrays of [does depth pay?](../docs/arrays.md), no lead of the deep networks is significant after correction.
 #
 # ### Exercise 1. The gradient of a norm
 #

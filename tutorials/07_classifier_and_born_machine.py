@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 7. A classifier and a Born machine
 #
-# A chain of tensors reads an image, one pixel at each site. With a free index in the middle it is a **classifier**: one value for each class.
+# A chain of tensors reads an image, one pixel at each site. With an open index in the middle it is a **classifier**: one value for each class.
 # Without, its squared entries are probabilities of images: a **Born machine**. This tutorial trains both, and draws new images.
 
 # %%

@@ -117,7 +117,7 @@ begin = tknn.accuracy(model, digits.test)
 assert report.params_after < report.params_before / 3 and any("97" in row.padding for row in report.rows)
 
 # %% [markdown]
-# The **approximation** alone loses much: trained weights are no small networks. **Fine-tuning** with the same loop makes good for most of it.
+# The **approximation** alone loses much: trained weights are no small networks. **Fine-tuning** with the same loop wins most of it back.
 
 # %%
 losses = train(model, images, labels, epochs=12, rate=6e-3)

@@ -56,7 +56,7 @@ picture(tk.draw(tk.adtn((8, 8), depth=1)), "09_depth_1")
 # ## The count: 424
 #
 # A brick has 2^4 = 16 parameters. In the first column each brick acts on fixed vectors, so only 4 of the 16 matter.
-# With Q sites, a block of depth 1 has `4 floor(Q / 2) + 16 (Q - 1 - floor(Q / 2))` parameters that act.
+# With Q sites, a wall of depth 1 has `4 floor(Q / 2) + 16 (Q - 1 - floor(Q / 2))` parameters that act.
 
 # %%
 vgg = [(512, 4096), (4096, 4096)]
@@ -74,7 +74,7 @@ assert sum(counts) == 424
 # ## What a deep wall can hold
 #
 # Draw a random wall, each brick an orthogonal matrix. Store its tensor as a tensor train. With activations the train needs many more parameters.
-# So deep networks hold tensors that shallow ones do not.
+# So a deep network holds some tensors that a train of as many parameters does not. That is one shape and one error, and the reverse is not asked here.
 
 # %%
 for depth, activation in ((1, None), (2, "sin"), (3, "sin")):
@@ -214,7 +214,7 @@ for name, label in {"left out": "removed", "dense": "dense"}.items():
 # - In 424 parameters, the two linear layers of VGG-16 keep the accuracy, and so does leaving the layers out.
 # - In all three rows of our main finding, no deep network is shown to be better than the best shallow one at equal counts.
 #
-# The page [findings](../docs/findings.md) has all tables. [Where depth pays](../docs/arrays.md) asks the same of arrays.
+# The page [findings](../docs/findings.md) has all tables. [Does depth pay?](../docs/arrays.md) asks the same of arrays.
 #
 # ### Exercise 1. Count a wall
 #

@@ -34,8 +34,8 @@ def picture(drawn, name):
 # %% [markdown]
 # ## The question
 #
-# The model is 64 - 64 - 10, for scikit-learn's digits. Its first layer has 4,096 weights. It shall be stored in about 300 parameters.
-# Does a deep network (an ADTN of depth 2) hold it better than shallow ones (a TT-matrix, CP)?
+# The model is 64 - 64 - 10, for scikit-learn's digits. Its first layer has 4,096 weights. It is to be stored in about 300 parameters.
+# Which holds it better: a deep network (an ADTN of depth 2), or a shallow one (a TT-matrix, CP)?
 #
 # A `Task` is a model and data. It may also have a loss and a metric of your own.
 
@@ -46,7 +46,7 @@ picture(tk.draw(tk.adtn((64, 64), depth=2)), "10_adtn")
 # %% [markdown]
 # ## One call
 #
-# Each family uses the largest parameter count within 5 % of the budget. Every row has the same seeds, the same steps, and the same learning rates to choose from.
+# Each family uses a network within 5 % of the budget, where it has one. Every row has the same seeds, the same steps, and the same learning rates to choose from.
 # A step of one size moves different networks by different amounts, so no single rate is fair to all.
 
 # %%

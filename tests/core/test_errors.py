@@ -45,13 +45,18 @@ CASES = [
     # a network
     (lambda: Network([], ""), ValueError, "a network has at least one node"),
     (lambda: Network(A, "ir", SIZES), TypeError, "a network's nodes are a sequence of nodes, not a Node"),
-    (lambda: Network([A, "B"], "i", SIZES), TypeError, "a network's nodes are Node or Elementwise, not str"),
+    (lambda: Network([A, "B"], "i", SIZES), TypeError, "a network's nodes are Node or Elementwise, as Node('A', 'ij'), not 'B'"),
     (lambda: Network([A], "ir", [2, 4]), TypeError, "sizes map index names to sizes; they are not a list"),
     (lambda: Network([A], "ir", dict(i=2)), ValueError, "node 'A': index 'r' has no size"),
     (lambda: Network([A], "ir", dict(i=2, r=0)), ValueError, "index 'r' has size 0; a size is a whole number from 1 up"),
     (lambda: Network([A], "ir", dict(i=2, r=2.0)), TypeError, "index 'r' has size 2.0; a size is a whole number from 1 up"),
     (lambda: Network([A], "ir", dict(i=2, r=-1)), ValueError, "index 'r' has size -1; a size is a whole number"),
     (lambda: Network([A, B], "ik", SIZES), ValueError, "output index 'k' is on no node"),
+    # letters that were meant to be one index
+    (lambda: Network([Node("A", "b1")], "b1", dict(b1=2)), ValueError,
+        "node 'A': index 'b' has no size; a string has one letter an index, and ('b1',) is one index of this name"),
+    (lambda: Network([Node("A", ["b1"])], "b1", dict(b1=2)), ValueError,
+        "output index 'b' is on no node; a string has one letter an index, and ('b1',) is one index of this name"),
     (lambda: Network([A, B], "iij", SIZES), ValueError, "output ('i', 'i', 'j') names an index twice"),
     (lambda: Network([A, B], 7, SIZES), TypeError, "output: indices are a string or a sequence of names, not 7"),
     (lambda: Network([A, B], "ij", dict(SIZES, z=3)), ValueError, "sizes: index 'z' is on no node"),
@@ -110,6 +115,8 @@ CASES = [
         "join: index 'j' has size 3 here and 5 there",
     ),
     (lambda: NET.join(OTHER, "iz", on="j"), ValueError, "output index 'z' is on no node"),
+    (lambda: NET.join(OTHER, on=["q"]), ValueError, "join: index 'q' of on= is not in both outputs, ('i', 'j') and ('j', 'k')"),
+    (lambda: NET.join(OTHER, on="q0"), ValueError, "join: index 'q0' of on= is not in both outputs"),
     (lambda: NET.relabel(inds=dict(i="j")), ValueError, "relabel: two indices would get the same name"),
     (lambda: NET.relabel(nodes=dict(A="B")), ValueError, "two nodes are called 'B'"),
     # what has no order, what is no letter

@@ -134,3 +134,10 @@ def test_a_mapping_of_the_functions_own_stands_beside_a_decomposition():
             wrong()
     with pytest.raises(ValueError, match="isel: no index 'core_0'"):
         tk.isel(state, state.arrays)
+
+
+@pytest.mark.parametrize("call", [tk.norm, tk.contract, tk.bond_entropy, lambda pair: tk.isel(pair, {"i0": 0})])
+def test_a_plain_pair_is_two_arguments(call):
+    net = tk.mps((2, 2), 2)
+    with pytest.raises(TypeError, match="a pair of a network and its arrays: give them as two arguments"):
+        call((net, tk.init.normal(net, seed=0)))

@@ -255,3 +255,33 @@ def test_refusals_of_moves():
             call()
     with pytest.raises(KeyError, match="no array 'core_1'"):
         tk.merge(net, {"core_0": arrays["core_0"]}, ["core_0", "core_1"])
+
+
+def test_a_string_may_be_the_name_of_one_index():
+    net = tk.mps((2, 2, 2), 2)
+    arrays, flip = tk.init.normal(net, seed=0), np.eye(2)[::-1]
+    x, turned = value(net, arrays), tk.apply_gate(net, arrays, flip, "i1")
+    assert near(value(*turned), x[:, ::-1])
+    assert tk.split(net, arrays, "core_1", "i1").network["core_1_left"].inds[0] == "i1"
+    assert tk.fuse(net, arrays, {"new": "i1"})[0].output == ("i0", "new", "i2")
+    one = tk.expand_bonds(tk.mps((2, 2), 1), tk.init.normal(tk.mps((2, 2), 1)), 1)
+    assert "b1" not in tk.squeeze(*one, "b1")[0].sizes
+    gate = tk.Network([tk.Node("G", ("i1", "out"))], ("i1", "out"), {"i1": 2, "out": 2})
+    assert net.join(gate, on="i1") == net.join(gate, on=["i1"])
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (
+            lambda net, arrays: tk.apply_gate(net, arrays, np.eye(2), "z5"),
+            "no index 'z5'; there are i0, b1, i1, b2, i2$",
+        ),
+        (lambda net, arrays: tk.density_matrix(net, arrays, "z5"), "'z5' is no open index; there are i0, i1, i2$"),
+        (lambda net, arrays: tk.merge(net, arrays, ["core_0", "core_9"], "pair"), "there are core_0, core_1, core_2$"),
+    ],
+)
+def test_names_that_are_not_there_are_told_whole(call, said):
+    net = tk.mps((2, 2, 2), 2)
+    with pytest.raises(ValueError, match=said):
+        call(net, tk.init.normal(net, seed=0))

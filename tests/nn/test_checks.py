@@ -55,7 +55,9 @@ def test_a_path_may_begin_at_home(monkeypatch, tmp_path):
         (lambda: checks.an_array(np.ma.array([1.0], mask=[1]), "array 'A'"), TypeError, "plain numpy array, .*x.filled"),
         (lambda: checks.labels_of(torch.ones(3), "f: labels"), ValueError, "whole numbers of shape \\(count,\\), .*not torch.float32"),
         (lambda: checks.finite(torch.tensor([[0.0, 1.0], [float("nan"), 0.0]]), "x"), ValueError, "its entry \\(1, 0\\) is nan"),
-        (lambda: checks.check_fills(NET, (8, 6), "TNLinear"), ValueError, "TNLinear: the network's shape reads as the weight's, but "),
+        (lambda: checks.check_fills(tk.mpo((2, 3), (4, 5), 2), (20, 6), "f"), ValueError,
+            "f: rows come first, but the network is 6 x 20 and the weight 20 x 6; exchange out= and in_="),
+        (lambda: checks.check_fills(NET, (8, 6), "TNLinear"), ValueError, "TNLinear: the network's sizes multiply to the weight's, in order, but "),
     ],
 )  # fmt: skip
 def test_wrong_values_are_named(call, error, said):

@@ -116,7 +116,7 @@ def fails(seed):
     ("make", "kind", "said"),
     [
         (lambda: Task(None, PARTS).build(0), ValueError, r"the task has no model: Task\(model=...\) is a function of a seed"),
-        (lambda: Task(fails, PARTS).build(2), ValueError, r"Task: model\(2\) fails: KeyError: 'width'"),
+        (lambda: Task(fails, PARTS).build(2), ValueError, r"Task: model is a function of a seed, but model\(2\) fails: KeyError: 'width'"),
         (lambda: Task(lambda seed: 3, PARTS).build(2), TypeError, r"makes an nn.Module; model\(2\) gives 3"),
         (lambda: Task(small, PARTS).build(-1), ValueError, "Task.build: seed is a whole number of at least 0, not -1"),
         (lambda: Task(small), TypeError, "Task: data is a Split, a name, or .*, not None"),

@@ -17,7 +17,7 @@ from tnkit.algebra.pairs import Pair, between
 from tnkit.core.checks import a_mapping, a_network, flag, shown
 from tnkit.core.decomposition import paired
 from tnkit.core.network import Network
-from tnkit.core.node import Node, indices
+from tnkit.core.node import Node, indices_among
 from tnkit.core.structure import TreeNetwork, tree_or_none
 from tnkit.execution.arrays import LINEAR, conj, dtype_name, one_dtype, widened
 from tnkit.execution.backend import Backend
@@ -200,7 +200,7 @@ def _traced(gate: Any, density: Any, count: int, backend: Backend) -> Any:
 
 # -- what is given ----------------------------------------------------------------------------------------------------
 def _open_inds(net: Network, inds: Iterable[str], where: str, what: str) -> tuple[str, ...]:
-    found = (inds,) if isinstance(inds, str) and inds in net.output else indices(inds, where)
+    found = indices_among(inds, net.output, where)
     for i in found:
         if i not in net.output:
             raise ValueError(f"{what}: {i!r} is no open index; there are {', '.join(net.output)}")

@@ -25,7 +25,7 @@ def a_network(value: Any, who: str) -> Network:
         return value
     hint = ""
     if isinstance(value, str):
-        hint = "; make one of an equation with tk.from_einsum, of a file with tk.load"
+        hint = "; a builder such as tk.tt makes one, tk.from_einsum one of an equation, tk.load one of a file"
     elif isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], Network):
         hint = "; it is a pair of a network and its arrays: give them as two arguments"
     raise TypeError(f"{who}: a Network is needed, not {shown(value)}{hint}")

@@ -55,7 +55,7 @@ def checked_sizes(nodes: Sequence[Node | _Function], output: tuple[str, ...], gi
         inner = known if isinstance(node, Node) else node.bodies[0].sizes
         for i in node.inds:
             if i not in inner:
-                raise ValueError(f"node {node.name!r}: index {i!r} has no size")
+                raise ValueError(f"node {node.name!r}: index {i!r} has no size{_one_name(node.inds, inner)}")
             if given.get(i, inner[i]) != inner[i] or sizes.get(i, inner[i]) != inner[i]:
                 raise ValueError(
                     f"node {node.name!r}: index {i!r} has size {inner[i]} here and {given.get(i, sizes.get(i))} elsewhere"
@@ -65,7 +65,7 @@ def checked_sizes(nodes: Sequence[Node | _Function], output: tuple[str, ...], gi
             _check_bodies_agree(node)
     for i in output:
         if i not in sizes:
-            raise ValueError(f"output index {i!r} is on no node")
+            raise ValueError(f"output index {i!r} is on no node{_one_name(output, sizes)}")
     if len(set(output)) != len(output):
         raise ValueError(f"output {output} names an index twice; use a Node with fixed='delta' to repeat one")
     if len(sizes) < len(given) and (unused := sorted(set(given) - set(sizes))):
@@ -126,3 +126,9 @@ def checked_inside(nodes: Sequence[Node | _Function], output: tuple[str, ...], s
 
 def _used_outside(index: str, owner: str, where: str) -> str:
     return f"index {index!r} is summed inside elementwise node {owner!r} and used outside it, {where}"
+
+
+def _one_name(inds: Sequence[str], sizes: Mapping[str, int]) -> str:
+    """A hint where letters were meant to be one index."""
+    name = "".join(inds)
+    return f"; a string has one letter an index, and ({name!r},) is one index of this name" if name in sizes else ""

@@ -135,6 +135,7 @@ def paired(function: _Function) -> _Function:
                     f"{function.__name__}: a Decomposition stands for a network and its arrays; no arrays are given beside it"
                 )
             args = tuple(b for a in args for b in (a if isinstance(a, Decomposition) else (a,)))
+        _check_no_pair(function, args)
         return function(*args, **kwargs)
 
     return cast(_Function, expanded)
@@ -157,9 +158,16 @@ def paired_first(function: _Function) -> _Function:
                     f"{function.__name__}: a Decomposition stands for a network and its arrays; no arrays are given beside it"
                 )
             args = (*args[0], *args[1:])
+        _check_no_pair(function, args)
         return function(*args, **kwargs)
 
     return cast(_Function, expanded)
+
+
+def _check_no_pair(function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    """TypeError for a plain pair of a network and its arrays, which is two arguments."""
+    if args and type(args[0]) is tuple and isinstance(next(iter(args[0]), None), Network):
+        a_network(args[0], function.__name__)
 
 
 def _places(function: Callable[..., Any]) -> list[Parameter]:

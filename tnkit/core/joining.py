@@ -5,27 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tnkit.core.node import indices
+from tnkit.core.node import indices_among
 from tnkit.core.wording import shown
 
 __all__ = ["check_joined", "joined_output", "pairs_on"]
 
 
-def pairs_on(on: Iterable[str] | Mapping[str, str], mine: set[str], theirs: set[str]) -> dict[str, str]:
-    """Index of the first network -> index of the second one.
+def pairs_on(on: Iterable[str] | Mapping[str, str], shared: set[str]) -> dict[str, str]:
+    """Index of the first network -> index of the second one; ``shared`` are the names that both have.
 
     Raises
     ------
     TypeError
         Names that are no strings.
     ValueError
-        An index of the second one twice; for a sequence of names, an index of both that it does not declare.
+        An index of the second one twice.
     """
     if not isinstance(on, Mapping):
-        pairs = {i: i for i in indices(on, "join: on")}
-        if undeclared := sorted((mine & theirs) - set(pairs)):
-            raise ValueError(f"join: both networks have index {undeclared[0]!r}; declare it in on=, or relabel one")
-        return pairs
+        return {i: i for i in indices_among(on, shared, "join: on")}
     for i, j in on.items():
         if not isinstance(i, str) or not isinstance(j, str):
             raise TypeError(f"join: on maps names of indices to names of indices, not {shown(i)} to {shown(j)}")

@@ -164,7 +164,7 @@ class Network:
         nodes = tuple(nodes)
         for node in nodes:
             if not isinstance(node, (Node, Elementwise)):
-                raise TypeError(f"a network's nodes are Node or Elementwise, not {type(node).__name__}")
+                raise TypeError(f"a network's nodes are Node or Elementwise, as Node('A', 'ij'), not {shown(node)}")
         output = indices(output, "output")
         known = checked_sizes(nodes, output, sizes)
         self.__dict__["inside"] = checked_inside(nodes, output, known)
@@ -304,7 +304,7 @@ class Network:
         """
         if not isinstance(other, Network):
             raise TypeError(f"join: a Network is needed, not {shown(other)}")
-        pairs, mine = pairs_on(on, all_indices(self), all_indices(other)), self
+        pairs, mine = pairs_on(on, all_indices(self) & all_indices(other)), self
         check_joined(self, other, pairs)
         if isinstance(on, Mapping):
             mine = self.relabel({i: j for i, j in pairs.items() if i != j})

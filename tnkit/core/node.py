@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, Iterable, KeysView, Mapping, Sequence, Set
+from collections.abc import Container, ItemsView, Iterable, KeysView, Mapping, Sequence, Set
 from dataclasses import dataclass
 from unicodedata import category
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from tnkit.core.wording import shown
 
-__all__ = ["CONSTANTS", "Node", "Sizes", "has_order", "indices", "plain_node", "store", "unordered"]
+__all__ = ["CONSTANTS", "Node", "Sizes", "has_order", "indices", "indices_among", "plain_node", "store", "unordered"]
 
 #: What ``Node.fixed`` may name: constants that the structure itself knows (see :func:`tnkit.init.constant`).
 CONSTANTS = ("e0", "ones", "delta")
@@ -81,6 +81,18 @@ def indices(inds: Iterable[str], where: str) -> tuple[str, ...]:
         if not i:
             raise ValueError(f"{where}: an index is a non-empty string, not ''")
     return inds
+
+
+def indices_among(inds: Iterable[str], known: Container[str], where: str) -> tuple[str, ...]:
+    """As :func:`indices`, but a string is one index where one of ``known`` has this name, or none has that of a letter.
+
+    >>> indices_among("i3", ("i3", "i4"), "split: left"), indices_among("ab", ("a", "b"), "split: left")
+    (('i3',), ('a', 'b'))
+    """
+    if isinstance(inds, str) and inds in known:
+        return (inds,)
+    found = indices(inds, where)
+    return (inds,) if isinstance(inds, str) and inds and not any(i in known for i in found) else found
 
 
 def _check_ordered(inds: object, where: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from tnkit.core.checks import a_mapping, a_network, one_of, shown
 from tnkit.core.decomposition import Decomposition, paired_first
 from tnkit.core.network import Network
-from tnkit.core.node import Node, indices
+from tnkit.core.node import Node, indices_among
 from tnkit.core.numbers import whole_number
 from tnkit.decompose.ranks import check_tol
 from tnkit.decompose.rounding import check_truncation
@@ -124,7 +124,7 @@ def apply_gate(
 
 def _sites(net: Network, inds: Any, absorb: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The indices, and the nodes that have them, each once, in their order; that of the last index last, where it takes the weight."""
-    inds = indices(inds, "apply_gate: inds")
+    inds = indices_among(inds, net.sizes, "apply_gate: inds")
     if not inds or len(set(inds)) < len(inds):
         raise ValueError(f"apply_gate: inds are one open index or more, none of them twice, not {inds}")
     names: dict[str, None] = {}

@@ -12,7 +12,7 @@ from tnkit.core.editing import edited, trusted
 from tnkit.core.inside import NODE
 from tnkit.core.names import free_name
 from tnkit.core.network import Network
-from tnkit.core.node import Node, Sizes, indices
+from tnkit.core.node import Node, Sizes, indices_among
 from tnkit.core.numbers import whole_number
 from tnkit.decompose.ranks import check_tol
 from tnkit.decompose.rounding import check_truncation
@@ -202,7 +202,7 @@ def split(
 
 
 def _left_of(old: Node, left: Any) -> tuple[str, ...]:
-    found = indices(left, "split: left")
+    found = indices_among(left, old.inds, "split: left")
     for i in found:
         if i not in old.inds:
             raise ValueError(f"split: left names index {i!r}, which node {old.name!r} does not have; it has {old.inds}")
@@ -254,7 +254,7 @@ def transpose(net: Network, output: Iterable[str]) -> Network:
         No names, or names that are not those of the open indices.
     """
     a_network(net, "transpose")
-    output = indices(output, "transpose: output")
+    output = indices_among(output, net.output, "transpose: output")
     if sorted(output) != sorted(net.output):
         raise ValueError(f"transpose: output {shown(output)} has not the open indices {net.output}, each once")
     return edited(net, {}, {}, output)

@@ -13,7 +13,7 @@ import numpy as np
 from tnkit.core.checks import a_mapping, a_network, text
 from tnkit.core.decomposition import paired
 from tnkit.core.network import Elementwise, Network
-from tnkit.core.node import Node, indices
+from tnkit.core.node import Node, indices_among
 from tnkit.core.numbers import whole_number
 from tnkit.execution.backend import Backend
 from tnkit.moves.touched import all_names, carriers, put_back, taken
@@ -123,7 +123,7 @@ def fuse(
 
 def _groups(net: Network, inds: Any) -> dict[str, tuple[str, ...]]:
     found = {
-        text(name, "fuse: the name of an index"): indices(group, f"fuse: index {name!r}")
+        text(name, "fuse: the name of an index"): indices_among(group, net.sizes, f"fuse: index {name!r}")
         for name, group in a_mapping(inds, "fuse", "inds").items()
     }
     every = [i for group in found.values() for i in group]
@@ -248,7 +248,7 @@ def squeeze(
         functions = {i for n in net.nodes if isinstance(n, Elementwise) for i in n.inds}
         chosen = tuple(i for i, n in net.sizes.items() if n == 1 and i not in functions)
     else:
-        chosen = indices(inds, "squeeze: inds")
+        chosen = indices_among(inds, net.sizes, "squeeze: inds")
     for i in chosen:
         carriers(net, i, "squeeze")
         if net.sizes[i] != 1:

@@ -5,7 +5,7 @@ All that is not touched stays as it is: nodes, names, the order of the open indi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import isfinite, log2, prod
 from typing import Any
@@ -51,13 +51,19 @@ def leaf(net: Network, name: Any, what: str) -> Node:
     if not isinstance(name, str):
         raise TypeError(f"{what}: a node is named by a string, not {shown(name)}")
     if name not in net.places:
-        raise ValueError(f"{what}: no node {name!r}; there are {shown(', '.join(net.places), 200)}")
+        raise ValueError(f"{what}: no node {name!r}; there are {_listed(net.places)}")
     node = net.nodes[net.places[name]]
     if not isinstance(node, Node):
         raise ValueError(
             f"{what}: node {name!r} is an Elementwise (nonlinear), which has no array; a move changes multilinear nodes"
         )
     return node
+
+
+def _listed(names: Iterable[str]) -> str:
+    """The names that there are, for a message; the first of many."""
+    listed = ", ".join(names)
+    return listed if len(listed) <= 200 else f"{listed[:200].rpartition(', ')[0]}, ..."
 
 
 def carriers(net: Network, index: Any, what: str) -> tuple[Node, ...]:
@@ -71,7 +77,7 @@ def carriers(net: Network, index: Any, what: str) -> tuple[Node, ...]:
     if not isinstance(index, str):
         raise TypeError(f"{what}: an index is named by a string, not {shown(index)}")
     if index not in net.sizes:
-        raise ValueError(f"{what}: no index {index!r}; there are {shown(', '.join(net.sizes), 200)}")
+        raise ValueError(f"{what}: no index {index!r}; there are {_listed(net.sizes)}")
     return tuple(leaf(net, name, f"{what}: index {index!r}") for name in dict.fromkeys(net.edges[index]))
 
 

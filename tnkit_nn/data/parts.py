@@ -103,6 +103,11 @@ def as_source(given: Any, what: str) -> BatchSource:
     return _checked_loader(LoaderSource(given, what))
 
 
+def _last(name: str) -> str:
+    """The end of a place in the data, where a message has begun with the whole of it."""
+    return name.rpartition(": ")[2]
+
+
 def _has_places(given: Any) -> bool:
     """Whether examples are asked for by their place, as those of a Dataset: what is gone through are examples, not batches."""
     return hasattr(type(given), "__getitem__") and hasattr(type(given), "__len__") and not isinstance(given, list)
@@ -130,13 +135,13 @@ def _checked_tree(given: Any, what: str) -> Any:
     for name, x in found:
         if not isinstance(x, Tensor):
             hint = "; torch.as_tensor(x) makes one of an array" if isinstance(x, np.ndarray) else ""
-            raise TypeError(f"{what} is {_KINDS}, but {name} is {shown(x)}, not a tensor{hint}")
+            raise TypeError(f"{what} is {_KINDS}, but {_last(name)} is {shown(x)}, not a tensor{hint}")
         materialised(x, name)
         if not x.dim():
             raise ValueError(f"{name} has one entry an example, (count, ...), but it is a single number")
         lengths[name] = len(x)
     if len(set(lengths.values())) > 1 or not next(iter(lengths.values())):
-        pairs = ", ".join(f"{n} {k}" for n, k in lengths.items())
+        pairs = ", ".join(f"{_last(n)} {k}" for n, k in lengths.items())
         raise ValueError(f"{what}: all tensors have the same number of examples, at least one, not {pairs}")
     name, first = found[0]
     if first.is_floating_point() and not bool(first.sum(dtype=torch.float64).isfinite()):  # a sum needs no memory

@@ -129,7 +129,7 @@ def test_dtypes(dtype):
         ({"padding": "same", "stride": 2}, ValueError, r"padding='same' needs stride 1, not \(2, 2\)"),
         ({"groups": 4}, ValueError, "groups divides the channels, 6 in and 8 out, which 4 does not"),
         ({"padding_mode": "mirror"}, ValueError, "padding_mode is one of zeros, reflect, replicate, circular, not 'mirror'"),
-        ({"network": tk.tt((4, 6, 3, 3), 2)}, ValueError, "TNConv2d: the network's shape reads as the weight's, but"),
+        ({"network": tk.tt((4, 6, 3, 3), 2)}, ValueError, "TNConv2d: the network's sizes multiply to the weight's, in order, but"),
     ],
 )  # fmt: skip
 def test_refusals(options, error, said):

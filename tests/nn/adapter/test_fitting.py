@@ -220,7 +220,7 @@ def test_a_decomposition_is_a_start():
         ),
         ({"steps": 10**30}, ValueError, "fit: steps is at most"),
         ({"restarts": 10**30}, ValueError, "fit: restarts is at most"),
-        ({"target": np.ones(3)}, ValueError, "fit: the target: the network's shape reads as the weight's"),
+        ({"target": np.ones(3)}, ValueError, "fit: the target: the network's sizes multiply to the weight's, in order"),
         ({"target": torch.ones(4, 4, device="meta")}, ValueError, "the target has values, not a shape alone"),
     ],
 )

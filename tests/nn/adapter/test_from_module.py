@@ -163,7 +163,7 @@ def test_what_needs_the_rows_of_a_table_is_refused_by_name():
         (lambda: TNLinear.from_module(nn.LazyLinear(6), CP), ValueError, "the weight of LazyLinear has a shape, but this one is lazy"),
         (lambda: TNLinear.from_module(nn.Linear(12, 6), CP, fit=False, steps=3), ValueError, "steps are options of the fit"),
         (lambda: TNLinear.from_module(nn.Linear(12, 6), CP, fit=1), TypeError, "fit is True or False, not 1"),
-        (lambda: TNLinear.from_module(nn.Linear(13, 6), CP), ValueError, "the network's shape reads as the weight's, but"),
+        (lambda: TNLinear.from_module(nn.Linear(13, 6), CP), ValueError, "the network's sizes multiply to the weight's, in order, but"),
         (
             lambda: TNLinear.from_module(nn.Linear(12, 6), CP, fit=False, arrays={n: torch.ones(s, dtype=torch.complex64) for n, s in CP.array_shapes.items()}),
             ValueError, "array 'A' is torch.complex64, but the weight is torch.float32",

@@ -303,7 +303,7 @@ REFUSED = {
     "no layer": (({"0": "tt", "fc": "tt"},), {"budget": 9}, ValueError, "families: no layer 'fc' with a weight; there are 0, 1"),
     "no family": (({"0": "xx"},), {"budget": 9}, ValueError, "family of '0' is one of adtn, .*, not 'xx'"),
     "a class": (({"0": nn.Linear},), {"budget": 9}, TypeError, "family of '0' is a name, a Family, a Network"),
-    "no fill": (({"1": tk.low_rank((4, 16), 1)},), {}, ValueError, "layer '1': the network's shape reads as the weight's, but"),
+    "no fill": (({"1": tk.low_rank((4, 16), 1)},), {}, ValueError, "layer '1': the network's sizes multiply to the weight's, in order, but"),
     "too large": (({"1": tk.low_rank((8, 16), 8)},), {}, ValueError, r"layer '1': the network given has 192 parameters, its weight of shape \(8, 16\) only 128"),
     "no method": (({"1": "adtn"},), {"budget": 60, "fit": "svd"}, ValueError, "layer .*1"),
     "a method": (({"1": "tt"},), {"budget": 60, "fit": "best"}, ValueError, "fit, unless it is True or False, is one of auto"),

@@ -189,7 +189,7 @@ class Failing(Rows):
         (Failing(), "train: the part 'train' of 'data' cannot be read: 'no such picture'"),
         ((b for b in X), r"is gone through again and again, but a generator ends after one pass; list\(...\) keeps its batches"),
         ([X, Y], "a list is of batches, .*; its entry 0 is a bare tensor"),
-        ((X, Y.numpy()), r"but data: train\[1\]|train\[1\] is a ndarray .*, not a tensor; torch.as_tensor"),
+        ((X, Y.numpy()), r"batches, but train\[1\] is a ndarray .*, not a tensor; torch.as_tensor"),
         ((X, Y[:7]), r"all tensors have the same number of examples, at least one, not .*\[0\] 44, .*\[1\] 7"),
         ([(X, Y), 3], "entry 1 of the list has no tensor: 3"),
         ({"x": X, "y": Y}, "data is a Split, "),
