@@ -98,7 +98,8 @@ def save(path: str | os.PathLike[str], net: Network, arrays: Mapping[str, Any] |
         os.replace(temporary, target)
     except OSError as error:
         if error.errno is not None:  # the user's name, not that of the file on the way, or none
-            error.filename, error.filename2 = str(target), None
+            error.filename = str(target)
+            del error.filename2  # of None, the message would say that too
         raise
     finally:
         temporary.unlink(missing_ok=True)
