@@ -14,6 +14,7 @@ from tnkit.core.network import Elementwise, Network
 from tnkit.core.node import Node
 from tnkit.drawing.draw import draw, to_svg
 from tnkit.drawing.placement import layout
+from tnkit.drawing.sketch import Look, sketch
 from tnkit.planning.planner import plan
 from tnkit.planning.steps import ContractStep
 
@@ -347,6 +348,36 @@ def test_without_matplotlib(monkeypatch):
     with pytest.raises(ImportError, match=r"drawing needs matplotlib: pip install 'tnkit\[plot\]'"):
         draw(chain(2))
     assert layout(chain(2))  # needs none
+
+
+@pytest.mark.parametrize(
+    ("inds", "output"), [("iij", "ij"), ("ijkk", "ij"), ("ijkkll", "ij"), ("ii", "i"), ("iijj", "ij")]
+)
+def test_diagonals_and_traces_beside_open_legs(inds, output):
+    """Of two open legs, one may end in a dot: the other has a side to itself."""
+    drawn = to_svg(tk.Network([Node("A", inds)], output, dict.fromkeys(inds, 2)))
+    assert all(f'id="open:{i}"' in drawn for i in output)
+
+
+@pytest.mark.parametrize("name", ["springs", "tree", "line"])
+def test_layouts_of_lone_nodes(name):
+    network = tk.Network([Node("s", ""), Node("A", "ij"), Node("v", "k")], "ij", dict.fromkeys("ijk", 2))
+    assert to_svg(network, layout=name).count('id="node:') == 3
+
+
+@pytest.mark.parametrize("count", [10, 30, 60])
+def test_many_hyperedges_of_the_same_nodes_have_dots_of_their_own(count):
+    inds = [f"i{k}" for k in range(count)]
+    scene = sketch(tk.Network([Node("A", inds), Node("B", inds)], inds, dict.fromkeys(inds, 1)), Look())
+    dots = [item.at for item in scene.items if item.gid.startswith("dot:")]
+    assert len(dots) == count and min(abs(a - b) for a, b in combinations(dots, 2)) > 0.3
+
+
+def test_ids_of_names_that_differ_in_what_xml_cannot_hold():
+    names = ["a\n", "a\t", "a\r", "a ", "a\x00", "a\x01"]
+    root = ElementTree.fromstring(to_svg(tk.Network([Node(name, "i") for name in names], "", {"i": 2})))
+    ids = [element.get("id") for element in root.iter() if (element.get("id") or "").startswith("node:")]
+    assert ids == [f"node:{name}" for name in names[:4]] + ["node:a\N{REPLACEMENT CHARACTER}"]
 
 
 def test_names_that_xml_cannot_hold():

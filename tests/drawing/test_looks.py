@@ -1,13 +1,14 @@
 """What users choose: places, colours, marks, themes; what is refused; what large networks leave out; TikZ."""
 
 import re
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
 import tnkit as tk
-from tnkit.drawing.scene import Circle, Words
+from tnkit.drawing.scene import Bezier, Circle, Words
 from tnkit.drawing.sketch import Look, sketch
 from tnkit.drawing.themes import DARK, LIGHT
 
@@ -54,6 +55,26 @@ def test_no_name_of_an_index_is_on_a_node(name):
             assert apart > circle.radius, (label.text, circle.gid)
 
 
+@pytest.mark.parametrize("name", [*NETS, *(f"large {name}" for name in LARGE)])
+def test_no_name_of_an_index_is_on_the_line_of_another(name):
+    scene = sketch(NETS[name] if name in NETS else LARGE[name.removeprefix("large ")], Look())
+    lines = [
+        (item.gid, _along(item.points, np.linspace(0, 1, 100))) for item in scene.items if isinstance(item, Bezier)
+    ]
+    for label in (item for item in scene.items if isinstance(item, Words) and item.gid.startswith("label:")):
+        wide, high = label.reach
+        for gid, points in lines:
+            off = points - label.centre
+            crossed = ((abs(off.real) < wide) & (abs(off.imag) < 0.8 * high)).any()
+            assert not crossed or gid.split(":")[1] == label.gid.partition(":")[2], (label.text, gid)
+
+
+def _along(points, t):
+    while len(points) > 1:
+        points = [(1 - t) * a + t * b for a, b in pairwise(points)]
+    return points[0]
+
+
 @pytest.mark.parametrize("name", ["mps", "mera", "adtn", "peps", "btt", "norm", "long names"])
 def test_names_keep_off_nodes_as_matplotlib_measures_them(name):
     pytest.importorskip("matplotlib")
@@ -91,6 +112,21 @@ def _ends(net):
         for i in leaf.inds:
             found.setdefault(i, []).append(leaf.name)
     return found
+
+
+@pytest.mark.parametrize("sites", [32, 50, 64])
+def test_of_a_large_mera_whole_rows_are_drawn_from_the_top(sites):
+    net = tk.mera((2,) * sites, 2)
+    at = {i.gid[5:]: i.at for i in sketch(net, Look()).items if isinstance(i, Circle) and i.gid.startswith("node:")}
+    rows = {}
+    for name, z in at.items():
+        rows.setdefault(round(z.imag, 6), []).append(name)
+    for names in rows.values():  # a row is of one kind and level, as the network lists them
+        assert len({name.rpartition("_")[0] for name in names}) == 1
+        assert len(names) == sum(leaf.name.startswith(names[0].rpartition("_")[0] + "_") for leaf in net.leaves)
+    for i, ends in _ends(net).items():  # and bonds run from row to row
+        if len(set(ends) & set(at)) == 2 and i not in net.output:
+            assert at[ends[0]].imag != at[ends[1]].imag
 
 
 def test_forty_nodes_are_drawn_and_of_more_both_ends():
@@ -154,6 +190,14 @@ WRONG = [
         r"pos of node 'core_0' is two finite numbers, \(x, y\), not \(0, nan\)",
     ),
     ({"pos": {"core_0": (0,)}}, TypeError, "two finite numbers"),
+    ({"pos": {"core_0": (0, 10**400)}}, ValueError, "two finite numbers"),
+    ({"pos": {"core_0": (0, 0), "core_1": (1e-320, 0)}}, ValueError, "a place of its own; 'core_0' and 'core_1'"),
+    (
+        {"pos": {"core_0": (0.55, 0)}},
+        ValueError,
+        r"pos keeps nodes 0.5 apart or more; 'core_0' at \(0.55, 0\) is on 'core_1' at",
+    ),
+    ({"layout": "ring"}, ValueError, r"(draw|to_svg|to_tikz): layout 'ring' does not fit Network\(2 nodes"),
     ({"pos": {"core_0": "ab"}}, TypeError, "two finite numbers"),
     (
         {"pos": {"core_0": (0, 1), "core_1": (0, 1)}},
@@ -179,6 +223,25 @@ WRONG = [
 def test_what_is_wrong_is_named(draws, options, error, message):
     with pytest.raises(error, match=message):
         draws(tk.tt((2, 2), 2), **options)
+    with pytest.raises(error, match=f"^{draws.__name__}: "):
+        draws(tk.tt((2, 2), 2), **options)
+
+
+def test_places_for_some_nodes_move_the_dots_of_hyperedges():
+    net = tk.cp((2, 3, 4), 2)
+    dot = next(item.at for item in sketch(net, Look()).items if item.gid == "dot:r")
+    scene = sketch(net, Look(pos={"factor_1": dot}))  # a node where the dot stood
+    places = {item.gid: item.at for item in scene.items if isinstance(item, Circle)}
+    assert places["node:factor_1"] == dot and abs(places["dot:r"] - dot) > 0.3
+
+
+@pytest.mark.parametrize("projection", ["3d", "polar"])
+def test_axes_that_are_not_flat(projection):
+    figure = pytest.importorskip("matplotlib.figure").Figure()
+    with pytest.raises(
+        TypeError, match="draw: ax is an Axes of matplotlib with straight axes in a plane, or None, not "
+    ):
+        tk.draw(tk.tt((2, 2), 2), figure.add_subplot(projection=projection))
 
 
 def test_themes_that_are_not():
@@ -196,7 +259,7 @@ STATEMENTS = [
     rf"\\filldraw{OPTIONS} {POINT} rectangle {POINT};",
     rf"\\draw{OPTIONS} {POINT} -- {POINT};",
     rf"\\draw{OPTIONS} {POINT} \.\. controls {POINT} and {POINT} \.\. {POINT};",
-    rf"\\node{OPTIONS} at {POINT} \{{(?:[^\\{{}}$&#%_^~]|\\[{{}}$&#%_\\]|\\text\w+\{{\}}|\\dots\{{\}})*\}};",
+    rf"\\node{OPTIONS} at {POINT} \{{(?:[^\\{{}}$&#%_^~]|\\\\\{{\}}|\\[{{}}$&#%_]|\\text\w+\{{\}}|\\dots\{{\}})*\}};",
     r"\\definecolor\{tn\w+\}\{HTML\}\{[0-9A-F]{6}\}",
 ]
 
@@ -214,10 +277,19 @@ def test_tikz_keeps_to_its_grammar(name):
 def test_tikz_stands_where_the_drawing_stands_and_escapes():
     net = tk.Network([tk.Node("50%_#1", "ij"), tk.Node(r"a\b{c}", "jk")], "ik", {"i": 2, "j": 3, "k": 2})
     text = tk.to_tikz(net)
-    assert r"50\%\\\#1" in text and r"a\textbackslash{}b\{c\}" in text
+    assert r"50\%\\{}\#1" in text and r"a\textbackslash{}b\{c\}" in text
     at = [complex(*map(float, xy)) for xy in re.findall(r"\((\S+),(\S+)\) circle", text)]
     scene = sketch(net, Look())
     assert at == pytest.approx([item.at for item in scene.items if isinstance(item, Circle)])
+
+
+def test_tikz_has_nothing_that_latex_cannot_read():
+    """A bracket after a line break is no length; a straight quote is in no font of OT1; controls are no text."""
+    text = tk.to_tikz(
+        tk.Network([tk.Node('core_["0"]', ["i\r\x7f", "j\x85"])], ["i\r\x7f", "j\x85"], {"i\r\x7f": 2, "j\x85": 3})
+    )
+    assert r"core\\{}[\textquotedblright{}0\textquotedblright{}]" in text and "{i ?:2}" in text and "{j :3}" in text
+    assert text.isprintable() or set(re.findall(r"[\x00-\x1f\x7f-\x9f]", text)) == {"\n"}
 
 
 @pytest.mark.slow

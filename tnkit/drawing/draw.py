@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from math import isfinite
 from numbers import Real
 from typing import Any
 
@@ -53,7 +52,7 @@ def draw(
     net_or_plan
         What to draw.
     ax
-        A matplotlib Axes to draw on; None makes a figure (without pyplot) of a size that fits.
+        A matplotlib Axes to draw on, neither polar nor in space; None makes a figure (without pyplot) of a size that fits.
     labels
         Whether anything is written: names of nodes and indices, where there are few enough to be read.
     sizes
@@ -84,8 +83,8 @@ def draw(
         An unknown node, index, colour, layout or theme; a place that is not two finite numbers; a layout that does not fit.
     """
     net = _drawable(net_or_plan, "draw")
-    if ax is not None and not callable(getattr(ax, "add_patch", None)):
-        raise TypeError(f"draw: ax is an Axes of matplotlib, or None, not {shown(ax)}")
+    if ax is not None and not (callable(getattr(ax, "add_patch", None)) and getattr(ax, "name", "") == "rectilinear"):
+        raise TypeError(f"draw: ax is an Axes of matplotlib with straight axes in a plane, or None, not {shown(ax)}")
     theme = one_of(theme, "draw: theme", ("light", "dark"))
     return on_axes(sketch(net_or_plan, _look(net, "draw", labels, sizes, pos, layout, color, highlight)), ax, theme)
 
@@ -174,7 +173,7 @@ def _look(net: Network, who: str, labels: Any, sizes: Any, pos: Any, layout: Any
     return Look(
         flag(labels, f"{who}: labels"), flag(sizes, f"{who}: sizes"), _positions(pos, nodes, who),
         None if layout is None else one_of(layout, f"{who}: layout", LAYOUTS), _colours(color, nodes, who),
-        _marked(highlight, net, nodes, who),
+        _marked(highlight, net, nodes, who), who,
     )  # fmt: skip
 
 
@@ -199,15 +198,15 @@ def _positions(pos: Any, nodes: set[str], who: str) -> dict[str, complex]:
         xy = tuple(place) if isinstance(place, (tuple, list)) or getattr(place, "shape", None) == (2,) else ()
         if len(xy) != 2 or any(isinstance(x, bool) or not isinstance(x, Real) for x in xy):
             raise TypeError(rule)
-        if not all(isfinite(x) and abs(x) < 1e12 for x in xy):
+        if not all(abs(x) < 1e12 for x in xy):  # nan is not
             raise ValueError(rule)
         found[name] = complex(float(xy[0]), float(xy[1]))
-    by_place: dict[complex, str] = {}
+    taken: dict[tuple[int, int], str] = {}
+    grain = 1e-9 * max((abs(at) for at in found.values()), default=0.0) or 1.0  # what is nearer cannot be drawn out
     for name, at in found.items():
-        if by_place.setdefault(at, name) != name:
-            raise ValueError(
-                f"{who}: pos gives every node a place of its own; {by_place[at]!r} and {name!r} have the same"
-            )
+        first = taken.setdefault((round(at.real / grain), round(at.imag / grain)), name)
+        if first != name:
+            raise ValueError(f"{who}: pos gives every node a place of its own; {first!r} and {name!r} have the same")
     return found
 
 

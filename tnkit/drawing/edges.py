@@ -15,6 +15,10 @@ from tnkit.drawing.wires import BOTH, DOWN, LEG, RADIUS, UP, Spots, Vertex, Wire
 __all__ = ["Route", "add_dots", "legs_of", "routes_of"]
 
 
+_DOT_LEG = 0.55  #: from a dot to the name of its open leg
+_FURTHER = 20  #: how often a dot that finds no room is looked for further out: nodes may share many hyperedges
+
+
 @dataclass(frozen=True)
 class Route:
     """A curve between two vertices: a quadratic Bezier curve, straight where nothing is in the way."""
@@ -44,6 +48,11 @@ class Route:
             return self.start + 2 * t * self.cut if t < 0.5 else self.stop - 2 * (1 - t) * self.cut
         return (1 - t) ** 2 * self.start + 2 * t * (1 - t) * self.control + t * t * self.stop
 
+    def points(self, step: float) -> list[complex]:
+        """Points along it, no more than about a step apart."""
+        length = 1.2 if self.cut else abs(self.control - self.start) + abs(self.stop - self.control)
+        return [self.at(t) for t in np.linspace(0.05, 0.95, min(200, max(17, int(length / step))))]
+
     def clearance(self, centres: Any) -> float:
         """Distance from the curve to the nearest of ``centres``."""
         points = np.array([self.at(t) for t in np.linspace(0.05, 0.95, 25)])
@@ -71,8 +80,13 @@ def add_dots(spots: Spots, wires: Sequence[Wire]) -> None:
         centres = {v: at for v, (at, _) in spots.items()}
         ends = sorted(set(wire.leaves))
         middle = sum(centres[v] for v in ends) / len(ends)
-        rooms = [_dot_room(middle + z, ends, centres) for z in (0j, *ring)]
-        best = (0j, *ring)[rooms.index(max(rooms))]  # the first of equals: as near the middle as can be
+        tries = [0j, *ring]
+        for _ in range(_FURTHER):
+            rooms = [_dot_room(middle + z, ends, centres) for z in tries]
+            if max(rooms) > 0:
+                break
+            tries = [z + 1.6 * z / abs(z) for z in tries if z]
+        best = tries[rooms.index(max(rooms))]  # the first of equals: as near the middle as can be
         spots[(wire.ind,)] = (middle + best, best / abs(best) if best else UP)
 
 
@@ -131,23 +145,36 @@ def legs_of(spots: Spots, wires: Sequence[Wire], routes: Sequence[Route]) -> dic
         for v, inds in hosts.items():
             aim = spots[v][1]
             parts = [(inds[:1], UP), (inds[1:], DOWN)] if aim == BOTH else [(inds, aim)]
-            for part, to in parts:
-                chosen = _fan(to, len(part), taken[v], np.array(points) - spots[v][0])
+            for part, to in parts:  # the second one is empty where a node has one leg
+                chosen = (
+                    _fan(
+                        to,
+                        len(part),
+                        taken[v],
+                        np.array(points) - spots[v][0],
+                        1.15 * LEG if isinstance(v, str) else _DOT_LEG,
+                    )
+                    if part
+                    else []
+                )
                 taken[v] += chosen
                 legs.update({ind: (v, way) for ind, way in zip(part, chosen, strict=True)})
         hosts = {}
     return legs
 
 
-def _fan(aim: complex, k: int, taken: Sequence[complex], others: Any) -> list[complex]:
-    """Directions of ``k`` legs, left to right, as near ``aim`` as leaves room to what is taken and to other points."""
+def _fan(aim: complex, k: int, taken: Sequence[complex], others: Any, reach: float) -> list[complex]:
+    """Directions of ``k`` legs, left to right, as near ``aim`` as leaves room to what is taken and to other points.
+
+    ``reach`` is how far out their names stand.
+    """
     spread = min(38.0, 160.0 / k) * pi / 180
     fan = [cmath.rect(1, spread * ((k - 1) / 2 - j)) for j in range(k)]
 
     def score(turn: int) -> float:
         ways = [aim * cmath.rect(1, turn * pi / 12) * f for f in fan]
         gap = min((abs(cmath.phase(w / t)) for w in ways for t in taken), default=pi)
-        near = min(float(abs(others - 1.15 * LEG * w).min()) for w in ways)
+        near = min(float(abs(others - reach * w).min()) for w in ways)
         return min(gap, 0.7) + min(near, 0.35) - 0.1 * abs(turn) * pi / 12
 
     turn = max((sign * m for m in range(12) for sign in (1, -1)), key=score)

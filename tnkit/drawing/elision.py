@@ -81,6 +81,9 @@ def view_of(net: Network, wires: Sequence[Wire], marked: Collection[str] = ()) -
         if placed and placed.kind in _WIDE:
             return _with_gaps(placed, wires, marked)
         if placed and placed.kind == "tree":
+            rows = () if marked else _top_rows(placed)
+            if rows:
+                return _part(net, wires, rows)
             top = max(placed.spots, key=lambda v: placed.spots[v][0].imag)
             return _near(net, wires, pieces, [top, *marked])
     return _near(net, wires, pieces, marked)
@@ -92,7 +95,26 @@ def _near(net: Network, wires: Sequence[Wire], pieces: Sequence[GraphPart], firs
     near = {v: beside for piece in pieces for v, beside in piece.near.items()}
     reached = [v for v in distances(near, *starts) if isinstance(v, str)]
     others = (leaf.name for leaf in net.leaves)
-    kept = frozenset([*dict.fromkeys([*reached, *others])][: max(_BUDGET, len(starts))])
+    return _part(net, wires, [*dict.fromkeys([*reached, *others])][: max(_BUDGET, len(starts))])
+
+
+def _top_rows(placed: Arrangement) -> list[str]:
+    """The leaves of whole rows from the top, as many as can be read; none, if these are few."""
+    rows: dict[float, list[str]] = {}
+    for v, (z, _) in placed.spots.items():
+        if isinstance(v, str):
+            rows.setdefault(round(z.imag, 6), []).append(v)
+    kept: list[str] = []
+    for y in sorted(rows, reverse=True):
+        if len(kept) + len(rows[y]) > READABLE:
+            break
+        kept += rows[y]
+    return kept if 3 * len(kept) > _BUDGET else []
+
+
+def _part(net: Network, wires: Sequence[Wire], names: Collection[str]) -> Excerpt:
+    """Some leaves, placed as a network of their own."""
+    kept = frozenset(names)
     left = with_hidden(wires, kept)
     placed = placed_of(net, left, kept)
     zs = [z for z, _ in placed.spots.values()]

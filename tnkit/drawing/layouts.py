@@ -110,7 +110,7 @@ def _root(piece: GraphPart) -> tuple[Vertex, int]:
 
     def uneven(v: Vertex) -> tuple[int, int, int]:
         deep = distances(piece.near, v)
-        ends = [deep[u] for u in deep if piece.legs[u]] or [deep[u] for u in deep if len(piece.near[u]) == 1]
+        ends = [deep[u] for u in deep if piece.legs[u]] or [deep[u] for u in deep if len(piece.near[u]) < 2]
         return max(ends) - min(ends), max(deep.values()), len(piece.near[v])  # a root has no parent: one neighbour less
 
     root = min(tried, key=uneven)

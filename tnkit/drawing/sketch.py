@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import log2
 
-import numpy as np
-
 from tnkit.core.network import Network
 from tnkit.drawing.boxes import Box, boxes_of
 from tnkit.drawing.edges import Route, add_dots, legs_of, routes_of
@@ -45,6 +43,7 @@ class Look:
     layout: str | None = None
     color: Mapping[str, str] = field(default_factory=dict)  #: leaf -> ``#rrggbb``
     marked: frozenset[str] = frozenset()  #: leaves and indices
+    who: str = "draw"  #: the function that was called, for errors
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,7 @@ def _laid_out(net: Network, look: Look) -> _Sheet:
         placed = placed_by(look.layout, net, wires)
         if placed is None:
             raise ValueError(
-                f"draw: layout {look.layout!r} does not fit {net!r}; layout=None takes the first that fits, 'springs' fits all"
+                f"{look.who}: layout {look.layout!r} does not fit {net!r}; layout=None takes the first that fits, 'springs' fits all"
             )
         view = Excerpt(placed, wires)
     else:
@@ -105,8 +104,10 @@ def _laid_out(net: Network, look: Look) -> _Sheet:
             net, wires, [leaf.name for leaf in net.leaves if leaf.name in marked or not marked.isdisjoint(leaf.inds)]
         )
     spots = dict(view.placed.spots)
-    if not names <= look.pos.keys():
+    if look.pos and not names <= look.pos.keys():
         spots |= {v: (at, spots[v][1]) for v, at in look.pos.items()}
+        _check_apart(spots, look)
+        spots = {v: spot for v, spot in spots.items() if isinstance(v, str)}  # dots go where the nodes are now
     add_dots(spots, view.wires)
     routes = routes_of(spots, view.wires, view.placed.around)
     cut_off = {ind for _, ind, _ in view.stumps}
@@ -114,13 +115,24 @@ def _laid_out(net: Network, look: Look) -> _Sheet:
     return _Sheet(net, look, view, spots, routes, legs, boxes_of(net, spots))
 
 
+def _check_apart(spots: Spots, look: Look) -> None:
+    """ValueError where a user's place for some nodes puts one on another."""
+    for v in look.pos:
+        at = spots[v][0]
+        near = next((u for u in spots if isinstance(u, str) and u != v and abs(spots[u][0] - at) < 2 * RADIUS), None)
+        if near is not None:
+            raise ValueError(
+                f"{look.who}: pos keeps nodes {2 * RADIUS} apart or more; {v!r} at ({at.real:g}, {at.imag:g}) is on {near!r} at "
+                f"({spots[near][0].real:g}, {spots[near][0].imag:g}): place that node too, or this one elsewhere"
+            )
+
+
 def _own_places(pos: Mapping[str, complex]) -> Spots:
     """A user's places, drawn out where nodes would touch; legs point away from the middle."""
-    gap = closest(list(pos.values())) if len(pos) > 1 else 1.0
-    scale = max(1.0, 1.0 / gap)
+    gap = min(1.0, closest(list(pos.values()))) if len(pos) > 1 else 1.0
     middle = sum(pos.values()) / len(pos)
     return {
-        v: (scale * at, (at - middle) / abs(at - middle) if abs(at - middle) > 1e-9 * abs(gap) else DOWN)
+        v: (at / gap, (at - middle) / abs(at - middle) if abs(at - middle) > 1e-9 * abs(gap) else DOWN)
         for v, at in pos.items()
     }
 
@@ -128,7 +140,7 @@ def _own_places(pos: Mapping[str, complex]) -> Spots:
 def _room(sheet: _Sheet) -> Room:
     nodes = [at for v, (at, _) in sheet.spots.items() if isinstance(v, str)]
     dots = [at for v, (at, _) in sheet.spots.items() if isinstance(v, tuple)]
-    lines = [route.at(t) for route in sheet.routes for t in np.linspace(0.05, 0.95, 17)]
+    lines = [z for route in sheet.routes for z in route.points(0.06)]
     lines += [sheet.spots[v][0] + t * LEG * way for v, way in sheet.legs.values() for t in (0.4, 0.6, 0.8, 1.0)]
     return Room(nodes, lines, dots)
 

@@ -20,6 +20,8 @@ def springs(piece: GraphPart) -> Arrangement:
     """Any connected piece; the same one gives the same places."""
     names = list(piece.near)
     n = len(names)
+    if n == 1:
+        return Arrangement({names[0]: (0j, DOWN)}, kind="springs")
     place = {v: k for k, v in enumerate(names)}
     far = np.ones((n, n))
     for v in names:

@@ -50,6 +50,11 @@ def _text(text: str) -> str:
     return escape(printable(text))
 
 
+def _id(gid: str) -> str:
+    """A name as an attribute, where XML would read tabs and line breaks as spaces."""
+    return _text(gid).translate({ord(c): f"&#{ord(c)};" for c in "\t\n\r"})
+
+
 class _Pencil:
     """Items as elements, in points from the upper left; each id is given once."""
 
@@ -68,8 +73,9 @@ class _Pencil:
 
     def _head(self, gid: str, fill: str = "", stroke: str = "") -> str:
         """The id and the colours: roles are classes, others are written as they are."""
-        name = f' id="{_text(gid)}"' if gid not in self.seen else ""
-        self.seen.add(gid)
+        written = _id(gid)
+        name = f' id="{written}"' if written not in self.seen else ""
+        self.seen.add(written)
         roles = [f"{side}-{role}" for side, role in (("f", fill), ("s", stroke)) if role and role[0] != "#"]
         plain = [f' {side}="{c}"' for side, c in (("fill", fill), ("stroke", stroke)) if c[:1] == "#"]
         none = "" if fill else ' fill="none"'

@@ -7,10 +7,12 @@ from tnkit.drawing.themes import LIGHT
 
 __all__ = ["tikz_of"]
 
+#: What TeX would read otherwise, or cannot; a straight quote is in no font of its own encoding, OT1.
 _SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
     "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "…": r"\dots{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", '"': r"\textquotedbl{}", "\N{REPLACEMENT CHARACTER}": "?",
+    "|": r"\textbar{}", '"': r"\textquotedblright{}", "\N{REPLACEMENT CHARACTER}": "?",
+    **dict.fromkeys("\t\r\N{NEXT LINE}", " "), **{chr(k): "?" for k in range(0x7F, 0xA0) if k != 0x85},
 }  # fmt: skip
 
 
@@ -75,5 +77,7 @@ def _words(item: Words, used: dict[str, str]) -> str:
         )
     if "\n" in item.text:
         look += ", align=center"
-    text = r"\\".join("".join(_SPECIAL.get(c, c) for c in printable(row)) for row in item.text.split("\n"))
+    text = r"\\{}".join(  # what follows a line break in square brackets would be its length
+        "".join(_SPECIAL.get(c, c) for c in printable(row)) for row in item.text.split("\n")
+    )
     return rf"\node[{look}] at {_xy(item.at)} {{{text}}};"

@@ -17,6 +17,7 @@ from typing import Any
 from tnkit.core.checks import sequence, shown, text
 from tnkit.core.network import Network
 from tnkit.core.writing import replacing
+from tnkit.drawing.scene import printable
 from tnkit.drawing.viewer_data import Order, network_data
 from tnkit.planning.plan import Plan
 from tnkit.planning.planner import plan
@@ -205,7 +206,7 @@ def _page(title: str, data: list[dict[str, Any]]) -> str:
         json.dumps(data, separators=(",", ":"), ensure_ascii=True).replace("</", "<\\/").replace("<!--", "<\\u0021--")
     )
     parts = {
-        "title": escape(title),
+        "title": escape(printable(title)),
         "style": (folder / "style.css").read_text(encoding="utf-8").strip(),
         "script": "\n".join((folder / name).read_text(encoding="utf-8").strip() + "\n" for name in _SCRIPTS),
         "data": written,

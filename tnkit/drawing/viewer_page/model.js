@@ -101,10 +101,10 @@ function short(n) {
     if (n < 999.5) return `${unit && n < 99.95 ? +n.toPrecision(3) : Math.round(n)}${unit && "\u00a0" + unit}`;
     n /= 1000;
   }
-  return (n * 1e18).toExponential(2);
+  return (n * 1000 ** UNITS.length).toExponential(2);
 }
 const spaced = n => short(n) + (n >= 999.5 ? "" : "\u00a0");
 const flopsText = n => spaced(n) + "FLOPs";
 const bytesText = n => spaced(n) + "B";
 const timesText = x => `${x < 10 ? +x.toFixed(1) : Math.round(x).toLocaleString("en")}×`;
-const whole = n => n.toLocaleString("en");
+const whole = n => Number.isSafeInteger(n) ? n.toLocaleString("en") : `about ${short(n)}`; // of more digits a number here knows the first ones
