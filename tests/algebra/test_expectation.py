@@ -214,3 +214,12 @@ def test_a_batch_of_states_under_vmap():
     ):
         found = torch.vmap(measure)(batch)
         assert torch.allclose(found, torch.stack([torch.as_tensor(measure(x)) for x in each]))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_state_that_is_not_finite_gives_nan_without_a_warning(bad):
+    net = tk.tt((2, 3, 2), 2)
+    arrays = {n: np.ones(shape) for n, shape in net.array_shapes.items()}
+    arrays["core_1"][0, 0, 0] = bad
+    assert np.isnan(tk.density_matrix(net, arrays, ["i0"])).all()
+    assert np.isnan(tk.local_expectation(net, arrays, {"i0": np.eye(2)})["i0"])

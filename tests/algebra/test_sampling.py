@@ -151,9 +151,13 @@ def test_entries_of_zero_and_what_is_not_finite():
     tensors = {n: torch.tensor(a, requires_grad=True) for n, a in arrays.items()}
     tk.log_likelihood(net, tensors, [[0, 1], [1, 1]])[0].backward()
     assert all(a.grad.isfinite().all() for a in tensors.values())
-    spoiled = arrays | {"core_1": np.array([[np.nan, 1.0]])}
-    assert np.isnan(tk.log_likelihood(net, spoiled, [[0, 1]])).all()
-    assert all(np.isnan(x).all() for x in tk.marginals(net, spoiled).values())
+    none = arrays | {"core_0": np.zeros((2, 1))}
+    for bad in (np.nan, np.inf):
+        spoiled = arrays | {"core_1": np.array([[bad, 1.0]])}
+        for born in (True, False):  # NaN without a warning
+            for given in (spoiled, none):
+                assert np.isnan(tk.log_likelihood(net, given, [[0, 1]], born=born)).all()
+                assert all(np.isnan(x).all() for x in tk.marginals(net, given, born=born).values())
     with pytest.raises(ValueError, match="sample: array 'core_1' has entries that are not finite"):
         tk.sample(net, spoiled, 3)
     wide = tk.mps((2, 2), 2)
@@ -166,6 +170,16 @@ def test_entries_of_zero_and_what_is_not_finite():
             tk.sample(wide, given, 3, born=born)
     with pytest.raises(ValueError, match="sample: the network's tensor is zero"):
         tk.sample(net, arrays | {"core_0": np.zeros((2, 1))}, 3)
+
+
+def test_probabilities_of_complex_dtype():
+    """Entries without imaginary parts are probabilities in a complex dtype too."""
+    net = tk.tree((2, 3, 2), 2)
+    arrays = drawn(net, born=False)
+    wide = {n: x.astype("complex128") for n, x in arrays.items()}
+    found, wanted = tk.sample(net, wide, 50, born=False), tk.sample(net, arrays, 50, born=False)
+    assert np.array_equal(found.values, wanted.values) and np.allclose(found.log_likelihood, wanted.log_likelihood)
+    assert np.allclose(tk.log_likelihood(net, wide, found.values, born=False), found.log_likelihood)
 
 
 def test_no_samples_no_sites_and_frozen_nodes():

@@ -10,7 +10,7 @@ from typing import Any
 from tnkit.algebra.acting import Meeting, joined, meeting
 from tnkit.algebra.fitted_pair import improved
 from tnkit.algebra.matching import matched
-from tnkit.algebra.pairs import Legs, Pair, compressed_product, one_shape, product, squared_norm
+from tnkit.algebra.pairs import Legs, Pair, compressed_product, in_double, one_shape, product, squared_norm
 from tnkit.core.checks import a_mapping, one_of
 from tnkit.core.decomposition import Decomposition, paired
 from tnkit.core.network import Network
@@ -20,7 +20,7 @@ from tnkit.core.structure import TreeNetwork, as_tree
 from tnkit.decompose.gauge import check_finite, held, placed
 from tnkit.decompose.ranks import Limits, Rank, check_tol, limits
 from tnkit.decompose.rounding import rounded
-from tnkit.execution.arrays import double_name, dtype_name, floating, is_single, one_dtype
+from tnkit.execution.arrays import dtype_name, floating, is_single, one_dtype
 from tnkit.execution.backend import Backend
 from tnkit.execution.inputs import check_arrays
 from tnkit.execution.library import backend_of
@@ -285,16 +285,10 @@ def _end(tree: TreeNetwork) -> str:
 
 def _by_density(pair: Pair, bounds: Limits, what: str) -> Decomposition:
     """By density matrices, in double precision."""
-    backend, kept = pair.backend, pair
+    backend, root = pair.backend, _end(pair.tree)
     some = next(iter(pair.arrays.values()))[0]
-    if single := is_single(some):
-        wide = double_name(some)
-        kept = replace(
-            pair, arrays={n: (backend.cast(x, wide), backend.cast(y, wide)) for n, (x, y) in pair.arrays.items()}
-        )
-    root = _end(pair.tree)
-    tree, arrays, power, error = compressed_product(kept, root, bounds, True)
-    if single:
+    tree, arrays, power, error = compressed_product(in_double(pair), root, bounds, True)
+    if is_single(some):
         arrays = {n: backend.cast(x, dtype_name(some)) for n, x in arrays.items()}
     made = placed(tree, arrays, root, power, backend)
     return _in_range(Decomposition(*made, error, dict.fromkeys(tree.bonds, "density")), pair, what)

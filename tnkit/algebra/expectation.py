@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from math import isfinite, prod
 from typing import Any
@@ -23,7 +22,7 @@ from tnkit.execution.arrays import LINEAR, conj, dtype_name, one_dtype, widened
 from tnkit.execution.backend import Backend
 from tnkit.execution.library import backend_of, library, plain
 from tnkit.execution.local import contracted
-from tnkit.execution.numpy import NUMPY
+from tnkit.execution.numpy import NUMPY, quiet
 from tnkit.execution.powers import entry_size, unit, whole
 
 __all__ = ["density_matrix", "expect", "local_expectation"]
@@ -80,7 +79,7 @@ def expect(
         ket, ket_arrays = joined(op, left, net, right, met, backend)
         above, p = inner_product(net, right, ket, ket_arrays, backend)
         below, q = inner_product(net, right, net, right, backend)
-    with _quiet(backend):
+    with quiet(backend):
         return whole(above / below, p - q, strip, what, backend)
 
 
@@ -136,9 +135,10 @@ def density_matrix(net: Network, arrays: Arrays, inds: Iterable[str], *, backend
     backend = backend_of(backend, a_mapping(arrays, what))
     full = given_arrays(net, arrays, backend)
     tree = _as_bare_tree(net)
-    if tree is not None and prod(net.sizes[i] for i in kept) ** 2 <= _CARRIED:
-        return _Reduced(tree, _of_nodes(net, full, backend), backend).of(kept)
-    return _formed_density(net, full, kept, backend)
+    with quiet(backend):
+        if tree is not None and prod(net.sizes[i] for i in kept) ** 2 <= _CARRIED:
+            return _Reduced(tree, _of_nodes(net, full, backend), backend).of(kept)
+        return _formed_density(net, full, kept, backend)
 
 
 @paired
@@ -183,11 +183,12 @@ def local_expectation(
     tree = _as_bare_tree(net)
     reduced = None if tree is None else _Reduced(tree, _of_nodes(net, full, backend), backend)
     found: dict[tuple[str, ...], Any] = {}
-    for kept, _ in wanted.values():
-        if kept not in found:
-            small = prod(net.sizes[i] for i in kept) ** 2 <= _CARRIED
-            found[kept] = reduced.of(kept) if reduced and small else _formed_density(net, full, kept, backend)
-    return {key: _traced(gate, found[kept], len(kept), backend) for key, (kept, gate) in wanted.items()}
+    with quiet(backend):
+        for kept, _ in wanted.values():
+            if kept not in found:
+                small = prod(net.sizes[i] for i in kept) ** 2 <= _CARRIED
+                found[kept] = reduced.of(kept) if reduced and small else _formed_density(net, full, kept, backend)
+        return {key: _traced(gate, found[kept], len(kept), backend) for key, (kept, gate) in wanted.items()}
 
 
 def _traced(gate: Any, density: Any, count: int, backend: Backend) -> Any:
@@ -246,13 +247,7 @@ def _formed_density(net: Network, full: dict[str, Any], kept: Sequence[str], bac
 def _of_trace_one(x: Any, backend: Backend) -> Any:
     side = prod(x.shape[: len(x.shape) // 2])
     trace = backend.xp.sum(backend.diagonal(backend.reshape(x, side, side), 0, 1))
-    with _quiet(backend):
-        return x / trace
-
-
-def _quiet(backend: Backend) -> Any:
-    """Without numpy's warnings: a state of zeros has no expectation, and gives NaN."""
-    return np.errstate(invalid="ignore", divide="ignore") if backend is NUMPY else nullcontext()
+    return x / trace
 
 
 def _as_bare_tree(net: Network) -> TreeNetwork | None:

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from tnkit.algebra.pairs import Legs, Pair, squared_norm
+from tnkit.algebra.pairs import Legs, Pair, in_double, squared_norm
 from tnkit.core.decomposition import Decomposition
 from tnkit.core.structure import TreeNetwork
 from tnkit.decompose.gauge import fold, gathered, held, placed, unfold
 from tnkit.decompose.rounding import tour
 from tnkit.decompose.truncate import orthonormal
-from tnkit.execution.arrays import conj
+from tnkit.execution.arrays import conj, double_name, dtype_name, is_single
 from tnkit.execution.local import contracted
 from tnkit.execution.powers import Power, unit
 
@@ -40,8 +40,10 @@ def improved(
     told
         Called with the error after each sweep; a true answer ends them.
     """
-    backend = pair.backend
+    backend, given = pair.backend, next(iter(start.arrays.values()))
+    pair = in_double(pair)  # the error is the root of what is left of 1
     tree, arrays, root, power = held(start.network, start.arrays, root, "fit", backend)
+    arrays = {n: backend.cast(x, double_name(x)) if is_single(x) else x for n, x in arrays.items()}
     gathered(tree, arrays, root, power, backend)
     search = _Search(pair, tree, arrays)
     for node, _, bond in reversed(tree.down(root)):
@@ -60,6 +62,8 @@ def improved(
             matrix, rows = unfold(tree, arrays, here, bond, backend)
             fold(tree, arrays, here, bond, orthonormal(matrix, backend)[0], rows, backend)
             search.send(here, bond)
+    if is_single(given):
+        arrays = {n: backend.cast(x, dtype_name(given)) for n, x in arrays.items()}
     made = placed(tree, arrays, root, power + pair.power, backend)
     return Decomposition(*made, error, dict.fromkeys(tree.bonds, "fit"))
 

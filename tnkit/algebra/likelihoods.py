@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from math import log, prod
+from math import log, nan, prod
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from tnkit.decompose.gauge import absorb
 from tnkit.execution.arrays import conj, real
 from tnkit.execution.backend import Backend
 from tnkit.execution.library import backend_of, values
+from tnkit.execution.numpy import quiet
 from tnkit.execution.powers import seen, unit, units
 from tnkit.execution.run import contract
 
@@ -71,8 +72,9 @@ def log_likelihood(
         total, exponent = contract(replace(net, output=()), full, strip_exponent=True, backend=backend)
     else:
         total, exponent = inner(net, full, net, full, strip_exponent=True, backend=backend)
-    found = _log(value, backend) + logs
-    return (2 if born else 1) * found - _log(total, backend) - exponent * log(10)
+    with quiet(backend):
+        found = _log(value, backend) + logs
+        return (2 if born else 1) * found - _log(total, backend) - exponent * log(10)
 
 
 def _digits(net: Network, samples: Any, who: str) -> np.ndarray:
@@ -202,18 +204,20 @@ def marginals(
     check_multilinear(a_network(net, who), who, tied=True)
     net, full = untied(net, arrays, backend)
     tree = tree_or_none(net)
-    if tree is None:
-        found = {i: _one_index(net, full, i, born, backend) for i in net.output}
-    else:
-        found = _of_tree(tree, {n: unit(x, backend, keep=True)[0] for n, x in full.items()}, born, backend)
-    return {i: _normalised(found[i], born, who, backend) for i in net.output}
+    with quiet(backend):
+        if tree is None:
+            found = {i: _one_index(net, full, i, born, backend) for i in net.output}
+        else:
+            found = _of_tree(tree, {n: unit(x, backend, keep=True)[0] for n, x in full.items()}, born, backend)
+        return {i: _normalised(found[i], born, who, backend) for i in net.output}
 
 
 def _normalised(x: Any, born: bool, who: str, backend: Backend) -> Any:
     if not born:
         _check_sign(x, who, backend)
-    x = real(x, backend)
-    return x / backend.xp.sum(x)
+    x, xp = real(x, backend), backend.xp
+    total = xp.sum(x)
+    return x / xp.where(xp.isfinite(total), total, nan * xp.ones_like(total))
 
 
 def _one_index(net: Network, arrays: dict[str, Any], i: str, born: bool, backend: Backend) -> Any:

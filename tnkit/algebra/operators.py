@@ -70,8 +70,8 @@ def operator(
     Returns
     -------
     Network, dict
-        For a chain the names of :func:`mpo`.  For a tree its nodes and bonds, open indices ``o{k}`` and ``i{k}`` of site k.  Output:
-        ``o0 ... i0 ...``.  Nearest neighbours: bonds of 3 for Ising's chain, 5 for Heisenberg's.  Long-range couplings that are
+        For a chain the names of :func:`mpo`.  For a tree its nodes and bonds, open indices ``o{k}`` and ``i{k}`` of site k (where the
+        tree's own are ``i0``, ``i1``, ... in another order, its own in).  Output: ``o0 ... i0 ...``.  Nearest neighbours: bonds of 3 for Ising's chain, 5 for Heisenberg's.  Long-range couplings that are
         sums of exponentials take one bond state each.  Rounding is relative to each string of matrices, not to the whole.
 
     Raises
@@ -134,6 +134,8 @@ def _structure(
     bonds = [i for i in tree.sizes if i not in opened]
     outs = {i: free_name(f"o{k}", bonds) for k, i in enumerate(tree.output)}
     ins = {i: free_name(f"i{k}", bonds) for k, i in enumerate(tree.output)}
+    if opened == set(ins.values()):  # the same names: they meet by name, and have to be those of their sites
+        ins = dict(zip(tree.output, tree.output, strict=True))
     nodes = [
         Node(n.name, [j for i in n.inds for j in ((outs[i], ins[i]) if i in opened else (i,))]) for n in tree.nodes
     ]

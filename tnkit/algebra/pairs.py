@@ -8,7 +8,7 @@ of bonds count is weighed by what lies beyond them.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import expm1, log1p, prod, sqrt
 from typing import Any
@@ -19,12 +19,12 @@ from tnkit.core.structure import TreeNetwork, as_tree, resized
 from tnkit.decompose.gauge import measured
 from tnkit.decompose.ranks import Limits
 from tnkit.decompose.truncate import orthonormal, truncated
-from tnkit.execution.arrays import adjoint, conj, real
+from tnkit.execution.arrays import adjoint, conj, double_name, is_single, real
 from tnkit.execution.backend import Backend
 from tnkit.execution.local import contracted
 from tnkit.execution.powers import Power, unit
 
-__all__ = ["Pair", "between", "compressed_product", "one_shape", "product", "squared_norm"]
+__all__ = ["Pair", "between", "compressed_product", "in_double", "one_shape", "product", "squared_norm"]
 
 Leg = Hashable
 Legs = tuple[Leg, ...]
@@ -75,6 +75,15 @@ class Pair:
         """The open indices of the product at a node."""
         kept = set(self.tree.net.output)
         return tuple(i for i in self.tree.inds[node] if i in kept)
+
+
+def in_double(pair: Pair) -> Pair:
+    """The pair with its arrays in double precision."""
+    if not is_single(next(iter(pair.arrays.values()))[0]):
+        return pair
+    cast = pair.backend.cast
+    wide = {n: (cast(x, double_name(x)), cast(y, double_name(y))) for n, (x, y) in pair.arrays.items()}
+    return replace(pair, arrays=wide)
 
 
 def one_shape(

@@ -117,6 +117,7 @@ def _prepared(net: Network, arrays: Mapping[str, np.ndarray], born: bool) -> tup
         gathered(tree, held_arrays, _first(tree), power, NUMPY)
     else:
         nonnegative(tree, held_arrays, "sample", NUMPY)
+        held_arrays = {n: x.real for n, x in held_arrays.items()}
     if not all(x.any() for x in held_arrays.values()):
         raise ValueError(_ZERO)
     return tree, held_arrays

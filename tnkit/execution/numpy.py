@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from math import sqrt
 from typing import Any
 
@@ -14,7 +15,7 @@ from tnkit.execution.elementwise import in_blocks
 from tnkit.execution.slices import by_slices
 from tnkit.planning.steps import FusedStep
 
-__all__ = ["NUMPY"]
+__all__ = ["NUMPY", "quiet"]
 
 
 def _run_fused(step: FusedStep, operands: Sequence[Any]) -> np.ndarray:
@@ -78,3 +79,8 @@ array([[1., 2.],
 >>> tk.NUMPY
 numpy
 """
+
+
+def quiet(backend: Backend) -> Any:
+    """Without numpy's warnings, where what has no value gives NaN."""
+    return np.errstate(invalid="ignore", divide="ignore", over="ignore") if backend is NUMPY else nullcontext()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping
-from math import prod
+from math import isfinite, prod
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from tnkit.core.numbers import real_number, whole_number
 from tnkit.execution.arrays import dtype_name, is_complex, padded, widened
 from tnkit.execution.backend import Backend
 from tnkit.execution.machine import check_constant
-from tnkit.execution.powers import times, unit
+from tnkit.execution.powers import seen, times, unit
 from tnkit.moves.reshaping import on_all
 from tnkit.moves.touched import carriers
 
@@ -67,7 +67,8 @@ def expand_bonds(
     Raises
     ------
     KeyError, TypeError, ValueError
-        No such index, an open one, a size below the present one, an Elementwise that has it, arrays that do not fit.
+        No such index, an open one, a size below the present one, an Elementwise that has it, arrays that do not fit; with
+        noise entries that are not finite.
     """
     what = "expand_bonds"
     a_network(net, what)
@@ -82,7 +83,7 @@ def expand_bonds(
         x = old
         for axis, i in enumerate(node.inds):
             x = padded(x, axis, new.get(i, net.sizes[i]) - net.sizes[i], backend)
-        return node.inds, x + _noise(old, tuple(x.shape), noise, draw, backend) if noise else x
+        return node.inds, x + _noise(node.array, old, tuple(x.shape), noise, draw, backend) if noise else x
 
     return on_all(net, arrays, new, change, what, backend)
 
@@ -101,9 +102,13 @@ def _new_sizes(net: Network, bonds: Any) -> dict[str, int]:
     return {i: operator.index(size) for i, size in bonds.items() if size != net.sizes[i]}
 
 
-def _noise(old: Any, shape: tuple[int, ...], noise: float, draw: np.random.Generator, backend: Backend) -> Any:
+def _noise(
+    name: str, old: Any, shape: tuple[int, ...], noise: float, draw: np.random.Generator, backend: Backend
+) -> Any:
     """Normal entries where the larger array has new ones."""
     some, power = unit(backend.constant(old), backend)
+    if not isfinite(seen(power, backend) or 0.0):
+        raise ValueError(f"expand_bonds: array {name!r} has entries that are not finite; noise is a part of their size")
     rms = backend.norm(some) / max(prod(old.shape), 1) ** 0.5
     values = draw.standard_normal(shape)
     if is_complex(old):

@@ -107,8 +107,16 @@ def taken(
     some = {node.array: arrays[node.array] for node in nodes if node.array in arrays}
     if not _plainly_right(net, nodes, some, backend):
         sizes = Sizes({i: net.sizes[i] for node in nodes for i in node.inds})
-        some = checked(trusted(tuple(nodes), (), sizes), some, backend)
+        given, some = some, checked(trusted(tuple(nodes), (), sizes), some, backend)
+        some = some if given else _beside(some, arrays, backend)
     return {node.name: some[node.array] for node in nodes}, backend
+
+
+def _beside(constants: dict[str, Any], arrays: Arrays, backend: Backend) -> dict[str, Any]:
+    """Constants in the dtype and on the device of the arrays beside them, of which none is touched."""
+    others = [x for x in arrays.values() if backend.holds(x)]
+    like = next((x for x in others if dtype_name(x) in LINEAR), others[0] if others else None)
+    return constants if like is None else {n: backend.like(backend.numpy(x), like) for n, x in constants.items()}
 
 
 def _plainly_right(net: Network, nodes: Sequence[Node], some: Arrays, backend: Backend) -> bool:
@@ -281,7 +289,8 @@ def put_back(
         for gone in {node.array for node in old} - used:
             made.pop(gone, None)
     if not backend.mixes:
-        before = {arrays[node.array].dtype for node in old if node.array in arrays}
+        constants = any(node.array not in arrays for node in old)  # they have no dtype of their own
+        before = {x.dtype for x in arrays.values()} if constants else {arrays[node.array].dtype for node in old}
         if len(before | {x.dtype for x in values.values()}) > 1:
             made = one_dtype(made, backend)
     return edited(net, changed, sizes, output), made
