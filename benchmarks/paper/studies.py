@@ -1,7 +1,8 @@
 """The paper's systems on real data: each study one command that goes on where it was interrupted.
 
 ``python benchmarks/paper/studies.py orders --data-dir DIR`` and ``figures --data-dir DIR`` (MNIST), ``vgg16-head --data-dir DIR --vgg16 FILE`` (CIFAR-10 and a trained
-VGG-16), ``cifar100-head --data-dir DIR --vgg16 FILE --dense-epochs 8`` (CIFAR-100 on the same VGG-16's convolutions), ``cifar-whole --data-dir DIR --epochs 3
+VGG-16), ``cifar100-head --data-dir DIR --vgg16 FILE --dense-epochs 8`` (CIFAR-100 on the same VGG-16's convolutions),
+``cifar100-alexnet-head`` and ``cifar100-zfnet-head --data-dir DIR --dense-epochs 8`` (trained on CIFAR-100 from scratch), ``cifar-whole --data-dir DIR --epochs 3
 --dense-epochs 16 --device cuda --workers 8`` (VGG-16, AlexNet and ZFNet, everything trained on; ``--data cifar100`` too)
 and ``vgg16-convs`` likewise (VGG-16's convolutions), ``small-vgg-convs --data-dir DIR --epochs 100`` (those of a small VGG, until validation gains no more) keep every finished cell under ``out/paper/<study>/``, then write
 ``benchmarks/paper/<study>.json`` with all of them, from which ``benchmarks/paper/tables.py`` renders docs/paper.md.
@@ -23,6 +24,7 @@ from typing import Any
 
 import convs
 import heads
+import scratch
 import small_vgg
 import torch
 import transfer
@@ -117,7 +119,11 @@ STUDIES = {
         FIGURE_CELLS, figures, partial(mnist_models, models=[(FIGURES[c["what"]][0], c["seed"]) for c in FIGURE_CELLS])
     ),
     "vgg16-head": Cells(heads.HEAD_CELLS, heads.vgg16_head, heads.features),
-    "cifar100-head": Cells(heads.HEAD_CELLS, transfer.cifar100_head, transfer.prepared),
+    "cifar100-head": Cells(heads.RANDOM_CELLS, transfer.cifar100_head, transfer.prepared),
+    **{
+        f"cifar100-{name}-head": Cells(scratch.cells(name), scratch.cifar100_scratch, partial(scratch.prepared, name))
+        for name in ("alexnet", "zfnet")
+    },
     "cifar-whole": Cells(heads.WHOLE_CELLS, heads.cifar_whole, heads.whole_models),
     "vgg16-convs": Cells(convs.CELLS, convs.vgg16_convs, convs.model),
     "small-vgg-convs": Cells(small_vgg.next_cells, small_vgg.small_vgg_convs, small_vgg.prepared),

@@ -118,6 +118,20 @@ the heads.{noted(found)}
 {_heads(found)}"""
 
 
+def cifar100_scratch(found: dict[str, Any]) -> str:
+    """The same heads on a model that was trained on CIFAR-100 alone."""
+    options, name = found["options"], {"alexnet": "AlexNet", "zfnet": "ZFNet"}[found["cells"][0]["model"]]
+    train = "all training images" if options["limit"] is None else f"{options['limit']:,} training images"
+    return f"""## CIFAR-100 from scratch: {name}
+
+{name} is trained on CIFAR-100 for {options["dense_epochs"]} epochs (batches of 256, crops and flips). What its convolutions make of the images is
+computed once. Then its two large linear layers (2^22 + 2^24 weights) are replaced as above, and they, the biases and the last layer
+(409,700 parameters; 102,500 where the two are left out) are trained for {options["epochs"]} epochs on {train}. One dense model; the seeds are of
+the heads. *Small dense*: Linear(1024, 1), ReLU, Linear(1, 100).{noted(found)}
+
+{_heads(found, "21.0 million")}"""
+
+
 def cifar_whole(found: dict[str, Any]) -> str:
     """The same with everything trained on, and on two more models."""
     options, parts = found["options"], []

@@ -8,7 +8,16 @@ from typing import Any
 
 import array_tables
 from digests import older
-from table_cells import cifar100_head, cifar_whole, figures, orders, small_vgg_convs, vgg16_convs, vgg16_head
+from table_cells import (
+    cifar100_head,
+    cifar100_scratch,
+    cifar_whole,
+    figures,
+    orders,
+    small_vgg_convs,
+    vgg16_convs,
+    vgg16_head,
+)
 from table_parts import difference
 from table_rates import rates
 from table_rows import Against, against_best, deep, grouped, preferred, searched, with_whole_counts
@@ -67,6 +76,8 @@ STUDIES = {
     "figures": figures,
     "vgg16-head": vgg16_head,
     "cifar100-head": cifar100_head,
+    "cifar100-alexnet-head": cifar100_scratch,
+    "cifar100-zfnet-head": cifar100_scratch,
     "cifar-whole": cifar_whole,
     "cifar-whole-cifar100": cifar_whole,
     "vgg16-convs": vgg16_convs,
