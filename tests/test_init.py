@@ -566,3 +566,9 @@ def test_to_rms_refuses_what_the_dtype_cannot_hold():
         ValueError, match=r"init: array 'core_[01]' would have entries up to .* which float32 cannot hold"
     ):
         tk.init.to_rms(net, tk.init.normal(net, dtype="float32"), 1e-200)
+
+
+def test_rms_of_a_nonlinear_network_without_open_indices():
+    net = tk.from_einsum("ij,ij->", dict(i=2, j=3)).activate("sin", "act")
+    arrays = tk.init.normal(net, seed=0)
+    assert tk.init.rms(net, arrays) == pytest.approx(abs(float(oracle(net, arrays))))

@@ -60,7 +60,7 @@ def rms(net: Network, arrays: Mapping[str, Any]) -> float:
         a_network(net, "rms"), {n: _wide(values(n, a, "rms")) for n, a in a_mapping(arrays, "rms").items()}
     )
     if not net.multilinear:
-        return exp(log_rms(run(plan(net), full)))
+        return exp(log_rms(np.asarray(run(plan(net), full))))
     found = _Scaled(net, full, [leaf.array for leaf in net.leaves]).log_rms(_forms(net, full))
     return exp(found) if found < 709 else inf
 
