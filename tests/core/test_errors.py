@@ -266,7 +266,7 @@ def test_names_of_numpys_strings_read_as_plain_ones():
 def test_functions_that_refuse_nonlinear_networks_name_the_node():
     net = tk.tt((2, 2), 2).activate("sin", "act")
     arrays = tk.init.normal(net)
-    with pytest.raises(ValueError, match="multiply: .*node 'act' is an Elementwise"):
+    with pytest.raises(ValueError, match=r"multiply: .*node 'act' is an Elementwise"):
         tk.multiply(net, arrays, net, arrays)
-    with pytest.raises(ValueError, match="conj: array 'core_0' is complex, .* node 'act' is an Elementwise"):
+    with pytest.raises(ValueError, match=r"conj: array 'core_0' is complex, .* node 'act' is an Elementwise"):
         tk.conj(net, {n: a * 1j for n, a in arrays.items()})

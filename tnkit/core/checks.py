@@ -64,10 +64,10 @@ def one_of(value: Any, what: str, known: Iterable[str]) -> str:
     names = tuple(known)
     if not isinstance(value, str):
         raise TypeError(f"{what} is one of {', '.join(names)}, not {shown(value)}")
-    value = str(plain_name(value))
-    if value not in names:
-        raise ValueError(f"{what} is one of {', '.join(names)}, not {value!r}")
-    return value
+    name = str(plain_name(value))
+    if name not in names:
+        raise ValueError(f"{what} is one of {', '.join(names)}, not {name!r}")
+    return name
 
 
 def sequence(value: Any, what: str) -> tuple[Any, ...]:
