@@ -548,3 +548,27 @@ def test_near_identity_of_any_network(seed):
     if added.size > 60:
         assert 0.3 < added.std() < 0.7
     assert tk.contract(net, {**given, **a}).shape == net.shape
+
+
+@pytest.mark.parametrize(("dtype", "far"), [("float32", 1e30), ("complex64", 1e30), ("float64", 1e280)])
+def test_to_rms_of_arrays_of_sizes_far_apart(dtype, far):
+    net = tk.tt((2, 3, 2), 2)
+    drawn = tk.init.normal(net, seed=1, dtype=dtype)
+    sizes = dict(zip(drawn, (1 / far, 1 / far, far), strict=True))
+    made = tk.init.to_rms(net, {n: (a * sizes[n]).astype(dtype) for n, a in drawn.items()}, 0.5)
+    assert {a.dtype for a in made.values()} == {np.dtype(dtype)} and all(np.isfinite(a).all() for a in made.values())
+    assert tk.init.rms(net, made) == pytest.approx(0.5, rel=1e-5)
+
+
+def test_to_rms_refuses_what_the_dtype_cannot_hold():
+    net = tk.tt((2, 3), 2)
+    with pytest.raises(
+        ValueError, match=r"init: array 'core_[01]' would have entries up to .* which float32 cannot hold"
+    ):
+        tk.init.to_rms(net, tk.init.normal(net, dtype="float32"), 1e-200)
+
+
+def test_rms_of_a_nonlinear_network_without_open_indices():
+    net = tk.from_einsum("ij,ij->", dict(i=2, j=3)).activate("sin", "act")
+    arrays = tk.init.normal(net, seed=0)
+    assert tk.init.rms(net, arrays) == pytest.approx(abs(float(oracle(net, arrays))))

@@ -82,3 +82,18 @@ def test_decompositions_of_every_kind(function, kind):
     x = DRAW.integers(0, 2, (4, 3))
     given = x.view(np.matrix) if kind == "matrix" else x.tolist() if kind == "list" else torch.as_tensor(x, dtype=kind)
     assert np.allclose(tk.contract(*function(given)), x, atol=1e-5)
+
+
+def test_long_doubles_are_refused_in_the_same_words_everywhere():
+    wide = {n: np.ones(s, np.longdouble) for n, s in NET.array_shapes.items()}
+    plain = {n: np.ones(s) for n, s in NET.array_shapes.items()}
+    words = r"array 'core_0' has dtype \w+; convert it to one of complex128, complex64, float32, float64"
+    calls = {
+        "project": lambda: tk.project(NET, wide, NET),
+        "als": lambda: tk.als(np.ones(NET.shape), NET, wide),
+        "round": lambda: tk.round(NET, wide),
+        "merge": lambda: tk.merge(NET, wide, ["core_0", "core_1"]),
+    }
+    for who, call in {**calls, "project ": lambda: tk.project(NET, plain, NET, wide)}.items():
+        with pytest.raises(TypeError, match=f"{who.strip()}: {words}"):
+            call()

@@ -324,3 +324,31 @@ def test_transforms_of_torch_pass(net):
     value = tk.norm(net, {**arrays, "core_0": core})
     assert torch.allclose(batch, torch.stack([value, 2 * value]))
     assert TORCH.unseen((core,)) is False
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize(("dtype", "power"), [("float64", 664), ("float32", 100)])
+def test_sums_of_a_network_whose_arrays_are_of_sizes_far_apart(dtype, power, library):
+    net = tk.tt((2, 2, 2, 2), 2)
+    x, y = drawn(net, dtype), drawn(net, dtype, seed=1)
+    far = {n: (a * 2.0**p).astype(dtype) for (n, a), p in zip(x.items(), (power, power, -power, -power), strict=True)}
+    made = tk.contract(*tk.add(net, converted(far, library), net, converted(y, library)))
+    assert np.allclose(made, oracle(net, wide(x)) + oracle(net, wide(y)), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_complex_values_beyond_the_range_are_infinite_as_real_ones_are(library):
+    net = tk.tt((2, 1, 3), 2)
+    x = {n: (2.0**664 * a).astype("complex128") * (1 + 1j) for n, a in drawn(net, "float64").items()}
+    given = converted(x, library)
+    for call in (
+        lambda: tk.contract(net, given),
+        lambda: tk.inner(net, given, net, given),
+        lambda: tk.contract_approx(net, given, max_bond=8),
+    ):
+        with pytest.warns(RuntimeWarning, match="above the range of complex128"):
+            found = np.asarray(call())
+        assert np.isinf(found).all()
+    if library == "torch":
+        hidden = torch.func.vmap(lambda a: tk.inner(net, given, net, {**given, "core_0": a}))(given["core_0"][None])
+        assert torch.isinf(hidden).all()

@@ -236,3 +236,37 @@ def test_the_oracle_says_how_many_indices_it_can_take():
     net = tk.mps((2,) * 30, 1)  # 30 open indices and 29 bonds
     with pytest.raises(ValueError, match=r"oracle: a region has at most 52 indices.* has 59"):
         tk.testing.oracle(net, tk.init.normal(net, seed=0))
+
+
+def test_names_of_numpys_strings_read_as_plain_ones():
+    net = tk.tt((2, 3, 2), 2)
+    arrays, s = tk.init.normal(net), np.str_
+    assert repr(tk.Node(s("A"), [s("i")])) == repr(tk.Node("A", ["i"]))
+    calls = [
+        lambda: tk.isel(net, arrays, {s("i9"): 0}),
+        lambda: tk.merge(net, arrays, [s("zz"), "core_0"]),
+        lambda: tk.split(net, arrays, "core_1", [s("i9")]),
+        lambda: tk.apply_gate(net, arrays, np.eye(3), s("i0")),
+        lambda: tk.transpose(net, (s("i9"),)),
+        lambda: tk.unfuse(net, arrays, {s("i0"): {s("a"): 1, s("b"): 3}}),
+        lambda: tk.expand_bonds(net, arrays, {s("b1"): 1}),
+        lambda: tk.round(net, arrays, rank={s("zz"): 2}),
+        lambda: tk.contract(net, {**arrays, s("zz"): 1}),
+        lambda: tk.plan(net, dynamic=s("zz")),
+        lambda: tk.directions(net, s("zz")),
+        lambda: net.join(tk.tt((2, 3), 2), on={s("i9"): s("i0")}),
+        lambda: net.activate(s("zz"), s("q")),
+    ]
+    for call in calls:
+        with pytest.raises((ValueError, TypeError)) as found:
+            call()
+        assert "np.str_" not in str(found.value)
+
+
+def test_functions_that_refuse_nonlinear_networks_name_the_node():
+    net = tk.tt((2, 2), 2).activate("sin", "act")
+    arrays = tk.init.normal(net)
+    with pytest.raises(ValueError, match=r"multiply: .*node 'act' is an Elementwise"):
+        tk.multiply(net, arrays, net, arrays)
+    with pytest.raises(ValueError, match=r"conj: array 'core_0' is complex, .* node 'act' is an Elementwise"):
+        tk.conj(net, {n: a * 1j for n, a in arrays.items()})

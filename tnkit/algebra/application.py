@@ -212,7 +212,8 @@ def _held(net: Network, full: Arrays, backend: Backend, what: str) -> tuple[Tree
     """A network as a tree, each node with an array of its own."""
     nodes = [n for n in net.nodes if isinstance(n, Node)]
     if len(nodes) < len(net.nodes):
-        raise NoPairError("one has an Elementwise (nonlinear) node")
+        name = next(n.name for n in net.nodes if not isinstance(n, Node))
+        raise NoPairError(f"node {name!r} is an Elementwise (nonlinear)")
     if any(n.fixed for n in nodes) or len({n.array for n in nodes}) < len(nodes):
         net, full = (
             replace(net, nodes=tuple(Node(n.name, n.inds) for n in nodes)),

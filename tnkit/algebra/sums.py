@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import frexp, isfinite
+from math import frexp, inf, isfinite
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from tnkit.core.decomposition import paired
 from tnkit.core.network import Network
 from tnkit.core.node import Node
 from tnkit.core.structure import check_multilinear, resized
-from tnkit.execution.arrays import dtype_name, floating, is_complex, one_dtype, padded
+from tnkit.execution.arrays import dtype_name, floating, is_complex, is_single, one_dtype, padded
 from tnkit.execution.backend import Backend
 from tnkit.execution.inputs import check_arrays
 from tnkit.execution.library import backend_of
@@ -87,7 +87,8 @@ def add(
     if not names:
         raise ValueError("add: every node is fixed; there is no array to add")
     left, right = (
-        _weighted(arrays, names, _weight(w, backend), backend) for arrays, w in zip((left, right), pairs, strict=True)
+        _weighted(_levelled(arrays, names, backend), names, _weight(w, backend), backend)
+        for arrays, w in zip((left, right), pairs, strict=True)
     )
     return _direct_sum(a, left, b, right, backend)
 
@@ -113,6 +114,17 @@ def _powered(arrays: Arrays, names: Sequence[str], power: Power, backend: Backen
     """Arrays whose network is two to a power times as large, these sharing it."""
     each = dict(zip(names, even_powers(power, len(names), backend), strict=True))
     return {n: times(x, each[n], backend) if n in each else x for n, x in arrays.items()}
+
+
+def _levelled(arrays: Arrays, names: Sequence[str], backend: Backend) -> dict[str, Any]:
+    """The arrays, of one size where their sizes are far apart: beside a large block of one array a small one would be lost."""
+    given = [arrays[n] for n in names]
+    far = 2.0 ** (30 if any(is_single(x) for x in given) else 200)
+    if backend.unseen(given) or 0 < max(norms := backend.norms(given)) < far * min(norms) < inf:
+        return dict(arrays)
+    found = {n: unit(arrays[n], backend, keep=True) for n in names}
+    power = sum((power for _, power in found.values()), 0.0)
+    return _powered({**arrays, **{n: x for n, (x, _) in found.items()}}, names, power, backend)
 
 
 def _weight(w: Any, backend: Backend) -> Any:

@@ -136,7 +136,7 @@ def resolve(fn: str | Activation) -> str | Activation:
     """
     if isinstance(fn, str):
         if fn not in ACTIVATIONS:
-            raise ValueError(f"unknown activation {fn!r}; known: {', '.join(ACTIVATIONS)}")
+            raise ValueError(f"unknown activation {shown(fn)}; known: {', '.join(ACTIVATIONS)}")
         return fn
     if not callable(fn):
         raise TypeError(f"an activation is a name or a function fn(xp, *x), not {type(fn).__name__}")

@@ -9,7 +9,7 @@ import numpy as np
 
 from tnkit.core.network import Network
 from tnkit.core.node import has_order, unordered
-from tnkit.core.wording import shown
+from tnkit.core.wording import plain_name, shown
 
 __all__ = ["a_function", "a_mapping", "a_network", "flag", "one_of", "sequence", "shown", "text"]
 
@@ -55,7 +55,7 @@ def flag(value: Any, what: str) -> bool:
 def text(value: Any, what: str, empty: bool = False) -> str:
     """A string, by default not an empty one."""
     if isinstance(value, str) and (value or empty):
-        return value
+        return str(plain_name(value))
     raise TypeError(f"{what} is a {'' if empty else 'non-empty '}string, not {shown(value)}")
 
 
@@ -64,9 +64,10 @@ def one_of(value: Any, what: str, known: Iterable[str]) -> str:
     names = tuple(known)
     if not isinstance(value, str):
         raise TypeError(f"{what} is one of {', '.join(names)}, not {shown(value)}")
-    if value not in names:
-        raise ValueError(f"{what} is one of {', '.join(names)}, not {value!r}")
-    return value
+    name = str(plain_name(value))
+    if name not in names:
+        raise ValueError(f"{what} is one of {', '.join(names)}, not {name!r}")
+    return name
 
 
 def sequence(value: Any, what: str) -> tuple[Any, ...]:

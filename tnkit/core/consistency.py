@@ -81,7 +81,7 @@ def _size(index: object, size: Any) -> int:
     try:
         return whole_number(size, "a size", 1)
     except (TypeError, ValueError) as error:
-        raise type(error)(f"index {index!r} has size {shown(size)}; a size is a whole number from 1 up") from None
+        raise type(error)(f"index {shown(index)} has size {shown(size)}; a size is a whole number from 1 up") from None
 
 
 def _check_bodies_agree(node: _Function) -> None:

@@ -14,6 +14,7 @@ from tnkit.core.checks import a_mapping, a_network, text
 from tnkit.core.network import AnyNode, Network, levels
 from tnkit.core.node import Node, indices
 from tnkit.core.structure import TreeNetwork, as_tree, tree_or_none
+from tnkit.core.wording import shown
 
 __all__ = ["axes_toward", "directions", "gates_of"]
 
@@ -107,7 +108,7 @@ def axes_toward(net: Network, toward: Any, who: str) -> dict[str, tuple[int, ...
     for name, given in a_mapping(toward, who, "toward").items():
         inds = indices(given, f"{what}[{name!r}]")
         if name not in owners:
-            raise ValueError(f"{what}: no node {name!r}; there are {', '.join(owners)}")
+            raise ValueError(f"{what}: no node {shown(name)}; there are {', '.join(owners)}")
         node, owner = owners[name]
         if node.fixed:
             raise ValueError(f"{what}: node {name!r} is fixed; an isometry is of a trained node")
@@ -128,7 +129,7 @@ def axes_toward(net: Network, toward: Any, who: str) -> dict[str, tuple[int, ...
 def _centered(net: Network, center: str, what: str) -> TreeNetwork:
     tree = as_tree(net, f"{what}: center is of a tree")
     if center not in tree.links:
-        raise ValueError(f"{what}: no node {center!r} to be the centre; there are {', '.join(tree.links)}")
+        raise ValueError(f"{what}: no node {shown(center)} to be the centre; there are {', '.join(tree.links)}")
     return tree
 
 

@@ -34,7 +34,7 @@ def pairs_on(on: Iterable[str] | Mapping[str, str], shared: set[str]) -> dict[st
 def check_joined(mine: Any, other: Any, pairs: Mapping[str, str]) -> None:
     """ValueError where a pair is not open on both sides, sizes differ, or a new name is one of the first network's already."""
     for i, j in pairs.items():
-        which = repr(i) if i == j else f"{i!r} (with {j!r})"
+        which = shown(i) if i == j else f"{shown(i)} (with {shown(j)})"
         if i not in mine.output or j not in other.output:
             raise ValueError(f"join: index {which} of on= is not in both outputs, {mine.output} and {other.output}")
         if mine.sizes[i] != other.sizes[j]:

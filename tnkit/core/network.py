@@ -24,7 +24,7 @@ from tnkit.core.levels import Level, as_levels, from_levels
 from tnkit.core.node import Node, Sizes, has_order, indices, store, unordered
 from tnkit.core.renaming import name_table
 from tnkit.core.spelling import shape_text, spelled
-from tnkit.core.wording import shown
+from tnkit.core.wording import plain_name, shown
 
 R = TypeVar("R")
 
@@ -64,7 +64,7 @@ class Elementwise:
     def __init__(self, name: str, fn: str | Activation, bodies: Network | Iterable[Network]) -> None:
         if not isinstance(name, str) or not name:
             raise TypeError(f"an elementwise node's name is a non-empty string, not {shown(name)}")
-        fn = resolve(fn)
+        name, fn = plain_name(name), resolve(plain_name(fn))
         if not isinstance(bodies, Network) and not has_order(bodies):
             raise TypeError(f"elementwise node {name!r}: bodies are a sequence of networks, not {shown(bodies)}")
         bodies = (bodies,) if isinstance(bodies, Network) else tuple(bodies)
@@ -252,7 +252,7 @@ class Network:
         """The node of this name at this level; KeyError names those there are."""
         if isinstance(name, str) and name in self.places:
             return self.nodes[self.places[name]]
-        raise KeyError(f"no node {name!r}; there are {', '.join(n.name for n in self.nodes)}")
+        raise KeyError(f"no node {plain_name(name)!r}; there are {', '.join(n.name for n in self.nodes)}")
 
     def _walk(self) -> Iterator[tuple[Node, Network]]:
         todo: list[tuple[AnyNode, Network]] = [(node, self) for node in reversed(self.nodes)]

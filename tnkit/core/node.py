@@ -8,7 +8,7 @@ from unicodedata import category
 
 import numpy as np
 
-from tnkit.core.wording import shown
+from tnkit.core.wording import plain_name, shown
 
 __all__ = ["CONSTANTS", "Node", "Sizes", "has_order", "indices", "indices_among", "plain_node", "store", "unordered"]
 
@@ -74,7 +74,7 @@ def indices(inds: Iterable[str], where: str) -> tuple[str, ...]:
                     f"give longer names as a sequence, as in {_split_up(inds)}"
                 )
         return tuple(inds)
-    inds = tuple(inds)
+    inds = tuple(map(plain_name, inds))
     for i in inds:
         if not isinstance(i, str):
             raise TypeError(f"{where}: index {shown(i)} is not a string")
@@ -89,6 +89,7 @@ def indices_among(inds: Iterable[str], known: Container[str], where: str) -> tup
     >>> indices_among("i3", ("i3", "i4"), "split: left"), indices_among("ab", ("a", "b"), "split: left")
     (('i3',), ('a', 'b'))
     """
+    inds = plain_name(inds)
     if isinstance(inds, str) and inds in known:
         return (inds,)
     found = indices(inds, where)
@@ -160,6 +161,7 @@ class Node:
     def __init__(self, name: str, inds: Iterable[str], array: str = "", fixed: bool | str = False) -> None:
         if not isinstance(name, str) or not name:
             raise TypeError(f"a node's name is a non-empty string, not {shown(name)}")
+        name, array, fixed = plain_name(name), plain_name(array), plain_name(fixed)
         inds = indices(inds, f"node {name!r}")
         if not isinstance(array, str):
             raise TypeError(f"node {name!r}: array is the name of an array, not a {type(array).__name__}")

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-__all__ = ["shown"]
+__all__ = ["plain_name", "shown"]
+
+
+#: How numpy writes a string, at any depth of a value: the string is its group.
+_NUMPY_STRING = re.compile(r"np\.str_\(('[^']*'|\"[^\"]*\")\)")
+
+
+def plain_name(name: Any) -> Any:
+    """A string of a class of its own, numpy's as a rule, as a plain one, which messages show without the class; any other value as it is.
+
+    >>> plain_name(np.str_("i0")), plain_name(3)
+    ('i0', 3)
+    """
+    return str.__str__(name) if isinstance(name, str) and type(name) is not str else name
 
 
 def shown(value: Any, most: int = 60) -> str:
@@ -15,7 +29,7 @@ def shown(value: Any, most: int = 60) -> str:
     ):  # the class of an array has a shape too, which is none
         return f"a {type(value).__name__} of shape {tuple(shape)}"
     try:
-        found = " ".join(repr(value).split())
+        found = _NUMPY_STRING.sub(r"\1", " ".join(repr(value).split()))
     except Exception:  # a repr of its own that fails is no reason to hide the rule
         found = f"a {type(value).__name__}"
     return found if len(found) <= most else f"{found[: most - 3]}..."

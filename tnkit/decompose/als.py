@@ -18,7 +18,7 @@ from tnkit.decompose.fitting import Problem, Progress, alternate, gauss_newton, 
 from tnkit.decompose.ranks import check_tol
 from tnkit.decompose.sweep import check_target
 from tnkit.decompose.truncate import safely_scaled
-from tnkit.execution.arrays import DTYPES, double_name, dtype_name, is_complex
+from tnkit.execution.arrays import check_linear, double_name, dtype_name, is_complex
 from tnkit.execution.backend import Backend
 from tnkit.execution.inputs import check_arrays
 from tnkit.execution.powers import times, unit
@@ -337,8 +337,7 @@ def check_array(name: str, a: Any, what: str, backend: Backend) -> None:
     """A given array: of numbers, without a gradient, and finite."""
     if reason := backend.unread(a):
         raise TypeError(f"{what}: array {name!r} {reason}")
-    if dtype_name(a) not in DTYPES:
-        raise TypeError(f"{what}: array {name!r} has dtype {dtype_name(a)}, which is no dtype of numbers; convert it")
+    check_linear(name, a, what)
     if backend.tracked(a):
         raise ValueError(
             f"{what}: array {name!r} requires a gradient, which does not pass through iterations; detach it"

@@ -15,7 +15,7 @@ from tnkit.core.checks import a_network, shown
 from tnkit.core.network import Network
 from tnkit.core.structure import TreeNetwork, as_tree, resized
 from tnkit.decompose.truncate import orthonormal
-from tnkit.execution.arrays import DTYPES, LINEAR, dtype_name, floating, one_dtype, widened
+from tnkit.execution.arrays import check_linear, floating, one_dtype, widened
 from tnkit.execution.backend import Backend
 from tnkit.execution.inputs import check_arrays
 from tnkit.execution.powers import even_powers, fits, seen, times, unit, units
@@ -120,10 +120,7 @@ def held(
     """A tree-shaped network as a tree, its arrays over powers of two, the name of its centre, and the sum of those powers."""
     tree, given = as_tree(a_network(net, what), what), check_arrays(net, floating(arrays, backend), backend)
     for name, x in given.items():
-        if dtype_name(x) not in DTYPES:
-            raise TypeError(
-                f"{what}: array {name!r} has dtype {dtype_name(x)}; convert it to one of {', '.join(sorted(LINEAR))}"
-            )
+        check_linear(name, x, what)
     wide, power = units(one_dtype({n: widened(a, backend) for n, a in given.items()}, backend), backend)
     return tree, wide, check_center(tree, center, what), power
 
@@ -144,7 +141,7 @@ def check_center(tree: TreeNetwork, center: str | None, what: str) -> str:
     if not isinstance(center, str):
         raise TypeError(f"{what}: center is the name of a node, not {shown(center)}")
     if center not in tree.links:
-        raise ValueError(f"{what}: no node {center!r} to be the centre; there are {', '.join(tree.links)}")
+        raise ValueError(f"{what}: no node {shown(center)} to be the centre; there are {', '.join(tree.links)}")
     return center
 
 

@@ -85,7 +85,7 @@ def limits(tree: TreeNetwork, rank: Rank, tol: float, budget: int | None, what: 
     elif isinstance(rank, Mapping):
         for name in rank:
             if name not in bonds:
-                raise ValueError(f"{what}: rank names {name!r}, which is no bond; there are {', '.join(bonds)}")
+                raise ValueError(f"{what}: rank names {shown(name)}, which is no bond; there are {', '.join(bonds)}")
         caps = dict(zip(rank, ranks_of(list(rank.values()), len(rank), what), strict=True))
     else:
         caps = dict(zip(bonds, ranks_of(rank, len(bonds), what), strict=True))

@@ -11,7 +11,7 @@ import numpy as np
 from tnkit.execution.backend import Backend
 
 __all__ = [
-    "DTYPES", "LINEAR", "adjoint", "conj", "double_name", "dtype_name", "floating", "has_double", "is_complex", "is_single",
+    "DTYPES", "LINEAR", "adjoint", "check_linear", "conj", "double_name", "dtype_name", "floating", "has_double", "is_complex", "is_single",
     "one_dtype", "padded", "real", "spans", "widened",
 ]  # fmt: skip
 
@@ -19,6 +19,14 @@ __all__ = [
 LINEAR = frozenset({"float32", "float64", "complex64", "complex128"})
 _WHOLE = frozenset({"bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))})
 DTYPES = LINEAR | _WHOLE | {"float16", "bfloat16"}
+
+
+def check_linear(name: str, x: Any, what: str) -> None:
+    """TypeError for an array in a dtype without linear algebra, as numpy's long doubles are; the array is named."""
+    if dtype_name(x) not in DTYPES:
+        raise TypeError(
+            f"{what}: array {name!r} has dtype {dtype_name(x)}; convert it to one of {', '.join(sorted(LINEAR))}"
+        )
 
 
 def dtype_name(x: Any) -> str:

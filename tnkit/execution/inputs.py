@@ -12,6 +12,7 @@ from tnkit.core.decomposition import paired
 from tnkit.core.network import Network
 from tnkit.core.node import Node
 from tnkit.core.structure import check_ordered
+from tnkit.core.wording import plain_name, shown
 from tnkit.execution.arrays import dtype_name, is_complex
 from tnkit.execution.backend import Backend
 from tnkit.execution.library import backend_of, plain
@@ -39,7 +40,9 @@ def check_known(net: Network, arrays: Iterable[str]) -> None:
     """ValueError for the name of an array that is no node's."""
     for name in arrays:
         if name not in net.array_shapes:
-            raise ValueError(f"array {name!r} belongs to no node; the network has {', '.join(net.array_shapes)}")
+            raise ValueError(
+                f"array {plain_name(name)!r} belongs to no node; the network has {', '.join(net.array_shapes)}"
+            )
 
 
 @paired
@@ -83,7 +86,9 @@ def check_arrays(
     """
     a_network(net, "check_arrays")
     if dynamic is not None and text(dynamic, "check_arrays: dynamic") not in net.sizes:
-        raise ValueError(f"check_arrays: dynamic index {dynamic!r} is on no node; there are {', '.join(net.sizes)}")
+        raise ValueError(
+            f"check_arrays: dynamic index {shown(dynamic)} is on no node; there are {', '.join(net.sizes)}"
+        )
     return checked(net, arrays, backend_of(backend, a_mapping(arrays, "check_arrays")), dynamic)
 
 

@@ -99,7 +99,7 @@ def units(arrays: Mapping[str, Any], backend: Backend) -> tuple[dict[str, Any], 
 def times(x: Any, power: Power, backend: Backend) -> Any:
     """``x`` times two to a power, infinite or zero beyond the range of its dtype; not finite where the power is not."""
     if isinstance(power, float):
-        return _times(x, power)
+        return _times(x, power, backend.xp)
     xp = backend.xp
     power = _beside(power, x, backend)
     finite = xp.isfinite(power)
@@ -107,22 +107,29 @@ def times(x: Any, power: Power, backend: Backend) -> Any:
     for _ in range(_STEPS):
         step = xp.where(some > most, most * xp.ones_like(some), some)
         step = xp.where(step < -most, -most * xp.ones_like(some), step)
-        x, some = x * (2 * xp.ones_like(step)) ** step, some - step
+        x, some = _scaled(x, (2 * xp.ones_like(step)) ** step, xp), some - step
     return xp.where(finite, x, x * power)
 
 
-def _times(x: Any, power: float) -> Any:
+def _scaled(x: Any, factor: Any, xp: Any) -> Any:
+    """``x`` times a real factor; complex entries that are infinite already stay so: times a number they are NaN."""
+    return xp.where(xp.isfinite(x), x * factor, x) if is_complex(x) else x * factor
+
+
+def _times(x: Any, power: float, xp: Any) -> Any:
     if not power:
         return x
-    most, left = _most(x), power
+    most, left, first = _most(x), power, True
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         if not isfinite(power):
             return x * power
         for _ in range(_STEPS):
             step = min(max(left, -most), most)
-            x, left = x * 2.0**step, left - step
+            factor, left = 2.0**step, left - step
+            x = x * factor if first else _scaled(x, factor, xp)
             if not left:
                 break
+            first = False
     return x
 
 

@@ -5,6 +5,7 @@ Each region's value is computed once and used by the next, so the pass costs abo
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import exp, inf, isfinite, log, prod
@@ -59,7 +60,7 @@ def rms(net: Network, arrays: Mapping[str, Any]) -> float:
         a_network(net, "rms"), {n: _wide(values(n, a, "rms")) for n, a in a_mapping(arrays, "rms").items()}
     )
     if not net.multilinear:
-        return exp(log_rms(run(plan(net), full)))
+        return exp(log_rms(np.asarray(run(plan(net), full))))
     found = _Scaled(net, full, [leaf.array for leaf in net.leaves]).log_rms(_forms(net, full))
     return exp(found) if found < 709 else inf
 
@@ -144,8 +145,11 @@ class _Calibration:
     def scale(self, own: Sequence[str], log_factor: float) -> None:
         """Share a factor out over arrays; in halves, for it may be past the largest float."""
         half = exp(log_factor / (2 * len(own))) if log_factor > -inf else 0.0
-        for name in set(own):
-            self.arrays[name] = self.arrays[name] * half * half
+        with np.errstate(all="ignore"):
+            made = {name: self.arrays[name] * half * half for name in set(own)}
+        if half and not all(_kept(made[n], self.arrays[n]) for n in made):
+            made = _levelled({n: self.arrays[n] for n in made}, Counter(own), log_factor)
+        self.arrays |= made
 
     def inner(self, net: Network) -> None:
         """Scale a body's arrays; its value is kept for its function."""
@@ -306,6 +310,27 @@ def _used_up(plan: Plan, arrays: Arrays) -> Any:
 def _forms(net: Network, arrays: Arrays) -> bool:
     """Whether to form the tensor: it is small, or no larger than what there is already."""
     return prod(net.shape) <= max(_FORM, 2 * max(a.size for a in arrays.values()))
+
+
+def _kept(made: np.ndarray, before: np.ndarray) -> bool:
+    """Whether a scaled array lost no digits: its largest entry is a normal number, or there was none."""
+    return bool(np.finfo(made.dtype).tiny <= np.abs(made).max() < inf) or not before.any()
+
+
+def _levelled(arrays: Mapping[str, np.ndarray], uses: Mapping[str, int], log_factor: float) -> Arrays:
+    """Arrays of far sizes times a factor that their dtypes do not hold if it is shared evenly: all of one size."""
+    sizes = {n: log(float(np.abs(a).max())) for n, a in arrays.items()}
+    level = (log_factor + sum(uses[n] * s for n, s in sizes.items())) / sum(uses.values())
+    made = {}
+    for name, a in arrays.items():
+        half = exp((level - sizes[name]) / 2)
+        with np.errstate(over="ignore", under="ignore"):
+            made[name] = (_wide(a) * half * half).astype(a.dtype)
+        if not _kept(made[name], a):
+            raise ValueError(
+                f"init: array {name!r} would have entries up to e^{level:.0f}, which {a.dtype} cannot hold"
+            )
+    return made
 
 
 def _applied(fn: Any, plain: Sequence[np.ndarray]) -> np.ndarray:

@@ -115,7 +115,7 @@ def from_einsum(equation: str, sizes: Mapping[str, int]) -> Network:
     letters = dict.fromkeys("".join(terms))
     missing = sorted(letters.keys() - sizes.keys())
     if missing:
-        raise ValueError(f"from_einsum: {equation!r}: no size for {', '.join(map(repr, missing))}")
+        raise ValueError(f"from_einsum: {shown(equation)}: no size for {', '.join(map(repr, missing))}")
     names = [ascii_uppercase[k] if k < 26 else f"T{k}" for k in range(len(terms))]
     known = {c: _size(c, sizes[c]) for c in letters}
     nodes = tuple([plain_node(n, tuple(t)) for n, t in zip(names, terms, strict=True)])

@@ -14,6 +14,7 @@ from tnkit.core.decomposition import paired
 from tnkit.core.network import Elementwise, Network
 from tnkit.core.node import Node
 from tnkit.core.numbers import real_number, whole_number
+from tnkit.core.wording import shown
 from tnkit.execution.arrays import dtype_name, is_complex, padded, widened
 from tnkit.execution.backend import Backend
 from tnkit.execution.machine import check_constant
@@ -98,7 +99,7 @@ def _new_sizes(net: Network, bonds: Any) -> dict[str, int]:
         carriers(net, i, "expand_bonds")
         if i in net.output:
             raise ValueError(f"expand_bonds: index {i!r} is open; the tensor would get another shape")
-        whole_number(size, f"expand_bonds: the size of index {i!r}", net.sizes[i])
+        whole_number(size, f"expand_bonds: the size of index {shown(i)}", net.sizes[i])
     return {i: operator.index(size) for i, size in bonds.items() if size != net.sizes[i]}
 
 

@@ -105,7 +105,7 @@ def _check_new(net: Network, names: Iterable[str], old: Iterable[Node], what: st
     others = set(net.places if net.multilinear else net.inside.names(NODE)) - {n.name for n in old}
     for name in names:
         if name in others:
-            raise ValueError(f"{what}: another node is called {name!r}; give a new node a name that is free")
+            raise ValueError(f"{what}: another node is called {shown(name)}; give a new node a name that is free")
         others.add(name)
 
 
@@ -224,7 +224,7 @@ def _new_names(net: Network, old: Node, names: Any, bond: Any) -> tuple[tuple[st
     if bond is None:
         return pair, free_name(f"{old.name}_bond", known | set(pair))
     if text(bond, "split: bond") in net.sizes or (not net.multilinear and bond in known):
-        raise ValueError(f"split: bond {bond!r} is an index of the network already")
+        raise ValueError(f"split: bond {shown(bond)} is an index of the network already")
     return pair, bond
 
 
@@ -292,9 +292,10 @@ def conj(net: Network, arrays: Arrays, *, backend: Backend | None = None) -> tup
     backend = backend_of(backend, a_mapping(arrays, "conj"))
     full = check_arrays(net, arrays, backend)
     if not net.multilinear:
+        node = next(n.name for n in net.nodes if not isinstance(n, Node))
         for name in arrays:
             if is_complex(full[name]):
                 raise ValueError(
-                    f"conj: array {name!r} is complex, and the network is nonlinear (it has an Elementwise)"
+                    f"conj: array {name!r} is complex, and the network is nonlinear: node {node!r} is an Elementwise"
                 )
     return net, {name: conjugate(full[name], backend) if is_complex(full[name]) else arrays[name] for name in arrays}

@@ -15,6 +15,7 @@ from tnkit.core.decomposition import paired
 from tnkit.core.network import Elementwise, Network
 from tnkit.core.node import Node, indices_among
 from tnkit.core.numbers import whole_number
+from tnkit.core.wording import shown
 from tnkit.execution.backend import Backend
 from tnkit.moves.touched import all_names, carriers, put_back, taken
 
@@ -150,7 +151,7 @@ def _groups(net: Network, inds: Any) -> dict[str, tuple[str, ...]]:
 
 def _check_new(net: Network, name: str, old: Iterable[str], names: set[str], what: str) -> None:
     if name in names and name not in old:
-        raise ValueError(f"{what}: index {name!r} is in the network already; give a new index a name that is free")
+        raise ValueError(f"{what}: index {shown(name)} is in the network already; give a new index a name that is free")
 
 
 @paired
@@ -196,7 +197,7 @@ def unfuse(
             for j, n in a_mapping(sizes, "unfuse", f"the new indices of {i!r}").items()
         }
         if prod(new[i].values()) != net.sizes[i] or not new[i]:
-            raise ValueError(f"unfuse: index {i!r} has size {net.sizes[i]}, which is not the product of {new[i]}")
+            raise ValueError(f"unfuse: index {shown(i)} has size {net.sizes[i]}, which is not the product of {new[i]}")
         for j in new[i]:
             _check_new(net, j, [i], names, "unfuse")
         names |= set(new[i])

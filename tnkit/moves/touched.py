@@ -17,7 +17,8 @@ from tnkit.core.editing import edited, trusted
 from tnkit.core.names import free_name, names_in
 from tnkit.core.network import Network
 from tnkit.core.node import Node, Sizes
-from tnkit.execution.arrays import DTYPES, LINEAR, dtype_name, is_single, one_dtype, widened
+from tnkit.core.wording import plain_name
+from tnkit.execution.arrays import LINEAR, check_linear, dtype_name, is_single, one_dtype, widened
 from tnkit.execution.backend import Backend
 from tnkit.execution.inputs import checked
 from tnkit.execution.library import backend_of
@@ -51,8 +52,8 @@ def leaf(net: Network, name: Any, what: str) -> Node:
     if not isinstance(name, str):
         raise TypeError(f"{what}: a node is named by a string, not {shown(name)}")
     if name not in net.places:
-        raise ValueError(f"{what}: no node {name!r}; there are {_listed(net.places)}")
-    node = net.nodes[net.places[name]]
+        raise ValueError(f"{what}: no node {plain_name(name)!r}; there are {_listed(net.places)}")
+    name, node = plain_name(name), net.nodes[net.places[name]]
     if not isinstance(node, Node):
         raise ValueError(
             f"{what}: node {name!r} is an Elementwise (nonlinear), which has no array; a move changes multilinear nodes"
@@ -76,6 +77,7 @@ def carriers(net: Network, index: Any, what: str) -> tuple[Node, ...]:
     """
     if not isinstance(index, str):
         raise TypeError(f"{what}: an index is named by a string, not {shown(index)}")
+    index = plain_name(index)
     if index not in net.sizes:
         raise ValueError(f"{what}: no index {index!r}; there are {_listed(net.sizes)}")
     return tuple(leaf(net, name, f"{what}: index {index!r}") for name in dict.fromkeys(net.edges[index]))
@@ -139,10 +141,7 @@ def _near(some: Arrays, backend: Backend) -> bool:
 def linear(values: Mapping[str, Any], what: str, backend: Backend) -> dict[str, Any]:
     """Arrays in dtypes of linear algebra; TypeError for others, the node being named."""
     for name, x in values.items():
-        if dtype_name(x) not in DTYPES:
-            raise TypeError(
-                f"{what}: array {name!r} has dtype {dtype_name(x)}; convert it to one of {', '.join(sorted(LINEAR))}"
-            )
+        check_linear(name, x, what)
         if reason := backend.unread(x):
             raise TypeError(f"{what}: array {name!r} {reason}")
     return {name: widened(x, backend) for name, x in values.items()}

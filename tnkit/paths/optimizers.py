@@ -267,7 +267,7 @@ def find_order(
     """
     if isinstance(optimizer, str) and optimizer not in OPTIMIZERS:
         raise ValueError(
-            f"unknown optimizer {optimizer!r}; known: {', '.join(OPTIMIZERS)}, or pass a path or an optimizer object"
+            f"unknown optimizer {shown(optimizer)}; known: {', '.join(OPTIMIZERS)}, or pass a path or an optimizer object"
         )
     if not callable(optimizer) and not isinstance(optimizer, str):
         raise TypeError(f"{RULE}, not {shown(optimizer)}")

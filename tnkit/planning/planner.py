@@ -61,7 +61,7 @@ def _check_dynamic(net: Network, dynamic: str | None, bounded: bool) -> None:
     if dynamic is None:
         return
     if dynamic not in net.output:
-        raise ValueError(f"dynamic index {dynamic!r} is not in the output {net.output}")
+        raise ValueError(f"dynamic index {shown(dynamic)} is not in the output {net.output}")
     for leaf in net.leaves:
         if isinstance(leaf.fixed, str) and dynamic in leaf.inds:
             raise ValueError(f"dynamic index {dynamic!r} is on node {leaf.name!r}, a constant of fixed shape")

@@ -14,6 +14,7 @@ from tnkit.core.decomposition import Decomposition, network_of
 from tnkit.core.network import Network
 from tnkit.core.numbers import real_number, whole_number
 from tnkit.core.structure import check_ordered
+from tnkit.core.wording import shown
 from tnkit.execution.inputs import check_known
 from tnkit.execution.run import run
 from tnkit.paths.optimizers import Optimizer
@@ -227,7 +228,7 @@ class TNModule(nn.Module):
     def _check_inputs(self, inputs: Mapping[str, Tensor], like: Tensor | None) -> None:
         for name in inputs:
             if name not in self.inputs:
-                raise ValueError(f"unknown input {name!r}; this network takes {self.inputs}")
+                raise ValueError(f"unknown input {shown(name)}; this network takes {self.inputs}")
         batch = None
         for name in self.inputs:
             node, shape = self._slots[name]
