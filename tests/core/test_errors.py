@@ -236,3 +236,18 @@ def test_the_oracle_says_how_many_indices_it_can_take():
     net = tk.mps((2,) * 30, 1)  # 30 open indices and 29 bonds
     with pytest.raises(ValueError, match=r"oracle: a region has at most 52 indices.* has 59"):
         tk.testing.oracle(net, tk.init.normal(net, seed=0))
+
+
+@pytest.mark.parametrize(
+    "call, who",
+    [
+        (lambda **o: plan(NET, **o), "plan"),
+        (lambda **o: contract(NET, ARRAYS, **o), "contract"),
+        (lambda **o: tk.einsum("ij->i", np.ones((2, 3)), **o), "einsum"),
+        (lambda **o: tk.linear_operator(NET, ARRAYS, "i", "j", **o), "linear_operator"),
+    ],
+)
+def test_the_keyword_of_numpy_is_refused_with_ours(call, who):
+    with pytest.raises(TypeError, match=f"^{who}: the keyword is optimizer=, not optimize=$"):
+        call(optimize="greedy")
+    assert call(optimizer="greedy") is not None
