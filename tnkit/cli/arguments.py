@@ -29,7 +29,7 @@ def comma_separated(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def whole(text: str) -> int:
+def natural_number(text: str) -> int:
     """A whole number from 0 up; -1 for any other text, and for one of more digits than Python reads."""
     try:
         return int(text) if text.isdecimal() else -1
@@ -39,7 +39,7 @@ def whole(text: str) -> int:
 
 def numbers(text: str) -> list[int]:
     """Whole numbers from 1 up, by commas."""
-    found = [whole(n) for n in comma_separated(text)]
+    found = [natural_number(n) for n in comma_separated(text)]
     if not found or min(found) < 1:
         raise argparse.ArgumentTypeError(f"{shown(text)} is not a list of whole numbers from 1 up, such as 100,300")
     return found
@@ -47,7 +47,7 @@ def numbers(text: str) -> list[int]:
 
 def positive(text: str) -> int:
     """A whole number from 1 up."""
-    found = whole(text)
+    found = natural_number(text)
     if found < 1:
         raise argparse.ArgumentTypeError(f"{shown(text)} is not a whole number from 1 up")
     return found
@@ -66,7 +66,7 @@ def above_zero(text: str) -> float:
 
 def seed(text: str) -> int:
     """A seed of torch's and numpy's generators."""
-    found = whole(text)
+    found = natural_number(text)
     if not 0 <= found < 2**63:
         raise argparse.ArgumentTypeError(f"{shown(text)} is not a whole number in 0..2^63 - 1")
     return found
@@ -85,10 +85,10 @@ def known(among: Collection[str]) -> Callable[[str], str]:
 
 def sizes_given(text: str) -> dict[str, int] | int:
     """``i=2,j=3``, or one size for all."""
-    if whole(text) > 0:
-        return whole(text)
+    if natural_number(text) > 0:
+        return natural_number(text)
     pairs = [item.partition("=") for item in comma_separated(text)]
-    if not pairs or not all(name.strip() and whole(size.strip()) > 0 for name, _, size in pairs):
+    if not pairs or not all(name.strip() and natural_number(size.strip()) > 0 for name, _, size in pairs):
         raise argparse.ArgumentTypeError(
             f"{shown(text)} is not a size for each index, such as i=8,j=16, or one for all, such as 8"
         )

@@ -12,7 +12,7 @@ from typing import Any
 
 import tnkit as tk
 from tnkit.cli.arguments import add_file, byte_count, comma_separated, known, path_given, positive, say, sizes_given
-from tnkit.core.checks import a_path, shown
+from tnkit.core.checks import a_file_name, shown
 from tnkit.core.extras import need
 from tnkit.core.writing import replacing
 
@@ -156,7 +156,7 @@ def _text_of(path: Path) -> str:
 
 
 def _drawing_kind(path: Path) -> str:
-    kind = Path(a_path(path, "argument --out")).suffix.removeprefix(".")
+    kind = Path(a_file_name(path, "argument --out")).suffix.removeprefix(".")
     if kind not in DRAWINGS:
         raise ValueError(f"argument --out: a drawing is a .svg, .tex, .png or .pdf file, not {shown(path.name)}")
     return kind
@@ -175,7 +175,7 @@ def _plan_command(args: argparse.Namespace) -> int:
     if args.sizes is None:
         nets = _networks_in(args.network, "an equation needs its sizes, such as --sizes i=8,j=16")
     else:
-        if os.path.isfile(a_path(args.network, "argument network")):
+        if os.path.isfile(a_file_name(args.network, "argument network")):
             raise ValueError(
                 f"argument --sizes: of an equation alone; {args.network} is a file, whose network has sizes"
             )
@@ -213,7 +213,7 @@ def _networks_in(name: str, hint: str) -> dict[str, tk.Network]:
 
     ``hint`` is what is said of an equation.
     """
-    path = Path(a_path(name, "argument network"))
+    path = Path(a_file_name(name, "argument network"))
     if os.path.isdir(path):
         inside = path / "model.safetensors"
         if not inside.exists():

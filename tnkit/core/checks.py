@@ -12,7 +12,7 @@ from tnkit.core.network import Network
 from tnkit.core.node import has_order, unordered
 from tnkit.core.wording import shown
 
-__all__ = ["a_function", "a_mapping", "a_network", "a_path", "flag", "one_of", "sequence", "shown", "text"]
+__all__ = ["a_file_name", "a_function", "a_mapping", "a_network", "flag", "one_of", "sequence", "shown", "text"]
 
 
 def a_network(value: Any, who: str) -> Network:
@@ -83,7 +83,7 @@ def sequence(value: Any, what: str) -> tuple[Any, ...]:
     raise TypeError(f"{what} is a sequence, a tuple or a list, not {shown(value)}{hint}")
 
 
-def a_path(path: Any, who: str) -> str:
+def a_file_name(path: Any, who: str) -> str:
     """A path as a string; TypeError for numbers and bytes, which open() would take for something else."""
     if not isinstance(path, (str, os.PathLike)) or not isinstance(name := os.fspath(path), str) or not name:
         raise TypeError(f"{who}: path is a non-empty string or a path, not {shown(path)}")

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
-__all__ = ["called"]
+__all__ = ["keywords_of"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def called(**theirs: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def keywords_of(**theirs: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """A function that says what a keyword of another library is called here.
 
     >>> tk.plan(tk.tt((2, 3), 2), optimize="greedy")

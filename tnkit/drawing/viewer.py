@@ -14,7 +14,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from tnkit.core.checks import a_path, sequence, shown, text
+from tnkit.core.checks import a_file_name, sequence, shown, text
 from tnkit.core.network import Network
 from tnkit.core.writing import replacing
 from tnkit.drawing.scene import printable
@@ -65,7 +65,7 @@ class Viewer:
         OSError
             A folder that is not there, or cannot be written to.
         """
-        target = Path(a_path(path, "view: save"))
+        target = Path(a_file_name(path, "view: save"))
         with replacing(target) as temporary:
             temporary.write_text(self.html, encoding="utf-8")
         return target

@@ -20,7 +20,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from tnkit.core.checks import a_mapping, a_network, a_path, shown
+from tnkit.core.checks import a_file_name, a_mapping, a_network, shown
 from tnkit.core.decomposition import paired
 from tnkit.core.network import Network
 from tnkit.core.writing import replacing
@@ -73,7 +73,7 @@ def save(path: str | os.PathLike[str], net: Network, arrays: Mapping[str, Any] |
         The folder is not there, or the file cannot be written; the file is named.
     """
     # realpath: a symbolic link stays one, and what it points to is replaced.
-    target = Path(os.path.realpath(a_path(path, "save")))
+    target = Path(os.path.realpath(a_file_name(path, "save")))
     a_network(net, "save")
     given = {} if arrays is None else a_mapping(arrays, "save")
     if not target.parent.is_dir():
@@ -171,7 +171,7 @@ def load(path: str | os.PathLike[str]) -> tuple[Network, dict[str, np.ndarray]]:
     OSError
         The file is not there, or cannot be read.
     """
-    name = a_path(path, "load")
+    name = a_file_name(path, "load")
     if not os.path.exists(name):
         raise FileNotFoundError(errno.ENOENT, f"load: there is no file at this path, {os.path.abspath(name)}")
     try:

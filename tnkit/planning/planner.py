@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tnkit.core.checks import a_network, shown, text
-from tnkit.core.keywords import called
+from tnkit.core.keywords import keywords_of
 from tnkit.core.network import Network
 from tnkit.core.numbers import as_float, whole_number
 from tnkit.paths.foreign import has_memory
@@ -95,7 +95,7 @@ def _byte_limit(x: Any, what: str) -> float:
 _cached_plan = lru_cache(maxsize=1024, typed=True)(_plan)  # checkpoint=True is no limit of 1 byte
 
 
-@called(optimize="optimizer")
+@keywords_of(optimize="optimizer")
 def plan(
     net: Network, optimizer: str | Optimizer = "auto", *, itemsize: int = 8, dynamic: str | None = None,
     memory_limit: float | None = None, slices: int = 1, checkpoint: bool | float = False,
