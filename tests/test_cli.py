@@ -1,7 +1,9 @@
 """The command with the base install: a process in which no package of an extra can be imported."""
 
 import errno
+import io
 import json
+import os
 import subprocess
 import sys
 from xml.etree import ElementTree
@@ -221,3 +223,56 @@ def test_completion(capsys):
         assert main(["completion", shell]) == 0
         script = capsys.readouterr().out
         assert script.startswith(start) and "--memory-limit" in script and "random-greedy" in script
+
+
+# -- odd files, names and numbers -------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["view", "net.json", "--path", "[[Infinity,1]]"], "argument --path: '[[Infinity,1]]' is not a path"),
+        (["view", "net.json", "--path", "[" * 100_000], "is not a path, such as"),
+        (["view", "net.json", "--path", "[[0.5,1]]"], "argument --path: '[[0.5,1]]' is not a path"),
+        (["view", "net.json", "--path", '["01"]'], "is not a path, such as"),
+        (["view", "net.json", "--optimizer", "auto,auto"], "argument --optimizer: 'auto' is given twice"),
+        (["plan", "ij->i", "--sizes", "9" * 5000], "is not a size for each index"),
+        (["plan", "ij->i", "--sizes", "8", "--slices", "9" * 5000], "is not a whole number from 1 up"),
+        (["plan", "net.json", "--sizes", "8"], "argument --sizes: of an equation alone; net.json is a file"),
+        (["plan", ",".join(["ab"] * 300)], "is no file; an equation needs its sizes"),
+        (["show", "a\0b.json"], "argument network: path 'a\\x00b.json' has a character that no file's name can have"),
+        (["show", "net.json", "--out", "a\0b.svg"], "argument --out: path 'a\\x00b.svg' has a character"),
+        (["view", "net.json", "--out", "a\0b"], "view: save: path 'a\\x00b' has a character"),
+        (["show", "latin.json"], "latin.json: no text in UTF-8, as tnkit.to_json gives it"),
+        (["show", "net.json", "two\nlines"], "unrecognized arguments: two lines"),
+        (["view", "net.json", "--out", "pipe"], "pipe: A device or a pipe, no file that can be replaced"),
+    ],
+)
+def test_odd_words_end_with_one_short_line(words, message, file, monkeypatch, capsys):
+    monkeypatch.chdir(file.parent)
+    file.with_name("latin.json").write_bytes('"\xe9"'.encode("latin-1"))
+    os.mkfifo("pipe")
+    before = sorted(file.parent.iterdir())
+    status, error = refused(words, capsys)
+    assert status == 2 and message in error and (len(error) < 300 or "ab,ab" in error)
+    assert sorted(file.parent.iterdir()) == before
+
+
+def test_a_wrong_kind_of_drawing_is_refused_before_anything_is_printed(file, capsys):
+    with pytest.raises(SystemExit):
+        main(["show", str(file), "--out", "x.jpg"])
+    assert capsys.readouterr().out == ""
+
+
+def test_letters_that_the_terminal_has_not_are_escaped(tmp_path, monkeypatch):
+    (tmp_path / "net.json").write_text(tk.to_json(tk.tt((2, 3), 2).relabel(nodes="{}\ud800é".format)))
+    for code in ("utf-8", "ascii"):
+        out = io.TextIOWrapper(io.BytesIO(), encoding=code)
+        monkeypatch.setattr(sys, "stdout", out)
+        assert main(["show", str(tmp_path / "net.json")]) == 0
+        text = out.buffer.getvalue().decode(code)
+        assert "core_0\\ud800" in text and ("é" in text) == (code == "utf-8")
+
+
+def test_figures_of_thousands_of_digits(capsys):
+    words = ["plan", "abcdefghijklmnop,abcdefghijklmnopq->q", "--sizes", str(10**300)]
+    assert main(words) == 0 and "e+" in capsys.readouterr().out
+    assert refused([*words, "--json"], capsys)[1].startswith("tnkit plan: argument --json: a figure has thousands of")

@@ -34,6 +34,7 @@ from tnkit.execution.copies import copying
 from tnkit.execution.inputs import check_known, constant
 from tnkit.execution.library import values
 from tnkit.execution.lifting import lifted
+from tnkit.execution.machine import check_constant
 from tnkit.execution.region_scale import Arrays, calibrated, rms
 
 __all__ = ["lifted", "near_identity", "normal", "orthogonal", "rms", "to_rms"]
@@ -194,8 +195,7 @@ def near_identity(
     )
     std, kind = _checked_std(std, who), a_dtype(dtype, f"{who}: dtype")
     given = _checked_arrays(net, {} if arrays is None else arrays, who, batches=std is None)
-    _refuse_drawn(net, given, who)
-    _check_holds(kind, std)
+    _check_drawn(net, given, who, kind, std)
     rng = np.random.default_rng(seed)
     wide = np.dtype("complex128" if kind.kind == "c" else "float64")
     made = {n: a + noise * _gauss(a.shape, rng, wide) for n, a in copying(net, given).items()}
@@ -277,13 +277,12 @@ def _sample(
 ) -> Arrays:  # fmt: skip
     net, seed, std = a_network(net, "init"), whole_number(seed, "init: seed", 0), _checked_std(std, "init")
     kind, given = a_dtype(dtype, "init: dtype"), _checked_arrays(net, {} if given is None else given, "init")
-    _check_holds(kind, std)
     rng = np.random.default_rng(seed)
     wide = np.dtype("complex128" if kind.kind == "c" else "float64")  # drawn in, whatever is asked for
     arrays: Arrays = {}
     constants = {leaf.array: leaf.fixed for leaf in net.leaves if isinstance(leaf.fixed, str)}
     trained = set(net.parameters)
-    _refuse_drawn(net, given, "init")
+    _check_drawn(net, given, "init", kind, std)
     for name, shape in net.array_shapes.items():
         if name in constants:
             arrays[name] = constant(str(constants[name]), shape).astype(wide)
@@ -302,22 +301,21 @@ def _sample(
     return {name: _cast(scaled[name], kind, name) for name in arrays}
 
 
-def _refuse_drawn(net: Network, given: Mapping[str, Any], who: str) -> None:
+def _check_drawn(net: Network, given: Mapping[str, Any], who: str, kind: np.dtype[Any], std: float | None) -> None:
+    """MemoryError for what cannot be formed; ValueError for what is given and drawn, or a std that the dtype does not hold."""
     if drawn := sorted(set(net.parameters).intersection(given)):
         raise ValueError(
             f"{who}: array {drawn[0]!r} is of a trained node, and drawn; arrays are data and frozen weights (fixed=True)"
         )
+    info = np.finfo(kind)
+    if std and not info.tiny <= std <= info.max:
+        raise ValueError(f"init: std {std:g} is outside the range of {kind}, {info.tiny:.3g} to {info.max:.3g}")
+    for name, shape in net.array_shapes.items():
+        check_constant(name, shape, f"{who}: array")
 
 
 def _checked_std(std: Any, who: str) -> float | None:
     return None if std is None else real_number(std, f"{who}: std", positive=False)
-
-
-def _check_holds(kind: np.dtype[Any], std: float | None) -> None:
-    """ValueError where the range of a dtype does not hold ``std``."""
-    info = np.finfo(kind)
-    if std and not info.tiny <= std <= info.max:
-        raise ValueError(f"init: std {std:g} is outside the range of {kind}, {info.tiny:.3g} to {info.max:.3g}")
 
 
 def _checked_arrays(net: Network, arrays: Any, who: str, batches: bool = False) -> Arrays:

@@ -1,7 +1,7 @@
 """tnkit_nn: tensor networks as modules, weights and layers of torch.
 
 The adapter (:class:`TNModule`, :class:`TNLinear`, :class:`TNConv2d`, :class:`TNEmbedding`, :func:`parametrize_`, :func:`fit`) needs
-torch and tnkit alone.  The applications (training, compression, comparison, with their models and data) are loaded when they are first asked for.
+torch and tnkit alone.  All but the engine, which :mod:`tnkit` asks for at the first tensor, is loaded when it is first asked for.
 """
 
 from importlib import import_module
@@ -11,14 +11,6 @@ from tnkit.core.extras import need
 
 need("tnkit_nn", "torch")
 
-from tnkit_nn.adapter.conv import TNConv1d, TNConv2d, TNConv3d
-from tnkit_nn.adapter.embedding import TNEmbedding
-from tnkit_nn.adapter.fitting import FitResult, fit
-from tnkit_nn.adapter.isometries import isometric_
-from tnkit_nn.adapter.keeping import keep_weights
-from tnkit_nn.adapter.linear import TNLinear
-from tnkit_nn.adapter.module import TNModule
-from tnkit_nn.adapter.parametrize import merge_, parametrize_
 from tnkit_nn.engine.backend import TORCH
 
 __all__ = [
@@ -31,6 +23,14 @@ __all__ = [
 if TYPE_CHECKING:  # what type checkers and editors see of _WHERE
     from tnkit_nn import data as data
     from tnkit_nn import zoo as zoo
+    from tnkit_nn.adapter.conv import TNConv1d, TNConv2d, TNConv3d
+    from tnkit_nn.adapter.embedding import TNEmbedding
+    from tnkit_nn.adapter.fitting import FitResult, fit
+    from tnkit_nn.adapter.isometries import isometric_
+    from tnkit_nn.adapter.keeping import keep_weights
+    from tnkit_nn.adapter.linear import TNLinear
+    from tnkit_nn.adapter.module import TNModule
+    from tnkit_nn.adapter.parametrize import merge_, parametrize_
     from tnkit_nn.approximation import approximate
     from tnkit_nn.comparison.compare import compare
     from tnkit_nn.comparison.records import frame
@@ -65,6 +65,9 @@ else:
 
 #: Public name -> the module that has it; a package of that name is itself the value.
 _WHERE = {
+    "TNConv1d": "adapter.conv", "TNConv2d": "adapter.conv", "TNConv3d": "adapter.conv", "TNEmbedding": "adapter.embedding",
+    "FitResult": "adapter.fitting", "fit": "adapter.fitting", "isometric_": "adapter.isometries", "keep_weights": "adapter.keeping",
+    "TNLinear": "adapter.linear", "TNModule": "adapter.module", "merge_": "adapter.parametrize", "parametrize_": "adapter.parametrize",
     "data": "data", "zoo": "zoo", "approximate": "approximation", "Family": "families",
     "compare": "comparison.compare", "Comparison": "comparison.result", "frame": "comparison.records", "plot": "comparison.report.plots",
     "Task": "task", "tensorize_": "tensorized.tensorize", "load": "saving", "save": "saving",

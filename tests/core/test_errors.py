@@ -270,3 +270,18 @@ def test_functions_that_refuse_nonlinear_networks_name_the_node():
         tk.multiply(net, arrays, net, arrays)
     with pytest.raises(ValueError, match=r"conj: array 'core_0' is complex, .* node 'act' is an Elementwise"):
         tk.conj(net, {n: a * 1j for n, a in arrays.items()})
+
+
+@pytest.mark.parametrize(
+    "call, who",
+    [
+        (lambda **o: plan(NET, **o), "plan"),
+        (lambda **o: contract(NET, ARRAYS, **o), "contract"),
+        (lambda **o: tk.einsum("ij->i", np.ones((2, 3)), **o), "einsum"),
+        (lambda **o: tk.linear_operator(NET, ARRAYS, "i", "j", **o), "linear_operator"),
+    ],
+)
+def test_the_keyword_of_numpy_is_refused_with_ours(call, who):
+    with pytest.raises(TypeError, match=f"^{who}: the keyword is optimizer=, not optimize=$"):
+        call(optimize="greedy")
+    assert call(optimizer="greedy") is not None

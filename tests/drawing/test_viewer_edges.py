@@ -32,3 +32,19 @@ def test_figures_beyond_what_a_browser_counts_exactly(browser, tmp_path):
     assert page.evaluate("[2 ** 53 - 1, 2e24].map(whole)") == ["9,007,199,254,740,991", "about 2.00e+24"]
     assert "about 2.00e+24 FLOPs" in page.inner_text("#live")
     page.close()
+
+
+def test_a_name_that_no_file_can_have(tmp_path):
+    with pytest.raises(ValueError, match=r"^view: save: path .* has a character that no file's name can have$"):
+        tk.view(tk.tt((2, 3), 2)).save(f"{tmp_path}/a\0b")
+
+
+def test_any_name_of_an_order_is_not_the_readers_own(browser, tmp_path):
+    net = tk.tt((2, 3, 2), 2)
+    path = tk.view(tk.plan(net), tk.plan(net, [(1, 2), (0, 1)]), names=["one", "@own"]).save(tmp_path / "page.html")
+    page = browser.new_page()
+    page.goto(f"{path.as_uri()}#net/@own/1")
+    assert page.evaluate("[shown.mode, shown.order, shown.step]") == ["watch", "@own", 1]
+    page.goto(f"{path.as_uri()}#net//0-1")
+    assert page.evaluate("shown.mode") == "play"
+    page.close()

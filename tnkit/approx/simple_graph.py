@@ -16,6 +16,7 @@ import numpy as np
 
 from tnkit.core.network import Network
 from tnkit.core.node import Node
+from tnkit.core.numbers import as_float
 from tnkit.execution.arrays import double_name, dtype_name, has_double
 from tnkit.execution.backend import Backend
 from tnkit.execution.machine import available
@@ -179,7 +180,7 @@ class Graph:
 def _check_room(entries: int) -> None:
     if entries > _LARGE and 16 * entries > (free := available()[0]):
         raise MemoryError(
-            f"contract_approx: a tensor on the way has {entries:.2g} entries, and {free / 1e9:.3g} GB are left; give a smaller "
+            f"contract_approx: a tensor on the way has {as_float(entries):.2g} entries, and {free / 1e9:.3g} GB are left; give a smaller "
             "max_bond, keep fewer indices open, or use method='bp'"
         )
 

@@ -11,7 +11,7 @@ from tnkit.core.activations import Activation, resolve
 from tnkit.core.checks import sequence, shown
 from tnkit.core.network import AnyNode, Network
 from tnkit.core.node import unordered
-from tnkit.core.numbers import whole_number
+from tnkit.core.numbers import as_float, whole_number
 
 __all__ = [
     "Rank", "assembled", "bond_caps", "check_activation", "check_count", "check_one_rank", "check_rank", "check_ranks",
@@ -93,7 +93,7 @@ def check_activation(activation: Any, what: str) -> str | Activation | None:
 def check_count(nodes: int, what: str, of: str) -> None:
     """MemoryError for a network of more nodes than are built in a minute; ``of`` says what they come from."""
     if nodes > MOST_NODES:
-        raise MemoryError(f"{what}: {of} make {nodes:.3g} nodes; at most {MOST_NODES:,} are built")
+        raise MemoryError(f"{what}: {of} make {as_float(nodes):.3g} nodes; at most {MOST_NODES:,} are built")
 
 
 def _whole_numbers(values: Any, rule: str) -> tuple[int, ...]:

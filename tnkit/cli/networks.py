@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 from importlib import import_module
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import tnkit as tk
 from tnkit.cli.arguments import add_file, byte_count, comma_separated, known, path_given, positive, say, sizes_given
+from tnkit.core.checks import a_file_name, shown
 from tnkit.core.extras import need
 from tnkit.core.writing import replacing
 
@@ -97,9 +99,9 @@ def _add_plan(commands: Any) -> None:
 
 
 def _show(args: argparse.Namespace) -> int:
-    nets = _networks_in(
-        Path(args.network), f"tnkit plan {shlex.quote(args.network)} --sizes 8 shows an equation's plan"
-    )
+    if args.out:
+        _drawing_kind(args.out)
+    nets = _networks_in(args.network, f"tnkit plan {shlex.quote(args.network)} --sizes 8 shows an equation's plan")
     plans = {name: tk.plan(net) for name, net in nets.items()}
     if args.json:
         figures = {
@@ -108,7 +110,7 @@ def _show(args: argparse.Namespace) -> int:
             }
             for name, net in nets.items()
         }  # fmt: skip
-        say(json.dumps(next(iter(figures.values())) if len(nets) == 1 else figures))
+        _say_figures(figures)
     else:
         for name, net in nets.items():
             say(*([f"{name}:"] if name else []), net, plans[name], sep="\n\n", end="\n\n" if len(nets) > 1 else "\n")
@@ -121,10 +123,13 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _view(args: argparse.Namespace) -> int:
-    nets = _networks_in(Path(args.network), "save it with tk.save(path, tk.from_einsum(equation, sizes), arrays)")
+    nets = _networks_in(args.network, "save it with tk.save(path, tk.from_einsum(equation, sizes), arrays)")
     wrong = next((name for name in args.optimizer if name not in tk.OPTIMIZERS), None)
     if wrong is not None:
-        raise ValueError(f"argument --optimizer: unknown name {wrong!r}; known: {', '.join(tk.OPTIMIZERS)}")
+        raise ValueError(f"argument --optimizer: unknown name {shown(wrong)}; known: {', '.join(tk.OPTIMIZERS)}")
+    twice = next((name for name in args.optimizer if args.optimizer.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"argument --optimizer: {twice!r} is given twice")
     if args.path is not None and len(nets) > 1:
         raise ValueError(f"argument --path: an order of one network; {args.network} has {len(nets)}")
     orders: list[tuple[str, Any]] = [(name, name) for name in args.optimizer]
@@ -143,21 +148,37 @@ def _view(args: argparse.Namespace) -> int:
     return 0
 
 
-def _draw_to_file(net: tk.Network, path: Path) -> None:
-    kind = path.suffix.removeprefix(".")
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: no text in UTF-8, as tnkit.to_json gives it") from None
+
+
+def _drawing_kind(path: Path) -> str:
+    kind = Path(a_file_name(path, "argument --out")).suffix.removeprefix(".")
     if kind not in DRAWINGS:
-        raise ValueError(f"argument --out: a drawing is a .svg, .tex, .png or .pdf file, not {path.name!r}")
+        raise ValueError(f"argument --out: a drawing is a .svg, .tex, .png or .pdf file, not {shown(path.name)}")
+    return kind
+
+
+def _draw_to_file(net: tk.Network, path: Path) -> None:
+    kind = _drawing_kind(path)
     with replacing(path) as temporary:
         if kind in ("png", "pdf"):
             tk.draw(net).figure.savefig(temporary, dpi=150, format=kind)
         else:
-            temporary.write_text({"svg": tk.to_svg, "tex": tk.to_tikz}[kind](net))
+            temporary.write_text({"svg": tk.to_svg, "tex": tk.to_tikz}[kind](net), encoding="utf-8")
 
 
 def _plan_command(args: argparse.Namespace) -> int:
     if args.sizes is None:
-        nets = _networks_in(Path(args.network), "an equation needs its sizes, such as --sizes i=8,j=16")
+        nets = _networks_in(args.network, "an equation needs its sizes, such as --sizes i=8,j=16")
     else:
+        if os.path.isfile(a_file_name(args.network, "argument network")):
+            raise ValueError(
+                f"argument --sizes: of an equation alone; {args.network} is a file, whose network has sizes"
+            )
         letters = [c for c in args.network if c not in ",->. "]
         sizes = dict.fromkeys(letters, args.sizes) if isinstance(args.sizes, int) else args.sizes
         nets = {"": tk.from_einsum(args.network, sizes)}
@@ -171,19 +192,29 @@ def _plan_command(args: argparse.Namespace) -> int:
             }
             for name, plan in plans.items()
         }
-        say(json.dumps(next(iter(figures.values())) if len(plans) == 1 else figures))
+        _say_figures(figures)
     else:
         for name, plan in plans.items():
             say(*([f"{name}:\n"] if name else []), plan, sep="\n", end="\n\n" if len(plans) > 1 else "\n")
     return 0
 
 
-def _networks_in(path: Path, hint: str) -> dict[str, tk.Network]:
+def _say_figures(figures: dict[str, Any]) -> None:
+    """Print figures as JSON: those of one network alone without its name."""
+    try:
+        text = json.dumps(next(iter(figures.values())) if len(figures) == 1 else figures)
+    except ValueError:
+        raise ValueError("argument --json: a figure has thousands of digits, which Python does not write") from None
+    say(text)
+
+
+def _networks_in(name: str, hint: str) -> dict[str, tk.Network]:
     """The networks of a file by name; one that has no name is called nothing.  A compression's folder stands for its model.
 
     ``hint`` is what is said of an equation.
     """
-    if path.is_dir():
+    path = Path(a_file_name(name, "argument network"))
+    if os.path.isdir(path):
         inside = path / "model.safetensors"
         if not inside.exists():
             named = sorted(p.name for p in path.iterdir() if p.suffix in (".tn", ".json", ".safetensors"))[:3]
@@ -194,9 +225,10 @@ def _networks_in(path: Path, hint: str) -> dict[str, tk.Network]:
         need("a compressed model", "torch", "safetensors")
         found: dict[str, tk.Network] = import_module("tnkit_nn.compression.result").networks(path)
         return found
-    if not path.exists() and ("->" in str(path) or "," in str(path)):
+    # os.path's, for which the name of an equation is never too long
+    if not os.path.exists(path) and ("->" in str(path) or "," in str(path)):
         raise ValueError(f"{str(path)!r} is no file; {hint}")
     try:
-        return {"": tk.from_json(path.read_text()) if path.suffix == ".json" else tk.load(path)[0]}
+        return {"": tk.from_json(_text_of(path)) if path.suffix == ".json" else tk.load(path)[0]}
     except ValueError as error:
         raise ValueError(str(error) if str(path) in str(error) else f"{path}: {error}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ from tnkit.core.network import Network
 from tnkit.core.node import has_order, unordered
 from tnkit.core.wording import plain_name, shown
 
-__all__ = ["a_function", "a_mapping", "a_network", "flag", "one_of", "sequence", "shown", "text"]
+__all__ = ["a_file_name", "a_function", "a_mapping", "a_network", "flag", "one_of", "sequence", "shown", "text"]
 
 
 def a_network(value: Any, who: str) -> Network:
@@ -81,3 +82,15 @@ def sequence(value: Any, what: str) -> tuple[Any, ...]:
     elif unordered(value):
         hint = ": a set has no order"
     raise TypeError(f"{what} is a sequence, a tuple or a list, not {shown(value)}{hint}")
+
+
+def a_file_name(path: Any, who: str) -> str:
+    """A path as a string; TypeError for numbers and bytes, which open() would take for something else."""
+    if not isinstance(path, (str, os.PathLike)) or not isinstance(name := os.fspath(path), str) or not name:
+        raise TypeError(f"{who}: path is a non-empty string or a path, not {shown(path)}")
+    try:
+        if b"\0" not in os.fsencode(name):
+            return name
+    except UnicodeEncodeError:
+        pass
+    raise ValueError(f"{who}: path {shown(name)} has a character that no file's name can have")

@@ -10,7 +10,10 @@ from tnkit.core.node import Node, Sizes
 from tnkit.core.numbers import whole_number
 from tnkit.core.wording import shown
 
-__all__ = ["checked_inside", "checked_sizes", "inside_bodies"]
+__all__ = ["LARGEST", "checked_inside", "checked_sizes", "inside_bodies"]
+
+#: A size at most: one that a float holds and that is written as a number.  No array has a tenth of its digits.
+LARGEST = 10**300
 
 
 class _Body(Protocol):
@@ -42,7 +45,7 @@ def checked_sizes(nodes: Sequence[Node | _Function], output: tuple[str, ...], gi
     if not nodes:
         raise ValueError("a network has at least one node")
     given = {
-        i: n if type(i) is str and type(n) is int and n > 0 else _size(i, n) for i, n in given.items()
+        i: n if type(i) is str and type(n) is int and 0 < n <= LARGEST else _size(i, n) for i, n in given.items()
     }  # as nearly all are
     known: dict[str, int] = {}
     for node in nodes:  # what the Elementwise nodes know, the first one first
@@ -76,12 +79,15 @@ def checked_sizes(nodes: Sequence[Node | _Function], output: tuple[str, ...], gi
 def _size(index: object, size: Any) -> int:
     if not isinstance(index, str):
         raise TypeError(f"sizes map index names to sizes; {shown(index)} is no string")
-    if type(size) is int and size > 0:  # as nearly all are
+    if type(size) is int and 0 < size <= LARGEST:  # as nearly all are
         return size
     try:
-        return whole_number(size, "a size", 1)
+        found = whole_number(size, "a size", 1)
     except (TypeError, ValueError) as error:
         raise type(error)(f"index {shown(index)} has size {shown(size)}; a size is a whole number from 1 up") from None
+    if found > LARGEST:
+        raise ValueError(f"index {shown(index)} has size {shown(size)}; a size is at most 10**300")
+    return found
 
 
 def _check_bodies_agree(node: _Function) -> None:

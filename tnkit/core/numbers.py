@@ -9,7 +9,19 @@ from typing import Any
 
 from tnkit.core.wording import shown
 
-__all__ = ["finite_number", "real_number", "whole_number"]
+__all__ = ["as_float", "finite_number", "real_number", "whole_number"]
+
+
+def as_float(number: Any) -> float:
+    """A real number as a float: infinite where it is too large for one, as products of sizes may be.
+
+    >>> as_float(8), as_float(10**400)
+    (8.0, inf)
+    """
+    try:
+        return float(number)
+    except OverflowError:
+        return float("inf") if number > 0 else float("-inf")
 
 
 def whole_number(value: Any, what: str, least: int | None = None, most: int | None = None) -> int:

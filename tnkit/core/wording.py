@@ -1,13 +1,15 @@
-"""How a value is written in a message: on one line, and never long."""
+"""How a value is written in a message: on one line, and never long; counts too large to be read in full, rounded."""
 
 from __future__ import annotations
 
 import re
+from math import log10
 from typing import Any
 
-__all__ = ["plain_name", "shown"]
+__all__ = ["count_text", "plain_name", "shown"]
 
-
+#: Counts from here on are rounded: nobody reads so many digits, and Python writes no more than 4,300.
+_ROUNDED = 10**30
 #: How numpy writes a string, at any depth of a value: the string is its group.
 _NUMPY_STRING = re.compile(r"np\.str_\(('[^']*'|\"[^\"]*\")\)")
 
@@ -31,5 +33,18 @@ def shown(value: Any, most: int = 60) -> str:
     try:
         found = _NUMPY_STRING.sub(r"\1", " ".join(repr(value).split()))
     except Exception:  # a repr of its own that fails is no reason to hide the rule
-        found = f"a {type(value).__name__}"
+        found = count_text(value) if type(value) is int else f"a {type(value).__name__}"
     return found if len(found) <= most else f"{found[: most - 3]}..."
+
+
+def count_text(number: int, separator: str = "") -> str:
+    """A whole number in full, or one of more than 30 digits rounded to three.
+
+    >>> count_text(16_777_216, ","), count_text(2 * 10**5000)
+    ('16,777,216', '2.00e+5000')
+    """
+    if -_ROUNDED < number < _ROUNDED:
+        return format(number, separator)
+    power = int(log10(abs(number))) - 20
+    digits, _, more = f"{float(number // 10**power):.2e}".partition("e")
+    return f"{digits}e+{int(more) + power}"

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import re
@@ -44,13 +45,16 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises
     ------
     OSError
-        It cannot be written, the disk being full, say; ``path`` is named, not the temporary file.
+        It cannot be written, the disk being full, say, or is a device or a pipe, in whose place no file is put; ``path`` is
+        named, not the temporary file.
     """
     target = Path(os.path.realpath(path))
     # In the same folder, since a file moves in one step only within a file system; not by mkstemp, which would leave a
     # file that others may not read.
     temporary = target.parent / f".{HOST}-{os.getpid()}.{secrets.token_hex(8)}{PART}"
     with named(path):
+        if target.exists() and not (target.is_file() or target.is_dir()):
+            raise OSError(errno.EINVAL, "A device or a pipe, no file that can be replaced")
         try:
             temporary.open("xb").close()
             yield temporary

@@ -8,6 +8,7 @@ from tnkit.core.decomposition import Decomposition
 from tnkit.core.display import bundle, html_table, image
 from tnkit.core.network import Network, levels
 from tnkit.core.spelling import shape_text
+from tnkit.core.wording import count_text
 from tnkit.drawing.draw import to_svg
 
 __all__: list[str] = []  # all of it is registered
@@ -37,7 +38,9 @@ def _(found: Decomposition) -> dict[str, str]:
 
 def _count(net: Network) -> str:
     dense = prod(net.shape)
-    return f"{net.num_params:,}, the tensor of shape {shape_text(net.shape)} has {dense:,}"
+    return (
+        f"{count_text(net.num_params, ',')}, the tensor of shape {shape_text(net.shape)} has {count_text(dense, ',')}"
+    )
 
 
 def _bonds(net: Network) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from math import log2
 
 from tnkit.core.network import Network
+from tnkit.core.wording import count_text
 from tnkit.drawing.boxes import Box, boxes_of
 from tnkit.drawing.edges import Route, add_dots, legs_of, routes_of
 from tnkit.drawing.elision import READABLE, Excerpt, view_of
@@ -68,7 +69,7 @@ def sketch(net_or_plan: Network | Plan, look: Look) -> Scene:
     title, order = "", list[Item]()
     if isinstance(net_or_plan, Plan):
         pairs = [] if sheet.view.hidden else merges(net_or_plan)
-        title = f"{len(pairs) or 'many'} contractions, {net_or_plan.flops:,} FLOPs"
+        title = f"{len(pairs) or 'many'} contractions, {count_text(net_or_plan.flops, ',')} FLOPs"
         for k, at in enumerate(step_places(pairs, sheet.spots, sheet.routes), 1):
             order.append(room.add(Words(at, str(k), 7, "stepink", f"order:{k}", bold=True, tag=("step", "stepline"))))
     lines = _lines(sheet)
@@ -321,5 +322,5 @@ def _corners(sheet: _Sheet, items: Sequence[Item]) -> tuple[complex, complex]:
 
 def _about(net_or_plan: Network | Plan, sheet: _Sheet) -> str:
     text = repr(sheet.net)
-    text += f", contracted in {net_or_plan.flops:,} FLOPs" if isinstance(net_or_plan, Plan) else ""
+    text += f", contracted in {count_text(net_or_plan.flops, ',')} FLOPs" if isinstance(net_or_plan, Plan) else ""
     return text + (f", {sheet.view.hidden:,} nodes not drawn" if sheet.view.hidden else "")

@@ -14,7 +14,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from tnkit.core.checks import sequence, shown, text
+from tnkit.core.checks import a_file_name, sequence, shown, text
 from tnkit.core.network import Network
 from tnkit.core.writing import replacing
 from tnkit.drawing.scene import printable
@@ -60,13 +60,12 @@ class Viewer:
         ------
         TypeError
             What is no path.
+        ValueError
+            A path with a character that no file's name can have.
         OSError
             A folder that is not there, or cannot be written to.
         """
-        try:
-            target = Path(path)
-        except TypeError:
-            raise TypeError(f"view: save takes the path of a file, not {shown(path)}") from None
+        target = Path(a_file_name(path, "view: save"))
         with replacing(target) as temporary:
             temporary.write_text(self.html, encoding="utf-8")
         return target

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from math import ceil, prod, sqrt
+from sys import float_info
 from typing import Any
 
 from tnkit.core.network import Network, levels
 from tnkit.core.node import Node
+from tnkit.core.numbers import as_float
+from tnkit.core.wording import count_text
 from tnkit.drawing.boxes import boxes_of
 from tnkit.drawing.placement import placed_of
 from tnkit.drawing.wires import wires_of
@@ -69,8 +72,8 @@ def network_data(net: Network, orders: Sequence[Order], key: str) -> dict[str, A
         "indices": list(sizes),
         "sizes": list(sizes.values()),
         "output": [number[i] for i in net.output],
-        "itemsize": itemsize,
-        "given": sum(map(prod, net.array_shapes.values())) * itemsize,
+        "itemsize": _figure(itemsize),
+        "given": _figure(sum(map(prod, net.array_shapes.values())) * itemsize),
         "game": net.multilinear and 2 < len(nodes) <= _GAME and any(not drawn["sliced"] for drawn in made),
         "regions": regions,
         "boxes": boxes,
@@ -85,7 +88,7 @@ def _about(net: Network) -> str:
         if net.multilinear
         else " Brackets are barriers: what is between them becomes one tensor before the function is applied."
     )
-    return f"{len(net.leaves):,} nodes, {net.num_params:,} parameters, result {_shape(net.shape)}.{kind}"
+    return f"{len(net.leaves):,} nodes, {count_text(net.num_params, ',')} parameters, result {_shape(net.shape)}.{kind}"
 
 
 def _shape(shape: tuple[int, ...]) -> str:
@@ -124,8 +127,8 @@ def _order_data(order: Order, slots: dict[str, int], number: dict[str, int]) -> 
     return {
         "name": order.name,
         "about": order.about,
-        "flops": order.plan.flops,
-        "peak": order.plan.peak,
+        "flops": _figure(order.plan.flops),
+        "peak": _figure(order.plan.peak),
         "widened": any(step.widened > 1 for step in steps),
         "sliced": any(step.sliced for step in steps),
         "steps": [_step_data(step, known, number) for step in steps],
@@ -142,11 +145,16 @@ def _step_data(step: TimelineStep, known: dict[str, int], number: dict[str, int]
     data = [
         [known[name] for name in step.operands],
         [number[i] for i in step.result],
-        step.flops,
-        step.bytes_moved,
-        step.live,
+        _figure(step.flops),
+        _figure(step.bytes_moved),
+        _figure(step.live),
     ]
     return [*data, rare] if rare else data
+
+
+def _figure(count: int) -> int | float:
+    """A count as the page's script reads it, which has floats alone: at most the largest."""
+    return count if count < 2**63 else min(as_float(count), float_info.max)
 
 
 # -- places and labels ------------------------------------------------------------------------------------------------

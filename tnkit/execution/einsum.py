@@ -12,6 +12,7 @@ import numpy as np
 from tnkit.core.checks import flag
 from tnkit.core.editing import trusted
 from tnkit.core.equation import implicit, interleaved, terms_of
+from tnkit.core.keywords import keywords_of
 from tnkit.core.network import Network
 from tnkit.core.node import Sizes, plain_node
 from tnkit.execution.backend import Backend
@@ -30,6 +31,7 @@ __all__ = ["einsum"]
 Shape = tuple[int, ...]
 
 
+@keywords_of(optimize="optimizer")
 def einsum(
     *operands: Any,
     optimizer: str | Optimizer = "auto",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import inf, prod
+from math import inf, isinf, prod
 from pathlib import Path
 from typing import Any
 
+from tnkit.core.numbers import as_float
+from tnkit.core.wording import count_text, shown
 from tnkit.execution.backend import Backend
 from tnkit.planning.plan import Plan
 
@@ -56,14 +58,14 @@ def check_room(plan: Plan, given: Sequence[Any], backend: Backend, who: str) -> 
     )
 
 
-def check_constant(name: str, shape: Sequence[int]) -> None:
-    """MemoryError for a constant that cannot be formed, by the name of its array."""
+def check_constant(name: str, shape: Sequence[int], what: str = "the constant array") -> None:
+    """MemoryError for an array in double precision that cannot be formed, by its name and by ``what`` it is."""
     if prod(shape) < _SMALL:
         return
     free, whose = available()
     if 8 * prod(shape) > free:
         raise MemoryError(
-            f"the constant array {name!r} of shape {tuple(shape)} takes {_bytes(8 * prod(shape))}, and {whose} has {_bytes(free)} left"
+            f"{what} {name!r} of shape {shown(tuple(shape))} takes {_bytes(8 * prod(shape))}, and {whose} has {_bytes(free)} left"
         )
 
 
@@ -74,6 +76,8 @@ def itemsize(x: Any) -> int:
 
 
 def _bytes(number: float) -> str:
+    if isinf(as_float(number)) and isinstance(number, int):
+        return f"{count_text(number)} B"
     for unit in ("B", "kB", "MB", "GB", "TB", "PB"):
         if number < 1000:
             return f"{number:.3g} {unit}"

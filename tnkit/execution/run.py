@@ -10,6 +10,7 @@ import numpy as np
 
 from tnkit.core.checks import a_mapping, a_network, flag, shown
 from tnkit.core.decomposition import paired
+from tnkit.core.keywords import keywords_of
 from tnkit.core.network import Network
 from tnkit.execution.arrays import is_complex
 from tnkit.execution.backend import Backend
@@ -144,6 +145,7 @@ def _scalar(plan: Plan, made: Any, backend: Backend) -> Any:
     return made[()] if backend is NUMPY and not plan.network.output else made
 
 
+@keywords_of(optimize="optimizer")
 @paired
 def contract(
     net: Network,

@@ -7,6 +7,7 @@ from math import prod
 from typing import Any
 
 from tnkit.core.checks import shown
+from tnkit.core.numbers import as_float
 from tnkit.core.shapes import sites_of, sizes_of, split_axes
 from tnkit.execution.arrays import padded
 from tnkit.execution.backend import Backend
@@ -101,7 +102,9 @@ def tensorize(weight: Any, dims: Dims, backend: Backend | None = None) -> Any:
     if prod(weight.shape) == prod(dims):
         return backend.reshape(weight, *dims)
     if prod(dims) > _LARGEST:
-        raise ValueError(f"tensorize: dims {shown(dims)} are {prod(dims):.2g} entries, more than any array has")
+        raise ValueError(
+            f"tensorize: dims {shown(dims)} are {as_float(prod(dims)):.2g} entries, more than any array has"
+        )
     for axis, group in enumerate(_split(dims, tuple(weight.shape), "tensorize")):
         weight = padded(weight, axis, prod(group) - weight.shape[axis], backend)
     return backend.reshape(weight, *dims)
@@ -139,7 +142,7 @@ def _full(sites: tuple[tuple[int, ...], ...], shape: tuple[int, ...], who: str) 
                 f"{who}: the digits of axis {axis} are {tuple(s[axis] for s in sites)}, {have} in all, for a size of {want}"
             )
     if prod(full) > _LARGEST:
-        raise ValueError(f"{who}: dims {shown(sites)} are {prod(full):.2g} entries, more than any array has")
+        raise ValueError(f"{who}: dims {shown(sites)} are {as_float(prod(full)):.2g} entries, more than any array has")
     return full
 
 

@@ -8,6 +8,7 @@ from string import ascii_uppercase
 from typing import Any
 
 from tnkit.core.checks import a_mapping, a_network, sequence, shown, text
+from tnkit.core.consistency import LARGEST
 from tnkit.core.editing import trusted
 from tnkit.core.equation import implicit, is_letter, symbol, terms_of
 from tnkit.core.network import Network
@@ -126,9 +127,12 @@ def from_einsum(equation: str, sizes: Mapping[str, int]) -> Network:
 
 
 def _size(letter: str, size: Any) -> int:
-    if type(size) is int and size > 0:  # as nearly all are
+    if type(size) is int and 0 < size <= LARGEST:  # as nearly all are
         return size
-    return whole_number(size, f"from_einsum: the size of index {letter!r}", 1)
+    found = whole_number(size, what := f"from_einsum: the size of index {letter!r}", 1)
+    if found > LARGEST:
+        raise ValueError(f"{what} is at most 10**300, not {shown(size)}")
+    return found
 
 
 def to_einsum(net: Network) -> str:

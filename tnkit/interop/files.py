@@ -20,7 +20,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from tnkit.core.checks import a_mapping, a_network, shown
+from tnkit.core.checks import a_file_name, a_mapping, a_network, shown
 from tnkit.core.decomposition import paired
 from tnkit.core.network import Network
 from tnkit.core.writing import replacing
@@ -73,7 +73,7 @@ def save(path: str | os.PathLike[str], net: Network, arrays: Mapping[str, Any] |
         The folder is not there, or the file cannot be written; the file is named.
     """
     # realpath: a symbolic link stays one, and what it points to is replaced.
-    target = Path(os.path.realpath(_a_path(path, "save")))
+    target = Path(os.path.realpath(a_file_name(path, "save")))
     a_network(net, "save")
     given = {} if arrays is None else a_mapping(arrays, "save")
     if not target.parent.is_dir():
@@ -86,18 +86,6 @@ def save(path: str | os.PathLike[str], net: Network, arrays: Mapping[str, Any] |
     text = to_json(net)
     with replacing(target) as temporary, temporary.open("wb") as file:
         _write_file(file, text, ready)
-
-
-def _a_path(path: Any, who: str) -> str:
-    """A path as a string; TypeError for numbers and bytes, which open() would take for something else."""
-    if not isinstance(path, (str, os.PathLike)) or not isinstance(name := os.fspath(path), str) or not name:
-        raise TypeError(f"{who}: path is a non-empty string or a path, not {shown(path)}")
-    try:
-        if b"\0" not in os.fsencode(name):
-            return name
-    except UnicodeEncodeError:
-        pass
-    raise ValueError(f"{who}: path {shown(name)} has a character that no file's name can have")
 
 
 def _plain_array(name: str, array: Any) -> np.ndarray:
@@ -183,7 +171,7 @@ def load(path: str | os.PathLike[str]) -> tuple[Network, dict[str, np.ndarray]]:
     OSError
         The file is not there, or cannot be read.
     """
-    name = _a_path(path, "load")
+    name = a_file_name(path, "load")
     if not os.path.exists(name):
         raise FileNotFoundError(errno.ENOENT, f"load: there is no file at this path, {os.path.abspath(name)}")
     try:

@@ -12,6 +12,7 @@ import numpy as np
 from tnkit.core.checks import a_mapping, a_network
 from tnkit.core.decomposition import paired
 from tnkit.core.extras import need
+from tnkit.core.keywords import keywords_of
 from tnkit.core.names import free_name, names_in
 from tnkit.core.network import Network
 from tnkit.core.node import Node, indices
@@ -35,6 +36,7 @@ __all__ = ["linear_operator"]
 _WHO = "linear_operator"
 
 
+@keywords_of(optimize="optimizer")
 @paired
 def linear_operator(
     net: Network, arrays: Mapping[str, Any], rows: Iterable[str], columns: Iterable[str], *, optimizer: str | Optimizer = "auto"

@@ -100,8 +100,10 @@ def from_json(text: str) -> Network:
         data = json.loads(text)
     except RecursionError:
         raise ValueError("from_json: nested too deep") from None
-    except ValueError as error:
+    except json.JSONDecodeError as error:
         raise ValueError(f"from_json: not JSON: {error}") from None
+    except ValueError:  # of more digits than Python reads
+        raise ValueError("from_json: a number of thousands of digits; a size is at most 10**300") from None
     _expect(data, dict, "the document")
     if data.get("format") != FORMAT:
         raise ValueError(f"from_json: format is {shown(data.get('format'))}, not {FORMAT!r}")

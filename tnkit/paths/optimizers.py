@@ -61,6 +61,8 @@ _A_SOLUTION = 2e7
 _LONG = 40
 #: And so many are as good as all.
 _MOST = 2_000
+#: Sizes are compared up to this one: cotengrust counts in single precision, and panics where a size is infinite there.
+_LARGEST = 2**100
 #: How the greedy tree that keeps results small before all is sought.
 _COOL: dict[str, Any] = {"costmod": (0.3, 0.5), "temperature": (0.001, 0.002)}
 #: Up to this many nodes networks are cut in halves (the eigenvectors' cost grows as the cube).
@@ -206,6 +208,8 @@ def _one_letter(
     inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int]
 ) -> tuple[Sequence[Sequence[str]], Sequence[str], Mapping[str, int]]:
     """The network with indices of one letter each, which cotengrust wants; as it is where they are that."""
+    if max(sizes.values(), default=1) > _LARGEST:
+        sizes = {i: min(n, _LARGEST) for i, n in sizes.items()}
     if all(len(i) == 1 for i in sizes):
         return inputs, output, sizes
     letter: dict[str, str] = {}

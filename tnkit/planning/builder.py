@@ -7,6 +7,7 @@ from math import prod
 
 from tnkit.core.network import Elementwise, Network, inside_out
 from tnkit.core.node import Node
+from tnkit.core.numbers import as_float
 from tnkit.core.spelling import function_name
 from tnkit.paths.optimizers import Optimizer, Path, find_order, find_path
 from tnkit.planning.calibration import Rates
@@ -148,7 +149,8 @@ class StepBuilder:
         shapes = [tuple(net.sizes[i] for i in t) for _, t in terms]
         copied = layouts([(shape, contiguous(shape)) for shape in shapes], trial.steps).copied
         moved = sum(s.read + s.size for s in trial.steps) + 2 * sum(map(sum, copied))
-        return self.rates.seconds(sum(s.flops for s in trial.steps), self.itemsize * moved)
+        flops = sum(s.flops for s in trial.steps)
+        return as_float(flops) / self.rates.flops + as_float(self.itemsize * moved) / self.rates.bytes
 
     def follow(
         self,

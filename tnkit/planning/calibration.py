@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from tnkit.core.numbers import real_number
+from tnkit.core.wording import count_text
 from tnkit.core.writing import replacing
 
 __all__ = ["DEFAULT", "Rates", "calibrate", "rates", "rates_file", "spelled_count", "spelled_seconds"]
@@ -115,7 +116,9 @@ def spelled_seconds(seconds: float) -> str:
 
 
 def spelled_count(number: float) -> str:
-    """A number with a prefix of its size: ``16.8M``."""
+    """A number with a prefix of its size: ``16.8M``; beyond the last of them its power of ten, ``1.23e+40``."""
+    if number >= 1e30:
+        return count_text(number) if isinstance(number, int) else f"{number:.3g}"
     for unit in ("", "k", "M", "G", "T", "P", "E"):
         if number < 1000:
             return f"{number:.3g}{unit}" if unit else f"{number:.0f}"

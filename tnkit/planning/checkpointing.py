@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tnkit.core.numbers import as_float
 from tnkit.planning.fusion import at_once
 from tnkit.planning.memory import Layout, Memory, backward_peak, kept_for_backward, layouts
 from tnkit.planning.steps import FusedStep, Step, last_use, renumbered
@@ -35,13 +36,13 @@ def checkpointed(
     peak = backward_peak(memory, steps, output, last_use(steps, output))
     tries: list[tuple[int, int, list[Step], int]] = [(peak, _twice(steps), list(steps), output)]
     if limit is None or peak > limit:
-        total = sum(kept_for_backward(memory, steps)[0])
+        total = as_float(sum(kept_for_backward(memory, steps)[0]))
         for partition in dict.fromkeys(_segments(steps, memory, output, total * part) for part in _PARTS):
             new, out = _in_segments(steps, partition, memory, output)
             peak = backward_peak(layouts(inputs, new), new, out, last_use(new, out))
             tries.append((peak, _twice(new), new, out))
     least = min(t[0] for t in tries)
-    allowed = least * 1.01 if limit is None else max(limit, least)  # a per cent of memory is not worth work
+    allowed = least + least // 100 if limit is None else max(limit, least)  # a per cent of memory is not worth work
     peak, _, best, out = min((t for t in tries if t[0] <= allowed), key=lambda t: (t[1], t[0]))
     return best, out, peak
 

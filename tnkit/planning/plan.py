@@ -13,6 +13,8 @@ from typing import Any
 
 from tnkit.core.lazy import cached_property
 from tnkit.core.network import Network
+from tnkit.core.numbers import as_float
+from tnkit.core.wording import count_text
 from tnkit.planning.calibration import DEFAULT, Rates, spelled_count, spelled_seconds
 from tnkit.planning.memory import Memory, backward_peak, forward_peak, layouts
 from tnkit.planning.step_table import step_table
@@ -108,8 +110,8 @@ class Plan:
 
     @property
     def seconds(self) -> tuple[float, float]:
-        """Predicted time of one forward by ``rates``: of the operations, and of the bytes moved."""
-        return self.flops / self.rates.flops, self.bytes_moved / self.rates.bytes
+        """Predicted time of one forward by ``rates``: of the operations, and of the bytes moved; infinite beyond any float."""
+        return as_float(self.flops) / self.rates.flops, as_float(self.bytes_moved) / self.rates.bytes
 
     @cached_property
     def slot_sizes(self) -> tuple[int, ...]:
@@ -193,7 +195,7 @@ class Plan:
         lines = [
             repr(self),
             f"  bytes moved {spelled_count(self.bytes_moved)}B, peak {spelled_count(self.peak)}B forward, "
-            f"{spelled_count(self.peak_backward)}B forward + backward ({self.itemsize} bytes an entry)",
+            f"{spelled_count(self.peak_backward)}B forward + backward ({count_text(self.itemsize)} bytes an entry)",
             f"  predicted {spelled_seconds(sum(self.seconds))}: compute {spelled_seconds(self.seconds[0])}, "
             f"memory {spelled_seconds(self.seconds[1])} (at {self.rates})",
         ]

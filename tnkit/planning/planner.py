@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from tnkit.core.checks import a_network, shown, text
+from tnkit.core.keywords import keywords_of
 from tnkit.core.network import Network
-from tnkit.core.numbers import whole_number
+from tnkit.core.numbers import as_float, whole_number
 from tnkit.paths.foreign import has_memory
 from tnkit.paths.given import GivenOrder, read_order
 from tnkit.paths.optimizers import Optimizer
@@ -73,7 +74,7 @@ def _check_dynamic(net: Network, dynamic: str | None, bounded: bool) -> None:
 
 def _with_checkpoints(whole: Plan, limit: float | None) -> Plan:
     inputs = whole._memory.layout[: len(whole.inputs)]
-    entries = None if limit is None else limit / whole.itemsize
+    entries = None if limit is None else limit / as_float(whole.itemsize)
     steps, output, peak = checkpointed(whole.steps, inputs, whole.output, entries)
     if entries is not None and peak > entries:
         raise ValueError(
@@ -87,16 +88,14 @@ def _byte_limit(x: Any, what: str) -> float:
     if isinstance(x, (bool, np.bool_)) or not isinstance(x, (int, float, np.integer, np.floating)):
         raise TypeError(f"plan: {what} is a number of bytes, not {shown(x)}")
     if not x >= 0:
-        raise ValueError(f"plan: {what} is {x}, which is no number of bytes")
-    try:
-        return float(x)
-    except OverflowError:
-        return float("inf")
+        raise ValueError(f"plan: {what} is {shown(x)}, which is no number of bytes")
+    return as_float(x)
 
 
 _cached_plan = lru_cache(maxsize=1024, typed=True)(_plan)  # checkpoint=True is no limit of 1 byte
 
 
+@keywords_of(optimize="optimizer")
 def plan(
     net: Network, optimizer: str | Optimizer = "auto", *, itemsize: int = 8, dynamic: str | None = None,
     memory_limit: float | None = None, slices: int = 1, checkpoint: bool | float = False,

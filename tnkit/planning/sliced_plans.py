@@ -8,6 +8,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from tnkit.core.network import Network
+from tnkit.core.numbers import as_float
 from tnkit.paths.optimizers import Path
 from tnkit.planning.axes import check_steps_exist
 from tnkit.planning.builder import StepBuilder
@@ -74,7 +75,7 @@ def sliced_to_fit(whole: Plan, builder: StepBuilder, limit: float | None, slices
         candidates(net), key=lambda i: i not in net.output
     )  # the output's first: sums end one after another
     given = sum(prod(s) for s in net.array_shapes.values()) + prod(net.shape)
-    room = float("inf") if limit is None else limit / itemsize - given
+    room = float("inf") if limit is None else limit / as_float(itemsize) - as_float(given)
     least, before = whole, None
     for _ in range(_ATTEMPTS):
         sliced = choose(builder.made, allowed, room, slices, max(MOST_SLICES, slices)) if room > 0 else None

@@ -8,7 +8,7 @@ operations and bytes over all slices together, for intermediates that fit.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from math import prod
+from math import log2, prod
 
 import numpy as np
 
@@ -73,7 +73,8 @@ def choose(made: Sequence[Made], allowed: Sequence[str], entries: float, count: 
         return None
     search = _SliceSearch(made, usable, sizes)
     rng = np.random.default_rng(0)
-    trials = (search.run(entries, count, most, rng, 0.3 * (trial > 0)) for trial in range(_TRIALS))
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # what is beyond any float does not fit
+        trials = [search.run(entries, count, most, rng, 0.3 * (trial > 0)) for trial in range(_TRIALS)]
     found = [t for t in trials if t is not None]
     return tuple(i for i in usable if i in min(found)[1]) if found else None
 
@@ -88,7 +89,7 @@ class _SliceSearch:
         names = [*usable, *(i for i in sizes if i not in set(usable))]
         place = {i: k for k, i in enumerate(names)}
         self.names, self.usable = names, len(usable)
-        self.log = np.log2([sizes[i] for i in names])
+        self.log = np.array([log2(sizes[i]) for i in names])  # not numpy's, which takes no size beyond 64 bits
         terms: list[list[set[int]]] = [[], [], [], []]
         for m in made:
             tensors = (*m.operands[:2], m.result) if len(m.operands) > 1 else (*m.operands, (), m.result)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
-from math import prod
+from math import log2, prod
 
 import numpy as np
 
@@ -79,6 +79,7 @@ def places(terms: Sequence[Inds], output: Inds, sizes: Mapping[str, int], turned
     return {i: float(np.mean([where[row[k]] for k in on])) for i, on in users.items() if i not in pinned} | pinned
 
 
+@np.errstate(over="ignore")  # what is beyond any float costs more than all else
 def intervals(
     terms: Sequence[Inds], output: Inds, sizes: Mapping[str, int], bytes_weight: float = 168.0
 ) -> Path | None:
@@ -96,7 +97,7 @@ def intervals(
     carried = np.array([[i in terms[k] for i in names] for k in order])
     total = np.concatenate([np.zeros((1, len(names)), int), np.cumsum(carried, 0)])
     outside = total[-1] + np.array([i in output for i in names])
-    logs = np.log2([sizes[i] for i in names])
+    logs = np.array([log2(sizes[i]) for i in names])  # not numpy's, which takes no size beyond 64 bits
     first, last = np.triu_indices(n + 1, 1)
     inside = total[last] - total[first]
     size = np.zeros((n + 1, n + 1))

@@ -2,7 +2,7 @@
 
 const $ = selector => document.querySelector(selector);
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
-const OWN = "@own";
+const OWN = ""; // of the reader's own order: no order has an empty name
 const shown = { net: null, order: "", mode: "watch", step: 0, track: null, picked: null, drawn: null, frame: null, stepAt: null };
 let timer = 0, animation = 0, focusOn = null, scrubbing = false, pointed = 0;
 
@@ -323,7 +323,7 @@ new ResizeObserver(() => {
   redraw(null);
 }).observe($("#network"));
 
-/* a link names network, order and step: #net/greedy/7; of the reader's own order, its pairs: #net/@own/0-1.4-2 */
+/* a link names network, order and step: #net/greedy/7; of the reader's own order, its pairs: #net//0-1.4-2 */
 function restore() {
   let parts = [];
   try { parts = location.hash.slice(1).split("/").map(decodeURIComponent); } catch { /* no such link */ }
