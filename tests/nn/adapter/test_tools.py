@@ -31,7 +31,7 @@ def test_a_cell(tool, kind):
         pytest.importorskip(package)
     rule = expected(tool, kind)
     verdict, message = outcome(tool, kind)
-    assert verdict == rule.verdict, message
+    assert verdict == rule.verdict or (rule.of_processor and verdict == WORKS), message
     assert verdict == WORKS or re.search(rule.says, message), message
 
 

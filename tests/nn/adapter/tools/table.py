@@ -95,6 +95,8 @@ class Rule:
     says: str
     #: What the page says, where the message is one of the check's own.
     why: str = ""
+    #: Whether the limit is one of some processors: on others the cell works.
+    of_processor: bool = False
 
 
 _RECURRENT = ("LSTM", "GRU", "RNN")
@@ -127,7 +129,7 @@ RULES = [
     Rule(LIMIT, "torch.func: jvp", ("EmbeddingBag", "MultiheadAttention", "TransformerEncoderLayer", "weight_norm"), "does not support it"),
     Rule(LIMIT, "gradcheck, gradgradcheck", ("EmbeddingBag", "MultiheadAttention"), "derivative for .* is not implemented"),
     Rule(LIMIT, "gradcheck, gradgradcheck", ("weight_norm",), "Jacobian mismatch"),
-    Rule(LIMIT, "autocast to bfloat16", ("LSTM",), "primitive"),
+    Rule(LIMIT, "autocast to bfloat16", ("LSTM",), "primitive", of_processor=True),
     Rule(LIMIT, "transformers: Trainer", ("language model, tied",), "Some tensors share memory"),
     Rule(LIMIT, "meta device, to_empty, load_state_dict(assign=True)", ("language model, tied",), "keys of the mappings", "load_state_dict(assign=True) unties what is tied"),
     Rule(LIMIT, "torch.func: stack_module_state, vmap", ("language model, tied",), "Tensor-likes", "a base of the meta device is untied"),
