@@ -82,6 +82,38 @@ def test_tables_of_cifar_100_show_what_was_measured(paper):
     assert "### alexnet" in page and "### zfnet" not in page
 
 
+def test_a_table_says_how_many_rows_chose_a_rate_at_the_edge(paper):
+    rows = [("a", 0.2), ("a", 0.2), ("b", 0.015), ("c", 0.06), ("dense", 0.015)]
+    records = [
+        {"label": n, "budget": None if n == "dense" else 400, "chosen_frozen": {"rate": r, "start": "fit"}}
+        for n, r in rows
+    ]
+    edges = paper("tables").edges
+    assert (
+        edges({"rates": [0.015, 0.06, 0.2], "records": records})
+        == "1 of 3 rows chose the lowest rate of those tried (0.015), 1 the highest (0.2); "
+    )
+    assert edges({"records": records}) == edges({"rates": [0.1], "records": [{**records[-1]}]}) == ""
+
+
+def test_the_halves_of_a_model_are_its_convolutions_and_its_linear_layers(paper):
+    torch = pytest.importorskip("torch")
+    from tnkit_nn import zoo
+
+    torch.manual_seed(0)
+    model, x = zoo.alexnet(100).eval(), torch.randn(2, 3, 32, 32)
+    body, head = paper("scratch").halves(model)
+    with torch.no_grad():
+        assert body(x).shape == (2, 1024) and torch.equal(head(body(x)), model(x))
+    assert [tuple(head[k].weight.shape) for k in (0, 2)] == [(4096, 1024), (4096, 4096)]
+    assert {cell["head"] for cell in paper("scratch").cells("zfnet")} >= {
+        "dense",
+        "adtn 424",
+        "left out",
+        "small dense",
+    }
+
+
 def test_a_rival_with_no_fewer_parameters_is_tested_past_the_budget(paper):
     pytest.importorskip("scipy")
     rows = paper("table_rows")

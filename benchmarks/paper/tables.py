@@ -116,7 +116,7 @@ def command(name: str, found: dict[str, Any]) -> str:
         parts = [
             f"studies.py {name.removesuffix(f'-{data}')}",
             "--data-dir DIR",
-            *(["--vgg16 FILE"] if name.endswith("-head") else []),
+            *(["--vgg16 FILE"] if name in ("vgg16-head", "cifar100-head") else []),
         ]
         parts += [] if data == "cifar10" else [f"--data {data}"]
         for option, plain in (("epochs", 6), ("dense_epochs", 40), ("limit", None)):
@@ -126,6 +126,20 @@ def command(name: str, found: dict[str, Any]) -> str:
     return f"`python benchmarks/paper/{' '.join(parts)}`"
 
 
+def edges(found: dict[str, Any]) -> str:
+    """How many rows of a budget chose the lowest rate of those tried, beyond which there may be a better one, and the highest."""
+    rows = {
+        (r["label"], r["budget"]): r["chosen_frozen"]["rate"]
+        for r in found.get("records", ())
+        if r["budget"] and (r.get("chosen_frozen") or {}).get("rate")
+    }
+    if not rows or not found.get("rates"):
+        return ""
+    low, high = min(found["rates"]), max(found["rates"])
+    chose = list(rows.values())
+    return f"{chose.count(low)} of {len(rows)} rows chose the lowest rate of those tried ({low:g}), {chose.count(high)} the highest ({high:g}); "
+
+
 def section(name: str, found: dict[str, Any]) -> str:
     """A study's part of the page: its title, its command, its tables, its versions."""
     title, _, rest = STUDIES[name](found).partition("\n\n")
@@ -133,7 +147,9 @@ def section(name: str, found: dict[str, Any]) -> str:
     hours = sum(r.get("seconds", 0) for r in found.get("records", ())) / 3600
     took = f"{hours:.1f} core-hours for the rows, dense models apart; " if hours else ""
     age = older(found.get("digests"))
-    return "\n\n".join([title, command(name, found), rest, f"{took}{versions}{f'; *{age}*' if age else ''}."])
+    return "\n\n".join(
+        [title, command(name, found), rest, f"{took}{edges(found)}{versions}{f'; *{age}*' if age else ''}."]
+    )
 
 
 def page() -> str:
