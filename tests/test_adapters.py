@@ -25,6 +25,7 @@ def ways(module):
     return (*module.CONTROLS, *module.FAMILIES)
 
 
+@pytest.mark.slow
 def test_every_way_starts_at_the_trained_model_with_a_head_of_zeros(example):
     torch.manual_seed(0)
     model, x = example.Digits(), torch.rand(5, 64)

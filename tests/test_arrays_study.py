@@ -80,6 +80,7 @@ def test_a_quad_site_has_a_digit_of_the_row_and_one_of_the_column():
     assert q.shape == (4, 4, 4) and q[0b10, 0b01, 0b11] == x[row, col]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["TT", "CP", "Tucker", "block term", "ring", "tree", "low rank"])
 @pytest.mark.parametrize("budget", [80, 110])
 def test_a_rival_has_no_fewer_parameters_and_a_start_no_more(family, budget):
@@ -103,6 +104,7 @@ def test_a_block_term_is_the_sum_of_two_tuckers():
     assert np.allclose(tk.contract(net, arrays), tk.contract(*first) + tk.contract(*second))
 
 
+@pytest.mark.slow
 def test_a_block_term_of_uneven_ranks_is_near_its_budget_and_the_best_of_its_kind():
     fits, rng = paper("array_fits"), np.random.default_rng(7)
     shape = (8, 6, 4)
@@ -143,6 +145,7 @@ def test_rivals_are_the_nearest_of_all_readings_and_of_those_close_to_the_budget
     assert sum(map(len, wanted.values())) == len(study.fits.SHALLOW) + 1
 
 
+@pytest.mark.slow
 def test_networks_side_by_side_are_what_they_are_alone():
     fits, rng = paper("array_fits"), np.random.default_rng(4)
     targets = [rng.standard_normal((4, 4, 4, 4)) for _ in range(3)]

@@ -135,6 +135,7 @@ def paper(monkeypatch):
     return lambda name: importlib.import_module(name)
 
 
+@pytest.mark.slow
 def test_the_papers_systems_are_shown_as_they_were_measured(paper):
     pytest.importorskip("scipy")
     page = paper("tables").page()

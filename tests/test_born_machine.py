@@ -42,6 +42,7 @@ def test_independent_pixels_are_those_of_a_product_state(example):
     )
 
 
+@pytest.mark.slow
 def test_the_likelihood_is_trained_towards_the_entropy(example):
     """2 x 2: six images, which rank 4 holds exactly."""
     torch.set_num_threads(1)

@@ -13,6 +13,7 @@ def with_a_page(browser, width):
     page.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [320, 1280])
 def test_a_page_has_the_width_that_is_asked_for(browser, width):
     with_a_page(browser, width)
@@ -25,5 +26,6 @@ def test_other_tests_run_event_loops_of_their_own():
     assert asyncio.run(three()) == 3
 
 
+@pytest.mark.slow
 def test_and_pages_open_after_them(browser):
     with_a_page(browser, 600)

@@ -211,6 +211,7 @@ def test_how_it_ends(error, status, line, file, monkeypatch, capsys):
     assert refused(["show", file], capsys) == (status, line)
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_enough(file):
     command = f"{sys.executable} -m tnkit plan {file} | true"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True)

@@ -174,6 +174,7 @@ def render():
     return module
 
 
+@pytest.mark.slow
 def test_rendered_blocks_are_what_the_results_give(render):
     used = set()
     for path in render.pages():

@@ -231,6 +231,7 @@ def test_prose_is_what_is_no_code(minilm):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_sentences_are_distinct_balanced_and_split_by_document(minilm):
     from minilm_text import documents, part_of, prose, sentences
 

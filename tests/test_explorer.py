@@ -130,6 +130,7 @@ def test_the_page_looks_up_every_point_as_python_does(opened):
     assert seen > 3000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mpo", "adtn", "peps"])
 def test_what_is_read_on_the_page_is_what_python_computes(opened, name):
     shown = tables.FAMILIES[name]
@@ -150,6 +151,7 @@ def test_what_is_read_on_the_page_is_what_python_computes(opened, name):
     assert f"{net.num_params:,} parameters" in view.inner_text("#said")
 
 
+@pytest.mark.slow
 def test_keys_move_a_slider_and_the_address_keeps_the_choice(opened):
     view = opened("#family=tt&rows=64&cols=64&digits=3&rank=4&batch=1")
     view.focus("#rank")
@@ -164,11 +166,13 @@ def test_keys_move_a_slider_and_the_address_keeps_the_choice(opened):
     assert view.inner_text("#along [aria-current] th") == "8"
 
 
+@pytest.mark.slow
 def test_a_wrong_address_is_read_as_what_is_nearest(opened):
     view = opened("#family=nothing&rank=5&rows=300&cols=-3&batch=x")
     assert "family=mpo&rows=256&cols=256" in view.url and "rank=4" in view.url and "batch=32" in view.url
 
 
+@pytest.mark.slow
 def test_every_control_has_a_name(opened):
     view = opened("#family=circuit")
     for control in view.locator("input, select").all():
@@ -178,6 +182,7 @@ def test_every_control_has_a_name(opened):
     assert not opened("#family=mps").is_visible("#batch")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_width_scrolls_sideways_and_text_stands_out(opened, scheme):
     view = opened("#family=circuit&digits=4", scheme=scheme)

@@ -134,6 +134,7 @@ def test_random_networks(seed):
         assert np.sqrt(np.mean(x**2)) == pytest.approx(3.0, rel=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dims", [(2,) * 1300, (10,) * 400])
 def test_products_of_sizes_past_the_largest_float(dims):
     net = tk.tt(dims, rank=2)
@@ -177,6 +178,7 @@ def test_a_std_that_makes_no_sense_is_refused(std):
         tk.init.normal(tk.tt((2, 2), 1), std=std)
 
 
+@pytest.mark.slow
 def test_the_scale_of_a_large_network_whatever_its_names():
     """Networks too large to be formed are measured beside a conjugate one, whose names must be new."""
     for name in ("m", "k*", "*k"):
@@ -488,6 +490,7 @@ def test_near_identity_begins_at_ones(name):
     assert 1e-5 < abs(x - 1).max() < 0.1
 
 
+@pytest.mark.slow
 def test_near_identity_of_long_chains_is_of_size_one():
     for net in (tk.mps((2,) * 200, 16), tk.ring((2,) * 200, 8)):
         arrays = tk.init.near_identity(net, noise=1e-4)

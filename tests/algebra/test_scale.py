@@ -72,6 +72,7 @@ def test_trees_at_the_ends_of_the_range(dtype, scale, library):
     assert float(tk.norm(net, x)) / scale == pytest.approx(np.linalg.norm(oracle(net, wide(arrays))), rel=loose)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize("std", [1.0, 1e-3, 1e30])
 def test_long_chains_whose_norm_is_no_number(std, library):
@@ -290,6 +291,7 @@ def test_outputs_are_matched_by_name_or_by_position():
             call()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("std", [1e-6, 1e30])
 def test_projecting_a_target_whose_norm_is_no_number(std):
     net = tk.tt((2,) * 60, 4)

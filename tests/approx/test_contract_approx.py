@@ -117,6 +117,7 @@ def test_ising_16_at_bond_8(make, near):
     assert found.method == "boundary" and found.largest_bond == 8 and 1e-6 < found.error < 1e-4
 
 
+@pytest.mark.slow
 def test_more_bonds_and_smaller_tolerances_lose_less():
     net, arrays = sites(10, 10, BETA, 0)
     exact = log_z(10, 10, BETA)
@@ -147,6 +148,7 @@ def test_a_random_regular_graph(dtype):
     assert abs(value * 10 ** (other - exponent) / exact - 1) < 0.2
 
 
+@pytest.mark.slow
 def test_open_indices_of_a_lattice():
     net, arrays = ising(7, 7, BETA, 2)
     for output in (("s3_3",), ("s0_0", "s6_6"), ("s2_2", "s2_3", "s4_4")):
@@ -175,6 +177,7 @@ def test_any_scale(method, scale, dtype):
         assert log == pytest.approx(log_of(want) / np.log(10) + shift, abs=1e-5 if dtype != "float64" else 1e-9)
 
 
+@pytest.mark.slow
 def test_beyond_the_range_of_float32():
     net, arrays = ising(40, 40, BETA)
     given = {"B": torch.as_tensor(arrays["B"], dtype=torch.float32)}
@@ -202,6 +205,7 @@ def test_gradients(method, net):
         assert torch.allclose(a, b, rtol=1e-3, atol=1e-3 * float(b.abs().max()))
 
 
+@pytest.mark.slow
 def test_the_gradient_of_belief_propagation_is_that_of_its_value():
     net, arrays = ising(4, 4, 0.3)
     x = torch.tensor(arrays["B"], dtype=torch.float64, requires_grad=True)

@@ -128,6 +128,7 @@ def test_a_search_goes_on_from_a_decomposition():
         tk.als(x, begin, begin.arrays)
 
 
+@pytest.mark.slow
 def test_numbers_of_every_form_are_seeds():
     x = np.random.default_rng(0).normal(size=(3, 3, 3))
     want = tk.cp_als(x, 2, seed=2, restarts=2).arrays

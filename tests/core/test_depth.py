@@ -34,6 +34,7 @@ def deep(request):
     return net, {name: rng.normal(size=shape) for name, shape in net.array_shapes.items()}
 
 
+@pytest.mark.slow
 def test_a_deep_network_is_a_value(deep):
     net, _ = deep
     again = pickle.loads(pickle.dumps(net))
@@ -60,6 +61,7 @@ def test_what_is_the_same_hash_and_another_value():
     assert one == three
 
 
+@pytest.mark.slow
 def test_a_deep_network_reads_and_changes(deep):
     net, _ = deep
     tower_ = len(net.leaves) == 1

@@ -106,6 +106,7 @@ LOOPS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float64", "complex128"])
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("name", LOOPS)
@@ -115,6 +116,7 @@ def test_exact_targets_are_found_in_spite_of_loops(name, seed, dtype):
     assert found.error < 1e-8 and relative(x, found) < 1e-8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "complex64", "float16"])
 def test_single_precision_keeps_its_digits(dtype):
     net = LOOPS["tt" if dtype == "float16" else "ring"]
@@ -224,6 +226,7 @@ def test_refusals():
 
 
 # -- project --------------------------------------------------------------------------------------------------------
+@pytest.mark.slow
 @pytest.mark.parametrize("library", ["numpy", "torch"])
 @pytest.mark.parametrize("dtype", ["float64", "complex128"])
 def test_projecting_is_fitting(library, dtype):
@@ -238,6 +241,7 @@ def test_projecting_is_fitting(library, dtype):
     assert found.error == pytest.approx(relative(x, found), rel=1e-9)
 
 
+@pytest.mark.slow
 def test_projecting_what_never_fits_in_memory():
     net, small = tk.tt((4,) * 40, 6), tk.tt((4,) * 40, 3)
     arrays = tk.init.normal(net, seed=0, std=1e-12)
@@ -268,6 +272,7 @@ def exact(shape, rank, dtype, cosine, seed):
     return np.asarray(oracle(tk.cp(shape, rank), {f"factor_{k}": f for k, f in enumerate(factors)}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float64", "complex128"])
 @pytest.mark.parametrize("cosine", [0.0, 0.9])
 @pytest.mark.parametrize(
@@ -341,6 +346,7 @@ def _searches():
     }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", _searches())
 def test_every_sweep_is_told_and_can_be_the_last(name):
     search, told = _searches()[name], []

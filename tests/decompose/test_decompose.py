@@ -337,6 +337,7 @@ def test_more_refusals():
         tk.tree_svd(np.ones((2, 2)), "tree")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
 def test_gradients_through_truncation(family, dtype):

@@ -64,6 +64,7 @@ def test_the_nearest_sum_of_kronecker_products_is_the_rearranged_svd():
         assert tk.als(x, tk.kronecker((3, 4), (2, 5), rank)).error == pytest.approx(want, rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["butterfly", "monarch"])
 def test_a_network_is_projected_on_a_structured_one(name):
     """A TT-matrix projected without being formed, against the fit of the same matrix formed."""

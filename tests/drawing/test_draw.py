@@ -181,6 +181,7 @@ def test_the_picture_has_what_the_network_has(name):
     assert sorted(gids(ax, "box")) == sorted(node.name for node in elementwise(network))
 
 
+@pytest.mark.slow
 @every
 def test_labels(name):
     network, written = FAMILIES[name], texts(draw(FAMILIES[name]))
@@ -336,6 +337,7 @@ def test_draws_on_a_given_axes():
     assert not first.patches and second.patches
 
 
+@pytest.mark.slow
 def test_pyplot_is_not_loaded():
     code = "import sys, tnkit as tk; from tnkit.drawing.draw import to_svg; n = tk.Network((tk.Node('A', 'i'),), 'i', {'i': 2}); "
     code += "assert 'matplotlib' not in sys.modules; to_svg(n); assert 'matplotlib.pyplot' not in sys.modules"

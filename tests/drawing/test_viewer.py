@@ -78,6 +78,7 @@ def shown_is_the_record(page, net, step, k, steps):
     assert page.locator("#network .node.lit").count() == len(step.operands)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "net", [CHAIN, tk.brick_wall(4, 2, 2, "relu"), tk.cp((3, 4, 5), 2), squared_norm(tk.tt((2, 3, 2), 2))], ids=["chain", "wall", "hyperedge", "norm"]
 )  # fmt: skip
@@ -96,6 +97,7 @@ def test_every_step_is_the_plans(opened, net):
     assert totals == [plan.flops, plan.peak]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nonlinear", [False, True])
 def test_random_networks_are_replayed(opened, nonlinear):
     """The script's own counts of equations are tnkit's, for traces, hyperedges, outer products and functions too."""
@@ -110,6 +112,7 @@ def test_random_networks_are_replayed(opened, nonlinear):
     assert needed == [plan.flops for plan in plans] and len(plans) > 10
 
 
+@pytest.mark.slow
 def test_slices_say_how_often_they_run(opened):
     net = tk.tt((4,) * 6, 4)
     plan = tk.plan(net, slices=4)
@@ -121,6 +124,7 @@ def test_slices_say_how_often_they_run(opened):
     assert figures(page)["FLOPs in all"] == f"{plan.flops:,}"
 
 
+@pytest.mark.slow
 def test_orders_stand_side_by_side(opened):
     plans = [tk.plan(CHAIN), tk.plan(CHAIN, [(0, 4), (0, 3), (0, 1), (0, 1)])]
     page = opened(tk.view(*plans, names=["ours", "ends <first>"]))
@@ -132,6 +136,7 @@ def test_orders_stand_side_by_side(opened):
     assert f"{plans[1].timeline[0].flops:,} FLOPs" in page.inner_text("#live")
 
 
+@pytest.mark.slow
 def test_barriers_are_brackets(opened):
     net = tk.brick_wall(4, 2, 3, "relu")
     page = opened(tk.view(net))
@@ -145,6 +150,7 @@ def test_barriers_are_brackets(opened):
 
 
 # -- the game ---------------------------------------------------------------------------------------------------------
+@pytest.mark.slow
 @pytest.mark.parametrize("clicks", [((1, 2), (0, 5), (3, 4), (6, 7)), ((0, 4), (5, 2), (6, 1), (7, 3))])
 def test_the_games_total_is_the_plans(opened, clicks):
     page = opened(tk.view(CHAIN))
@@ -160,6 +166,7 @@ def test_the_games_total_is_the_plans(opened, clicks):
     assert page.evaluate("left().length") == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(0, 40, 5))
 def test_any_network_can_be_finished(opened, seed):
     """With traces, indices summed on one node, hyperedges, scalars: the total is that of the plan by the same path."""
@@ -173,6 +180,7 @@ def test_any_network_can_be_finished(opened, seed):
     assert len(path) == len(net.nodes) - 1 and page.evaluate("shown.track.total") == tk.plan(net, path).flops
 
 
+@pytest.mark.slow
 def test_the_game_by_keys(opened):
     page = opened(tk.view(CHAIN))
     page.locator("#orders input").last.check()
@@ -192,6 +200,7 @@ def test_the_game_by_keys(opened):
 
 
 # -- keys, links, names for screen readers ----------------------------------------------------------------------------
+@pytest.mark.slow
 def test_keys_slider_and_play(opened):
     page = opened(tk.view(CHAIN), reduced_motion="no-preference")
     step = lambda: page.evaluate("shown.step")  # noqa: E731
@@ -218,6 +227,7 @@ def test_keys_slider_and_play(opened):
     assert page.inner_text("#play") == "Play"
 
 
+@pytest.mark.slow
 def test_a_link_leads_to_a_step(opened):
     viewer = tk.view(CHAIN, tk.tt((2, 2, 2), 2))
     page = opened(viewer, "#net2/auto/1")
@@ -229,6 +239,7 @@ def test_a_link_leads_to_a_step(opened):
     assert opened(viewer, "#nowhere/at/all").evaluate("shown.step") == 0
 
 
+@pytest.mark.slow
 def test_controls_have_names(opened):
     page = opened(tk.view(CHAIN, tk.tt((2, 2, 2), 2)))
     unnamed = page.evaluate(
@@ -248,6 +259,7 @@ def test_controls_have_names(opened):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_scrolls_sideways(opened, scheme):
     wall = tk.brick_wall(8, 2, 3, "tanh")
@@ -270,6 +282,7 @@ def test_nothing_scrolls_sideways(opened, scheme):
     assert (sum(map(int, re.findall(r"\d+", ground)[:3])) < 200) == (scheme == "dark")
 
 
+@pytest.mark.slow
 def test_motion_ends_where_it_would_without(opened):
     still, moving = (opened(tk.view(CHAIN), reduced_motion=m) for m in ("reduce", "no-preference"))
     for page in (still, moving):
@@ -281,6 +294,7 @@ def test_motion_ends_where_it_would_without(opened):
 
 
 # -- large ones, files, what is refused -------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_large_networks_are_one_small_page(opened):
     net = tk.tt((2,) * 200, 2)
     bra = net.join(conjugate(net), output=(), on=net.output)
@@ -294,6 +308,7 @@ def test_large_networks_are_one_small_page(opened):
     assert bars == [399]  # all of them done
 
 
+@pytest.mark.slow
 def test_two_thousand_nodes():
     nodes = [tk.Node(f"t{k}", (f"b{k}", f"b{k + 1}")) for k in range(2000)]
     ring = tk.Network([*nodes[:-1], tk.Node("t1999", ("b1999", "b0"))], (), {f"b{k}": 2 for k in range(2000)})
@@ -330,6 +345,7 @@ def test_the_page_is_data_and_nothing_else():
     )
 
 
+@pytest.mark.slow
 def test_strange_names_in_a_browser(opened):
     net = tk.Network(
         [tk.Node("</script><b>", ["<!--", "{{data}}"]), tk.Node('"x"', ["{{data}}"])],
@@ -348,6 +364,7 @@ def test_in_a_notebook():
     assert repr(viewer) == 'Viewer(5 nodes, 3 orders; .save("view.html") writes the page)'
 
 
+@pytest.mark.slow
 def test_in_a_frame(browser):
     """As a notebook shows it: no address to change, and it works all the same."""
     page, said = browser.new_page(), []

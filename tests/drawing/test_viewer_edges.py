@@ -25,6 +25,7 @@ def test_a_folder_in_the_way_is_named_and_nothing_else(save, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
 
 
+@pytest.mark.slow
 def test_figures_beyond_what_a_browser_counts_exactly(browser, tmp_path):
     page = browser.new_page()
     page.goto(tk.view(PAIR).save(tmp_path / "page.html").as_uri())
@@ -39,6 +40,7 @@ def test_a_name_that_no_file_can_have(tmp_path):
         tk.view(tk.tt((2, 3), 2)).save(f"{tmp_path}/a\0b")
 
 
+@pytest.mark.slow
 def test_any_name_of_an_order_is_not_the_readers_own(browser, tmp_path):
     net = tk.tt((2, 3, 2), 2)
     path = tk.view(tk.plan(net), tk.plan(net, [(1, 2), (0, 1)]), names=["one", "@own"]).save(tmp_path / "page.html")

@@ -53,6 +53,7 @@ def array(shape, dtype, seed=0):
 
 
 # -- contractions -----------------------------------------------------------------------------------------------------
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("nonlinear", [False, True])
 def test_random_networks(xp, dtype, nonlinear):

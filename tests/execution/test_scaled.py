@@ -224,6 +224,7 @@ def test_slices_and_executors(library, output):
         assert close(value(tk.run(p, given, executor=executor, strip_exponent=True)), want, 1e-11)
 
 
+@pytest.mark.slow
 def test_where_values_cannot_be_read():
     """Under vmap, compiled, and in other libraries of the standard."""
     net, _ = ising(40, 3, 0.3)

@@ -320,6 +320,7 @@ def test_from_tensornetwork_refuses():
         from_tensornetwork([])
 
 
+@pytest.mark.slow
 def test_importing_loads_neither_tensornetwork_nor_torch():
     code = "import tnkit.interop.einsum, tnkit.interop.tensornetwork, tnkit.interop.networkx, tnkit.interop.files, sys; print({'torch', 'tensornetwork'} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -149,6 +149,7 @@ def test_an_order_is_refused_at_once_and_a_vector_of_another_size_by_scipy():
     np.testing.assert_allclose(op @ np.ones(4), matrix(net, drawn(net), "o", "i") @ np.ones(4))
 
 
+@pytest.mark.slow
 def test_scipy_is_imported_when_it_is_asked_for():
     code = "import sys, tnkit; assert not [m for m in sys.modules if m.startswith('scipy')]"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0

@@ -291,6 +291,7 @@ def test_any_scale(library, scale):
     assert e - f == pytest.approx(12 * 270 + 200, abs=1.1) and near(y / np.linalg.norm(y), z / np.linalg.norm(z))
 
 
+@pytest.mark.slow
 def test_gradients():
     net = tk.mps((2, 2, 2, 2), 2)
     arrays = {n: torch.tensor(x, requires_grad=True) for n, x in drawn(net).items()}

@@ -27,6 +27,7 @@ def off(net, arrays, weight):
 EVERY = families(["adtn", "circuit", "mpo", "tt", "tucker", "cp", "ring", "tree", "low_rank"], depths=(1, 2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", EVERY, ids=lambda f: f.label)
 def test_the_best_of_what_suits_a_family_is_kept_and_said(family):
     weight = noise(16, 16)
@@ -52,6 +53,7 @@ def test_a_matrix_of_low_rank_is_the_truncated_svd():
     assert approximate(tk.low_rank((12, 10), 3), weight, steps=20).error == pytest.approx(best, abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label", ["adtn depth 2", "cp"])
 def test_the_gradient_way_is_one_minus_cosine_by_adam_at_the_best_of_three_rates(label):
     """Against torch's own optimiser and schedules, one run after another, in float64; scores are read every 25 steps."""
@@ -78,6 +80,7 @@ def test_the_gradient_way_is_one_minus_cosine_by_adam_at_the_best_of_three_rates
         assert float(found.error[s]) == pytest.approx((1 - (1 - best) ** 2) ** 0.5, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_weights_side_by_side_are_weights_one_by_one():
     net = tk.tucker((4, 4, 4, 4), 2)
     targets = torch.stack([noise(16, 16, seed=s) for s in range(3)])
@@ -100,6 +103,7 @@ def test_a_weight_is_approximated_in_its_own_dtype(net, dtype):
     assert found.error < (1e-5 if "core_0" in found.arrays else 0.75)
 
 
+@pytest.mark.slow
 def test_a_large_weight_is_approximated_one_way_alone(monkeypatch):
     monkeypatch.setattr("tnkit_nn.approximation._ENTRIES", 100)
     for net, method in ((tk.mpo((4, 4), (4, 4), 2), "svd"), (tk.cp((4, 4, 4, 4), 3), "als")):
@@ -194,6 +198,7 @@ def test_a_deep_network_begins_at_its_shallow_one(depth, fn):
     assert off(net, found["auto"].arrays, x) == pytest.approx(found["auto"].error, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_several_weights_are_lifted_each_from_its_own_shallow_network():
     targets = torch.stack([hills(), hills().T * 1e-3, -hills()])
     net = tk.circuit((4,) * 4, [[(0,), (1, 2)]], "sin", start=tk.tt((4,) * 4, 2))
@@ -204,6 +209,7 @@ def test_several_weights_are_lifted_each_from_its_own_shallow_network():
         assert float(found.error[s]) <= approximate(tk.tt((4,) * 4, 2), target, steps=20).error + 0.02
 
 
+@pytest.mark.slow
 def test_relus_begin_at_a_shallow_network_where_nothing_is_negative():
     net = families(["low_rank+relu"])[0].build((16, 16), 100)
     assert approximate(net, hills().clamp(min=0), steps=30).method == "lifted, gradient"

@@ -511,6 +511,7 @@ def test_a_task_of_ones_own_is_trained_and_compressed(own, capsys):
         assert small["metric_after"] == pytest.approx(found.metric.fn(plain, [found.data["test"]]), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_recipe_may_name_the_task_and_the_task_its_values(own, capsys):
     (own / "r.toml").write_text('task = "mine.py:task"\n' + (own / "r.toml").read_text())
     with pytest.raises(SystemExit) as stop:

@@ -578,6 +578,7 @@ def test_the_whole_test_file_of_cifar10_is_told_by_its_classes():
         check_classes(paths, Path("test_batch.bin"), swapped, uneven[:10_000])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["gz", "xz"])
 @pytest.mark.parametrize("start", [b"", np.array([2051, 3, 28, 28], ">i4").tobytes()])
 def test_a_file_that_unpacks_to_more_than_its_header_says(suffix, start, tmp_path):

@@ -106,6 +106,7 @@ def test_a_function_of_ones_own_is_asked_for_more_until_it_is_enough():
     assert made_by(lambda shape, budget: "none", (10, 10), 80, "mine", at_least=True) == "none"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(64, 64), (120, 400), (16, 6, 5, 5), (97, 64, 3, 3)], ids=str)
 @pytest.mark.parametrize("budget", [1, 400, 3000, 10**9])
 def test_structured_families_have_the_counts_of_their_formulas(shape, budget):
@@ -150,6 +151,7 @@ def test_deep_trees_have_activations_between_their_levels(name):
     assert {net.num_params for net in nets} == {nets[2].num_params} and (deep.depth, shallow.depth) == (2, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(97, 89), (97, 64, 3, 3), (64, 97, 3, 3), (6, 89, 3), (97, 1, 1)], ids=str)
 @pytest.mark.parametrize("name", KINDS)
 def test_prime_sizes_are_padded_so_that_the_weight_is_filled(name, shape):

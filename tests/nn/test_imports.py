@@ -65,6 +65,7 @@ def test_importing_loads_the_adapter_alone():
     print(f"import tnkit_nn: {len(loaded)} modules beside torch's, {len(ours)} of them ours")
 
 
+@pytest.mark.slow
 def test_without_torch():
     code = "try: import tnkit_nn\nexcept ImportError as error: print(error)"
     assert " ".join(python(code, "torch")) == "tnkit_nn needs torch: pip install 'tnkit[nn]'"

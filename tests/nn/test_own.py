@@ -197,6 +197,7 @@ def test_the_table_has_these_rows():
     assert list(table()) == list(ROWS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ROWS)
 def test_train(row):
     task, _ = ROWS[row]()
@@ -208,6 +209,7 @@ def test_train(row):
     assert epoch.val_metric is not None and 0 < epoch.loss < 10
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings(
     "ignore:the compressed model gives every input one class"
 )  # none of these models is trained
@@ -267,6 +269,7 @@ def loaded(folder, text):
     return task_named(f"{path}:task")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:the compressed model gives every input one class")
 @pytest.mark.parametrize("what", ["train", "compress_", "compare"])
 def test_a_model_whose_forward_was_edited_is_another_one(what, tmp_path):
@@ -292,6 +295,7 @@ def test_a_model_whose_forward_was_edited_is_another_one(what, tmp_path):
         run(loaded(tmp_path, EDITED.replace("relu", "tanh")))
 
 
+@pytest.mark.slow
 def test_controls_made_in_another_way_are_made_anew(tmp_path):
     """A kept row is of the function that made its model."""
     options = {"layer": "inner", "seeds": 1, "dense_steps": 1, "fit_steps": 1, "tune_steps": 1, "out": tmp_path}
@@ -355,6 +359,7 @@ def test_a_model_that_is_itself_the_layer_has_no_other():
     assert set(found[0]["left_out"]) == {"removed, other layers fine-tuned", "small_dense"}
 
 
+@pytest.mark.slow
 def test_a_frozen_model_is_compared():
     """Its weight is replaced by what is trained."""
     model = chain().requires_grad_(False)

@@ -310,6 +310,7 @@ def test_what_is_damaged_is_told(content, said, tmp_path):
     assert "\n" not in str(error.value) and len(str(error.value)) < 200
 
 
+@pytest.mark.slow
 def test_every_truncated_file_and_every_changed_byte_is_a_value_or_a_line(tmp_path):
     rng = np.random.default_rng(0)
     for name, dumps in WRITERS.items():

@@ -178,6 +178,7 @@ def test_nothing_to_draw_is_no_picture():
 
 
 # -- in a browser ---------------------------------------------------------------------------------------------------------
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [320, 390, 760, 1280, 1600])
 @pytest.mark.parametrize("kind", ["compress", "train"])
 def test_it_fits_every_width(kind, width, browser, tmp_path):

@@ -122,6 +122,7 @@ def test_a_nonlinear_network_takes_one_path_a_region():
 
 
 # -- optimisers and trees of other libraries ----------------------------------------------------------------------------
+@pytest.mark.slow
 def test_an_object_that_reuses_is_asked_itself():
     search = ctg.ReusableHyperOptimizer(methods=["greedy"], max_repeats=64, parallel=False, progbar=False)
     (first, _), (again, plan) = (counted(tk.plan, GRAPH, search) for _ in range(2))

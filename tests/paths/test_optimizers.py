@@ -95,6 +95,7 @@ def test_deterministic(name):
     assert find_path(*asked, name) == find_path(*asked, name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_searches_are_worth_their_time(seed):
     asked = regular(40, 3, seed)

@@ -121,6 +121,7 @@ def test_rates_are_positive_numbers(bad):
             Rates(**{name: bad})
 
 
+@pytest.mark.slow
 def test_import_measures_and_reads_nothing(tmp_path):
     code = "import tnkit, tnkit.planning.calibration as r; assert not r._known"
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)})

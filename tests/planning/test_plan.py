@@ -181,6 +181,7 @@ def test_plain_matrices_are_multiplied_in_place():
         assert all(v.permute is None and v.reshape is None for v in (*step.views, step.result))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["auto", "greedy", "random-greedy"])
 def test_two_thousand_nodes(optimizer):
     net = chain(2000, open_=0)
@@ -195,6 +196,7 @@ def test_two_thousand_nodes(optimizer):
     assert np.allclose(run(p, arrays), want, rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_planning_grows_about_linearly():
     def work(n):
         net = chain(n, open_=0)

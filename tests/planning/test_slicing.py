@@ -36,6 +36,7 @@ def same(found, wanted):
             torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(80))
 def test_slices_of_random_networks(seed):
     net, arrays = random_network(seed, nonlinear=seed % 2 == 1)

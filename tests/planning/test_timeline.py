@@ -114,6 +114,7 @@ def test_random_networks(groups, nonlinear):
     assert groups == "plain" or found & {"chain", "slices"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nonlinear", [False, True])
 def test_slices_and_checkpoints(groups, nonlinear):
     found = set()

@@ -66,6 +66,7 @@ def test_all_is_put_back(error):
     copy.deepcopy(model)(torch.ones(2, 8))
 
 
+@pytest.mark.slow
 def test_what_does_not_fail_stays():
     model = made()
     with all_or_nothing(model, values=True):

@@ -101,6 +101,7 @@ def test_every_chain_is_the_convolution(name):
             torch.testing.assert_close(layer._chained(way.plan, x), want, rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_random_networks():
     """Hyperedges, traces, sums, constants, tied arrays: an axis of length, and any split of the other outputs into channels."""
     compared = 0

@@ -53,6 +53,7 @@ def test_activation_outermost_and_frozen_part():
     assert result.error < 1e-2 and np.array_equal(result.arrays["W"], w0)
 
 
+@pytest.mark.slow
 def test_best_arrays_are_kept_and_seeds_repeat():
     rng = np.random.default_rng(0)
     net, target = pair(8, 8, 2), rng.standard_normal((8, 8))
@@ -113,6 +114,7 @@ def test_bfloat16_and_complex_targets():
     assert result.error < 1e-2 and relative(net, result.arrays, z.numpy()) == pytest.approx(result.error, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_arrays_fit_a_module():
     net, target = pair(6, 4, 4), np.random.default_rng(0).standard_normal((6, 4))
     result = fit(net, target, steps=500)
@@ -235,6 +237,7 @@ def outermost(fn):
     return tk.tt((6, 6), 2).activate(fn, "act")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fn", ["tanh", "sin", "relu"])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("size", [0.1, 1e-10, 1e-35])

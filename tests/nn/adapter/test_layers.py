@@ -103,6 +103,7 @@ def test_the_faster_kind_is_chosen(net, n, expected):
     assert {rows: kind(TNLinear(n, n, net, batch=rows), rows) for rows in expected} == expected
 
 
+@pytest.mark.slow
 def test_what_calls_cost_decides_where_little_is_computed(monkeypatch):
     """Measured: 121 us factorised, 132 us reconstructed."""
     net = tk.tucker((2, 5, 4, 4), 2)
@@ -156,6 +157,7 @@ def starts(way):
     return way.rates.call * (launches(way.steps, way._memory) + LAYER + 2 * RESHAPE + CAST + ADD)
 
 
+@pytest.mark.slow
 def test_predictions_are_those_of_plans_made_for_that_batch():
     """A way's time, read off its line, against the plan lowered for so many rows."""
     sizes = {**MPO.sizes, "b": 40}
@@ -171,6 +173,7 @@ def test_predictions_are_those_of_plans_made_for_that_batch():
     assert compared
 
 
+@pytest.mark.slow
 def test_gradcheck():
     layer = TNLinear(12, 6, CP, dtype=F64)
     x = torch.randn(3, 12, dtype=F64, requires_grad=True)

@@ -203,6 +203,7 @@ def test_clear_errors_of_arrays():
         TNModule(CHAIN, dynamic="q")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", [None, "tanh"])
 def test_a_module_that_never_ran_compiles(activation):
     """Whatever it computes once and keeps is computed when it is made."""

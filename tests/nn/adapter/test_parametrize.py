@@ -228,6 +228,7 @@ def test_the_scale_that_is_matched(dtype):
     assert _root_mean_square(weight) == pytest.approx(want, rel=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind, gates", [(nn.LSTM, 4), (nn.GRU, 3), (nn.RNN, 1)])
 def test_recurrent_modules_use_the_network_and_can_be_copied(kind, gates):
     torch.manual_seed(0)

@@ -94,6 +94,7 @@ def test_cut_is_the_model_in_two(model, layer):
     assert next(n for n, _ in after.named_parameters()) == f"{layer}.weight"
 
 
+@pytest.mark.slow
 def test_features_give_what_images_give(lenet, monkeypatch):
     fast, seeds = replace(lenet), Axes(seed=2)
     full = slow(monkeypatch, fast)
@@ -137,6 +138,7 @@ def test_a_model_without_values_before_the_layer_shares_its_features():
     assert not experiment.tail.own and experiment.fixture(True) is experiment.tail
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rest", ["all", "head"])
 def test_the_layer_left_out_of_a_convolutional_model(lenet, rest):
     (first, _) = row(other_task(lenet, rest=rest), Job("removed", None))
@@ -190,6 +192,7 @@ BOTH = ("fc2", "conv2", "fc1")  # in any order: the forward pass's counts
 BOTH_IN_ORDER = ("conv2", "fc1", "fc2")
 
 
+@pytest.mark.slow
 def test_several_layers_are_replaced_together(lenet):
     several = other_task(lenet, layer=BOTH)
     assert several.weights == ("conv2.weight", "fc1.weight", "fc2.weight")

@@ -234,6 +234,7 @@ def test_a_file_that_is_no_record(study, text):
         refused(study, path, text)
 
 
+@pytest.mark.slow
 def test_a_file_of_another_job(study):
     _, rows, dense = study
     other = json.loads(rows[1].read_text())["job"]

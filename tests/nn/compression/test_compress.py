@@ -170,6 +170,7 @@ def test_report_and_the_way_back(tmp_path):
         load_compressed_(copy.deepcopy(original), tmp_path / "plain.safetensors")
 
 
+@pytest.mark.slow
 def test_bars_and_logs_of_both_stages(tmp_path, capsys):
     model, split = small()
     recipe = replace(RECIPE, layers=(Layers("fc1", "tt", 60),), stage1=Stage1("gradient", steps=30))
@@ -197,6 +198,7 @@ def test_convolutions():
     assert dense(model)[2].weight.shape == (8, 8, 3, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:the compressed model gives")  # hardly trained
 def test_stage_two_left_out():
     model, split = small()

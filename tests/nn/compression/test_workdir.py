@@ -55,6 +55,7 @@ def test_records(done, tmp_path, name):
     assert "its content is not what was written" in refused(done, tmp_path / "keys", changed, file)
 
 
+@pytest.mark.slow
 def test_records_of_an_older_version_have_no_seal(done, tmp_path):
     folder, split, report = done
     shutil.copytree(folder, tmp_path / "old")

@@ -141,6 +141,7 @@ def test_groups_under_every_transform(name, small, monkeypatch):
     torch.testing.assert_close(torch.compile(make, fullgraph=True, backend="aot_eager")(*start), want)
 
 
+@pytest.mark.slow
 def test_double_backward_through_groups(small):
     net = tk.brick_wall(9, 2, 2, "tanh")
     plan, groups = grouped(net)
@@ -409,6 +410,7 @@ def test_work_done_again_is_what_torch_counts(name, small):
     assert segments.recomputed >= plan.recomputed >= 0 and abs(found[0] - found[1]) < 0.02 * found[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make",
     [lambda: tk.low_rank((4096, 2048), 8), lambda: tk.tucker((208, 208, 208), 4), lambda: tk.tt((96, 300, 300), 4)],

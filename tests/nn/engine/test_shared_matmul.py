@@ -73,6 +73,7 @@ def test_other_dtypes(worth, dtype):
     )
 
 
+@pytest.mark.slow
 def test_autocast_and_compile(worth):
     a, b = pair(dtype=torch.float32)
     with torch.autocast("cpu", torch.bfloat16):

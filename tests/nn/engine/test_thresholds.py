@@ -90,6 +90,7 @@ def compare(net, arrays, plan, monkeypatch):
             torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [*range(60), 100, 239, 269, 326])
 def test_random_chains_with_every_threshold_lowered(seed, lowered, monkeypatch):
     net = chain(seed)
