@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from tnkit.core.checks import shown
 from tnkit.core.extras import need
-from tnkit.core.writing import HOST, PART, named, replacing
+from tnkit.core.writing import clear, named, replacing
 
 __all__ = [
     "AGAIN",
@@ -52,26 +52,6 @@ AGAIN = "delete it to have it made again"
 SEAL = "seal"  # in a record: {"of": ..., "sha256": ...}
 DIGEST = "tnkit.sha256"  # in the texts of a safetensors file
 HEADER = b"tnkit "  # how a sealed file of bytes begins; its first line ends with the seal as JSON
-
-
-def clear(folder: Path, below: bool = False) -> None:
-    """Delete the temporary files that killed processes of this machine have left in a folder, and in those below it."""
-    for left in folder.rglob(f".*{PART}") if below else folder.glob(f".*{PART}"):
-        host, _, pid = left.name.removesuffix(PART).split(".")[-2].rpartition("-")
-        if host == HOST and pid.isdecimal() and not _alive(int(pid)):
-            left.unlink(missing_ok=True)
-
-
-def _alive(pid: int) -> bool:
-    if os.name == "nt":  # there the signal would be one
-        return True
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        pass
-    return True
 
 
 @contextmanager

@@ -92,10 +92,7 @@ def real_number(value: Any, what: str, positive: bool = True, below: float = flo
     rule = f"{what} is a {'positive number' if positive else 'number of at least 0'}{limit}"
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{rule}, not {shown(value)}")
-    try:
-        found = float(value)
-    except OverflowError:
-        found = float("inf")
+    found = as_float(value)
     if not isfinite(found) or found < 0 or (positive and not found) or found >= below:
         raise ValueError(f"{rule}, not {shown(value)}")
     return found

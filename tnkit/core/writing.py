@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["HOST", "PART", "named", "replacing"]
+__all__ = ["HOST", "PART", "clear", "named", "replacing"]
 
 #: How the names of temporary files end; before it stand this machine, the process and a random word.
 PART = ".part"
@@ -65,3 +65,23 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
             os.replace(temporary, target)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def clear(folder: Path, below: bool = False) -> None:
+    """Delete the temporary files that killed processes of this machine have left in a folder, and in those below it."""
+    for left in folder.rglob(f".*{PART}") if below else folder.glob(f".*{PART}"):
+        host, _, pid = left.name.removesuffix(PART).split(".")[-2].rpartition("-")
+        if host == HOST and pid.isdecimal() and not _alive(int(pid)):
+            left.unlink(missing_ok=True)
+
+
+def _alive(pid: int) -> bool:
+    if os.name == "nt":  # there the signal would be one
+        return True
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True

@@ -18,7 +18,7 @@ from torch import nn
 
 import tnkit as tk
 import tnkit_nn as tknn
-from tnkit_nn import storage
+from tnkit.core.writing import HOST
 from tnkit_nn.approximation import approximate, suited_method
 from tnkit_nn.compression import tuning as module
 from tnkit_nn.compression.compress import compress_
@@ -505,7 +505,7 @@ def interrupted_at(write, moment):
 def test_what_a_killed_run_left_is_cleared(tmp_path):
     model, split = small()
     compress_(copy.deepcopy(model), RECIPE, split, out=tmp_path)
-    (tmp_path / f".model.safetensors.{storage.HOST}-{2**31 - 1}.x1y2.part").write_bytes(b"half")  # no such process
+    (tmp_path / f".model.safetensors.{HOST}-{2**31 - 1}.x1y2.part").write_bytes(b"half")  # no such process
     compress_(copy.deepcopy(model), RECIPE, split, out=tmp_path)
     assert not list(tmp_path.rglob("*.part"))
     (tmp_path / "stage1-fc1.json").write_text("{")
