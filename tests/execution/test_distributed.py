@@ -12,6 +12,7 @@ import networkx as nx
 import numpy as np
 import pytest
 import torch
+from clusters import ANY_PORT, TWO_WORKERS
 
 import tnkit as tk
 from tnkit.execution.distributed import Lost, Outcome, attempt, received
@@ -59,12 +60,7 @@ def test_a_pool_that_breaks(case):
 def test_dask_with_one_worker_killed(case):
     distributed = pytest.importorskip("distributed")
     plan, arrays, want = case
-    with (
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
-        ) as cluster,
-        distributed.Client(cluster) as client,
-    ):
+    with distributed.LocalCluster(**TWO_WORKERS) as cluster, distributed.Client(cluster) as client:
         slow = client.get_executor(pure=False)
         pids = list(client.run(os.getpid).values())
         begun = []
@@ -110,7 +106,7 @@ def test_a_result_of_dask_that_got_lost_on_its_way_is_made_here(case, result):
 
 def test_an_error_of_a_task_on_dask_is_no_lost_worker():
     distributed = pytest.importorskip("distributed")
-    with distributed.Client(processes=False, n_workers=1, dashboard_address=None) as client:
+    with distributed.Client(processes=False, n_workers=1, dashboard_address=ANY_PORT) as client:
         future = client.get_executor().submit(attempt, np.linalg.inv, "no matrix")
         with pytest.raises(np.linalg.LinAlgError) as raised:
             received(future)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from clusters import TWO_WORKERS
 
 from tnkit_nn.comparison import experiment as experiments
 from tnkit_nn.comparison.compare import compare
@@ -143,8 +144,7 @@ def test_a_pool_that_breaks(tmp_path):
 def test_dask_with_one_of_two_workers_killed(tmp_path):
     distributed = pytest.importorskip("distributed")
     log, study = tmp_path / "log", Study(tmp_path / "out", {})
-    options = dict(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50)
-    with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster) as client:
+    with distributed.LocalCluster(**TWO_WORKERS) as cluster, distributed.Client(cluster) as client:
         made = run_jobs(jobs(log, 12, 0.1), once_killed, study=study, executor=client.get_executor(pure=False))
     assert made == {f"job {k}": {"key": k} for k in range(12)}
     assert (tmp_path / "log.killed").exists() and counted(log, "done") == {str(k): 1 for k in range(12)}
@@ -152,11 +152,10 @@ def test_dask_with_one_of_two_workers_killed(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_comparison_on_dask_is_the_comparison_here(tmp_path):
+def test_a_comparison_on_dask_is_the_comparison_here(tmp_path, one_thread):
     distributed = pytest.importorskip("distributed")
     here = compare(TINY, **SMALL)
-    options = dict(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50)
-    with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster) as client:
+    with distributed.LocalCluster(**TWO_WORKERS) as cluster, distributed.Client(cluster) as client:
         client.run(torch.set_num_threads, 1)
         pids = list(client.run(os.getpid).values())
         pool, begun = client.get_executor(pure=False), []
