@@ -26,7 +26,7 @@ def module(name):
     return found
 
 
-tables, page = module("explorer_tables"), module("explorer_page")
+tables, page = module("rendering.explorer_tables"), module("rendering.explorer")
 
 
 # -- tables, calls, pictures ------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ TEXTS = {"title", "holds", "limits", "when", "source", "check"}
 def gallery():
     before = sys.path[:]
     sys.path[:0] = [str(ROOT / "docs"), str(ROOT / "benchmarks" / "paper")]
-    module = importlib.import_module("gallery_page")
+    module = importlib.import_module("rendering.gallery")
     sys.path[:] = before
     return module
 

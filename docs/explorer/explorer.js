@@ -1,5 +1,5 @@
 "use strict";
-// The page of the explorer.  It looks figures up in the tables of explorer_tables.py and computes none of the package's.
+// The page of the explorer.  It looks figures up in the tables of docs/rendering/explorer_tables.py and computes none of the package's.
 
 const NAMES = {
   rows: "Rows", cols: "Columns", digits: "Digits a side", rank: "Rank", depth: "Depth", passes: "Passes", sites: "Sites", dim: "Size of a site",

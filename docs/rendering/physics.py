@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).parents[1] / "examples/results/physics"
+from rendering.common import ROOT
+
+RESULTS = ROOT / "examples/results/physics"
 
 
 def result(name: str) -> dict[str, Any]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
-RECORD = Path(__file__).parent / "results" / "tools.json"
+from rendering.common import DOCS
+
+RECORD = DOCS / "results" / "tools.json"
 #: Verdict -> what a reader is told.
 WORDS = {"refused": "refused", "limit": "the tool's own limit", "no such thing": "no such thing"}
 _CLASS = re.compile(r"\b(Parametrized)?[A-Z]\w+|\bweight_\w+|\bin_proj_weight")

@@ -2,7 +2,7 @@
 
 Every figure is asked of the package: ``num_params`` of the network of a call, FLOPs and the largest tensor of its plan.  A count's
 formula could be translated into JavaScript; an order of contraction cannot, for it is found by a search.  So there are tables, and
-no formula stands on the page.  ``python docs/explorer_tables.py [FAMILY ...]`` computes them anew (a quarter of an hour for all).
+no formula stands on the page.  ``python docs/rendering/explorer_tables.py [FAMILY ...]`` computes them anew (a quarter of an hour for all).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 import tnkit as tk
 from tnkit_nn.budgets import balanced
 
-OUT = Path(__file__).parent / "explorer" / "tables"
+OUT = Path(__file__).parents[1] / "explorer" / "tables"
 Settings = Mapping[str, int]
 
 SIDES = (64, 256, 768, 4096)

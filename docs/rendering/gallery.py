@@ -1,4 +1,4 @@
-"""The gallery of all builders: docs/gallery.md and its pictures, from the registries and from docs/gallery_entries.toml.
+"""The gallery of all builders: docs/gallery.md and its pictures, from the registries and from docs/rendering/gallery.toml.
 
 ``make docs`` fills the page in (docs/render.py), and writes a picture a builder into docs/gallery/.
 """
@@ -16,10 +16,11 @@ from typing import Any
 from table_parts import table
 
 import tnkit as tk
+from rendering.common import DOCS
 from tnkit_nn.families import BASELINES, KINDS
 
-ENTRIES = Path(__file__).parent / "gallery_entries.toml"
-PICTURES = Path(__file__).parent / "gallery"
+ENTRIES = Path(__file__).with_suffix(".toml")
+PICTURES = DOCS / "gallery"
 #: Module of tnkit.builders -> heading.
 GROUPS = {
     "chains": "Chains", "trees": "Stars and trees", "circuits": "Deep networks", "lattices": "Lattices", "structured": "Structured matrices",

@@ -11,12 +11,12 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import gallery_page
-from explorer_tables import BATCHES, FAMILIES, PARTS, STATE, WEIGHT, Shown, dense
-
 import tnkit as tk
+from rendering import gallery
+from rendering.common import DOCS
+from rendering.explorer_tables import BATCHES, FAMILIES, PARTS, STATE, WEIGHT, Shown, dense
 
-EXPLORER = Path(__file__).parent / "explorer"
+EXPLORER = DOCS / "explorer"
 INDEX = EXPLORER / "families.js"
 PICTURES = EXPLORER / "pictures"
 #: Settings by which a picture differs; the others are those of a network that can be read.
@@ -53,13 +53,13 @@ def index() -> str:
 
 
 def _family(name: str, shown: Shown) -> dict[str, Any]:
-    entry = gallery_page.entries()[shown.builder]
+    entry = gallery.entries()[shown.builder]
     return {
         "title": entry["title"], "builder": shown.builder, "kind": "weight" if shown.weight else "state", "call": shown.call,
         "axes": {axis: list(values) for axis, values in shown.grid.items()},
         "pictured": [axis for axis in shown.grid if axis in PICTURED], "drawn": dict(shown.drawn),
-        "formula": gallery_page.formula(shown.builder), "holds": entry["holds"], "limits": entry["limits"],
-        "anchor": gallery_page.anchor(shown.builder),
+        "formula": gallery.formula(shown.builder), "holds": entry["holds"], "limits": entry["limits"],
+        "anchor": gallery.anchor(shown.builder),
     }  # fmt: skip
 
 
@@ -73,7 +73,7 @@ def _part(of: tuple[str, ...], make: Any) -> Mapping[str, Any]:
 
 
 def write() -> None:
-    """Write the page's data and pictures; the tables are written by explorer_tables.py."""
+    """Write the page's data and pictures; the tables are written by rendering/explorer_tables.py."""
     PICTURES.mkdir(parents=True, exist_ok=True)
     INDEX.write_text(index())
     for path, drawn in pictures().items():

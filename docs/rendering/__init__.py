@@ -1,0 +1,1 @@
+"""What fills the blocks of README.md and docs/: a module a page or two; ``docs/render.py`` knows all blocks."""

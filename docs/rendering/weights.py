@@ -1,0 +1,183 @@
+"""Weights in few parameters, from the studies of ``benchmarks/paper``: README.md and docs/findings.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import mean
+
+import tables
+from table_parts import table
+
+from rendering.common import READINGS, Records, accuracy, groups, name, percent, results
+
+FC1 = [
+    "circuit depth 2", "circuit depth 3", "adtn depth 3", "adtn sin depth 2", "adtn sin depth 3", "mpo", "ring", "cp", "tucker", "tt",
+    "hashed", "subspace", "frozen_random", "picked", "pooled", "removed", "dense", "dense_trained_on",
+]  # fmt: skip
+WHOLE = ["circuit depth 3", "adtn sin depth 3", "mpo", "ring", "cp", "hashed", "small dense", "dense"]
+
+
+# -- deep against shallow -------------------------------------------------------------------------------------------
+def grid(study: str, labels: Sequence[str], columns: Sequence[tuple[int, str]]) -> str:
+    """Accuracies of rows at budgets, each with its parameters."""
+    shown = [(groups(study, budget), reading) for budget, reading in columns]
+
+    def cell(label: str, of: dict[str, Records], reading: str) -> str:
+        rows = of[label]
+        count = f" ({rows[0]['num_params']:,})" if rows[0]["budget"] else ""
+        return accuracy(rows, reading) + count
+
+    lines = [[name(x), *(cell(x, of, reading) if x in of else "" for of, reading in shown)] for x in labels]
+    return table(["test accuracy, % (parameters)", *(f"about {b:,}, {READINGS[r]}" for b, r in columns)], lines)
+
+
+def outcome(gap: tables.Against) -> str:
+    """What a p-value says of a row against another."""
+    shown = "p < 0.001" if gap.p < 0.001 else f"p = {gap.p:.3f}"
+    if gap.refused:
+        return f"{shown}, but the better one has more parameters: no statement"
+    return f"no significant difference, {shown}" if gap.p >= 0.05 else shown
+
+
+def best(study: str, budget: int, reading: str = "frozen") -> str:
+    """The best deep and the best shallow network, and the hash, in words."""
+    rows = groups(study, budget)
+    (deep, shallow), gaps = tables.preferred(rows, reading), tables.against_best(rows, reading)
+    said = [
+        f"{len(rows['hashed'])} seeds, about {budget:,} parameters, {READINGS[reading]}.",
+        f"Best deep network: {name(deep)}, {accuracy(rows[deep], reading)} %.",
+        f"Best shallow network: {name(shallow)}, {accuracy(rows[shallow], reading)} % ({outcome(gaps[shallow])}).",
+        f"Hash: {accuracy(rows['hashed'], reading)} % ({outcome(gaps['hashed'])}).",
+    ]
+    return " ".join(said)
+
+
+def rivals(study: str, budget: int, reading: str = "frozen") -> str:
+    """Which rivals at an equal count are worse than the best deep network, which better, and which neither."""
+    rows = groups(study, budget)
+    (deep, _), gaps = tables.preferred(rows, reading), tables.against_best(rows, reading)
+    tested = {label: gap for label, gap in gaps.items() if gap.other == deep and gap.p is not None}
+    kinds = {
+        "Significantly worse": [x for x, gap in tested.items() if gap.p < 0.05 and gap.points < 0 and not gap.refused],
+        "Significantly better": [x for x, gap in tested.items() if gap.p < 0.05 and gap.points > 0 and not gap.refused],
+        "No statement, since the one ahead has more parameters": [x for x, gap in tested.items() if gap.refused],
+        "No significant difference": [x for x, gap in tested.items() if gap.p >= 0.05],
+    }
+    told = [f"{words}: {', '.join(map(name, labels))}." for words, labels in kinds.items() if labels]
+    return f"Its rivals with as many parameters. {' '.join(told)}"
+
+
+def against(study: str, budget: int, labels: Sequence[str], reading: str = "frozen") -> str:
+    """Rows with their differences to the best deep network (of deep ones: to the best shallow one) and p-values."""
+    rows = groups(study, budget)
+    gaps = tables.against_best(rows, reading)
+    lines = []
+    for label in labels:
+        gap, count = gaps[label], rows[label][0]["num_params"]
+        tested = outcome(gap) if gap.p is not None else ""
+        lines.append(
+            [name(label), f"{count:,}", accuracy(rows[label], reading), f"{gap.points:+.2f}", name(gap.other), tested]
+        )
+    return table(["weight", "parameters", "test accuracy, %", "difference", "to", "p-value (Holm)"], lines)
+
+
+# -- studies that are not of records --------------------------------------------------------------------------------
+def heads(study: str, model: str | None = None) -> dict[str, list[float]]:
+    """Two linear layers replaced: head -> accuracies."""
+    out: dict[str, list[float]] = {}
+    for cell in results(study)["cells"]:
+        if cell.get("model") == model:
+            out.setdefault(cell["head"], []).append(cell["result"]["accuracy"])
+    return out
+
+
+def convolutions() -> dict[str, dict[int, float]]:
+    """Twelve convolutions replaced: kind -> seed -> accuracy, at the rate that validation images prefer."""
+    rates: dict[str, dict[float, Records]] = {}
+    for cell in results("vgg16-convs")["cells"]:
+        rates.setdefault(cell["convs"], {}).setdefault(cell["rate"], []).append(
+            {**cell["result"], "seed": cell["seed"]}
+        )
+    chosen = {kind: max(of.values(), key=lambda rows: mean(r["val"] for r in rows)) for kind, of in rates.items()}
+    return {kind: {r["seed"]: r["accuracy"] for r in rows} for kind, rows in chosen.items()}
+
+
+def said(one: Sequence[float], other: Sequence[float]) -> str:
+    """What the 95 % interval of a difference paired over seeds says, by itself."""
+    words = tables.difference(one, other).rpartition(": ")[2]
+    return {"less": "worse", "more": "better"}.get(words, words)
+
+
+def of_both(one: dict[int, float], other: dict[int, float]) -> str:
+    """The same for the seeds that both have."""
+    seeds = sorted(one.keys() & other.keys())
+    return said([one[s] for s in seeds], [other[s] for s in seeds])
+
+
+def finding() -> str:
+    """The three rows of the README."""
+    rows = groups("lenet5-fc1-confirm", 400)
+    deep, shallow = tables.preferred(rows, "frozen")
+    gaps = tables.against_best(rows, "frozen")
+    vgg, convs = heads("cifar-whole", "vgg16"), convolutions()
+    kept = said(vgg["adtn 424"], vgg["left out"])
+    behind = {of_both(convs[kind], convs["mpo"]) for kind in ("circuit", "adtn")}
+    lines = [
+        ["LeNet-5 `fc1` on MNIST, other layers frozen: 48,000 weights in about 400 parameters", f"circuit {accuracy(rows[deep])}",
+         f"{name(shallow.split()[0])} {accuracy(rows[shallow])}", f"hash {accuracy(rows['hashed'])}",
+         "deep and shallow: no significant difference" if gaps[shallow].p >= 0.05
+         else "the one ahead has more parameters: no statement" if gaps[shallow].refused else "deep and shallow differ"],
+        ["VGG-16 on CIFAR-10, two linear layers: 18.9 million weights in 424 parameters", f"ADTN {percent(vgg['adtn 424'])}",
+         f"TT-matrix {percent(vgg['mpo 424'])}", f"left out {percent(vgg['left out'])}, frozen random {percent(vgg['frozen random'])}",
+         f"ADTN and left out: {kept}"],
+        ["VGG-16 on CIFAR-10, twelve convolutions: about 1,000 parameters each", f"circuit {percent(convs['circuit'].values())}, ADTN {percent(convs['adtn'].values())}",
+         f"TT-matrix {percent(convs['mpo'].values())}", f"hash {percent(convs['hashed'].values())}",
+         "both deep networks are worse than the TT-matrix" if behind == {"worse"} else "no significant difference"],
+    ]  # fmt: skip
+    better = [
+        gaps[shallow].p < 0.05 and gaps[shallow].points < 0 and not gaps[shallow].refused,
+        said(vgg["adtn 424"], vgg["mpo 424"]) == "better",
+        "better" in behind,
+    ]
+    claim = f"Rows in which a deep network is shown to be better than the best shallow one: {sum(better) or 'none'}."
+    return f"{table(['test accuracy, %', 'deep', 'shallow', 'control', 'so'], lines)}\n\n{claim}"
+
+
+def layers_of_vgg() -> str:
+    """Two linear layers of three models, everything trained on."""
+    kinds = ["dense", "dense trained on", "adtn 424", "mpo 424", "hashed 424", "frozen random", "picked", "left out"]
+    models = {"vgg16": "VGG-16", "alexnet": "AlexNet", "zfnet": "ZFNet"}
+    found = {model: heads("cifar-whole", model) for model in models}
+
+    def cell(of: dict[str, list[float]], kind: str) -> str:
+        if kind == "left out" or len(of[kind]) != len(of["left out"]):
+            return percent(of[kind])
+        return f"{percent(of[kind])} ({said(of[kind], of['left out'])})"
+
+    lines = [[name(kind), *(cell(of, kind) for of in found.values())] for kind in kinds]
+    return table(["the two layers", *models.values()], lines)
+
+
+def convolutions_of_vgg() -> str:
+    """Twelve convolutions in few parameters, each beside the TT-matrix."""
+    found = convolutions()
+    order = sorted(found, key=lambda kind: -mean(found[kind].values()))
+    lines = [
+        [name(k), str(len(found[k])), percent(found[k].values()), "" if k == "mpo" else of_both(found[k], found["mpo"])]
+        for k in order
+    ]
+    return table(["the convolutions", "seeds", "test accuracy, %", "against the TT-matrix"], lines)
+
+
+def on_all_images() -> str:
+    """ADTNs after minutes on one core, all of MNIST."""
+    kinds: dict[tuple[str, str], Records] = {}
+    for cell in results("figures")["cells"]:
+        kinds.setdefault((cell["what"], cell["family"]), []).append(cell["result"])
+    lines = [
+        [what.rpartition(", ")[0] if what.split()[-1].isdigit() else what, name(family),
+         f"{sum(layer['num_params'] for layer in rows[0]['layers']):,}", percent(r["accuracy_after"] for r in rows),
+         percent(r["accuracy_before"] for r in rows), f"{max(r['seconds'] for r in rows):.0f}"]
+        for (what, family), rows in kinds.items()
+    ]  # fmt: skip
+    return table(["layers", "network", "parameters", "test accuracy, %", "dense, %", "seconds"], lines)
