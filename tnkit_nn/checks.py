@@ -21,7 +21,7 @@ from tnkit.core.numbers import whole_number
 from tnkit.core.shapes import cut_off, split_axes
 
 __all__ = [
-    "a_folder", "a_function", "a_kind", "a_module", "a_path", "a_size", "a_tensor", "an_array", "check_fills", "finite", "labels_of", "materialised",
+    "a_folder", "a_function", "a_kind", "a_module", "a_path", "a_size", "a_tensor", "an_array", "an_open_module", "check_fills", "finite", "labels_of", "materialised",
     "trained_dtype",
 ]  # fmt: skip
 
@@ -54,6 +54,16 @@ def a_module(value: Any, what: str) -> nn.Module:
         return value
     hint = "; make one of the class first" if isinstance(value, type) and issubclass(value, nn.Module) else ""
     raise TypeError(f"{what} is an nn.Module, not {shown(value)}{hint}")
+
+
+def an_open_module(value: Any, what: str) -> nn.Module:
+    """A module whose weights may become networks; TypeError for a compiled script, whose forward reads its own."""
+    if isinstance(value, torch.jit.ScriptModule):
+        name = getattr(value, "original_name", "") or type(value).__name__
+        raise TypeError(
+            f"{what} is an nn.Module in Python, not one that torch.jit compiled ({name}): networks first, torch.jit.trace afterwards"
+        )
+    return a_module(value, what)
 
 
 def a_size(value: Any, what: str) -> int:

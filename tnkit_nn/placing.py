@@ -15,6 +15,7 @@ from tnkit.core.decomposition import Decomposition
 from tnkit.core.network import Network
 from tnkit_nn.adapter.classes import own_class
 from tnkit_nn.adapter.generated import Generated, generator_of
+from tnkit_nn.adapter.norms import norm
 from tnkit_nn.adapter.owners import beneath
 from tnkit_nn.adapter.parametrize import parametrize_
 
@@ -178,5 +179,5 @@ def place_(
         return None
     wide = torch.promote_types(old.dtype, torch.float32)
     with torch.no_grad():
-        off = (original(model, weight).to(wide) - old.to(wide)).norm()
-        return float(off) / (float(old.to(wide).norm()) or 1.0)
+        off = original(model, weight).to(wide) - old.to(wide)
+        return norm(off) / (norm(old) or 1.0)

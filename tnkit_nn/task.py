@@ -117,6 +117,12 @@ class Task:
         for name in ("loss", "without", "smaller"):
             if getattr(self, name) is not None:
                 a_function(getattr(self, name), f"Task: {name}")
+        if type(self.loss).__module__ == nn.modules.loss.__name__:
+            kind = type(self.loss).__name__
+            raise TypeError(
+                f"Task: loss is called as loss(model, batch), but {kind} as loss(output, target); "
+                "lambda model, batch: criterion(model(batch[0]), batch[1]) takes it"
+            )
         if self.metric is not None and not isinstance(self.metric, Metric):
             store("metric", Metric(a_function(self.metric, "Task: metric, unless it is a Metric,")))
         for name in ("name", "examples"):

@@ -63,8 +63,10 @@ def selected(model: nn.Module, patterns: Iterable[str], what: str, beneath: bool
     Raises
     ------
     ValueError
-        By the name ``what``: a pattern that selects nothing; the weights there are, are named.
+        By the name ``what``: a pattern that selects nothing (the weights there are, are named), or a weight without a shape yet.
     """
+    patterns = tuple(patterns)
+    _check_made(model, patterns, what)
     known = weights_of(model, beneath)
     first = {id(p): name for name, p in known.items()}
     aliases = [(n, first[id(p)]) for n, p in _named(model, beneath)]
@@ -76,9 +78,28 @@ def selected(model: nn.Module, patterns: Iterable[str], what: str, beneath: bool
                 own = {owner_and_leaf(alias)[1]: name for alias, name in aliases if owner_and_leaf(alias)[0] == layer}
                 chosen |= {own["weight"]} if "weight" in own else set(own.values())
         if not chosen:
-            raise ValueError(f"{what}: no layer {pattern!r} with a weight; there are {', '.join(map(spoken, known))}")
+            there = (
+                ", ".join(map(spoken, known))
+                or f"none, for {type(model).__name__} has no parameter of two axes or more"
+            )
+            raise ValueError(f"{what}: no layer {pattern!r} with a weight; there are {there}")
         found |= chosen
     return [name for name in known if name in found]
+
+
+def _check_made(model: nn.Module, patterns: Sequence[str], what: str) -> None:
+    """ValueError where a pattern selects a weight of a lazy module, which would be left as it is without a word."""
+    for name, p in model.named_parameters(remove_duplicate=False):
+        owner, leaf = owner_and_leaf(name)
+        if not isinstance(p, nn.parameter.UninitializedParameter) or "bias" in leaf:
+            continue
+        module = model.get_submodule(owner)
+        if isinstance(module, nn.modules.batchnorm._LazyNormBase):  # its weight has one axis
+            continue
+        if any(fnmatchcase(each, pattern) for pattern in patterns for each in (name, owner)):
+            raise ValueError(
+                f"{what}: a weight has a shape, but {name!r} of {type(module).__name__} has none yet: call the model once before"
+            )
 
 
 def forward_order(model: nn.Module, call: Callable[[], Any]) -> dict[str, int]:

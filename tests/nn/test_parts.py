@@ -348,3 +348,5 @@ def test_batches_in_words_and_in_numbers():
         with pytest.raises(ValueError, match=place + r" is finite everywhere, but its entry \(3, 1\) is inf"):
             check_numbers(batch, "it")
     check_numbers(wrong.to_sparse(), "it")  # what is not stored is zero; its values are the loss's matter
+    with pytest.raises(ValueError, match=r"^it has one example or more, not none, \(float32 0x2, int64 0\)$"):
+        check_numbers((X[:0], Y[:0]), "it, ")  # a mean over none is no number

@@ -125,6 +125,8 @@ def fails(seed):
         (lambda: Task(small, "imagenet"), ValueError, "Task: data, where it is a name, is one of .*, not 'imagenet'"),
         (lambda: Task(small, PARTS, 3), TypeError, "Task: loss is a function, not 3"),
         (lambda: Task(small, PARTS, nn.MSELoss), TypeError, "Task: loss is a function, not .*MSELoss"),
+        (lambda: Task(small, PARTS, nn.CrossEntropyLoss(torch.ones(3))), TypeError,
+            r"Task: loss is called as loss\(model, batch\), but CrossEntropyLoss as loss\(output, target\); lambda model, batch: "),
         (lambda: Task(small, PARTS, metric=0.5), TypeError, "Task: metric, unless it is a Metric, is a function, not 0.5"),
         (lambda: Task(small(0), PARTS, weights="w"), ValueError, "a model that is an nn.Module has its values; weights are for"),
         (lambda: Task(small, PARTS, limit=0), ValueError, "Task: limit is a whole number of at least 1, not 0"),

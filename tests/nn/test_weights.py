@@ -132,3 +132,20 @@ def test_hooks_are_taken_off_where_the_forward_fails():
 def test_names_as_they_are_said():
     assert [spoken(n) for n in NAMES[:3]] == ["table", "head", "attention.in_proj_weight"]
     assert owner_and_leaf("a.b.weight") == ("a.b", "weight")
+
+
+def test_weights_without_a_shape_are_not_passed_over():
+    model = nn.Sequential(nn.LazyLinear(3), nn.LazyBatchNorm1d(), nn.Linear(3, 2))
+    for pattern in ("*", "0", "0.weight"):
+        with pytest.raises(
+            ValueError,
+            match=r"^it: a weight has a shape, but '0\.weight' of LazyLinear has none yet: call the model once",
+        ):
+            selected(model, [pattern], "it")
+    assert selected(model, ["2"], "it") == ["2.weight"]  # others are no matter
+    model(torch.ones(2, 5))
+    assert selected(model, ["*"], "it") == ["0.weight", "2.weight"]
+    with pytest.raises(
+        ValueError, match=r"no layer '\*' with a weight; there are none, for LayerNorm has no parameter"
+    ):
+        selected(nn.LayerNorm(3), ["*"], "it")

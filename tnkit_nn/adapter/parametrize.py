@@ -19,8 +19,9 @@ from tnkit_nn.adapter.atomic import all_or_nothing
 from tnkit_nn.adapter.classes import adapt, own_class, unregister
 from tnkit_nn.adapter.generated import Generated, generator_of
 from tnkit_nn.adapter.lora import install
+from tnkit_nn.adapter.norms import root_mean_square
 from tnkit_nn.adapter.owners import Place, beneath, keep_order, outside, places_of, put_back_in_order, sharing, twin
-from tnkit_nn.checks import a_module, check_fills, materialised, trained_dtype
+from tnkit_nn.checks import a_module, an_open_module, check_fills, materialised, trained_dtype
 
 __all__ = ["merge_", "parametrize_"]
 
@@ -94,8 +95,8 @@ def parametrize_(
     """
     net, arrays = network_of(net, arrays, "parametrize_")
     net, base = a_network(net, "parametrize_"), flag(base, "parametrize_: base")
-    a_module(module, "parametrize_: module")
-    whole = module if model is None else a_module(model, "parametrize_: model")
+    an_open_module(module, "parametrize_: module")
+    whole = module if model is None else an_open_module(model, "parametrize_: model")
     places = _all_places(module, name, whole, _own_place(module, text(name, "parametrize_: name")))
     weight = cast(nn.Parameter, places[0][0]._parameters[places[0][1]])
     unused = check_fills(net, weight.shape, f"parametrize_: {name!r} of {type(module).__name__}")
@@ -124,7 +125,7 @@ def _scale(std: Any, weight: nn.Parameter, given: bool, name: str) -> float | No
         one_of(std, "parametrize_: std, unless it is a positive number,", ("match",))
         if weight.is_meta:
             return None
-        std = 1.0 if given else _root_mean_square(weight.detach())
+        std = 1.0 if given else root_mean_square(weight)
         if not 0 < std < float("inf"):
             raise ValueError(f"parametrize_: the root mean square of {name!r} is {std}: give std=")
     return None if std is None else real_number(std, "parametrize_: std")
@@ -214,13 +215,6 @@ def _found_elsewhere(module: nn.Module, name: str) -> str:
     if owner and owner in dict(module.named_modules()) and leaf in module.get_submodule(owner)._parameters:
         return f": give its owner, model.get_submodule({owner!r}), and the name {leaf!r}"
     return ""
-
-
-def _root_mean_square(weight: torch.Tensor) -> float:
-    """In double precision, a block at a time: no copy of the weight is made."""
-    flat = weight.abs().reshape(-1) if weight.is_complex() else weight.reshape(-1)
-    blocks = (x.double() for x in flat.split(2**16))
-    return float((sum(x.dot(x) for x in blocks) / max(weight.numel(), 1)) ** 0.5)
 
 
 # -- and back -------------------------------------------------------------------------------------------------------------

@@ -18,12 +18,14 @@ from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Any
 
+from torch import nn
+
 import tnkit as tk
 from tnkit.core.checks import flag, sequence, shown
 from tnkit.core.numbers import whole_number
 from tnkit_nn.approximation import RATES
 from tnkit_nn.budgets import keeps
-from tnkit_nn.checks import a_folder, a_function, a_kind
+from tnkit_nn.checks import a_folder, a_function, a_kind, an_open_module
 from tnkit_nn.comparison.experiment import Experiment, dense_rates, opened, with_dense_models
 from tnkit_nn.comparison.job_store import Progress, Study, run_jobs, silent
 from tnkit_nn.comparison.predictions import write_predictions
@@ -135,6 +137,8 @@ def compare(
         or a depth that is no whole number of at least 1; a folder that holds another comparison (what differs is named).
     """
     a_kind(task, Task, "compare: task")
+    if isinstance(task.model, nn.Module):
+        an_open_module(task.model, "compare: the model of the task")
     flag(at_least, "compare: at_least")
     protocol = Protocol(
         _layers(layer), seeds, first_seed, dense_steps, fit_steps, tune_steps, rest, approximation, rates

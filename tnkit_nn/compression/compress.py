@@ -26,9 +26,10 @@ from torch import Tensor, nn
 from tnkit.core.checks import flag
 from tnkit_nn.adapter.atomic import all_or_nothing
 from tnkit_nn.adapter.fitting import FitResult
+from tnkit_nn.adapter.norms import norm
 from tnkit_nn.adapter.parametrize import parametrize_
 from tnkit_nn.approximation import approximate
-from tnkit_nn.checks import a_folder, a_function, a_module, a_path
+from tnkit_nn.checks import a_folder, a_function, a_path, an_open_module
 from tnkit_nn.compression.recipe import FINE_TUNING, ORDERS, Compression
 from tnkit_nn.compression.result import Compressed, LayerReport, packed, save_compressed
 from tnkit_nn.compression.selection import Substitute, substitutes
@@ -110,7 +111,7 @@ def compress_(
     OSError
         ``out`` cannot be written to, the disk being full, say; the file is named.
     """
-    a_module(model, "compress_: model")
+    an_open_module(model, "compress_: model")
     progress, out = flag(progress, "compress_: progress"), None if out is None else a_folder(out, "compress_: out")
     if tune is not None:
         a_function(tune, "compress_: tune")
@@ -259,7 +260,7 @@ def _approximation_step(work: Work, untuned: nn.Module, name: str, chosen: Subst
     size, net = weight.element_size(), chosen.net
     return LayerReport(
         spoken(name), tuple(weight.shape), chosen.family, weight.numel(), net.num_params, found.error, found.chance,
-        float(weight.norm()), seconds, size * weight.numel(), size * net.num_params + len(packed({spoken(name): net})), found.method,
+        norm(weight), seconds, size * weight.numel(), size * net.num_params + len(packed({spoken(name): net})), found.method,
     )  # fmt: skip
 
 
@@ -272,8 +273,8 @@ def _approximated(work: Work, weight: Tensor, chosen: Substitute) -> FitResult:
     probe.register_parameter("weight", nn.Parameter(weight.cpu().clone()))
     parametrize_(probe, "weight", chosen.net, chosen.arrays)
     with torch.no_grad():
-        off = float((cast(Tensor, probe.weight) - weight.cpu()).norm())
-    error = off / (float(weight.norm()) or 1.0)
+        off = norm(cast(Tensor, probe.weight) - weight.cpu())
+    error = off / (norm(weight) or 1.0)
     chance = max(0.0, 1 - chosen.net.num_params / weight.numel()) ** 0.5
     arrays = {n: torch.as_tensor(x).detach().cpu().numpy() for n, x in chosen.arrays.items()}
     return FitResult(arrays, (error,), error, chance, "given")

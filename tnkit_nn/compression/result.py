@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
-from math import isfinite, sqrt
+from math import hypot, isfinite, sqrt
 from typing import Any
 
 from torch import Tensor, nn
@@ -134,7 +134,7 @@ class Compressed:
     @property
     def error(self) -> float:
         """Relative error after the approximation of all compressed weights as one vector."""
-        return sqrt(sum((r.error * r.norm) ** 2 for r in self.layers) / (sum(r.norm**2 for r in self.layers) or 1.0))
+        return hypot(*(r.error * r.norm for r in self.layers)) / (hypot(*(r.norm for r in self.layers)) or 1.0)
 
     @property
     def chance(self) -> float:

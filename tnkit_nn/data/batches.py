@@ -99,7 +99,9 @@ def _few(items: list[str]) -> str:
 
 
 def check_numbers(batch: Batch, what: str) -> None:
-    """ValueError that names the first entry of a batch that is not finite; nothing where all are."""
+    """ValueError that names the first entry of a batch that is not finite, or says that it has no example; nothing for any other."""
+    if length(batch) == 0:
+        raise ValueError(f"{what.rstrip(', ')} has one example or more, not none, {shapes(batch)}")
     for path, x in leaves(batch):
         if isinstance(x, Tensor) and x.layout is torch.strided and (x.is_floating_point() or x.is_complex()):
             finite(x, what + path)

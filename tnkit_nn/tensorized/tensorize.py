@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from math import inf
 from typing import Any
 
 from torch import Tensor, nn
@@ -12,8 +13,9 @@ from tnkit.core.checks import flag, one_of
 from tnkit.core.numbers import whole_number
 from tnkit.execution.region_scale import UnreachableError
 from tnkit_nn.adapter.atomic import all_or_nothing
+from tnkit_nn.adapter.norms import root_mean_square
 from tnkit_nn.approximation import METHODS, approximate, check_method
-from tnkit_nn.checks import a_module, a_size
+from tnkit_nn.checks import a_size, an_open_module
 from tnkit_nn.placing import original, place_
 from tnkit_nn.tensorized.choice import Chosen, Entry, entries_of, past, planned
 from tnkit_nn.tensorized.report import Tensorized, TensorizedWeight
@@ -89,7 +91,7 @@ def tensorize_(
         A pattern that selects nothing (the weights there are, are named); no budget, or both; a network that does not fill its
         weight, or has more parameters, or that the method cannot fit; nothing but weights that are smaller than their networks.
     """
-    a_module(model, "tensorize_: model")
+    an_open_module(model, "tensorize_: model")
     method = _method(fit)
     how = {"steps": a_size(steps, "tensorize_: steps"), "progress": flag(progress, "tensorize_: progress")}
     base, seed = flag(base, "tensorize_: base"), whole_number(seed, "tensorize_: seed", 0)
@@ -130,6 +132,8 @@ def _replaced(
         found = {"draw": "drawn", "skip": "drawn"}.get(method, method)
         if method not in ("draw", "zero"):
             arrays, found = _approximated(entry, made, weight, method, seed, how)
+    if found == "drawn":
+        _check_size(entry, weight)
     how_placed: dict[str, Any] = {"seed": seed, "base": method == "zero"}
     try:
         error = place_(model, entry.names[0], made.net, arrays, **how_placed)
@@ -138,6 +142,16 @@ def _replaced(
     return TensorizedWeight(
         entry.names, entry.shape, entry.label, repr(made.net), entry.size, made.net.num_params, made.budget, error, found, made.padding
     )  # fmt: skip
+
+
+def _check_size(entry: Entry, weight: Tensor) -> None:
+    """ValueError where a weight has no size that drawn arrays could have."""
+    size = None if weight.is_meta else root_mean_square(weight)
+    if size is not None and not 0 < size < inf:
+        raise ValueError(
+            f"{entry.layer}: drawn arrays have the weight's root mean square, but that of this one, {entry.shape}, is {size:g}; "
+            "parametrize_(..., std=...) draws others"
+        )
 
 
 def _approximated(

@@ -14,6 +14,7 @@ from tnkit import Network, Node
 from tnkit.execution.weights import detensorize
 from tnkit_nn import merge_, parametrize_
 from tnkit_nn.adapter.guard import GeneratedWeight
+from tnkit_nn.adapter.norms import norm, root_mean_square
 
 
 def pair(rows, cols, rank=3):
@@ -222,10 +223,30 @@ def test_what_registering_contracts(monkeypatch):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.complex64])
 def test_the_scale_that_is_matched(dtype):
     weight = torch.randn(300, 301, dtype=dtype, generator=torch.Generator().manual_seed(0)).T
-    from tnkit_nn.adapter.parametrize import _root_mean_square
-
     want = float(weight.abs().double().square().mean().sqrt())
-    assert _root_mean_square(weight) == pytest.approx(want, rel=1e-12)
+    assert root_mean_square(weight) == pytest.approx(want, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "dtype, size",
+    [
+        (torch.float32, 1e-38),
+        (torch.float32, 1e38),
+        (torch.bfloat16, 1e-30),
+        (torch.float16, 6e4),
+        (torch.float64, 1e-300),
+        (torch.float64, 1e300),
+        (torch.complex64, 1e-30),
+        (torch.complex128, 1e-250),
+    ],
+)
+def test_sizes_whose_squares_are_no_numbers(dtype, size):
+    weight = torch.full((40, 3), size, dtype=dtype)
+    entry = float(weight.abs()[0, 0])
+    assert norm(weight) == pytest.approx(entry * 120**0.5, rel=1e-6)
+    assert root_mean_square(weight) == pytest.approx(entry, rel=1e-6)
+    assert norm(torch.zeros(3, 0)) == root_mean_square(torch.zeros(3, 0)) == norm(torch.zeros(2, 2)) == 0
+    assert norm(torch.tensor([1e300, torch.nan], dtype=torch.float64)) != 0  # NaN
 
 
 @pytest.mark.slow

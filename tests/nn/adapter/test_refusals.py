@@ -177,3 +177,23 @@ def test_a_token_beyond_the_table_is_told_whether_the_table_is_built_or_not(net)
         compiled(torch.tensor([0, 4]))
     tokens = torch.tensor([[0, 3], [1, 2]])
     torch.testing.assert_close(torch.func.vmap(table)(tokens), table.weight[tokens])
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_compiled_scripts_are_refused():
+    import tnkit_nn as tknn
+
+    made = torch.jit.script(nn.Sequential(nn.Linear(8, 8)))
+    few = tknn.Compression(layers=(tknn.Layers("0", "low_rank", budget=32),))
+    parts = {name: (torch.ones(4, 8), torch.arange(4)) for name in ("train", "val", "test")}
+    for call in (
+        lambda: parametrize_(next(made.children()), "weight", tk.low_rank((8, 8), 2)),
+        lambda: parametrize_(nn.Linear(8, 8), "weight", tk.low_rank((8, 8), 2), model=made),
+        lambda: tknn.tensorize_(made, {"0": "low_rank"}, budget=32),
+        lambda: tknn.compress_(made, few),
+        lambda: tknn.compare(tknn.Task(made, parts), ["low_rank"], [32], layer="0"),
+    ):
+        with pytest.raises(
+            TypeError, match=r"is an nn.Module in Python, not one that torch.jit compiled \((Linear|Sequential)\)"
+        ):
+            call()

@@ -259,3 +259,17 @@ def test_a_loop_goes_on_behind_the_steps_that_are_done(tmp_path):
 
 def _named(model, parameters, budget, tune):
     tune(model, parameters, budget)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1.0, 1e30])
+def test_sizes_of_weights_whose_squares_are_no_numbers(size):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(16, 16), nn.Linear(16, 16))
+    with torch.no_grad():
+        weights = [layer.weight.mul_(size).double() for layer in model]
+    done = tknn.compress_(model, tknn.Compression(layers=(tknn.Layers("*", tk.low_rank((16, 16), 2), budget=64),)))
+    found = {r.layer: r.norm for r in done.layers}
+    assert found == pytest.approx({str(k): float(w.norm()) for k, w in enumerate(weights)}, rel=1e-4)
+    off = [layer.weight.detach().double() - w for layer, w in zip(model, weights, strict=True)]
+    want = torch.stack(off).norm() / torch.stack(weights).norm()
+    assert done.error == pytest.approx(float(want), rel=1e-4) and done.error > 0.3

@@ -356,3 +356,25 @@ def test_arrays_of_networks_are_no_weights():
         warnings.simplefilter("error")
         report = tknn.tensorize_(model, {"*": "low_rank"}, budget=30, fit=False)
     assert [row.names for row in report.rows] == [("1.weight",)] and list(weights_of(model)) == []
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-10, 1.0, 1e30])
+@pytest.mark.parametrize(("family", "fit"), [("low_rank", "svd"), ("mpo", False)])
+def test_the_error_of_weights_whose_squares_are_no_numbers(size, family, fit):
+    model = drawn(lambda: nn.Sequential(nn.Linear(16, 16)))
+    with torch.no_grad():
+        weight = model[0].weight.mul_(size).double()
+    row = tknn.tensorize_(model, {"0": family}, budget=0.5, fit=fit).rows[0]
+    off = (model[0].weight.detach().double() - weight).norm() / weight.norm()
+    assert row.error == pytest.approx(float(off), rel=1e-4) and row.error > 0.3
+
+
+@pytest.mark.parametrize("value", [0.0, torch.inf])
+def test_drawn_arrays_of_a_weight_without_a_size(value):
+    model = nn.Sequential(nn.Linear(8, 8))
+    with torch.no_grad():
+        model[0].weight.fill_(value)
+    rule = r"^tensorize_: layer '0': drawn arrays have the weight's root mean square, but that of this one, \(8, 8\), is (0|inf);"
+    with pytest.raises(ValueError, match=rule):
+        tknn.tensorize_(model, {"0": "mpo"}, budget=0.5, fit=False)
+    assert type(model[0]) is nn.Linear
