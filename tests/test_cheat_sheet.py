@@ -23,7 +23,7 @@ def names():
 
     net = tk.mps((2, 2, 2), rank=2)
 
-    def make(seed=0):
+    def make(seed):  # as a task takes it: with the seed
         return torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.ReLU(), torch.nn.Linear(64, 10))
 
     return {
@@ -33,7 +33,7 @@ def names():
         **{"x": np.arange(8.0).reshape(2, 2, 2), "y": np.ones((2, 2)), "gate": np.eye(4)},
         **{
             "layer": torch.nn.Linear(64, 64),
-            "model": make(),
+            "model": make(0),
             "make": make,
             "data": tknn.data.digits(),
             "folder": "saved",

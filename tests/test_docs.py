@@ -204,6 +204,13 @@ def test_no_measured_figure_is_typed(path):
     )
 
 
+@pytest.mark.parametrize("path", DOORS, ids=ids)
+def test_no_count_is_typed_beside_a_print(path):
+    """What a snippet prints is shown when it runs; a count that the page states is asserted there."""
+    blocks = re.findall(r"^```py(?:thon)?\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL)
+    assert not re.findall(r"^\s*print\(.*\)  # ~?\d.*$", "".join(blocks), re.MULTILINE)
+
+
 def test_the_finding_is_that_of_the_results(render):
     """The three rows, computed again in another way."""
     import json

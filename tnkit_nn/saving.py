@@ -227,7 +227,7 @@ def _made(factory: Any) -> nn.Module:
     try:
         model = factory if isinstance(factory, nn.Module) else factory()
     except Exception as error:  # whatever a function of the user's raises
-        raise ValueError(f"load: factory fails: {type(error).__name__}: {error}") from error
+        raise ValueError(f"load: factory(), without arguments, fails: {type(error).__name__}: {error}") from error
     a_module(model, "load: what factory gives")
     for name, value in (*model.named_parameters(), *model.named_buffers()):
         if isinstance(value, (nn.parameter.UninitializedParameter, nn.parameter.UninitializedBuffer)):
@@ -242,7 +242,8 @@ def _made(factory: Any) -> nn.Module:
 # -- files --------------------------------------------------------------------------------------------------------------
 def _manifest(folder: Path) -> dict[str, Any]:
     if not (folder / MANIFEST).is_file():
-        why = "no such folder" if not folder.is_dir() else f"no saved model: it has no {MANIFEST}"
+        why = "is a file, no folder" if folder.is_file() else "no such folder"
+        why = f"no saved model: it has no {MANIFEST}" if folder.is_dir() else why
         raise FileNotFoundError(f"load: {folder}: {why}")
     path = folder / MANIFEST
     found = read_record(path, OF, {"format": int}, WAY)

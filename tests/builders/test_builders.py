@@ -483,7 +483,7 @@ BAD = [
     (lambda: tk.tree((2, 2, 2), 2, activation="sine"), ValueError, "unknown activation 'sine'"),
     (lambda: tk.peps(0, 3, 2, 2), ValueError, "peps (rows, cols, dim, rank): shape (0, 3, 2, 2) has a size below 1"),
     (lambda: tk.peps(2, 3, 2.5, 2), TypeError, "peps (rows, cols, dim, rank): shape (2, 3, 2.5, 2) is not"),
-    (lambda: tk.brick_wall(1), ValueError, "brick_wall: shape (2,) has 1 axes, needs at least 2"),
+    (lambda: tk.brick_wall(1), ValueError, "brick_wall: sites is a whole number of at least 2, not 1"),
     (lambda: tk.brick_wall(4.0), TypeError, "brick_wall: sites is a whole number, not 4.0"),
     (lambda: tk.brick_wall(4, 2, 1.5), TypeError, "brick_wall: depth is a whole number, not 1.5"),
     (lambda: tk.brick_wall(4, (2, 2)), ValueError, "brick_wall: 2 local dimensions for 4 sites"),

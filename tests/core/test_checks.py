@@ -25,6 +25,7 @@ def test_right_values_come_back():
     [
         (lambda: checks.a_network("ij,jk->ik", "f"), TypeError, "f: a Network is needed, not 'ij,jk->ik'; a builder such as tk.tt makes one, tk.from_einsum one of an equation"),
         (lambda: checks.a_network((NET, {}), "f"), TypeError, "give them as two arguments"),
+        (lambda: checks.a_network(tk.plan(NET), "f"), TypeError, "f: a Network is needed, not Plan.*; its .network is one$"),
         (lambda: checks.a_network(np.ones((2, 3)), "f"), TypeError, "not a ndarray of shape \\(2, 3\\)"),
         (lambda: checks.a_mapping([1], "f"), TypeError, "f: arrays map names to values, as a dict does; they are not \\[1\\]"),
         (lambda: checks.flag(1, "f: labels"), TypeError, "f: labels is True or False, not 1"),

@@ -396,6 +396,10 @@ def test_saving(tmp_path):
 def test_what_is_refused():
     with pytest.raises(TypeError, match=r"^view: a Network or a Plan is needed, not 'net'$"):
         tk.view(CHAIN, "net")
+    with pytest.raises(
+        TypeError, match=r"^view: a Network or a Plan is needed, not \[.*; tk.plan\(net, path\) makes a plan"
+    ):
+        tk.view(CHAIN, [(0, 1), (0, 1)])
     with pytest.raises(ValueError, match=r"^view: names has one name for each network or plan, 2, not 1$"):
         tk.view(tk.plan(CHAIN), tk.plan(CHAIN, "greedy"), names=["a"])
     with pytest.raises(ValueError, match=r"^view: each order has a name of its own, got 'a' twice: give names=$"):

@@ -95,6 +95,8 @@ BAD = [
     ([(0, 1.5), (0, 1), (0, 1)], TypeError, "plan: step 0 of the path is a tuple of positions, not (0, 1.5)"),
     ([(0, 1), (0, True), (0, 1)], TypeError, "plan: step 1 of the path is a tuple of positions, not (0, True)"),
     ([(0, 1), {0, 1}, (0, 1)], TypeError, "plan: step 1 of the path is a tuple of positions, not {0, 1}"),
+    ([("A", "B"), (0, 1), (0, 1)], TypeError, "plan: step 0 of the path is a tuple of positions, not ('A', 'B')"),
+    ([("A", "B")], TypeError, "plan: step 0 of the path is a tuple of positions, not ('A', 'B')"),
     ({(0, 1)}, TypeError, "plan: optimizer is a name, a path, a contraction tree, or a function"),
     ([PATH, PATH], ValueError, "plan: 2 paths are given for 1 regions"),
     (oe.RandomGreedy, TypeError, "not the class RandomGreedy: make an optimizer of it"),

@@ -45,7 +45,7 @@ class ApproximateResult:
     method
         What ran: ``"exact"``, ``"boundary"``, ``"compressed"``, ``"bp"``; several with commas for a network in parts.
     largest_bond
-        The largest bond that was kept by a cut.
+        The largest bond that was kept by a cut; 1 where nothing was cut.
     converged
         Whether the messages of belief propagation stand still; True for the other methods.
     """

@@ -105,6 +105,8 @@ def _wall(
     """A brick wall, refused by the name of the builder that was called."""
     sites, depth = whole_number(sites, f"{what}: sites"), whole_number(depth, f"{what}: depth")
     check_count(max(sites, 0) * max(depth, 1), what, f"{shown(sites)} sites and depth {shown(depth)}")
+    if sites < 2 and not several(dim):
+        raise ValueError(f"{what}: sites is a whole number of at least 2, not {sites}")
     dims = check_shape(dim if several(dim) else [whole_number(dim, f"{what}: dim")] * sites, what, least=2)
     if len(dims) != sites:
         raise ValueError(f"{what}: {len(dims)} local dimensions for {sites} sites")

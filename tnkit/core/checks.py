@@ -29,6 +29,8 @@ def a_network(value: Any, who: str) -> Network:
         hint = "; a builder such as tk.tt makes one, tk.from_einsum one of an equation, tk.load one of a file"
     elif isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], Network):
         hint = "; it is a pair of a network and its arrays: give them as two arguments"
+    elif isinstance(getattr(value, "network", None), Network):
+        hint = "; its .network is one"
     raise TypeError(f"{who}: a Network is needed, not {shown(value)}{hint}")
 
 

@@ -120,7 +120,8 @@ def view(
     given = (net_or_plan, *others)
     for value in given:
         if not isinstance(value, (Network, Plan)):
-            raise TypeError(f"view: a Network or a Plan is needed, not {shown(value)}")
+            hint = "; tk.plan(net, path) makes a plan of a path" if isinstance(value, (list, tuple)) else ""
+            raise TypeError(f"view: a Network or a Plan is needed, not {shown(value)}{hint}")
     own = None if names is None else [text(name, "view: a name") for name in sequence(names, "view: names")]
     if own is not None and len(own) != len(given):
         raise ValueError(f"view: names has one name for each network or plan, {len(given)}, not {len(own)}")

@@ -108,7 +108,10 @@ def _bare(given: Any) -> Any:
 
 
 def _holds_sequences(one: Any) -> bool:
-    return isinstance(one, (list, tuple)) and any(isinstance(k, (list, tuple, np.ndarray, str)) for k in one)
+    """Whether it is a path itself, not a step; a pair of strings is a step with names in the place of positions."""
+    if not isinstance(one, (list, tuple)) or (len(one) > 1 and all(isinstance(k, str) for k in one)):
+        return False
+    return any(isinstance(k, (list, tuple, np.ndarray, str)) for k in one)
 
 
 def _read(given: Any, net: Network, region: int | None) -> tuple[Path, tuple[str, ...]]:
