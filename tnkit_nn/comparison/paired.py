@@ -15,12 +15,14 @@ from tnkit.core.extras import need
 from tnkit.core.numbers import whole_number
 from tnkit_nn.comparison.measure import Measure, average
 
-__all__ = ["NONE", "NO_STATEMENT", "UNEQUAL", "Difference", "difference", "holm", "may_lead"]
+__all__ = ["NONE", "NOT_COMPARED", "NO_STATEMENT", "UNEQUAL", "Difference", "difference", "holm", "may_lead"]
 
 LEVEL = 0.95
 NONE = "no significant difference"
 #: Where the row that is significantly ahead has more parameters than the other.
 NO_STATEMENT = "no statement"
+#: Where a value is not finite: the metric gave NaN, or a loss overflowed.
+NOT_COMPARED = "not compared"
 #: From this ratio on, two counts are called unequal.
 UNEQUAL = 1.1
 
@@ -65,7 +67,9 @@ class Difference:
 
     @property
     def words(self) -> str:
-        """Better, worse, no significant difference, or no statement: what ``p`` and the counts say."""
+        """Better, worse, no significant difference, no statement, or not compared: what ``p``, the counts and the values say."""
+        if not isfinite(self.mean):
+            return NOT_COMPARED
         if self.p >= 1 - LEVEL:
             return NONE
         one, other = self.counts
@@ -81,6 +85,8 @@ class Difference:
     @property
     def refused(self) -> str:
         """Why there is no statement, or nothing."""
+        if self.words == NOT_COMPARED:
+            return "a value is not finite"
         if self.words != NO_STATEMENT:
             return ""
         one, other = self.counts

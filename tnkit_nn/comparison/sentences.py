@@ -8,7 +8,7 @@ from statistics import median
 
 from tnkit_nn.comparison.conditions import conditions
 from tnkit_nn.comparison.measure import Measure, average, measure_of
-from tnkit_nn.comparison.paired import NO_STATEMENT, NONE, Difference
+from tnkit_nn.comparison.paired import NO_STATEMENT, NONE, NOT_COMPARED, Difference
 from tnkit_nn.comparison.records import Records, records_of
 from tnkit_nn.comparison.statistics import (
     CORRECTED,
@@ -34,6 +34,9 @@ def headline(records: Records) -> str:
         return "No verdict"
     if max(d.seeds for d in found) < 2:
         return "No verdict yet"
+    found = [d for d in found if d.words != NOT_COMPARED]
+    if not found:
+        return "No verdict"
     better, _, worse, _ = outcomes(found)
     many = len(by_question(found))
     if better and worse:
@@ -51,8 +54,12 @@ def answer(records: Records) -> str:
         return "No budget has both a deep and a shallow network, so nothing is said of deep against shallow."
     if max(d.seeds for d in found) < 2:
         return "One seed gives no spread, so nothing is said of deep against shallow."
-    better, of_better, worse, of_worse = outcomes(found)
-    return f"{_how_often(better, of_better, worse, of_worse)}{_size_of(found)}."
+    compared = [d for d in found if d.words != NOT_COMPARED]
+    if not compared:
+        return "In every comparison a test value is not finite, so nothing is said of deep against shallow."
+    left = len(by_question(found)) - len(by_question(compared))
+    other = f" In {left} other{'s' * (left > 1)} a test value is not finite." if left else ""
+    return f"{_how_often(*outcomes(compared))}{_size_of(compared)}.{other}"
 
 
 def _how_often(better: int, of_better: int, worse: int, of_worse: int) -> str:
@@ -138,7 +145,9 @@ def _said(differences: Sequence[Difference]) -> str:
         rivals = ", ".join(f"{_figures(d)}{d.careful}" for d in differences if d.words == words)
         if rivals:
             parts.append(f"{begin} {rivals}")
-    return "; ".join([*parts, *(_refused(d) for d in differences if d.words == NO_STATEMENT)])
+    parts += [_refused(d) for d in differences if d.words == NO_STATEMENT]
+    lost = ", ".join(d.other for d in differences if d.words == NOT_COMPARED)
+    return "; ".join([*parts, *([f"{one} is not compared with {lost}, for a value is not finite"] if lost else [])])
 
 
 def _figures(d: Difference) -> str:
@@ -204,7 +213,7 @@ def _summary(against: Sequence[Difference], reading: str) -> str:
     every = f"{n} networks" if n > 1 else against[0].one
     if against[0].seeds < 2:
         return f"{every} against {other}, {reading}: one seed, no verdict."
-    count = {w: sum(d.words == w for d in against) for w in ("better", "worse", NONE, NO_STATEMENT)}
+    count = {w: sum(d.words == w for d in against) for w in ("better", "worse", NONE, NO_STATEMENT, NOT_COMPARED)}
     if count[NONE] == n:
         text = f"{NONE.capitalize()} between {f'any of {every}' if n > 1 else every} and {other}, {reading}."
     else:
@@ -215,6 +224,7 @@ def _summary(against: Sequence[Difference], reading: str) -> str:
             if count[NO_STATEMENT]
             else []
         )
+        told += [f"{count[NOT_COMPARED]} {NOT_COMPARED} (a value is not finite)"] if count[NOT_COMPARED] else []
         said = ", ".join(told) if n > 1 else told[0].removeprefix("1 ").removeprefix("with ")
         text = f"{f'Of {every}' if n > 1 else every} against {other}, {reading}: {said}."
     near = sum(d.words == NONE and (d.low > 0 or d.high < 0) for d in against)

@@ -13,7 +13,7 @@ from tnkit_nn.comparison.measure import measure_of
 from tnkit_nn.comparison.paired import difference, holm
 from tnkit_nn.comparison.report.page import page
 from tnkit_nn.comparison.report.tables import rows
-from tnkit_nn.comparison.sentences import answer, verdict
+from tnkit_nn.comparison.sentences import answer, headline, verdict
 from tnkit_nn.comparison.statistics import (
     CORRECTED,
     against_controls,
@@ -410,11 +410,34 @@ def test_values_that_are_no_numbers_are_the_worst_and_decide_nothing():
     records = of_sentences(adtn3=(30.0, 31.0), mpo=(math.inf, 40.0), cp=(math.nan, 41.0), hashed=(35.0, 36.0))
     assert "cp" not in verdict(records)[0].partition("(")[0]  # the rival is mpo: no number is the worst
     for d in against_controls(records):
-        assert d.words == "no significant difference" or math.isfinite(d.mean)
+        assert (d.words == "not compared") == (not math.isfinite(d.mean))
+        assert d.refused == "" or d.words != "not compared" or d.refused == "a value is not finite"
         assert 0 <= d.p <= 1
     assert "nan" not in " ".join(verdict(records)) + paired_table(records)
     same = of_sentences(mpo=(30.0, 31.0, 32.0), hashed=(30.0, 31.0, 32.0), subspace=(math.inf, 31.0, 32.0))
     assert not [line for line in verdict(same) if "would exclude zero" in line]  # neither of them has such an interval
+
+
+def test_what_has_no_number_is_not_compared():
+    """Neither "no difference" nor a winner; that this is so is said wherever a difference is."""
+    nothing = of_sentences(adtn3=(math.nan,) * 3, mpo=(math.nan,) * 3, hashed=(math.nan,) * 3, picked=(math.nan,) * 3)
+    assert (
+        answer(nothing) == "In every comparison a test value is not finite, so nothing is said of deep against shallow."
+    )
+    assert headline(nothing) == "No verdict"
+    said = verdict(nothing)
+    assert (
+        said[0]
+        == "Budget 100, other layers frozen: adtn depth 3 is not compared with mpo, hashed, for a value is not finite."
+    )
+    assert said[2] == "Of 2 networks against hashed, other layers frozen: 2 not compared (a value is not finite)."
+    assert "not compared: a value is not finite" in paired_table(nothing)
+    assert "difference" not in " ".join(said[:6])
+    some = of_sentences(adtn3=(30.0, 31.0, 30.0), mpo=(40.0, 41.0, 42.0), hashed=(35.0, math.inf, 36.0))
+    assert verdict(some)[0].endswith("; adtn depth 3 is not compared with hashed, for a value is not finite.")
+    assert headline(some) == "Deep wins" and "not finite" not in answer(some)  # the hash is no part of this question
+    half = [r | ({"test_trained": math.nan} if r["label"] == "mpo" else {}) for r in some]
+    assert headline(half) == "Deep wins" and answer(half).endswith(" In 1 other a test value is not finite.")
 
 
 def test_differences_have_the_metric_s_unit():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from math import isfinite
 
-from tnkit_nn.comparison.paired import NO_STATEMENT, NONE, Difference
+from tnkit_nn.comparison.paired import NO_STATEMENT, NONE, NOT_COMPARED, Difference
 from tnkit_nn.comparison.report.scale import Scale
 
 __all__ = ["interval_strip", "reach", "seeds_strip"]
@@ -52,6 +52,6 @@ def interval_strip(d: Difference, far: float) -> str:
         body += f'<path class="i" d="M{_x(scale.at(d.low))} 8H{_x(scale.at(d.high))}"/>'
         body += '<path class="off" d="M8 4L3 8L8 12"/>' if scale.beyond(d.low) else ""
         body += f'<path class="off" d="M{_WIDE - 8} 4l5 4l-5 4"/>' if scale.beyond(d.high) else ""
-    sure = "" if d.words in (NONE, NO_STATEMENT) else " sure"
+    sure = "" if d.words in (NONE, NO_STATEMENT, NOT_COMPARED) else " sure"
     body += f'<circle class="c{sure}" cx="{_x(scale.at(d.mean))}" cy="8" r="3.6"/>'
     return f'<svg class="strip" viewBox="0 0 {_WIDE} 16" aria-hidden="true">{body}</svg>'
