@@ -215,7 +215,7 @@ def test_the_finding_is_that_of_the_results(render):
     """The three rows, computed again in another way."""
     import json
 
-    rows = render.finding().splitlines()[2:5]
+    rows = render.BLOCKS["finding"]().splitlines()[2:5]
     found = json.loads((ROOT / "benchmarks/paper/lenet5-fc1-confirm.json").read_text())["records"]
 
     def accuracy(label):

@@ -1,6 +1,6 @@
 """The paper's systems on real data: each study one command that goes on where it was interrupted.
 
-``python benchmarks/paper/studies.py orders --data-dir DIR`` and ``figures --data-dir DIR`` (MNIST), ``vgg16-head --data-dir DIR --vgg16 FILE`` (CIFAR-10 and a trained
+``python benchmarks/paper/studies.py orders --data-dir DIR``, ``figures`` and ``grown`` likewise (MNIST), ``vgg16-head --data-dir DIR --vgg16 FILE`` (CIFAR-10 and a trained
 VGG-16), ``cifar100-head --data-dir DIR --vgg16 FILE --dense-epochs 8`` (CIFAR-100 on the same VGG-16's convolutions),
 ``cifar100-alexnet-head`` and ``cifar100-zfnet-head --data-dir DIR --dense-epochs 8`` (trained on CIFAR-100 from scratch), ``cifar-whole --data-dir DIR --epochs 3
 --dense-epochs 16 --device cuda --workers 8`` (VGG-16, AlexNet and ZFNet, everything trained on; ``--data cifar100`` too)
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import convs
+import grown
 import heads
 import scratch
 import small_vgg
@@ -124,6 +125,7 @@ STUDIES = {
         f"cifar100-{name}-head": Cells(scratch.cells(name), scratch.cifar100_scratch, partial(scratch.prepared, name))
         for name in ("alexnet", "zfnet")
     },
+    "grown": Cells(grown.CELLS, grown.grown, grown.prepared),
     "cifar-whole": Cells(heads.WHOLE_CELLS, heads.cifar_whole, heads.whole_models),
     "vgg16-convs": Cells(convs.CELLS, convs.vgg16_convs, convs.model),
     "small-vgg-convs": Cells(small_vgg.next_cells, small_vgg.small_vgg_convs, small_vgg.prepared),
@@ -156,7 +158,8 @@ def run_cells(args: argparse.Namespace, kept: job_store.Study, pool: Executor | 
     study, found = STUDIES[args.study], dict[str, dict[str, Any]]()
     while True:
         known = study.known([] if args.quick else list(found.values()))
-        cells = {named(cell): cell for cell in known if not args.quick or cell["seed"] == 0}
+        first = min(cell["seed"] for cell in known)
+        cells = {named(cell): cell for cell in known if not args.quick or cell["seed"] == first}
         todo = {key: (args.study, cell, args, kept.folder) for key, cell in cells.items() if key not in found}
         todo = {key: job for key, job in todo.items() if re.search(args.only, key)}
         if not todo:

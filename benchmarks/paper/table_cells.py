@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from statistics import mean
 from typing import Any
 
+from grown import RATES
 from table_parts import IMAGES, difference, noted, row
 from tabulate import tabulate
+
+from tnkit_nn.comparison.paired import NO_STATEMENT, may_lead
 
 
 def orders(found: dict[str, Any]) -> str:
@@ -132,6 +135,45 @@ the heads. *Dense* is the model as it was trained, on all images: the other rows
 Linear(1024, 1), ReLU, Linear(1, 100), whose one ReLU gives the same for all images where the accuracy is 1 %.{noted(found)}
 
 {_heads(found, "21.0 million")}"""
+
+
+def grown(found: dict[str, Any]) -> str:
+    """A network that becomes deep between two trainings, beside deep ones from the start and shallow ones."""
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for cell in found["cells"]:
+        rows.setdefault(cell["row"], []).append(cell["result"])
+    options, mine, lines = found["options"], "circuit, grown between", []
+    for label, results in rows.items():
+        reached = [row([r[when]["test"] for r in results]) for when in ("before", "middle", "after")]
+        lines.append([label, results[0]["numbers"], *reached, "" if label == mine else _grown_gap(rows[mine], results)])
+    heads = [
+        "network",
+        "parameters",
+        "as it begins",
+        "after the first training",
+        "after the second",
+        f"*{mine}* less this one",
+    ]
+    rates = [r[when]["rate"] for results in rows.values() for r in results for when in ("middle", "after")]
+    low, high = (sum(rate == edge for rate in rates) for edge in (min(RATES), max(RATES)))
+    return f"""## Deep from the start, or grown in the middle? LeNet-5's fc1 on MNIST
+
+Every row is trained twice with all other layers frozen, {options["epochs"]} epochs in all of at most {options["limit"] or 60000:,} images (batches of 64), each
+time in one cycle of the rate that validation images prefer. The circuit has a sine and gates around a TT-matrix. *Grown between*: this TT-matrix is
+trained first, then the circuit goes on from it (`tk.init.lifted`). *Lifted before*: the circuit begins at the approximated TT-matrix. All but the
+random start begin at the approximated dense weight. Of every shallow family the smallest network with no fewer parameters than the circuit.
+{len(rows[mine])} seeds, each with a dense model of its own; differences are paired, with their 95 % interval, not corrected for their number. Rates
+are tried one further each time the best is at the edge, from {min(RATES):g} to {max(RATES):g}; of {len(rates)} trainings {low} took the lowest of these, {high} the highest.{noted(found)}
+
+{tabulate(lines, heads, tablefmt="pipe", disable_numparse=True)}"""
+
+
+def _grown_gap(mine: list[dict[str, Any]], other: list[dict[str, Any]]) -> str:
+    """One row less another; nothing is said of one that is ahead with more parameters."""
+    words = difference(*([r["after"]["test"] for r in results] for results in (mine, other)))
+    counts, said = (mine[0]["numbers"], other[0]["numbers"]), words.rpartition(": ")[2]
+    fair = {"more": may_lead(*counts), "less": may_lead(*counts[::-1])}
+    return words if fair.get(said, True) else words.replace(said, NO_STATEMENT)
 
 
 def cifar_whole(found: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from math import isnan
 from statistics import mean
 from typing import Any
 
@@ -26,6 +27,8 @@ def row(values: Sequence[float]) -> str:
 def difference(one: Sequence[float], other: Sequence[float], images: int = IMAGES) -> str:
     """Mean paired difference with its 95 % interval, in points, and what that says."""
     points, low, high = (100 * x for x in paired(one, other, images)[:3])
+    if isnan(low):
+        return f"{points:+.2f}, one seed"
     said = "no significant difference" if low <= 0 <= high else "more" if low > 0 else "less"
     return f"{points:+.2f} ({low:+.2f} to {high:+.2f}): {said}"
 
