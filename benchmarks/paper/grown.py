@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from cells import Cell, dense, denses
+from deep import on_the_same_digits
 from scratch import halves
 from torch import nn
 from transfer import once
@@ -51,6 +52,8 @@ ROWS = {
     "TT-matrix, no fewer": ("mpo", "auto"),
     "ring, no fewer": ("ring", "auto"),
     "CP, no fewer": ("cp", "auto"),
+    "TT-matrix on the circuit's digits": ("mpo on 3", "auto"),
+    "ring on the circuit's digits": ("ring on 3", "auto"),
 }
 CELLS: list[Cell] = [{"row": row, "seed": seed} for seed in SEEDS for row in ROWS]
 
@@ -77,7 +80,8 @@ def networks() -> dict[str, tk.Network]:
     inside = shallow(circuit)
     assert inside is not None
     rivals = {name: KINDS[name].build(shape, circuit.num_params, at_least=True) for name in ("mpo", "ring", "cp")}
-    return {"circuit": circuit, "inside": inside, **rivals}
+    same = {f"{name} on 3": on_the_same_digits(shape, BUDGET, name, 3) for name in ("mpo", "ring")}
+    return {"circuit": circuit, "inside": inside, **rivals, **same}
 
 
 def best(train_at: Callable[[float], tuple[dict[str, float], Arrays]]) -> tuple[dict[str, float], Arrays]:

@@ -161,7 +161,8 @@ def grown(found: dict[str, Any]) -> str:
 Every row is trained twice with all other layers frozen, {options["epochs"]} epochs in all of at most {options["limit"] or 60000:,} images (batches of 64), each
 time in one cycle of the rate that validation images prefer. The circuit has a sine and gates around a TT-matrix. *Grown between*: this TT-matrix is
 trained first, then the circuit goes on from it (`tk.init.lifted`). *Lifted before*: the circuit begins at the approximated TT-matrix. All but the
-random start begin at the approximated dense weight. Of every shallow family the smallest network with no fewer parameters than the circuit.
+random start begin at the approximated dense weight. Of three shallow families the smallest network
+with no fewer parameters than the circuit, and two more on its own digits.
 {len(rows[mine])} seeds, each with a dense model of its own; differences are paired, with their 95 % interval, not corrected for their number. Rates
 are tried one further each time the best is at the edge, from {min(RATES):g} to {max(RATES):g}; of {len(rates)} trainings {low} took the lowest of these, {high} the highest.{noted(found)}
 
