@@ -65,7 +65,7 @@ def test_show_and_plan_need_no_extra(file):
     assert (status, error) == (0, "") and "core_1" in out and "matmul" in out
     assert bare("show", file.with_name("net.tn"))[:2] == (0, out)
     status, out, error = bare("plan", file)
-    assert (status, error) == (0, "") and out.startswith("Plan(1 steps") and "peak" in out
+    assert (status, error) == (0, "") and out.startswith("Plan(1 step,") and "peak" in out
 
 
 @pytest.mark.slow

@@ -287,7 +287,7 @@ BAD = [
     (lambda: tk.kronecker((2, 2), (2, 2), factor_rank=(2,)), ValueError, "kronecker: factor_rank has one entry a factor: 2, not 1"),
     (lambda: tk.kronecker((2, 2), (2, 2), factor_rank=(None, 0.5)), TypeError, "factor_rank of factor 1 is a whole number of at least 1, not 0.5"),
     (lambda: tk.monarch((2, 0), (2, 2)), ValueError, "monarch out: shape (2, 0) has a size below 1"),
-    (lambda: tk.btt((2, 2), (2, 2), (2, 2)), ValueError, "btt: 2 ranks given for 1 bonds"),
+    (lambda: tk.btt((2, 2), (2, 2), (2, 2)), ValueError, "btt: 2 ranks given for 1 bond"),
     (lambda: tk.butterfly((2, 2), (2, 2, 2)), ValueError, "butterfly: out has 2 sizes and in_ 3; pad the shorter with 1"),
     (lambda: tk.butterfly(0, 4), ValueError, "butterfly out as one number is from 1 to 2^40, not 0"),
     (lambda: tk.butterfly(4, 2.5), TypeError, "butterfly in_ is a whole number or a sequence of them, not 2.5"),

@@ -196,7 +196,7 @@ CASES = [
     (
         lambda: contract(NET, {**ARRAYS, "B": np.ones(12)}),
         ValueError,
-        "node 'B' has indices ('r', 'j'), but its array has 1 axes (12,)",
+        "node 'B' has indices ('r', 'j'), but its array has 1 axis (12,)",
     ),
     (lambda: contract(NET, {**ARRAYS, "C": np.ones(1)}), ValueError, "array 'C' belongs to no node; the network has A, B"),
     (lambda: contract(NET, {**ARRAYS, "B": "x"}), TypeError, "array 'B' is a str, which is no array of numpy"),

@@ -305,7 +305,7 @@ def test_what_is_no_tree(net, message):
         (np.ones((2, 2)), {"tol": -1}, "tol is a number of at least 0, not -1"),
         (np.ones((2, 2)), {"tol": np.nan}, "tol is a number of at least 0, not nan"),
         (np.ones((2, 2)), {"rank": 0}, "rank is a whole number of at least 1, not 0"),
-        (np.ones((2, 2, 2)), {"rank": [2]}, "tt_svd: 1 ranks given for 2 bonds"),
+        (np.ones((2, 2, 2)), {"rank": [2]}, "tt_svd: 1 rank given for 2 bonds"),
         (np.ones((2, 2)), {"rank": 1.5}, "rank is a whole number or a sequence of them, not 1.5"),
         (np.ones((2, 2)), {"rank": {"b7": 2}}, "rank names 'b7', which is no bond; there are b1"),
         (np.ones((2, 2)), {"budget": 3}, "not even ranks of 1 fit a budget of 3: they take 4"),

@@ -171,7 +171,7 @@ def test_some_or_no_arrays(chain, tmp_path):
     assert load(tmp_path / "x") == (net, {})
     save(tmp_path / "x", net, {"b": arrays["b"]})
     same(load(tmp_path / "x")[1], {"b": arrays["b"]})
-    with pytest.raises(ValueError, match="its array has 1 axes"):
+    with pytest.raises(ValueError, match="its array has 1 axis"):
         save(tmp_path / "x", net, {"b": np.ones(3)})
 
 

@@ -98,7 +98,7 @@ BAD = [
     ([("A", "B"), (0, 1), (0, 1)], TypeError, "plan: step 0 of the path is a tuple of positions, not ('A', 'B')"),
     ([("A", "B")], TypeError, "plan: step 0 of the path is a tuple of positions, not ('A', 'B')"),
     ({(0, 1)}, TypeError, "plan: optimizer is a name, a path, a contraction tree, or a function"),
-    ([PATH, PATH], ValueError, "plan: 2 paths are given for 1 regions"),
+    ([PATH, PATH], ValueError, "plan: 2 paths given for 1 region"),
     (oe.RandomGreedy, TypeError, "not the class RandomGreedy: make an optimizer of it"),
     (len, TypeError, "plan: optimizer is a name, a path, a contraction tree, or a function"),
     (lambda *_: 1 / 0, ValueError, "failed (ZeroDivisionError: division by zero)"),

@@ -12,6 +12,7 @@ from tnkit.core.checks import sequence, shown
 from tnkit.core.network import AnyNode, Network
 from tnkit.core.node import unordered
 from tnkit.core.numbers import as_float, whole_number
+from tnkit.core.wording import plural
 
 __all__ = [
     "Rank", "assembled", "bond_caps", "check_activation", "check_count", "check_one_rank", "check_rank", "check_ranks",
@@ -36,7 +37,7 @@ def check_shape(shape: Any, what: str, least: int = 1) -> tuple[int, ...]:
     """The shape as a tuple of positive ints; ValueError or TypeError names ``what``."""
     given = _whole_numbers(shape, f"{what}: shape {shown(shape)} is not a sequence of whole numbers")
     if len(given) < least:
-        raise ValueError(f"{what}: shape {given} has {len(given)} axes, needs at least {least}")
+        raise ValueError(f"{what}: shape {given} has {plural(len(given), 'axis', 'axes')}, needs at least {least}")
     return _each_in_range(given, f"{what}: shape {shown(given)} has a size")
 
 
@@ -69,7 +70,7 @@ def check_ranks(ranks: Any, bonds: int, what: str) -> tuple[int, ...]:
     """One rank a bond, from a sequence."""
     given = _whole_numbers(ranks, f"{what}: rank {shown(ranks)} is neither a whole number nor a sequence of them")
     if len(given) != bonds:
-        raise ValueError(f"{what}: {len(given)} ranks given for {bonds} bonds")
+        raise ValueError(f"{what}: {plural(len(given), 'rank')} given for {plural(bonds, 'bond')}")
     return _each_in_range(given, f"{what}: rank {shown(given)} is")
 
 

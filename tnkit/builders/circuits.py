@@ -21,6 +21,7 @@ from tnkit.core.network import AnyNode, Network
 from tnkit.core.node import Node
 from tnkit.core.numbers import whole_number
 from tnkit.core.shapes import site_dims, split_axes
+from tnkit.core.wording import plural
 
 STARTS = ("constant", "vectors", "open")
 
@@ -218,7 +219,7 @@ def circuit(
     many = isinstance(activation, Iterable) and not isinstance(activation, str) and not callable(activation)
     each = sequence(activation, "circuit: activation") if many else (activation,) * len(columns)
     if len(each) != len(columns):
-        raise ValueError(f"circuit: {len(each)} activations for {len(columns)} columns")
+        raise ValueError(f"circuit: {plural(len(each), 'activation')} for {plural(len(columns), 'column')}")
     inner: Mapping[str, int] = {}
     if isinstance(start, tuple) and start and isinstance(start[0], Network):
         start = pair_of(start, "circuit: start")[0]

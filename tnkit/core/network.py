@@ -24,7 +24,7 @@ from tnkit.core.levels import Level, as_levels, from_levels
 from tnkit.core.node import Node, Sizes, has_order, indices, store, unordered
 from tnkit.core.renaming import name_table
 from tnkit.core.spelling import shape_text, spelled
-from tnkit.core.wording import count_text, plain_name, shown
+from tnkit.core.wording import count_text, plain_name, plural, shown
 
 R = TypeVar("R")
 
@@ -368,9 +368,7 @@ class Network:
     # -- how it reads ---------------------------------------------------------------------------------------------
     def __repr__(self) -> str:
         kind = "" if self.multilinear else ", nonlinear"
-        return (
-            f"Network({len(self.leaves)} nodes, {shape_text(self.shape)}, {count_text(self.num_params)} params{kind})"
-        )
+        return f"Network({plural(len(self.leaves), 'node')}, {shape_text(self.shape)}, {count_text(self.num_params)} params{kind})"
 
     def __str__(self) -> str:
         return "\n".join([repr(self), *spelled(self)])

@@ -6,7 +6,7 @@ import re
 from math import log10
 from typing import Any
 
-__all__ = ["count_text", "plain_name", "shown"]
+__all__ = ["count_text", "plain_name", "plural", "shown"]
 
 #: Counts from here on are rounded: nobody reads so many digits, and Python writes no more than 4,300.
 _ROUNDED = 10**30
@@ -35,6 +35,15 @@ def shown(value: Any, most: int = 60) -> str:
     except Exception:  # a repr of its own that fails is no reason to hide the rule
         found = count_text(value) if type(value) is int else f"a {type(value).__name__}"
     return found if len(found) <= most else f"{found[: most - 3]}..."
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    """A number of things.
+
+    >>> plural(1, "rank"), plural(2, "rank"), plural(2, "axis", "axes")
+    ('1 rank', '2 ranks', '2 axes')
+    """
+    return f"{count} {one if count == 1 else many or f'{one}s'}"
 
 
 def count_text(number: int, separator: str = "") -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from tnkit.core.checks import sequence, shown
 from tnkit.core.numbers import real_number, whole_number
 from tnkit.core.structure import TreeNetwork
+from tnkit.core.wording import plural
 
 __all__ = ["Limits", "Rank", "check_alone", "check_budget", "check_tol", "limits", "ranks_of"]
 
@@ -65,7 +66,7 @@ def ranks_of(rank: Any, bonds: int, what: str) -> tuple[int, ...]:
     except TypeError:
         raise TypeError(f"{what}: rank is a whole number or a sequence of them, not {shown(rank)}") from None
     if len(given) != bonds:
-        raise ValueError(f"{what}: {len(given)} ranks given for {bonds} bonds")
+        raise ValueError(f"{what}: {plural(len(given), 'rank')} given for {plural(bonds, 'bond')}")
     return tuple(whole_number(r, f"{what}: rank", 1) for r in given)
 
 

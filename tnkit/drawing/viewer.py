@@ -16,6 +16,7 @@ from typing import Any
 
 from tnkit.core.checks import a_file_name, sequence, shown, text
 from tnkit.core.network import Network
+from tnkit.core.wording import plural
 from tnkit.core.writing import replacing
 from tnkit.drawing.scene import printable
 from tnkit.drawing.viewer_data import Order, network_data
@@ -144,7 +145,7 @@ def view(
         )
     count, nodes = sum(len(net["orders"]) for net in data), sum(len(net["nodes"]) for net in data)
     networks = f"{len(data)} networks, " if len(data) > 1 else ""
-    return Viewer(page, f"{networks}{nodes} node{'s' * (nodes != 1)}, {count} order{'s' * (count != 1)}")
+    return Viewer(page, f"{networks}{plural(nodes, 'node')}, {plural(count, 'order')}")
 
 
 def _check_size(net: Network) -> None:

@@ -15,6 +15,7 @@ from tnkit.core.equation import implicit, interleaved, terms_of
 from tnkit.core.keywords import keywords_of
 from tnkit.core.network import Network
 from tnkit.core.node import Sizes, plain_node
+from tnkit.core.wording import plural
 from tnkit.execution.backend import Backend
 from tnkit.execution.codegen import execute
 from tnkit.execution.inputs import checked
@@ -157,7 +158,7 @@ def _asked(equation: str, shapes: Sequence[Shape]) -> _Asked:
     """The network of an equation: a node an operand, named ``operand 0`` and on."""
     terms, right = terms_of(equation, "einsum", dots=True)
     if len(terms) != len(shapes):
-        raise ValueError(f"einsum: {equation!r} has {len(terms)} operands, and {len(shapes)} are given")
+        raise ValueError(f"einsum: {equation!r} has {plural(len(terms), 'operand')}, and {len(shapes)} given")
     inds, broadcast = _indices(equation, terms, shapes)
     if right is None:
         output = (*broadcast, *implicit(t.replace("...", "") for t in terms))
@@ -191,7 +192,7 @@ def _indices(
         more = len(axes) - len(term.replace("...", ""))
         if more < 0 or (more and "..." not in term):
             raise ValueError(
-                f"einsum: {equation!r}: operand {k} has {len(axes)} axes {tuple(axes)}, and {term!r} names {len(axes) - more}"
+                f"einsum: {equation!r}: operand {k} has {plural(len(axes), 'axis', 'axes')} {tuple(axes)}, and {term!r} names {len(axes) - more}"
             )
         most = max(most, more)
         inds.append(_spread(term, _axes(more)))

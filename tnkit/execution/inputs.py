@@ -12,7 +12,7 @@ from tnkit.core.decomposition import paired
 from tnkit.core.network import Network
 from tnkit.core.node import Node
 from tnkit.core.structure import check_ordered
-from tnkit.core.wording import plain_name, shown
+from tnkit.core.wording import plain_name, plural, shown
 from tnkit.execution.arrays import dtype_name, is_complex
 from tnkit.execution.backend import Backend
 from tnkit.execution.library import backend_of, plain
@@ -135,7 +135,9 @@ def _check_shape(
     """ValueError where an array's shape is not the node's; ``batch`` holds the size that the dynamic index has so far."""
     got = tuple(array.shape)
     if len(got) != len(shape):
-        raise ValueError(f"node {node.name!r} has indices {node.inds}, but its array has {len(got)} axes {got}")
+        raise ValueError(
+            f"node {node.name!r} has indices {node.inds}, but its array has {plural(len(got), 'axis', 'axes')} {got}"
+        )
     for i, have, want in zip(node.inds, got, shape, strict=True):
         if i == dynamic:
             want = batch.setdefault(i, (have, node.name))[0]

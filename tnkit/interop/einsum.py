@@ -15,6 +15,7 @@ from tnkit.core.network import Network
 from tnkit.core.node import Node, Sizes, plain_node
 from tnkit.core.numbers import whole_number
 from tnkit.core.structure import check_multilinear
+from tnkit.core.wording import plural
 
 __all__ = ["from_arrays", "from_einsum", "to_einsum"]
 
@@ -55,7 +56,9 @@ def from_arrays(
         node = Node(name, inds)
         shape = tuple(array.shape)
         if len(shape) != len(node.inds):
-            raise ValueError(f"node {name!r} has indices {node.inds}, but its array has {len(shape)} axes {shape}")
+            raise ValueError(
+                f"node {name!r} has indices {node.inds}, but its array has {plural(len(shape), 'axis', 'axes')} {shape}"
+            )
         for i, n in zip(node.inds, shape, strict=True):
             if sizes.setdefault(i, n) != n:
                 raise ValueError(f"index {i!r} has size {sizes[i]} on node {first[i]!r} and {n} on node {name!r}")

@@ -12,6 +12,7 @@ import numpy as np
 
 from tnkit.core.checks import shown
 from tnkit.core.network import Elementwise, Network
+from tnkit.core.wording import plural
 from tnkit.paths.foreign import RULE, Path, is_tree, pairwise_path, read_tree
 
 __all__ = ["GivenOrder", "read_order"]
@@ -53,7 +54,7 @@ def read_order(given: Any, net: Network) -> GivenOrder | None:
     each = _one_a_region(given, len(regions))
     if len(each) != len(regions):
         raise ValueError(
-            f"plan: {len(each)} paths are given for {len(regions)} regions of {net!r}; one a region, the innermost first"
+            f"plan: {plural(len(each), 'path')} given for {plural(len(regions), 'region')} of {net!r}; one a region, the innermost first"
         )
     found = [
         _read(one, region, k if len(each) > 1 else None)

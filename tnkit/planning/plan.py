@@ -14,7 +14,7 @@ from typing import Any
 from tnkit.core.lazy import cached_property
 from tnkit.core.network import Network
 from tnkit.core.numbers import as_float
-from tnkit.core.wording import count_text
+from tnkit.core.wording import count_text, plural
 from tnkit.planning.calibration import DEFAULT, Rates, spelled_count, spelled_seconds
 from tnkit.planning.memory import Memory, backward_peak, forward_peak, layouts
 from tnkit.planning.step_table import step_table
@@ -178,7 +178,7 @@ class Plan:
 
     # -- text -------------------------------------------------------------------------------------------------------
     def __repr__(self) -> str:
-        return f"Plan({len(self.steps)} steps, {spelled_count(self.flops)} FLOPs, largest {spelled_count(self.largest)} entries)"
+        return f"Plan({plural(len(self.steps), 'step')}, {spelled_count(self.flops)} FLOPs, largest {spelled_count(self.largest)} entries)"
 
     def __str__(self) -> str:
         return f"{self._summary()}\n{step_table(self.timeline, 'simple')}"

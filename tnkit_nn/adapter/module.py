@@ -14,7 +14,7 @@ from tnkit.core.decomposition import Decomposition, network_of
 from tnkit.core.network import Network
 from tnkit.core.numbers import real_number, whole_number
 from tnkit.core.structure import check_ordered
-from tnkit.core.wording import shown
+from tnkit.core.wording import plural, shown
 from tnkit.execution.inputs import check_known
 from tnkit.execution.run import run
 from tnkit.paths.optimizers import Optimizer
@@ -135,7 +135,9 @@ class TNModule(nn.Module):
         if len(args) == 1 < len(self.inputs) and not inputs:
             args = self._taken_apart(args[0])
         if len(args) > len(self.inputs):
-            raise ValueError(f"{len(args)} inputs given; this network takes {len(self.inputs)}: {self.inputs}")
+            raise ValueError(
+                f"{plural(len(args), 'input')} given; this network takes {len(self.inputs)}: {self.inputs}"
+            )
         for name, tensor in zip(self.inputs, args, strict=False):
             if name in inputs:
                 raise ValueError(f"input {name!r} is given twice")

@@ -8,6 +8,7 @@ from typing import Any
 
 import tnkit as tk
 from tnkit.core.extras import MissingExtra, need
+from tnkit.core.wording import plural
 from tnkit_nn.cli.curves import NARROW, Curve, chart
 from tnkit_nn.comparison.record import machine
 from tnkit_nn.pages.render import as_data_uri, footer, render
@@ -162,7 +163,7 @@ def _pictures(nets: Mapping[str, tk.Network]) -> list[dict[str, str]]:
     found = []
     for net, names in layers.items():
         picture = as_data_uri(tk.to_svg(net).encode(), "image/svg+xml") if len(net.leaves) <= _MOST else ""
-        said = f"{len(net.leaves)} tensors, {net.num_params:,} parameters"
+        said = f"{plural(len(net.leaves), 'tensor')}, {net.num_params:,} parameters"
         found.append({"layers": ", ".join(names), "said": said, "picture": picture})
     return found
 
@@ -183,7 +184,7 @@ def training_page(results: Mapping[str, Any], examples: str = "examples") -> str
     metric, history = results["metric"], results["history"]
     name, unit, part = metric["name"], metric["unit"], results["part"]
     value = value_with_unit(results["value"], unit)
-    answer = f"After {len(history)} epochs the model of {results['parameters']:,} parameters has {name} {value} on the {part} {examples}"
+    answer = f"After {plural(len(history), 'epoch')} the model of {results['parameters']:,} parameters has {name} {value} on the {part} {examples}"
     pictures = [_training_charts(history, metric, size) for size in (None, NARROW)]
     took = sum(e["seconds"] for e in history)
     facts = [

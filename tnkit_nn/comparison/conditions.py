@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from tnkit.core.wording import plural
 from tnkit_nn.comparison.measure import measure_of
 from tnkit_nn.comparison.records import Records
 
@@ -41,7 +42,7 @@ def _machine(machine: Mapping[str, Any]) -> str:
     parts = [str(machine["processor"])] if machine.get("processor") else []
     for key, word in (("cores", "core"), ("threads", "thread")):
         if (count := machine.get(key)) is not None:
-            parts.append(f"{count} {word}{'s' * (count != 1)}")
+            parts.append(plural(count, word))
     for key, word in (("python", "Python"), ("torch", "torch")):
         if machine.get(key):
             parts.append(f"{word} {machine[key]}")

@@ -9,6 +9,7 @@ from typing import Any
 
 from tnkit.core.checks import text
 from tnkit.core.extras import MissingExtra
+from tnkit.core.wording import plural
 from tnkit_nn.checks import a_folder
 from tnkit_nn.comparison.records import frame, records_of
 from tnkit_nn.comparison.report.files import write_report
@@ -52,7 +53,7 @@ class Comparison(list[dict[str, Any]]):
         first, rows = self[0], len({(r["label"], r["budget"]) for r in self})
         seeds = len({r["seed"] for r in self})
         what = ", ".join(filter(None, [first["title"], first["layer"]]))
-        return f"Comparison({what}: {rows} rows of {seeds} seed{'s' * (seeds != 1)})"
+        return f"Comparison({what}: {plural(rows, 'row')} of {plural(seeds, 'seed')})"
 
     def __str__(self) -> str:
         return f"{table(self)}\n\n{self.verdict()}" if self else repr(self)

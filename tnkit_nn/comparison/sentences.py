@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from math import isfinite
 from statistics import median
 
+from tnkit.core.wording import plural
 from tnkit_nn.comparison.conditions import conditions
 from tnkit_nn.comparison.measure import Measure, average, measure_of
 from tnkit_nn.comparison.paired import NO_STATEMENT, NONE, NOT_COMPARED, Difference
@@ -58,13 +59,13 @@ def answer(records: Records) -> str:
     if not compared:
         return "In every comparison a test value is not finite, so nothing is said of deep against shallow."
     left = len(by_question(found)) - len(by_question(compared))
-    other = f" In {left} other{'s' * (left > 1)} a test value is not finite." if left else ""
+    other = f" In {plural(left, 'other')} a test value is not finite." if left else ""
     return f"{_how_often(*outcomes(compared))}{_size_of(compared)}.{other}"
 
 
 def _how_often(better: int, of_better: int, worse: int, of_worse: int) -> str:
     """How many of the comparisons that may be won are won, and how many of those that may be lost are lost."""
-    deep, many = "The best deep network", f"{of_better} comparison{'s' * (of_better != 1)}"
+    deep, many = "The best deep network", plural(of_better, "comparison")
     if not of_better:
         return f"{deep} has more parameters than every shallow one, so that it cannot be called better, and is significantly worse than its rival in {_count(worse)} of {of_worse}"
     if not of_worse:
@@ -229,7 +230,7 @@ def _summary(against: Sequence[Difference], reading: str) -> str:
         text = f"{f'Of {every}' if n > 1 else every} against {other}, {reading}: {said}."
     near = sum(d.words == NONE and (d.low > 0 or d.high < 0) for d in against)
     if near:
-        text += f" Without the correction, {near} interval{'s' * (near > 1)} would exclude zero: more seeds could tell."
+        text += f" Without the correction, {plural(near, 'interval')} would exclude zero: more seeds could tell."
     unequal = sum(d.unequal for d in against)
     has = f"{unequal} of them with" if n > 1 else "it has"
     careful = f" [careful: {has} over 10 % more or fewer parameters than {other}]" if unequal else ""

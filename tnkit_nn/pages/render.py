@@ -12,6 +12,7 @@ from math import isfinite
 from typing import Any
 
 from tnkit.core.extras import need
+from tnkit.core.wording import plural
 
 __all__ = ["as_data_uri", "footer", "render"]
 
@@ -92,7 +93,7 @@ def footer(
     parts = [str(machine["processor"])] if machine.get("processor") else []
     for key, word in (("cores", "core"), ("threads", "thread")):
         if (count := machine.get(key)) is not None:
-            parts.append(f"{count} {word}{'s' * (count != 1)}")
+            parts.append(plural(count, word))
     return {
         "machine": ", ".join(parts),
         "versions": ", ".join(f"{name} {version}" for name, version in (versions or {}).items()),
