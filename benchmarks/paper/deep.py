@@ -264,7 +264,7 @@ STUDIES = {
     "lenet5-fc1-large": Comparison(_LENET, (1000, 3000, 10000), large, title="Larger budgets:"),
     "lenet5-conv2": Comparison(
         replace(_LENET, layer="conv2", seeds=5, first_seed=120, tune_steps=1500),
-        (400,),
+        (150, 400),
         kernels_no_fewer,
         title="A convolution:",
         note="Of every shallow family the smallest network that has at least as many numbers as the largest deep one.",
