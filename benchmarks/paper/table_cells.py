@@ -142,17 +142,18 @@ def grown(found: dict[str, Any]) -> str:
     rows: dict[str, list[dict[str, Any]]] = {}
     for cell in found["cells"]:
         rows.setdefault(cell["row"], []).append(cell["result"])
-    options, mine, lines = found["options"], "circuit, grown between", []
+    options, mine, lines = found["options"], ("circuit, grown between", "circuit, lifted before"), []
     for label, results in rows.items():
         reached = [row([r[when]["test"] for r in results]) for when in ("before", "middle", "after")]
-        lines.append([label, results[0]["numbers"], *reached, "" if label == mine else _grown_gap(rows[mine], results)])
+        gaps = ["" if label == one else _grown_gap(rows[one], results) for one in mine]
+        lines.append([label, results[0]["numbers"], *reached, *gaps])
     heads = [
         "network",
         "parameters",
         "as it begins",
         "after the first training",
         "after the second",
-        f"*{mine}* less this one",
+        *(f"*{one}* less this one" for one in mine),
     ]
     rates = [r[when]["rate"] for results in rows.values() for r in results for when in ("middle", "after")]
     low, high = (sum(rate == edge for rate in rates) for edge in (min(RATES), max(RATES)))
@@ -163,7 +164,7 @@ time in one cycle of the rate that validation images prefer. The circuit has a s
 trained first, then the circuit goes on from it (`tk.init.lifted`). *Lifted before*: the circuit begins at the approximated TT-matrix. All but the
 random start begin at the approximated dense weight. Of three shallow families the smallest network
 with no fewer parameters than the circuit, and two more on its own digits.
-{len(rows[mine])} seeds, each with a dense model of its own; differences are paired, with their 95 % interval, not corrected for their number. Rates
+{len(rows[mine[0]])} seeds, each with a dense model of its own; differences are paired, with their 95 % interval, not corrected for their number. Rates
 are tried one further each time the best is at the edge, from {min(RATES):g} to {max(RATES):g}; of {len(rates)} trainings {low} took the lowest of these, {high} the highest.{noted(found)}
 
 {tabulate(lines, heads, tablefmt="pipe", disable_numparse=True)}"""
