@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
-
 from scipy.stats import ttest_rel
 from table_parts import table
 
-from rendering.common import ROOT, Records, name, percent, spread
+from rendering.common import Records, example, name, percent, spread
 
 
 def table_of() -> str:
     """Test accuracy of every way to adapt a model: mean and standard deviation over the seeds, and beside LoRA seed by seed."""
     ways: dict[str, Records] = {}
-    for row in json.loads((ROOT / "examples" / "results" / "adapters.json").read_text())["records"]:
+    for row in example("adapters")["records"]:
         ways.setdefault(row["way"], []).append(row)
     lines = []
     for way, rows in ways.items():
@@ -44,7 +42,7 @@ ADAPTED = {
 
 def said() -> str:
     """How the adapters are beside low rank, seed by seed, by a paired t test."""
-    rows = json.loads((ROOT / "examples" / "results" / "adapters.json").read_text())["records"]
+    rows = example("adapters")["records"]
     reached = {way: [r["test"] for r in rows if r["way"] == way] for way in dict.fromkeys(r["way"] for r in rows)}
     others = [way for way in reached if way not in ("low_rank", "nothing", "head alone", "all weights")]
     tests = {way: ttest_rel(reached[way], reached["low_rank"]).pvalue for way in others}

@@ -45,6 +45,13 @@ def results(study: str) -> dict[str, Any]:
     return found
 
 
+@cache
+def example(name: str) -> dict[str, Any]:
+    """What a script of ``examples/`` found at full size."""
+    found: dict[str, Any] = json.loads((ROOT / "examples" / "results" / f"{name}.json").read_text())
+    return found
+
+
 def groups(study: str, budget: int) -> dict[str, Records]:
     """Rows of a budget, and those without one: label -> records."""
     return tables.grouped([r for r in tables.with_whole_counts(results(study)) if r["budget"] in (budget, None)])

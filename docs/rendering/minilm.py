@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from functools import cache
 from statistics import mean, stdev
-from typing import Any
 
 from table_parts import table
 
-from rendering.common import ROOT, Records, name, percent
+from rendering.common import Records, example, name, percent
 
 MINILM = {
     "low_rank_aware": "low rank, activation-aware start", "first_layers": "first layers of the original", "linear_probe": "linear probe",
@@ -17,18 +14,11 @@ MINILM = {
 }  # fmt: skip
 
 
-@cache
-def found_in(part: str) -> dict[str, Any]:
-    """What examples/minilm.py found: its sizes and its rows."""
-    found: dict[str, Any] = json.loads((ROOT / "examples" / "results" / "minilm.json").read_text())[part]
-    return found
-
-
 def distilled() -> str:
     """Cosine and agreement before and after the distillation, the best of each budget first."""
-    whole, counts = 6 * 12 * 384**2, found_in("distilled")["size"]["sentences"]
+    whole, counts = 6 * 12 * 384**2, example("minilm")["distilled"]["size"]["sentences"]
     lines = []
-    for row in sorted(found_in("distilled")["rows"], key=lambda row: (-row["share"], -row["after"]["cosine"])):
+    for row in sorted(example("minilm")["distilled"]["rows"], key=lambda row: (-row["share"], -row["after"]["cosine"])):
         label = MINILM.get(row["way"], name(row["way"])) if row["share"] else "all six layers left out"
         read = [f"{row[when][what]:.3f}" for what in ("cosine", "agreement") for when in ("before", "after")]
         lines.append(
@@ -43,14 +33,14 @@ def distilled() -> str:
 
 def told() -> str:
     """Sizes, steps, and whether the best of each budget is above a cosine of .9."""
-    size, rows = found_in("distilled")["size"], found_in("distilled")["rows"]
+    size, rows = example("minilm")["distilled"]["size"], example("minilm")["distilled"]["rows"]
     counts, rates = size["sentences"], ", ".join(f"{rate:g}" for rate in size["rates"])
     text = (
         f"Each row is trained on {size['short']} sentences in {-(-size['short'] // size['batch'])} steps, with one seed. "
         f"The row that says so has {counts['train']:,}. All are measured on {counts['test']} other sentences. "
         f"The rate of each kind is the best of {rates} on {counts['val']} validation sentences, at its first budget.\n"
     )
-    if (planned := found_in("distilled")["planned"]) > len(rows):
+    if (planned := example("minilm")["distilled"]["planned"]) > len(rows):
         text = f"{len(rows)} of {planned} rows are measured so far; the script goes on with the others. {text}"
     for share in sorted({row["share"] for row in rows if row["share"]}, reverse=True):
         best = max((row for row in rows if row["share"] == share), key=lambda row: row["after"]["cosine"])
@@ -63,7 +53,7 @@ def told() -> str:
 def adapted() -> str:
     """Test accuracy of the adapters, mean and standard deviation over the seeds, at the rate that validation chose."""
     chosen: dict[str, Records] = {}
-    rows = found_in("adapted")["rows"]
+    rows = example("minilm")["adapted"]["rows"]
     for kind in dict.fromkeys(row["kind"] for row in rows):
         rate = max((r for r in rows if r["kind"] == kind and r["seed"] == 0), key=lambda r: r["val"])["rate"]
         chosen[kind] = [r for r in rows if r["kind"] == kind and r["rate"] == rate]
@@ -83,7 +73,7 @@ def adapted() -> str:
         "first seed, at each rate",
         "seconds",
     ]
-    size, planned = found_in("adapted")["size"], found_in("adapted")["planned"]
+    size, planned = example("minilm")["adapted"]["size"], example("minilm")["adapted"]["planned"]
     text = (
         f"{size['sentences']['train']} sentences train in {size['epochs']} epochs, {size['sentences']['test']} others are the test. "
         f"The rate is the better of {' and '.join(f'{rate:g}' for rate in size['rates'])} on the validation part, with the first seed."

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from functools import cache
 from typing import Any
 
 from table_parts import table
 
-from rendering.common import ROOT, name
+from rendering.common import example, name
 from tnkit_nn.comparison.measure import Measure
 from tnkit_nn.comparison.paired import NO_STATEMENT
 from tnkit_nn.comparison.report.tables import rows as table_rows
@@ -19,9 +18,9 @@ OWN = ["lstm", "segmenter", "regression", "gpt", "dict_output", "streaming"]
 
 
 @cache
-def example(file: str) -> dict[str, Any]:
-    """What a script of ``examples/`` found at full size."""
-    found: dict[str, Any] = json.loads((ROOT / "examples" / "results" / f"{file}.json").read_text())
+def compared(file: str) -> dict[str, Any]:
+    """What an example found, its records as a comparison."""
+    found = example(file)
     return found | {"records": Comparison(found["records"])}
 
 
@@ -35,7 +34,7 @@ def table_of(reading: str) -> str:
     ]
     lines = []
     for file in OWN:
-        records = example(file)["records"]
+        records = compared(file)["records"]
         of = {row.label: row for row in table_rows(records)}
         gaps = [d for d in deep_against_shallow(records) if d.reading == reading]
         measure = gaps[0].measure
@@ -74,7 +73,7 @@ def _reached(row: Any, reading: str, measure: Measure) -> str:
 
 def said() -> str:
     """How often a deep network was better, against a shallow one and against the hash; how long it took."""
-    found = [example(file) for file in OWN]
+    found = [compared(file) for file in OWN]
     pairs = [deep_against_shallow(e["records"]) for e in found]
     hashed = [
         d for e, mine in zip(found, pairs, strict=True) for d in against_controls(e["records"])

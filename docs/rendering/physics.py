@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
-from rendering.common import ROOT
-
-RESULTS = ROOT / "examples/results/physics"
-
-
-def result(name: str) -> dict[str, Any]:
-    """An example's committed file."""
-    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
-    return found
+from rendering.common import example
 
 
 def evolution() -> str:
     """What the time evolution found."""
-    found, size = result("tebd"), result("tebd")["size"]
+    found, size = example("physics/tebd"), example("physics/tebd")["size"]
     return (
         f"- {size['exact_sites']} sites to time {size['exact_time']:g}: the magnetisation is within {found['off_exact']:.1e} of the exact evolution.\n"
         f"- {size['sites']} sites to time {size['time']:g}: bonds reach {found['rank']}. Truncation takes {found['truncated']:.1e} of the squared norm.\n"
@@ -28,7 +17,7 @@ def evolution() -> str:
 
 def ground_state() -> str:
     """The energies, and how far the state is from an eigenstate."""
-    found, size = result("dmrg"), result("dmrg")["size"]
+    found, size = example("physics/dmrg"), example("physics/dmrg")["size"]
     lines = ["| sweep | bond | energy |", "| ---: | ---: | ---: |"]
     for k, (rank, energy) in enumerate(zip(size["ranks"], found["energies"], strict=True)):
         lines.append(f"| {k + 1} | {rank} | {energy:.8f} |")
@@ -41,7 +30,7 @@ def ground_state() -> str:
 
 def ising() -> str:
     """Magnetisation and free energy beside the exact ones."""
-    found = result("ising")
+    found = example("physics/ising")
     lines = ["| temperature | magnetisation | exact | log Z a site | error |", "| ---: | ---: | ---: | ---: | ---: |"]
     for row in found["rows"]:
         lines.append(

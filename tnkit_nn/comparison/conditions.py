@@ -6,9 +6,9 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from tnkit.core.wording import plural
 from tnkit_nn.comparison.measure import measure_of
 from tnkit_nn.comparison.records import Records
+from tnkit_nn.pages.render import hardware
 
 __all__ = ["conditions"]
 
@@ -39,10 +39,7 @@ def conditions(records: Records) -> list[str]:
 
 def _machine(machine: Mapping[str, Any]) -> str:
     """What is known of a machine."""
-    parts = [str(machine["processor"])] if machine.get("processor") else []
-    for key, word in (("cores", "core"), ("threads", "thread")):
-        if (count := machine.get(key)) is not None:
-            parts.append(plural(count, word))
+    parts = hardware(machine)
     for key, word in (("python", "Python"), ("torch", "torch")):
         if machine.get(key):
             parts.append(f"{word} {machine[key]}")

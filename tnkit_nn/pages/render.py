@@ -14,7 +14,7 @@ from typing import Any
 from tnkit.core.extras import need
 from tnkit.core.wording import plural
 
-__all__ = ["as_data_uri", "footer", "render"]
+__all__ = ["as_data_uri", "footer", "hardware", "render"]
 
 _LOOK = "tnkit_nn.pages"
 
@@ -79,6 +79,19 @@ def as_data_uri(content: bytes, kind: str = "image/png") -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
+def hardware(machine: Mapping[str, Any]) -> list[str]:
+    """What is known of a machine: its processor, cores and threads.
+
+    >>> hardware({"processor": "Xeon", "cores": 2, "threads": 1})
+    ['Xeon', '2 cores', '1 thread']
+    """
+    parts = [str(machine["processor"])] if machine.get("processor") else []
+    for key, word in (("cores", "core"), ("threads", "thread")):
+        if (count := machine.get(key)) is not None:
+            parts.append(plural(count, word))
+    return parts
+
+
 def footer(
     machine: Mapping[str, Any] | None = None,
     versions: Mapping[str, Any] | None = None,
@@ -89,13 +102,8 @@ def footer(
     >>> footer({"processor": "Xeon", "cores": 2}, {"tnkit": "0.1.0"}, ["tnkit", "compare", "--out", "my run"])["command"]
     "tnkit compare --out 'my run'"
     """
-    machine = machine or {}
-    parts = [str(machine["processor"])] if machine.get("processor") else []
-    for key, word in (("cores", "core"), ("threads", "thread")):
-        if (count := machine.get(key)) is not None:
-            parts.append(plural(count, word))
     return {
-        "machine": ", ".join(parts),
+        "machine": ", ".join(hardware(machine or {})),
         "versions": ", ".join(f"{name} {version}" for name, version in (versions or {}).items()),
         "command": shlex.join(map(str, command)) if command else "",
     }
