@@ -1,7 +1,7 @@
 """The search for a network near a budget: growing ranks, digits of rows and columns, and which candidate is taken.
 
 That is the first within 5 % of the budget, or a nearer one of those that follow it, else the largest count below it (the smallest
-of all, where none is below).
+of all, where none is below).  Where no fewer parameters are asked for, it is the first within 5 % above, else the smallest above.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import wraps
 from inspect import Parameter, signature
 from itertools import accumulate, count, pairwise, zip_longest
-from math import prod
+from math import inf, prod
 from typing import Any
 
 import tnkit as tk
@@ -42,43 +42,27 @@ def asked(shape: Sequence[int], budget: int) -> tuple[tuple[int, ...], int]:
 def near_budget(candidates: Iterable[tk.Network], budget: int, at_least: bool = False) -> tk.Network:
     """First candidate within 5 % of the budget, or one after it while they come nearer; else the largest below it, else the smallest.
 
-    With ``at_least`` no candidate below the budget will do: the smallest of the others, or the largest of all where there is none.
+    With ``at_least`` no candidate below the budget will do, and 5 % are those above it: else the smallest of the others, or the largest
+    of all where there is none.
     """
-    chosen = _no_smaller(candidates, budget) if at_least else _nearest(candidates, budget)
-    if chosen is None:
-        raise ValueError(f"no network for a budget of {budget}")
-    return chosen
-
-
-def _nearest(candidates: Iterable[tk.Network], budget: int) -> tk.Network | None:
     near: tk.Network | None = None
     below: tk.Network | None = None
     above: tk.Network | None = None
     for net in candidates:
-        off = abs(net.num_params - budget)
+        short = net.num_params < budget
+        off = inf if at_least and short else abs(net.num_params - budget)
         if near is not None and off > abs(near.num_params - budget):
             return near
         if off <= SLACK * budget:
             near = net if near is None or off < abs(near.num_params - budget) else near
         if net.num_params <= budget and (below is None or net.num_params > below.num_params):
             below = net
-        if net.num_params > budget and (above is None or net.num_params < above.num_params):
+        if not short and (above is None or net.num_params < above.num_params):
             above = net
-    return near or below or above
-
-
-def _no_smaller(candidates: Iterable[tk.Network], budget: int) -> tk.Network | None:
-    found: tk.Network | None = None
-    for net in candidates:
-        if found is None or _order(net, budget) < _order(found, budget):
-            found = net
-    return found
-
-
-def _order(net: tk.Network, budget: int) -> tuple[bool, int]:
-    """A key to sort by: at least the budget and near it before what is below, of which the largest."""
-    short = net.num_params < budget
-    return short, -net.num_params if short else net.num_params
+    chosen = near or (above or below if at_least else below or above)
+    if chosen is None:
+        raise ValueError(f"no network for a budget of {budget}")
+    return chosen
 
 
 def searched(candidates: Callable[..., Iterator[tk.Network]]) -> Callable[..., tk.Network]:
@@ -114,14 +98,16 @@ def grow(make: Callable[[int], tk.Network], budget: int) -> Iterator[tk.Network]
 
 
 def step_ranks(make: Callable[[list[int]], tk.Network], bonds: int, budget: int) -> Iterator[tk.Network]:
-    """Networks whose bonds all have rank r, then r with r + 1 on more and more of the bonds."""
+    """Networks whose bonds all have rank r, then r with r + 1 on more and more of the bonds, from the first on and from the last on."""
     last = -1
     for r in count(1) if bonds else ():
-        for raised in range(bonds):
-            net = make([r + (k < raised) for k in range(bonds)])
-            yield net
-            if not keeps(net.num_params, budget) and raised == 0:
-                return
+        net = make([r] * bonds)
+        yield net
+        if not keeps(net.num_params, budget):
+            return
+        for raised in range(1, bonds):
+            yield make([r + (k < raised) for k in range(bonds)])
+            yield make([r + (k >= bonds - raised) for k in range(bonds)])
         if net.num_params == last:  # every bond is as large as it can be
             return
         last = net.num_params

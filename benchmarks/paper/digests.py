@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 PARTS: dict[str, tuple[str, ...]] = {
     "families": ("tnkit_nn/families.py", "tnkit_nn/budgets.py", "tnkit_nn/searches"),
     "approximation": ("tnkit_nn/approximation.py", "tnkit_nn/generators.py", "tnkit_nn/adapter/descent.py"),
-    "comparison": tuple(f"tnkit_nn/comparison/{name}.py" for name in ("experiment", "replicas", "row", "start", "tuning")),
+    "comparison": tuple(f"tnkit_nn/comparison/{name}.py" for name in ("experiment", "replicas", "row", "start", "sweep", "tuning")),
     "training": ("tnkit_nn/training", "tnkit_nn/zoo/models.py", "tnkit_nn/zoo/recipes.py"),
     "compression": ("tnkit_nn/compression",),
 }  # fmt: skip

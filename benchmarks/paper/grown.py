@@ -80,7 +80,7 @@ def networks() -> dict[str, tk.Network]:
     inside = shallow(circuit)
     assert inside is not None
     rivals = {name: KINDS[name].build(shape, circuit.num_params, at_least=True) for name in ("mpo", "ring", "cp")}
-    same = {f"{name} on 3": on_the_same_digits(shape, BUDGET, name, 3) for name in ("mpo", "ring")}
+    same = {f"{n} on 3": on_the_same_digits(shape, BUDGET, n, 3, circuit.num_params) for n in ("mpo", "ring")}
     return {"circuit": circuit, "inside": inside, **rivals, **same}
 
 

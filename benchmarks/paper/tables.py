@@ -98,6 +98,7 @@ STUDIES = {
     "lenet5-fc1-smallest-confirm": deep,
     "lenet5-fc1-large": deep,
     "lenet5-conv2": deep,
+    "lenet5-conv2-confirm": deep,
     "lenet5-all": deep,
     "fc2-fc1-large": deep,
     "fc2-all": deep,
@@ -131,15 +132,22 @@ def command(name: str, found: dict[str, Any]) -> str:
 def edges(found: dict[str, Any]) -> str:
     """How many rows of a budget chose the lowest rate of those tried, beyond which there may be a better one, and the highest."""
     rows = {
-        (r["label"], r["budget"]): r["chosen_frozen"]["rate"]
+        (r["label"], r["budget"]): r["chosen_frozen"]
         for r in found.get("records", ())
         if r["budget"] and (r.get("chosen_frozen") or {}).get("rate")
     }
     if not rows or not found.get("rates"):
         return ""
-    low, high = min(found["rates"]), max(found["rates"])
-    chose = list(rows.values())
-    return f"{chose.count(low)} of {len(rows)} rows chose the lowest rate of those tried ({low:g}), {chose.count(high)} the highest ({high:g}); "
+    first = {
+        "lowest": min(found["rates"]),
+        "highest": max(found["rates"]),
+    }  # all that a sweep without further rates tried
+    low, high = (sum(c["rate"] == c.get(end, rate) for c in rows.values()) for end, rate in first.items())
+    further = any("lowest" in c for c in rows.values())
+    if further:
+        beyond = sum(not first["lowest"] <= c["rate"] <= first["highest"] for c in rows.values())
+        return f"{beyond} of {len(rows)} rows chose a rate beyond the first three, {low} the lowest that was tried for them, {high} the highest; "
+    return f"{low} of {len(rows)} rows chose the lowest rate of those tried ({first['lowest']:g}), {high} the highest ({first['highest']:g}); "
 
 
 def section(name: str, found: dict[str, Any]) -> str:

@@ -2,8 +2,8 @@
 
 Two readings.  The approximation: relative Euclidean error after fitting the trained weight (beside the baseline error).  The fine-tuning:
 the task's metric on the test part after fine-tuning from there or from a random start, told apart by what else is trained: nothing
-("frozen": the layer's parameters alone) or other layers too ("trained").  Learning rates and starts are swept alike for every family and
-chosen on the validation part; the test part is read once.
+("frozen": the layer's parameters alone) or other layers too ("trained").  Learning rates and starts are swept alike for every family,
+further where the best rate is at an edge (:mod:`tnkit_nn.comparison.sweep`), and chosen on the validation part; the test part is read once.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from tnkit_nn.comparison.replicas import REST_RATES
 from tnkit_nn.comparison.result import Comparison
 from tnkit_nn.comparison.row import row
 from tnkit_nn.comparison.start import built
+from tnkit_nn.comparison.sweep import FURTHER
 from tnkit_nn.comparison.tuning import rehearse
 from tnkit_nn.data.draws import forked
 from tnkit_nn.families import BASELINES, CONTROLS, SHARED, Build, Family, as_family, families
@@ -284,6 +285,6 @@ def settings(experiment: Experiment) -> dict[str, Any]:
         del protocol["rates"]
     return {
         "task": experiment.task.settings(), "structure": structure(experiment.model),
-        "protocol": protocol, "rates": RATES, "rest_rates": REST_RATES, "dense_rates": dense_rates(experiment.task),
+        "protocol": protocol, "rates": RATES, "rest_rates": REST_RATES, "dense_rates": dense_rates(experiment.task), "further_rates": FURTHER,
         "versions": versions(),
     }  # fmt: skip

@@ -23,11 +23,13 @@ from torch.nn.parameter import is_lazy
 from tnkit.core.checks import shown
 from tnkit_nn.adapter.descent import Params
 from tnkit_nn.axes import RATE
+from tnkit_nn.checks import an_open_module
 from tnkit_nn.comparison.fixture import Fixture, private
 from tnkit_nn.comparison.job_store import Progress, Study, run_jobs, silent
 from tnkit_nn.comparison.protocol import Protocol
-from tnkit_nn.comparison.replicas import REST_RATES, train_replicas
+from tnkit_nn.comparison.replicas import REST_RATES, Trained, train_replicas
 from tnkit_nn.comparison.split import draws, split_at, through, within
+from tnkit_nn.comparison.sweep import swept
 from tnkit_nn.data.draws import seeded
 from tnkit_nn.data.parts import TensorSource
 from tnkit_nn.data.splits import stratified
@@ -251,10 +253,13 @@ def opened(task: Task, protocol: Protocol) -> Experiment:
             "Task(model) takes a trained module itself"
         )
     for name in weights if task.trained else ():
-        size = float(model.get_parameter(name).detach().double().norm())
+        weight = model.get_parameter(name).detach()
+        size = float(weight.double().norm())
         if not 0 < size < inf:
             where = task.weights or task.model_name
-            raise ValueError(f"{where}: the weight of {spoken(name)} has the norm {size}: nothing to compare to")
+            raise ValueError(
+                f"compare: a trained weight has a finite norm above 0, but that of {spoken(name)!r}, {tuple(weight.shape)} in {where}, is {size}: nothing to compare to"
+            )
     return Experiment(task, protocol, _seen(goal), model, weights, order, keepers(model, goal.loss, first))
 
 
@@ -373,6 +378,7 @@ def fresh_models(task: Task, seeds: Sequence[int], offset: int = 0) -> Iterator[
     """
     for seed in seeds:
         model = task.build(offset + seed)
+        an_open_module(model, f"compare: the model that {task.model_name} makes")
         settled(task, model, offset + seed)
         yield model
 
@@ -403,10 +409,15 @@ def _dense_models(experiment: Experiment, seeds: Sequence[int]) -> bytes:
     start = {n: values[n][None] for n in trained}
     fixed = {n: x for n, x in values.items() if n in experiment.parameters and n not in start}
     statistics = {n: x for n, x in values.items() if n not in experiment.parameters}
-    found = train_replicas(
-        experiment.full, seeds, start, lambda p, _: p, dense_rates(experiment.task), experiment.protocol.dense_steps, fixed=fixed, trained=trained,
-        statistics=statistics,
-    )  # fmt: skip
-    rates, each = found.score[:, 0].argmin(RATE), torch.arange(len(seeds))
-    values |= {n: found.axes.unflatten(x)[rates, 0, each] for n, x in (*found.params.items(), *found.state.items())}
+    rates = dense_rates(experiment.task)
+
+    def train(own: Sequence[float], _: Sequence[float]) -> Trained:
+        return train_replicas(
+            experiment.full, seeds, start, lambda p, _: p, own, experiment.protocol.dense_steps, fixed=fixed, trained=trained,
+            statistics=statistics,
+        )  # fmt: skip
+
+    found = swept(train, rates, rates).trained
+    best, each = found.score[:, 0].argmin(RATE), torch.arange(len(seeds))
+    values |= {n: found.axes.unflatten(x)[best, 0, each] for n, x in (*found.params.items(), *found.state.items())}
     return safetensors.torch.save({n: p.contiguous() for n, p in values.items()})

@@ -26,6 +26,7 @@ from tnkit_nn.comparison.record import Job
 from tnkit_nn.comparison.replicas import REST_RATES, Trained, train_replicas
 from tnkit_nn.comparison.split import split_at, within
 from tnkit_nn.comparison.start import Start
+from tnkit_nn.comparison.sweep import swept
 from tnkit_nn.data.draws import seeded
 from tnkit_nn.storage import misfit
 from tnkit_nn.training.evaluation import sample_batch, trial
@@ -86,10 +87,15 @@ def fine_tuned(experiment: Experiment, start: Start, others: bool, dense: bool) 
 
     rates = REST_RATES if dense else RATES  # a dense layer's parameters are like those of the other layers
     trained = [*moving, *(experiment.weights if values else ())]
-    found = train_replicas(
-        fixture, protocol.each, values, assemble, rates, protocol.tune_steps, fixed=fixed, others=moving, trained=trained,
-        statistics=statistics, factors=rates_by_name(start.nets, experiment.shapes, protocol.rates),
-    )  # fmt: skip
+
+    def train(own: Sequence[float], rest: Sequence[float]) -> Trained:
+        return train_replicas(
+            fixture, protocol.each, values, assemble, own, protocol.tune_steps, fixed=fixed, others=moving, other_rates=rest,
+            trained=trained, statistics=statistics, factors=rates_by_name(start.nets, experiment.shapes, protocol.rates),
+        )  # fmt: skip
+
+    sweep = swept(train, rates, REST_RATES)
+    found = sweep.trained
     with torch.no_grad():
         made = assemble(found.params, found.axes)
     still = found.standing(fixed, statistics)
@@ -103,13 +109,19 @@ def fine_tuned(experiment: Experiment, start: Start, others: bool, dense: bool) 
     }
     rate, s = found.best()
     best = list(start.values)[s]
-    chosen = {"rate": rates[rate], "start": best} if values else {}
-    chosen |= {"rest_rate": REST_RATES[rate]} if moving else {}
+    chosen = {"rate": sweep.rates[rate], "start": best} if values else {}
+    chosen |= {"rest_rate": sweep.others[rate]} if moving else {}
+    chosen |= _tried(sweep.rates if values else sweep.others)
     elsewhere = sum(p[0].numel() for p in moving.values())
     return Tuned(
         by_start[best], reading("val", rate, s).metric, chosen, elsewhere,
         {n: r.metric for n, r in by_start.items()} if len(by_start) > 1 else {}, None, _curves(found, rate, s), found.alone,
     )  # fmt: skip
+
+
+def _tried(rates: Sequence[float]) -> dict[str, float]:
+    """The lowest and the highest rate of a sweep, for the record: whether the best of them is at an edge."""
+    return {"lowest": rates[0], "highest": rates[-1]}
 
 
 def _chosen(
@@ -235,10 +247,15 @@ def _trained_anew(experiment: Experiment, models: list[nn.Module], values: Param
     fixed = {n: x for n, x in values.items() if n not in start and n not in statistics}
     if held and experiment.task.without is None and experiment.tail is not experiment.full:
         fixture, fixed, statistics = _from_features(experiment, fixture, start, fixed, statistics)
-    found = train_replicas(
-        fixture, experiment.protocol.each, {n: x[None] for n, x in start.items()}, lambda p, _: p, REST_RATES, steps, fixed=fixed,
-        trained=list(start), statistics=statistics,
-    )  # fmt: skip
+
+    def train(own: Sequence[float], _: Sequence[float]) -> Trained:
+        return train_replicas(
+            fixture, experiment.protocol.each, {n: x[None] for n, x in start.items()}, lambda p, _: p, own, steps, fixed=fixed,
+            trained=list(start), statistics=statistics,
+        )  # fmt: skip
+
+    sweep = swept(train, REST_RATES, REST_RATES)
+    found = sweep.trained
     rate, s = found.best()
     still = found.standing(fixed, statistics)
     test, val = (_chosen(fixture, found, found.params, still, part, rate, s) for part in ("test", "val"))
@@ -246,7 +263,7 @@ def _trained_anew(experiment: Experiment, models: list[nn.Module], values: Param
     return Tuned(
         test,
         val.metric,
-        {"rest_rate": REST_RATES[rate]},
+        {"rest_rate": sweep.rates[rate], **_tried(sweep.rates)},
         counts[0],
         {},
         counts[1],
