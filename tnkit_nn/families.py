@@ -213,7 +213,7 @@ def as_family(given: object, what: str) -> Family:
 def made_by(build: Build, shape: Sequence[int], budget: int, what: str, at_least: bool = False) -> Any:
     """What a family's function makes of a weight's shape and a budget; with ``at_least`` a network of no fewer parameters.
 
-    A function of one's own may take ``at_least=``, as those of this package do: then it is asked for its smallest network of so many
+    A function of one's own may take ``at_least=``, as those of this package do: then it is asked for a network of so many
     parameters.  One that does not is asked for larger and larger budgets, up to twice the first.  Where it has no such network, its
     largest is taken.
 

@@ -46,7 +46,7 @@ picture(tk.draw(tk.adtn((64, 64), depth=2)), "10_adtn")
 # %% [markdown]
 # ## One call
 #
-# Each family uses a network within 5 % of the budget, where it has one. Every row has the same seeds, the same steps, and the same learning rates to choose from.
+# Each family uses a network within 5 % of the budget, where it has one. Every row has the same seeds, the same steps, and the same learning rates to choose from. Where the best rate is the lowest or the highest, the next one is tried too.
 # A step of one size moves different networks by different amounts, so no single rate is fair to all.
 
 # %%

@@ -50,7 +50,7 @@ H200, shared by a dozen processes).
 Comparisons (`deep.py`, `search.py`): Adam (0.9, 0.99), warm-up and cosine, batches of 128, for the dense models too (1,500 steps where nothing else is said, a
 rate of 3e-3; a seed is a dense model, a data order and a start of its own). Learning rates {", ".join(f"{r:g}" for r in RATES)} of the weight's parameters, with
 {", ".join(f"{r:g}" for r in REST_RATES)} of what else is trained, from the approximation and from a random start: all six are trained, and validation images choose
-one of them and its best moment. Compressions (`studies.py`) have one rate, and dense models of 4 epochs on the same images.
+one of them and its best moment. In tables that say so, a rate is tried beyond the lowest or the highest (a quarter, four times) as long as that is the best, twice at most. Compressions (`studies.py`) have one rate, and dense models of 4 epochs on the same images.
 
 A weight is a tensor whose indices are the *digits* of its row and of its column, in mixed radix (120 x 400 as 6 5 4 x 10 8 5).
 

@@ -115,8 +115,8 @@ def compare(
         How networks are brought near the trained weights (:func:`tnkit_nn.approximation.approximate`): ``"auto"``, the best way for
         each, or one method for all: ``"gradient"``.
     at_least
-        Whether every shallow network, and every control with a budget, is the smallest that has no fewer parameters than the largest
-        deep network within the budget, weight by weight; where it has none, its largest.  Then "deep is better" can be asked of every
+        Whether every shallow network, and every control with a budget, has no fewer parameters than the largest deep network within
+        the budget, weight by weight: the first choice of digits within 5 % above, else the smallest above; where there is none, the largest.  Then "deep is better" can be asked of every
         family (:mod:`tnkit_nn.comparison.statistics`); "deep is worse" hardly, for which networks near the budget are needed.
     rates
         ``"equal"``: all arrays of a network are fine-tuned at one rate, of those that are swept; ``"structured"``: each at its own, by
