@@ -285,3 +285,30 @@ def test_the_table_of_rates(paper):
     equal, structured, scaled, *_ = lines[2:]
     assert equal[2:5] == ["0.032", "0.71", "1.00"] and structured[2:5] == ["0.032", "0.00", "0.00"]
     assert scaled[2] == "0.0032" and float(equal[7]) > float(structured[7]) == 0
+
+
+def test_layers_that_are_read_off_one_weight_are_those_of_the_model(paper):
+    torch = pytest.importorskip("torch")
+    from tnkit_nn import zoo
+
+    joint = paper("joint")
+    made = joint.joint_lenet5(3)
+    torch.manual_seed(3)
+    model, x = zoo.lenet5(), torch.randn(4, 1, 28, 28)
+    torch.testing.assert_close(made(x), model(x))
+    for name, weight in made.weights().items():
+        torch.testing.assert_close(weight, model.get_parameter(f"{name}.weight"))
+    assert sum(p.numel() for p in made.parameters()) == sum(p.numel() for p in model.parameters())
+    spread = [float((w.detach() / joint.UNITS[n]).std()) for n, w in made.weights().items()]
+    assert max(spread) < 1.1 * min(spread)
+
+
+def test_no_shallow_row_of_three_layers_has_fewer_numbers_than_a_deep_one(paper):
+    from tnkit_nn.budgets import shares
+
+    deep, joint = paper("deep"), paper("joint")
+    rows, sizes = deep.three_layers(), [math.prod(shape) for shape in joint.SHAPES.values()]
+    for shape, budget in [(joint.MATRIX, 1000), *zip(joint.SHAPES.values(), shares(1000, sizes), strict=True)]:
+        counts = {f.label: f.build(shape, budget).num_params for f in rows}
+        most = max(counts[f.label] for f in rows if f.depth)
+        assert all(n >= most for label, n in counts.items() if label.endswith("no fewer"))

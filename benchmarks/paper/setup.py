@@ -6,15 +6,22 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from joint import joint_lenet5
 from small import smaller_of
 
 from tnkit_nn.comparison.protocol import Protocol
 from tnkit_nn.task import Task
 
+#: Models beside the zoo's: what a seed makes.
+MODELS: dict[str, Any] = {"lenet5, one weight": joint_lenet5}
+
 
 @dataclass(frozen=True)
 class Setup:
-    """What is compared, and for how long everything trains."""
+    """What is compared, and for how long everything trains.
+
+    ``model``: a name of the zoo, or of :data:`MODELS`.
+    """
 
     model: str
     data: str
@@ -31,7 +38,9 @@ class Setup:
     def task(self, small: bool = False) -> Task:
         """Model and data; ``small``: with small dense models as a control."""
         smaller = partial(smaller_of, self.model) if small else None
-        return Task(self.model, self.data, data_dir=self.data_dir, limit=self.limit, smaller=smaller)
+        return Task(
+            MODELS.get(self.model, self.model), self.data, data_dir=self.data_dir, limit=self.limit, smaller=smaller
+        )
 
     def options(self) -> dict[str, Any]:
         """The arguments of ``compare``."""

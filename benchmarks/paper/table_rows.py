@@ -65,7 +65,10 @@ beside the named families on {options["seeds"]} seeds that the search has not se
 
 def with_whole_counts(found: dict[str, Any]) -> list[dict[str, Any]]:
     """The records of a study, each with the parameters of its whole model: small dense models are held against those."""
-    model, records = found["task"]["model"], found["records"]
+    model, records = (
+        found["task"]["model"].partition(",")[0],
+        found["records"],
+    )  # what is read off one weight has as many
     whole = sum(p.numel() for p in zoo.build(model).parameters())
     return [
         {**r, "model_params": r["num_params"] + (0 if r["label"] == "small dense" else whole - r["layer_params"])}

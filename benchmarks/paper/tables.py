@@ -99,6 +99,8 @@ STUDIES = {
     "lenet5-fc1-large": deep,
     "lenet5-conv2": deep,
     "lenet5-conv2-confirm": deep,
+    "lenet5-joint": deep,
+    "lenet5-three": deep,
     "lenet5-all": deep,
     "fc2-fc1-large": deep,
     "fc2-all": deep,
