@@ -64,7 +64,8 @@ def test_committed_results_are_records(study):
     assert len(shown.splitlines()) == 2 + len({r["label"] for r in kept})
     first = [r["test_frozen"] for r in kept if r["label"] == kept[0]["label"]]
     assert f"{100 * mean(first):.1f} ± {100 * stdev(first):.1f}" in shown.splitlines()[2]
-    assert answer(kept).startswith(("The best deep network", "In none of", "No budget has both"))
+    past = study == "lenet5-all"  # deep networks of 336 and 539 parameters, for a budget of 150
+    assert answer(kept).startswith("Every deep network beside" if past else ("The best deep network", "In none of"))
 
 
 @pytest.mark.parametrize(
