@@ -81,6 +81,10 @@ class Record:
         On the validation part: what a choice between rows goes by.
     frozen_from, trained_from
         On the test part from each start (the approximation, or at random), at the rate that is best for it on validation.
+    chosen_frozen, chosen_trained
+        What was best on validation, the same for all seeds: the ``start``; ``rate``, the learning rate of the weights' parameters; ``rest_rate``,
+        that of the other layers'; ``lowest`` and ``highest``, between which rates were tried (``rate``, or ``rest_rate`` where the weights have
+        nothing to train).  Empty where nothing was trained.
     curves
         Reading -> how it learned: rows of a step, the mean training loss since the row before, the validation metric.
     predictions

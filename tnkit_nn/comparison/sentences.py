@@ -52,7 +52,7 @@ def answer(records: Records) -> str:
     """One sentence: how often the best deep network is better or worse than its shallow rival, by how much, and how sure that is."""
     found = deep_against_shallow(records_of(records, "answer"))
     if not found:
-        return "No budget has both a deep and a shallow network, so nothing is said of deep against shallow."
+        return f"{_why_none(records)}, so nothing is said of deep against shallow."
     if max(d.seeds for d in found) < 2:
         return "One seed gives no spread, so nothing is said of deep against shallow."
     compared = [d for d in found if d.words != NOT_COMPARED]
@@ -61,6 +61,25 @@ def answer(records: Records) -> str:
     left = len(by_question(found)) - len(by_question(compared))
     other = f" In {plural(left, 'other')} a test value is not finite." if left else ""
     return f"{_how_often(*outcomes(compared))}{_size_of(compared)}.{other}"
+
+
+def _why_none(records: Records) -> str:
+    """Why no deep network is held against a shallow one."""
+    records = records_of(records, "answer")
+    keeping: dict[bool, dict[int | None, bool]] = {
+        True: {},
+        False: {},
+    }  # deep or not -> budget -> whether some network keeps it
+    for runs in (Runs(records, reading) for reading in READINGS):
+        for key in runs.networks():
+            kind = keeping[(runs.first[key]["depth"] or 0) > 1]
+            kind[key[1]] = kind.get(key[1], False) or runs.within(key)
+    both = keeping[True].keys() & keeping[False].keys()
+    if not both:
+        return "No budget has both a deep and a shallow network"
+    if any(keeping[True][budget] for budget in both):
+        return "No shallow network is near the best deep one in parameters"
+    return "Every deep network beside shallow ones has more parameters than its budget"
 
 
 def _how_often(better: int, of_better: int, worse: int, of_worse: int) -> str:
@@ -109,17 +128,19 @@ def verdict(records: Records) -> list[str]:
         rivals = [*pairs, *(controls[k] for k in keys if k in controls)]
         out.append(f"Budget {budget}, {READINGS[reading]}: {_said(rivals)}.")
     seeds = max((d.seeds for pairs in groups.values() for d in pairs), default=0)
-    out += _not_asked(groups) if seeds > 1 else []
+    out += _not_asked(groups, any(r["at_least"] for r in records)) if seeds > 1 else []
+    out += _past_budget(records)
     out += _about_controls(records, list(controls.values()))
     if seeds > 1 or any(d.seeds > 1 for d in controls.values()):
         out.append(CORRECTED)
     return [*out, *conditions(records)]
 
 
-def _not_asked(groups: Mapping[tuple[int | None, str], Sequence[Difference]]) -> list[str]:
-    """Where a question has no rival."""
+def _not_asked(groups: Mapping[tuple[int | None, str], Sequence[Difference]], at_least: bool) -> list[str]:
+    """Where a question has no rival; ``at_least``: rivals of no fewer parameters were asked for already."""
+    hint = "" if at_least else " (compare has at_least=)"
     whys = {
-        "better": "every shallow network near the budget has fewer parameters than the best deep one (compare has at_least=)",
+        "better": f"every shallow network near the budget has fewer parameters than the best deep one{hint}",
         "worse": "every shallow network near the budget has more parameters than the best deep one",
     }
     out = []
@@ -132,6 +153,21 @@ def _not_asked(groups: Mapping[tuple[int | None, str], Sequence[Difference]]) ->
         if places:
             out.append(f"Whether deep is {which} is not asked at {', '.join(places)}: {why}.")
     return out
+
+
+def _past_budget(records: Records) -> list[str]:
+    """Networks that do not keep their budget: the smallest of their families may be larger."""
+    past = {
+        k: r
+        for runs in (Runs(records, reading) for reading in READINGS)
+        for k, r in runs.first.items()
+        if not runs.within(k) and r["kind"] == "network"
+    }
+    if not past:
+        return []
+    named = ", ".join(f"{label} at {budget} ({r['num_params']} parameters)" for (label, budget), r in past.items())
+    deep = any((r["depth"] or 0) > 1 for r in past.values())
+    return [f"Past their budget: {named}.{' A deep network there is not chosen as the best.' if deep else ''}"]
 
 
 def _said(differences: Sequence[Difference]) -> str:

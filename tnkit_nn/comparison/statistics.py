@@ -69,8 +69,8 @@ class Runs:
         return [k for k, r in self.first.items() if k[1] == budget is not None and r["kind"] == "control"]
 
     def within(self, key: Key) -> bool:
-        """Whether a row keeps its budget: the smallest network of a family may be past it."""
-        return key[1] is None or keeps(self.count(key), key[1])
+        """Whether a row keeps its budget, or what was asked of it at least: the smallest network of a family may be past it."""
+        return key[1] is None or keeps(self.count(key), max(key[1], self.first[key]["at_least"] or 0))
 
     def count(self, key: Key) -> int:
         """Parameters of a row's weights."""
@@ -80,7 +80,7 @@ class Runs:
     def rivals(self, best: Key, shallow: Sequence[Key]) -> list[Key]:
         """What a deep network is held against: the best shallow one that has no fewer parameters, and the best that has no more.
 
-        No fewer is up to the budget, or a tenth more than the deep network has.
+        No fewer is up to the budget (or what was asked of the row at least), or a tenth more than the deep network has.
         """
         mine = self.count(best)
         larger = [k for k in shallow if mine <= self.count(k) and (self.within(k) or self.count(k) <= UNEQUAL * mine)]
@@ -138,7 +138,8 @@ def deep_against_shallow(records: Records) -> list[Difference]:
     Deep is the network of depth 2 and more that is best on validation examples among those that keep the budget.  A statement needs a
     winner with no more parameters, so each question has a rival of its own, the best on validation of those that could lose it:
 
-    - "deep is better" is asked against the shallow networks with no fewer parameters, up to the budget or a tenth more;
+    - "deep is better" is asked against the shallow networks with no fewer parameters, up to the budget, what was asked of them at least, or a
+      tenth more;
     - "deep is worse" is asked against those with no more.
 
     One rival of any count would leave one of the questions out, which flatters the other side.  Where both questions have the same

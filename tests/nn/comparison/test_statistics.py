@@ -96,6 +96,10 @@ def test_a_network_past_its_budget_speaks_for_nobody():
     assert "adtn depth 3 is better than mpo" in verdict(records)[0]
     past = [{**r, "num_params": 106 if r["label"] == "adtn depth 3" else r["num_params"]} for r in records]
     assert not any(line.startswith("Budget") for line in verdict(past))
+    told = "Past their budget: adtn depth 3 at 100 (106 parameters). A deep network there is not chosen as the best."
+    assert told in verdict(past) and not any("Past their budget" in line for line in verdict(records))
+    shallow = [r | {"num_params": 106, "budget": 100} if r["label"] == "mpo" else r for r in records]
+    assert "Past their budget: mpo at 100 (106 parameters)." in verdict(shallow)
     small = [{**r, "label": "adtn depth 2", "test_frozen": 0.8} for r in records if r["label"] == "adtn depth 3"]
     assert "adtn depth 2 is worse than mpo" in verdict(past + small)[0]
 
@@ -238,10 +242,24 @@ def test_each_question_has_the_rival_that_could_lose_it():
     assert {d.other for d in deep_against_shallow(alone)} == {"mpo"}
     (line,) = [x for x in verdict(alone) if "not asked" in x]
     assert "Whether deep is better is not asked at 100 (frozen), 100 (fine-tuned): every shallow network" in line
+    assert line.endswith("than the best deep one (compare has at_least=).")
+    (line,) = [x for x in verdict([r | {"at_least": 96} for r in alone]) if "not asked" in x]
+    assert line.endswith("than the best deep one.")  # no such network was found
     assert (
         "cannot be called better, and is significantly worse than its rival in none of 2 (deep minus shallow: "
         in answer(alone)
     )
+
+
+def test_a_rival_of_no_fewer_parameters_than_was_asked_of_it_is_one():
+    """The best deep network has fewer than the largest, which the shallow ones were asked to have at least."""
+    values = dict(adtn3=(0.9, 0.91, 0.92), mpo=(0.85, 0.86, 0.87), cp=(0.8, 0.81, 0.82), tt=(0.99, 0.98, 0.985))
+    records = counted(runs(**values), adtn3=84, mpo=108, cp=104, tt=110)
+    asked = [r if r["depth"] else r | {"at_least": 104} for r in records]
+    assert {(d.other, d.counts) for d in deep_against_shallow(asked)} == {("mpo", (84, 108))}
+    assert not any("Whether deep is better" in line or "mpo at 100" in line for line in verdict(asked))
+    assert "Past their budget: tt at 100 (110 parameters)." in verdict(asked)
+    assert {d.other for d in deep_against_shallow(records)} == {"cp"}  # near a budget, 108 is past it
 
 
 def test_better_than_a_larger_rival_counts_only_ahead_of_the_smaller_one():
@@ -364,6 +382,14 @@ def test_the_answer_is_one_sentence():
     assert said((0.80, 0.99, 0.95)).startswith(none)
     assert "One seed gives no spread" in said((0.9,), (0.5,))
     assert "No budget has both" in answer(runs(mpo=(0.9, 0.91), hashed=(0.8, 0.82)))
+    apart = [*runs(mpo=(0.9, 0.91)), *(r | {"budget": 50, "num_params": 80} for r in runs(adtn3=(0.9, 0.91)))]
+    assert "No budget has both" in answer(apart)
+    past = counted(runs(adtn3=(0.9, 0.91), mpo=(0.8, 0.82)), adtn3=106)
+    far = counted(runs(adtn3=(0.9, 0.91), mpo=(0.8, 0.82)), adtn3=96, mpo=130)
+    assert "No shallow network is near the best deep one in parameters" in answer(far)
+    assert answer(past).startswith(
+        "Every deep network beside shallow ones has more parameters than its budget, so nothing"
+    )
 
 
 # -- other metrics --------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
+from tnkit_nn.comparison.conditions import edges
 from tnkit_nn.comparison.measure import Measure, average, measure_of
 from tnkit_nn.comparison.records import Records, records_of
 from tnkit_nn.comparison.report.compute import compute_cells, compute_headers, costs_known
@@ -70,7 +71,7 @@ def page(records: Records, title: str) -> str:
         against=_against(found), columns=_columns(records, measure), groups=_groups(records, every, measure), strips=_strips_said(records, measure),
         facts=facts(records), families=families, families_at={label: k for k, label in enumerate(families, 1)}, pairs=_pairs(records), pictures=pictures(records), headers=headers(measure),
         verdict=verdict(records), controls=_controls(records), starts=_starts(records, measure), compute=_compute(records, measure),
-        first=first, elsewhere=max(r["trained_elsewhere"] for r in records), seeds=sorted({r["seed"] for r in records}),
+        first=first, edges=edges(records), elsewhere=max(r["trained_elsewhere"] for r in records), seeds=sorted({r["seed"] for r in records}),
         several=", " in first["layer"], measure=measure, footer=footer(first["machine"], first["versions"], first["command"]),
     )  # fmt: skip
 

@@ -53,6 +53,16 @@ def test_the_page_is_one_file(shown):
     assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in shown
 
 
+def test_further_rates_are_told_of_records_that_have_them(shown):
+    """Records of earlier versions are of sweeps that did not go on."""
+    said, tried = (
+        "Where the best rate is the lowest or the highest",
+        {"rate": 0.06, "start": "fit", "lowest": 0.015, "highest": 0.2},
+    )
+    assert said not in plain(shown)
+    assert said in plain(page(made(chosen_frozen=tried), "with further rates"))
+
+
 def test_the_answer_stands_before_the_first_figure_in_sixty_words(shown):
     before = plain(body(shown)[: body(shown).index("<figure")])
     assert answer(made()) in before and headline(made()) in before
