@@ -93,7 +93,7 @@ def test_an_interrupted_run_keeps_what_had_finished(tmp_path):
 def test_a_setting_that_came_later_makes_no_other_study(tmp_path):
     Study(tmp_path, {"task": {"seeds": 1}}).put("a", [1])
     assert Study(tmp_path, {"task": {"seeds": 1, "first": None}}).get("a") == [1]
-    with pytest.raises(ValueError, match=r"its task.first is None, not 2"):
+    with pytest.raises(ValueError, match=r"it has no task.first, here it is 2"):
         Study(tmp_path, {"task": {"seeds": 1, "first": 2}})
 
 

@@ -151,7 +151,7 @@ def test_a_comparison_takes_them(tmp_path):
         "structured"
     }
     compare(task, ["low_rank"], [300], out=tmp_path, **STEPS)
-    with pytest.raises(ValueError, match=r"holds another study: its protocol\.rates is None, not 'structured'"):
+    with pytest.raises(ValueError, match=r"holds another study: it has no protocol\.rates, here it is 'structured'"):
         compare(task, ["low_rank"], [300], rates="structured", out=tmp_path, **STEPS)
 
 
