@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from math import prod, sqrt
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ from tnkit.core.numbers import real_number, whole_number
 from tnkit.core.stages import Stage, operator_stages
 from tnkit.core.structure import check_ordered
 from tnkit.execution.copies import copying
+from tnkit.execution.draws import gauss, isometry, orthogonal_blocks, orthogonal_matrix
 from tnkit.execution.inputs import check_known, constant
 from tnkit.execution.library import values
 from tnkit.execution.lifting import lifted
@@ -84,7 +85,7 @@ def normal(
         A std that is negative or not finite, that the dtype cannot hold, or that an outermost activation cannot reach; an
         array that no node uses, that is drawn, or of the wrong shape; a dtype that is neither floating nor complex.
     """
-    return _sample(net, _gauss, seed, std, dtype, arrays)
+    return _sample(net, gauss, seed, std, dtype, arrays)
 
 
 def orthogonal(
@@ -132,11 +133,11 @@ def orthogonal(
     if toward is None:
         found = operator_stages(a_network(net, "init"))
         blocks = {leaf.array: found[leaf.name] for leaf in net.leaves if leaf.name in found}
-        return _sample(net, _orthogonal, seed, std, dtype, arrays, blocks=blocks)
+        return _sample(net, orthogonal_matrix, seed, std, dtype, arrays, blocks=blocks)
     axes = axes_toward(a_network(net, "init"), toward, "init")
     if std is not None and axes.keys() >= set(net.parameters):
         raise ValueError(f"init: std is given by arrays that are no isometries, and toward has all nodes of {net!r}")
-    return _sample(net, _orthogonal, seed, std, dtype, arrays, axes)
+    return _sample(net, orthogonal_matrix, seed, std, dtype, arrays, axes)
 
 
 def near_identity(
@@ -198,7 +199,7 @@ def near_identity(
     _check_drawn(net, given, who, kind, std)
     rng = np.random.default_rng(seed)
     wide = np.dtype("complex128" if kind.kind == "c" else "float64")
-    made = {n: a + noise * _gauss(a.shape, rng, wide) for n, a in copying(net, given).items()}
+    made = {n: a + noise * gauss(a.shape, rng, wide) for n, a in copying(net, given).items()}
     made |= {
         leaf.array: constant(leaf.fixed, net.array_shapes[leaf.array]).astype(wide)
         for leaf in net.leaves
@@ -213,47 +214,6 @@ def near_identity(
             )
         made = {n: a for n, a in calibrated(net, {**given, **made}, std, kind).items() if n in made}
     return {n: _cast(made[n], kind, n) for n in net.array_shapes if n in made}
-
-
-def _gauss(shape: tuple[int, ...], rng: np.random.Generator, dtype: np.dtype[Any]) -> np.ndarray:
-    x = rng.standard_normal(shape)
-    if dtype.kind == "c":
-        return np.asarray((x + 1j * rng.standard_normal(shape)) / sqrt(2), dtype)
-    return np.asarray(x, dtype)
-
-
-def _orthogonal(shape: tuple[int, ...], rng: np.random.Generator, dtype: np.dtype[Any]) -> np.ndarray:
-    half = (len(shape) + 1) // 2
-    return _orthogonal_matrices(1, prod(shape[:half]), prod(shape[half:]), rng, dtype).reshape(shape)
-
-
-def _orthogonal_matrices(
-    count: int, rows: int, cols: int, rng: np.random.Generator, dtype: np.dtype[Any]
-) -> np.ndarray:
-    q, r = np.linalg.qr(_gauss((count, max(rows, cols), min(rows, cols)), rng, dtype))
-    d = np.diagonal(r, axis1=1, axis2=2)[:, None]
-    q = q * (d / np.where(d == 0, 1, np.abs(d)))  # Haar measure (Mezzadri, math-ph/0609050)
-    return np.asarray(q if rows >= cols else q.swapaxes(1, 2), dtype)
-
-
-def _orthogonal_blocks(
-    shape: tuple[int, ...], stage: Stage, rng: np.random.Generator, dtype: np.dtype[Any]
-) -> np.ndarray:
-    """An orthogonal matrix (outs by ins) for every value of what the node leaves as it is."""
-    order = [*stage.beside, *stage.outs, *stage.ins]
-    count, rows, cols = (prod(shape[k] for k in axes) for axes in stage)
-    matrices = _orthogonal_matrices(count, rows, cols, rng, dtype)
-    return np.moveaxis(matrices.reshape([shape[k] for k in order]), range(len(shape)), order)
-
-
-def _isometry(
-    shape: tuple[int, ...], axes: Sequence[int], rng: np.random.Generator, dtype: np.dtype[Any]
-) -> np.ndarray:
-    """An array whose matrix, the other axes by these, has orthonormal columns."""
-    rest = [k for k in range(len(shape)) if k not in axes]
-    rows, cols = prod(shape[k] for k in rest), prod(shape[k] for k in axes)
-    matrix = _orthogonal((rows, cols), rng, dtype)
-    return np.moveaxis(matrix.reshape([shape[k] for k in (*rest, *axes)]), range(len(shape)), (*rest, *axes))
 
 
 def _held_still(net: Network, names: Collection[str]) -> Network:
@@ -287,16 +247,16 @@ def _sample(
         if name in constants:
             arrays[name] = constant(str(constants[name]), shape).astype(wide)
         elif name in blocks:
-            arrays[name] = _orthogonal_blocks(shape, blocks[name], rng, wide)
+            arrays[name] = orthogonal_blocks(shape, blocks[name], rng, wide)
         elif name in trained:
-            arrays[name] = _isometry(shape, axes[name], rng, wide) if axes and name in axes else draw(shape, rng, wide)
+            arrays[name] = isometry(shape, axes[name], rng, wide) if axes and name in axes else draw(shape, rng, wide)
     if wide.kind == "c" and arrays:
         check_ordered(net, next(iter(arrays)), dtype)
     if axes:
         net = _held_still(net, axes)
     for region in net.regions():
         _unit_variance(region, arrays)
-    stand_ins = {n: _gauss(s, rng, wide) for n, s in net.array_shapes.items() if n not in arrays}
+    stand_ins = {n: gauss(s, rng, wide) for n, s in net.array_shapes.items() if n not in arrays}
     scaled = calibrated(net, {**stand_ins, **given, **arrays}, std, kind)
     return {name: _cast(scaled[name], kind, name) for name in arrays}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from functools import cached_property, partial
@@ -15,6 +14,7 @@ from tnkit.core.checks import one_of, shown, text
 from tnkit.core.numbers import whole_number
 from tnkit_nn import data as datasets
 from tnkit_nn import zoo
+from tnkit_nn.adapter.copies import copied
 from tnkit_nn.checks import a_function, a_path, a_size
 from tnkit_nn.data.draws import seeded
 from tnkit_nn.data.parts import limited_source
@@ -206,7 +206,7 @@ class Task:
                 "the task has no model: Task(model=...) is a function of a seed, an nn.Module or a name of the zoo"
             )
         if isinstance(self.model, nn.Module):
-            return copy.deepcopy(self.model)
+            return copied(self.model, "Task.build: the model")
         if isinstance(self.model, str) and self.weights is not None:
             return zoo.load(self.model, self.weights)
         with seeded(None, seed % 2**63):

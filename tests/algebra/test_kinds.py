@@ -97,3 +97,31 @@ def test_long_doubles_are_refused_in_the_same_words_everywhere():
     for who, call in {**calls, "project ": lambda: tk.project(NET, plain, NET, wide)}.items():
         with pytest.raises(TypeError, match=f"{who.strip()}: {words}"):
             call()
+
+
+@pytest.mark.parametrize("made", [lambda a: a, torch.as_tensor, lambda a: a.tolist()], ids=["numpy", "torch", "lists"])
+def test_what_computes_with_numbers_reads_bools_as_0_and_1(made):
+    """The same of every library; what moves entries about keeps them."""
+    given = {n: made(a) for n, a in FLAGS.items()}
+    x = dense({n: np.asarray(a, float) for n, a in FLAGS.items()})
+    bit = made(np.eye(3, dtype=bool)[::-1].copy())
+    net, arrays = tk.merge(NET, given, ["core_0", "core_1", "core_2"])
+    assert np.allclose(tk.contract(net, arrays), x) and "float64" in str(next(iter(arrays.values())).dtype)
+    found = tk.split(NET, given, "core_1", ["b1"])
+    assert "float64" in str(found[1]["core_1_left"].dtype)
+    found = tk.apply_gate(NET, given, bit, ["i1"])
+    assert np.allclose(tk.norm(found[0], found[1]), np.linalg.norm(x))
+
+
+def test_a_contraction_keeps_bools_and_needs_a_library_that_multiplies_them():
+    x = tk.contract(NET, FLAGS)
+    assert x.dtype == bool and np.array_equal(x, dense({n: np.asarray(a, float) for n, a in FLAGS.items()}) > 0)
+    flags = {n: torch.as_tensor(a) for n, a in FLAGS.items()}
+    words = "has dtype torch.bool, which torch does not multiply, and a contraction keeps the dtype; convert it"
+    for call in (
+        lambda: tk.contract(NET, flags),
+        lambda: tk.run(tk.plan(NET), flags),
+        lambda: tk.einsum("ia,ajb,bk", *flags.values()),
+    ):
+        with pytest.raises(TypeError, match=words):
+            call()

@@ -9,8 +9,9 @@ import torch
 from work import counted
 
 import tnkit as tk
+from tnkit.core.inside import all_indices
 from tnkit.core.names import names_in
-from tnkit.core.network import all_indices, folded, inside_out, levels
+from tnkit.core.network import folded, inside_out, levels
 from tnkit.testing import oracle, random_network
 
 LEVELS = 1200  # more than the 1,000 calls within calls that Python allows

@@ -61,6 +61,9 @@ def test_directions_of_the_builders():
         (lambda: tk.directions(tk.peps(3, 3, 2, 2)), "has no direction: node 'peps_0_0'"),
         (lambda: tk.directions(tk.tt((2, 2, 2), [4, 4])), "node 'core_2' cannot be an isometry: towards 'b2' its size is 4"),
         (lambda: tk.directions(tk.ring((2, 2, 2), 2), "core_0"), "directions: center is of a tree: nodes .* form a loop"),
+        (lambda: tk.directions(tk.ring((2, 3, 2), 4).activate("sin", "act")), "directions: inside of 'act': .*has no direction: node 'core_0'"),
+        (lambda: tk.directions(tk.cp((2, 2, 2), 2).activate("sin", "act")), "inside of 'act': index 'r' of node 'factor_0'"),
+        (lambda: tk.directions(tk.tt((2, 2), [9]).activate("sin", "act")), "inside of 'act': node '.*' cannot be an isometry"),
         (lambda: tk.directions(tk.tt((2, 2), 2), "core_9"), "no node 'core_9' to be the centre"),
         (lambda: tk.directions(tk.tt((2, 2), 2), inputs=["q"]), "inputs are open indices, i0, i1; 'q' is not"),
         (lambda: tk.init.orthogonal(tk.tt((2, 2), 2), toward={"A": "i"}), "toward: no node 'A'"),
@@ -79,3 +82,15 @@ def test_a_centre_takes_the_scale():
     arrays = tk.init.orthogonal(net, toward=tk.directions(net), std=2.0**-3)
     assert np.linalg.norm(tk.contract(net, arrays)) == pytest.approx(1.0)
     assert torch.as_tensor(arrays["u_0_1"]).isfinite().all()
+
+
+def test_names_inside_of_an_elementwise_are_those_that_print_shows():
+    net = tk.tt((2, 2, 2), 2).activate("sin", "act").activate("tanh", "out")
+    found = tk.directions(net)
+    assert found.keys() < {leaf.name for leaf in net.leaves} and all(f"| {name}(" in str(net) for name in found)
+    with pytest.raises(
+        KeyError, match="no node 'core_0' at this level: it is inside of 'out', in one of its bodies; there are out"
+    ):
+        net["core_0"]
+    with pytest.raises(KeyError, match="no node 'core_9'; there are out"):
+        net["core_9"]

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import warnings
 from itertools import combinations
 from xml.etree import ElementTree
 
@@ -387,3 +388,17 @@ def test_names_that_xml_cannot_hold():
     drawn = tk.to_svg(net)
     ElementTree.fromstring(drawn)
     assert "x\N{REPLACEMENT CHARACTER}y" in drawn
+
+
+def test_characters_that_no_font_has_are_spelled(tmp_path):
+    """Chinese, an emoji, a tab: matplotlib would warn, and draw an empty box."""
+    net = tk.Network(
+        [tk.Node("\u6728", ("i\U0001f600", "\u03b1")), tk.Node("a\tb", ("\u03b1",))],
+        ("i\U0001f600",),
+        {"i\U0001f600": 2, "\u03b1": 3},
+    )
+    ax = tk.draw(net)
+    assert {r"\u6728", r"a\tb", "\u03b1"} <= set(texts(ax).values())
+    with warnings.catch_warnings(action="error"):
+        for kind in ("png", "pdf"):
+            ax.figure.savefig(tmp_path / f"x.{kind}")

@@ -11,7 +11,7 @@ from math import prod
 from typing import Any
 
 from tnkit.core.checks import a_mapping, a_network, text
-from tnkit.core.network import AnyNode, Network, levels
+from tnkit.core.network import AnyNode, Elementwise, Network, levels
 from tnkit.core.node import Node, indices
 from tnkit.core.structure import TreeNetwork, as_tree, tree_or_none
 from tnkit.core.wording import shown
@@ -46,7 +46,7 @@ def directions(net: Network, center: str | None = None, inputs: Iterable[str] = 
     -------
     dict
         Without the nodes at which the weight ends: the centre of a tree, the top of a MERA, the starts of a wall.  Fixed nodes have
-        none.
+        none.  Nodes inside of an Elementwise have the names that ``print(net)`` shows below it; ``net.leaves`` has them too.
 
     Raises
     ------
@@ -67,13 +67,21 @@ def directions(net: Network, center: str | None = None, inputs: Iterable[str] = 
     if center is not None:
         return _of_tree(_centered(net, text(center, f"{what}: center"), what), center, what)
     found: dict[str, tuple[str, ...]] = {}
+    inner = _inner_names(net)
     for level in levels(net):
+        what = f"directions: {inner[id(level)]}" if id(level) in inner else "directions"
         tree = None if inputs else tree_or_none(level)
         if tree is None or gates_of(level)[0]:
             found |= _peeled(level, inputs, what)[0]
         else:
             found |= _of_tree(tree, tree.middle(), what)
     return found
+
+
+def _inner_names(net: Network) -> dict[int, str]:
+    """Of each network that is inside of an Elementwise, which one, for messages: its nodes are named there, not among ``net.nodes``."""
+    owners = (node for level in levels(net) for node in level.nodes if isinstance(node, Elementwise))
+    return {id(body): f"inside of {node.name!r}" for node in owners for body in node.bodies}
 
 
 def gates_of(net: Network) -> tuple[dict[str, int], frozenset[str]]:

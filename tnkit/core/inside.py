@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from tnkit.core.node import Node
 
-__all__ = ["ARRAY", "NODE", "SUMMED", "Gathering", "Inside", "of_leaves"]
+__all__ = ["ARRAY", "NODE", "SUMMED", "Gathering", "Inside", "all_indices", "of_leaves", "said_deeper"]
 
 #: Kinds of entries: a node's name -> whether it is an Elementwise; an array's -> its first node and shape; an index that
 #: is summed inside -> True.
@@ -84,6 +84,19 @@ class _Holder(Protocol):
     def inside(self) -> Inside:
         """What it holds."""
         ...
+
+
+def all_indices(net: Any) -> set[str]:
+    """A network's indices at every depth."""
+    return {*net.output, *net.inside.names(SUMMED)}
+
+
+def said_deeper(net: Any, name: str) -> str:
+    """Where a node is that is not at a network's own level: a part of a message, empty where there is no such node."""
+    for node in net.nodes:
+        if not isinstance(node, Node) and node.name != name and node.inside.find(NODE, name) is not None:
+            return f" at this level: it is inside of {node.name!r}, in one of its bodies"
+    return ""
 
 
 class Gathering:

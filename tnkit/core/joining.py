@@ -5,10 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tnkit.core.node import indices_among
+from tnkit.core.inside import all_indices
+from tnkit.core.node import indices, indices_among
 from tnkit.core.wording import shown
 
-__all__ = ["check_joined", "joined_output", "pairs_on"]
+__all__ = ["joined", "joined_output", "pairs_on"]
+
+
+def joined(
+    net: Any, other: Any, output: Iterable[str] | None, on: Iterable[str] | Mapping[str, str]
+) -> tuple[tuple[Any, ...], tuple[str, ...], dict[str, int]]:
+    """Nodes, output and sizes of two networks as one; see :meth:`tnkit.Network.join`."""
+    pairs, mine = pairs_on(on, all_indices(net) & all_indices(other)), net
+    _check_joined(net, other, pairs)
+    if isinstance(on, Mapping):
+        mine = net.relabel({i: j for i, j in pairs.items() if i != j})
+    shared = (all_indices(mine) & all_indices(other)) - set(pairs.values())
+    if shared:
+        i = min(shared)
+        raise ValueError(f"join: both networks have index {i!r}; declare it in on=, or relabel one")
+    if output is None:
+        output = joined_output(net.output, other.output, pairs, isinstance(on, Mapping))
+    return (*mine.nodes, *other.nodes), indices(output, "join: output"), {**mine.sizes, **other.sizes}
 
 
 def pairs_on(on: Iterable[str] | Mapping[str, str], shared: set[str]) -> dict[str, str]:
@@ -31,7 +49,7 @@ def pairs_on(on: Iterable[str] | Mapping[str, str], shared: set[str]) -> dict[st
     return dict(on)
 
 
-def check_joined(mine: Any, other: Any, pairs: Mapping[str, str]) -> None:
+def _check_joined(mine: Any, other: Any, pairs: Mapping[str, str]) -> None:
     """ValueError where a pair is not open on both sides, sizes differ, or a new name is one of the first network's already."""
     for i, j in pairs.items():
         which = shown(i) if i == j else f"{shown(i)} (with {shown(j)})"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Container
 
-from tnkit.core.inside import ARRAY, NODE
-from tnkit.core.network import Network, all_indices
+from tnkit.core.inside import ARRAY, NODE, all_indices
+from tnkit.core.network import Network
 
 __all__ = ["free_name", "names_in", "renamed", "unused"]
 

@@ -17,18 +17,18 @@ from tnkit.core import nested
 from tnkit.core.activations import Activation, resolve
 from tnkit.core.consistency import checked_inside, checked_sizes, inside_bodies
 from tnkit.core.display import bundle
-from tnkit.core.inside import ARRAY, NODE, SUMMED, Inside
-from tnkit.core.joining import check_joined, joined_output, pairs_on
+from tnkit.core.inside import Inside, said_deeper
+from tnkit.core.joining import joined
 from tnkit.core.lazy import cached_property
 from tnkit.core.levels import Level, as_levels, from_levels
 from tnkit.core.node import Node, Sizes, has_order, indices, store, unordered
-from tnkit.core.renaming import name_table
+from tnkit.core.renaming import name_tables, relabelled
 from tnkit.core.spelling import shape_text, spelled
 from tnkit.core.wording import count_text, plain_name, plural, shown
 
 R = TypeVar("R")
 
-__all__ = ["AnyNode", "Elementwise", "Network", "all_indices", "folded", "inside_out", "levels"]
+__all__ = ["AnyNode", "Elementwise", "Network", "folded", "inside_out", "levels"]
 
 
 # The constructors are written out: they take any iterable (a string of one-letter names too) and store tuples, and a type
@@ -249,10 +249,11 @@ class Network:
         return all(isinstance(node, Node) for node in self.nodes)
 
     def __getitem__(self, name: str) -> AnyNode:
-        """The node of this name at this level; KeyError names those there are."""
+        """The node of this name at this level; KeyError names those there are, and where a deeper one is."""
         if isinstance(name, str) and name in self.places:
             return self.nodes[self.places[name]]
-        raise KeyError(f"no node {plain_name(name)!r}; there are {', '.join(n.name for n in self.nodes)}")
+        deeper = said_deeper(self, name) if isinstance(name, str) else ""
+        raise KeyError(f"no node {plain_name(name)!r}{deeper}; there are {', '.join(n.name for n in self.nodes)}")
 
     def _walk(self) -> Iterator[tuple[Node, Network]]:
         todo: list[tuple[AnyNode, Network]] = [(node, self) for node in reversed(self.nodes)]
@@ -304,19 +305,7 @@ class Network:
         """
         if not isinstance(other, Network):
             raise TypeError(f"join: a Network is needed, not {shown(other)}")
-        pairs, mine = pairs_on(on, all_indices(self) & all_indices(other)), self
-        check_joined(self, other, pairs)
-        if isinstance(on, Mapping):
-            mine = self.relabel({i: j for i, j in pairs.items() if i != j})
-        shared = (all_indices(mine) & all_indices(other)) - set(pairs.values())
-        if shared:
-            i = min(shared)
-            raise ValueError(f"join: both networks have index {i!r}; declare it in on=, or relabel one")
-        if output is None:
-            output = joined_output(self.output, other.output, pairs, isinstance(on, Mapping))
-        output = indices(output, "join: output")
-        sizes = {**mine.sizes, **other.sizes}
-        return Network((*mine.nodes, *other.nodes), output, sizes)
+        return Network(*joined(self, other, output, on))
 
     def relabel(
         self,
@@ -342,14 +331,8 @@ class Network:
         TypeError
             Neither a mapping nor a function, or a new name that is no string.
         """
-        tables = (
-            name_table("inds", "index", inds, sorted(all_indices(self))),
-            name_table("nodes", "node", nodes, list(self.inside.names(NODE))),
-            name_table("arrays", "array", arrays, list(self.inside.names(ARRAY))),
-        )
-        if len(set(tables[0].values())) != len(tables[0]):
-            raise ValueError("relabel: two indices would get the same name and become connected")
-        return folded(self, lambda net, bodies: _relabelled(net, iter(bodies), *tables))
+        tables = name_tables(self, inds, nodes, arrays)
+        return folded(self, lambda net, bodies: Network(*relabelled(net, bodies, tables, Elementwise)))
 
     def regions(self) -> Iterator[Network]:
         """The maximal multilinear pieces, outermost first.
@@ -403,11 +386,6 @@ def folded(net: Network, make: Callable[[Network, list[R]], R]) -> R:
     return nested.fold_upward(net, _bodies, make)
 
 
-def all_indices(net: Network) -> set[str]:
-    """Indices at every depth."""
-    return {*net.output, *net.inside.names(SUMMED)}
-
-
 def _opened(part: Network | AnyNode) -> tuple[object, tuple[Network | AnyNode, ...]]:
     """What a part is of its own, and what is inside it."""
     if isinstance(part, Network):
@@ -418,20 +396,3 @@ def _opened(part: Network | AnyNode) -> tuple[object, tuple[Network | AnyNode, .
 def _from_levels(all_levels: tuple[Level, ...]) -> Network:
     made: Network = from_levels(all_levels, Node, Elementwise, Network)
     return made
-
-
-# -- names ----------------------------------------------------------------------------------------------------------
-def _relabelled(
-    net: Network,
-    bodies: Iterator[Network],
-    inds: Mapping[str, str],
-    nodes: Mapping[str, str],
-    arrays: Mapping[str, str],
-) -> Network:
-    made: list[AnyNode] = []
-    for n in net.nodes:
-        if isinstance(n, Elementwise):
-            made.append(Elementwise(nodes[n.name], n.fn, [next(bodies) for _ in n.bodies]))
-        else:
-            made.append(Node(nodes[n.name], tuple(inds[i] for i in n.inds), arrays[n.array], n.fixed))
-    return Network(made, tuple(inds[i] for i in net.output), {inds[i]: s for i, s in net.sizes.items()})

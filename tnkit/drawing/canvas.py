@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from tnkit.core.extras import need
@@ -21,7 +22,7 @@ def on_axes(scene: Scene, ax: Any, theme: str) -> Any:
     for k, item in enumerate(scene.items):
         pen.draw(item, 1 + k / len(scene.items))
     if scene.title:
-        ax.set_title(scene.title, fontsize=9, color=colours["dim"], parse_math=False)
+        ax.set_title(_spelled(scene.title, pen.known), fontsize=9, color=colours["dim"], parse_math=False)
     return ax
 
 
@@ -49,12 +50,34 @@ def _canvas(mpl: Any, scene: Scene, ax: Any, colours: Mapping[str, str]) -> tupl
     return ax, min(extent.width / size.real, extent.height / size.imag) * 72 / ax.figure.dpi
 
 
+def _letters() -> frozenset[int]:
+    """Characters that the fonts of matplotlib's settings can draw, thin and bold; by default those of DejaVu Sans."""
+    from matplotlib import font_manager
+
+    def letters(weight: str) -> set[int]:
+        found = []
+        for name in font_manager.FontProperties().get_family():
+            with suppress(ValueError):  # a family that is not installed
+                wanted = font_manager.FontProperties(family=name, weight=weight)
+                found.append(font_manager.findfont(wanted, fallback_to_default=False))
+        found = found or [font_manager.findfont(font_manager.FontProperties(weight=weight))]
+        return set().union(*(font_manager.get_font(font).get_charmap() for font in found))
+
+    return frozenset(letters("normal") & letters("bold"))
+
+
+def _spelled(text: str, known: frozenset[int]) -> str:
+    """A text in which a character that the fonts lack is its code, as Python writes it, where an empty box would stand."""
+    return "".join(c if c == "\n" or ord(c) in known else c.encode("unicode_escape").decode() for c in text)
+
+
 class _Pen:
     """An Axes, and the points that one unit of length has on it."""
 
     def __init__(self, mpl: Any, ax: Any, unit: float, colours: Mapping[str, str]) -> None:
         self.mpl, self.ax, self.unit, self.colours = mpl, ax, unit, colours
         self.thin = max(0.4, min(1.3, unit / 72))
+        self.known = _letters()
 
     def draw(self, item: Circle | Bezier | Plate | Words, order: float) -> None:
         """One item, above those of a lower order."""
@@ -101,7 +124,7 @@ class _Pen:
             fill, rim = map(self._colour, item.tag)
             look["bbox"] = {"fc": fill, "ec": rim, "lw": 0.6, "boxstyle": style}
         self.ax.text(
-            item.at.real, item.at.imag, printable(item.text), fontsize=max(3.5, min(11.0, item.size * self.unit / 72)),
+            item.at.real, item.at.imag, _spelled(printable(item.text), self.known), fontsize=max(3.5, min(11.0, item.size * self.unit / 72)),
             gid=printable(item.gid), parse_math=False, ha=("left", "center", "right")[item.across + 1], va="center",
             linespacing=0.95, zorder=order, **look,
         )  # fmt: skip

@@ -7,7 +7,8 @@ from numbers import Real
 from typing import Any
 
 from tnkit.core.checks import a_mapping, a_network, flag, one_of, sequence, shown
-from tnkit.core.network import Network, all_indices
+from tnkit.core.inside import all_indices
+from tnkit.core.network import Network
 from tnkit.drawing.canvas import on_axes
 from tnkit.drawing.placement import LAYOUTS
 from tnkit.drawing.sketch import Look, sketch

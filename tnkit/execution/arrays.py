@@ -1,4 +1,9 @@
-"""What every library's arrays have: a dtype by its name, which all share; an adjoint; zeros beside them."""
+"""What every library's arrays have: a dtype by its name, which all share; an adjoint; zeros beside them.
+
+The rule for bools, in every library and function: a contraction (``contract``, ``run``, ``einsum``) keeps the dtype, and so needs a
+library that multiplies it; numpy's product of bools is "and", their sum "or", torch has none and refuses them.  All that computes with
+numbers (norms, sums, moves, decompositions) reads bools as 0 and 1, in double precision.  What only moves entries about keeps them.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +16,8 @@ import numpy as np
 from tnkit.execution.backend import Backend
 
 __all__ = [
-    "DTYPES", "LINEAR", "adjoint", "check_linear", "conj", "double_name", "dtype_name", "floating", "has_double", "is_complex", "is_single",
-    "one_dtype", "padded", "real", "spans", "widened",
+    "DTYPES", "LINEAR", "adjoint", "check_linear", "conj", "counted", "double_name", "dtype_name", "floating", "has_double", "is_bool",
+    "is_complex", "is_single", "one_dtype", "padded", "real", "spans", "widened",
 ]  # fmt: skip
 
 #: Dtypes in which there is linear algebra, and those of them and of what is computed with in them.
@@ -55,6 +60,16 @@ def widened(x: Any, backend: Backend) -> Any:
     if name in ("float16", "bfloat16"):
         return backend.cast(x, "float32")
     return backend.cast(x, "float64") if name in _WHOLE else x
+
+
+def is_bool(x: Any, backend: Backend) -> bool:
+    """Whether the entries are bools; False of what is no array of the library."""
+    return backend.holds(x) and dtype_name(x) == "bool"
+
+
+def counted(arrays: Mapping[str, Any], backend: Backend) -> dict[str, Any]:
+    """Arrays of bools as numbers in double precision; others as they are."""
+    return {n: backend.cast(x, "float64") if is_bool(x, backend) else x for n, x in arrays.items()}
 
 
 def floating(arrays: Mapping[str, Any], backend: Backend) -> dict[str, Any]:

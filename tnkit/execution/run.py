@@ -186,7 +186,8 @@ def contract(
     Returns
     -------
     array
-        Of shape ``net.shape``; without axes a scalar of the library.  Tensors on the way may be larger or smaller than the
+        Of shape ``net.shape``; without axes a scalar of the library.  The dtype is the arrays': whole numbers stay such, bools of
+        numpy are contracted by "and" and "or", and those of torch, which multiplies none, are refused.  Tensors on the way may be larger or smaller than the
         dtype holds: they are divided by powers of two.  With ``strip_exponent`` a pair: an array whose largest entry is from 1
         to 10 (0, NaN and inf stay), and the decimal exponent, a whole number as a float (with torch a float64 scalar).
         Both can be differentiated: the exponent is a constant.

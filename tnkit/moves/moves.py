@@ -61,7 +61,7 @@ def merge(
     Network, dict
         The new node stands where the first of them stood in the network.  It has the indices of theirs that are open or on
         other nodes too, in the order of ``nodes``; the others are summed.  Where the product is beyond the range of its dtype,
-        the other arrays take a part of its scale.  Whole numbers are computed with in float64, half precision in float32.
+        the other arrays take a part of its scale.  Whole numbers and bools are computed with in float64, half precision in float32.
 
     Raises
     ------

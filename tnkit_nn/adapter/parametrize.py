@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import sqrt
 from typing import Any, cast
 
 import torch
@@ -90,7 +91,7 @@ def parametrize_(
         No module, no name, no network, no mapping of arrays.
     ValueError
         No such parameter, or it is a network already; it is shared with a module outside of ``model``; one of whole numbers, or not
-        made yet; the network does not fill the weight's shape; nothing to match; arrays as for :class:`TNModule`.  The model is
+        made yet; the network does not fill the weight's shape; nothing to match, or drawn entries that the dtype does not hold; arrays as for :class:`TNModule`.  The model is
         as it was.
     """
     net, arrays = network_of(net, arrays, "parametrize_")
@@ -111,6 +112,8 @@ def parametrize_(
         weight.is_meta and arrays is not None
     ):  # arrays that have values are not given up for a weight that has none
         new = new.to(weight.device)
+    if arrays is None and not base and not weight.is_meta:
+        _check_room(new, 1.0 if std is None else std, module, name, whole)
     with all_or_nothing(whole, module):
         if base:
             _begin_at(weight, new, arrays is not None)
@@ -129,6 +132,23 @@ def _scale(std: Any, weight: nn.Parameter, given: bool, name: str) -> float | No
         if not 0 < std < float("inf"):
             raise ValueError(f"parametrize_: the root mean square of {name!r} is {std}: give std=")
     return None if std is None else real_number(std, "parametrize_: std")
+
+
+def _check_room(new: Generated, std: float, module: nn.Module, name: str, whole: nn.Module) -> None:
+    """ValueError where drawn entries are beyond the dtype; none is larger than the norm, so that nearly always nothing is computed."""
+    dtype = new.like.dtype
+    largest = torch.finfo(dtype).max
+    if std * sqrt(new.shape.numel()) <= largest:
+        return
+    with torch.no_grad():
+        if new.update().isfinite().all():
+            return
+    path = next((n for n, m in whole.named_modules() if m is module), "")
+    where = f"{name!r} of {f'{path!r}, a ' if path else ''}{type(module).__name__}"
+    raise ValueError(
+        f"parametrize_: {dtype} holds numbers up to {largest:.6g}, but a network drawn with root mean square {std:.3g} for {where} has "
+        "larger entries: give a smaller std= or arrays=, or make the weight torch.float32 first"
+    )
 
 
 def _keep_padding(new: Generated, places: list[Place]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from torch.func import vmap
 from torch.utils._pytree import tree_map
 
+from tnkit_nn.adapter.copies import copied
 from tnkit_nn.adapter.descent import Params
 from tnkit_nn.axes import Axes
 from tnkit_nn.comparison.allocator import give_back
@@ -382,4 +382,4 @@ def _first_words(error: BaseException) -> str:
 
 def private(model: nn.Module) -> nn.Module:
     """A copy whose values may come and go, in evaluation."""
-    return copy.deepcopy(model).eval()
+    return copied(model, "compare: the model").eval()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 import tnkit as tk
 from tnkit_nn.adapter.conv import TNConv1d, TNConv2d, TNConv3d
+from tnkit_nn.adapter.copies import copied
 from tnkit_nn.adapter.embedding import TNEmbedding
 from tnkit_nn.adapter.flops import TNLayer, counted, forward_flops
 from tnkit_nn.adapter.linear import TNLinear
@@ -118,7 +118,7 @@ def _apart(x: Any) -> Any:
 
 def _of_layer(experiment: Experiment, name: str, start: Start, seen: _Seen) -> _Cost:
     owner, leaf = owner_and_leaf(name)
-    dense = copy.deepcopy(experiment.model.get_submodule(owner)).train()
+    dense = copied(experiment.model.get_submodule(owner), "compare: the layer").train()
     flops = counted(dense, *seen.args, **seen.options) * seen.times or None
     flops = 0 if isinstance(dense, nn.Embedding) else flops
     call, step = (_calling(dense, seen), seen.times), (_stepping(dense, seen), seen.times)

@@ -141,7 +141,7 @@ def _unseen(arrays: Sequence[Tensor]) -> bool:
 
 def _refused(x: Tensor) -> str:
     if x.dtype == torch.bool:
-        return "has dtype torch.bool, which torch does not multiply"
+        return "has dtype torch.bool, which torch does not multiply, and a contraction keeps the dtype"
     return _layout(x)
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import copy
-
 from torch import nn
 
 from tnkit.core.checks import text
+from tnkit_nn.adapter.copies import copied
 from tnkit_nn.checks import a_module
 
 __all__ = ["without"]
@@ -45,7 +44,7 @@ def without(model: nn.Module, *layers: str) -> nn.Module | None:
         if text(layer, "without: a layer") not in known:
             linear = ", ".join(n for n, m in known.items() if isinstance(m, nn.Linear))
             raise ValueError(f"the model has no layer {layer!r}; its linear layers are {linear}")
-    model = copy.deepcopy(model)
+    model = copied(model, "without: model")
     for layer in layers:
         path, _, name = layer.rpartition(".")
         parent = model.get_submodule(path)

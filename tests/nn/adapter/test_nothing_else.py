@@ -346,7 +346,7 @@ def test_a_state_of_another_network_is_refused(tmp_path):
         assert torch.equal(two[0].weight, before)
     model("relu").load_state_dict(dict(state))  # a plain dict, as older files give: there is nothing to compare
     renamed = tk.adtn((4, 5, 3, 4), depth=2, activation="tanh")
-    renamed = renamed.relabel(inds={i: f"{i}_" for i in tk.core.network.all_indices(renamed)})
+    renamed = renamed.relabel(inds={i: f"{i}_" for i in tk.core.inside.all_indices(renamed)})
     nn.Sequential(parametrize_(nn.Linear(12, 20), "weight", renamed)).load_state_dict(state)
 
 

@@ -317,3 +317,19 @@ def test_sparse_gradients_are_refused_by_name():
     ):
         tknn.parametrize_(table, "weight", tk.mpo((4, 5), (3, 4), 3))
     assert isinstance(table.weight, nn.Parameter)
+
+
+@pytest.mark.parametrize("size", [27_000.0, 40_000.0])
+def test_drawn_entries_beyond_half_precision_are_refused(size):
+    """A root mean square that the dtype holds, and entries that it does not."""
+    model = nn.Sequential(nn.ReLU(), nn.Linear(32, 32)).half()
+    with torch.no_grad():
+        model[1].weight.copy_(torch.randn(32, 32, generator=torch.Generator().manual_seed(0)).sign() * size)
+    words = "torch.float16 holds numbers up to 65504, but a network drawn with root mean square .* larger entries: give a smaller std="
+    with pytest.raises(ValueError, match=f"parametrize_: {words}"):
+        parametrize_(model[1], "weight", tk.tt((32, 32), 4))
+    with pytest.raises(ValueError, match=r"for 'weight' of '1', a Linear has larger entries"):
+        tknn.tensorize_(model, {"1": "tt"}, budget=500, fit=False)
+    assert type(model[1]) is nn.Linear
+    parametrize_(model[1], "weight", tk.tt((32, 32), 4), std=2500.0)  # its bound is above 65,504, its entries are not
+    assert model[1].weight.isfinite().all() and model[1].weight.dtype == torch.float16
