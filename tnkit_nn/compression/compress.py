@@ -7,7 +7,6 @@ next thing begins, so that a compression killed at any moment goes on where it w
 
 from __future__ import annotations
 
-import copy
 import os
 import time
 import warnings
@@ -25,6 +24,7 @@ from torch import Tensor, nn
 
 from tnkit.core.checks import flag
 from tnkit_nn.adapter.atomic import all_or_nothing
+from tnkit_nn.adapter.copies import copied
 from tnkit_nn.adapter.fitting import FitResult
 from tnkit_nn.adapter.norms import norm
 from tnkit_nn.adapter.parametrize import parametrize_
@@ -150,7 +150,7 @@ def _run(work: Work, chosen: Mapping[str, Substitute], schedule: Sequence[tuple[
     reports: list[LayerReport] = []
     steps, done = [], list[str]()
     # every weight as the approximation made it
-    untuned = model if work.recipe.stage2 is None else copy.deepcopy(model)
+    untuned = model if work.recipe.stage2 is None else copied(model, "compress_: the model")
     for k, (weights, epochs) in enumerate(zip(schedule, _epochs(work, len(schedule)), strict=True)):
         reports += [_approximation_step(work, untuned, weight, chosen[weight]) for weight in weights]
         done += weights

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import copy
 import json
 import os
 import zlib
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 
 import tnkit as tk
 from tnkit.core.checks import shown
+from tnkit_nn.adapter.copies import copied
 from tnkit_nn.adapter.parametrize import merge_
 from tnkit_nn.checks import a_module, a_path
 from tnkit_nn.placing import PlacedNetwork, networks_of, owner_and_leaf
@@ -224,7 +224,7 @@ def dense(model: nn.Module) -> nn.Module:
     TypeError
         No module.
     """
-    made = copy.deepcopy(a_module(model, "dense: model"))
+    made = copied(a_module(model, "dense: model"), "dense: model")
     for weight in networks_of(made):
         owner, leaf = owner_and_leaf(weight)
         merge_(made.get_submodule(owner), leaf, model=made)

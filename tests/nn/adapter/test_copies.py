@@ -67,3 +67,15 @@ def test_a_layer_is_left_out_of_a_model_with_an_old_norm():
     model(torch.ones(1, 4))
     left = without(model, "0")
     assert left is None or left(torch.ones(1, 4)).shape == (1, 2)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("norm", [nn.utils.weight_norm, nn.utils.spectral_norm])
+def test_networks_beside_an_old_norm_become_plain_layers(norm):
+    model, x = nn.Sequential(nn.Linear(8, 8), norm(nn.Linear(8, 4))), torch.ones(2, 8)
+    model(x)
+    tknn.tensorize_(model, {"0": "mpo"}, budget=40)
+    before = model.eval()(x)
+    made = tknn.dense(model).eval()
+    torch.testing.assert_close(made(x), before)
+    assert sorted(dict(made[0].named_parameters())) == ["bias", "weight"]
