@@ -92,6 +92,7 @@ def test_no_two_modules_import_each_other():
 SHARED_NAMES = {
     "forward", "backward", "configure", "load", "save", "add", "plan", "seed", "tensorize", "merge", "split", "multiply", "conj",
     "view",  # the function tk.view; a View of an array, of a picture
+    "sweep",  # of a decomposition; a Sweep of learning rates
     "norm",  # of a network, tk.norm; of an array
 }  # fmt: skip
 

@@ -169,10 +169,13 @@ _BESIDE_TENSORS = {
     ("tk.sample", "arrays"): dict.fromkeys(_TENSORS, "values, in double precision"),
     ("tk.run", "arrays"): {"meta tensor": "shapes alone, as torch gives them"},
     **{
-        (f"tk.{f}", "arrays"): {f"{k} tensor": "axes alone are looked at" for k in ("uint8", "bfloat16", "meta")}
+        (f"tk.{f}", "arrays"): {
+            f"{k} tensor": "axes alone are looked at" for k in ("uint8", "bool", "bfloat16", "meta")
+        }
         for f in ("isel", "fuse", "unfuse", "squeeze")
     },
-    ("tk.split", "arrays"): {f"{k} tensor": "in single or double precision" for k in ("uint8", "bfloat16")},
+    ("tk.split", "arrays"): {f"{k} tensor": "in single or double precision" for k in ("uint8", "bool", "bfloat16")},
+    **{(f"tk.{f}", "arrays"): {"bool tensor": "0 and 1, in float64"} for f in ("merge", "apply_gate", "expand_bonds")},
 }
 _FREE = {
     ("tk.init.normal", "arrays"): dict.fromkeys(("None", "{}", "without 'x'"), "unit normal entries stand in"),

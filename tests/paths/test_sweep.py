@@ -11,7 +11,7 @@ from work import counted
 import tnkit as tk
 from tnkit.paths.contraction_tree import ContractionTree, linear_path
 from tnkit.paths.optimizers import find_path
-from tnkit.paths.sweep import swept
+from tnkit.paths.sweep import swept_steps
 from tnkit.testing import oracle, path_flops, random_network
 
 
@@ -37,7 +37,7 @@ def widest(tree):
 @pytest.mark.parametrize("seed", range(20))
 def test_steps_contract_everything_and_rightly(seed):
     net, arrays = random_network(seed, max_nodes=8)
-    steps = swept(*asked(net))
+    steps = swept_steps(*asked(net))
     assert sorted(k for step in steps for k in step) == list(range(2 * len(net.nodes) - 2))
     path = linear_path(steps, len(net.nodes))
     if len(net.nodes) > 1:
@@ -48,13 +48,13 @@ def test_steps_contract_everything_and_rightly(seed):
 def test_a_sweep_of_a_lattice_is_as_wide_as_the_lattice(seed):
     for rows, columns in ((9, 9), (5, 14)):
         inputs, output, sizes = asked(ising(rows, columns, seed))
-        tree = ContractionTree(inputs, output, sizes, swept(inputs, output, sizes), 0)
+        tree = ContractionTree(inputs, output, sizes, swept_steps(inputs, output, sizes), 0)
         assert widest(tree) <= min(rows, columns)
     grid = tk.from_graph(nx.grid_2d_graph(10, 10), bond=2)
     order = list(grid.nodes)
     random.Random(seed).shuffle(order)
     inputs, output, sizes = asked(tk.Network(tuple(order), grid.output, grid.sizes))
-    assert widest(ContractionTree(inputs, output, sizes, swept(inputs, output, sizes), 0)) <= 11
+    assert widest(ContractionTree(inputs, output, sizes, swept_steps(inputs, output, sizes), 0)) <= 11
 
 
 @pytest.mark.slow

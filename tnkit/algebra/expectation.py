@@ -18,7 +18,7 @@ from tnkit.core.decomposition import paired
 from tnkit.core.network import Network
 from tnkit.core.node import Node, indices_among
 from tnkit.core.structure import TreeNetwork, tree_or_none
-from tnkit.execution.arrays import LINEAR, conj, counted, dtype_name, one_dtype, widened
+from tnkit.execution.arrays import LINEAR, as_numbers, conj, dtype_name, one_dtype, widened
 from tnkit.execution.backend import Backend
 from tnkit.execution.library import backend_of, library, plain
 from tnkit.execution.local import contracted
@@ -228,7 +228,7 @@ def _gate(net: Network, key: Any, gate: Any, like: Any, backend: Backend) -> tup
         raise TypeError(f"{here} is an array of {backend}, not {shown(gate)}")
     if reason := backend.unread(gate):
         raise TypeError(f"{here} {reason}")
-    gate = widened(plain("gate", counted({"gate": gate}, backend)["gate"], backend), backend)
+    gate = widened(plain("gate", as_numbers({"gate": gate}, backend)["gate"], backend), backend)
     sizes = tuple(net.sizes[i] for i in kept)
     side = prod(sizes)
     if tuple(gate.shape) not in ((*sizes, *sizes), (side, side)):

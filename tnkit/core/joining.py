@@ -9,10 +9,10 @@ from tnkit.core.inside import all_indices
 from tnkit.core.node import indices, indices_among
 from tnkit.core.wording import shown
 
-__all__ = ["joined", "joined_output", "pairs_on"]
+__all__ = ["join_networks", "joined_output", "pairs_on"]
 
 
-def joined(
+def join_networks(
     net: Any, other: Any, output: Iterable[str] | None, on: Iterable[str] | Mapping[str, str]
 ) -> tuple[tuple[Any, ...], tuple[str, ...], dict[str, int]]:
     """Nodes, output and sizes of two networks as one; see :meth:`tnkit.Network.join`."""

@@ -18,7 +18,7 @@ from tnkit.core.activations import Activation, resolve
 from tnkit.core.consistency import checked_inside, checked_sizes, inside_bodies
 from tnkit.core.display import bundle
 from tnkit.core.inside import Inside, said_deeper
-from tnkit.core.joining import joined
+from tnkit.core.joining import join_networks
 from tnkit.core.lazy import cached_property
 from tnkit.core.levels import Level, as_levels, from_levels
 from tnkit.core.node import Node, Sizes, has_order, indices, store, unordered
@@ -305,7 +305,7 @@ class Network:
         """
         if not isinstance(other, Network):
             raise TypeError(f"join: a Network is needed, not {shown(other)}")
-        return Network(*joined(self, other, output, on))
+        return Network(*join_networks(self, other, output, on))
 
     def relabel(
         self,

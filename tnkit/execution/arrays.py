@@ -16,8 +16,24 @@ import numpy as np
 from tnkit.execution.backend import Backend
 
 __all__ = [
-    "DTYPES", "LINEAR", "adjoint", "check_linear", "conj", "counted", "double_name", "dtype_name", "floating", "has_double", "is_bool",
-    "is_complex", "is_single", "one_dtype", "padded", "real", "spans", "widened",
+    "DTYPES",
+    "LINEAR",
+    "adjoint",
+    "as_numbers",
+    "check_linear",
+    "conj",
+    "double_name",
+    "dtype_name",
+    "floating",
+    "has_double",
+    "is_bool",
+    "is_complex",
+    "is_single",
+    "one_dtype",
+    "padded",
+    "real",
+    "spans",
+    "widened",
 ]  # fmt: skip
 
 #: Dtypes in which there is linear algebra, and those of them and of what is computed with in them.
@@ -67,7 +83,7 @@ def is_bool(x: Any, backend: Backend) -> bool:
     return backend.holds(x) and dtype_name(x) == "bool"
 
 
-def counted(arrays: Mapping[str, Any], backend: Backend) -> dict[str, Any]:
+def as_numbers(arrays: Mapping[str, Any], backend: Backend) -> dict[str, Any]:
     """Arrays of bools as numbers in double precision; others as they are."""
     return {n: backend.cast(x, "float64") if is_bool(x, backend) else x for n, x in arrays.items()}
 

@@ -10,7 +10,7 @@ from typing import Any
 from tnkit.core.checks import shown
 from tnkit.core.network import Network
 from tnkit.core.node import Node
-from tnkit.execution.arrays import counted, dtype_name, is_complex, is_single, one_dtype
+from tnkit.execution.arrays import as_numbers, dtype_name, is_complex, is_single, one_dtype
 from tnkit.execution.backend import Backend
 from tnkit.execution.library import library, plain
 from tnkit.execution.numpy import NUMPY
@@ -83,7 +83,7 @@ def gate_matrix(gate: Any, sizes: Sequence[int], inds: Sequence[str], backend: B
             f"apply_gate: gate is an array of {backend}, or a pair of a network and its arrays, not {shown(gate)}{of}"
         )
     else:
-        g = plain("gate", counted({"gate": gate}, backend)["gate"], backend)
+        g = plain("gate", as_numbers({"gate": gate}, backend)["gate"], backend)
     side = prod(sizes)
     if tuple(g.shape) not in ((side, side), (*sizes, *sizes)):
         raise ValueError(

@@ -18,7 +18,7 @@ from tnkit.core.names import free_name, names_in
 from tnkit.core.network import Network
 from tnkit.core.node import Node, Sizes
 from tnkit.core.wording import plain_name
-from tnkit.execution.arrays import LINEAR, check_linear, counted, dtype_name, is_bool, is_single, one_dtype, widened
+from tnkit.execution.arrays import LINEAR, as_numbers, check_linear, dtype_name, is_bool, is_single, one_dtype, widened
 from tnkit.execution.backend import Backend
 from tnkit.execution.inputs import checked
 from tnkit.execution.library import backend_of
@@ -112,7 +112,7 @@ def taken(
         bools = (
             {} if backend is NUMPY else {n: x for n, x in some.items() if is_bool(x, backend)}
         )  # numpy multiplies them
-        plain = checked(trusted(tuple(nodes), (), sizes), {**some, **counted(bools, backend)}, backend)
+        plain = checked(trusted(tuple(nodes), (), sizes), {**some, **as_numbers(bools, backend)}, backend)
         some = {**plain, **bools} if some else _beside(plain, arrays, backend)
     return {node.name: some[node.array] for node in nodes}, backend
 

@@ -27,7 +27,7 @@ from tnkit.paths.contraction_tree import (
 )
 from tnkit.paths.foreign import RULE, ask, pairwise_path
 from tnkit.paths.searchable import check_searchable
-from tnkit.paths.sweep import swept
+from tnkit.paths.sweep import swept_steps
 
 __all__ = ["OPTIMIZERS", "Optimizer", "find_order", "find_path"]
 
@@ -141,7 +141,7 @@ def auto(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], memory_
     large = tree.total > 50 * n * _A_SWEEP
     if large or (n > _HALVED_NODES and tree.total > n * _A_SWEEP):
         ends = 4 if large else 2
-        sweep = ContractionTree(inputs, output, sizes, swept(inputs, output, sizes, ends), _SOUGHT)
+        sweep = ContractionTree(inputs, output, sizes, swept_steps(inputs, output, sizes, ends), _SOUGHT)
         tree = min(tree, refine_(sweep, 6, max(20, n // 4)), key=lambda t: t.total)
     tree = refine_(tree, 8, max(40, min(n // 2, 200)))
     more = int(min(2 * n, _MOST, tree.total / _A_SOLUTION))
@@ -166,7 +166,7 @@ def _searched(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int]) ->
     """The tree of :func:`hyper`; bounded by trials, not by the clock, so that equal questions have equal answers."""
     n, rng = len(inputs), np.random.default_rng(0)
     trees = _greedy_trees(inputs, output, sizes)
-    trees.append(ContractionTree(inputs, output, sizes, swept(inputs, output, sizes), _SOUGHT))
+    trees.append(ContractionTree(inputs, output, sizes, swept_steps(inputs, output, sizes), _SOUGHT))
     for seed in range(max(1, min(16, 3_200 // n))):
         wild = seed % 2 == 0 and n <= _HALVED_NODES
         ranges: dict[str, Any] = {"costmod": (0.3, 1.5), "temperature": (0.1, 1.0)} if wild else {}

@@ -13,7 +13,7 @@ from math import log2
 
 from tnkit.paths.contraction_tree import Steps
 
-__all__ = ["swept"]
+__all__ = ["swept_steps"]
 
 #: Tensors that are taken up together are multiplied first while their product has so few bits.
 _SMALL = 6.0
@@ -67,7 +67,9 @@ class _Graph:
         return sum(len(self.users[i]) - 1 for i in self.terms[k])
 
 
-def swept(inputs: Sequence[Sequence[str]], output: Sequence[str], sizes: Mapping[str, int], ends: int = 4) -> Steps:
+def swept_steps(
+    inputs: Sequence[Sequence[str]], output: Sequence[str], sizes: Mapping[str, int], ends: int = 4
+) -> Steps:
     """Steps between numbered tensors (results from ``len(inputs)`` on), of the best of several sweeps.
 
     Parameters
