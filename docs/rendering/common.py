@@ -24,6 +24,7 @@ NAMES = {
     "hashed": "hash", "hashed 424": "hash", "subspace": "random subspace", "frozen_random": "frozen random", "picked": "picked features",
     "pooled": "pooled features", "removed": "layer left out", "dense": "dense", "dense_trained_on": "dense, trained on", "small_dense": "small dense model",
     "adtn depth 3": "ADTN, ReLU, depth 3", "adtn 424": "ADTN", "mpo 424": "TT-matrix", "adtn": "ADTN", "circuit": "circuit", "small dense": "small dense model",
+    "kronecker": "Kronecker", "block_term": "block terms",
 }  # fmt: skip
 READINGS = {"frozen": "other layers frozen", "trained": "other layers fine-tuned"}
 
@@ -35,7 +36,7 @@ def name(label: str) -> str:
     for short, long in {"adtn": "ADTN", "sin": "sine", "relu": "ReLU", **NAMES}.items():
         label = re.sub(rf"\b{short}\b", long, label)
     label = label.replace(", no fewer", " (no fewer)")
-    return re.sub(r"(?<! a) (sine|ReLU|linear|depth)", r", \1", label)
+    return re.sub(r"(?<! a)(?<!without) (sine|ReLU|linear|depth)", r", \1", label)
 
 
 @cache
