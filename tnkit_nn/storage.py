@@ -184,24 +184,16 @@ def _check_seal(path: Path, seal: Any, of: str, sha256: str, way: str) -> None:
         raise damaged(path, "its content is not what was written", way)
 
 
-_MISSING = object()
-
-
 def first_difference(its: Any, ours: Any, name: str = "") -> str:
     """The first thing that differs between two settings, in words; empty where nothing does.  One that is None may be missing."""
     if isinstance(its, dict) and isinstance(ours, dict):
-        found = (
-            first_difference(its.get(key, _MISSING), ours.get(key, _MISSING), f"{name}.{key}".strip("."))
-            for key in {**ours, **its}
-        )
+        found = (first_difference(its.get(key), ours.get(key), f"{name}.{key}".strip(".")) for key in {**ours, **its})
         return next(filter(None, found), "")
-    if (its is _MISSING and ours is None) or (its is None and ours is _MISSING):  # a setting that came later
+    if its == ours:
         return ""
-    if its is _MISSING:
+    if its is None:
         return f"it has no {name}, here it is {ours!r:.100}"
-    if ours is _MISSING:
-        return f"its {name} is {its!r:.100}, here there is none"
-    return "" if its == ours else f"its {name} is {its!r:.100}, not {ours!r:.100}"
+    return f"its {name} is {its!r:.100}, " + ("here there is none" if ours is None else f"not {ours!r:.100}")
 
 
 # -- tensors --------------------------------------------------------------------------------------------------------

@@ -140,13 +140,10 @@ def edges(found: dict[str, Any]) -> str:
     }
     if not rows or not found.get("rates"):
         return ""
-    first = {
-        "lowest": min(found["rates"]),
-        "highest": max(found["rates"]),
-    }  # all that a sweep without further rates tried
+    # all that a sweep without further rates tried
+    first = {"lowest": min(found["rates"]), "highest": max(found["rates"])}
     low, high = (sum(c["rate"] == c.get(end, rate) for c in rows.values()) for end, rate in first.items())
-    further = any("lowest" in c for c in rows.values())
-    if further:
+    if any("lowest" in c for c in rows.values()):
         beyond = sum(not first["lowest"] <= c["rate"] <= first["highest"] for c in rows.values())
         return f"{beyond} of {len(rows)} rows chose a rate beyond the first three, {low} the lowest that was tried for them, {high} the highest; "
     return f"{low} of {len(rows)} rows chose the lowest rate of those tried ({first['lowest']:g}), {high} the highest ({first['highest']:g}); "

@@ -228,7 +228,7 @@ def _gate(net: Network, key: Any, gate: Any, like: Any, backend: Backend) -> tup
         raise TypeError(f"{here} is an array of {backend}, not {shown(gate)}")
     if reason := backend.unread(gate):
         raise TypeError(f"{here} {reason}")
-    gate = widened(plain("gate", as_numbers({"gate": gate}, backend)["gate"], backend), backend)
+    gate = widened(plain("gate", as_numbers(gate, backend), backend), backend)
     sizes = tuple(net.sizes[i] for i in kept)
     side = prod(sizes)
     if tuple(gate.shape) not in ((*sizes, *sizes), (side, side)):

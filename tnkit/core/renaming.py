@@ -9,7 +9,7 @@ from tnkit.core.inside import ARRAY, NODE, all_indices
 from tnkit.core.node import Node
 from tnkit.core.wording import shown
 
-__all__ = ["name_table", "name_tables", "relabelled"]
+__all__ = ["name_tables", "relabelled"]
 
 #: Names for others: a mapping (names it lacks stay), a function, or None.
 Names = Mapping[str, str] | Callable[[str], str] | None
@@ -20,9 +20,9 @@ Tables = tuple[dict[str, str], dict[str, str], dict[str, str]]
 def name_tables(net: Any, inds: Names, nodes: Names, arrays: Names) -> Tables:
     """New names for all that a network has, at every depth; ValueError where two indices would get one name."""
     tables = (
-        name_table("inds", "index", inds, sorted(all_indices(net))),
-        name_table("nodes", "node", nodes, list(net.inside.names(NODE))),
-        name_table("arrays", "array", arrays, list(net.inside.names(ARRAY))),
+        _name_table("inds", "index", inds, sorted(all_indices(net))),
+        _name_table("nodes", "node", nodes, list(net.inside.names(NODE))),
+        _name_table("arrays", "array", arrays, list(net.inside.names(ARRAY))),
     )
     if len(set(tables[0].values())) != len(tables[0]):
         raise ValueError("relabel: two indices would get the same name and become connected")
@@ -43,7 +43,7 @@ def relabelled(
     return made, tuple(inds[i] for i in net.output), {inds[i]: s for i, s in net.sizes.items()}
 
 
-def name_table(argument: str, kind: str, names: Names, old: list[str]) -> dict[str, str]:
+def _name_table(argument: str, kind: str, names: Names, old: list[str]) -> dict[str, str]:
     """Old name -> new name, of all of one kind.
 
     Parameters

@@ -83,9 +83,9 @@ def is_bool(x: Any, backend: Backend) -> bool:
     return backend.holds(x) and dtype_name(x) == "bool"
 
 
-def as_numbers(arrays: Mapping[str, Any], backend: Backend) -> dict[str, Any]:
-    """Arrays of bools as numbers in double precision; others as they are."""
-    return {n: backend.cast(x, "float64") if is_bool(x, backend) else x for n, x in arrays.items()}
+def as_numbers(x: Any, backend: Backend) -> Any:
+    """Bools as numbers in double precision; anything else as it is."""
+    return backend.cast(x, "float64") if is_bool(x, backend) else x
 
 
 def floating(arrays: Mapping[str, Any], backend: Backend) -> dict[str, Any]:

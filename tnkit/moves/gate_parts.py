@@ -83,7 +83,7 @@ def gate_matrix(gate: Any, sizes: Sequence[int], inds: Sequence[str], backend: B
             f"apply_gate: gate is an array of {backend}, or a pair of a network and its arrays, not {shown(gate)}{of}"
         )
     else:
-        g = plain("gate", as_numbers({"gate": gate}, backend)["gate"], backend)
+        g = plain("gate", as_numbers(gate, backend), backend)
     side = prod(sizes)
     if tuple(g.shape) not in ((side, side), (*sizes, *sizes)):
         raise ValueError(

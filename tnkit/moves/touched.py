@@ -18,7 +18,7 @@ from tnkit.core.names import free_name, names_in
 from tnkit.core.network import Network
 from tnkit.core.node import Node, Sizes
 from tnkit.core.wording import plain_name
-from tnkit.execution.arrays import LINEAR, as_numbers, check_linear, dtype_name, is_bool, is_single, one_dtype, widened
+from tnkit.execution.arrays import LINEAR, check_linear, dtype_name, floating, is_bool, is_single, one_dtype, widened
 from tnkit.execution.backend import Backend
 from tnkit.execution.inputs import checked
 from tnkit.execution.library import backend_of
@@ -109,10 +109,9 @@ def taken(
     some = {node.array: arrays[node.array] for node in nodes if node.array in arrays}
     if not _plainly_right(net, nodes, some, backend):
         sizes = Sizes({i: net.sizes[i] for node in nodes for i in node.inds})
-        bools = (
-            {} if backend is NUMPY else {n: x for n, x in some.items() if is_bool(x, backend)}
-        )  # numpy multiplies them
-        plain = checked(trusted(tuple(nodes), (), sizes), {**some, **as_numbers(bools, backend)}, backend)
+        # numpy multiplies bools, others do not
+        bools = {} if backend is NUMPY else {n: x for n, x in some.items() if is_bool(x, backend)}
+        plain = checked(trusted(tuple(nodes), (), sizes), {**some, **floating(bools, backend)}, backend)
         some = {**plain, **bools} if some else _beside(plain, arrays, backend)
     return {node.name: some[node.array] for node in nodes}, backend
 

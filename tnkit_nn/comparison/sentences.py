@@ -66,10 +66,8 @@ def answer(records: Records) -> str:
 def _why_none(records: Records) -> str:
     """Why no deep network is held against a shallow one."""
     records = records_of(records, "answer")
-    keeping: dict[bool, dict[int | None, bool]] = {
-        True: {},
-        False: {},
-    }  # deep or not -> budget -> whether some network keeps it
+    # deep or not -> budget -> whether some network keeps it
+    keeping: dict[bool, dict[int | None, bool]] = {True: {}, False: {}}
     for runs in (Runs(records, reading) for reading in READINGS):
         for key in runs.networks():
             kind = keeping[(runs.first[key]["depth"] or 0) > 1]
