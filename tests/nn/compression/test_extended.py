@@ -102,7 +102,7 @@ def test_another_loss_is_noticed(tmp_path):
         tknn.compress_(mlp(2), one(), other, out=tmp_path)
     with pytest.raises(ValueError, match=r"its recipe.rest is 'none', not 'all'; give"):
         tknn.compress_(mlp(2), one(rest="all"), regression(), out=tmp_path)
-    with pytest.raises(ValueError, match=r"its recipe.stage2 is {.*, not None; give"):
+    with pytest.raises(ValueError, match=r"its recipe.stage2 is {.*, here there is none; give"):
         tknn.compress_(mlp(2), one(stage2=None), regression(), out=tmp_path)
     tknn.compress_(mlp(2), one(), regression(), out=tmp_path)
 
