@@ -244,6 +244,11 @@ def kernel_confirmed() -> list[Family]:
     return [*shallow, linear, wall(2), *families(["circuit"], (3,))]
 
 
+def kernel_question() -> list[Family]:
+    """The circuit of :func:`kernel_confirmed` once more, and the two shallow families that came nearest."""
+    return [*families(["circuit"], (3,)), *at_least(["mpo", "kronecker"], 155)]
+
+
 def large() -> list[Family]:
     """Those of :func:`few`, and a low rank, which has 1,296 numbers at least on FC-2."""
     return [*few(), *families(["low_rank"])]
@@ -318,6 +323,13 @@ STUDIES = {
         title="The circuit that led there, on ten fresh seeds:",
         note="The circuit is that of the table above which was best at about 150, with other seeds. No shallow network has fewer numbers than "
         "its 155; the TT-matrix and one ring are on its own digits.",
+    ),
+    "lenet5-conv2-question": Comparison(
+        replace(_LENET, layer="conv2", seeds=20, first_seed=300, tune_steps=1500),
+        (150,),
+        kernel_question,
+        title="Against the two nearest, on twenty more:",
+        note="The circuit, the TT-matrix and the Kronecker sum of the table above, with other seeds.",
     ),
     "lenet5-joint": Comparison(
         replace(_LENET, model="lenet5, one weight", layer=WEIGHT, seeds=5, first_seed=160),
