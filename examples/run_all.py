@@ -13,7 +13,20 @@ from pathlib import Path
 
 import torch
 
-NAMES = ["lstm", "segmenter", "regression", "gpt", "dict_output", "streaming", "adapters", "born_machine"]
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "benchmarks" / "paper"))
+from digests import digests_of  # noqa: E402
+
+from tnkit_nn.storage import replacing  # noqa: E402
+
+COMPARED = ("families", "approximation", "comparison")
+#: Example -> the code that its result depends on beside its own (``PARTS`` of benchmarks/paper/digests.py).
+SOURCES: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(["lstm", "segmenter", "regression", "gpt", "dict_output", "streaming"], COMPARED),
+    "adapters": ("families",),
+    "born_machine": (),
+}
+NAMES = list(SOURCES)
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -23,9 +36,11 @@ def run(name: str) -> None:
     found = importlib.import_module(name).main()
     found["seconds"] = {"elapsed": time.perf_counter() - wall, "processor": time.process_time() - cpu}
     found["load"] = os.getloadavg()
+    found["digests"] = digests_of(f"examples/{name}.py", *SOURCES[name])
     for record in found["records"]:
         record |= {"networks": {}} if "networks" in record else {}
-    (RESULTS / f"{name}.json").write_text(json.dumps(found, indent=None, separators=(",", ":")) + "\n")
+    with replacing(RESULTS / f"{name}.json") as temporary:
+        temporary.write_text(json.dumps(found, indent=None, separators=(",", ":")) + "\n")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from scipy.stats import ttest_rel
 from table_parts import table
 
-from rendering.common import Records, example, name, percent, spread
+from rendering.common import Records, aged, example, name, percent, spread
 
 
 def table_of() -> str:
@@ -53,5 +53,5 @@ def said() -> str:
     )
     return (
         f"Over {len(reached['low_rank'])} seeds {verdict}: the smallest p is {tests[least]:.3f} ({name(least)}), before a correction for "
-        f"{len(others)} comparisons."
+        f"{len(others)} comparisons.{aged('adapters')}"
     )

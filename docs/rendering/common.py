@@ -11,6 +11,7 @@ from statistics import mean, stdev
 from typing import Any
 
 import tables  # of benchmarks/paper: the page of all results, whose p-values are shown here too
+from digests import BEFORE, older
 
 DOCS = Path(__file__).parents[1]
 ROOT = DOCS.parent
@@ -51,6 +52,18 @@ def example(name: str) -> dict[str, Any]:
     """What a script of ``examples/`` found at full size."""
     found: dict[str, Any] = json.loads((ROOT / "examples" / "results" / f"{name}.json").read_text())
     return found
+
+
+def aged(*names: str) -> str:
+    """A sentence on the examples whose code has changed since they were run at full size; nothing where none has."""
+    ages: dict[str, list[str]] = {}
+    for name in names:
+        ages.setdefault(older(example(name).get("digests")), []).append(name)
+    before = ages.pop(BEFORE, None)
+    told = [f"{', '.join(each)}: {age}." for age, each in ages.items() if age]
+    return "".join(
+        f" {text}" for text in [*told, *([f"{', '.join(before)}: made before results had digests."] if before else [])]
+    )
 
 
 def groups(study: str, budget: int) -> dict[str, Records]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from table_parts import table
 
-from rendering.common import example, name
+from rendering.common import aged, example, name
 from tnkit_nn.comparison.measure import Measure
 from tnkit_nn.comparison.paired import NO_STATEMENT
 from tnkit_nn.comparison.report.tables import rows as table_rows
@@ -92,5 +92,5 @@ def said() -> str:
     seconds = sorted(e["seconds"]["processor"] for e in found)
     return (
         f"{shallow} {hash_said} There are {' or '.join(map(str, seeds))} seeds. "
-        f"A script took {seconds[0]:.0f} to {seconds[-1]:.0f} seconds of one processor, on a machine that did other work too."
+        f"A script took {seconds[0]:.0f} to {seconds[-1]:.0f} seconds of one processor, on a machine that did other work too.{aged(*OWN)}"
     )
