@@ -146,19 +146,16 @@ def test_the_papers_systems_are_shown_as_they_were_measured(paper):
 @pytest.mark.slow
 def test_the_families_of_the_papers_studies_keep_their_budgets(paper):
     """Every family of a study has a network within its budgets, or past them only where it has no smaller one."""
+    from tnkit_nn import zoo
     from tnkit_nn.budgets import shares
     from tnkit_nn.comparison.start import built
 
-    shapes = {"conv2": (16, 6, 5, 5), "fc1": (120, 400), "fc2": (84, 120), "fc3": (10, 84)}
-    joint = paper("joint")
-    sizes = {
-        "lenet5": shapes,
-        "fc2": {"fc1": (512, 784), "fc2": (10, 512)},
-        "lenet5, one weight": {joint.WEIGHT: joint.MATRIX},
-    }
+    setup = paper("setup")
     for title, study in paper("deep").STUDIES.items():
         layers = [study.task.layer] if isinstance(study.task.layer, str) else study.task.layer
-        weights = {n: sizes[study.task.model][n] for n in layers}
+        name = study.task.model
+        model = setup.MODELS[name](0) if name in setup.MODELS else zoo.build(name)
+        weights = {n: tuple(model.get_parameter(f"{n}.weight").shape) for n in layers}
         rows = study.rows()
         assert len({f.label for f in rows}) == len(rows)
         for family in rows:

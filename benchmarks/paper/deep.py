@@ -1,6 +1,6 @@
 """Is there a deep network that beats every shallow one and every control at an equal count?  One command a study.
 
-``python benchmarks/paper/deep.py STUDY --data-dir DIR`` (MNIST; studies are the keys of ``STUDIES``) runs ``tnkit_nn.compare`` on the
+``python benchmarks/paper/deep.py STUDY --data-dir DIR`` (MNIST, and CIFAR-10 for ``wide-conv``; studies are the keys of ``STUDIES``) runs ``tnkit_nn.compare`` on the
 study's families and goes on where it was interrupted; the page is in ``out/paper/STUDY/``, the records in
 ``benchmarks/paper/STUDY.json``, from which ``benchmarks/paper/tables.py`` renders docs/paper.md.
 """
@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from cells import bar
 from digests import kept_in, place
+from four_convs import WIDEST
 from joint import LAYERS, WEIGHT
 from setup import Setup
 
@@ -210,6 +211,12 @@ def kernels() -> list[Family]:
     return [*families([*SHALLOW, *structured]), wall(2), wall(3), *families(["circuit"], (2, 3))]
 
 
+def wide_kernel() -> list[Family]:
+    """For a wider convolution: those of :func:`kernels` that were not far behind there, and deeper circuits."""
+    shallow = ["mpo", "tt", "tucker", "cp", "ring", "tree", "kronecker", "block_term"]
+    return fair([*families(shallow), wall(2), wall(3), *families(["circuit"], (2, 3, 4))])
+
+
 def _no_fewer_than_any(shape: Sequence[int], budget: int, name: str, deep: Sequence[Family]) -> tk.Network:
     """A family's network of at least as many numbers as the largest of some deep ones near a budget."""
     return no_fewer(shape, budget, name, max(f.build(shape, budget).num_params for f in deep))
@@ -331,6 +338,13 @@ STUDIES = {
         title="Against the two nearest, on twenty more:",
         note="The circuit, the TT-matrix and the Kronecker sum of the table above, with other seeds.",
     ),
+    "wide-conv": Comparison(
+        Setup("four convolutions", "cifar10", WIDEST, 5, 1500, 300, 1500, limit=20000, rest="none", first_seed=400),
+        (1000,),
+        wide_kernel,
+        title="A wider convolution:",
+        note="No shallow network has fewer numbers than the largest deep one.",
+    ),
     "lenet5-joint": Comparison(
         replace(_LENET, model="lenet5, one weight", layer=WEIGHT, seeds=5, first_seed=160),
         (1000,),
@@ -380,7 +394,7 @@ KEPT = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("study", choices=STUDIES)
-    parser.add_argument("--data-dir", required=True, help="folder of MNIST's files")
+    parser.add_argument("--data-dir", required=True, help="folder of MNIST's files, CIFAR-10's for wide-conv")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", default="out/paper")
     parser.add_argument(

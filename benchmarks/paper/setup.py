@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from four_convs import four_convolutions
 from joint import joint_lenet5
 from small import smaller_of
 
@@ -13,7 +14,7 @@ from tnkit_nn.comparison.protocol import Protocol
 from tnkit_nn.task import Task
 
 #: Models beside the zoo's: what a seed makes.
-MODELS: dict[str, Any] = {"lenet5, one weight": joint_lenet5}
+MODELS: dict[str, Any] = {"lenet5, one weight": joint_lenet5, "four convolutions": four_convolutions}
 
 
 @dataclass(frozen=True)
