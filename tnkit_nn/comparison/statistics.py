@@ -5,8 +5,8 @@ interval is over seeds (dense model, start, data order): it does not cover the c
 
 That a row is better than another is said only where it has no more parameters (:attr:`~tnkit_nn.comparison.paired.Difference.words`).
 
-A pair of rows is tested once, and has one p-value wherever it is shown.  There are two families of tests, which share no pair:
-:func:`against_controls` and :func:`deep_against_shallow`.  Holm's method corrects within each; :data:`CORRECTED` says for what.
+A pair of rows has one p-value wherever it is shown.  There are two families of tests, which share no pair: :func:`against_controls` and
+:func:`deep_against_shallow`.  Holm's method corrects within each; :data:`CORRECTED` says for what.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ READINGS = {"frozen": "other layers frozen", "trained": "other layers fine-tuned
 #: What the p-values are corrected for: said once in a report.
 CORRECTED = (
     "P-values are corrected by Holm's method. Against a control, the correction is for the number of networks of that budget. "
-    "Between the best deep network and its shallow rivals, it is for the number of such pairs."
+    "Between the best deep network and its shallow rivals, it is for the networks that either was picked from, then for the number of "
+    "such pairs. Intervals are not corrected."
 )
 
 
@@ -77,15 +78,16 @@ class Runs:
         found: int = self.first[key]["num_params"]
         return found
 
-    def rivals(self, best: Key, shallow: Sequence[Key]) -> list[Key]:
-        """What a deep network is held against: the best shallow one that has no fewer parameters, and the best that has no more.
+    def rivals(self, best: Key, shallow: Sequence[Key]) -> dict[Key, list[Key]]:
+        """What a deep network is held against -> what it was picked from: the best shallow one that has no fewer parameters, and the best
+        that has no more.
 
         No fewer is up to the budget (or what was asked of the row at least), or a tenth more than the deep network has.
         """
         mine = self.count(best)
         larger = [k for k in shallow if mine <= self.count(k) and (self.within(k) or self.count(k) <= UNEQUAL * mine)]
         smaller = [k for k in shallow if self.count(k) <= mine]
-        return list(dict.fromkeys(k for k in (self.best(larger), self.best(smaller)) if k is not None))
+        return {k: picked for picked in (larger, smaller) if (k := self.best(picked)) is not None}
 
     def less(self, one: Key, other: Key) -> Difference:
         """One row less another."""
@@ -143,8 +145,12 @@ def deep_against_shallow(records: Records) -> list[Difference]:
     - "deep is worse" is asked against those with no more.
 
     One rival of any count would leave one of the questions out, which flatters the other side.  Where both questions have the same
-    rival, as at equal counts, it is one pair and one test.  Where they have two, each pair is tested once, two-sided, and its other
-    direction gives no statement.  P-values are corrected by Holm's method for all of these pairs together.
+    rival, as at equal counts, it is one pair.  Where they have two, each pair is tested two-sided, and its other direction gives no
+    statement.
+
+    The best of nine has had nine chances.  So each pair is tested twice by Holm's method: among the deep networks that its first was picked
+    from, each against its second, and among the shallow ones that its second was picked from, each against its first.  The larger p-value
+    counts.  Holm's method then corrects for all of these pairs together.
     """
     records = records_of(records, "deep_against_shallow")
     found: list[Difference] = []
@@ -153,23 +159,34 @@ def deep_against_shallow(records: Records) -> list[Difference]:
         for runs in every.values():
             networks = [k for k in runs.networks() if k[1] == budget]
             deep = [k for k in networks if (runs.first[k]["depth"] or 0) > 1]
-            best = runs.best(k for k in deep if runs.within(k))
+            picked = [k for k in deep if runs.within(k)]
+            best = runs.best(picked)
             if best is not None:
                 rivals = runs.rivals(best, [k for k in networks if k not in deep])
-                found += [runs.less(best, rival) for rival in rivals]
+                found += [_of_the_picked(runs, (best, picked), rival) for rival in rivals.items()]
     return _corrected(found)
+
+
+def _of_the_picked(runs: Runs, deep: tuple[Key, Sequence[Key]], shallow: tuple[Key, Sequence[Key]]) -> Difference:
+    """One network less another, each beside what it was picked from: the larger of Holm's two p-values."""
+    (best, of_deep), (rival, of_shallow) = deep, shallow
+    among_deep = holm([runs.less(k, rival).p for k in of_deep])
+    among_shallow = holm([runs.less(best, k).p for k in of_shallow])
+    p = max(among_deep[of_deep.index(best)], among_shallow[of_shallow.index(rival)])
+    return replace(runs.less(best, rival), p=p)
 
 
 def outcomes(found: Iterable[Difference]) -> tuple[int, int, int, int]:
     """Of pairs of :func:`deep_against_shallow`: how often deep is better and how often that was asked, the same of worse.
 
-    Deep counts as better only where it is ahead of the rival with fewer parameters too, if there is one.
+    Deep counts as better only where it is ahead of the rival with fewer parameters too, if there is one.  A rival with as many parameters
+    is asked both questions; one that is asked of two rivals is won or lost only against both.
     """
     groups = list(by_question(found).values())
-    better = sum(any(d.words == "better" for d in g) and all(d.ahead for d in g) for g in groups)
-    worse = sum(any(d.words == "worse" for d in g) for g in groups)
-    asked = [sum(any(asks(d, which) for d in g) for g in groups) for which in ("better", "worse")]
-    return better, asked[0], worse, asked[1]
+    asked = {which: [[d for d in g if asks(d, which)] for g in groups] for which in ("better", "worse")}
+    won = {which: [bool(g) and all(d.words == which for d in g) for g in each] for which, each in asked.items()}
+    better = sum(won and all(d.ahead for d in g) for won, g in zip(won["better"], groups, strict=True))
+    return better, sum(map(bool, asked["better"])), sum(won["worse"]), sum(map(bool, asked["worse"]))
 
 
 def by_question(found: Iterable[Difference]) -> dict[tuple[int | None, str], list[Difference]]:

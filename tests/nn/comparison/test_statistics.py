@@ -251,6 +251,46 @@ def test_each_question_has_the_rival_that_could_lose_it():
     )
 
 
+def test_a_pair_is_corrected_for_what_either_was_picked_from():
+    """The larger of Holm's p-values among the deep networks against the rival, and among the shallow ones against the best deep one."""
+    draw = np.random.default_rng(3)
+    for _ in range(20):
+        values = {
+            n: tuple(draw.normal(0.9, 0.01, 5))
+            for n in ("adtn depth 2", "adtn depth 3", "adtn depth 4", "mpo", "cp", "tt")
+        }
+        records = [r | {"test_trained": None, "val_trained": None} for r in runs(**values)]
+        (d,) = deep_against_shallow(records)
+        deep, shallow = ([n for n in values if n.startswith("adtn") is kind] for kind in (True, False))
+        assert d.one == max(deep, key=lambda n: np.mean(values[n])) and d.other == max(
+            shallow, key=lambda n: np.mean(values[n])
+        )
+        of_deep = holm([difference(values[n], values[d.other], 500)[3] for n in deep])[deep.index(d.one)]
+        of_shallow = holm([difference(values[d.one], values[n], 500)[3] for n in shallow])[shallow.index(d.other)]
+        assert d.p == pytest.approx(max(of_deep, of_shallow))
+        assert d.p >= difference(values[d.one], values[d.other], 500)[3]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("deep", "shallow"), [(1, 8), (8, 1), (3, 8)])
+def test_the_best_of_many_is_not_called_better_by_chance(deep, shallow):
+    """Networks that are all alike, luck of the training included: who is picked from more has no more than its share of false alarms."""
+    draw, count = np.random.default_rng(7), 300
+    names = [*(f"adtn depth {k + 2}" for k in range(deep)), *(f"n{k}" for k in range(shallow))]
+    found = [
+        deep_against_shallow([
+            r | {"test_trained": None, "val_trained": None, "test_frozen": r["test_frozen"] + draw.normal(0, 0.003)}
+            for r in runs(**{n: tuple(draw.normal(0.5, 0.01, 5)) for n in names})
+        ])[0]
+        for _ in range(count)
+    ]  # fmt: skip
+    told = [sum(d.words == word for d in found) / count for word in ("better", "worse")]
+    assert max(told) <= 0.04, told  # 2.5 % a side, and what 300 draws may add
+    if min(deep, shallow) == 1:  # without the correction one side would be flattered
+        plain = sum(d.low > 0 or d.high < 0 for d in found) / count
+        assert plain > 0.06, plain
+
+
 def test_a_rival_of_no_fewer_parameters_than_was_asked_of_it_is_one():
     """The best deep network has fewer than the largest, which the shallow ones were asked to have at least."""
     values = dict(adtn3=(0.9, 0.91, 0.92), mpo=(0.85, 0.86, 0.87), cp=(0.8, 0.81, 0.82), tt=(0.99, 0.98, 0.985))
@@ -267,6 +307,24 @@ def test_better_than_a_larger_rival_counts_only_ahead_of_the_smaller_one():
     records = counted(runs(**values), adtn3=100, mpo=98, cp=102)
     assert {(d.other, d.words) for d in deep_against_shallow(records)} == {("cp", "better"), ("mpo", "worse")}
     assert outcomes(deep_against_shallow(records)) == (0, 2, 2, 2)
+
+
+def test_a_question_asked_of_two_rivals_is_won_only_against_both():
+    """The rival with no more parameters has as many: ahead of it for sure, and of the larger one not for sure."""
+    values = dict(adtn3=(0.9, 0.901, 0.902), mpo=(0.87, 0.871, 0.872), cp=(0.895, 0.901, 0.897))
+    records = counted(runs(**values), adtn3=100, mpo=100, cp=104)
+    found = deep_against_shallow(records)
+    assert {(d.other, d.words) for d in found} == {("cp", "no significant difference"), ("mpo", "better")}
+    assert all(d.ahead for d in found) and outcomes(found) == (0, 2, 0, 2) and headline(records) == "Neither wins"
+    sure = counted(runs(**values | {"cp": (0.88, 0.881, 0.882)}), adtn3=100, mpo=100, cp=104)
+    assert outcomes(deep_against_shallow(sure)) == (2, 2, 0, 2) and headline(sure) == "Deep wins"
+    # behind one with as many for sure, and behind the smaller one not for sure
+    lost = counted(
+        runs(adtn3=(0.9, 0.901, 0.902), mpo=(0.93, 0.931, 0.932), cp=(0.9, 0.92, 0.99)), adtn3=100, mpo=100, cp=96
+    )
+    found = deep_against_shallow(lost)
+    assert {(d.other, d.words) for d in found} == {("cp", "no significant difference"), ("mpo", "worse")}
+    assert outcomes(found) == (0, 2, 0, 2) and headline(lost) == "Neither wins"
 
 
 @pytest.mark.slow
