@@ -21,6 +21,7 @@ from tnkit_nn.axes import Axes
 from tnkit_nn.comparison.allocator import give_back
 from tnkit_nn.comparison.batches import Batches, batches_of
 from tnkit_nn.comparison.calls import called
+from tnkit_nn.comparison.layout import channels_last, laid
 from tnkit_nn.comparison.readings import Readings, accuracies, cross_entropies
 from tnkit_nn.data.batches import Batch, moved
 from tnkit_nn.data.draws import forked, seed_
@@ -99,7 +100,7 @@ class Fixture:
         ]
         moving = [n for n in moving if n in self.names]  # a module of two names has its buffers under the first
         found = replace(self, moving=tuple(moving))
-        vars(found)["apart"] = self.apart  # found out once
+        vars(found).update(apart=self.apart, channels_last=self.channels_last)  # found out once
         return found
 
     @contextmanager
@@ -150,6 +151,18 @@ class Fixture:
         """Whether the model has a convolution, on a processor: side by side it has groups, which take twice the time there."""
         on_cpu = all(p.device.type == "cpu" for p in self.model.parameters())
         return on_cpu and any(isinstance(m, nn.modules.conv._ConvNd) for m in self.model.modules())
+
+    @cached_property
+    def channels_last(self) -> bool:
+        """Whether a classifier's images are laid channels last before the model is called: found out once, on a batch."""
+        if not (self.goal.classifies and self.convolves):
+            return False
+        x = self.own["train"][0, :2] if "train" in self.own else sample_batch(self.goal, self.model, "compare")[0]
+        return channels_last(self.model, x, self._mode)
+
+    def _laid(self, batch: Batch) -> Batch:
+        """A batch as the model takes it fastest."""
+        return (laid(batch[0]), *batch[1:]) if self.channels_last else batch
 
     def _tried(self, batches: Batches) -> str:
         axes, fixed = Axes(seed=2), {n: torch.stack([b, b]) for n, b in self.model.named_buffers()}
@@ -242,6 +255,7 @@ class Fixture:
     ) -> tuple[Tensor, list[Tensor]]:  # fmt: skip
         """Losses, and the gradients of each by its own values."""
         losses, slopes = [], {n: torch.zeros_like(params[n]) for n in wanted}
+        each = [self._laid(batch) for batch in each]
         for k in range(axes.replicas):
             seed = k % axes.seed
             seed_(1_000_003 * seed + step, device=self.device.type)  # what the model draws: the same in every row
@@ -313,7 +327,7 @@ class Fixture:
             return Readings(metric, metric)
         with looking(self.model):
             batches = (moved(batch, self.device) for batch in goal.parts[part].loader())
-            pairs = [(self.model(x), y) for x, y in batches]
+            pairs = [(self.model(x), y) for x, y in map(self._laid, batches)]
         return self._classified(torch.cat([a for a, _ in pairs])[None], part, torch.cat([y for _, y in pairs]))
 
     def _goal_of(self, seed: int) -> Goal:
