@@ -3,6 +3,7 @@
 The left column needs a library of the ``bench`` extra, and is skipped by its name where that is not installed.
 """
 
+import inspect
 import re
 from pathlib import Path
 
@@ -60,6 +61,15 @@ def test_both_columns_give_the_same(heading):
     pytest.importorskip(library, reason=f"{library} is not installed (the extra bench has it)")
     theirs, ours = columns(heading)
     assert compared(ran(theirs), ran(ours)) >= names
+
+
+def test_what_the_page_names_for_round_truncates():
+    """A canonical form alone cuts nothing: the table names what takes a bond size or an error."""
+    mps = pytest.importorskip("tensornetwork").FiniteMPS
+    heads, names = (re.split(r" *\| *", row) for row in re.findall(r"^\| (?:here|`round`) .*$", PAGE.read_text(), re.M))
+    theirs = dict(zip(heads, names, strict=True))
+    taken = inspect.signature(getattr(mps, theirs["TensorNetwork"].strip("`"))).parameters
+    assert {"D", "max_truncation_err"} <= taken.keys()
 
 
 def test_a_difference_is_noticed():

@@ -4,7 +4,7 @@
 # A tensor is an array with any number of axes. A tensor network is a product of tensors, written as a picture.
 # This tutorial teaches you to read such a picture, to write it down, and to compute it.
 #
-# You need linear algebra and Python. Run the file (`python tutorials/01_diagrams_and_einsum.py`), or cell by cell.
+# You need linear algebra and Python. In a clone, `pip install '.[compare]'` brings what the course imports. Run the file (`python tutorials/01_diagrams_and_einsum.py`), or cell by cell.
 # Pictures go to `out/tutorials/`. Every `assert` checks a statement of the text.
 
 # %%

@@ -158,7 +158,7 @@ picture(figure, "02_grids")
 # ## When memory is the limit
 #
 # A limit in bytes makes the plan slice some indices. It then runs once for each of their values, and adds the results.
-# Less memory costs more operations. The plan says how many.
+# Less memory mostly costs more operations. The plan says how many.
 
 # %%
 wide = tk.from_graph(nx.random_regular_graph(3, 30, seed=1), bond=6)

@@ -83,7 +83,7 @@ assert rounded.network.num_params <= long.num_params and cosine > 0.999
 # %% [markdown]
 # ## Canonical form: isometries and a centre
 #
-# Why is rounding optimal? All nodes but one can be made **isometries**: they keep lengths. The one that is left is the centre.
+# Why is it enough to look at one node at a time? All nodes but one can be made **isometries**: they keep lengths. The one that is left is the centre.
 # Its norm is the norm of the whole tensor, and an error made there is the error of the whole.
 
 # %%
@@ -213,7 +213,7 @@ for _ in range(150):
     found = tk.apply(shifted, s, *state, rank=8)
     size = tk.norm(*found)
     state = (found.network, {**found.arrays, "core_0": found.arrays["core_0"] / size})
-value = tk.expect(H, h, *state) / tk.inner(*state, *state)
+value = tk.expect(H, h, *state)
 exact = np.linalg.eigvalsh(dense)[:2]
 print(f"energy {value:.6f}, lowest eigenvalues {exact}")
 assert abs(value - exact[0]) < 0.01 and value >= exact[0] - 1e-9

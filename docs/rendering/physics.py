@@ -11,7 +11,7 @@ def evolution() -> str:
     return (
         f"- {size['exact_sites']} sites to time {size['exact_time']:g}: the magnetisation is within {found['off_exact']:.1e} of the exact evolution.\n"
         f"- {size['sites']} sites to time {size['time']:g}: bonds reach {found['rank']}. Truncation takes {found['truncated']:.1e} of the squared norm.\n"
-        f"- The entropy of the middle bond is then {found['entropy']:.3f}."
+        f"- The entropy of the middle bond is then {found['entropy']:.3f} nats."
     )
 
 

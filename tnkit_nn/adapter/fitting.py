@@ -118,6 +118,7 @@ def fit(
     Returns
     -------
     FitResult
+        The arrays, their relative ``error``, the baseline error ``chance`` beside it, and the ``history`` of errors.
 
     Raises
     ------

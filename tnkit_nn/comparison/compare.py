@@ -89,7 +89,7 @@ def compare(
         network of one's own: a function ``(shape, budget) -> Network``, a :class:`tnkit_nn.families.Family`, or the place of either,
         ``"file.py:name"``.  Where an executor has other processes, these have to be able to import it.
     budgets
-        Numbers that the layer's weight, or the weights of all layers together, may be stored in (:func:`tnkit_nn.budgets.shares`).
+        Parameters that the layer's weight, or the weights of all layers together, may be stored in (:func:`tnkit_nn.budgets.shares`).
     depths
         Depths of the families that have one (``adtn``, ``circuit``).
     executor
