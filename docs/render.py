@@ -30,6 +30,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     ),
     "fc1-long": lambda: weights.against("lenet5-fc1-confirm", 400, list(groups("lenet5-fc1-confirm", 400))[:12]),
     "fc1-long-best": lambda: f"{weights.best('lenet5-fc1-confirm', 400)} {weights.rivals('lenet5-fc1-confirm', 400)}",
+    "fc1-question-best": lambda: f"{weights.best('lenet5-fc1-question', 400)} {weights.rivals('lenet5-fc1-question', 400)}",
     "fc1-small": lambda: weights.against(
         "lenet5-fc1-smallest-confirm", 166, list(groups("lenet5-fc1-smallest-confirm", 166))[:8]
     ),

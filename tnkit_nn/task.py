@@ -78,7 +78,7 @@ class Task:
         ``without(model, *weights) -> model``, the control that has the layers of these weights left out; None where it cannot.
         By default :func:`tnkit_nn.zoo.without`, which knows chains of linear layers.
     smaller
-        ``smaller(parameters, seed) -> model``, the control that is a small dense model of about so many parameters; left out
+        ``smaller(parameters, seed) -> model``, the control that is a dense model of at most so many parameters; left out
         where it is not given.
 
     Raises

@@ -185,7 +185,7 @@ def classes() -> str:
             if pairs := pairings(state, "judging", {kind: one}):
                 wins, middle, p = counted(pairs)
                 close, less, _ = counted(pairings(state, "judging", {kind: one}, most=arrays.CLOSE))
-                worse = ", ".join(q.array for q in pairs if q.ratio >= 1) or "none"
+                worse = "; ".join(q.array for q in pairs if q.ratio >= 1) or "none"
                 lines.append(
                     [
                         kind,

@@ -36,7 +36,7 @@ def name(label: str) -> str:
         return NAMES[label]
     for short, long in {"adtn": "ADTN", "sin": "sine", "relu": "ReLU", **NAMES}.items():
         label = re.sub(rf"\b{short}\b", long, label)
-    label = label.replace(", no fewer", " (no fewer)")
+    label = label.replace(", no fewer", " (no fewer)").replace(" on its digits", " on the circuit's digits")
     return re.sub(r"(?<! a)(?<!without) (sine|ReLU|linear|depth)", r", \1", label)
 
 
