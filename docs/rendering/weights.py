@@ -124,7 +124,7 @@ def finding() -> str:
     behind = {kind: of_both(convs[kind], convs["mpo"]) for kind in ("circuit", "adtn")}
     lines = [
         ["LeNet-5 `fc1` on MNIST, other layers frozen: 48,000 weights in about 400 parameters", f"circuit {accuracy(rows[deep])}",
-         f"{name(shallow)} {accuracy(rows[shallow])}", f"hash {accuracy(rows['hashed'])}",
+         f"{name(shallow.split()[0])} {accuracy(rows[shallow])}", f"hash {accuracy(rows['hashed'])}",
          "deep and shallow: no significant difference" if gaps[shallow].p >= 0.05
          else "the one ahead has more parameters: no statement" if gaps[shallow].refused else "deep and shallow differ"],
         ["VGG-16 on CIFAR-10, two linear layers: 18.9 million weights in 424 parameters", f"ADTN {percent(vgg['adtn 424'])}",
