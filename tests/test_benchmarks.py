@@ -172,6 +172,45 @@ def test_the_families_of_the_papers_studies_keep_their_budgets(paper):
                         assert net.num_params <= max(1.05 * part + 1, 1.05 * least[name]), (family, name, budget)
 
 
+@pytest.mark.slow
+def test_every_comparison_has_a_table_whatever_its_model_and_data(paper):
+    """A table of two rows and two seeds; the counts of whole models are those of the models."""
+    from dataclasses import asdict
+
+    deep, tables = paper("deep"), paper("tables")
+    assert deep.STUDIES.keys() <= tables.STUDIES.keys()
+    for name, study in deep.STUDIES.items():
+        row = dict.fromkeys(deep.KEPT) | {
+            "budget": study.budgets[0],
+            "num_params": 100,
+            "layer_params": 2400,
+            "chosen_frozen": {"rate": 0.06},
+        }
+        records = [
+            row | {"label": label, "depth": depth, "seed": seed, "test_frozen": value + seed / 100, "val_frozen": value}
+            for label, depth, value in (("mpo", None, 0.5), ("circuit depth 2", 2, 0.6))
+            for seed in (0, 1)
+        ]
+        found = {
+            "task": json.loads(json.dumps(asdict(study.task))),
+            "records": records,
+            "rates": [0.06],
+            "title": study.title,
+        }
+        page = tables.deep(found)
+        assert (
+            f"of {study.task.model} on {'CIFAR-10' if study.task.data == 'cifar10' else 'MNIST'} (2,400 weights)"
+            in page
+        ), name
+        whole = (
+            sum(p.numel() for p in study.task.task().build(0).parameters())
+            if callable(study.task.task().model)
+            else None
+        )
+        counted = tables.with_whole_counts(found)[0]["model_params"]
+        assert counted > 100 and (whole is None or counted == whole - 2400 + 100), name
+
+
 def test_results_say_of_themselves_what_their_study_says(paper):
     from dataclasses import asdict
 

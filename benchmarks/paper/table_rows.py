@@ -6,6 +6,7 @@ from itertools import chain
 from statistics import mean
 from typing import Any, NamedTuple
 
+from setup import MODELS
 from table_parts import IMAGES, noted, row
 from tabulate import tabulate
 
@@ -15,6 +16,7 @@ from tnkit_nn.comparison.paired import NO_STATEMENT, UNEQUAL, holm, may_lead
 from tnkit_nn.comparison.paired import difference as paired
 from tnkit_nn.families import SHARED
 
+SETS = {"mnist": "MNIST", "cifar10": "CIFAR-10"}
 READINGS = {"frozen": "other layers frozen", "trained": "bias and head trained too"}
 
 
@@ -39,7 +41,7 @@ def deep(found: dict[str, Any]) -> str:
     size = records[0]["layer_params"]
     names = [task["layer"]] if isinstance(task["layer"], str) else task["layer"]
     fresh = " that the families were not chosen on" if task.get("first_seed") else ""
-    text = f"""## {found.get("title") or "Deep or shallow?"} {", ".join(f"`{n}`" for n in names)} of {task["model"]} on MNIST ({size:,} weights)
+    text = f"""## {found.get("title") or "Deep or shallow?"} {", ".join(f"`{n}`" for n in names)} of {task["model"]} on {SETS[task["data"]]} ({size:,} weights)
 
 {task["seeds"]} seeds{fresh}, {task["limit"]:,} training images, {task["tune_steps"]} steps of 128 images for every row{SHARED_OUT if len(names) > 1 else ""}. {HOW}{noted(found)}"""
     return "\n\n".join([text, *parts])
@@ -65,11 +67,8 @@ beside the named families on {options["seeds"]} seeds that the search has not se
 
 def with_whole_counts(found: dict[str, Any]) -> list[dict[str, Any]]:
     """The records of a study, each with the parameters of its whole model: small dense models are held against those."""
-    model, records = (
-        found["task"]["model"].partition(",")[0],
-        found["records"],
-    )  # what is read off one weight has as many
-    whole = sum(p.numel() for p in zoo.build(model).parameters())
+    name, records = found["task"]["model"], found["records"]
+    whole = sum(p.numel() for p in (MODELS[name](0) if name in MODELS else zoo.build(name)).parameters())
     return [
         {**r, "model_params": r["num_params"] + (0 if r["label"] == "small dense" else whole - r["layer_params"])}
         for r in records
