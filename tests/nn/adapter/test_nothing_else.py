@@ -105,6 +105,30 @@ def test_ties_outside_of_what_is_given_are_told_of():
     assert groups
 
 
+@pytest.mark.parametrize(
+    ("kept", "spoken"),
+    [
+        (lambda model: setattr(model, "kept", [model.mid.weight]), "'kept' of Language, a list,"),
+        (lambda model: setattr(model.emb, "kept", (None, model.mid.weight)), "'kept' of 'emb', a tuple,"),
+        (lambda model: setattr(model, "kept", {"mid": model.mid.weight}), "'kept' of Language, a dict,"),
+        (lambda model: vars(model).update(kept=model.mid.weight), "'kept' of Language, a Parameter,"),
+        (lambda model: model.register_buffer("kept", model.mid.weight), "'_buffers' of Language, a dict,"),
+    ],
+)
+@pytest.mark.parametrize("base", [False, True])
+def test_a_weight_that_is_held_elsewhere_in_the_model(kept, spoken, base):
+    """What reads it there would go on with the dense weight."""
+    model = Language()
+    kept(model)
+    message = f"'weight' of Linear is also held by {spoken} which would keep the dense weight"
+    with pytest.raises(ValueError, match=message):
+        parametrize_(model.mid, "weight", tk.mpo((3, 4), (3, 4), 2), model=model, base=base)
+    assert type(model.mid) is nn.Linear
+    parametrize_(model.emb, "weight", NET, model=model)  # the others can be networks
+    recurrent = nn.LSTM(4, 4)  # torch's list of its weights is made anew
+    parametrize_(recurrent, "weight_ih_l0", tk.low_rank((16, 4), 2))
+
+
 def test_two_names_in_one_module_and_tying_again():
     class Twice(nn.Module):
         def __init__(self):
