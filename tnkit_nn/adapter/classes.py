@@ -32,7 +32,8 @@ def adapt(module: nn.Module, name: str) -> None:
 
     def get(self: nn.Module) -> Tensor:
         way_out = f"merge_(module, {name!r}) makes it dense first"
-        return write_protected(read(self), f"the {name} of {_spoken(type(self))}", way_out, _maker(self, name))
+        arrays = f"module.parametrizations[{name!r}][0]"
+        return write_protected(read(self), f"the {name} of {_spoken(type(self))}", way_out, _maker(self, name), arrays)
 
     def put(self: nn.Module, value: Any) -> None:
         mine = isinstance(value, GeneratedWeight) and tied(value.maker, _maker(self, name))

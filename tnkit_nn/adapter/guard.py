@@ -41,6 +41,8 @@ class GeneratedWeight(Tensor):
     spoken: str = "a weight"
     way_out: str = ""
     maker: Any = None
+    #: Where the arrays are that are trained in its place, for messages; empty of a view, whose ``requires_grad`` is its own.
+    arrays: str = ""
 
     @classmethod
     def __torch_function__(
@@ -51,6 +53,8 @@ class GeneratedWeight(Tensor):
         name = func.__name__
         if name == "__get__":  # of a property, whose own name this is
             name = getattr(getattr(func, "__self__", None), "__name__", name)
+        if _needs_already(func, name, args, kwargs):
+            return None if name == "__set__" else args[0]
         source = _written(func, name, args, kwargs)
         if source is not None:
             raise RuntimeError(
@@ -74,13 +78,28 @@ class GeneratedWeight(Tensor):
         return copied
 
 
-def write_protected(weight: Tensor, spoken: str, way_out: str, maker: object) -> Tensor:
+def write_protected(weight: Tensor, spoken: str, way_out: str, maker: object, arrays: str = "") -> Tensor:
     """A weight as it is given out; plain where a tool looks at what is done with it."""
     if type(weight) is not Tensor or not unseen_by_tools(weight):
         return weight
     made = weight.as_subclass(GeneratedWeight)
-    made.spoken, made.way_out, made.maker = spoken, way_out, maker
+    made.spoken, made.way_out, made.maker, made.arrays = spoken, way_out, maker, arrays
     return made
+
+
+def _needs_already(func: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether a weight is to be frozen or trained, and is so; RuntimeError where its arrays, which that is of, are not."""
+    setting = name == "__set__" and getattr(getattr(func, "__self__", None), "__name__", "") == "requires_grad"
+    weight = args[0] if args and (setting or name == "requires_grad_") else None
+    if not isinstance(weight, GeneratedWeight) or not weight.arrays or weight.maker is None:
+        return False
+    needed = bool(args[1] if len(args) > 1 else kwargs.get("requires_grad", True))
+    if any(p.requires_grad is not needed for p in weight.maker.parameters()):
+        raise RuntimeError(
+            f"{weight.spoken} is made by a network, so requires_grad would be lost with it; "
+            f"{weight.arrays}.requires_grad_({'' if needed else needed}) {'trains' if needed else 'freezes'} its arrays"
+        )
+    return weight.requires_grad is needed
 
 
 def _written(

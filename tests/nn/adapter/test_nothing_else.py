@@ -328,6 +328,37 @@ def test_a_write_that_would_be_lost_is_an_error(write, training):
     assert torch.equal(layer.weight, before) and type(before) is torch.Tensor
 
 
+NEEDS = {
+    "method": lambda w, needed: w.requires_grad_(needed), "keyword": lambda w, needed: w.requires_grad_(requires_grad=needed),
+    "attribute": lambda w, needed: setattr(w, "requires_grad", needed),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", NEEDS)
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("needed", [True, False])
+def test_a_weight_is_frozen_and_trained_by_its_arrays(how, training, needed):
+    """On the weight that was computed it would be in vain."""
+    layer, own = (
+        parametrize_(nn.Linear(12, 20), "weight", NET).train(training),
+        tknn.TNLinear(12, 20, NET).train(training),
+    )
+    layer.requires_grad_(not needed), own.requires_grad_(not needed)
+    what = "trains" if needed else "freezes"
+    message = f"the weight of Linear is made by a network, so requires_grad would be lost with it; .* {what} its arrays"
+    with pytest.raises(RuntimeError, match=message):
+        NEEDS[how](layer.weight, needed)
+    with pytest.raises(RuntimeError, match=rf"the weight of TNLinear .*; layer\.tn\..* {what} its arrays"):
+        NEEDS[how](own.weight, needed)
+    assert all(p.requires_grad is not needed for p in (*layer.parameters(), *own.parameters()))
+    layer.parametrizations["weight"][0].requires_grad_(needed)  # as it says
+    own.tn.requires_grad_(needed)
+    assert layer.weight.requires_grad is needed and own.weight.requires_grad is needed
+    if needed:
+        NEEDS[how](layer.weight, needed)  # it is so already
+    assert layer.weight.detach().requires_grad_().requires_grad  # a tensor of one's own
+
+
 def test_reading_gives_plain_tensors():
     layer = parametrize_(nn.Linear(12, 20), "weight", NET)
     w = layer.weight
