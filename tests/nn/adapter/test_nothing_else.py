@@ -624,6 +624,38 @@ def test_what_is_not_kept(counted):
     frozen(x.clone().requires_grad_()).sum().backward()
 
 
+ODD = tk.adtn((4, 5, 3, 2, 2), depth=2, activation="tanh")  # one site without a partner begins as a constant
+SERVED = {
+    "linear": lambda: parametrize_(nn.Linear(12, 20), "weight", ODD),
+    "added": lambda: parametrize_(nn.Linear(12, 20), "weight", ODD, base=True),
+    "embedding": lambda: parametrize_(nn.Embedding(20, 12), "weight", ODD),
+    "layer": lambda: tknn.TNLinear(12, 20, ODD),
+    "table": lambda: tknn.TNEmbedding(20, 12, ODD),
+    "kernel": lambda: tknn.TNConv1d(12, 20, 1, ODD),
+}
+
+
+@pytest.mark.parametrize("kind", SERVED)
+def test_a_copy_that_serves_first_can_be_trained_afterwards(kind):
+    """Out of a file or a copy a network makes its constants at the first forward: in inference mode, they would stay there."""
+    module = SERVED[kind]()
+    x = (
+        TOKENS
+        if "Embedding" in type(module).__name__
+        else torch.ones(2, 12, 1)
+        if kind == "kernel"
+        else torch.ones(2, 12)
+    )
+    module(x).square().sum().backward()
+    served = copy.deepcopy(module).eval()
+    served.zero_grad()
+    with torch.inference_mode():
+        torch.testing.assert_close(served(x), module(x))
+    served.train()(x).square().sum().backward()
+    for p, q in zip(served.parameters(), module.parameters(), strict=True):
+        torch.testing.assert_close(p.grad, q.grad)
+
+
 @pytest.mark.slow
 def test_the_limit_of_what_is_kept(counted):
     layers = [parametrize_(nn.Linear(12, 20), "weight", NET, seed=k).eval() for k in range(4)]
