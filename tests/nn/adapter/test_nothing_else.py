@@ -309,6 +309,10 @@ WRITES = {
     "reset": lambda m: m.reset_parameters(), "copy": lambda m: m.weight.copy_(torch.zeros(20, 12)),
     "set data": lambda m: setattr(m.weight, "data", torch.zeros(20, 12)), "relu": lambda m: F.relu(m.weight, inplace=True),
     "split": lambda m: m.weight.split(10)[1].zero_(), "T": lambda m: m.weight.T.zero_(), "foreach": lambda m: torch._foreach_mul_([m.weight], 2),
+    "as_strided": lambda m: torch.as_strided(m.weight, (20, 12), (12, 1)).zero_(), "3d": lambda m: torch.atleast_3d(m.weight).zero_(),
+    "pieces": lambda m: m.weight.tensor_split(2)[1].zero_(), "einsum": lambda m: torch.einsum("ij->ji", m.weight).zero_(),
+    "moved": lambda m: m.weight.moveaxis(0, 1).zero_(), "diagonal": lambda m: torch.linalg.diagonal(m.weight).zero_(),
+    "broadcast": lambda m: torch.broadcast_tensors(torch.ones(12), m.weight)[1].zero_(),
     "chunk": lambda m: [c.zero_() for c in m.weight.chunk(2)], "numpy": lambda m: m.weight.detach().numpy().__setitem__((0, 0), 3),
 }  # fmt: skip
 
@@ -357,6 +361,47 @@ def test_a_weight_is_frozen_and_trained_by_its_arrays(how, training, needed):
     if needed:
         NEEDS[how](layer.weight, needed)  # it is so already
     assert layer.weight.detach().requires_grad_().requires_grad  # a tensor of one's own
+
+
+TAKEN = {
+    "parameter": lambda to, w: setattr(to, "weight", nn.Parameter(w)),
+    "detached": lambda to, w: setattr(to, "weight", nn.Parameter(w.detach())),
+    "assigned": lambda to, w: to.load_state_dict({"weight": w, "bias": to.bias}, assign=True),
+    "data": lambda to, w: setattr(to.weight, "data", w.data), "data detached": lambda to, w: setattr(to.weight, "data", w.detach()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("take", TAKEN)
+@pytest.mark.parametrize("graded", [True, False])
+def test_a_dense_layer_that_is_given_the_weight_is_on_its_own(take, graded):
+    """It trains, moves and is copied as any other; the weight that is kept for the network stays as it is."""
+    layer, plain, x = parametrize_(nn.Linear(12, 20), "weight", NET).eval(), nn.Linear(12, 20), torch.randn(3, 12)
+    with torch.no_grad():
+        before, want = layer(x), layer.weight.clone()
+    with torch.set_grad_enabled(graded):
+        TAKEN[take](plain, layer.weight)
+    assert type(plain.weight) is nn.Parameter and plain.weight.requires_grad and torch.equal(plain.weight, want)
+    plain(x).sum().backward()
+    torch.optim.SGD(plain.parameters(), lr=0.5).step()
+    assert not torch.equal(plain.weight, want)
+    copy.deepcopy(plain).double().load_state_dict(nn.Linear(12, 20).state_dict())
+    with torch.no_grad():
+        assert torch.equal(layer(x), before)
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+@pytest.mark.parametrize("training", [True, False])
+def test_a_network_that_torch_takes_away_leaves_a_parameter(frozen, training):
+    layer, x = parametrize_(nn.Linear(12, 20), "weight", NET).train(training), torch.randn(3, 12)
+    layer.requires_grad_(not frozen)
+    before = layer(x)
+    parametrize.remove_parametrizations(layer, "weight")
+    assert type(layer) is nn.Linear and type(layer.weight) is nn.Parameter and torch.equal(layer(x), before)
+    assert layer.weight.requires_grad is not frozen and layer.weight.is_leaf and not dict(layer.named_buffers())
+    copy.deepcopy(layer).double().load_state_dict(nn.Linear(12, 20).state_dict())
+    layer.requires_grad_()(x).sum().backward()
+    torch.optim.SGD(layer.parameters(), lr=0.5).step()
+    assert not torch.equal(layer(x), before)
 
 
 def test_reading_gives_plain_tensors():
