@@ -87,7 +87,7 @@ def save(model: nn.Module, folder: str | os.PathLike[str]) -> None:
     folder = a_folder(folder, "save: folder")
     old = _old_files(folder)
     values, plain = stored_tensors(model, "save"), _plain(model)
-    text = json.dumps(plain, separators=(",", ":"), sort_keys=True).encode()
+    text = json.dumps(plain, separators=(",", ":")).encode()  # in the order of the weights, which the loaded ones get
     files = {
         "tensors": f"model-{digest(values.tensors)[:16]}.safetensors",
         "networks": f"networks-{hashlib.sha256(text).hexdigest()[:16]}.json",

@@ -361,6 +361,23 @@ def test_tied_weights_stay_tied(base, tmp_path):
     )
 
 
+@pytest.mark.parametrize("rows", [["rnn.weight_ih_l0", "rnn.weight_hh_l0"], ["rnn.weight_hh_l0", "rnn.weight_ih_l0"]])
+def test_parameters_stay_in_their_order(rows, tmp_path):
+    """An optimiser's state is told by positions."""
+
+    def make():
+        return nn.ModuleDict({"rnn": nn.LSTM(8, 8), "head": nn.Linear(8, 8)})
+
+    model = drawn(make)
+    for row in rows:
+        tknn.tensorize_(model, {row: "tt"}, budget=0.5, fit=False)
+    tknn.save(model, tmp_path / "m")
+    tknn.save_compressed(model, tmp_path / "one.safetensors")
+    names = [n for n, _ in model.named_parameters()]
+    assert [n for n, _ in tknn.load(tmp_path / "m", make).named_parameters()] == names
+    assert [n for n, _ in tknn.load_compressed_(make(), tmp_path / "one.safetensors").named_parameters()] == names
+
+
 class Folded(nn.Module):
     """The weight of a layer is a parameter of the module above it too: its name is the first, its arrays come last in the state."""
 
