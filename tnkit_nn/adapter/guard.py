@@ -90,6 +90,10 @@ class GeneratedWeight(Tensor):
         """In a file it is a plain tensor."""
         return self.as_subclass(Tensor).__reduce_ex__(protocol)
 
+    def __format__(self, spec: str) -> str:
+        """An entry is written as a number, which torch does for plain tensors alone."""
+        return self.as_subclass(Tensor).__format__(spec)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         """A plain tensor of one's own, as far as torch copies tensors with a history."""
         copied: Tensor = self.as_subclass(Tensor).__deepcopy__(memo)

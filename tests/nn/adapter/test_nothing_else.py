@@ -422,6 +422,7 @@ def test_reading_gives_plain_tensors():
     torch.testing.assert_close(w.grad, 2 * w.detach().clone())
     out = torch.empty(20, 12)
     assert torch.equal(out.copy_(w), w) and "GeneratedWeight" in repr(w)
+    assert f"{w[2, 3]:.3f}" == f"{w[2, 3].item():.3f}"
     with torch.no_grad():
         kept = io.BytesIO()
         torch.save(layer.weight, kept)
