@@ -31,7 +31,7 @@ from tnkit_nn.storage import (
     write_record,
     write_tensors,
 )
-from tnkit_nn.stored import put_, read_network, read_placed, stored_tensors, text_of, told
+from tnkit_nn.stored import put_, read_network, read_placed, stored_tensors, text_of, told, under_all_names
 from tnkit_nn.versions import versions
 
 __all__ = ["load", "save"]
@@ -87,7 +87,7 @@ def save(model: nn.Module, folder: str | os.PathLike[str]) -> None:
     folder = a_folder(folder, "save: folder")
     old = _old_files(folder)
     values, plain = stored_tensors(model, "save"), _plain(model)
-    text = json.dumps(plain, separators=(",", ":"), sort_keys=True).encode()
+    text = json.dumps(plain, separators=(",", ":")).encode()  # in the order of the weights, which the loaded ones get
     files = {
         "tensors": f"model-{digest(values.tensors)[:16]}.safetensors",
         "networks": f"networks-{hashlib.sha256(text).hexdigest()[:16]}.json",
@@ -211,11 +211,12 @@ def load(folder: str | os.PathLike[str], factory: nn.Module | Callable[[], nn.Mo
     if f"model-{digest(values)[:16]}.safetensors" != tensors.name:
         raise damaged(tensors, "its content is not what was written", WAY)
     plain = _networks(folder / manifest["files"]["networks"])
-    placed, modules = _read(folder / manifest["files"]["networks"], plain, values)
+    ties = [tuple(names) for names in manifest["ties"]]
+    placed, modules = _read(folder / manifest["files"]["networks"], plain, under_all_names(values, ties))
     model = _made(factory)
     for name, net in modules.items():
         _check_module(f"load: {folder}", model, name, net)
-    put_(model, placed, values, f"load: {folder}", exact=True, ties=[tuple(names) for names in manifest["ties"]])
+    put_(model, placed, values, f"load: {folder}", exact=True, ties=ties)
     frozen = set(manifest["frozen"])
     for name, p in model.named_parameters():
         p.requires_grad_(name not in frozen)

@@ -37,6 +37,7 @@ __all__ = [
     "text_of",
     "ties_of",
     "told",
+    "under_all_names",
 ]
 
 MOST = 2**27  # bytes of the networks' text, and entries of their constants, that a file may ask for
@@ -49,7 +50,7 @@ Path = str | os.PathLike[str]
 # -- a model as tensors and plain data ----------------------------------------------------------------------------------
 @dataclass(frozen=True, eq=False)
 class StoredTensors:
-    """A model's tensors by name, a tied one under its first name alone, and all names of each that has several."""
+    """A model's tensors by name, a tied one under one of its names alone, and all names of each that has several."""
 
     tensors: dict[str, Tensor]
     ties: tuple[tuple[str, ...], ...]
@@ -71,9 +72,14 @@ def stored_tensors(model: nn.Module, who: str) -> StoredTensors:
         if isinstance(value, (nn.parameter.UninitializedParameter, nn.parameter.UninitializedBuffer)):
             raise ValueError(f"{who}: {name!r} of the model has no shape yet: call the model once before")
         materialised(value, f"{who}: {name!r} of the model's state")
-    ties = ties_of(state)
-    again = {name for names in ties for name in names[1:]}
+    ties, places = ties_of(state), tuple(place_of(name, p.kept) for name, p in networks_of(model).items())
+    again = {name for names in ties for name in names if name != _under(names, places)}
     return StoredTensors({n: t.detach() for n, t in state.items() if n not in again}, ties)
+
+
+def _under(names: tuple[str, ...], places: tuple[str, ...]) -> str:
+    """The name that a file has a tied tensor under: that in the place of its network, where it is an array of one, else the first."""
+    return next((name for name in names if name.startswith(places)), names[0])
 
 
 def _check_free(model: nn.Module, who: str) -> None:
@@ -93,6 +99,12 @@ def ties_of(state: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:
     for name, value in state.items():
         names.setdefault(id(value), []).append(name)
     return tuple(tuple(group) for group in names.values() if len(group) > 1)
+
+
+def under_all_names(values: Mapping[str, Tensor], ties: Iterable[tuple[str, ...]]) -> dict[str, Tensor]:
+    """A file's tensors, a tied one under each of its names."""
+    first = {name: next((n for n in names if n in values), "") for names in ties for name in names}
+    return {**values, **{name: values[n] for name, n in first.items() if n and name not in values}}
 
 
 def _state(model: nn.Module) -> dict[str, Any]:
@@ -280,8 +292,7 @@ def _fill(
         names = sorted(min(differ, key=sorted))
         where = "the file" if frozenset(names) in set(map(frozenset, ties)) else "the model"
         raise ValueError(f"{path}: not of this model: {_listed(map(spoken, names))} are tied in {where} alone")
-    first = {name: next((n for n in names if n in values), "") for names in its for name in names}
-    whole = {**values, **{name: values[n] for name, n in first.items() if n and name not in values}}
+    whole = under_all_names(values, its)
     wrong = misfit(own, whole, numbers=not exact)
     if not wrong and exact:
         other = [n for n, v in whole.items() if v.dtype != own[n].dtype]

@@ -361,6 +361,75 @@ def test_tied_weights_stay_tied(base, tmp_path):
     )
 
 
+@pytest.mark.parametrize("rows", [["rnn.weight_ih_l0", "rnn.weight_hh_l0"], ["rnn.weight_hh_l0", "rnn.weight_ih_l0"]])
+def test_parameters_stay_in_their_order(rows, tmp_path):
+    """An optimiser's state is told by positions."""
+
+    def make():
+        return nn.ModuleDict({"rnn": nn.LSTM(8, 8), "head": nn.Linear(8, 8)})
+
+    model = drawn(make)
+    for row in rows:
+        tknn.tensorize_(model, {row: "tt"}, budget=0.5, fit=False)
+    tknn.save(model, tmp_path / "m")
+    tknn.save_compressed(model, tmp_path / "one.safetensors")
+    names = [n for n, _ in model.named_parameters()]
+    assert [n for n, _ in tknn.load(tmp_path / "m", make).named_parameters()] == names
+    assert [n for n, _ in tknn.load_compressed_(make(), tmp_path / "one.safetensors").named_parameters()] == names
+
+
+class Folded(nn.Module):
+    """The weight of a layer is a parameter of the module above it too: its name is the first, its arrays come last in the state."""
+
+    def __init__(self):
+        super().__init__()
+        self.up = nn.Linear(16, 8)
+        self.weight = self.up.weight
+
+    def forward(self, x):
+        return nn.functional.linear(self.up(x), self.weight.t())
+
+
+class Normalised(Folded):
+    def __init__(self):
+        super().__init__()
+        parametrizations.spectral_norm(self.up)
+
+
+@pytest.mark.parametrize("base", [False, True])
+@pytest.mark.parametrize("make", [Folded, Normalised, lambda: nn.Sequential(Folded(), nn.Linear(16, 4))])
+def test_a_weight_tied_to_one_of_a_module_above(make, base, tmp_path):
+    model, x = drawn(make), torch.randn(3, 16)
+    tknn.tensorize_(model, {"*weight": "tt"}, budget=0.5, fit=False, base=base)
+    with torch.no_grad():
+        for n, p in model.named_parameters():
+            if "core" in n:
+                p.add_(0.02)
+    tknn.save(model, tmp_path / "m")
+    tknn.save_compressed(model, tmp_path / "one.safetensors")
+    made = tknn.load(tmp_path / "m", lambda: drawn(make, 1))
+    again = tknn.load_compressed_(drawn(make, 1), tmp_path / "one.safetensors")
+    assert torch.equal(made(x), model(x)) and torch.equal(again(x), model(x))
+    for file in (next((tmp_path / "m").glob("model-*")), tmp_path / "one.safetensors"):  # each once
+        with safe_open(file, "pt") as opened:
+            assert len(list(opened.keys())) == len({id(t) for t in model.state_dict(keep_vars=True).values()})
+
+
+def test_layers_with_the_same_arrays(tmp_path):
+    def make():
+        layers = [tknn.TNLinear(16, 16, tk.mpo((4, 4), (4, 4), 2)) for _ in range(2)]
+        for name in layers[0].tn.network.parameters:
+            setattr(layers[1].tn, name, getattr(layers[0].tn, name))
+        return nn.Sequential(*layers)
+
+    model, x = drawn(make), torch.randn(3, 16)
+    with torch.no_grad():
+        model[0].tn.core_0.add_(1)
+    tknn.save(model, tmp_path)
+    made = tknn.load(tmp_path, make)
+    assert torch.equal(made(x), model(x)) and made[0].tn.core_0 is made[1].tn.core_0
+
+
 @pytest.mark.parametrize(
     "net", [tk.low_rank((16, 16), 2), tk.low_rank((16, 16), 2).activate("sigmoid", "f")], ids=["plain", "sigmoid"]
 )

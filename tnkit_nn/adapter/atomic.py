@@ -8,7 +8,7 @@ from functools import wraps
 from typing import Any, TypeVar, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from tnkit_nn.checks import a_module
@@ -36,26 +36,19 @@ def all_or_nothing(*modules: nn.Module, values: bool = False) -> Iterator[None]:
     *modules
         What is changed, with all that is below.
     values
-        Values may be changed too, not only which objects stand where: they are copied before, and put back.
+        Values may be changed too, not only which objects stand where: they are copied before, and put back, in their dtype.
     """
     back = [_attributes(m) for m in dict.fromkeys(m for module in modules for m in module.modules())]
     tensors = {t: None for module in modules for t in (*module.parameters(), *module.buffers())}
     made = [
         t for t in tensors if not isinstance(t, (nn.parameter.UninitializedParameter, nn.parameter.UninitializedBuffer))
     ]  # others have nothing to put back
-    states = [(t, t.requires_grad, t.grad, t.detach().clone() if values else None) for t in made]
+    back += [_tensor(t, values) for t in made]
     try:
         yield
     except BaseException:
         for put_back in back:
             put_back()
-        for t, needed, grad, value in states:
-            if value is not None:
-                with torch.no_grad():
-                    t.copy_(value)
-            if t.is_leaf:
-                t.requires_grad_(needed)
-                t.grad = grad
         raise
 
 
@@ -68,6 +61,31 @@ def atomic(change: F) -> F:
             return change(module, *args, **options)
 
     return cast(F, changed)
+
+
+def _tensor(t: Tensor, values: bool) -> Callable[[], None]:
+    """What puts a tensor's gradient and ``requires_grad`` back, and its values; ``Module.half()`` gives it other data, of another dtype."""
+    needed, grad, data = t.requires_grad, t.grad, t.detach()
+    slope, value = None if grad is None else grad.detach(), data.clone() if values else None
+
+    def put_back() -> None:
+        with torch.no_grad():
+            _put_data_back(t, data)
+            if value is not None:
+                t.copy_(value)
+            if grad is not None and slope is not None:
+                _put_data_back(grad, slope)
+        if t.is_leaf:
+            t.requires_grad_(needed)
+            t.grad = grad
+
+    return put_back
+
+
+def _put_data_back(t: Tensor, data: Tensor) -> None:
+    """Its own data, where it has that of another kind now."""
+    if (t.dtype, t.device, t.shape) != (data.dtype, data.device, data.shape):
+        t.data = data
 
 
 def _attributes(module: nn.Module) -> Callable[[], None]:

@@ -32,7 +32,8 @@ def adapt(module: nn.Module, name: str) -> None:
 
     def get(self: nn.Module) -> Tensor:
         way_out = f"merge_(module, {name!r}) makes it dense first"
-        return write_protected(read(self), f"the {name} of {_spoken(type(self))}", way_out, _maker(self, name))
+        arrays = f"module.parametrizations[{name!r}][0]"
+        return write_protected(read(self), f"the {name} of {_spoken(type(self))}", way_out, _maker(self, name), arrays)
 
     def put(self: nn.Module, value: Any) -> None:
         mine = isinstance(value, GeneratedWeight) and tied(value.maker, _maker(self, name))
@@ -40,7 +41,8 @@ def adapt(module: nn.Module, name: str) -> None:
             raise _assigned(self, name)
 
     setattr(cls, name, property(get, put))
-    cls.register_parameter, cls.__reduce_ex__, cls.__setstate__ = _register_parameter, _reduced, _with_state
+    cls.register_parameter, cls.register_buffer = _register_parameter, _register_buffer
+    cls.__reduce_ex__, cls.__setstate__ = _reduced, _with_state
     if issubclass(plain, parametrize.ParametrizationList):
         cls.__len__ = _length
     if issubclass(plain, nn.RNNBase):
@@ -65,6 +67,14 @@ def _register_parameter(self: nn.Module, name: str, param: Any) -> None:
     if name in made and generator_of(made[name]) is not None:
         raise _assigned(self, name)
     nn.Module.register_parameter(self, name, param)
+
+
+def _register_buffer(self: nn.Module, name: str, tensor: Any, persistent: bool = True) -> None:
+    """As torch has it, but for a frozen weight whose network was taken away by torch: it is a parameter again, as before."""
+    if isinstance(tensor, GeneratedWeight):
+        self.register_parameter(name, nn.Parameter(tensor, requires_grad=False))
+    else:
+        nn.Module.register_buffer(self, name, tensor, persistent)
 
 
 def unregister(module: nn.Module, name: str) -> None:

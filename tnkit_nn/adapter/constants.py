@@ -34,7 +34,8 @@ class Constants:
     def _one(self, name: str, other: Tensor) -> Tensor:
         made = self._made.get(name)
         if made is None or made.dtype != other.dtype or made.device != other.device:
-            made = _traced(*self.kinds[name], other)
+            with torch.inference_mode(False):  # one of the inference mode would be of no use outside of it
+                made = _traced(*self.kinds[name], other)
             if type(made) is Tensor:  # not what a tool passes off as one
                 self._made[name] = made
         return made

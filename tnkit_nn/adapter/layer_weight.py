@@ -38,9 +38,8 @@ class LayerWeight(ClosedModule):
 
     def shown(self, weight: Tensor) -> Tensor:
         """A weight as it is given out: writing to it, which would be in vain, is an error."""
-        return write_protected(
-            weight, f"the weight of {self._spoken}", "layer.tn has the arrays, which can be written to", self
-        )
+        way_out = "layer.tn has the arrays, which can be written to"
+        return write_protected(weight, f"the weight of {self._spoken}", way_out, self, "layer.tn")
 
     def reset_parameters(self) -> None:
         """Draw the arrays again, as they were drawn, or, of a layer made on the meta device, as they would have been."""

@@ -13,10 +13,26 @@ from torch.nn.utils import parametrize
 
 from tnkit_nn.adapter.generated import Generated, generator_of
 
-__all__ = ["Place", "beneath", "keep_order", "outside", "places_of", "put_back_in_order", "sharing", "tied", "twin"]
+__all__ = [
+    "Place",
+    "beneath",
+    "held_in",
+    "keep_order",
+    "outside",
+    "places_of",
+    "put_back_in_order",
+    "sharing",
+    "tied",
+    "twin",
+]
 
 #: A module, and the name of a weight there.
 Place = tuple[nn.Module, str]
+
+
+#: What is looked into for a parameter, and attributes of torch's own that have theirs: recurrent modules fill the list anew.
+_PLAIN = (list, tuple, set, dict)
+_OF_TORCH = ("_parameters", "_flat_weights")
 
 
 def beneath(module: nn.Module, name: str) -> Place:
@@ -74,12 +90,9 @@ def sharing(model: nn.Module, maker: Generated) -> list[Place]:
 def outside(places: list[Place]) -> nn.Module | None:
     """A module that has the parameter of these places too, and is none of them; None where there is none that Python knows of.
 
-    Looking for it goes through all objects there are, so it is done only where something else refers to the parameter: whoever
-    calls should not.
+    Looking for it goes through all objects there are, so it is done only where something else refers to the parameter.
     """
-    alone = nn.Module()
-    alone.register_parameter("weight", nn.Parameter())
-    if _references(*places[0]) - _references(alone, "weight") < len(places):
+    if _nobody_else(places):
         return None
     weight, ours = places[0][0]._parameters[places[0][1]], {id(module._parameters) for module, _ in places}
     for holder in gc.get_referrers(weight):
@@ -89,6 +102,26 @@ def outside(places: list[Place]) -> nn.Module | None:
                 if found is not None:
                     return found
     return None
+
+
+def _nobody_else(places: list[Place]) -> bool:
+    """Whether nothing but these places refers to their parameter: whoever calls should not."""
+    alone = nn.Module()
+    alone.register_parameter("weight", nn.Parameter())
+    return _references(*places[0]) - _references(alone, "weight") < len(places)
+
+
+def held_in(model: nn.Module, places: list[Place]) -> str:
+    """An attribute below ``model`` that holds the parameter of these places as it is: ``'ws' of 'enc', a list,``; empty where none does."""
+    if _nobody_else(places):
+        return ""
+    weight = places[0][0]._parameters[places[0][1]]
+    for path, module in model.named_modules():
+        for name, held in vars(module).items():
+            content = (held.values() if isinstance(held, dict) else held) if isinstance(held, _PLAIN) else (held,)
+            if name not in _OF_TORCH and any(each is weight for each in content):
+                return f"{name!r} of {repr(path) if path else type(module).__name__}, a {type(held).__name__},"
+    return ""
 
 
 def _references(module: nn.Module, name: str) -> int:

@@ -21,7 +21,17 @@ from tnkit_nn.adapter.classes import adapt, own_class, unregister
 from tnkit_nn.adapter.generated import Generated, generator_of
 from tnkit_nn.adapter.lora import install
 from tnkit_nn.adapter.norms import root_mean_square
-from tnkit_nn.adapter.owners import Place, beneath, keep_order, outside, places_of, put_back_in_order, sharing, twin
+from tnkit_nn.adapter.owners import (
+    Place,
+    beneath,
+    held_in,
+    keep_order,
+    outside,
+    places_of,
+    put_back_in_order,
+    sharing,
+    twin,
+)
 from tnkit_nn.checks import a_module, an_open_module, check_fills, materialised, trained_dtype
 
 __all__ = ["merge_", "parametrize_"]
@@ -90,7 +100,7 @@ def parametrize_(
     TypeError
         No module, no name, no network, no mapping of arrays.
     ValueError
-        No such parameter, or it is a network already; it is shared with a module outside of ``model``; one of whole numbers, or not
+        No such parameter, or it is a network already; it is shared with a module outside of ``model``, or held by a list there; one of whole numbers, or not
         made yet; the network does not fill the weight's shape; nothing to match, or drawn entries that the dtype does not hold; arrays as for :class:`TNModule`.  The model is
         as it was.
     """
@@ -219,6 +229,12 @@ def _all_places(module: nn.Module, name: str, whole: nn.Module, place: Place) ->
         raise ValueError(
             f"{name!r} of {type(module).__name__} is shared with {type(other).__name__}, which is outside of the module given; give the "
             "whole model too, parametrize_(..., model=model), and both have the network"
+        )
+    held = held_in(whole, places)
+    if held:
+        raise ValueError(
+            f"parametrize_: {name!r} of {type(module).__name__} is also held by {held} which would keep the dense weight: read it "
+            "from its module where it is used, or delete that first"
         )
     return places
 

@@ -66,6 +66,20 @@ def test_all_is_put_back(error):
     copy.deepcopy(model)(torch.ones(2, 8))
 
 
+@pytest.mark.parametrize("other", [nn.Module.half, nn.Module.double, lambda model: model.to("meta")])
+def test_values_of_another_kind_are_put_back(other):
+    """``half()`` leaves the parameters where they are, and gives each of them, and its gradient, other data."""
+    model = made()
+    before, held, slope = everything(model), values(model), model[0].bias.grad.clone()
+    with pytest.raises(ValueError), all_or_nothing(model, values=True):
+        other(model)
+        raise ValueError
+    assert everything(model) == before
+    after = values(model)
+    assert all(held[n].dtype == after[n].dtype and torch.equal(held[n], after[n]) for n in held)
+    assert torch.equal(model[0].bias.grad, slope)
+
+
 @pytest.mark.slow
 def test_what_does_not_fail_stays():
     model = made()

@@ -105,6 +105,30 @@ def test_ties_outside_of_what_is_given_are_told_of():
     assert groups
 
 
+@pytest.mark.parametrize(
+    ("kept", "spoken"),
+    [
+        (lambda model: setattr(model, "kept", [model.mid.weight]), "'kept' of Language, a list,"),
+        (lambda model: setattr(model.emb, "kept", (None, model.mid.weight)), "'kept' of 'emb', a tuple,"),
+        (lambda model: setattr(model, "kept", {"mid": model.mid.weight}), "'kept' of Language, a dict,"),
+        (lambda model: vars(model).update(kept=model.mid.weight), "'kept' of Language, a Parameter,"),
+        (lambda model: model.register_buffer("kept", model.mid.weight), "'_buffers' of Language, a dict,"),
+    ],
+)
+@pytest.mark.parametrize("base", [False, True])
+def test_a_weight_that_is_held_elsewhere_in_the_model(kept, spoken, base):
+    """What reads it there would go on with the dense weight."""
+    model = Language()
+    kept(model)
+    message = f"'weight' of Linear is also held by {spoken} which would keep the dense weight"
+    with pytest.raises(ValueError, match=message):
+        parametrize_(model.mid, "weight", tk.mpo((3, 4), (3, 4), 2), model=model, base=base)
+    assert type(model.mid) is nn.Linear
+    parametrize_(model.emb, "weight", NET, model=model)  # the others can be networks
+    recurrent = nn.LSTM(4, 4)  # torch's list of its weights is made anew
+    parametrize_(recurrent, "weight_ih_l0", tk.low_rank((16, 4), 2))
+
+
 def test_two_names_in_one_module_and_tying_again():
     class Twice(nn.Module):
         def __init__(self):
@@ -285,6 +309,10 @@ WRITES = {
     "reset": lambda m: m.reset_parameters(), "copy": lambda m: m.weight.copy_(torch.zeros(20, 12)),
     "set data": lambda m: setattr(m.weight, "data", torch.zeros(20, 12)), "relu": lambda m: F.relu(m.weight, inplace=True),
     "split": lambda m: m.weight.split(10)[1].zero_(), "T": lambda m: m.weight.T.zero_(), "foreach": lambda m: torch._foreach_mul_([m.weight], 2),
+    "as_strided": lambda m: torch.as_strided(m.weight, (20, 12), (12, 1)).zero_(), "3d": lambda m: torch.atleast_3d(m.weight).zero_(),
+    "pieces": lambda m: m.weight.tensor_split(2)[1].zero_(), "einsum": lambda m: torch.einsum("ij->ji", m.weight).zero_(),
+    "moved": lambda m: m.weight.moveaxis(0, 1).zero_(), "diagonal": lambda m: torch.linalg.diagonal(m.weight).zero_(),
+    "broadcast": lambda m: torch.broadcast_tensors(torch.ones(12), m.weight)[1].zero_(),
     "chunk": lambda m: [c.zero_() for c in m.weight.chunk(2)], "numpy": lambda m: m.weight.detach().numpy().__setitem__((0, 0), 3),
 }  # fmt: skip
 
@@ -302,6 +330,78 @@ def test_a_write_that_would_be_lost_is_an_error(write, training):
     with torch.no_grad(), pytest.raises((RuntimeError, ValueError), match=said):
         WRITES[write](layer)
     assert torch.equal(layer.weight, before) and type(before) is torch.Tensor
+
+
+NEEDS = {
+    "method": lambda w, needed: w.requires_grad_(needed), "keyword": lambda w, needed: w.requires_grad_(requires_grad=needed),
+    "attribute": lambda w, needed: setattr(w, "requires_grad", needed),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", NEEDS)
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("needed", [True, False])
+def test_a_weight_is_frozen_and_trained_by_its_arrays(how, training, needed):
+    """On the weight that was computed it would be in vain."""
+    layer, own = (
+        parametrize_(nn.Linear(12, 20), "weight", NET).train(training),
+        tknn.TNLinear(12, 20, NET).train(training),
+    )
+    layer.requires_grad_(not needed), own.requires_grad_(not needed)
+    what = "trains" if needed else "freezes"
+    message = f"the weight of Linear is made by a network, so requires_grad would be lost with it; .* {what} its arrays"
+    with pytest.raises(RuntimeError, match=message):
+        NEEDS[how](layer.weight, needed)
+    with pytest.raises(RuntimeError, match=rf"the weight of TNLinear .*; layer\.tn\..* {what} its arrays"):
+        NEEDS[how](own.weight, needed)
+    assert all(p.requires_grad is not needed for p in (*layer.parameters(), *own.parameters()))
+    layer.parametrizations["weight"][0].requires_grad_(needed)  # as it says
+    own.tn.requires_grad_(needed)
+    assert layer.weight.requires_grad is needed and own.weight.requires_grad is needed
+    if needed:
+        NEEDS[how](layer.weight, needed)  # it is so already
+    assert layer.weight.detach().requires_grad_().requires_grad  # a tensor of one's own
+
+
+TAKEN = {
+    "parameter": lambda to, w: setattr(to, "weight", nn.Parameter(w)),
+    "detached": lambda to, w: setattr(to, "weight", nn.Parameter(w.detach())),
+    "assigned": lambda to, w: to.load_state_dict({"weight": w, "bias": to.bias}, assign=True),
+    "data": lambda to, w: setattr(to.weight, "data", w.data), "data detached": lambda to, w: setattr(to.weight, "data", w.detach()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("take", TAKEN)
+@pytest.mark.parametrize("graded", [True, False])
+def test_a_dense_layer_that_is_given_the_weight_is_on_its_own(take, graded):
+    """It trains, moves and is copied as any other; the weight that is kept for the network stays as it is."""
+    layer, plain, x = parametrize_(nn.Linear(12, 20), "weight", NET).eval(), nn.Linear(12, 20), torch.randn(3, 12)
+    with torch.no_grad():
+        before, want = layer(x), layer.weight.clone()
+    with torch.set_grad_enabled(graded):
+        TAKEN[take](plain, layer.weight)
+    assert type(plain.weight) is nn.Parameter and plain.weight.requires_grad and torch.equal(plain.weight, want)
+    plain(x).sum().backward()
+    torch.optim.SGD(plain.parameters(), lr=0.5).step()
+    assert not torch.equal(plain.weight, want)
+    copy.deepcopy(plain).double().load_state_dict(nn.Linear(12, 20).state_dict())
+    with torch.no_grad():
+        assert torch.equal(layer(x), before)
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+@pytest.mark.parametrize("training", [True, False])
+def test_a_network_that_torch_takes_away_leaves_a_parameter(frozen, training):
+    layer, x = parametrize_(nn.Linear(12, 20), "weight", NET).train(training), torch.randn(3, 12)
+    layer.requires_grad_(not frozen)
+    before = layer(x)
+    parametrize.remove_parametrizations(layer, "weight")
+    assert type(layer) is nn.Linear and type(layer.weight) is nn.Parameter and torch.equal(layer(x), before)
+    assert layer.weight.requires_grad is not frozen and layer.weight.is_leaf and not dict(layer.named_buffers())
+    copy.deepcopy(layer).double().load_state_dict(nn.Linear(12, 20).state_dict())
+    layer.requires_grad_()(x).sum().backward()
+    torch.optim.SGD(layer.parameters(), lr=0.5).step()
+    assert not torch.equal(layer(x), before)
 
 
 def test_reading_gives_plain_tensors():
@@ -322,6 +422,7 @@ def test_reading_gives_plain_tensors():
     torch.testing.assert_close(w.grad, 2 * w.detach().clone())
     out = torch.empty(20, 12)
     assert torch.equal(out.copy_(w), w) and "GeneratedWeight" in repr(w)
+    assert f"{w[2, 3]:.3f}" == f"{w[2, 3].item():.3f}"
     with torch.no_grad():
         kept = io.BytesIO()
         torch.save(layer.weight, kept)
@@ -567,6 +668,38 @@ def test_what_is_not_kept(counted):
         frozen(x)
         made_by(frozen)
     frozen(x.clone().requires_grad_()).sum().backward()
+
+
+ODD = tk.adtn((4, 5, 3, 2, 2), depth=2, activation="tanh")  # one site without a partner begins as a constant
+SERVED = {
+    "linear": lambda: parametrize_(nn.Linear(12, 20), "weight", ODD),
+    "added": lambda: parametrize_(nn.Linear(12, 20), "weight", ODD, base=True),
+    "embedding": lambda: parametrize_(nn.Embedding(20, 12), "weight", ODD),
+    "layer": lambda: tknn.TNLinear(12, 20, ODD),
+    "table": lambda: tknn.TNEmbedding(20, 12, ODD),
+    "kernel": lambda: tknn.TNConv1d(12, 20, 1, ODD),
+}
+
+
+@pytest.mark.parametrize("kind", SERVED)
+def test_a_copy_that_serves_first_can_be_trained_afterwards(kind):
+    """Out of a file or a copy a network makes its constants at the first forward: in inference mode, they would stay there."""
+    module = SERVED[kind]()
+    x = (
+        TOKENS
+        if "Embedding" in type(module).__name__
+        else torch.ones(2, 12, 1)
+        if kind == "kernel"
+        else torch.ones(2, 12)
+    )
+    module(x).square().sum().backward()
+    served = copy.deepcopy(module).eval()
+    served.zero_grad()
+    with torch.inference_mode():
+        torch.testing.assert_close(served(x), module(x))
+    served.train()(x).square().sum().backward()
+    for p, q in zip(served.parameters(), module.parameters(), strict=True):
+        torch.testing.assert_close(p.grad, q.grad)
 
 
 @pytest.mark.slow
