@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Sequence
 from math import prod
 from pathlib import Path
+from types import FrameType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,7 +23,7 @@ from tnkit.core.shapes import cut_off, split_axes
 
 __all__ = [
     "a_folder", "a_function", "a_kind", "a_module", "a_path", "a_size", "a_tensor", "an_array", "an_open_module", "check_fills", "finite", "labels_of", "materialised",
-    "trained_dtype",
+    "trained_dtype", "warn_caller",
 ]  # fmt: skip
 
 _Kind = TypeVar("_Kind")
@@ -190,7 +191,7 @@ def check_fills(net: Network, shape: Sequence[int], who: str, *, warn: bool = Tr
         )
     far = unused and any(prod(g) >= _FAR * n for g, n in zip(split_axes(net.shape, shape), shape, strict=True))
     if warn and far:
-        warnings.warn(f"{who}: {says}", UserWarning, stacklevel=_levels_to_the_caller())
+        warn_caller(f"{who}: {says}")
     return says
 
 
@@ -199,9 +200,10 @@ def _of_digits(net: Network) -> bool:
     return re.fullmatch(r"(o\d+ )+(i\d+ )+", "".join(f"{i} " for i in net.output)) is not None
 
 
-def _levels_to_the_caller() -> int:
-    """How many calls above the function that asks the first one stands that is not ours: a ``stacklevel``."""
-    frame, level = sys._getframe(1).f_back, 2
+def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn at the line of the caller that is not ours, however many of our functions stand between."""
+    frame: FrameType | None = sys._getframe(1)
+    level = 2
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("tnkit", "tnkit_nn"):
         frame, level = frame.f_back, level + 1
-    return level
+    warnings.warn(message, category, stacklevel=level)

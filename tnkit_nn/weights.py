@@ -82,9 +82,24 @@ def selected(model: nn.Module, patterns: Iterable[str], what: str, beneath: bool
                 ", ".join(map(spoken, known))
                 or f"none, for {type(model).__name__} has no parameter of two axes or more"
             )
-            raise ValueError(f"{what}: no layer {pattern!r} with a weight; there are {there}")
+            raise ValueError(
+                f"{what}: no layer {pattern!r} with a weight; there are {there}{_made_by_others(model, pattern, beneath)}"
+            )
         found |= chosen
     return [name for name in known if name in found]
+
+
+def _made_by_others(model: nn.Module, pattern: str, beneath: bool) -> str:
+    """What to do where a pattern is of weights that other parametrizations make (a weight norm); nothing elsewhere."""
+    made = {} if beneath else weights_of(model, beneath=True)
+    for name in made:
+        owner, leaf = owner_and_leaf(name)
+        if fnmatchcase(name, pattern) or fnmatchcase(owner, pattern):
+            return (
+                f"; {spoken(name)!r} is made by another parametrization, which "
+                f"torch.nn.utils.parametrize.remove_parametrizations(layer, {leaf!r}) takes away"
+            )
+    return ""
 
 
 def _check_made(model: nn.Module, patterns: Sequence[str], what: str) -> None:

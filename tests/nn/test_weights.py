@@ -149,3 +149,20 @@ def test_weights_without_a_shape_are_not_passed_over():
         ValueError, match=r"no layer '\*' with a weight; there are none, for LayerNorm has no parameter"
     ):
         selected(nn.LayerNorm(3), ["*"], "it")
+
+
+def test_a_weight_that_another_parametrization_makes_is_told_apart():
+    """No layer is missing: its weight is computed, and how to get rid of that is said."""
+    layer = torch.nn.utils.parametrizations.weight_norm(nn.Linear(4, 4))
+    model = nn.Sequential(layer, nn.Linear(4, 2))
+    for pattern in ("0", "0.weight"):
+        with pytest.raises(
+            ValueError,
+            match=r"no layer '0.*'0' is made by another parametrization, which .*remove_parametrizations\(layer, 'weight'\)",
+        ):
+            selected(model, (pattern,), "select")
+    assert selected(model, ("0",), "select", beneath=True) == ["0.weight"]
+    with pytest.raises(ValueError, match=r"there are 1$"):
+        selected(model, ("7",), "select")
+    torch.nn.utils.parametrize.remove_parametrizations(layer, "weight")
+    assert selected(model, ("0",), "select") == ["0.weight"]

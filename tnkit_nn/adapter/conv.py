@@ -26,6 +26,7 @@ from tnkit_nn.adapter.precision import rounded_once
 from tnkit_nn.adapter.replacement import in_its_place
 from tnkit_nn.checks import a_kind, a_size, check_fills
 from tnkit_nn.engine.launches import CONV, LAYER, MODULE, RESHAPE
+from tnkit_nn.gradients import with_gradients
 
 __all__ = ["TNConv1d", "TNConv2d", "TNConv3d"]
 
@@ -128,6 +129,7 @@ class _TNConv(RoutedLayer[ConvChain]):
         return tuple((p, p) for p in self.padding)
 
     @classmethod
+    @with_gradients
     def from_module(
         cls,
         module: nn.Module,

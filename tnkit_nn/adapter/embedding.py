@@ -23,6 +23,7 @@ from tnkit_nn.adapter.replacement import in_its_place
 from tnkit_nn.adapter.rows import planned_rows
 from tnkit_nn.checks import a_kind, a_size, a_tensor, check_fills
 from tnkit_nn.engine.backend import TORCH
+from tnkit_nn.gradients import with_gradients
 
 __all__ = ["TNEmbedding"]
 
@@ -97,6 +98,7 @@ class TNEmbedding(nn.Module):
         return None if self._picked is None else self._picked.plan
 
     @classmethod
+    @with_gradients
     def from_module(
         cls,
         module: nn.Embedding,

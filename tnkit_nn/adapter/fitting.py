@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import sqrt
@@ -24,8 +23,9 @@ from tnkit.execution.weights import detensorize
 from tnkit.planning.planner import plan
 from tnkit_nn.adapter.descent import cosine, minimise
 from tnkit_nn.adapter.starts import check_reach, held_tensor, in_units, out_of_reach, scalers, stacked_starts, units_of
-from tnkit_nn.checks import check_fills
+from tnkit_nn.checks import check_fills, warn_caller
 from tnkit_nn.engine.backend import TORCH, to_tensor
+from tnkit_nn.gradients import with_gradients
 
 __all__ = ["MOST_STEPS", "NOTHING", "FitResult", "bar", "fit"]
 
@@ -69,6 +69,7 @@ class FitResult:
     method: str = "gradient"
 
 
+@with_gradients
 def fit(
     net: Network,
     target: Any,
@@ -173,9 +174,7 @@ def fit(
     with torch.no_grad():
         error = float((times(tensor(found), -power, TORCH) / size - one).abs().square().sum().sqrt())
     if error >= NOTHING:
-        warnings.warn(
-            f"fit: relative error {error:.4f}; the network has not learned the target{out_of_reach(net)}", stacklevel=2
-        )
+        warn_caller(f"fit: relative error {error:.4f}; the network has not learned the target{out_of_reach(net)}")
     chance = sqrt(max(0.0, 1 - net.num_params / goal.numel()))
     out = {name: value.numpy(force=True) for name, value in {**frozen, **in_units(found, units)}.items()}
     return FitResult(out, tuple(done.history[:, chosen].sqrt().tolist()), error, chance)

@@ -25,6 +25,7 @@ from tnkit_nn.adapter.replacement import in_its_place
 from tnkit_nn.checks import a_size, check_fills
 from tnkit_nn.engine.backend import TORCH, ready
 from tnkit_nn.engine.launches import LINEAR
+from tnkit_nn.gradients import with_gradients
 
 __all__ = ["TNLinear"]
 
@@ -122,6 +123,7 @@ class TNLinear(RoutedLayer[Plan]):
                 ready(route)
 
     @classmethod
+    @with_gradients
     def from_module(
         cls,
         module: nn.Module,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from math import isfinite, log2
 from typing import Any
@@ -21,7 +20,7 @@ from tnkit.execution.library import library, plain
 from tnkit.execution.numpy import NUMPY
 from tnkit.execution.powers import times
 from tnkit.execution.region_scale import Arrays, UnreachableError
-from tnkit_nn.checks import an_array, materialised
+from tnkit_nn.checks import an_array, materialised, warn_caller
 from tnkit_nn.engine.backend import TORCH, native, to_tensor
 
 __all__ = ["check_reach", "held_tensor", "in_units", "out_of_reach", "scalers", "stacked_starts", "units_of"]
@@ -92,10 +91,9 @@ def check_reach(net: Network, goal: Tensor, power: float) -> None:
     least = float(off.norm() / exact.norm())
     if least > _LITTLE:
         values = f"from {low:.3g} to {high:.3g}" if isfinite(high) else f"{low:.3g} or more"
-        warnings.warn(
+        warn_caller(
             f"fit: the outermost node {node.name!r} is {node.fn}, whose values are {values}; {int(off.count_nonzero())} of the target's "
-            f"{goal.numel()} entries are beyond, so the error is at least {least:.3g}",
-            stacklevel=3,
+            f"{goal.numel()} entries are beyond, so the error is at least {least:.3g}"
         )
 
 

@@ -40,6 +40,7 @@ from tnkit_nn.comparison.tuning import rehearse
 from tnkit_nn.data.draws import forked
 from tnkit_nn.families import BASELINES, CONTROLS, SHARED, Build, Family, as_family, families
 from tnkit_nn.fingerprint import fingerprint
+from tnkit_nn.gradients import with_gradients
 from tnkit_nn.task import Task
 from tnkit_nn.training.checkpoint import structure
 from tnkit_nn.versions import command, versions
@@ -47,6 +48,7 @@ from tnkit_nn.versions import command, versions
 __all__ = ["compare", "settings"]
 
 
+@with_gradients
 def compare(
     task: Task,
     shapes: Sequence[str | Family | Build] = tuple(BASELINES),

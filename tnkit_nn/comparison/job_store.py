@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import re
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
 from contextlib import AbstractContextManager
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tnkit.execution.distributed import Lost, attempt, received
+from tnkit_nn.checks import warn_caller
 from tnkit_nn.storage import alone, damaged, first_difference, read_bytes, read_record, write_bytes, write_record
 
 __all__ = ["Progress", "Study", "run_jobs", "silent"]
@@ -173,7 +173,7 @@ def run_jobs(
             try:
                 results[key] = received(future)
             except Lost as error:
-                warnings.warn(f"a worker was lost ({error}): {key} is run here", RuntimeWarning, stacklevel=3)
+                warn_caller(f"a worker was lost ({error}): {key} is run here", RuntimeWarning)
                 results[key] = _done(*todo[key])
             if study and not study.has(key):  # its worker does not see the folder
                 study.put(key, results[key])

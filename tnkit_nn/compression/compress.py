@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
@@ -29,7 +28,7 @@ from tnkit_nn.adapter.fitting import FitResult
 from tnkit_nn.adapter.norms import norm
 from tnkit_nn.adapter.parametrize import parametrize_
 from tnkit_nn.approximation import approximate
-from tnkit_nn.checks import a_folder, a_function, a_path, an_open_module
+from tnkit_nn.checks import a_folder, a_function, a_path, an_open_module, warn_caller
 from tnkit_nn.compression.recipe import FINE_TUNING, ORDERS, Compression
 from tnkit_nn.compression.result import Compressed, LayerReport, packed, save_compressed
 from tnkit_nn.compression.selection import Substitute, substitutes
@@ -37,6 +36,7 @@ from tnkit_nn.compression.tuning import Tune, Work, tuned_step
 from tnkit_nn.compression.workdir import BEFORE, METRIC, Folder, described_model
 from tnkit_nn.data.batches import moved
 from tnkit_nn.fingerprint import fingerprint
+from tnkit_nn.gradients import with_gradients
 from tnkit_nn.placing import place_
 from tnkit_nn.storage import alone, own_tensors
 from tnkit_nn.task import Task, task_named
@@ -47,6 +47,7 @@ from tnkit_nn.weights import forward_order, in_order, spoken
 __all__ = ["compress_"]
 
 
+@with_gradients
 def compress_(
     model: nn.Module,
     recipe: Compression | str | os.PathLike[str],
@@ -308,8 +309,7 @@ def _before(model: nn.Module, goal: Goal | None) -> dict[str, Any]:
 
 def _warn_of_death(model: nn.Module, goal: Goal | None, before: int) -> None:
     if before > 1 and _classes(model, goal) == 1:
-        warnings.warn(
+        warn_caller(
             "the compressed model gives every input one class: a network in it may be dead; another seed, stage1 'skip' (a "
-            "random start) or more parameters may help",
-            stacklevel=4,
+            "random start) or more parameters may help"
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -18,7 +17,7 @@ from tnkit.core.network import Network
 from tnkit_nn.adapter.parametrize import parametrize_
 from tnkit_nn.approximation import check_method
 from tnkit_nn.budgets import keeps
-from tnkit_nn.checks import check_fills
+from tnkit_nn.checks import check_fills, warn_caller
 from tnkit_nn.compression.own import made_or_builder
 from tnkit_nn.compression.recipe import RESTS, Compression, Layers
 from tnkit_nn.families import made_by
@@ -46,8 +45,7 @@ def substitutes(model: nn.Module, recipe: Compression) -> dict[str, Substitute]:
     ------
     ValueError
         A name that selects nothing, or nothing with a weight (what there is, is named); a network of more parameters than the
-        weight, of another shape, or one that the approximation of the recipe cannot fit or no file can hold; a weight of the model
-        itself, which may be a single layer.
+        weight, of another shape, or one that the approximation of the recipe cannot fit or no file can hold.
     """
     known, entries = weights_of(model), dict[str, Layers]()
     for entry in recipe.layers:
@@ -55,11 +53,6 @@ def substitutes(model: nn.Module, recipe: Compression) -> dict[str, Substitute]:
             entries.setdefault(name, entry)
     found = {}
     for name in (n for n in known if n in entries):
-        if not owner_and_leaf(name)[0]:
-            kind = type(model).__name__
-            raise ValueError(
-                f"the model is itself one layer ({kind}) with the weight {name!r}; put it into an nn.Sequential"
-            )
         found[name] = _substitute(entries[name], spoken(name), known[name], recipe.stage1.method)
     return found
 
@@ -81,9 +74,8 @@ def _substitute(entry: Layers, layer: str, weight: nn.Parameter, method: str) ->
         )
     if build and not keeps(net.num_params, entry.budget):
         smallest = "the smallest " if isinstance(entry.family, str) and ":" not in entry.family else ""
-        warnings.warn(
-            f"layer {layer!r}: {smallest}{label} has {net.num_params:,} parameters, past its budget of {entry.budget:,}",
-            stacklevel=4,
+        warn_caller(
+            f"layer {layer!r}: {smallest}{label} has {net.num_params:,} parameters, past its budget of {entry.budget:,}"
         )
     if build is None or ":" in str(entry.family) or not isinstance(entry.family, str):
         _try_own(net, arrays, weight, layer)
@@ -139,7 +131,7 @@ def trained_groups(
     if rest not in RESTS:
         raise ValueError(f"unknown rest {rest!r}; known: {', '.join(RESTS)}")
     named = dict(model.named_parameters())
-    places = tuple("{}.parametrizations.{}.".format(*owner_and_leaf(w)) for w in weights)
+    places = tuple("{}.parametrizations.{}.".format(*owner_and_leaf(w)).removeprefix(".") for w in weights)
     own = {n: p for n, p in named.items() if n.startswith(places)}
     if rest == "none":
         return [Group(own)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tnkit_nn.adapter.atomic import all_or_nothing
+from tnkit_nn.checks import warn_caller
 from tnkit_nn.compression.recipe import Compression
 from tnkit_nn.compression.selection import trained_groups
 from tnkit_nn.compression.workdir import RATE, READING, Folder
@@ -138,11 +138,11 @@ def _by_our_loop(
         fill_(model, before, "the values before the fine-tuning")
         told = _told(goal, begin, end, what)
         if factor <= _LEAST_RATE:
-            warnings.warn(f"{told}; left as the approximation made it", stacklevel=4)
+            warn_caller(f"{told}; left as the approximation made it")
             factor = 0.0
             break
         factor /= 2
-        warnings.warn(f"{told}; undone, and again at {factor} of the rates", stacklevel=4)
+        warn_caller(f"{told}; undone, and again at {factor} of the rates")
     files.once(f"step-{k}-rate", RATE, lambda: {"factor": factor})
     return StepTuning(history, factor, seconds)
 
@@ -217,6 +217,13 @@ def _keeping(model: nn.Module, goal: Goal | None) -> dict[str, str]:
 def _check_same(model: nn.Module, before: Mapping[str, Tensor], what: str) -> None:
     now = model.state_dict()
     other = [n for n in {**before, **now} if n not in now or n not in before or now[n].shape != before[n].shape]
+    retyped = [n for n in before if n not in other and now[n].dtype != before[n].dtype]
+    if retyped and not other:
+        n = retyped[0]
+        raise ValueError(
+            f"compress_: tune leaves the dtypes of the model as they are, but after {what} {n!r} is {now[n].dtype}, no longer "
+            f"{before[n].dtype}"
+        )
     if other:
         raise ValueError(
             f"compress_: tune trains the values of the model and leaves what it is made of, but after {what} {other[0]!r} is "
@@ -239,7 +246,7 @@ def _put_back_frozen(
     with torch.no_grad():
         for n in changed:
             state[n].copy_(before[n])
-    warnings.warn(f"{what}: tune has changed {', '.join(changed[:3])}, which is frozen; put back", stacklevel=6)
+    warn_caller(f"{what}: tune has changed {', '.join(changed[:3])}, which is frozen; put back")
 
 
 def _undone(
@@ -256,5 +263,5 @@ def _undone(
             return False
         told = _told(goal, begin, end, what)
     fill_(model, before, "the values before the fine-tuning")
-    warnings.warn(f"{told}; undone", stacklevel=6)
+    warn_caller(f"{told}; undone")
     return True

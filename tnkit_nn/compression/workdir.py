@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.parse import quote
 
 import torch
 from torch import Tensor, nn
@@ -153,7 +154,7 @@ class Folder:
 
     def arrays(self, layer: str, net: tk.Network, make: Callable[[], FitResult]) -> tuple[FitResult, float]:
         """The arrays of the approximation, found before or now, and the seconds that it took."""
-        name = f"stage1-{layer.replace('/', '-')}"
+        name = f"stage1-{quote(layer, safe='')}"  # a layer may be called "a/b", beside another "a-b"
         figures = self.read(name, FOUND)  # written last: where they are, the arrays are
         if figures is not None:
             arrays = self._arrays(name, net, figures.get("arrays"))

@@ -8,7 +8,6 @@ is downloaded: ``root`` is a folder with the set's own files.
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,7 +19,7 @@ from torch import Tensor
 
 from tnkit.core.checks import flag, one_of, shown
 from tnkit.core.extras import need
-from tnkit_nn.checks import a_size
+from tnkit_nn.checks import a_size, warn_caller
 from tnkit_nn.data import cifar_python, formats
 from tnkit_nn.data.folders import Version, find
 from tnkit_nn.data.mnist_csv import csv
@@ -230,7 +229,7 @@ def _tell_part(path: Path, found: int, count: int) -> None:
     """A warning where a file has not as many images as the published one: it is a part of it, or it was cut short."""
     if found != count:
         says = f"{path}: {found:,} records, {count:,} in the whole set: figures are of a part of it"
-        warnings.warn(says, stacklevel=4)
+        warn_caller(says)
 
 
 DATA: dict[str, Callable[[Root], Split]] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from math import inf
 from typing import Any
@@ -15,7 +14,8 @@ from tnkit.execution.region_scale import UnreachableError
 from tnkit_nn.adapter.atomic import all_or_nothing
 from tnkit_nn.adapter.norms import root_mean_square
 from tnkit_nn.approximation import METHODS, approximate, check_method
-from tnkit_nn.checks import a_size, an_open_module
+from tnkit_nn.checks import a_size, an_open_module, warn_caller
+from tnkit_nn.gradients import with_gradients
 from tnkit_nn.placing import original, place_
 from tnkit_nn.tensorized.choice import Chosen, Entry, entries_of, past, planned
 from tnkit_nn.tensorized.report import Tensorized, TensorizedWeight
@@ -24,6 +24,7 @@ from tnkit_nn.weights import weights_of
 __all__ = ["tensorize_"]
 
 
+@with_gradients
 def tensorize_(
     model: nn.Module,
     families: Mapping[str, Any],
@@ -101,7 +102,7 @@ def tensorize_(
         if method not in ("draw", "auto") and made.arrays is None and not base:
             check_method(method, made.net, entries[name].layer)
     if told := past(plan, entries):
-        warnings.warn(f"tensorize_: more parameters than the budget: {told}", stacklevel=2)
+        warn_caller(f"tensorize_: more parameters than the budget: {told}")
     before = _count(model)
     with all_or_nothing(model, values=base):
         rows = [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
@@ -21,10 +20,11 @@ from torch.optim import Optimizer
 from tnkit.core.checks import flag
 from tnkit.core.extras import need
 from tnkit.core.numbers import whole_number
-from tnkit_nn.checks import a_function, a_kind, a_module, a_path
+from tnkit_nn.checks import a_function, a_kind, a_module, a_path, warn_caller
 from tnkit_nn.data.augment import AUGMENT
 from tnkit_nn.data.batches import Batch, check_numbers, moved
 from tnkit_nn.data.draws import seed_
+from tnkit_nn.gradients import with_gradients
 from tnkit_nn.storage import clear, fill_
 from tnkit_nn.training.checkpoint import State, capture, model_values, restore, resume, structure, write_state
 from tnkit_nn.training.evaluation import Reading, device_of, evaluate, first_batch, trial, worse
@@ -63,6 +63,7 @@ class Epoch:
         return Reading(self.val_loss, self.val_metric, spread, count)
 
 
+@with_gradients
 def train(
     model: nn.Module,
     task: Any,
@@ -279,10 +280,9 @@ class _TrainingLoop:
         count = self.goal.parts["val"].count or evaluate(self.model, self.goal).count  # a stream does not say it
         if worse(self.goal, last.reading(count), top.reading(count)):
             fill_(self.model, best, "the best epoch")
-            warnings.warn(
+            warn_caller(
                 f"training diverged: {metric.name} {metric.shown(last.val_metric)} on the validation part after the last epoch, "
-                f"{metric.shown(top.val_metric)} after epoch {top.epoch}: put back to that one",
-                stacklevel=3,
+                f"{metric.shown(top.val_metric)} after epoch {top.epoch}: put back to that one"
             )
 
     def epoch(self, number: int, factor: float, bar: Any) -> tuple[Epoch, float]:
@@ -305,10 +305,7 @@ class _TrainingLoop:
             if factor <= 0.5**ROLLBACKS:
                 tried = max(self.rates) * factor
                 raise FloatingPointError(f"epoch {number} gives no finite loss, even at the rate {tried:.2g}")
-            warnings.warn(
-                f"epoch {number} gave no finite loss: put back to its beginning, and again at half the rate",
-                stacklevel=3,
-            )
+            warn_caller(f"epoch {number} gave no finite loss: put back to its beginning, and again at half the rate")
             before, factor = capture(self.model, self.optimizer), factor / 2
         done = Epoch(number, mean, rate_factor=factor, seconds=time.perf_counter() - begin, **_figures(seen))
         self.journal.append([{k: v for k, v in asdict(done).items() if v is not None}], number * self.steps)

@@ -551,11 +551,6 @@ def test_what_stage_1_cannot_do_is_said_before_anything_is_done(tmp_path):
     with pytest.raises(ValueError, match="layer 'fc1': the approximation by svd: "):
         compress_(model, recipe, split, out=tmp_path / "out")
     assert isinstance(model.fc2.weight, nn.Parameter) and not (tmp_path / "out").exists()
-    with pytest.raises(
-        ValueError,
-        match=r"the model is itself one layer \(Linear\) with the weight 'weight'; put it into an nn.Sequential",
-    ):
-        compress_(nn.Linear(12, 3), RECIPE, split, select="*")
 
 
 @pytest.mark.slow
