@@ -23,7 +23,7 @@ def with_gradients(function: F) -> F:
     @wraps(function)
     def called(*args: Any, **kwargs: Any) -> Any:
         for given in (*args, *kwargs.values()):
-            if isinstance(given, nn.Module) and any(p.is_inference() for p in given.parameters()):
+            if isinstance(given, nn.Module) and any(map(_never_trained, given.parameters())):
                 name = function.__name__
                 raise ValueError(
                     f"{name}: the model is trained, but it was made in torch.inference_mode(): make it outside, or copy its state_dict into one"
@@ -32,3 +32,8 @@ def with_gradients(function: F) -> F:
             return function(*args, **kwargs)
 
     return cast(F, called)
+
+
+def _never_trained(p: nn.Parameter) -> bool:
+    """Whether a parameter was made in ``torch.inference_mode()``; one without a shape yet is none."""
+    return not isinstance(p, nn.parameter.UninitializedParameter) and p.is_inference()
