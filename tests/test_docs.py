@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from scipy import stats
 
 import tnkit as tk
 
@@ -187,7 +188,7 @@ def test_rendered_blocks_are_what_the_results_give(render):
 
 def test_an_edited_figure_is_noticed(render):
     page = (ROOT / "README.md").read_text()
-    row = next(line for line in page.splitlines() if line.startswith("| LeNet-5 `fc1`"))
+    row = next(line for line in page.splitlines() if "`fc1`, 48,000" in line)
     figure = re.search(r"\d\d\.\d", row)[0]
     assert render.rendered(page.replace(figure, "99.9")) == page
     with pytest.raises(KeyError):
@@ -212,10 +213,15 @@ def test_no_count_is_typed_beside_a_print(path):
 
 
 def test_the_finding_is_that_of_the_results(render):
-    """The three rows, computed again in another way."""
+    """The rows, computed again in another way."""
     import json
 
-    rows = render.BLOCKS["finding"]().splitlines()[2:5]
+    rows = render.BLOCKS["finding"]().splitlines()[2:6]
+    small = json.loads((ROOT / "benchmarks/paper/lenet5-conv2-question.json").read_text())["records"]
+    circuit, shallow = ([r["test_frozen"] for r in small if r["label"] == label] for label in ("circuit depth 3", "mpo, no fewer"))
+    assert len(circuit) == len(shallow) == 20 and f"circuit {100 * statistics.mean(circuit):.1f}" in rows[1]
+    assert f"TT-matrix {100 * statistics.mean(shallow):.1f}" in rows[1]
+    assert ("deep is better" in rows[1]) == (stats.ttest_rel(circuit, shallow).pvalue < 0.05)  # one deep network, which leads
     found = json.loads((ROOT / "benchmarks/paper/lenet5-fc1-confirm.json").read_text())["records"]
 
     def accuracy(label):
@@ -228,13 +234,13 @@ def test_the_finding_is_that_of_the_results(render):
     cells = json.loads((ROOT / "benchmarks/paper/cifar-whole.json").read_text())["cells"]
     for head, shown in (("adtn 424", "ADTN"), ("left out", "left out"), ("frozen random", "frozen random")):
         values = [c["result"]["accuracy"] for c in cells if c["model"] == "vgg16" and c["head"] == head]
-        assert f"{shown} {100 * statistics.mean(values):.1f}" in rows[1]
+        assert f"{shown} {100 * statistics.mean(values):.1f}" in rows[2]
     cells = json.loads((ROOT / "benchmarks/paper/vgg16-convs.json").read_text())["cells"]
     page = (ROOT / "docs/paper.md").read_text()
     for kind, shown in (("circuit", "circuit"), ("adtn", "ADTN"), ("mpo", "TT-matrix"), ("hashed", "hash")):
         rate = re.search(rf"^\| {kind} +\| [\d,]+ +\| ([\d.]+) +\|", page, re.MULTILINE)[1]
         values = [c["result"]["accuracy"] for c in cells if c["convs"] == kind and f"{c['rate']:g}" == rate]
-        assert f"{shown} {100 * statistics.mean(values):.1f}" in rows[2]
+        assert f"{shown} {100 * statistics.mean(values):.1f}" in rows[3]
 
 
 def test_p_values_are_those_of_the_page_of_all_results(render):

@@ -212,7 +212,7 @@ for name, label in {"left out": "removed", "dense": "dense"}.items():
 #
 # - A deep wall holds tensors for which a tensor train needs many more parameters, but training seldom finds them from a random start.
 # - In 424 parameters, the two linear layers of VGG-16 keep the accuracy, and so does leaving the layers out.
-# - In all three rows of our main finding, no deep network is shown to be better than the best shallow one at equal counts.
+# - In most rows of our main finding, no deep network is shown to be better than the best shallow one at equal counts.
 #
 # The page [findings](../docs/findings.md) has all tables. [Does depth pay?](../docs/arrays.md) asks the same of arrays.
 #
