@@ -338,6 +338,13 @@ STUDIES = {
         title="Against the two nearest, on twenty more:",
         note="The circuit, the TT-matrix and the Kronecker sum of the table above, with other seeds.",
     ),
+    "lenet5-conv2-question-long": Comparison(
+        replace(_LENET, layer="conv2", seeds=10, first_seed=320, tune_steps=5000),
+        (150,),
+        kernel_question,
+        title="The same after 5,000 steps:",
+        note="The networks are those above, with other seeds.",
+    ),
     "wide-conv": Comparison(
         Setup("four convolutions", "cifar10", WIDEST, 5, 1500, 300, 1500, limit=20000, rest="none", first_seed=400),
         (1000,),

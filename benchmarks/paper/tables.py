@@ -101,6 +101,7 @@ STUDIES = {
     "lenet5-conv2": deep,
     "lenet5-conv2-confirm": deep,
     "lenet5-conv2-question": deep,
+    "lenet5-conv2-question-long": deep,
     "wide-conv": deep,
     "lenet5-joint": deep,
     "lenet5-three": deep,
