@@ -218,10 +218,14 @@ def test_the_finding_is_that_of_the_results(render):
 
     rows = render.BLOCKS["finding"]().splitlines()[2:6]
     small = json.loads((ROOT / "benchmarks/paper/lenet5-conv2-question.json").read_text())["records"]
-    circuit, shallow = ([r["test_frozen"] for r in small if r["label"] == label] for label in ("circuit depth 3", "mpo, no fewer"))
+    circuit, shallow = (
+        [r["test_frozen"] for r in small if r["label"] == label] for label in ("circuit depth 3", "mpo, no fewer")
+    )
     assert len(circuit) == len(shallow) == 20 and f"circuit {100 * statistics.mean(circuit):.1f}" in rows[1]
     assert f"TT-matrix {100 * statistics.mean(shallow):.1f}" in rows[1]
-    assert ("deep is better" in rows[1]) == (stats.ttest_rel(circuit, shallow).pvalue < 0.05)  # one deep network, which leads
+    assert ("deep is better" in rows[1]) == (
+        stats.ttest_rel(circuit, shallow).pvalue < 0.05
+    )  # one deep network, which leads
     found = json.loads((ROOT / "benchmarks/paper/lenet5-fc1-confirm.json").read_text())["records"]
 
     def accuracy(label):

@@ -141,6 +141,7 @@ def test_a_pool_that_breaks(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:a worker was lost")  # dask may lose a result that was made
 def test_dask_with_one_of_two_workers_killed(tmp_path):
     distributed = pytest.importorskip("distributed")
     log, study = tmp_path / "log", Study(tmp_path / "out", {})
@@ -152,6 +153,7 @@ def test_dask_with_one_of_two_workers_killed(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:a worker was lost")  # dask may lose a result that was made
 def test_a_comparison_on_dask_is_the_comparison_here(tmp_path, one_thread):
     distributed = pytest.importorskip("distributed")
     here = compare(TINY, **SMALL)
