@@ -146,15 +146,13 @@ def test_the_papers_systems_are_shown_as_they_were_measured(paper):
 @pytest.mark.slow
 def test_the_families_of_the_papers_studies_keep_their_budgets(paper):
     """Every family of a study has a network within its budgets, or past them only where it has no smaller one."""
-    from tnkit_nn import zoo
     from tnkit_nn.budgets import shares
     from tnkit_nn.comparison.start import built
 
     setup = paper("setup")
     for title, study in paper("deep").STUDIES.items():
         layers = [study.task.layer] if isinstance(study.task.layer, str) else study.task.layer
-        name = study.task.model
-        model = setup.MODELS[name](0) if name in setup.MODELS else zoo.build(name)
+        model = setup.model_of(study.task.model)
         weights = {n: tuple(model.get_parameter(f"{n}.weight").shape) for n in layers}
         rows = study.rows()
         assert len({f.label for f in rows}) == len(rows)

@@ -9,12 +9,20 @@ from typing import Any
 from four_convs import four_convolutions
 from joint import joint_lenet5
 from small import smaller_of
+from torch import nn
 
+from tnkit_nn import zoo
 from tnkit_nn.comparison.protocol import Protocol
 from tnkit_nn.task import Task
 
 #: Models beside the zoo's: what a seed makes.
 MODELS: dict[str, Any] = {"lenet5, one weight": joint_lenet5, "four convolutions": four_convolutions}
+
+
+def model_of(name: str) -> nn.Module:
+    """A model of :data:`MODELS`, or of the zoo, that no data is needed for."""
+    made: nn.Module = MODELS[name](0) if name in MODELS else zoo.build(name)
+    return made
 
 
 @dataclass(frozen=True)

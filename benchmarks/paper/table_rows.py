@@ -6,11 +6,10 @@ from itertools import chain
 from statistics import mean
 from typing import Any, NamedTuple
 
-from setup import MODELS
+from setup import model_of
 from table_parts import IMAGES, noted, row
 from tabulate import tabulate
 
-from tnkit_nn import zoo
 from tnkit_nn.budgets import keeps
 from tnkit_nn.comparison.paired import NO_STATEMENT, UNEQUAL, holm, may_lead
 from tnkit_nn.comparison.paired import difference as paired
@@ -67,8 +66,8 @@ beside the named families on {options["seeds"]} seeds that the search has not se
 
 def with_whole_counts(found: dict[str, Any]) -> list[dict[str, Any]]:
     """The records of a study, each with the parameters of its whole model: small dense models are held against those."""
-    name, records = found["task"]["model"], found["records"]
-    whole = sum(p.numel() for p in (MODELS[name](0) if name in MODELS else zoo.build(name)).parameters())
+    records = found["records"]
+    whole = sum(p.numel() for p in model_of(found["task"]["model"]).parameters())
     return [
         {**r, "model_params": r["num_params"] + (0 if r["label"] == "small dense" else whole - r["layer_params"])}
         for r in records

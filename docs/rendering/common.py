@@ -59,11 +59,8 @@ def aged(*names: str) -> str:
     ages: dict[str, list[str]] = {}
     for name in names:
         ages.setdefault(older(example(name).get("digests")), []).append(name)
-    before = ages.pop(BEFORE, None)
-    told = [f"{', '.join(each)}: {age}." for age, each in ages.items() if age]
-    return "".join(
-        f" {text}" for text in [*told, *([f"{', '.join(before)}: made before results had digests."] if before else [])]
-    )
+    words = {BEFORE: "made before results had digests"}
+    return "".join(f" {', '.join(each)}: {words.get(age, age)}." for age, each in ages.items() if age)
 
 
 def groups(study: str, budget: int) -> dict[str, Records]:

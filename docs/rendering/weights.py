@@ -144,12 +144,17 @@ def of_one_layer(what: str, study: str, budget: int, controls: str = "") -> tupl
     deep, shallow = tables.preferred(rows, "frozen")
     gap = tables.against_best(rows, "frozen")[shallow]
     hashed = groups(controls or study, budget)["hashed"]
-    better = gap.p < 0.05 and gap.points < 0 and not gap.refused
-    so = "deep is better" if better else "deep is worse" if gap.p < 0.05 and not gap.refused else "deep and shallow"
+    told = gap.p < 0.05 and not gap.refused
+    better = told and gap.points < 0
+    so = (
+        f"deep is {'better' if better else 'worse'}, {outcome(gap)}"
+        if told
+        else f"deep and shallow: {outcome(gap)}".partition(", p")[0]
+    )
     line = [
         f"LeNet-5, MNIST: {what}", f"{name(deep).split()[0].strip(',')} {accuracy(rows[deep])}",
         f"{name(shallow).split()[0]} {accuracy(rows[shallow])}", f"hash {accuracy(hashed)}",
-        f"{so}, {outcome(gap)}" if so.startswith("deep is") else f"{so}: {outcome(gap)}".partition(", p")[0],
+        so,
     ]  # fmt: skip
     return line, better
 

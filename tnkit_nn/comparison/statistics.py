@@ -170,10 +170,10 @@ def deep_against_shallow(records: Records) -> list[Difference]:
 def _of_the_picked(runs: Runs, deep: tuple[Key, Sequence[Key]], shallow: tuple[Key, Sequence[Key]]) -> Difference:
     """One network less another, each beside what it was picked from: the larger of Holm's two p-values."""
     (best, of_deep), (rival, of_shallow) = deep, shallow
-    among_deep = holm([runs.less(k, rival).p for k in of_deep])
-    among_shallow = holm([runs.less(best, k).p for k in of_shallow])
-    p = max(among_deep[of_deep.index(best)], among_shallow[of_shallow.index(rival)])
-    return replace(runs.less(best, rival), p=p)
+    first, second = of_deep.index(best), of_shallow.index(rival)
+    among_deep = _corrected([runs.less(k, rival) for k in of_deep])[first]
+    among_shallow = _corrected([runs.less(best, k) for k in of_shallow])[second]
+    return max(among_deep, among_shallow, key=lambda d: d.p)
 
 
 def outcomes(found: Iterable[Difference]) -> tuple[int, int, int, int]:
