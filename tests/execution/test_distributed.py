@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -15,7 +17,7 @@ import torch
 from clusters import ANY_PORT, TWO_WORKERS
 
 import tnkit as tk
-from tnkit.execution.distributed import Lost, Outcome, attempt, received
+from tnkit.execution.distributed import Lost, Outcome, received, submitted
 from tnkit_nn import TORCH
 
 
@@ -108,10 +110,31 @@ def test_a_result_of_dask_that_got_lost_on_its_way_is_made_here(case, result):
 def test_an_error_of_a_task_on_dask_is_no_lost_worker():
     distributed = pytest.importorskip("distributed")
     with distributed.Client(processes=False, n_workers=1, dashboard_address=ANY_PORT) as client:
-        future = client.get_executor().submit(attempt, np.linalg.inv, "no matrix")
+        future = submitted(client.get_executor(), np.linalg.inv, "no matrix")
         with pytest.raises(np.linalg.LinAlgError) as raised:
             received(future)
     assert "in a worker:\nTraceback" in raised.value.__notes__[0]
+
+
+def test_workers_end_with_the_process_that_is_killed():
+    code = (
+        "import os, time\n"
+        "from concurrent.futures import ProcessPoolExecutor\n"
+        "from tnkit.execution.distributed import received, submitted\n"
+        "pool = ProcessPoolExecutor(1)\n"
+        "print(received(submitted(pool, os.getpid)), flush=True)\n"
+        "submitted(pool, time.sleep, 600)\n"
+        "time.sleep(600)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        worker = int(process.stdout.readline())
+        os.kill(worker, 0)  # it is there
+        process.kill()
+        try:
+            assert process.communicate(timeout=60)[0] == ""  # nobody holds its output any more: the worker has ended
+        except subprocess.TimeoutExpired:
+            os.kill(worker, signal.SIGKILL)
+            raise
 
 
 class Failing:

@@ -6,6 +6,7 @@ task is a few slices that go to one place of the result; it sends its operands' 
 
 from __future__ import annotations
 
+import os
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +15,8 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import groupby, product
 from math import prod
+from multiprocessing import parent_process
+from threading import Thread
 from typing import Any
 
 from tnkit.execution.backend import Backend
@@ -21,7 +24,7 @@ from tnkit.execution.codegen import execute
 from tnkit.execution.slices import Place, fronted, part, piece, together
 from tnkit.planning.steps import FusedStep, Program
 
-__all__ = ["Lost", "Outcome", "attempt", "received", "shared_out"]
+__all__ = ["Lost", "Outcome", "end_with_parent", "received", "shared_out", "submitted"]
 
 #: Tasks that a plan is cut into, where there are as many slices.
 _TASKS = 64
@@ -39,12 +42,18 @@ class Lost(Exception):
     """An executor has no outcome of a task: its worker was lost, or what it sent was."""
 
 
-def attempt(work: Callable[..., Any], *arguments: Any) -> Outcome:
+def submitted(executor: Executor, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
+    """A future of ``work(*arguments)`` in a worker, for :func:`received`.  A worker that this process started itself ends with it."""
+    return executor.submit(_attempt, os.getpid(), work, *arguments)
+
+
+def _attempt(sender: int, work: Callable[..., Any], *arguments: Any) -> Outcome:
     """Do a task in a worker; its error is sent as a result, so that whatever a future raises is the executor's own error.
 
     Executors do not agree on what they raise for a lost worker: ``BrokenExecutor``, ``CancelledError``, and dask.distributed (2026.8.0)
     any error at all, where a worker is lost after a task has ended: it takes the result apart as if it were an exception.
     """
+    end_with_parent(sender)
     try:
         return Outcome(work(*arguments))
     except Exception as error:
@@ -52,8 +61,29 @@ def attempt(work: Callable[..., Any], *arguments: Any) -> Outcome:
         return Outcome(error=error)
 
 
+_parents_watched: set[int] = set()
+
+
+def end_with_parent(pid: int | None = None) -> None:
+    """End this process where the one that started it (of this number, where one is given) has ended.
+
+    A process that is killed cannot end its workers, and those of ``ProcessPoolExecutor`` would wait for work for ever: each holds an end of the
+    pipe at which it waits.
+    """
+    parent = parent_process()
+    if parent is None or parent.pid is None or parent.pid in _parents_watched or pid not in (None, parent.pid):
+        return
+    _parents_watched.add(parent.pid)
+    Thread(target=_end_after, args=(parent,), daemon=True).start()
+
+
+def _end_after(parent: Any) -> None:
+    parent.join()
+    os._exit(1)
+
+
 def received(future: Future[Any] | None) -> Any:
-    """What an :func:`attempt` made; its error is raised, and :class:`Lost` where there is no outcome (or no future)."""
+    """What a task made that was :func:`submitted`; its error is raised, and :class:`Lost` where there is no outcome (or no future)."""
     if future is None:
         raise Lost("the executor takes no more tasks")
     try:
@@ -80,7 +110,7 @@ def shared_out(
     views = [fronted(x, axes, backend.permute) for x, axes in zip(operands, step.axes, strict=True)]
     tasks = list(_tasks(step))
     work = work or _work
-    futures = [_submitted(executor, work, step.body, backend, _pieces(step, views, ats)) for _, ats in tasks]
+    futures = [_submitted_if_open(executor, work, step.body, backend, _pieces(step, views, ats)) for _, ats in tasks]
     made = _collected(step, views, tasks, futures, partial(work, step.body, backend))
     try:
         return together(step, made, backend) if join is None else join(step, made)
@@ -108,9 +138,9 @@ def _collected(
         yield place, made
 
 
-def _submitted(executor: Executor, *task: Any) -> Any:
+def _submitted_if_open(executor: Executor, *task: Any) -> Any:
     try:
-        return executor.submit(attempt, *task)
+        return submitted(executor, *task)
     except RuntimeError:  # BrokenExecutor is one, and so is what an executor that was shut down raises
         return None
 

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import signal
 import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import active_children, get_context, parent_process, resource_tracker
-from threading import Thread
+from multiprocessing import active_children, get_context, resource_tracker
 from typing import Any
 
 import torch
 from tqdm import tqdm
 
 from tnkit.cli.arguments import add_file, comma_separated, numbers, positive, say, seed
+from tnkit.execution.distributed import end_with_parent
 from tnkit_nn.cli.options import add_model_and_data, add_out, listed, task_of
 from tnkit_nn.comparison.compare import compare
 from tnkit_nn.comparison.rates import RULES
@@ -169,16 +168,9 @@ def _blocked() -> Iterator[None]:
 
 
 def _begin_worker() -> None:
-    """One thread for torch, and an end where the process that started it has ended: killed, it cannot end its workers itself."""
+    """One thread for torch, and an end with the process that started it, before the first job too."""
     torch.set_num_threads(1)
-    Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    end_with_parent()
 
 
 @contextmanager

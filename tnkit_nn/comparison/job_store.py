@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tnkit.execution.distributed import Lost, attempt, received
+from tnkit.execution.distributed import Lost, received, submitted
 from tnkit_nn.checks import warn_caller
 from tnkit_nn.storage import alone, damaged, first_difference, read_bytes, read_record, write_bytes, write_record
 
@@ -197,7 +197,7 @@ def _finished_jobs(executor: Executor, todo: Mapping[str, tuple[Any, ...]]) -> I
     late: list[tuple[str, Future[Any] | None]] = []
     for key, arguments in todo.items():
         try:
-            futures[executor.submit(attempt, _done, *arguments)] = key
+            futures[submitted(executor, _done, *arguments)] = key
         except BrokenExecutor:
             late.append((key, None))
     try:
