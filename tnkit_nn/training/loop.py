@@ -304,7 +304,11 @@ class _TrainingLoop:
             self._check_data()
             if factor <= 0.5**ROLLBACKS:
                 tried = max(self.rates) * factor
-                raise FloatingPointError(f"epoch {number} gives no finite loss, even at the rate {tried:.2g}")
+                half = any(p.dtype == torch.float16 for g in self.optimizer.param_groups for p in g["params"])
+                narrow = (
+                    "; its parameters are float16: train in float32 (`model.float()`) or in bfloat16" if half else ""
+                )
+                raise FloatingPointError(f"epoch {number} gives no finite loss, even at the rate {tried:.2g}{narrow}")
             warn_caller(f"epoch {number} gave no finite loss: put back to its beginning, and again at half the rate")
             before, factor = capture(self.model, self.optimizer), factor / 2
         done = Epoch(number, mean, rate_factor=factor, seconds=time.perf_counter() - begin, **_figures(seen))

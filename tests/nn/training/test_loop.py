@@ -238,6 +238,17 @@ def test_no_rate_helps(monkeypatch):
     assert all(torch.equal(v, before[n]) for n, v in model.state_dict().items())
 
 
+def test_half_precision_that_no_rate_helps_is_named(monkeypatch):
+    disturbed(monkeypatch, dict.fromkeys(range(1, 100), float("inf")))
+    found = images()
+    halved = {part: (x.half(), y) for part, (x, y) in (("train", found.train), ("val", found.val))}
+    with (
+        pytest.warns(UserWarning, match="epoch 1"),
+        pytest.raises(FloatingPointError, match=r"parameters are float16: train in float32 \(`model.float\(\)`\)"),
+    ):
+        train(convnet().half(), halved, RECIPE)
+
+
 # -- interrupted ----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("stop", [2, 3, 6, 9])  # three steps an epoch
