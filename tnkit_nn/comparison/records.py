@@ -38,7 +38,18 @@ _LACKED: dict[str, Any] = {
 _FOLLOWING = ("family", "examples", "kind", "description", "full_params", "title", "rest")
 _ALL = frozenset([*_NEEDED, *_LACKED, *_FOLLOWING])
 #: What all records of one comparison have in common, where they know it.
-_MADE_BY = ("title", "model", "data", "layer", "dense_steps", "fit_steps", "tune_steps", "rates", "test_examples")
+_MADE_BY = (
+    "title",
+    "model",
+    "data",
+    "layer",
+    "dense_steps",
+    "fit_steps",
+    "tune_steps",
+    "rest",
+    "rates",
+    "test_examples",
+)
 #: Too long for a cell; they are in results.json.
 _LONG = ("networks", "curves", "left_out")
 
@@ -101,8 +112,8 @@ def _of_one_comparison(records: Sequence[Mapping[str, Any]], who: str) -> None:
             if r[f"test_{reading}"] is not None:
                 found.add(r["seed"])
         for name in _MADE_BY:
-            if r[name] in (None, ""):  # records of earlier versions know less
-                continue
+            if r[name] in (None, "") or (name == "rest" and r["test_trained"] is None):
+                continue  # records of earlier versions know less
             first = known.setdefault(name, r)
             if r[name] != first[name]:
                 raise ValueError(

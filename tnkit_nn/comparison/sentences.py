@@ -93,7 +93,7 @@ def _undecided(found: Sequence[Difference]) -> str:
     times = sum(any(d.words != NONE for d in g) and not any(outcomes(g)[::2]) for g in groups)
     if not times:
         return ""
-    why = "the one ahead has more parameters, or the other rival does not agree"
+    why = "the one ahead has more parameters, or it is not so against the other rival"
     return f" In {plural(times, 'comparison')} a difference is significant and nothing is said: {why}."
 
 

@@ -38,7 +38,8 @@ AT_RANDOM = ("hashed", "subspace")
 _DENSE = ("dense", "dense_trained_on")
 #: What the p-values are corrected for: said once in a report.
 CORRECTED = (
-    "P-values are corrected by Holm's method. Against a control, the correction is for the number of networks of that budget. "
+    "P-values are corrected by Holm's method. Against a control, the correction is for the number of networks of that budget: "
+    "each control, budget and reading is a question of its own, and of twenty about rows that are all alike one may find a difference. "
     "Between the best deep network and its shallow rivals, it is for the networks that either was picked from, then for the number of "
     "such pairs. Intervals are not corrected."
 )

@@ -57,7 +57,8 @@ def test_rows_of_unlike_seeds_are_refused():
 
 
 @pytest.mark.parametrize(
-    "name, value", [("tune_steps", 400), ("layer", "fc2"), ("test_examples", 9), ("rates", "structured")]
+    "name, value",
+    [("tune_steps", 400), ("layer", "fc2"), ("test_examples", 9), ("rates", "structured"), ("rest", "head")],
 )
 def test_records_that_were_made_in_unlike_ways_are_refused(name, value):
     """The page said of all rows what the first one was made by."""
@@ -141,7 +142,7 @@ def test_a_significant_difference_is_not_called_none():
         and "better than its shallow rival in none of 1 comparison, and worse in none of 1" in said
     )
     assert said.endswith(
-        "In 1 comparison a difference is significant and nothing is said: the one ahead has more parameters, or the other rival does not agree."
+        "In 1 comparison a difference is significant and nothing is said: the one ahead has more parameters, or it is not so against the other rival."
     )
     alike = frozen(runs(adtn3=(0.8, 0.99, 0.95), mpo=(0.90, 0.91, 0.92)))
     assert answer(alike).startswith("The best deep network and its shallow rival do not differ significantly (")
