@@ -9,7 +9,7 @@ from typing import Any
 from tnkit.core.wording import plural
 from tnkit_nn.comparison.measure import measure_of
 from tnkit_nn.comparison.records import Records
-from tnkit_nn.comparison.statistics import READINGS
+from tnkit_nn.comparison.statistics import READINGS, deep_against_shallow
 from tnkit_nn.pages.render import hardware
 
 __all__ = ["conditions", "edges"]
@@ -55,6 +55,8 @@ def edges(records: Records) -> str:
         return ""
     said = "Learning rates: where the lowest or the highest was the best, further ones were tried."
     ended = [k for k, c in sweeps.items() if c.get("rate", c.get("rest_rate")) in (c["lowest"], c["highest"])]
+    judged = {(x, d.budget, d.reading) for d in deep_against_shallow(records) for x in (d.one, d.other)}
+    ended.sort(key=lambda k: k not in judged)  # those that the answer rests on are named first
     if not ended:
         return f"{said} No sweep ended at an edge."
     rows = list(dict.fromkeys(label if budget is None else f"{label} at {budget}" for label, budget, _ in ended))

@@ -129,19 +129,31 @@ def measure_of(records: Records) -> Measure:
             raise ValueError(
                 f"records are of one metric and one task, not of {name} on {first['examples']} and {other}"
             )
-    digits = 1 if unit == "%" else _digits(records)
+    digits = _digits_of_fractions(records) if unit == "%" else _digits(records)
     return Measure(name, unit, larger, first["examples"], first["test_examples"], digits)
 
 
-def _digits(records: Records) -> int:
-    """Three significant digits of the middle value, up to five where the spread over seeds has its first two only then."""
+def _groups(records: Records) -> list[list[float]]:
+    """The finite values of every row and reading."""
     groups: dict[tuple[Any, ...], list[float]] = {}
     for r in records:
         for key in ("test_fit", "test_frozen", "test_trained"):
             if r[key] is not None and isfinite(r[key]):
                 groups.setdefault((key, r["label"], r["budget"]), []).append(r[key])
-    sizes = [abs(v) for values in groups.values() for v in values if v]
-    spreads = [s for values in groups.values() if len(values) > 1 and (s := stdev(values))]
+    return list(groups.values())
+
+
+def _digits_of_fractions(records: Records) -> int:
+    """One, in per cent; up to three where the middle spread over seeds would be 0.0."""
+    spreads = [100 * s for values in _groups(records) if len(values) > 1 and (s := stdev(values))]
+    return min(max(1, -floor(log10(median(spreads)))), 3) if spreads and median(spreads) < 0.05 else 1
+
+
+def _digits(records: Records) -> int:
+    """Three significant digits of the middle value, up to five where the spread over seeds has its first two only then."""
+    groups = _groups(records)
+    sizes = [abs(v) for values in groups for v in values if v]
+    spreads = [s for values in groups if len(values) > 1 and (s := stdev(values))]
     if not sizes:
         return 1
     place = -floor(log10(median(sizes)))

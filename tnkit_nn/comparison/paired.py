@@ -6,8 +6,9 @@ That one row is better is said only where it has no more parameters than the oth
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from math import isfinite, nan
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from math import floor, isfinite, log10, nan
 from statistics import stdev
 
 from tnkit.core.checks import sequence
@@ -18,6 +19,10 @@ from tnkit_nn.comparison.measure import Measure, average
 __all__ = ["NONE", "NOT_COMPARED", "NO_STATEMENT", "UNEQUAL", "Difference", "difference", "holm", "may_lead"]
 
 LEVEL = 0.95
+#: From this p-value on, nothing is said.  As it is written: 1 - 0.95 is a little more in binary.
+_ALPHA = 0.05
+#: Parts of the largest value below which two values are one: many metrics are computed in single precision.
+_ROUNDING = 2.0**-21
 NONE = "no significant difference"
 #: Where the row that is significantly ahead has more parameters than the other.
 NO_STATEMENT = "no statement"
@@ -70,7 +75,7 @@ class Difference:
         """Better, worse, no significant difference, no statement, or not compared: what ``p``, the counts and the values say."""
         if not isfinite(self.mean):
             return NOT_COMPARED
-        if self.p >= 1 - LEVEL:
+        if self.p >= _ALPHA:
             return NONE
         one, other = self.counts
         if not (may_lead(one, other) if self.ahead else may_lead(other, one)):
@@ -108,16 +113,31 @@ class Difference:
         return f" [careful: {self.counts[0]} parameters against {self.counts[1]}]" if said else ""
 
     @property
+    def fine(self) -> Measure:
+        """The measure, with more digits where an interval that leaves zero out would end at zero as it is written."""
+        if not (self.low > 0 or self.high < 0):
+            return self.measure
+        nearest = self.measure.factor * min(abs(self.low), abs(self.high))
+        if float(f"{nearest:.{self.measure.digits}f}") or not isfinite(nearest):
+            return self.measure
+        return replace(self.measure, digits=-floor(log10(nearest)))
+
+    @property
     def gap(self) -> str:
         """The mean, as text."""
-        return self.measure.gap(self.mean)
+        return self.fine.gap(self.mean)
+
+    @property
+    def number(self) -> str:
+        """The mean, as text without its unit."""
+        return self.fine.number(self.mean, "+")
 
     @property
     def bounds(self) -> str:
         """The interval, as text."""
         if not (isfinite(self.low) and isfinite(self.high)):
             return "–"
-        return f"{self.measure.number(self.low, '+')} to {self.measure.number(self.high, '+')}"
+        return f"{self.fine.number(self.low, '+')} to {self.fine.number(self.high, '+')}"
 
     @property
     def interval(self) -> str:
@@ -126,8 +146,11 @@ class Difference:
 
     @property
     def p_text(self) -> str:
-        """The p-value as it is shown everywhere."""
-        return "<0.001" if self.p < 0.0005 else f"{self.p:.3f}"
+        """The p-value as it is shown everywhere: with more digits where three would hide on which side of 0.05 it is."""
+        if self.p < 0.0005:
+            return "<0.001"
+        texts = (f"{self.p:.{digits}f}" for digits in range(3, 17))
+        return next((text for text in texts if (float(text) < _ALPHA) == (self.p < _ALPHA)), f"{self.p!r}")
 
 
 def difference(
@@ -136,8 +159,9 @@ def difference(
     """Mean difference of paired values, its 95 % interval, and the p-value of no difference.
 
     ``examples``: where the values are fractions of so many test examples, the spread over seeds is never taken to be below one of
-    them: a few seeds that agree by chance would make any difference look certain.  Of values that are not finite nothing can be
-    said: NaN bounds, p 1.
+    them: a few seeds that agree by chance would make any difference look certain.  Where that number is not known, and all seeds have
+    the same difference, the spread is taken to be the least difference between two of the values.  Of values that are not finite
+    nothing can be said: NaN bounds, p 1.
 
     Raises
     ------
@@ -149,7 +173,7 @@ def difference(
         raise ValueError(
             f"difference: one and other are paired, one value a seed each, not {len(one)} and {len(other)}"
         )
-    floor = 0.0 if examples is None else 1 / whole_number(examples, "difference: examples", 1)
+    least = 0.0 if examples is None else 1 / whole_number(examples, "difference: examples", 1)
     need("a comparison's verdict", "scipy")
     from scipy.stats import t
 
@@ -157,11 +181,21 @@ def difference(
     n, centre = len(gaps), average(gaps)
     if n < 2 or not all(map(isfinite, gaps)):
         return centre, nan, nan, 1.0
-    error = max(stdev(gaps), floor) / n**0.5
-    if not error:
-        return centre, centre, centre, float(centre == 0)
+    sizes = [*map(abs, one), *map(abs, other)]
+    if not least and stdev(gaps) <= _ROUNDING * max(sizes):
+        least = _step(one, other)
+        if not least:  # a constant, but for rounding
+            return centre, centre, centre, 1.0
+    error = max(stdev(gaps), least) / n**0.5
     half = float(t.ppf((1 + LEVEL) / 2, n - 1)) * error
     return centre, centre - half, centre + half, float(2 * t.sf(abs(centre) / error, n - 1))
+
+
+def _step(one: Sequence[float], other: Sequence[float]) -> float:
+    """The least difference between two of the values that is more than rounding; 0 where there is none."""
+    values = sorted([*one, *other])
+    rounding = _ROUNDING * max(map(abs, values))
+    return min((b - a for a, b in pairwise(values) if b - a > rounding), default=0.0)
 
 
 def holm(ps: Sequence[float]) -> list[float]:

@@ -37,6 +37,19 @@ _LACKED: dict[str, Any] = {
 }  # fmt: skip
 _FOLLOWING = ("family", "examples", "kind", "description", "full_params", "title", "rest")
 _ALL = frozenset([*_NEEDED, *_LACKED, *_FOLLOWING])
+#: What all records of one comparison have in common, where they know it.
+_MADE_BY = (
+    "title",
+    "model",
+    "data",
+    "layer",
+    "dense_steps",
+    "fit_steps",
+    "tune_steps",
+    "rest",
+    "rates",
+    "test_examples",
+)
 #: Too long for a cell; they are in results.json.
 _LONG = ("networks", "curves", "left_out")
 
@@ -72,7 +85,8 @@ def records_of(value: Any, who: str, *, again: bool = False) -> list[dict[str, A
     Raises
     ------
     TypeError, ValueError
-        By the name ``who``: no sequence of records, none at all, one that lacks what every record has, two of one row and seed.
+        By the name ``who``: no sequence of records, none at all, one that lacks what every record has; two of one row and seed,
+        rows of unlike seeds, or records that were made in unlike ways.
     """
     found = sequence(value, f"{who}: records")
     if not found:
@@ -83,7 +97,44 @@ def records_of(value: Any, who: str, *, again: bool = False) -> list[dict[str, A
         if key in seen and not again:  # it would count twice
             raise ValueError(f"{who}: records are one a row and seed; records[{k}] is a second one of {shown(key)}")
         seen.add(key)
+    if not again:
+        _of_one_comparison(records, who)
     return records
+
+
+def _of_one_comparison(records: Sequence[Mapping[str, Any]], who: str) -> None:
+    """ValueError where rows have unlike seeds, or were made in unlike ways: their differences would not be paired."""
+    known: dict[str, Mapping[str, Any]] = {}
+    seeds: dict[tuple[str, int | None, str], set[int]] = {}
+    for r in records:
+        for reading in ("frozen", "trained"):
+            found = seeds.setdefault((r["label"], r["budget"], reading), set())
+            if r[f"test_{reading}"] is not None:
+                found.add(r["seed"])
+        for name in _MADE_BY:
+            if r[name] in (None, "") or (name == "rest" and r["test_trained"] is None):
+                continue  # records of earlier versions know less
+            first = known.setdefault(name, r)
+            if r[name] != first[name]:
+                raise ValueError(
+                    f"{who}: records are of one comparison, all made alike; {name} is {shown(first[name])} of {_row(first)}, "
+                    f"but {shown(r[name])} of {_row(r)}"
+                )
+    every = {r["seed"] for r in records}
+    for (label, budget, reading), found in seeds.items():
+        if found and found != every:
+            row = _row({"label": label, "budget": budget})
+            raise ValueError(
+                f"{who}: records are of the same seeds in every row, {_numbers(every)}; test_{reading} of {row} has {_numbers(found)}"
+            )
+
+
+def _row(record: Mapping[str, Any]) -> str:
+    return shown(record["label"]) + ("" if record["budget"] is None else f" at {record['budget']}")
+
+
+def _numbers(seeds: set[int]) -> str:
+    return ", ".join(map(str, sorted(seeds)))
 
 
 def _checked(record: Any, what: str) -> dict[str, Any]:
@@ -97,8 +148,8 @@ def _checked(record: Any, what: str) -> dict[str, Any]:
     whole_number(record["seed"], f"{what}: seed", 0)
     if record["budget"] is not None:
         whole_number(record["budget"], f"{what}: budget", 1)
-    reading = "trained" if record["test_frozen"] is None and record["test_trained"] is not None else "frozen"
-    for key in (f"test_{reading}", f"val_{reading}"):  # a small dense model is trained as a whole
+    readings = [n for n in ("frozen", "trained") if record[f"test_{n}"] is not None]
+    for key in (f"{part}_{n}" for n in readings or ["frozen"] for part in ("test", "val")):
         if isinstance(record[key], bool) or not isinstance(record[key], Real):
             raise TypeError(f"{what}: {key} is a number, not {shown(record[key])}")
     metric = record["metric"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from math import isfinite
 from statistics import median
@@ -16,9 +17,11 @@ from tnkit_nn.comparison.statistics import (
     READINGS,
     Runs,
     against_controls,
+    ahead_of_all,
     asks,
     best_free,
     by_question,
+    compared,
     deep_against_shallow,
     outcomes,
     short,
@@ -35,7 +38,7 @@ def headline(records: Records) -> str:
         return "No verdict"
     if max(d.seeds for d in found) < 2:
         return "No verdict yet"
-    found = [d for d in found if d.words != NOT_COMPARED]
+    found = compared(found)
     if not found:
         return "No verdict"
     better, _, worse, _ = outcomes(found)
@@ -49,18 +52,49 @@ def headline(records: Records) -> str:
 
 
 def answer(records: Records) -> str:
-    """One sentence: how often the best deep network is better or worse than its shallow rival, by how much, and how sure that is."""
-    found = deep_against_shallow(records_of(records, "answer"))
+    """How often the best deep network is better or worse than its shallow rival, by how much, and how sure that is.
+
+    A control that is ahead of every network is told too.
+    """
+    records = records_of(records, "answer")
+    return f"{_deep_or_shallow(records)}{_ahead_of_all(records)}"
+
+
+def _deep_or_shallow(records: Records) -> str:
+    """The sentence about deep against shallow."""
+    found = deep_against_shallow(records)
     if not found:
         return f"{_why_none(records)}, so nothing is said of deep against shallow."
     if max(d.seeds for d in found) < 2:
         return "One seed gives no spread, so nothing is said of deep against shallow."
-    compared = [d for d in found if d.words != NOT_COMPARED]
-    if not compared:
+    sure = compared(found)
+    if not sure:
         return "In every comparison a test value is not finite, so nothing is said of deep against shallow."
-    left = len(by_question(found)) - len(by_question(compared))
+    left = len(by_question(found)) - len(by_question(sure))
     other = f" In {plural(left, 'other')} a test value is not finite." if left else ""
-    return f"{_how_often(*outcomes(compared))}{_size_of(compared)}.{other}"
+    return (
+        f"{_how_often(*outcomes(sure), all(d.words == NONE for d in sure))}{_size_of(sure)}.{_undecided(sure)}{other}"
+    )
+
+
+def _ahead_of_all(records: Records) -> str:
+    """How often a control is ahead of every network, where one is."""
+    found = Counter(label for label, *_ in ahead_of_all(records))
+    if not found:
+        return ""
+    asked = sum(len({k[1] for k in Runs(records, reading).networks()}) for reading in READINGS)
+    told = ", ".join(f"{label} in {times} of {asked}" for label, times in found.items())
+    return f" Controls significantly ahead of every network: {told}."
+
+
+def _undecided(found: Sequence[Difference]) -> str:
+    """How often a difference is significant, and neither side is called better."""
+    groups = by_question(found).values()
+    times = sum(any(d.words != NONE for d in g) and not any(outcomes(g)[::2]) for g in groups)
+    if not times:
+        return ""
+    why = "the one ahead has more parameters, or it is not so against the other rival"
+    return f" In {plural(times, 'comparison')} a difference is significant and nothing is said: {why}."
 
 
 def _why_none(records: Records) -> str:
@@ -80,14 +114,17 @@ def _why_none(records: Records) -> str:
     return "Every deep network beside shallow ones has more parameters than its budget"
 
 
-def _how_often(better: int, of_better: int, worse: int, of_worse: int) -> str:
-    """How many of the comparisons that may be won are won, and how many of those that may be lost are lost."""
+def _how_often(better: int, of_better: int, worse: int, of_worse: int, alike: bool) -> str:
+    """How many of the comparisons that may be won are won, and how many of those that may be lost are lost.
+
+    ``alike``: no difference is significant.
+    """
     deep, many = "The best deep network", plural(of_better, "comparison")
     if not of_better:
         return f"{deep} has more parameters than every shallow one, so that it cannot be called better, and is significantly worse than its rival in {_count(worse)} of {of_worse}"
     if not of_worse:
         return f"{deep} is significantly better than its shallow rival in {_count(better)} of {many}, but has fewer parameters than every shallow one, so that it cannot be called worse"
-    if not better and not worse and of_better == of_worse:
+    if alike and of_better == of_worse:
         if of_better == 1:
             return f"{deep} and its shallow rival do not differ significantly"
         return f"In none of {many} do the best deep network and its shallow rival differ significantly"
@@ -103,7 +140,8 @@ def _size_of(found: Sequence[Difference]) -> str:
     sure = [d for d in found if isfinite(d.low) and isfinite(d.high)]
     if not sure:
         return ""
-    measure, gaps, halves = sure[0].measure, [d.mean for d in sure], [(d.high - d.low) / 2 for d in sure]
+    measure = max((d.fine for d in sure), key=lambda m: m.digits)
+    gaps, halves = [d.mean for d in sure], [(d.high - d.low) / 2 for d in sure]
     least, most = measure.number(min(gaps), "+"), measure.gap(max(gaps))
     between = most if least == measure.number(max(gaps), "+") else f"{least} to {most}"
     low, high = (f"±{measure.number(x)}" for x in (min(halves), max(halves)))
@@ -128,6 +166,10 @@ def verdict(records: Records) -> list[str]:
     seeds = max((d.seeds for pairs in groups.values() for d in pairs), default=0)
     out += _not_asked(groups, any(r["at_least"] for r in records)) if seeds > 1 else []
     out += _past_budget(records)
+    places: dict[str, list[str]] = {}
+    for label, budget, reading in ahead_of_all(records):
+        places.setdefault(label, []).append(f"{budget} ({short(reading)})")
+    out += [f"{label} is significantly ahead of every network at {', '.join(at)}." for label, at in places.items()]
     out += _about_controls(records, list(controls.values()))
     if seeds > 1 or any(d.seeds > 1 for d in controls.values()):
         out.append(CORRECTED)

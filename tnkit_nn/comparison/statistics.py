@@ -15,17 +15,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tabulate import tabulate
-
 from tnkit_nn.budgets import keeps
 from tnkit_nn.comparison.measure import Measure, average, best_of, measure_of
-from tnkit_nn.comparison.paired import UNEQUAL, Difference, difference, holm
+from tnkit_nn.comparison.paired import NO_STATEMENT, NOT_COMPARED, UNEQUAL, Difference, difference, holm
 from tnkit_nn.comparison.records import Records, records_of
+from tnkit_nn.comparison.texts import text_table
 from tnkit_nn.families import FREE
 
 __all__ = [
-    "CORRECTED", "READINGS", "Runs", "against_controls", "asks", "best_free", "by_question", "deep_against_shallow", "outcomes", "paired_cells",
-    "paired_headers", "paired_table", "short", "starts", "starts_cells", "starts_headers", "starts_table",
+    "AT_RANDOM", "CORRECTED", "READINGS", "Runs", "against_controls", "ahead_of_all", "asks", "best_free", "by_question", "compared", "deep_against_shallow",
+    "outcomes", "paired_cells", "paired_headers", "paired_table", "short", "starts", "starts_cells", "starts_headers", "starts_table",
 ]  # fmt: skip
 
 #: A label and a budget.
@@ -33,9 +32,14 @@ Key = tuple[str, int | None]
 
 #: Reading -> its name.
 READINGS = {"frozen": "other layers frozen", "trained": "other layers fine-tuned"}
+#: Controls whose parameters, as many as the budget, are shared or mixed at random.
+AT_RANDOM = ("hashed", "subspace")
+#: Controls that have all of the weight's parameters.
+_DENSE = ("dense", "dense_trained_on")
 #: What the p-values are corrected for: said once in a report.
 CORRECTED = (
-    "P-values are corrected by Holm's method. Against a control, the correction is for the number of networks of that budget. "
+    "P-values are corrected by Holm's method. Against a control, the correction is for the number of networks of that budget: "
+    "each control, budget and reading is a question of its own, and of twenty about rows that are all alike one may find a difference. "
     "Between the best deep network and its shallow rivals, it is for the networks that either was picked from, then for the number of "
     "such pairs. Intervals are not corrected."
 )
@@ -68,6 +72,11 @@ class Runs:
     def shared(self, budget: int | None) -> list[Key]:
         """Controls that have the budget too."""
         return [k for k, r in self.first.items() if k[1] == budget is not None and r["kind"] == "control"]
+
+    def unbudgeted(self) -> list[Key]:
+        """Controls without a budget that are no dense layers, and no models that grow."""
+        kept = [(k, r) for k, r in self.first.items() if k[1] is None and r["kind"] == "control"]
+        return [k for k, r in kept if k[0] not in _DENSE and not _grown(r)]
 
     def within(self, key: Key) -> bool:
         """Whether a row keeps its budget, or what was asked of it at least: the smallest network of a family may be past it."""
@@ -134,6 +143,25 @@ def against_controls(records: Records) -> list[Difference]:
     return [d for group in groups.values() for d in _corrected(group)]
 
 
+def ahead_of_all(records: Records) -> list[tuple[str, int, str]]:
+    """Controls that are significantly ahead of every network of a budget: their label, the budget and the reading.
+
+    The controls of that budget, and those without one that have no more parameters than any network of it; no dense layer.  P-values
+    are corrected by Holm's method for the networks.
+    """
+    records, found = records_of(records, "ahead_of_all"), []
+    for runs in (Runs(records, reading) for reading in READINGS):
+        for budget in sorted({k[1] for k in runs.networks() if k[1] is not None}):
+            networks = [k for k in runs.networks() if k[1] == budget]
+            fewest = min(map(runs.count, networks))
+            free = [k for k in runs.unbudgeted() if runs.count(k) <= fewest]
+            for control in (*runs.shared(budget), *free):
+                group = _corrected([runs.less(k, control) for k in networks])
+                if all(d.words in ("worse", NO_STATEMENT) and not d.ahead for d in group):
+                    found.append((control[0], budget, runs.reading))
+    return found
+
+
 def deep_against_shallow(records: Records) -> list[Difference]:
     """The best deep network against its shallow rivals, for every budget and reading that has both: a pair or two each.
 
@@ -176,6 +204,15 @@ def _of_the_picked(runs: Runs, deep: tuple[Key, Sequence[Key]], shallow: tuple[K
     return max(among_deep, among_shallow, key=lambda d: d.p)
 
 
+def compared(found: Iterable[Difference]) -> list[Difference]:
+    """The pairs of the questions in which every pair has finite values.
+
+    Without one of its two rivals, a question would be answered more easily than it was asked.
+    """
+    groups = by_question(found).values()
+    return [d for group in groups if all(d.words != NOT_COMPARED for d in group) for d in group]
+
+
 def outcomes(found: Iterable[Difference]) -> tuple[int, int, int, int]:
     """Of pairs of :func:`deep_against_shallow`: how often deep is better and how often that was asked, the same of worse.
 
@@ -211,7 +248,7 @@ def paired_table(records: Records, style: str = "simple") -> str:
     """The differences of :func:`against_controls` as text (any tabulate style)."""
     records = records_of(records, "paired_table")
     heads = paired_headers(measure_of(records))
-    return str(tabulate(paired_cells(records), heads, tablefmt=style, disable_numparse=True))
+    return text_table(paired_cells(records), heads, style)
 
 
 def paired_headers(measure: Measure) -> tuple[str, ...]:
@@ -223,7 +260,7 @@ def paired_cells(records: Records) -> list[tuple[str, ...]]:
     """Cells of :func:`paired_table`."""
     return [
         (
-            d.one, str(d.budget), short(d.reading), d.other, d.measure.number(d.mean, "+"), d.bounds, d.p_text,
+            d.one, str(d.budget), short(d.reading), d.other, d.number, d.bounds, d.p_text,
             ": ".join(filter(None, [d.words if d.seeds > 1 else "one seed", d.refused])) + d.careful,
         )
         for d in against_controls(records)
@@ -248,7 +285,7 @@ def starts_cells(records: Records) -> list[tuple[str, ...]]:
     return [
         (
             d.one, "" if d.budget is None else str(d.budget), short(d.reading), *(number(average(v)) for v in (fit, random)),
-            number(d.mean, "+"), d.bounds,
+            d.number, d.bounds,
         )
         for d, fit, random in starts(records)
     ]  # fmt: skip
@@ -257,9 +294,7 @@ def starts_cells(records: Records) -> list[tuple[str, ...]]:
 def starts_table(records: Records, style: str = "simple") -> str:
     """The cells of :func:`starts_cells` as text (any tabulate style)."""
     records = records_of(records, "starts_table")
-    return str(
-        tabulate(starts_cells(records), starts_headers(measure_of(records)), tablefmt=style, disable_numparse=True)
-    )
+    return text_table(starts_cells(records), starts_headers(measure_of(records)), style)
 
 
 def starts(records: Records) -> list[tuple[Difference, list[float], list[float]]]:

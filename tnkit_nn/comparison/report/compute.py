@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any
 
-from tabulate import tabulate
-
 from tnkit.planning.calibration import spelled_count
 from tnkit_nn.comparison.measure import Measure, measure_of
 from tnkit_nn.comparison.records import Records, records_of
 from tnkit_nn.comparison.report.style import DASHES, colours_of, cost_axis, score_axis
 from tnkit_nn.comparison.report.tables import TableRow, rows
 from tnkit_nn.comparison.statistics import READINGS
+from tnkit_nn.comparison.texts import text_table
 
 __all__ = ["against_compute", "compute_cells", "compute_headers", "compute_table", "cost", "costs_known", "front"]
 
@@ -96,11 +95,7 @@ def _ratio(found: Mapping[str, Any], key: str, dense: str) -> str:
 def compute_table(records: Records, style: str = "simple") -> str:
     """What a forward costs, as text (any tabulate style)."""
     records = records_of(records, "compute_table")
-    return str(
-        tabulate(
-            compute_cells(records), list(compute_headers(measure_of(records))), tablefmt=style, disable_numparse=True
-        )
-    )
+    return text_table(compute_cells(records), list(compute_headers(measure_of(records))), style)
 
 
 # -- the figure ---------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from tnkit_nn.comparison.paired import difference
 from tnkit_nn.comparison.records import Records
 from tnkit_nn.comparison.report.compute import cost
 from tnkit_nn.comparison.report.tables import TableRow, rows
-from tnkit_nn.comparison.statistics import READINGS, Runs, best_free
+from tnkit_nn.comparison.statistics import AT_RANDOM, READINGS, Runs, best_free
 from tnkit_nn.families import CONTROLS
 
 __all__ = ["AGAINST", "Line", "PlotView", "Point", "kind_of", "plot_view", "views"]
@@ -60,7 +60,7 @@ class PlotView:
     best
         Kind -> the points of the network of that kind that is best on validation, a budget each.
     band
-        The range of all seeds of the controls with a budget: ``(x, lowest, highest)``.
+        The range of all seeds of the controls at random: ``(x, lowest, highest)``.
     missing
         Rows that are not drawn, as a value is not finite.
     """
@@ -176,7 +176,7 @@ def _band(lines: Sequence[Line]) -> tuple[tuple[float, float, float], ...]:
     """What parameters shared at random reach, from the lowest seed to the highest, at each budget."""
     groups: dict[int, list[Point]] = {}
     for line in lines:
-        for p in line.points if line.kind == "shared" else ():
+        for p in line.points if line.label in AT_RANDOM else ():
             groups.setdefault(p.budget or 0, []).append(p)
     found = [
         (average(p.x for p in ps), min(min(p.seeds) for p in ps), max(max(p.seeds) for p in ps))

@@ -184,7 +184,7 @@ def _pairs(records: Records) -> dict[str, Any]:
     body = [
         (
             (
-                d.one, str(d.budget), short(d.reading), d.other, measure.number(d.mean, "+"), d.bounds, d.p_text,
+                d.one, str(d.budget), short(d.reading), d.other, d.number, d.bounds, d.p_text,
                 ": ".join(filter(None, [d.words if d.seeds > 1 else "one seed", d.refused])) + d.careful,
             ),
             interval_strip(d, far),

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from math import isnan
 from typing import Any
 
-from tabulate import tabulate
-
 from tnkit_nn.comparison.measure import Measure, average, measure_of, spread
 from tnkit_nn.comparison.records import Records, records_of
 from tnkit_nn.comparison.statistics import READINGS, best_free
+from tnkit_nn.comparison.texts import text_table
 from tnkit_nn.families import FREE
 
 __all__ = ["TableRow", "cells", "headers", "rows", "table"]
@@ -141,4 +140,4 @@ def table(records: Records, style: str = "simple") -> str:
     records = records_of(records, "table")
     measure = measure_of(records)
     body = [cells(r, measure) for r in rows(records)]
-    return str(tabulate(body, [h.strip() for h in headers(measure)], tablefmt=style, disable_numparse=True))
+    return text_table(body, list(headers(measure)), style)
