@@ -60,7 +60,7 @@ picture(tk.draw(found.network), "03_low_rank")
 # %% [markdown]
 # ## The spectrum decides
 #
-# The singular values of the photograph fall quickly. Those of noise hardly fall. So the photograph can be compressed, and noise cannot.
+# The singular values of the photograph fall quickly. Those of noise fall slowly. So the photograph can be compressed, and noise cannot.
 
 # %%
 noise = rng.standard_normal(grey.shape)
