@@ -102,6 +102,14 @@ def test_solutions_are_folded(read):
     assert pages and all(page.tags.count("details") >= 3 for page in pages)
 
 
+def test_the_index_of_the_course_has_whole_sentences(site):
+    """A paragraph of a script runs over several lines, and the list has all of them."""
+    page = (site / "course/index.html").read_text()
+    entries = re.findall(r"<li>(?:<p>)?<a href=[^>]*>([^<]+)</a>\. (.*?)(?:</p>\s*)?</li>", page, re.DOTALL)
+    assert len(entries) == len(list((ROOT / "tutorials").glob("*.py")))
+    assert all(re.search(r"[.?!]$", text.strip()) for _, text in entries), entries
+
+
 def test_links_lead_to_pages_and_anchors(read):
     """All of them, those of the theme and of the reference too."""
     for path, page in read.items():

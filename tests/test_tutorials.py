@@ -82,6 +82,35 @@ def test_a_tutorial_ends_with_three_exercises_whose_solutions_are_checked(path):
     assert not any(head == SOLUTION for head, _ in found[:first])
 
 
+#: Wrong answers that look right: the number of a tutorial, what is right in one of its solutions, and what a student may write.
+WRONG = [
+    ("02", "min(choices, key=lambda c: c[:4])", "choices[0]"),  # any pair, not the one with the smallest result
+    ("04", "for _ in range(300):", "for _ in range(20):"),  # a mixture of the two lowest states
+    ("06", "node.name: solved.", "node.name: 0.5 * solved."),  # smaller than before, not the smallest
+    ("09", "(len(raw) - k)", "len(raw)"),  # Bonferroni's method, not Holm's
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "right", "wrong"), WRONG, ids=[number for number, *_ in WRONG])
+def test_the_check_of_an_exercise_refuses_a_wrong_answer(number, right, wrong, tmp_path):
+    """The shown cells and the one solution run, as a student has them; the assert at its end must fail."""
+    for module in ("torch", "matplotlib", "networkx", "scipy", "sklearn"):
+        pytest.importorskip(module)
+    (path,) = (path for path in TUTORIALS if path.stem.startswith(number))
+    found = cells(path)
+    (solution,) = (text for head, text in found if head == SOLUTION and right in text)
+    assert solution.count(right) == 1
+    shown = [text for head, text in found if head == "# %%"]
+    script = "\n".join([*shown, "print('THE ANSWER')", solution.replace(right, wrong)])
+    env = {**os.environ, "MPLBACKEND": "Agg", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=800
+    )
+    assert "THE ANSWER" in done.stdout, done.stderr[-3000:]
+    assert done.returncode and done.stderr.rstrip().endswith("AssertionError"), done.stderr[-3000:]
+
+
 @pytest.mark.parametrize("path", TUTORIALS, ids=ids)
 def test_the_text_is_plain(path):
     text = prose(path)

@@ -43,7 +43,7 @@ print("largest difference to A @ B:", abs(by_index - A @ B).max())
 assert np.allclose(by_index, A @ B)
 
 # %% [markdown]
-# As a picture, each matrix is a **node** and each index is a line. The line j joins A and B, so it is summed.
+# As a picture, each matrix is a **node** and each index is a line. The line j joins A and B, so it is summed. Such a line is a **bond**.
 # The lines i and k have a free end. They are **open indices**: axes of the result.
 
 # %%
@@ -61,7 +61,7 @@ assert np.allclose(tk.contract(product, {"A": A, "B": B}), A @ B)
 # ## Three nodes, three open indices
 #
 # Nothing stops at matrices. The node B below has three axes, and the result has three.
-# The result has `i * j * k` entries. The network stores its three arrays instead.
+# The result has `i * j * k` entries. The network stores its three arrays instead. Their entries are its **parameters**.
 
 # %%
 chain = tk.Network(
@@ -89,6 +89,8 @@ assert tk.from_einsum(equation, chain.sizes).shape == chain.shape
 #
 # A tensor with n axes of size 2 has 2^n entries. A chain of n nodes stores a number of parameters that grows in proportion to n.
 # So a chain can stand for a tensor that no machine can hold. It cannot stand for every such tensor: the next tutorials ask which.
+#
+# `tk.tt` builds a chain (a tensor train). Its `rank` is the size of its bonds.
 
 # %%
 sites = np.arange(4, 41, 4)
@@ -192,6 +194,7 @@ P, Q = rng.standard_normal((6, 4)), rng.standard_normal((4, 6))
 diagonal = tk.Network([tk.Node("P", "ij"), tk.Node("Q", "ji")], "i", dict(i=6, j=4))
 assert diagonal.shape == (6,)
 assert np.allclose(tk.contract(diagonal, {"P": P, "Q": Q}), np.diag(P @ Q))
+assert tk.plan(diagonal).largest < 6 * 6  # the full product would have 36 entries
 
 # %% [markdown]
 # ### Exercise 2. Count triangles

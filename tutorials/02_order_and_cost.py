@@ -48,7 +48,8 @@ assert matrices_first.flops == 2 * n**3 + 2 * n**2 and vector_first.flops == 4 *
 # ## A plan
 #
 # Without a path, `plan` searches for a good order. A **plan** is the network, an order, and the list of array operations that follows.
-# Print it to read what will be done and what it costs. Draw it to see the order as numbers.
+# Print it to read what will be done and what it costs. The **peak** is the most memory that it needs at one time.
+# Draw it to see the order as numbers.
 
 # %%
 chosen = tk.plan(net)
@@ -68,7 +69,7 @@ assert np.allclose(tk.run(matrices_first, arrays), tk.contract(net, arrays))
 # ## The norm of a long chain
 #
 # A matrix product state is a chain with one open index at each site. Its squared norm joins the chain to a copy of itself.
-# `relabel` gives the copy names of its own. The arrays keep their names, so both halves share them.
+# `relabel` gives the copy names of its own. The arrays keep their names, so both halves share them. In the picture, nodes of one colour share an array.
 
 # %%
 psi = tk.mps((2,) * 16, rank=4)
@@ -228,7 +229,7 @@ def smallest_result(inputs, output, sizes, memory_limit):
 mine = tk.plan(norm, smallest_result)
 print(f"smallest result first: {mine.flops:,} FLOPs, the zipper {plans['zipper'].flops:,}")
 assert np.isclose(tk.run(mine, state), expected)
-assert mine.flops < plans["as written"].flops
+assert mine.flops < 1.1 * plans["zipper"].flops  # nearly as good
 
 # %% [markdown]
 # ### Exercise 3. Slice by hand

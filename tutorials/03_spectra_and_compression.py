@@ -49,6 +49,7 @@ assert np.isclose(error, foretold)
 # %% [markdown]
 # As a network, this is two nodes with one bond of size r. `low_rank_svd` returns the network, its arrays and the error.
 # For a large matrix and a small rank it draws a random sketch of the matrix first. That is faster, and the error is nearly the same.
+# The print says `randomised` then. `gram` and `svd` are exact ways, and `kept` means that nothing was cut.
 
 # %%
 found = tk.low_rank_svd(grey, rank=r)
@@ -59,7 +60,7 @@ picture(tk.draw(found.network), "03_low_rank")
 # %% [markdown]
 # ## The spectrum decides
 #
-# The singular values of the photograph fall quickly. Those of noise hardly fall. So the photograph can be compressed, and noise cannot.
+# The singular values of the photograph fall quickly. Those of noise fall slowly. So the photograph can be compressed, and noise cannot.
 
 # %%
 noise = rng.standard_normal(grey.shape)
@@ -146,6 +147,7 @@ picture(figure, "03_pictures")
 #
 # Cut a network at a bond: the tensor is a matrix between the two sides. Its singular values are the **spectrum** of the bond.
 # `bond_spectrum` finds them from the arrays alone. Their **entropy** says how much the two sides know of each other.
+# Take each squared singular value over the sum of all as a probability p. The entropy is the sum of `-p log(p)`. With the natural logarithm its unit is the nat.
 
 # %%
 full = tk.tt_svd(tensor)
@@ -154,7 +156,9 @@ figure, ax = plt.subplots(figsize=(5, 3.2), constrained_layout=True)
 for bond, values in tk.bond_spectrum(*full).items():
     values = np.sort(values)[::-1]
     ax.semilogy(values / values[0], label=f"{bond}: entropy {entropy[bond]:.2f}")
+    p = values**2 / np.sum(values**2)
     assert np.isclose(np.sum(values**2), np.sum(tensor**2))  # each cut has the whole weight
+    assert np.isclose(entropy[bond], -np.sum(p * np.log(p)))
 ax.set(xlabel="which singular value", ylabel="singular value, largest = 1", ylim=(1e-4, 2))
 ax.legend()
 print("entropy of each bond:", {bond: round(float(value), 2) for bond, value in entropy.items()})

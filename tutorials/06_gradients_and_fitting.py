@@ -31,7 +31,7 @@ def picture(drawn, name):
 # %% [markdown]
 # ## The gradient is a network with a hole
 #
-# A network is linear in each of its arrays. So the derivative of `sum(G * T)` by the array B is the network with B taken out,
+# A network without activations is linear in the array of each node, if no other node shares it. So the derivative of `sum(G * T)` by the array B is the network with B taken out,
 # joined with G at the open indices. What is left around a node is called its **environment**.
 
 # %%
@@ -55,7 +55,7 @@ assert np.allclose(tensors["B"].grad.numpy(), by_hand)
 # ## Two ways to fit
 #
 # Fit a ring to a tensor. **Alternating least squares** (ALS) uses the linearity: with all other arrays held, the best array solves a linear system.
-# **Gradient descent** moves all arrays a little at a time.
+# **Gradient descent** moves all arrays a little at a time, along the gradient. Adam is its usual form.
 
 # %%
 ring = tk.ring((5,) * 5, rank=4)
@@ -94,7 +94,7 @@ picture(figure, "06_starts")
 # squared error is to make T small. That leads to zero, where gradients vanish. So `fit` minimises the angle between T and W,
 # and sets the best scale in closed form.
 #
-# How good is an error? A space of K dimensions of N, chosen at random, already reaches `sqrt(1 - K / N)`. That is the **baseline** of n parameters.
+# How good is an error? A space of K dimensions of N, chosen at random, already reaches `sqrt(1 - K / N)`. That is the **baseline** of K parameters.
 
 # %%
 W = rng.standard_normal((64, 64))
@@ -195,7 +195,7 @@ assert np.allclose(cores["core_2"].grad.numpy(), expected)
 # ### Exercise 2. One step of ALS
 #
 # Hold all arrays of the ring but one, and find the best value of that one with `numpy.linalg.lstsq`. The matrix of the system is
-# the contraction of the other nodes. The error must not grow.
+# the contraction of the other nodes. The error must not grow. At the best value, the gradient by that array is zero: check it with torch.
 
 # %% tags=["solution"]
 start = tk.init.normal(ring, seed=0)
@@ -212,6 +212,9 @@ better = {**start, node.name: solved.reshape(4, 4, 5).transpose(order)}
 errors = [np.linalg.norm(tk.contract(ring, a) - target) / np.linalg.norm(target) for a in (start, better)]
 print(f"error before {errors[0]:.3f}, after one array {errors[1]:.3f}")
 assert errors[1] < errors[0] and errors[1] < 1
+cores = {name: torch.tensor(a, requires_grad=True) for name, a in better.items()}
+(tk.contract(ring, cores) - torch.tensor(target)).square().sum().backward()
+assert torch.allclose(cores[node.name].grad, torch.zeros((), dtype=torch.float64), atol=1e-8)  # no value is better
 
 # %% [markdown]
 # ### Exercise 3. Fill in what is missing

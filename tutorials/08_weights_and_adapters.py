@@ -233,7 +233,8 @@ with torch.no_grad():
 # ### Exercise 1. What the layer computes
 #
 # Give a linear layer of 12 inputs and 20 outputs the network `tk.mpo((4, 5), (3, 4), 3)`. Contract the network yourself with the layer's arrays,
-# and reproduce the output of the layer. Hint: `tknn.TNModule.tensors()` and `tk.detensorize`.
+# and reproduce the output of the layer. Hint: `layer.parametrizations.weight[0]` is the network's module. Its `tensors()` are the arrays.
+# `tk.detensorize` reads the contracted tensor as a matrix.
 
 # %% tags=["solution"]
 layer = nn.Linear(12, 20)

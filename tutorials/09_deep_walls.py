@@ -55,14 +55,14 @@ picture(tk.draw(tk.adtn((8, 8), depth=1)), "09_depth_1")
 # %% [markdown]
 # ## The count: 424
 #
-# A brick has 2^4 = 16 parameters. In the first column each brick acts on fixed vectors, so only 4 of the 16 matter.
-# With Q sites, a wall of depth 1 has `4 floor(Q / 2) + 16 (Q - 1 - floor(Q / 2))` parameters that act.
+# A brick has 2^4 = 16 parameters. In the first column each brick acts on fixed vectors, so only 4 of the 16 matter, and these are stored.
+# With Q sites, a wall of depth 1 has `4 floor(Q / 2) + 16 (Q - 1 - floor(Q / 2))` parameters.
 
 # %%
 vgg = [(512, 4096), (4096, 4096)]
 counts = [tk.adtn(shape, depth=1).num_params for shape in vgg]
 whole = [tk.adtn(shape, depth=1, full=True).num_params for shape in vgg]
-print(f"parameters that act: {counts}, together {sum(counts)}; with whole bricks: {whole}, together {sum(whole)}")
+print(f"parameters: {counts}, together {sum(counts)}; with whole bricks: {whole}, together {sum(whole)}")
 for shape, count in zip(vgg, counts, strict=True):
     sites = int(np.log2(np.prod(shape)))
     assert count == 4 * (sites // 2) + 16 * (sites - 1 - sites // 2)
@@ -71,6 +71,18 @@ assert sum(counts) == 424
 # %% [markdown]
 # So the 424 of the paper is the count at depth 1, by this arithmetic. A small count is no merit by itself.
 #
+# Not even all of them act. With an odd Q, as here for one layer, the last site has no brick in the first column.
+# So the last brick of the second column sees a fixed vector too, and half of it multiplies zeros. A wall of five sites shows it.
+
+# %%
+odd = tk.adtn((4, 8), depth=1)
+bricks = {n: torch.tensor(a, requires_grad=n.startswith("brick")) for n, a in tk.init.normal(odd, seed=0).items()}
+tk.contract(odd, bricks).square().sum().backward()
+idle = sum(int((a.grad == 0).sum()) for a in bricks.values() if a.requires_grad)
+print(f"{odd.num_params} parameters, {idle} of them without effect")
+assert idle == 8
+
+# %% [markdown]
 # ## What a deep wall can hold
 #
 # Draw a random wall, each brick an orthogonal matrix. Store its tensor as a tensor train. With activations the train needs many more parameters.
@@ -118,7 +130,7 @@ picture(figure, "09_starts")
 # ## The headline, with controls
 #
 # Now the two linear layers of VGG-16 on CIFAR-10. The results below are committed files of this repository. Each row has its controls:
-# a TT-matrix of as many parameters, shared parameters without structure (hash), a random layer that is never trained, and **no layers at all**.
+# a TT-matrix of about as many parameters, shared parameters without structure (hash), a random layer that is never trained, and **no layers at all**.
 
 
 # %%
@@ -151,6 +163,7 @@ picture(figure, "09_vgg")
 
 # %% [markdown]
 # Is there a difference between the ADTN and no layers? Both have the same seeds, so the difference is taken seed by seed (a paired test).
+# The p-value is the probability of a difference at least as large, if the two were equal. Below one in twenty, a difference is called significant.
 
 # %%
 test = ttest_rel(accuracies("adtn 424"), accuracies("left out"))
@@ -246,6 +259,8 @@ for k, rival in enumerate(sorted(raw, key=raw.get)):
     print(f"{rival:>18}: p = {raw[rival]:.4f}, corrected {holm[rival]:.4f}")
 assert all(holm[rival] >= raw[rival] for rival in rivals)
 assert holm["ring on its digits"] > 0.05 > holm["tree"]
+ordered = np.minimum(1, np.sort(list(raw.values())) * [4, 3, 2, 1])  # the same without a loop
+assert np.allclose(np.sort(list(holm.values())), np.maximum.accumulate(ordered), rtol=1e-12)
 
 # %% [markdown]
 # ### Exercise 3. Which control is missing?

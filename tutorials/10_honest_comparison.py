@@ -207,7 +207,8 @@ assert needed is None or needed == 2 or half_width(needed) < mean <= half_width(
 # ### Exercise 2. Luck
 #
 # A difference has the same sign in three seeds of three. How often does this happen by luck, if both networks are equal?
-# And how often does it happen for at least one of three pairs? Simulate, and compare with the exact values.
+# And how often does it happen for at least one of three independent pairs? Simulate, and compare with the exact values.
+# (Pairs with the same deep network are not independent.)
 
 # %% tags=["solution"]
 rng = np.random.default_rng(0)

@@ -588,7 +588,7 @@ const explorer = {
    },
    "formula": "as for `brick_wall`, plus 1 with `scale`.",
    "holds": "A weight of any shape, padded to sites of size 2: 424 parameters stand for two layers of VGG-16 in its paper.",
-   "limits": "At depth 1 it is a brick wall without activation: its rank over any cut of the sites is at most 4.",
+   "limits": "At depth 1 it is a brick wall without activation: its rank over any cut of the chain of sites is at most 4. Interleaved, rows against columns is no such cut.",
    "anchor": "adtn-brick-wall-as-a-weight-automatically-differentiable-tensor-network"
   },
   "circuit": {

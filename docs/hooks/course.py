@@ -87,14 +87,14 @@ def _picture(data: Any) -> str | None:
 
 
 def _title(text: str) -> tuple[str, str]:
-    """The title of a tutorial and its first sentence."""
+    """The title of a tutorial and its first paragraph, as one line."""
     title = re.search(r"^# (?:\d+\. )?(.*)$", text, re.MULTILINE)
-    first = re.search(r"^# .*\n\s*\n([^\n]+)", text, re.MULTILINE)
-    return title[1] if title else "", first[1] if first else ""
+    first = re.search(r"^# [^\n]*\n\s*\n(.+?)(?:\n\s*\n|\Z)", text, re.MULTILINE | re.DOTALL)
+    return title[1] if title else "", " ".join(first[1].split()) if first else ""
 
 
 def index(titles: list[tuple[str, str, str]]) -> str:
-    """The list of tutorials: title and first sentence of each."""
+    """The list of tutorials: title and first paragraph of each."""
     head = "# Course\n\nEach tutorial is a page here, a notebook to download and a script. Every `assert` is tested.\n"
     lines = [f"{k}. [{title}]({stem}.md). {first}" for k, (stem, title, first) in enumerate(titles, 1)]
     return "\n".join([head, *lines, ""])

@@ -34,7 +34,7 @@ def order() -> tk.Plan:
 PICTURES: dict[str, tuple[Callable[[], tk.Network | tk.Plan], str]] = {
     "chain": (chain, "Three nodes A, B and C in a row. The bonds r and s join them. The indices i, j and k are open."),
     "rule": (rule, "Nodes A, B and C share the hyperedge r. C and D share k, which is kept. D and E share the edge s."),
-    "order": (order, "A tensor train of four nodes. Boxes show the order in which its plan contracts them."),
+    "order": (order, "A tensor train of four nodes. Numbers on its bonds show the order in which its plan contracts them."),
     "wall": (lambda: tk.brick_wall(6, 2, 3, activation="relu"), "A brick wall of three blocks. One ReLU box holds the first block, a larger one the first two."),
     "ring": (lambda: tk.ring((3, 4, 5), rank=2), "A ring of three nodes, each with one open index."),
     "lattice": (lambda: tk.peps(4, 4, 2, 3), "A square lattice of four by four nodes, each with one open index."),

@@ -55,6 +55,21 @@ def test_no_name_of_an_index_is_on_a_node(name):
             assert apart > circle.radius, (label.text, circle.gid)
 
 
+@pytest.mark.parametrize("name", NETS)
+def test_no_name_of_an_index_is_under_the_number_of_a_contraction(name):
+    """``i5:2`` under a number reads as ``5:2``."""
+    words = [i for i in sketch(tk.plan(NETS[name], "greedy"), Look()).items if isinstance(i, Words)]
+    labels, numbers = ([w for w in words if w.gid.startswith(kind)] for kind in ("label:", "order:"))
+    assert labels and numbers
+    for number in numbers:
+        wide, high = number.cover
+        assert wide > number.reach[0] and high > number.reach[1]  # its plate
+        for label in labels:
+            off = number.centre - label.centre
+            under = abs(off.real) < wide + label.reach[0] and abs(off.imag) < high + 0.8 * label.reach[1]
+            assert not under, (label.text, number.text)
+
+
 @pytest.mark.parametrize("name", [*NETS, *(f"large {name}" for name in LARGE)])
 def test_no_name_of_an_index_is_on_the_line_of_another(name):
     scene = sketch(NETS[name] if name in NETS else LARGE[name.removeprefix("large ")], Look())

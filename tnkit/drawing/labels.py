@@ -29,7 +29,7 @@ class Room:
 
     def add(self, words: Words) -> Words:
         """Remember words that stand where they must."""
-        self.words.append((words.centre, *words.reach))
+        self.words.append((words.centre, *words.cover))
         return words
 
     def best(self, tries: Sequence[Words], own: Sequence[complex] = (), must: bool = False) -> Words | None:
@@ -61,9 +61,10 @@ def _gap(off: np.ndarray, wide: float, high: float) -> np.ndarray:
     return abs(np.maximum(abs(off.real) - wide, 0) + 1j * np.maximum(abs(off.imag) - high, 0))
 
 
-def beside(route: Route, words: Words) -> list[Words]:
-    """Places for words along a line: beside its middle, further along, at last on it."""
+def beside(route: Route, words: Words, numbers: Sequence[Words] = ()) -> list[Words]:
+    """Places for words along a line: beside its middle, further along, at last on it; past the ``numbers`` that stand on it."""
     wide, high = words.reach
+    past = max((max(n.cover) for n in numbers if abs(n.centre - route.at(0.5)) < 0.05), default=0.0)
     along = route.stop - route.start
     side = along * 1j / abs(along)
     bow = route.control - (route.start + route.stop) / 2
@@ -71,7 +72,7 @@ def beside(route: Route, words: Words) -> list[Words]:
         side = bow / abs(bow)
     elif (round(side.imag, 6), side.real) < (0, 0):
         side = -side
-    offset = (0.05 + wide * abs(side.real) + high * abs(side.imag)) * side
+    offset = (max(0.05, past + 0.02) + wide * abs(side.real) + high * abs(side.imag)) * side
     ts = (0.5, 0.42, 0.58, 0.34, 0.66, 0.26, 0.74)
     return [replace(words, at=route.at(t) + sign * offset) for t in ts for sign in (1, -1)] + [
         replace(words, at=route.at(0.5))

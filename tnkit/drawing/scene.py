@@ -63,6 +63,14 @@ class Words:
         return 0.3 * self.size / 72 * max(map(len, rows)), 0.6 * self.size / 72 * len(rows)
 
     @property
+    def cover(self) -> tuple[float, float]:
+        """The same with the plate behind it, which is round where the text is short."""
+        wide, high = self.reach
+        if self.tag is None:
+            return wide, high
+        return (wide + 0.05, high + 0.02) if len(self.text) > 2 else (high + 0.03, high + 0.03)
+
+    @property
     def centre(self) -> complex:
         """Its middle."""
         return self.at - self.across * self.reach[0]

@@ -66,7 +66,7 @@ def sketch(net_or_plan: Network | Plan, look: Look) -> Scene:
     sheet = _laid_out(net, look)
     room = _room(sheet)
     front = [*_legs(sheet, room), *_names(sheet)]
-    title, order = "", list[Item]()
+    title, order = "", list[Words]()
     if isinstance(net_or_plan, Plan):
         pairs = [] if sheet.view.hidden else merges(net_or_plan)
         title = f"{len(pairs) or 'many'} contractions, {count_text(net_or_plan.flops, ',')} FLOPs"
@@ -77,7 +77,7 @@ def sketch(net_or_plan: Network | Plan, look: Look) -> Scene:
     tags = [room.add(tag) for tag in _tags(sheet)]
     words = [
         *(i for i in front if isinstance(i, Words)),
-        *_index_names(sheet, room),
+        *_index_names(sheet, room, order),
         *_gap_words(sheet, room),
         *tags,
         *order,
@@ -263,8 +263,8 @@ def _at_end(words: Words, way: complex, room: Room, must: bool) -> list[Item]:
     return [found] if found else []
 
 
-def _index_names(sheet: _Sheet, room: Room) -> list[Words]:
-    """Names and sizes of bonds; only the sizes where there are many; stumps say where they go on."""
+def _index_names(sheet: _Sheet, room: Room, order: Sequence[Words]) -> list[Words]:
+    """Names and sizes of bonds; only the sizes where there are many; stumps say where they go on; beside the numbers of a plan."""
     look, found = sheet.look, list[Words | None]()
     if not look.labels:
         return []
@@ -281,7 +281,7 @@ def _index_names(sheet: _Sheet, room: Room) -> list[Words]:
             text = _index_text(wire, whole, look)
             if text:
                 words = Words(0j, text, 7 if whole else 6, "dim", f"label:{wire.ind}", halo=True)
-                found.append(room.best(beside(route, words), [route.at(t) for t in (0.4, 0.5, 0.6)]))
+                found.append(room.best(beside(route, words, order), [route.at(t) for t in (0.4, 0.5, 0.6)]))
     for wire in {route.wire.ind: route.wire for route in sheet.routes if route.wire.kind == "dot"}.values():
         if not wire.open and (text := _index_text(wire, whole, look)):  # an open one is named at its free end
             at = sheet.spots[(wire.ind,)][0]

@@ -102,9 +102,8 @@ class _Pencil:
     def _words(self, item: Words) -> str:
         behind = ""
         if item.tag:
-            wide, high = item.reach
-            reach = complex(wide + 0.05, high + 0.02) if len(item.text) > 2 else complex(high + 0.03, high + 0.03)
-            plate = Plate(item.centre - reach, item.centre + reach, *item.tag, gid=f"tag:{item.gid}")
+            cover = complex(*item.cover)
+            plate = Plate(item.centre - cover, item.centre + cover, *item.tag, gid=f"tag:{item.gid}")
             behind = self._plate(plate, 0.5 if item.bold else 0.04, 0.6) + "\n"
         x, y = self._xy(item.at)
         rows = item.text.split("\n")
