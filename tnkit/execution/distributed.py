@@ -7,7 +7,6 @@ task is a few slices that go to one place of the result; it sends its operands' 
 from __future__ import annotations
 
 import traceback
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from itertools import groupby, product
 from math import prod
 from typing import Any
 
+from tnkit.core.caller import warn_caller
 from tnkit.execution.backend import Backend
 from tnkit.execution.codegen import execute
 from tnkit.execution.slices import Place, fronted, part, piece, together
@@ -102,7 +102,7 @@ def _collected(
         try:
             made = received(futures[k])
         except Lost as error:
-            warnings.warn(f"a worker was lost ({error}): its slices are contracted here", RuntimeWarning, stacklevel=6)
+            warn_caller(f"a worker was lost ({error}): its slices are contracted here", RuntimeWarning)
             made = work(_pieces(step, views, ats))
         futures[k] = None
         yield place, made
