@@ -252,7 +252,7 @@ def binary(plan: Plan, given: Sequence[Any], backend: Backend, who: str) -> tupl
 
     MemoryError, by ``who``, where the machine cannot hold it.
     """
-    check_room(plan, given, backend, who)
+    check_room(plan, given, who)
     return _watched(plan, given, backend, None)
 
 
