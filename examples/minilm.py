@@ -27,6 +27,7 @@ import torch
 from minilm_adapters import adaptations, trainings
 from minilm_model import Batches, Embedder, batches, embedded, matrices, network, original
 from minilm_text import PACKAGES, sentences
+from recorded import write
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.utils.data import DataLoader
@@ -280,7 +281,7 @@ def main(small: bool = False, parts: Iterable[str] = PARTS) -> dict:
 
     def save() -> None:
         if not small:
-            RESULT.write_text(json.dumps(found, separators=(",", ":")) + "\n")
+            write(RESULT, found)
 
     for part in parts:
         size = (SMALL if small else FULL)[part]

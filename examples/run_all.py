@@ -4,20 +4,16 @@ python examples/run_all.py             (all eight: twenty minutes on an idle mac
 python examples/run_all.py lstm gpt    (these alone)
 """
 
-import importlib
-import json
-import os
 import sys
-import time
 from pathlib import Path
 
 import torch
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks" / "paper"))
+sys.path.append(str(ROOT / "examples"))
 from digests import digests_of  # noqa: E402
-
-from tnkit_nn.storage import replacing  # noqa: E402
+from recorded import measured, write  # noqa: E402
 
 COMPARED = ("families", "approximation", "comparison")
 #: Example -> the code that its result depends on beside its own (``PARTS`` of benchmarks/paper/digests.py).
@@ -32,15 +28,11 @@ RESULTS = Path(__file__).parent / "results"
 
 def run(name: str) -> None:
     """One example; networks are left out of its records, for their length."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    found = importlib.import_module(name).main()
-    found["seconds"] = {"elapsed": time.perf_counter() - wall, "processor": time.process_time() - cpu}
-    found["load"] = os.getloadavg()
+    found = measured(name)
     found["digests"] = digests_of(f"examples/{name}.py", *SOURCES[name])
     for record in found["records"]:
         record |= {"networks": {}} if "networks" in record else {}
-    with replacing(RESULTS / f"{name}.json") as temporary:
-        temporary.write_text(json.dumps(found, indent=None, separators=(",", ":")) + "\n")
+    write(RESULTS / f"{name}.json", found)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,11 @@
 
 import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import networkx as nx
@@ -88,6 +90,35 @@ def test_no_two_modules_import_each_other():
     assert not [sorted(c) for c in nx.strongly_connected_components(edges) if len(c) > 1]
 
 
+def layers(package):
+    """The rooms of a package, the highest first, as lint-imports has them."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (found,) = [c["layers"] for c in contracts if c.get("containers") == [package]]
+    return found
+
+
+@pytest.mark.parametrize("package", ["tnkit", "tnkit_nn"])
+def test_the_rooms_of_the_guide_are_those_of_the_linter(package):
+    """All of them, and none above one that may import it; those of one row in any order."""
+    table = (ROOT / "CONTRIBUTING.md").read_text().partition(f"| room of `{package}/`")[2].partition("\n\n")[0]
+    rows = [row.split("|")[1] for row in table.splitlines()[2:]]
+    rooms = [sorted(re.sub(r"\.py$|/$", "", name) for name in re.findall(r"`([^`]+)`", row)) for row in rows]
+    wanted, told = layers(package), []
+    for row in rooms:
+        told += sorted(row, key=lambda room: wanted.index(room) if room in wanted else -1)
+    assert told == wanted, f"CONTRIBUTING.md has the rooms of {package} as {told}, pyproject.toml as {wanted}"
+
+
+@pytest.mark.parametrize("room", ["builders", "decompose"])
+def test_what_registers_itself_is_public(room):
+    """A module with a builder or a decomposition in it is in ``tnkit/__init__.py``; else nothing of it is ever registered."""
+    register = re.compile(r"^(@builder\(|@registered$|@public$|\w+ = builder\()", re.MULTILINE)
+    made = {module for module, file in sources().items() if register.search(file.read_text())}
+    made = {module for module in made if module.startswith(f"tnkit.{room}.")}
+    missing = [m for m in sorted(made) if f"from {m} import *\n" not in (ROOT / "tnkit/__init__.py").read_text()]
+    assert made and not missing, f"tnkit/__init__.py lacks: {', '.join(f'from {m} import *' for m in missing)}"
+
+
 #: Names that several modules define on purpose: the same call of siblings, or a namespace of its own (``zoo.load``).
 SHARED_NAMES = {
     "forward", "backward", "configure", "load", "save", "add", "plan", "seed", "tensorize", "merge", "split", "multiply", "conj",
@@ -105,6 +136,17 @@ def test_a_public_name_has_one_home():
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
                 homes.setdefault(node.name.strip("_").lower(), set()).add(module)
     assert not {name: sorted(found) for name, found in homes.items() if len(found) > 1 and name not in SHARED_NAMES}
+
+
+#: Where a warning is given with a level that was counted; what is measured depends on the file, so that it stays as it is.
+COUNTED = {"tnkit_nn.approximation"}
+
+
+def test_a_warning_finds_its_caller_by_itself():
+    """A level that was counted is wrong as soon as one more function stands between, a decorator for example."""
+    found = {module for module, file in sources().items() if "warnings.warn(" in file.read_text()}
+    told = sorted(found - COUNTED - {"tnkit.core.caller"})
+    assert not told, f"use warn_caller of tnkit/core/caller.py in place of warnings.warn: {', '.join(told)}"
 
 
 @pytest.mark.parametrize(

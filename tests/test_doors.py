@@ -1,10 +1,15 @@
 """Every public function, every argument, every wrong value: refused by name, or taken for a reason that a table gives."""
 
+import builtins
+import inspect
+import re
 from pathlib import Path
 
 import pytest
 from doors.calls import CALLS, SKIPPED, public, with_tensors
 from doors.driver import counts, drive, right_call, workplace
+
+import tnkit as tk
 
 #: Arguments whose faults are known and not yet mended, "function argument" a line.
 OPEN = {tuple(line.split()) for line in (Path(__file__).parent / "doors" / "open.txt").read_text().splitlines()}
@@ -35,6 +40,32 @@ def test_a_wrong_argument_is_refused_by_name(name):
 def test_a_wrong_argument_beside_tensors_is_refused_by_name(name):
     if with_tensors(name):
         refused(name, True)
+
+
+def documented(function):
+    """The errors that a docstring speaks of beneath Raises, those of the functions that it refers to among them."""
+    text = (inspect.getdoc(function) or "").partition("Raises\n------\n")[2]
+    text = re.split(r"\n\w+\n-+\n", text)[0]
+    found = {getattr(builtins, name) for name in re.findall(r"\b[A-Z]\w+Error\b", text) if hasattr(builtins, name)}
+    for other in re.findall(r":func:`(?:tnkit\.)?(\w+)`", text):
+        found |= documented(getattr(tk, other))
+    return found
+
+
+FUNCTIONS = [n for n in CALLS if re.fullmatch(r"tk\.[a-z]\w*", n) and documented(getattr(tk, n[3:]))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_an_error_is_of_a_kind_that_the_docstring_names(name):
+    known = tuple(documented(getattr(tk, name[3:])))
+    right_call(name)
+    other = {
+        f"{o.argument}={o.value}: {o.words}"
+        for o in drive(name, labels=("None", "3", "{}", "10**30"))
+        if o.end == "refused" and not issubclass(getattr(builtins, o.words.partition(":")[0], ValueError), known)
+    }
+    assert not other, "\n".join(sorted(other))
 
 
 def refused(name, tensors):

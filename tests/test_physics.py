@@ -2,8 +2,10 @@
 
 import importlib
 import json
+import sys
 from math import asinh
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -44,6 +46,20 @@ def test_an_example_runs_small(name, capsys):
     found = example(name).main(small=True)
     assert found["size"] == example(name).SMALL and capsys.readouterr().out
     json.dumps(found)
+
+
+def test_a_result_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    recorded = importlib.import_module("recorded")
+    monkeypatch.setitem(sys.modules, "of_a_test", SimpleNamespace(main=lambda: {"rows": [1, 2]}))
+    found, path = recorded.measured("of_a_test"), tmp_path / "of_a_test.json"
+    assert set(found) == {"rows", "seconds", "load"} and set(found["seconds"]) == {"elapsed", "processor"}
+    recorded.write(path, found)
+    first = path.read_text()
+    assert json.loads(first)["rows"] == [1, 2] and "\n" not in first[:-1]
+    with pytest.raises(TypeError):
+        recorded.write(path, {"rows": [3], "left": object()})
+    assert path.read_text() == first and list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -298,8 +298,8 @@ def path_flops(inputs: Sequence[Inds], output: Inds, sizes: Mapping[str, int], p
 
     Raises
     ------
-    TypeError, ValueError
-        A path that is none of these inputs.
+    KeyError, TypeError, ValueError
+        An index without a size; a path that is none of these inputs.
     """
     terms = [frozenset(_names(i, "an input")) for i in sequence(inputs, "path_flops: inputs")]
     known = set().union(*terms)

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-import sys
-import warnings
 from collections.abc import Sequence
 from math import prod
 from pathlib import Path
-from types import FrameType
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tnkit.core.caller import warn_caller
 from tnkit.core.checks import a_function, shown
 from tnkit.core.network import Network
 from tnkit.core.numbers import whole_number
@@ -198,12 +196,3 @@ def check_fills(net: Network, shape: Sequence[int], who: str, *, warn: bool = Tr
 def _of_digits(net: Network) -> bool:
     """Whether the open indices are named as those of a structured matrix: digits of the rows, then digits of the columns."""
     return re.fullmatch(r"(o\d+ )+(i\d+ )+", "".join(f"{i} " for i in net.output)) is not None
-
-
-def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:
-    """Warn at the line of the caller that is not ours, however many of our functions stand between."""
-    frame: FrameType | None = sys._getframe(1)
-    level = 2
-    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("tnkit", "tnkit_nn"):
-        frame, level = frame.f_back, level + 1
-    warnings.warn(message, category, stacklevel=level)

@@ -45,7 +45,10 @@ def pages() -> dict[str, str]:
     """Address -> Markdown, the table of all names included."""
     by_page: dict[str, list[Home]] = {f"reference/{page}.md": [] for page in TITLES}
     for home in homes().values():
-        by_page[home.page].append(home)  # a KeyError: a room without a title
+        if home.page not in by_page:
+            room = home.page.removeprefix("reference/").removesuffix(".md")
+            raise LookupError(f"{home.shown}: the room {room} has no title in TITLES of docs/hooks/reference.py")
+        by_page[home.page].append(home)
     found = {page: _page(page, names) for page, names in by_page.items() if names}
     return {"reference/index.md": _index(), **found}
 

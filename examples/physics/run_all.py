@@ -4,25 +4,16 @@ python examples/physics/run_all.py          (all three: some minutes on an idle 
 python examples/physics/run_all.py ising    (this alone)
 """
 
-import importlib
 import json
-import os
 import sys
-import time
 from pathlib import Path
 
-NAMES = ["tebd", "dmrg", "ising"]
 ROOT = Path(__file__).parents[2]
+sys.path.append(str(ROOT / "examples"))
+from recorded import measured, write  # noqa: E402
+
+NAMES = ["tebd", "dmrg", "ising"]
 RESULTS = ROOT / "examples/results/physics"
-
-
-def run(name: str) -> None:
-    """One example."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    found = importlib.import_module(name).main()
-    found["seconds"] = {"elapsed": time.perf_counter() - wall, "processor": time.process_time() - cpu}
-    found["load"] = os.getloadavg()
-    (RESULTS / f"{name}.json").write_text(json.dumps(found, indent=None, separators=(",", ":")) + "\n")
 
 
 def picture() -> None:
@@ -58,5 +49,5 @@ def picture() -> None:
 if __name__ == "__main__":
     RESULTS.mkdir(parents=True, exist_ok=True)
     for each in sys.argv[1:] or NAMES:
-        run(each)
+        write(RESULTS / f"{each}.json", measured(each))
     picture()

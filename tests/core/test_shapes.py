@@ -1,3 +1,4 @@
+from itertools import zip_longest
 from math import prod
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 import torch
 
 import tnkit as tk
-from tnkit.core.shapes import cut_off, digits_in_turn, factorize, site_dims, split_axes
+from tnkit.core.shapes import cut_off, factorize, site_dims, split_axes
 from tnkit_nn import TORCH
 
 
@@ -105,7 +106,8 @@ def test_sites_that_merge_digits_of_several_axes_round_trip(seed):
     """Against each entry's own digits, one after another; padded shapes too."""
     rng = np.random.default_rng(seed)
     shape = tuple(int(n) for n in rng.choice([1, 2, 3, 6, 7, 8, 12], size=rng.integers(1, 4)))
-    sites = digits_in_turn(shape, [None, 2, 3][seed % 3]) or ((1,) * len(shape),)
+    digits = [site_dims(n, [None, 2, 3][seed % 3]) for n in shape]
+    sites = tuple(zip_longest(*digits, fillvalue=1)) or ((1,) * len(shape),)
     w = rng.standard_normal(shape)
     t = tk.tensorize(w, sites)
     assert t.shape == tuple(map(prod, sites))

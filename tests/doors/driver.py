@@ -80,11 +80,12 @@ def right_call(name, tensors=False):
         return function(*args, **kwargs)
 
 
-def drive(name, tensors=False):
-    """The outcomes of all wrong calls of one function; used inside :func:`workplace`."""
+def drive(name, tensors=False, labels=None):
+    """The outcomes of all wrong calls of one function, or of those with values of these labels; used inside :func:`workplace`."""
     table = (lambda: with_tensors(name)) if tensors else CALLS[name]
     for argument, right in _arguments(*table()).items():
-        for label, make in {**VALUES, **derived(right)}.items():
+        values = {**VALUES, **derived(right)}
+        for label, make in ((k, values[k]) for k in labels or values):
             yield _wrong_call(table, name, argument, label, make)
 
 

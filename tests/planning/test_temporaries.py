@@ -81,7 +81,7 @@ def test_what_torch_keeps_for_backward(fn):
 
 def test_every_activation_has_figures():
     for fn in ACTIVATIONS:
-        assert temporaries(fn, 1 if fn in UNARY else 2) != BOUND, fn
+        assert temporaries(fn, 1 if fn in UNARY else 2) != BOUND, f"{fn} is not in tnkit/planning/temporaries.py"
     assert temporaries(lambda xp, x: x, 1) == BOUND
 
 
@@ -89,7 +89,9 @@ def test_every_activation_has_figures():
 def test_the_engine_writes_over_what_the_plan_says(fn):
     counted = temporaries(fn, 1)
     assert (fn in OVER) == counted.over and (fn in IN_PLACE) == counted.in_place
-    assert fn in IN_PLACE or fn in FROM_ARGUMENT or fn == "identity"
+    assert fn in IN_PLACE or fn in FROM_ARGUMENT or fn == "identity", (
+        f"{fn} has no gradient in tnkit_nn/engine/activations.py"
+    )
 
 
 @pytest.mark.parametrize("fn", VALUES)

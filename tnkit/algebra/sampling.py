@@ -93,8 +93,8 @@ def sample(
 
     Raises
     ------
-    TypeError, ValueError
-        No tree; entries that are not finite; a tensor of zeros; with ``born=False`` negative entries.
+    KeyError, TypeError, ValueError
+        No array of a node; no tree; entries that are not finite; a tensor of zeros; with ``born=False`` negative entries.
     """
     who = "sample"
     count, seed = whole_number(n, f"{who}: n", 1, _MOST), whole_number(seed, f"{who}: seed", 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import sqrt
@@ -15,6 +14,7 @@ from tnkit.approx.compression import contract_compressed
 from tnkit.approx.grids import lattice_rows
 from tnkit.approx.propagation import Rounds, bethe
 from tnkit.approx.simple_graph import Graph, Tracked, as_graph, simplified
+from tnkit.core.caller import warn_caller
 from tnkit.core.checks import a_mapping, a_network, flag, one_of
 from tnkit.core.decomposition import paired
 from tnkit.core.network import Elementwise, Network
@@ -145,11 +145,10 @@ def contract_approx(
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         found, power, methods = _contracted(simplified(as_graph(net, given, backend)), way)
     if way.settled.change > _STILL:
-        warnings.warn(
+        warn_caller(
             f"contract_approx: the messages still change by {way.settled.change:.1e} after {rounds} rounds; give more rounds, or "
             "damping=0.5",
             RuntimeWarning,
-            stacklevel=3,
         )
     value = whole(_as_given(found, next(iter(given.values())), backend), power, strip, "contract_approx", backend)
     if not whole_report:

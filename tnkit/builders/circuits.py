@@ -93,8 +93,11 @@ def brick_wall(
 
     Raises
     ------
-    ValueError
-        Fewer than 2 sites, depth below 1, an unknown start, an odd number of sites with periodic ends.
+    TypeError, ValueError
+        An argument of another kind; fewer than 2 sites, depth below 1, an unknown start or activation, an odd number of sites with
+        periodic ends.
+    MemoryError
+        More than a million nodes.
     """
     return _wall("brick_wall", sites, dim, depth, activation, start, periodic, share, full)
 
@@ -210,8 +213,8 @@ def circuit(
 
     Raises
     ------
-    ValueError
-        A site that is not there, or is twice in a column or in the start, or in no group of the start; a start of another shape
+    TypeError, ValueError
+        An argument of another kind; a site that is not there, or is twice in a column or in the start, or in no group of the start; a start of another shape
         or with a node of a gate's name; several activations, but not one a column; an unknown activation.
     """
     dims = check_shape(dim, "circuit")
@@ -350,7 +353,7 @@ def adtn(
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError, MemoryError
         A shape with fewer than two sites, an unknown order, and what :func:`brick_wall` refuses.
     """
     shape = check_shape(shape, "adtn")

@@ -42,6 +42,8 @@ def peps(rows: int, cols: int, dim: int, rank: int) -> Network:
     ------
     TypeError, ValueError
         An argument that is no whole number of at least 1.
+    MemoryError
+        More than a million nodes.
     """
     rows, cols, dim, rank = check_shape((rows, cols, dim, rank), "peps (rows, cols, dim, rank)")
     check_count(rows * cols, "peps", f"{rows} x {cols} sites")

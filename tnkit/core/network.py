@@ -140,8 +140,8 @@ class Network:
 
     Raises
     ------
-    ValueError
-        A size missing, below 1 or contradicted; an output index that no node has, or that is given twice; two nodes of
+    TypeError, ValueError
+        Nodes, an output or sizes of another kind; a size missing, below 1 or contradicted; an output index that no node has, or that is given twice; two nodes of
         one name; tied nodes of different shapes; an index that is summed inside an Elementwise and used outside it.
     """
 
@@ -299,8 +299,8 @@ class Network:
 
         Raises
         ------
-        ValueError
-            An index of both that ``on`` does not declare (it would silently become an edge), or one declared that is
+        TypeError, ValueError
+            No network; an index of both that ``on`` does not declare (it would silently become an edge), or one declared that is
             not in both outputs.
         """
         if not isinstance(other, Network):

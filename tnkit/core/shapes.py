@@ -9,7 +9,6 @@ read as a weight.  Builders pad an axis to less than twice its size; :func:`cut_
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import zip_longest
 from math import prod
 from typing import Any
 
@@ -17,7 +16,7 @@ from tnkit.core.node import has_order, unordered
 from tnkit.core.numbers import whole_number
 from tnkit.core.wording import shown
 
-__all__ = ["cut_off", "digits_in_turn", "factorize", "site_dims", "sites_of", "sizes_of", "split_axes"]
+__all__ = ["cut_off", "factorize", "site_dims", "sites_of", "sizes_of", "split_axes"]
 
 
 def factorize(n: int, largest: int | None = None) -> tuple[int, ...]:
@@ -77,15 +76,6 @@ def sizes_of(value: Any, what: str) -> tuple[int, ...]:
         hint = ": a set has no order" if unordered(value) else ""
         raise TypeError(f"{what} is a sequence of whole numbers, not {shown(value)}{hint}")
     return tuple([whole_number(n, f"a size of {what}", 0) for n in value])
-
-
-def digits_in_turn(shape: Sequence[int], dim: int | None = 2) -> tuple[tuple[int, ...], ...]:
-    """Sites that merge one digit of every axis, coarsest first (:func:`site_dims`): the quad sites of an image.
-
-    >>> digits_in_turn((128, 128)), digits_in_turn((8, 2))
-    (((2, 2), (2, 2), (2, 2), (2, 2), (2, 2), (2, 2), (2, 2)), ((2, 2), (2, 1), (2, 1)))
-    """
-    return tuple(zip_longest(*(site_dims(n, dim) for n in shape), fillvalue=1))
 
 
 def sites_of(dims: Any, axes: int, what: str) -> tuple[tuple[int, ...], ...] | None:

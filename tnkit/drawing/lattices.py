@@ -78,9 +78,9 @@ def periodic(piece: GraphPart) -> Arrangement | None:
         if rows * cols != n or cols < 3:
             continue
         if 2 < rows <= cols and degree[4] == n and (cells := _as_product(piece, rows, cols, True)):
-            return _cut(piece, cells, rows, cols)
+            return _cut(piece, cells, rows)
         if degree[3] == 2 * cols and (cells := _as_product(piece, rows, cols, False)):
-            return _rings(cells, rows) if rows <= 3 else _cut(piece, cells, rows, cols)
+            return _rings(cells, rows) if rows <= 3 else _cut(piece, cells, rows)
     return None
 
 
@@ -108,7 +108,7 @@ def _as_product(piece: GraphPart, rows: int, cols: int, torus: bool) -> Cells | 
     return shifted
 
 
-def _cut(piece: GraphPart, cells: Cells, rows: int, cols: int) -> Arrangement:
+def _cut(piece: GraphPart, cells: Cells, rows: int) -> Arrangement:
     spots = _spread(piece, cells, rows)
     around = frozenset(
         frozenset((u, v))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import traceback
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from multiprocessing import parent_process
 from threading import Thread
 from typing import Any
 
+from tnkit.core.caller import warn_caller
 from tnkit.execution.backend import Backend
 from tnkit.execution.codegen import execute
 from tnkit.execution.slices import Place, fronted, part, piece, together
@@ -132,7 +132,7 @@ def _collected(
         try:
             made = received(futures[k])
         except Lost as error:
-            warnings.warn(f"a worker was lost ({error}): its slices are contracted here", RuntimeWarning, stacklevel=6)
+            warn_caller(f"a worker was lost ({error}): its slices are contracted here", RuntimeWarning)
             made = work(_pieces(step, views, ats))
         futures[k] = None
         yield place, made

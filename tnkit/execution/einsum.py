@@ -108,7 +108,7 @@ def _equation(operands: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
 def _ran(found: Plan | None, asked: _Asked, arrays: Sequence[Any], backend: Backend) -> Any:
     if found is None:
         return _empty(asked, arrays, backend)
-    check_room(found, arrays, backend, "einsum")
+    check_room(found, arrays, "einsum")
     try:
         made = execute(found.program, arrays, backend)
     except Exception:
@@ -135,7 +135,7 @@ def _looked_at(
     found = plan(asked.network, optimizer, itemsize=max(map(itemsize, arrays)), memory_limit=memory_limit)
     if not pair:
         return _ran(found, asked, arrays, backend)
-    check_room(found, arrays, backend, "einsum")
+    check_room(found, arrays, "einsum")
     return scientific(found, list(full.values()), backend)
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from tnkit.core.numbers import as_float
 from tnkit.core.wording import count_text, shown
-from tnkit.execution.backend import Backend
 from tnkit.planning.plan import Plan
 
 __all__ = ["available", "check_constant", "check_room", "itemsize"]
@@ -33,7 +32,7 @@ def available() -> tuple[int, str]:
     return free, whose
 
 
-def check_room(plan: Plan, given: Sequence[Any], backend: Backend, who: str) -> None:
+def check_room(plan: Plan, given: Sequence[Any], who: str) -> None:
     """MemoryError for a plan whose tensors cannot fit beside its arrays, with the ways out.
 
     Arrays on a device are left to the library, whose own error names that device.

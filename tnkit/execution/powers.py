@@ -7,7 +7,6 @@ power that is not finite says that some array has an entry that is not.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from functools import cache
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from tnkit.core.caller import warn_caller
 from tnkit.execution.arrays import dtype_name, is_complex, is_single, real
 from tnkit.execution.backend import Backend
 from tnkit.execution.numpy import NUMPY
@@ -253,11 +253,10 @@ def whole(value: Any, power: Any, strip: bool, what: str, backend: Backend) -> A
     exponent = log10(before) + known * log10(2)
     # a number below the normal ones is right to a digit less or more: worth a word where nothing is left of it, or next to nothing
     if not after or not isfinite(after) or abs(log10(after) - exponent) > _WORTH_A_WORD:
-        warnings.warn(
+        warn_caller(
             f"{what}: the largest entry of the result is about 1e{exponent:+.1f}, {'above' if exponent > 0 else 'below'} the "
             f"range of {dtype_name(found)}; strip_exponent=True gives it as a mantissa and an exponent",
             RuntimeWarning,
-            stacklevel=4,
         )
     return found
 

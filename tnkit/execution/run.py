@@ -124,7 +124,7 @@ def _given(plan: Plan, arrays: Mapping[str, Any], backend: Backend | None) -> tu
             full = checked(plan.network, {n: arrays[n] for n in plan.inputs}, backend)
             given = [full[name] for name in plan.inputs]
             break
-    check_room(plan, given, backend, "run")
+    check_room(plan, given, "run")
     return given, backend
 
 
@@ -209,7 +209,7 @@ def contract(
         if ready is not None:
             given, backend = ready
             found = plan_by_name(net, optimizer) if isinstance(optimizer, str) else plan(net, optimizer)
-            check_room(found, given, backend, "contract")
+            check_room(found, given, "contract")
             return _scalar(found, in_range(found, given, backend, "contract"), backend)
     a_network(net, "contract")
     backend = backend_of(backend, a_mapping(arrays, "contract"))
@@ -219,7 +219,7 @@ def contract(
     else:
         found = plan(net, optimizer, itemsize=max(map(itemsize, full.values())), memory_limit=memory_limit)
     given = [full[name] for name in found.inputs]
-    check_room(found, given, backend, "contract")
+    check_room(found, given, "contract")
     if flag(strip_exponent, "contract: strip_exponent"):
         return scientific(found, given, backend)
     return _scalar(found, in_range(found, given, backend, "contract"), backend)

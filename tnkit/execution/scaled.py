@@ -8,7 +8,6 @@ as constants: an exponent is one in a neighbourhood of the arrays.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from contextlib import nullcontext
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from tnkit.core.activations import function
+from tnkit.core.caller import warn_caller
 from tnkit.execution.arrays import dtype_name
 from tnkit.execution.backend import Backend
 from tnkit.execution.codegen import execute, guarded
@@ -143,10 +143,9 @@ class Guard:
             relu = self.backend.own.get("relu") or partial(function("relu"), self.backend.xp)
             return relu(x), size
         if not self.bottom < size[0] <= self.top and name not in BOUNDED:
-            warnings.warn(
+            warn_caller(
                 f"the argument of {name or 'a function'} is about 1e{size[0] * log10(2):+.0f}, which {dtype_name(x)} does not hold",
                 RuntimeWarning,
-                stacklevel=6,
             )
         return None
 
@@ -253,7 +252,7 @@ def binary(plan: Plan, given: Sequence[Any], backend: Backend, who: str) -> tupl
 
     MemoryError, by ``who``, where the machine cannot hold it.
     """
-    check_room(plan, given, backend, who)
+    check_room(plan, given, who)
     return _watched(plan, given, backend, None)
 
 

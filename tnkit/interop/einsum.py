@@ -45,8 +45,8 @@ def from_arrays(
 
     Raises
     ------
-    ValueError
-        An array with another number of axes than indices, or a size that disagrees; node, index and sizes are named.
+    TypeError, ValueError
+        No mapping, no indices; an array with another number of axes than indices, or a size that disagrees; node, index and sizes are named.
     """
     sizes: dict[str, int] = {}
     first: dict[str, str] = {}
@@ -107,8 +107,8 @@ def from_einsum(equation: str, sizes: Mapping[str, int]) -> Network:
 
     Raises
     ------
-    ValueError
-        An ellipsis, a character that is no letter, letters without a size, and what :class:`Network` refuses (an
+    TypeError, ValueError
+        No string, no sizes; an ellipsis, a character that is no letter, letters without a size, and what :class:`Network` refuses (an
         output letter of no operand or given twice).
     """
     text(equation, "from_einsum: equation", empty=True)
@@ -155,8 +155,8 @@ def to_einsum(net: Network) -> str:
 
     Raises
     ------
-    ValueError
-        A network with an Elementwise node, which no equation says.
+    TypeError, ValueError
+        No network; a network with an Elementwise node, which no equation says.
     """
     nodes = check_multilinear(a_network(net, "to_einsum"), "to_einsum", tied=True)
     if all(len(i) == 1 and is_letter(i) for i in net.sizes):

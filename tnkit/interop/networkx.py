@@ -51,8 +51,8 @@ def from_graph(graph: Any, bond: int = 2, open: Mapping[Hashable, int] | None = 
 
     Raises
     ------
-    ValueError
-        A directed graph; two vertices of one ``str()``; two edges of one name; a size below 1; an ``open`` vertex that
+    TypeError, ValueError
+        No graph; a directed graph; two vertices of one ``str()``; two edges of one name; a size below 1; an ``open`` vertex that
         the graph lacks or that is no node; a ``kind`` or ``axes`` that does not fit the graph; and what
         :class:`Network` refuses.
     """

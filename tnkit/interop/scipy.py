@@ -169,5 +169,5 @@ class _Product:
         net = Network((*self.net.nodes, node), (*self.gives, *many), {**self.net.sizes, **dict.fromkeys(many, width)})
         found = plan(net, self.optimizer)
         fixed = [self.arrays[n] for n in found.inputs[:-1]]
-        check_room(found, fixed, self.backend, _WHO)
+        check_room(found, fixed, _WHO)
         return found, fixed, keeps_range(found, fixed, self.backend)

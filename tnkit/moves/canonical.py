@@ -76,8 +76,8 @@ def canonicalize(
 
     Raises
     ------
-    ValueError
-        No tree (the reason, node and index are named), no node of this name, an array with entries that are not finite; without
+    KeyError, TypeError, ValueError
+        No network, an array that is missing or does not fit; no tree (the reason, node and index are named), no node of this name, an array with entries that are not finite; without
         ``strip_exponent`` a norm beyond the range of the dtype.
     """
     what, strip = "canonicalize", flag(strip_exponent, "canonicalize: strip_exponent")
@@ -148,8 +148,8 @@ def bond_spectrum(
 
     Raises
     ------
-    ValueError
-        No tree; an array with entries that are not finite; without ``strip_exponent`` values beyond the range of the dtype.
+    KeyError, TypeError, ValueError
+        No network, an array that is missing or does not fit; no tree; entries that are not finite; without ``strip_exponent`` values beyond the range of the dtype.
     """
     what, strip = "bond_spectrum", flag(strip_exponent, "bond_spectrum: strip_exponent")
     backend = backend_of(backend, arrays)
@@ -202,8 +202,8 @@ def bond_entropy(
 
     Raises
     ------
-    ValueError
-        No tree; an order that is not positive.
+    KeyError, TypeError, ValueError
+        As :func:`bond_spectrum`; an order that is not positive.
     """
     order = _checked_order(order)
     backend = backend_of(backend, arrays)
@@ -292,8 +292,8 @@ def round(
 
     Raises
     ------
-    ValueError, TypeError
-        No tree, no such node or method, ranks, tolerance or budget that cannot be, an array with entries that are not finite.
+    KeyError, TypeError, ValueError
+        No array of a node; no tree, no such node or method, ranks, tolerance or budget that cannot be, an array with entries that are not finite.
     """
     what = "round"
     check_truncation(method, what)

@@ -70,6 +70,8 @@ def expand_bonds(
     KeyError, TypeError, ValueError
         No such index, an open one, a size below the present one, an Elementwise that has it, arrays that do not fit; with
         noise entries that are not finite.
+    MemoryError
+        A size at which an array would not fit into the memory.
     """
     what = "expand_bonds"
     a_network(net, what)
@@ -79,7 +81,7 @@ def expand_bonds(
     draw = np.random.default_rng(whole_number(seed, "expand_bonds: seed", 0))
 
     def change(node: Node, x: Any, backend: Backend) -> tuple[tuple[str, ...], Any]:
-        check_constant(node.array, [new.get(i, net.sizes[i]) for i in node.inds])
+        check_constant(node.array, [new.get(i, net.sizes[i]) for i in node.inds], f"{what}: array")
         old = x if not noise else widened(x, backend)
         x = old
         for axis, i in enumerate(node.inds):

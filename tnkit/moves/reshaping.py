@@ -136,7 +136,7 @@ def _groups(net: Network, inds: Any) -> dict[str, tuple[str, ...]]:
     for name, group in found.items():
         if not group:
             raise ValueError(f"fuse: index {name!r} stands for one index or more, not none")
-        _check_new(net, name, group, names, "fuse")
+        _check_new(name, group, names, "fuse")
         first = group[0]
         for i in group:
             if sorted(net.edges[i]) != sorted(net.edges[first]) or len(set(net.edges[i])) < len(net.edges[i]):
@@ -149,7 +149,7 @@ def _groups(net: Network, inds: Any) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _check_new(net: Network, name: str, old: Iterable[str], names: set[str], what: str) -> None:
+def _check_new(name: str, old: Iterable[str], names: set[str], what: str) -> None:
     if name in names and name not in old:
         raise ValueError(f"{what}: index {shown(name)} is in the network already; give a new index a name that is free")
 
@@ -199,7 +199,7 @@ def unfuse(
         if prod(new[i].values()) != net.sizes[i] or not new[i]:
             raise ValueError(f"unfuse: index {shown(i)} has size {net.sizes[i]}, which is not the product of {new[i]}")
         for j in new[i]:
-            _check_new(net, j, [i], names, "unfuse")
+            _check_new(j, [i], names, "unfuse")
         names |= set(new[i])
 
     def change(node: Node, x: Any, backend: Backend) -> tuple[tuple[str, ...], Any]:

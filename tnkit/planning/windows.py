@@ -322,7 +322,7 @@ def windows(
 
     orders: dict[int, Inds] = {}
     for window in found[1]:
-        now = merge(reduce(merge, _nearest_gates(window.gates, gates, sizes)), now)
+        now = merge(reduce(merge, _nearest_gates(window.gates, gates)), now)
         if window.turn:
             orders[len(steps) - 1] = window.axes
     return linear_path(steps, len(terms)), orders
@@ -338,7 +338,7 @@ def _best_way(sweep: _WindowSearch, axes: Inds) -> tuple[float, tuple[_Window, .
     return min((w for w in both if w is not None), key=lambda w: w[0] + (_TURN if w is both[1] else 0.0), default=None)
 
 
-def _nearest_gates(chosen: tuple[int, ...], gates: Mapping[int, Inds], sizes: Mapping[str, int]) -> list[int]:
+def _nearest_gates(chosen: tuple[int, ...], gates: Mapping[int, Inds]) -> list[int]:
     """Gates of a window, each joined to what it shares most with: a window's matrix is made of a handful."""
     left, done = list(chosen[1:]), [chosen[0]]
     seen = set(gates[chosen[0]])

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import wraps
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from tnkit_nn.checks import a_module
-
-__all__ = ["all_or_nothing", "atomic"]
-
-F = TypeVar("F", bound=Callable[..., Any])
+__all__ = ["all_or_nothing"]
 
 
 @contextmanager
@@ -50,17 +45,6 @@ def all_or_nothing(*modules: nn.Module, values: bool = False) -> Iterator[None]:
         for put_back in back:
             put_back()
         raise
-
-
-def atomic(change: F) -> F:
-    """A function that changes the module it is given first, all of it or nothing."""
-
-    @wraps(change)
-    def changed(module: nn.Module, *args: Any, **options: Any) -> Any:
-        with all_or_nothing(a_module(module, f"{change.__name__}: module")):
-            return change(module, *args, **options)
-
-    return cast(F, changed)
 
 
 def _tensor(t: Tensor, values: bool) -> Callable[[], None]:

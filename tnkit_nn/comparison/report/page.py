@@ -67,7 +67,7 @@ def page(records: Records, title: str) -> str:
         "page.html.j2", _PACKAGE, title=title, kicker=_kicker(first), headline=f"{headline(records)}.", answer=answer(records),
         views=[(v, {name: hero(v, form, budgets) for name, form in forms.items()}) for v in found], budgets=budgets,
         missing=list(dict.fromkeys(name for v in found for name in v.missing)),
-        labels=list(dict.fromkeys(line.label for v in found for line in v.lines)), begins=_begins(records, every), readings={r: n for r, n in READINGS.items() if any(v.name.startswith(r) for v in found)},
+        labels=list(dict.fromkeys(line.label for v in found for line in v.lines)), begins=_begins(every), readings={r: n for r, n in READINGS.items() if any(v.name.startswith(r) for v in found)},
         against=_against(found), columns=_columns(records, measure), groups=_groups(records, every, measure), strips=_strips_said(records, measure),
         facts=facts(records), families=families, families_at={label: k for k, label in enumerate(families, 1)}, pairs=_pairs(records), pictures=pictures(records), headers=headers(measure),
         verdict=verdict(records), controls=_controls(records), starts=_starts(records, measure), compute=_compute(records, measure),
@@ -115,7 +115,7 @@ def _columns(records: Records, measure: Measure) -> list[_Column]:
     ]  # fmt: skip
 
 
-def _begins(records: Records, every: Sequence[TableRow]) -> int | None:
+def _begins(every: Sequence[TableRow]) -> int | None:
     """The budget that the table begins with: the largest, where there are many rows; None for all of them."""
     budgets = [r.budget for r in every if r.budget is not None]
     return max(budgets) if budgets and len(every) > _ONE_BUDGET and len(set(budgets)) > 1 else None
