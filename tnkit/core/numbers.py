@@ -7,6 +7,8 @@ from math import isfinite
 from numbers import Complex, Real
 from typing import Any
 
+import numpy as np
+
 from tnkit.core.wording import shown
 
 __all__ = ["as_float", "finite_number", "real_number", "whole_number"]
@@ -39,7 +41,9 @@ def whole_number(value: Any, what: str, least: int | None = None, most: int | No
     """
     rule = f"{what} is a whole number" + ("" if least is None else f" of at least {least}")
     try:
-        found = None if isinstance(value, bool) else operator.index(value)
+        found = (
+            None if isinstance(value, (bool, np.bool_)) else operator.index(value)
+        )  # numpy before 2.3 has one of a bool
     except TypeError:
         found = None
     if found is None:

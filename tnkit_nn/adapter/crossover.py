@@ -62,8 +62,8 @@ Path = tuple[tuple[int, ...], ...]
 Way = TypeVar("Way")
 Way_co = TypeVar("Way_co", covariant=True)
 
-#: Whether ``torch.export`` is at work (torch before 2.7 cannot tell it from ``torch.compile``).
-exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
+#: Whether ``torch.export`` is at work.  Torch before 2.12 says so within ``torch.compile`` too: there a typical number of rows decides.
+exporting = torch.compiler.is_exporting
 
 #: The crossover between ways is looked for up to this many rows.
 MOST_ROWS = 2**20

@@ -143,7 +143,7 @@ class TNModule(nn.Module):
                 raise ValueError(f"input {name!r} is given twice")
             inputs[name] = tensor
         arrays = self.tensors()
-        self._check_inputs(inputs, next(iter(arrays.values()), None))
+        self._check_inputs(inputs, next(iter(arrays.values())) if arrays else None)
         return run(self.plan, {**arrays, **inputs}, TORCH)
 
     def _taken_apart(self, x: Any) -> tuple[Tensor, ...]:
@@ -169,8 +169,8 @@ class TNModule(nn.Module):
     @property
     def like(self) -> Tensor:
         """One of its arrays: their dtype and device."""
-        plain: Any = next((n for n in self._held if n in self._parameters), self._held[0] if self._held else "_nothing")
-        found: Tensor = getattr(self, plain)
+        names = [n for n in self._held if n in self._parameters] or self._held  # dynamo knows no next() with a default
+        found: Tensor = getattr(self, names[0] if names else "_nothing")
         return found
 
     def reset_parameters(self) -> None:

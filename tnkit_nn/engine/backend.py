@@ -159,8 +159,11 @@ def _frobenius_norm(x: Tensor, axis: int | None = None) -> Tensor:
 
 def _norms(arrays: Sequence[Tensor]) -> list[float]:
     with torch.no_grad():  # one transfer from a device for all
-        found: list[float] = torch.stack([torch.linalg.vector_norm(x) for x in arrays]).tolist()
-    return found
+        found = torch.stack([torch.linalg.vector_norm(x) for x in arrays])
+        try:
+            return list(found.tolist())
+        except RuntimeError:  # torch before 2.10 under torch.func
+            return [float(x) for x in found]
 
 
 TORCH = Backend(
