@@ -312,3 +312,66 @@ def test_no_shallow_row_of_three_layers_has_fewer_numbers_than_a_deep_one(paper)
         counts = {f.label: f.build(shape, budget).num_params for f in rows}
         most = max(counts[f.label] for f in rows if f.depth)
         assert all(n >= most for label, n in counts.items() if label.endswith("no fewer"))
+
+
+def test_differences_of_a_table_are_corrected_for_their_number(paper):
+    stats = pytest.importorskip("scipy.stats")
+    base = {0: 0.90, 1: 0.91, 2: 0.92}
+    rows = {
+        "far": {2: 0.70, 0: 0.69, 1: 0.71},  # by seed, not by place
+        "near": {0: 0.912, 1: 0.915, 2: 0.934},
+        "two seeds": {0: 0.95, 2: 0.96},
+    }
+    parts = paper("table_parts")
+    found = parts.gaps({label: (row, base) for label, row in rows.items()}, images=100_000)
+    alone = {
+        label: stats.ttest_rel([row[s] for s in sorted(row)], [base[s] for s in sorted(row)]).pvalue
+        for label, row in rows.items()
+    }
+    least, *others = sorted(alone, key=alone.get)
+    assert found[least].p == pytest.approx(3 * alone[least])
+    corrected = 3 * alone[least]
+    for times, label in zip((2, 1), others, strict=True):
+        corrected = max(corrected, min(1, times * alone[label]))
+        assert found[label].p == pytest.approx(corrected)
+    assert found["far"].words == "less" and alone["two seeds"] > 0.05
+    assert re.fullmatch(r"-21.00 \(-2\d.\d\d to -1\d.\d\d\), p 0.0\d\d: less", str(found["far"]))
+    (one,) = parts.gaps({"x": ({0: 0.5}, {0: 0.4})}).values()
+    assert str(one) == "+10.00, one seed" and one.words == "no significant difference"
+
+
+def test_nothing_is_said_of_a_row_that_is_ahead_with_more_parameters(paper):
+    pytest.importorskip("scipy")
+    gaps, rows = paper("table_parts").gaps, ({0: 0.9, 1: 0.91, 2: 0.92}, {0: 0.7, 1: 0.71, 2: 0.72})
+    for counts, forth, back in (((5, 4), "no statement", "less"), ((4, 5), "more", "no statement")):
+        assert gaps({"x": rows}, {"x": counts})["x"].words == forth
+        assert gaps({"x": rows[::-1]}, {"x": counts})["x"].words == back
+    assert gaps({"x": rows})["x"].words == "more"
+
+
+def test_rows_of_a_table_are_paired_by_their_seeds(paper):
+    pytest.importorskip("scipy")
+    rows = paper("table_rows")
+
+    def row(label, depth, seeds, values):
+        return [
+            {
+                "label": label,
+                "depth": depth,
+                "budget": 100,
+                "num_params": 100,
+                "seed": s,
+                "test_frozen": x,
+                "val_frozen": x,
+            }
+            for s, x in zip(seeds, values, strict=True)
+        ]
+
+    deep = row("circuit", 2, (0, 1, 2), (0.80, 0.85, 0.90))
+    turned = row("mpo", None, (2, 0, 1), (0.89, 0.79, 0.84))
+    gap = rows.against_best({"circuit": deep, "mpo": turned}, "frozen")["circuit"]
+    assert gap.points == pytest.approx(1) and gap.p < 0.01
+    with pytest.raises(ValueError, match=r"the same seeds, not \[0, 1, 2\] and \[0, 1, 3\]"):
+        rows.against_best({"circuit": deep, "mpo": row("mpo", None, (0, 1, 3), (0.1, 0.2, 0.3))}, "frozen")
+    lost = row("ring", None, (0, 1, 2), (math.nan,) * 3)
+    assert rows.preferred({"ring": lost, "mpo": turned, "circuit": deep}, "frozen") == ("circuit", "mpo")

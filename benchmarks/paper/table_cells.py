@@ -4,29 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import mean
-from typing import Any
+from typing import Any, NamedTuple
 
 from grown import RATES
-from table_parts import IMAGES, difference, noted, row
+from table_parts import Gap, Seeds, gaps, noted, row
 from tabulate import tabulate
-
-from tnkit_nn.comparison.paired import NO_STATEMENT, may_lead
 
 
 def orders(found: dict[str, Any]) -> str:
     """Orders at equal training."""
     kinds: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for cell in found["cells"]:
-        kinds.setdefault((cell["family"], cell["order"], cell["stage1"], cell["rest"]), []).append(cell["result"])
+        kinds.setdefault((cell["family"], cell["order"], cell["stage1"], cell["rest"]), []).append(cell)
+    after = {kind: {cell["seed"]: cell["result"]["accuracy_after"] for cell in cells} for kind, cells in kinds.items()}
+    base = {kind: (kind[0], "together", "auto", "all") for kind in kinds}
+    against = gaps({kind: (after[kind], after[base[kind]]) for kind in kinds if kind != base[kind]})
     lines = []
-    for (family, order, stage1, rest), results in kinds.items():
-        after = [r["accuracy_after"] for r in results]
-        base = [r["accuracy_after"] for r in kinds[family, "together", "auto", "all"]]
+    for kind, cells in kinds.items():
+        (family, order, stage1, rest), results = kind, [cell["result"] for cell in cells]
         numbers = sum(layer["num_params"] for layer in results[0]["layers"])
-        against = "" if (order, stage1, rest) == ("together", "auto", "all") else difference(after, base)
         lines.append([
             family, order, "yes" if stage1 == "auto" else "no", rest, numbers, f"{results[0]['params_after']:,}", row([r["accuracy_stage1"] for r in results]),
-            row(after), against,
+            row(list(after[kind].values())), str(against.get(kind, "")),
         ])  # fmt: skip
     table = tabulate(
         lines, ["family", "order", "approximation", "other layers", "parameters", "whole model", "approximated", "fine-tuned", "difference to *together*"], tablefmt="pipe",
@@ -69,21 +68,29 @@ seeds, on one core beside another such run. A TT-matrix beside it where more tha
 {tabulate(lines, heads, tablefmt="pipe", disable_numparse=True)}"""
 
 
-def _heads(found: dict[str, Any], weights: str = "18.9 million", images: int = IMAGES) -> str:
-    """A row a head, beside the two layers left out."""
-    kinds: dict[str, list[dict[str, Any]]] = {}
+def heads(found: dict[str, Any], model: str | None = None) -> dict[str, Seeds]:
+    """Two linear layers replaced, of one model where there are several: head -> accuracies."""
+    out: dict[str, dict[int, float]] = {}
     for cell in found["cells"]:
-        kinds.setdefault(cell["head"], []).append(cell["result"])
-    lines = []
-    for head, results in kinds.items():
-        values = [r["accuracy"] for r in results]
-        numbers = {"dense": weights, "dense trained on": weights}.get(head, results[0]["numbers"])
-        against = (
-            difference(values, [r["accuracy"] for r in kinds["left out"]], images)
-            if len(values) == len(kinds["left out"]) and head != "left out"
-            else ""
-        )
-        lines.append([head, numbers, row(values), against])
+        if model in (None, cell.get("model")):
+            out.setdefault(cell["head"], {})[cell["seed"]] = cell["result"]["accuracy"]
+    return out
+
+
+def against_left_out(found: dict[str, Seeds]) -> dict[str, Gap]:
+    """Head -> its difference to the layers left out, of the heads that have as many seeds."""
+    out = found["left out"]
+    return gaps({head: (of, out) for head, of in found.items() if head != "left out" and len(of) == len(out)})
+
+
+def _heads(found: dict[str, Any], model: str | None = None, weights: str = "18.9 million") -> str:
+    """A row a head, beside the two layers left out."""
+    rows, lines = heads(found, model), []
+    against = against_left_out(rows)
+    counts = {cell["head"]: cell["result"]["numbers"] for cell in found["cells"] if model in (None, cell.get("model"))}
+    for head, of in rows.items():
+        numbers = {"dense": weights, "dense trained on": weights}.get(head, counts[head])
+        lines.append([head, numbers, row(list(of.values())), str(against.get(head, ""))])
     return tabulate(
         lines,
         ["the two layers", "parameters in them", "test accuracy", "difference to *left out*"],
@@ -134,19 +141,27 @@ computed once. Then its two large linear layers (2^22 + 2^24 weights) are replac
 the heads. *Dense* is the model as it was trained, on all images: the other rows are to be compared with each other. *Small dense*:
 Linear(1024, 1), ReLU, Linear(1, 100), whose one ReLU gives the same for all images where the accuracy is 1 %.{noted(found)}
 
-{_heads(found, "21.0 million")}"""
+{_heads(found, weights="21.0 million")}"""
 
 
 def grown(found: dict[str, Any]) -> str:
     """A network that becomes deep between two trainings, beside deep ones from the start and shallow ones."""
-    rows: dict[str, list[dict[str, Any]]] = {}
+    rows: dict[str, dict[int, dict[str, Any]]] = {}
     for cell in found["cells"]:
-        rows.setdefault(cell["row"], []).append(cell["result"])
+        rows.setdefault(cell["row"], {})[cell["seed"]] = cell["result"]
     options, mine, lines = found["options"], ("circuit, grown between", "circuit, lifted before"), []
+    last = {label: {s: r["after"]["test"] for s, r in results.items()} for label, results in rows.items()}
+    numbers = {label: next(iter(results.values()))["numbers"] for label, results in rows.items()}
+    columns = [
+        gaps(
+            {label: (last[one], last[label]) for label in rows if label != one},
+            {label: (numbers[one], numbers[label]) for label in rows},
+        )
+        for one in mine
+    ]
     for label, results in rows.items():
-        reached = [row([r[when]["test"] for r in results]) for when in ("before", "middle", "after")]
-        gaps = ["" if label == one else _grown_gap(rows[one], results) for one in mine]
-        lines.append([label, results[0]["numbers"], *reached, *gaps])
+        reached = [row([r[when]["test"] for r in results.values()]) for when in ("before", "middle", "after")]
+        lines.append([label, numbers[label], *reached, *(str(column.get(label, "")) for column in columns)])
     heads = [
         "network",
         "parameters",
@@ -155,7 +170,7 @@ def grown(found: dict[str, Any]) -> str:
         "after the second",
         *(f"*{one}* less this one" for one in mine),
     ]
-    rates = [r[when]["rate"] for results in rows.values() for r in results for when in ("middle", "after")]
+    rates = [r[when]["rate"] for results in rows.values() for r in results.values() for when in ("middle", "after")]
     low, high = (sum(rate == edge for rate in rates) for edge in (min(RATES), max(RATES)))
     return f"""## Deep from the start, or grown in the middle? LeNet-5's fc1 on MNIST
 
@@ -164,18 +179,10 @@ time in one cycle of the rate that validation images prefer. The circuit has a s
 trained first, then the circuit goes on from it (`tk.init.lifted`). *Lifted before*: the circuit begins at the approximated TT-matrix. All but the
 random start begin at the approximated dense weight. Of three shallow families the smallest network
 with no fewer parameters than the circuit, and two more on its own digits.
-{len(rows[mine[0]])} seeds, each with a dense model of its own; differences are paired, with their 95 % interval, not corrected for their number. Rates
+{len(rows[mine[0]])} seeds, each with a dense model of its own; differences are paired, with their 95 % interval. Rates
 are tried one further each time the best is at the edge, from {min(RATES):g} to {max(RATES):g}; of {len(rates)} trainings {low} took the lowest of these, {high} the highest.{noted(found)}
 
 {tabulate(lines, heads, tablefmt="pipe", disable_numparse=True)}"""
-
-
-def _grown_gap(mine: list[dict[str, Any]], other: list[dict[str, Any]]) -> str:
-    """One row less another; nothing is said of one that is ahead with more parameters."""
-    words = difference(*([r["after"]["test"] for r in results] for results in (mine, other)))
-    counts, said = (mine[0]["numbers"], other[0]["numbers"]), words.rpartition(": ")[2]
-    fair = {"more": may_lead(*counts), "less": may_lead(*counts[::-1])}
-    return words if fair.get(said, True) else words.replace(said, NO_STATEMENT)
 
 
 def cifar_whole(found: dict[str, Any]) -> str:
@@ -183,10 +190,8 @@ def cifar_whole(found: dict[str, Any]) -> str:
     options, parts = found["options"], []
     data = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}[options.get("data", "cifar10")]
     for model, weights in (("vgg16", "18.9 million"), ("alexnet", "21.0 million"), ("zfnet", "21.0 million")):
-        cells = [cell for cell in found["cells"] if cell["model"] == model]
-        if not cells:
-            continue
-        parts.append(f"### {model}\n\n{_heads({'cells': cells}, weights)}")
+        if heads(found, model):
+            parts.append(f"### {model}\n\n{_heads(found, model, weights)}")
     title = f"""## The headline with the whole model trained on: VGG-16, AlexNet and ZFNet on {data}
 
 Each trained for {options["dense_epochs"]} epochs (batches of 256), its two large linear layers (2^21 + 2^24 weights, of AlexNet and ZFNet 2^22 + 2^24) replaced
@@ -196,6 +201,9 @@ flips, at one rate for all that is no network's parameter. One dense model each;
 
 
 Results = dict[float, list[dict[str, Any]]]
+
+#: Convolutions without parameters of their own.
+FREE = ("frozen random",)
 
 
 def _by_rate(found: dict[str, Any]) -> dict[str, Results]:
@@ -207,32 +215,62 @@ def _by_rate(found: dict[str, Any]) -> dict[str, Results]:
     return kinds
 
 
-def _convs(kinds: dict[str, Results], chosen: dict[str, float], heads: Sequence[str]) -> str:
-    """A row a kind at its rate, held against the one that validation images prefer, and what it reaches at others."""
-    at = {what: {result["seed"]: result for result in kinds[what][rate]} for what, rate in chosen.items()}
-    best = max(at, key=lambda what: mean(r["val"] for r in at[what].values()))
-    lines = []
+class Kind(NamedTuple):
+    """A kind of convolution at its rate: seed -> accuracy, and the parameters of the whole model."""
+
+    accuracies: Seeds
+    validation: float
+    numbers: int
+
+
+def _kinds(kinds: dict[str, Results], chosen: dict[str, float]) -> dict[str, Kind]:
+    out = {}
     for what, rate in chosen.items():
-        both = sorted(at[what].keys() & at[best].keys())
-        against = (
-            "" if what == best else difference(*([at[w][seed]["accuracy"] for seed in both] for w in (what, best)))
-        )
+        at = kinds[what][rate]
+        accuracies = {result["seed"]: result["accuracy"] for result in at}
+        out[what] = Kind(accuracies, mean(r["val"] for r in at), at[0]["numbers"])
+    return out
+
+
+def against_preferred(rows: dict[str, Kind]) -> tuple[str, dict[str, Gap]]:
+    """The kind that validation images prefer, and how all others differ from it."""
+    best = max(rows, key=lambda what: rows[what].validation)
+    others = [what for what in rows if what != best]
+    counts = {what: (rows[what].numbers, rows[best].numbers) for what in others if what not in FREE}
+    return best, gaps({what: (rows[what].accuracies, rows[best].accuracies) for what in others}, counts)
+
+
+def _convs(kinds: dict[str, Results], chosen: dict[str, float], titles: Sequence[str]) -> str:
+    """A row a kind at its rate, held against the one that validation images prefer, and what it reaches at others."""
+    rows, lines = _kinds(kinds, chosen), []
+    best, against = against_preferred(rows)
+    for what, kind in rows.items():
         other = [
-            f"{r:g}: {row([x['accuracy'] for x in results])}" for r, results in sorted(kinds[what].items()) if r != rate
+            f"{r:g}: {row([x['accuracy'] for x in results])}"
+            for r, results in sorted(kinds[what].items())
+            if r != chosen[what]
         ]
-        accuracies = row([r["accuracy"] for r in at[what].values()])
-        whole = next(iter(at[what].values()))["numbers"]
-        lines.append([what, f"{whole:,}", f"{rate:g}", len(at[what]), accuracies, against, "; ".join(other)])
-    heads = ["convolutions", "whole model", "rate", "seeds", "test accuracy", f"difference to *{best}*", *heads]
-    return tabulate(lines, heads, tablefmt="pipe", disable_numparse=True)
+        lines.append([
+            what, f"{kind.numbers:,}", f"{chosen[what]:g}", len(kind.accuracies), row(list(kind.accuracies.values())),
+            str(against.get(what, "")), "; ".join(other),
+        ])  # fmt: skip
+    headers = ["convolutions", "whole model", "rate", "seeds", "test accuracy", f"difference to *{best}*", *titles]
+    return tabulate(lines, headers, tablefmt="pipe", disable_numparse=True)
+
+
+def at_best_rates(found: dict[str, Any]) -> dict[str, Kind]:
+    """Kinds of VGG-16's convolutions, each at the rate that validation images prefer."""
+    kinds = _by_rate(found)
+    return _kinds(kinds, _best_rates(kinds))
+
+
+def _best_rates(kinds: dict[str, Results]) -> dict[str, float]:
+    return {what: max(rates, key=lambda r: mean(x["val"] for x in rates[r])) for what, rates in kinds.items()}
 
 
 def vgg16_convs(found: dict[str, Any]) -> str:
     """VGG-16's convolutions in few numbers, each kind at the rate that validation prefers."""
     kinds, options = _by_rate(found), found["options"]
-    chosen = {
-        what: max(rates, key=lambda r: mean(result["val"] for result in rates[r])) for what, rates in kinds.items()
-    }
     return f"""## Layers that a model cannot go without: VGG-16's convolutions
 
 Twelve of its thirteen convolutions, 14.7 million weights, in about 1,000 parameters each (12,000 in all), from a random start; the first one, all
@@ -240,7 +278,7 @@ normalisations and a last linear layer of 512 features are trained with them for
 layers are left out. Their parameters have one of two rates, all else at a fifth of it; validation images choose the rate, over all seeds.
 *Small dense*: a VGG-16 so narrow that it has as many parameters as the others in all. *Whole model*: trained parameters.{noted(found)}
 
-{_convs(kinds, chosen, ["at the other rate"])}"""
+{_convs(kinds, _best_rates(kinds), ["at the other rate"])}"""
 
 
 def small_vgg_convs(found: dict[str, Any]) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from itertools import chain
+from math import inf, isnan
 from statistics import mean
 from typing import Any, NamedTuple
 
 from setup import model_of
-from table_parts import IMAGES, noted, row
+from table_parts import IMAGES, noted, p_of, row
 from tabulate import tabulate
 
 from tnkit_nn.budgets import keeps
@@ -118,7 +119,8 @@ def preferred(groups: dict[str, list[dict[str, Any]]], reading: str) -> tuple[st
     networks = [x for x, g in read.items() if _at_equal_count(g[0]) and x not in (*SHARED, "small dense")]
 
     def best(labels: list[str]) -> str | None:
-        return max(labels, key=lambda label: mean(r[f"val_{reading}"] for r in read[label]), default=None)
+        reached = {label: mean(r[f"val_{reading}"] for r in read[label]) for label in labels}
+        return max(reached, key=lambda label: -inf if isnan(reached[label]) else reached[label], default=None)
 
     return best([x for x in networks if _deep(read[x])]), best([x for x in networks if not _deep(read[x])])
 
@@ -138,7 +140,7 @@ def against_best(groups: dict[str, list[dict[str, Any]]], reading: str) -> dict[
     bold, italic = preferred(groups, reading)
     to_best = {label: italic if _deep(g) else bold for label, g in read.items()}
     against = {label: best for label, best in to_best.items() if best is not None}
-    gaps = {label: paired(*([r[key] for r in read[x]] for x in (label, to)), IMAGES) for label, to in against.items()}
+    gaps = {label: paired(*_by_seed(read[label], read[to], key), IMAGES) for label, to in against.items()}
     tested = [x for x in gaps if _at_equal_count(read[x][0])]
     ps = {}
     for family in ([x for x in tested if _deep(read[x])], [x for x in tested if not _deep(read[x])]):
@@ -152,6 +154,14 @@ def against_best(groups: dict[str, list[dict[str, Any]]], reading: str) -> dict[
         refused = p is not None and p < 0.05 and not may_lead(*(counts if points > 0 else counts[::-1]))
         out[label] = Against(against[label], points, high - points, p, unequal, refused)
     return out
+
+
+def _by_seed(one: list[dict[str, Any]], other: list[dict[str, Any]], key: str) -> tuple[list[float], list[float]]:
+    """Two rows' values in the order of their seeds, which are the same."""
+    first, second = ({r["seed"]: r[key] for r in group} for group in (one, other))
+    if first.keys() != second.keys():
+        raise ValueError(f"rows of a table have the same seeds, not {sorted(first)} and {sorted(second)}")
+    return [first[s] for s in sorted(first)], [second[s] for s in sorted(second)]
 
 
 def _counts(*rows: dict[str, Any]) -> tuple[int, ...]:
@@ -176,4 +186,4 @@ def _p(gap: Against) -> str:
     """A p-value, and what it shows."""
     assert gap.p is not None
     said = f": {NO_STATEMENT}" if gap.refused else "" if gap.p >= 0.05 else ": less" if gap.points < 0 else ": more"
-    return f"p {'< 0.001' if gap.p < 0.001 else f'{gap.p:.3f}'}{said}"
+    return f"{p_of(gap.p)}{said}"

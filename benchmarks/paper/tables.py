@@ -9,24 +9,31 @@ from typing import Any
 import array_tables
 from digests import older
 from table_cells import (
+    against_left_out,
+    against_preferred,
+    at_best_rates,
     cifar100_head,
     cifar100_scratch,
     cifar_whole,
     figures,
     grown,
+    heads,
     orders,
     small_vgg_convs,
     vgg16_convs,
     vgg16_head,
 )
-from table_parts import difference
+from table_parts import Gap, gaps
 from table_rates import rates
 from table_rows import Against, against_best, deep, grouped, preferred, searched, with_whole_counts
 
 from tnkit_nn.approximation import RATES
 from tnkit_nn.comparison.replicas import REST_RATES
 
-__all__ = ["Against", "against_best", "deep", "difference", "grouped", "page", "preferred", "with_whole_counts"]
+__all__ = [
+    "Against", "Gap", "against_best", "against_left_out", "against_preferred", "at_best_rates", "deep", "gaps", "grouped", "heads", "page", "preferred",
+    "with_whole_counts",
+]  # fmt: skip
 
 HERE = Path(__file__).parent
 TARGET = HERE.parents[1] / "docs" / "paper.md"
@@ -37,7 +44,7 @@ Rendered by `python benchmarks/paper/tables.py` from the results beside it; each
 `deep.py` or `search.py` that goes on where it was interrupted. Accuracies are per cent of all 10,000 test images where nothing else
 is said, and no choice was made on these but where a note says so; after a mean stands the range over the seeds, from the smallest to the
 largest. *Parameters* are trained ones, as they are stored. Intervals are of each difference by itself, at 95 %; p-values are corrected
-for their number (Holm). In italics behind the versions: what of the code has changed since a table was made (*before digests*: nobody knows).
+for their number in a table's column (Holm), and *more* and *less* go by them. In italics behind the versions: what of the code has changed since a table was made (*before digests*: nobody knows).
 """
 
 SETUP = f"""## How it was measured, and what the labels mean

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from statistics import mean
 
 import tables
-from table_parts import table
+from table_parts import p_of, table
 
 from rendering.common import READINGS, Records, accuracy, groups, name, percent, results
 
@@ -33,7 +33,7 @@ def grid(study: str, labels: Sequence[str], columns: Sequence[tuple[int, str]]) 
 
 def outcome(gap: tables.Against) -> str:
     """What a p-value says of a row against another."""
-    shown = "p < 0.001" if gap.p < 0.001 else f"p = {gap.p:.3f}"
+    shown = p_of(gap.p).replace("p 0", "p = 0").replace("p 1", "p = 1")
     if gap.refused:
         return f"{shown}, but the better one has more parameters: no statement"
     return f"no significant difference, {shown}" if gap.p >= 0.05 else shown
@@ -82,60 +82,45 @@ def against(study: str, budget: int, labels: Sequence[str], reading: str = "froz
 
 
 # -- studies that are not of records --------------------------------------------------------------------------------
-def heads(study: str, model: str | None = None) -> dict[str, list[float]]:
-    """Two linear layers replaced: head -> accuracies."""
-    out: dict[str, list[float]] = {}
-    for cell in results(study)["cells"]:
-        if cell.get("model") == model:
-            out.setdefault(cell["head"], []).append(cell["result"]["accuracy"])
-    return out
-
-
-def convolutions() -> dict[str, dict[int, float]]:
-    """Twelve convolutions replaced: kind -> seed -> accuracy, at the rate that validation images prefer."""
-    rates: dict[str, dict[float, Records]] = {}
-    for cell in results("vgg16-convs")["cells"]:
-        rates.setdefault(cell["convs"], {}).setdefault(cell["rate"], []).append(
-            {**cell["result"], "seed": cell["seed"]}
-        )
-    chosen = {kind: max(of.values(), key=lambda rows: mean(r["val"] for r in rows)) for kind, of in rates.items()}
-    return {kind: {r["seed"]: r["accuracy"] for r in rows} for kind, rows in chosen.items()}
-
-
-def said(one: Sequence[float], other: Sequence[float]) -> str:
-    """What the 95 % interval of a difference paired over seeds says, by itself."""
-    words = tables.difference(one, other).rpartition(": ")[2]
-    return {"less": "worse", "more": "better"}.get(words, words)
-
-
-def of_both(one: dict[int, float], other: dict[int, float]) -> str:
-    """The same for the seeds that both have."""
-    seeds = sorted(one.keys() & other.keys())
-    return said([one[s] for s in seeds], [other[s] for s in seeds])
+def said(gap: tables.Gap) -> str:
+    """What a difference says."""
+    return {"less": "worse", "more": "better"}.get(gap.words, gap.words)
 
 
 def finding() -> str:
     """The rows of the README."""
-    vgg, convs = heads("cifar-whole", "vgg16"), convolutions()
-    kept = said(vgg["adtn 424"], vgg["left out"])
-    behind = {kind: of_both(convs[kind], convs["mpo"]) for kind in ("circuit", "adtn")}
+    vgg, convs = tables.heads(results("cifar-whole"), "vgg16"), tables.at_best_rates(results("vgg16-convs"))
+    kept, beside = tables.against_left_out(vgg), tables.gaps({"adtn": (vgg["adtn 424"], vgg["mpo 424"])})
+    best, gaps = tables.against_preferred(convs)
+    assert best == "mpo"  # the row says so
+    behind = {kind: said(gaps[kind]) for kind in ("circuit", "adtn")}
+    vgg, convs = (
+        {k: percent(v.values()) for k, v in rows.items()} for rows in (vgg, {k: c.accuracies for k, c in convs.items()})
+    )
     fc1, better_fc1 = of_one_layer("`fc1`, 48,000 weights in about 400", "lenet5-fc1-confirm", 400)
     conv2, better_conv2 = of_one_layer(
         "`conv2`, 2,400 weights in about 150", "lenet5-conv2-question", 150, "lenet5-conv2-confirm"
     )
     lines = [
         fc1, conv2,
-        ["VGG-16, CIFAR-10: two linear layers, 18.9 million weights in 424", f"ADTN {percent(vgg['adtn 424'])}",
-         f"TT-matrix {percent(vgg['mpo 424'])}", f"left out {percent(vgg['left out'])}, frozen random {percent(vgg['frozen random'])}",
-         f"ADTN and left out: {kept}"],
-        ["VGG-16, CIFAR-10: twelve convolutions in about 1,000 each", f"circuit {percent(convs['circuit'].values())}, ADTN {percent(convs['adtn'].values())}",
-         f"TT-matrix {percent(convs['mpo'].values())}", f"hash {percent(convs['hashed'].values())}",
-         "both deep ones are worse than the TT-matrix" if set(behind.values()) == {"worse"}
-         else "; ".join(f"{name(kind)} and TT-matrix: {words}" for kind, words in behind.items())],
+        ["VGG-16, CIFAR-10: two linear layers, 18.9 million weights in 424", f"ADTN {vgg['adtn 424']}",
+         f"TT-matrix {vgg['mpo 424']}", f"left out {vgg['left out']}, frozen random {vgg['frozen random']}",
+         f"ADTN and left out: {said(kept['adtn 424'])}"],
+        ["VGG-16, CIFAR-10: twelve convolutions in about 1,000 each", f"circuit {convs['circuit']}, ADTN {convs['adtn']}",
+         f"TT-matrix {convs['mpo']}", f"hash {convs['hashed']}", _of_both(behind)],
     ]  # fmt: skip
-    better = [better_fc1, better_conv2, said(vgg["adtn 424"], vgg["mpo 424"]) == "better", "better" in behind.values()]
+    better = [better_fc1, better_conv2, said(beside["adtn"]) == "better", "better" in behind.values()]
     claim = f"Rows in which a deep network is shown to be better than the best shallow one: {sum(better) or 'none'}."
     return f"{table(['test accuracy, %', 'deep', 'shallow', 'control', 'so'], lines)}\n\n{claim}"
+
+
+def _of_both(behind: dict[str, str]) -> str:
+    """What is said of two deep networks beside the TT-matrix."""
+    if set(behind.values()) == {"worse"}:
+        return "both deep ones are worse than the TT-matrix"
+    if len(set(behind.values())) == 1:
+        return f"deep and shallow: {behind['adtn']}"
+    return "; ".join(f"{name(kind)} and TT-matrix: {words}" for kind, words in behind.items())
 
 
 def of_one_layer(what: str, study: str, budget: int, controls: str = "") -> tuple[list[str], bool]:
@@ -163,26 +148,26 @@ def layers_of_vgg() -> str:
     """Two linear layers of three models, everything trained on."""
     kinds = ["dense", "dense trained on", "adtn 424", "mpo 424", "hashed 424", "frozen random", "picked", "left out"]
     models = {"vgg16": "VGG-16", "alexnet": "AlexNet", "zfnet": "ZFNet"}
-    found = {model: heads("cifar-whole", model) for model in models}
+    found = {model: tables.heads(results("cifar-whole"), model) for model in models}
+    gaps = {model: tables.against_left_out(of) for model, of in found.items()}
 
-    def cell(of: dict[str, list[float]], kind: str) -> str:
-        if kind == "left out" or len(of[kind]) != len(of["left out"]):
-            return percent(of[kind])
-        return f"{percent(of[kind])} ({said(of[kind], of['left out'])})"
+    def cell(model: str, kind: str) -> str:
+        reached, gap = percent(found[model][kind].values()), gaps[model].get(kind)
+        return reached if gap is None else f"{reached} ({said(gap)})"
 
-    lines = [[name(kind), *(cell(of, kind) for of in found.values())] for kind in kinds]
+    lines = [[name(kind), *(cell(model, kind) for model in models)] for kind in kinds]
     return table(["the two layers", *models.values()], lines)
 
 
 def convolutions_of_vgg() -> str:
     """Twelve convolutions in few parameters, each beside the TT-matrix."""
-    found = convolutions()
-    order = sorted(found, key=lambda kind: -mean(found[kind].values()))
+    found = {kind: of.accuracies for kind, of in tables.at_best_rates(results("vgg16-convs")).items()}
+    best, gaps = tables.against_preferred(tables.at_best_rates(results("vgg16-convs")))
     lines = [
-        [name(k), str(len(found[k])), percent(found[k].values()), "" if k == "mpo" else of_both(found[k], found["mpo"])]
-        for k in order
+        [name(k), str(len(found[k])), percent(found[k].values()), said(gaps[k]) if k in gaps else ""]
+        for k in sorted(found, key=lambda kind: -mean(found[kind].values()))
     ]
-    return table(["the convolutions", "seeds", "test accuracy, %", "against the TT-matrix"], lines)
+    return table(["the convolutions", "seeds", "test accuracy, %", f"against the {name(best)}"], lines)
 
 
 def on_all_images() -> str:

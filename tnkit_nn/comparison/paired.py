@@ -16,7 +16,7 @@ from tnkit.core.extras import need
 from tnkit.core.numbers import whole_number
 from tnkit_nn.comparison.measure import Measure, average
 
-__all__ = ["NONE", "NOT_COMPARED", "NO_STATEMENT", "UNEQUAL", "Difference", "difference", "holm", "may_lead"]
+__all__ = ["NONE", "NOT_COMPARED", "NO_STATEMENT", "UNEQUAL", "Difference", "difference", "holm", "may_lead", "p_shown"]
 
 LEVEL = 0.95
 #: From this p-value on, nothing is said.  As it is written: 1 - 0.95 is a little more in binary.
@@ -146,11 +146,20 @@ class Difference:
 
     @property
     def p_text(self) -> str:
-        """The p-value as it is shown everywhere: with more digits where three would hide on which side of 0.05 it is."""
-        if self.p < 0.0005:
-            return "<0.001"
-        texts = (f"{self.p:.{digits}f}" for digits in range(3, 17))
-        return next((text for text in texts if (float(text) < _ALPHA) == (self.p < _ALPHA)), f"{self.p!r}")
+        """The p-value as it is shown everywhere."""
+        return p_shown(self.p)
+
+
+def p_shown(p: float) -> str:
+    """A p-value as text: with more digits where three would hide on which side of 0.05 it is.
+
+    >>> p_shown(0.0317), p_shown(0.04996), p_shown(1e-9)
+    ('0.032', '0.04996', '<0.001')
+    """
+    if p < 0.0005:
+        return "<0.001"
+    texts = (f"{p:.{digits}f}" for digits in range(3, 17))
+    return next((text for text in texts if (float(text) < _ALPHA) == (p < _ALPHA)), f"{p!r}")
 
 
 def difference(
