@@ -108,7 +108,7 @@ for label in networks:
 
 # %%
 free = [label for label in labels if parameters(label) == 0]
-best_free = max(free, key=lambda label: column(label, "test_trained").mean())
+best_free = max(free, key=lambda label: column(label, "val_trained").mean())
 floor = column(best_free, "test_trained").mean()
 print(f"best row without parameters, other layers fine-tuned: {best_free}, {floor:.1f} %")
 for label in networks:
