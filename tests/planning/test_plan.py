@@ -91,7 +91,8 @@ def test_peak_is_what_numpy_allocates():
         tracemalloc.stop()
         ratios.append(used / p.peak)
     assert len(ratios) >= 10
-    assert min(ratios) > 0.6 and max(ratios) < 1.35 and 0.9 < np.median(ratios) < 1.15
+    most = 1.35 if np.lib.NumpyVersion(np.__version__) >= "2.3.0" else 1.8  # sums had a buffer of 38 kB before
+    assert min(ratios) > 0.6 and max(ratios) < most and 0.9 < np.median(ratios) < 1.15
 
 
 @pytest.mark.parametrize("nonlinear", [False, True])

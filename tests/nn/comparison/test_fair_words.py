@@ -81,7 +81,7 @@ def test_seeds_that_agree_by_chance_are_not_certainty_where_examples_are_unknown
     single = np.float32([0.912, 0.903, 0.888])
     assert difference([float(v) for v in single], [float(v) for v in single - np.float32(0.002)])[3] > 0.05
     for one, other in (((0.1 + 0.2,) * 3, (0.3,) * 3), ((1.0, 2.0), (1.0, 2.0 + 1e-12))):
-        assert difference(one, other)[3] == 1  # equal, but for rounding
+        assert difference(one, other)[3] == pytest.approx(1)  # equal, but for rounding
     exact = difference([1.0, 2.0, 3.5], [0.9, 1.8, 3.2])
     assert exact[3] == pytest.approx(0.0742, abs=1e-4)  # scipy.stats.ttest_rel
 
