@@ -38,6 +38,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "conv2": lambda: weights.against("lenet5-conv2-confirm", 150, list(groups("lenet5-conv2-confirm", 150))[:12]),
     "conv2-best": lambda: f"{weights.best('lenet5-conv2-confirm', 150)} {weights.rivals('lenet5-conv2-confirm', 150)}",
     "conv2-question": lambda: weights.against("lenet5-conv2-question", 150, list(groups("lenet5-conv2-question", 150))),
+    "conv2-long": lambda: weights.against(
+        "lenet5-conv2-question-long", 150, list(groups("lenet5-conv2-question-long", 150))
+    ),
     "fc2": lambda: "\n".join(
         f"- {weights.best(study, budget)}" for study, budget in (("fc2-fc1-fresh", 400), ("fc2-fc1-large", 10000))
     ),
