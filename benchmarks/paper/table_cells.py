@@ -71,10 +71,13 @@ seeds, on one core beside another such run. A TT-matrix beside it where more tha
 def heads(found: dict[str, Any], model: str | None = None) -> dict[str, Seeds]:
     """Two linear layers replaced, of one model where there are several: head -> accuracies."""
     out: dict[str, dict[int, float]] = {}
-    for cell in found["cells"]:
-        if model in (None, cell.get("model")):
-            out.setdefault(cell["head"], {})[cell["seed"]] = cell["result"]["accuracy"]
+    for cell in _of_model(found, model):
+        out.setdefault(cell["head"], {})[cell["seed"]] = cell["result"]["accuracy"]
     return out
+
+
+def _of_model(found: dict[str, Any], model: str | None) -> list[dict[str, Any]]:
+    return [cell for cell in found["cells"] if model in (None, cell.get("model"))]
 
 
 def against_left_out(found: dict[str, Seeds]) -> dict[str, Gap]:
@@ -87,7 +90,7 @@ def _heads(found: dict[str, Any], model: str | None = None, weights: str = "18.9
     """A row a head, beside the two layers left out."""
     rows, lines = heads(found, model), []
     against = against_left_out(rows)
-    counts = {cell["head"]: cell["result"]["numbers"] for cell in found["cells"] if model in (None, cell.get("model"))}
+    counts = {cell["head"]: cell["result"]["numbers"] for cell in _of_model(found, model)}
     for head, of in rows.items():
         numbers = {"dense": weights, "dense trained on": weights}.get(head, counts[head])
         lines.append([head, numbers, row(list(of.values())), str(against.get(head, ""))])
@@ -190,7 +193,7 @@ def cifar_whole(found: dict[str, Any]) -> str:
     options, parts = found["options"], []
     data = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}[options.get("data", "cifar10")]
     for model, weights in (("vgg16", "18.9 million"), ("alexnet", "21.0 million"), ("zfnet", "21.0 million")):
-        if heads(found, model):
+        if _of_model(found, model):
             parts.append(f"### {model}\n\n{_heads(found, model, weights)}")
     title = f"""## The headline with the whole model trained on: VGG-16, AlexNet and ZFNet on {data}
 

@@ -7,10 +7,13 @@ from math import isnan
 from statistics import mean
 from typing import Any, NamedTuple
 
-from tnkit_nn.comparison.paired import NO_STATEMENT, NONE, holm, may_lead, p_shown
 from tnkit_nn.comparison.paired import difference as paired
+from tnkit_nn.comparison.paired import holm, p_shown, stated
 
 IMAGES = 10_000  # of every test set
+
+#: How tables say it, whose columns have less room.
+_WORDS = {"better": "more", "worse": "less"}
 
 #: Seed -> accuracy.
 Seeds = Mapping[int, float]
@@ -43,35 +46,31 @@ class Gap(NamedTuple):
         return f"{self.points:+.2f} ({self.low:+.2f} to {self.high:+.2f}), {p_of(self.p)}: {self.words}"
 
 
-def p_of(p: float) -> str:
-    """A p-value as tables have it."""
-    return f"p {p_shown(p).replace('<', '< ')}"
+def p_of(p: float, equals: str = "") -> str:
+    """A p-value as tables have it; in sentences ``equals`` stands before the number."""
+    text = p_shown(p)
+    return f"p < {text[1:]}" if text[0] == "<" else f"p {equals}{text}"
+
+
+def in_pairs(one: Seeds, other: Seeds) -> tuple[list[float], list[float]]:
+    """The values of two rows over the seeds that both have."""
+    seeds = sorted(one.keys() & other.keys())
+    return [one[s] for s in seeds], [other[s] for s in seeds]
 
 
 def gaps(
-    pairs: Mapping[str, tuple[Seeds, Seeds]], counts: Mapping[str, tuple[int, int]] | None = None, images: int = IMAGES
+    pairs: Mapping[str, tuple[Seeds, Seeds]], counts: Mapping[str, tuple[int, int]] | None = None
 ) -> dict[str, Gap]:
     """Differences of rows, paired over the seeds that both have; Holm's method corrects the p-values for their number.
 
     ``counts``: the numbers of both rows, where it matters who has more: of such a one that is ahead nothing is said.
     """
-    found = {}
-    for label, (one, other) in pairs.items():
-        seeds = sorted(one.keys() & other.keys())
-        found[label] = paired([one[s] for s in seeds], [other[s] for s in seeds], images)
-    ps = holm([gap[3] for gap in found.values()])
-    return {
-        label: Gap(*(100 * x for x in gap[:3]), p, _said(p, gap[0], (counts or {}).get(label, (0, 0))))
-        for (label, gap), p in zip(found.items(), ps, strict=True)
-    }
-
-
-def _said(p: float, points: float, counts: tuple[int, int]) -> str:
-    if p >= 0.05:
-        return NONE
-    if not may_lead(*(counts if points > 0 else counts[::-1])):
-        return NO_STATEMENT
-    return "more" if points > 0 else "less"
+    found = {label: paired(*in_pairs(*rows), IMAGES) for label, rows in pairs.items()}
+    ps, out = holm([gap[3] for gap in found.values()]), {}
+    for (label, gap), p in zip(found.items(), ps, strict=True):
+        words = stated(p, gap[0] > 0, (counts or {}).get(label, (0, 0)))
+        out[label] = Gap(*(100 * x for x in gap[:3]), p, _WORDS.get(words, words))
+    return out
 
 
 def noted(found: dict[str, Any]) -> str:

@@ -8,11 +8,11 @@ from statistics import mean
 from typing import Any, NamedTuple
 
 from setup import model_of
-from table_parts import IMAGES, noted, p_of, row
+from table_parts import IMAGES, in_pairs, noted, p_of, row
 from tabulate import tabulate
 
 from tnkit_nn.budgets import keeps
-from tnkit_nn.comparison.paired import NO_STATEMENT, UNEQUAL, holm, may_lead
+from tnkit_nn.comparison.paired import NO_STATEMENT, UNEQUAL, holm, stated
 from tnkit_nn.comparison.paired import difference as paired
 from tnkit_nn.families import SHARED
 
@@ -151,7 +151,7 @@ def against_best(groups: dict[str, list[dict[str, Any]]], reading: str) -> dict[
     for label, (points, high) in ((label, (100 * gap[0], 100 * gap[2])) for label, gap in gaps.items()):
         counts, p = _counts(read[label][0], read[against[label]][0]), ps.get(label)
         unequal = p is not None and label != "small dense" and max(counts) > UNEQUAL * min(counts)
-        refused = p is not None and p < 0.05 and not may_lead(*(counts if points > 0 else counts[::-1]))
+        refused = p is not None and stated(p, points > 0, counts) == NO_STATEMENT
         out[label] = Against(against[label], points, high - points, p, unequal, refused)
     return out
 
@@ -161,13 +161,13 @@ def _by_seed(one: list[dict[str, Any]], other: list[dict[str, Any]], key: str) -
     first, second = ({r["seed"]: r[key] for r in group} for group in (one, other))
     if first.keys() != second.keys():
         raise ValueError(f"rows of a table have the same seeds, not {sorted(first)} and {sorted(second)}")
-    return [first[s] for s in sorted(first)], [second[s] for s in sorted(second)]
+    return in_pairs(first, second)
 
 
-def _counts(*rows: dict[str, Any]) -> tuple[int, ...]:
+def _counts(one: dict[str, Any], other: dict[str, Any]) -> tuple[int, int]:
     """Parameters of the weights of two rows; of whole models, where one of them is a small dense one."""
-    key = "model_params" if any(r["label"] == "small dense" for r in rows) else "num_params"
-    return tuple(r[key] for r in rows)
+    key = "model_params" if "small dense" in (one["label"], other["label"]) else "num_params"
+    return one[key], other[key]
 
 
 def _cells(groups: dict[str, list[dict[str, Any]]], reading: str) -> dict[str, tuple[str, str]]:

@@ -33,7 +33,7 @@ def grid(study: str, labels: Sequence[str], columns: Sequence[tuple[int, str]]) 
 
 def outcome(gap: tables.Against) -> str:
     """What a p-value says of a row against another."""
-    shown = p_of(gap.p).replace("p 0", "p = 0").replace("p 1", "p = 1")
+    shown = p_of(gap.p, "= ")
     if gap.refused:
         return f"{shown}, but the better one has more parameters: no statement"
     return f"no significant difference, {shown}" if gap.p >= 0.05 else shown
@@ -94,9 +94,8 @@ def finding() -> str:
     best, gaps = tables.against_preferred(convs)
     assert best == "mpo"  # the row says so
     behind = {kind: said(gaps[kind]) for kind in ("circuit", "adtn")}
-    vgg, convs = (
-        {k: percent(v.values()) for k, v in rows.items()} for rows in (vgg, {k: c.accuracies for k, c in convs.items()})
-    )
+    vgg = {head: percent(of.values()) for head, of in vgg.items()}
+    convs = {kind: percent(of.accuracies.values()) for kind, of in convs.items()}
     fc1, better_fc1 = of_one_layer("`fc1`, 48,000 weights in about 400", "lenet5-fc1-confirm", 400)
     conv2, better_conv2 = of_one_layer(
         "`conv2`, 2,400 weights in about 150", "lenet5-conv2-question", 150, "lenet5-conv2-confirm"
@@ -161,8 +160,9 @@ def layers_of_vgg() -> str:
 
 def convolutions_of_vgg() -> str:
     """Twelve convolutions in few parameters, each beside the TT-matrix."""
-    found = {kind: of.accuracies for kind, of in tables.at_best_rates(results("vgg16-convs")).items()}
-    best, gaps = tables.against_preferred(tables.at_best_rates(results("vgg16-convs")))
+    rows = tables.at_best_rates(results("vgg16-convs"))
+    best, gaps = tables.against_preferred(rows)
+    found = {kind: of.accuracies for kind, of in rows.items()}
     lines = [
         [name(k), str(len(found[k])), percent(found[k].values()), said(gaps[k]) if k in gaps else ""]
         for k in sorted(found, key=lambda kind: -mean(found[kind].values()))

@@ -40,10 +40,9 @@ def whole_number(value: Any, what: str, least: int | None = None, most: int | No
         One below ``least`` or above ``most``.
     """
     rule = f"{what} is a whole number" + ("" if least is None else f" of at least {least}")
+    logical = isinstance(value, (bool, np.bool_))  # numpy before 2.3 takes its own as an index
     try:
-        found = (
-            None if isinstance(value, (bool, np.bool_)) else operator.index(value)
-        )  # numpy before 2.3 has one of a bool
+        found = None if logical else operator.index(value)
     except TypeError:
         found = None
     if found is None:

@@ -16,7 +16,18 @@ from tnkit.core.extras import need
 from tnkit.core.numbers import whole_number
 from tnkit_nn.comparison.measure import Measure, average
 
-__all__ = ["NONE", "NOT_COMPARED", "NO_STATEMENT", "UNEQUAL", "Difference", "difference", "holm", "may_lead", "p_shown"]
+__all__ = [
+    "NONE",
+    "NOT_COMPARED",
+    "NO_STATEMENT",
+    "UNEQUAL",
+    "Difference",
+    "difference",
+    "holm",
+    "may_lead",
+    "p_shown",
+    "stated",
+]
 
 LEVEL = 0.95
 #: From this p-value on, nothing is said.  As it is written: 1 - 0.95 is a little more in binary.
@@ -38,6 +49,19 @@ def may_lead(ahead: int, behind: int) -> bool:
     A control without parameters is held against networks of any count: what they add to nothing is the question.
     """
     return ahead <= behind or not behind
+
+
+def stated(p: float, ahead: bool, counts: tuple[int, int]) -> str:
+    """What a p-value says of a row that is ahead of another, or behind, and of their numbers of parameters.
+
+    >>> stated(0.01, True, (100, 120)), stated(0.01, False, (100, 120)), stated(0.2, True, (100, 120))
+    ('better', 'no statement', 'no significant difference')
+    """
+    if p >= _ALPHA:
+        return NONE
+    if not may_lead(*(counts if ahead else counts[::-1])):
+        return NO_STATEMENT
+    return "better" if ahead else "worse"
 
 
 @dataclass(frozen=True)
@@ -73,14 +97,7 @@ class Difference:
     @property
     def words(self) -> str:
         """Better, worse, no significant difference, no statement, or not compared: what ``p``, the counts and the values say."""
-        if not isfinite(self.mean):
-            return NOT_COMPARED
-        if self.p >= _ALPHA:
-            return NONE
-        one, other = self.counts
-        if not (may_lead(one, other) if self.ahead else may_lead(other, one)):
-            return NO_STATEMENT
-        return "better" if self.ahead else "worse"
+        return stated(self.p, self.ahead, self.counts) if isfinite(self.mean) else NOT_COMPARED
 
     @property
     def ahead(self) -> bool:
