@@ -12,11 +12,13 @@ from table_parts import IMAGES, in_pairs, noted, p_of, row
 from tabulate import tabulate
 
 from tnkit_nn.budgets import keeps
-from tnkit_nn.comparison.paired import NO_STATEMENT, UNEQUAL, holm, stated
+from tnkit_nn.comparison.paired import NO_STATEMENT, NONE, UNEQUAL, holm, stated
 from tnkit_nn.comparison.paired import difference as paired
 from tnkit_nn.families import SHARED
 
 SETS = {"mnist": "MNIST", "cifar10": "CIFAR-10"}
+#: What :func:`stated` says -> what stands behind a p-value.
+SAID = {NONE: "", "better": ": more", "worse": ": less", NO_STATEMENT: f": {NO_STATEMENT}"}
 READINGS = {"frozen": "other layers frozen", "trained": "bias and head trained too"}
 
 
@@ -99,17 +101,17 @@ def _at_equal_count(record: dict[str, Any]) -> bool:
 
 
 class Against(NamedTuple):
-    """A row less the row that it is held against, in points: ± half of the 95 % interval, p where it is tested."""
+    """A row less the row that it is held against, in points: ± half of the 95 % interval; p, and what it says, where it is tested."""
 
     other: str
     points: float
     half: float
     p: float | None
+    words: str | None
     unequal: bool
-    refused: bool
 
     def __str__(self) -> str:
-        tested = f" ({_p(self)})" if self.p is not None else ""
+        tested = f" ({p_of(self.p)}{SAID[self.words]})" if self.p is not None else ""
         return f"{self.points:+.2f} ± {self.half:.2f}{tested}{'†' if self.unequal else ''}"
 
 
@@ -151,8 +153,8 @@ def against_best(groups: dict[str, list[dict[str, Any]]], reading: str) -> dict[
     for label, (points, high) in ((label, (100 * gap[0], 100 * gap[2])) for label, gap in gaps.items()):
         counts, p = _counts(read[label][0], read[against[label]][0]), ps.get(label)
         unequal = p is not None and label != "small dense" and max(counts) > UNEQUAL * min(counts)
-        refused = p is not None and stated(p, points > 0, counts) == NO_STATEMENT
-        out[label] = Against(against[label], points, high - points, p, unequal, refused)
+        words = None if p is None else stated(p, points > 0, counts)
+        out[label] = Against(against[label], points, high - points, p, words, unequal)
     return out
 
 
@@ -180,10 +182,3 @@ def _cells(groups: dict[str, list[dict[str, Any]]], reading: str) -> dict[str, t
         text = "" if values[0] is None else f"{mark}{row(values)}{mark}"
         out[label] = text, str(against[label]) if label in against else ""
     return out
-
-
-def _p(gap: Against) -> str:
-    """A p-value, and what it shows."""
-    assert gap.p is not None
-    said = f": {NO_STATEMENT}" if gap.refused else "" if gap.p >= 0.05 else ": less" if gap.points < 0 else ": more"
-    return f"{p_of(gap.p)}{said}"

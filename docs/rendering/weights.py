@@ -9,6 +9,7 @@ import tables
 from table_parts import p_of, table
 
 from rendering.common import READINGS, Records, accuracy, groups, name, percent, results
+from tnkit_nn.comparison.paired import NO_STATEMENT, NONE
 
 FC1 = [
     "circuit depth 2", "circuit depth 3", "adtn depth 3", "adtn sin depth 2", "adtn sin depth 3", "mpo", "ring", "cp", "tucker", "tt",
@@ -34,9 +35,9 @@ def grid(study: str, labels: Sequence[str], columns: Sequence[tuple[int, str]]) 
 def outcome(gap: tables.Against) -> str:
     """What a p-value says of a row against another."""
     shown = p_of(gap.p, "= ")
-    if gap.refused:
-        return f"{shown}, but the better one has more parameters: no statement"
-    return f"no significant difference, {shown}" if gap.p >= 0.05 else shown
+    if gap.words == NO_STATEMENT:
+        return f"{shown}, but the better one has more parameters: {NO_STATEMENT}"
+    return f"{NONE}, {shown}" if gap.words == NONE else shown
 
 
 def best(study: str, budget: int, reading: str = "frozen") -> str:
@@ -56,14 +57,15 @@ def rivals(study: str, budget: int, reading: str = "frozen") -> str:
     """Which rivals at an equal count are worse than the best deep network, which better, and which neither."""
     rows = groups(study, budget)
     (deep, _), gaps = tables.preferred(rows, reading), tables.against_best(rows, reading)
-    tested = {label: gap for label, gap in gaps.items() if gap.other == deep and gap.p is not None}
+    tested = {label: gap.words for label, gap in gaps.items() if gap.other == deep}
     kinds = {
-        "Significantly worse": [x for x, gap in tested.items() if gap.p < 0.05 and gap.points < 0 and not gap.refused],
-        "Significantly better": [x for x, gap in tested.items() if gap.p < 0.05 and gap.points > 0 and not gap.refused],
-        "No statement, since the one ahead has more parameters": [x for x, gap in tested.items() if gap.refused],
-        "No significant difference": [x for x, gap in tested.items() if gap.p >= 0.05],
+        "Significantly worse": "worse",
+        "Significantly better": "better",
+        "No statement, since the one ahead has more parameters": NO_STATEMENT,
+        "No significant difference": NONE,
     }
-    told = [f"{words}: {', '.join(map(name, labels))}." for words, labels in kinds.items() if labels]
+    by_words = {told: [x for x, words in tested.items() if words == asked] for told, asked in kinds.items()}
+    told = [f"{words}: {', '.join(map(name, labels))}." for words, labels in by_words.items() if labels]
     return f"Its rivals with as many parameters. {' '.join(told)}"
 
 
@@ -128,19 +130,14 @@ def of_one_layer(what: str, study: str, budget: int, controls: str = "") -> tupl
     deep, shallow = tables.preferred(rows, "frozen")
     gap = tables.against_best(rows, "frozen")[shallow]
     hashed = groups(controls or study, budget)["hashed"]
-    told = gap.p < 0.05 and not gap.refused
-    better = told and gap.points < 0
-    so = (
-        f"deep is {'better' if better else 'worse'}, {outcome(gap)}"
-        if told
-        else f"deep and shallow: {outcome(gap)}".partition(", p")[0]
-    )
+    deep_is = {"better": "worse", "worse": "better"}.get(gap.words)  # the words are of the shallow one
+    so = f"deep is {deep_is}, {outcome(gap)}" if deep_is else f"deep and shallow: {outcome(gap)}".partition(", p")[0]
     line = [
         f"LeNet-5, MNIST: {what}", f"{name(deep).split()[0].strip(',')} {accuracy(rows[deep])}",
         f"{name(shallow).split()[0]} {accuracy(rows[shallow])}", f"hash {accuracy(hashed)}",
         so,
     ]  # fmt: skip
-    return line, better
+    return line, deep_is == "better"
 
 
 def layers_of_vgg() -> str:
