@@ -256,6 +256,11 @@ def kernel_question() -> list[Family]:
     return [*families(["circuit"], (3,)), *at_least(["mpo", "kronecker"], 155)]
 
 
+def large_layer() -> list[Family]:
+    """For FC-2's layer of 401,408 weights: the families that came near the best there, no shallow one with fewer numbers than a deep one."""
+    return fair([*families(["mpo", "cp", "ring", "tree"]), wall(3), *families(["circuit"], (2, 3))])
+
+
 def large() -> list[Family]:
     """Those of :func:`few`, and a low rank, which has 1,296 numbers at least on FC-2."""
     return [*few(), *families(["low_rank"])]
@@ -381,6 +386,13 @@ STUDIES = {
         best,
         title="The best of them on fresh seeds:",
         note="The families are the best of the table above.",
+    ),
+    "fc2-fc1-question": Comparison(
+        replace(_FC2, seeds=10, first_seed=500, tune_steps=3000),
+        (400,),
+        large_layer,
+        title="Ten fresh seeds, 3,000 steps:",
+        note="No shallow network has fewer numbers than the largest deep one.",
     ),
     "fc2-fc1-large": Comparison(_FC2, (150, 1000, 3000, 10000), large, title="Other budgets:"),
     "fc2-all": Comparison(
