@@ -24,6 +24,7 @@ from tnkit_nn.comparison.report.files import write_report
 from tnkit_nn.comparison.report.tables import table
 from tnkit_nn.comparison.sentences import answer, verdict
 from tnkit_nn.families import BASELINES, KINDS, kind_named
+from tnkit_nn.strict import strict
 
 __all__ = ["configure"]
 
@@ -115,7 +116,7 @@ def _run(args: argparse.Namespace) -> int:
         records = compare(task, args.shapes, args.budgets, args.depths, pool, _progress, args.out, **options)
     files = write_report(records, args.out, f"Deep or shallow? {task.title}")
     if args.json:
-        say(json.dumps(records))
+        say(json.dumps([strict(r) for r in records], allow_nan=False))
     else:
         say(table(records), "", *verdict(records), "", *(f"wrote {path}" for path in files.values()), sep="\n")
         say("", answer(records), files["index.html"], sep="\n")

@@ -13,6 +13,7 @@ from tnkit.cli.arguments import add_file, known, positive, say
 from tnkit_nn.data.sources import DATA
 from tnkit_nn.families import CONTROLS, KINDS
 from tnkit_nn.storage import write_json
+from tnkit_nn.strict import strict
 from tnkit_nn.task import Task, task_named
 from tnkit_nn.zoo.registry import ZOO
 
@@ -84,9 +85,10 @@ def listed(about: str, *, families: bool = False, controls: bool = False) -> str
 
 def finish(args: argparse.Namespace, results: dict[str, Any], text: str, *files: str) -> int:
     """Write results.json and say what was found and written."""
+    results = strict(results)
     write_json(args.out / "results.json", results)
     if args.json:
-        say(json.dumps(results))
+        say(json.dumps(results, allow_nan=False))
     else:
         say(text, *(f"wrote {args.out / name}" for name in (*files, "results.json")), sep="\n")
     return 0

@@ -13,6 +13,7 @@ from tnkit.core.checks import flag, sequence, shown, text
 from tnkit.core.extras import need
 from tnkit.core.numbers import whole_number
 from tnkit_nn.families import CONTROLS
+from tnkit_nn.strict import NOT_FINITE, loosened
 
 __all__ = ["Columns", "Records", "columns", "csv_of", "frame", "parquet_of", "records_of", "upgraded"]
 
@@ -57,11 +58,13 @@ _LONG = ("networks", "curves", "left_out")
 def upgraded(record: Mapping[str, Any]) -> dict[str, Any]:
     """A record as this version writes them: old keys renamed, and what an old record lacks filled in.
 
-    A record without a metric is of the accuracy on images: there was no other.
+    A record without a metric is of the accuracy on images: there was no other.  Numbers that its file has as null, for they are not
+    finite, are put back.
 
     >>> upgraded({"label": "hashed", "accuracy_frozen": 0.9})["test_frozen"]
     0.9
     """
+    record = loosened(record) if NOT_FINITE in record else record
     if record.keys() >= _ALL:
         return record if isinstance(record, dict) else dict(record)
     found = {new: value for key, value in record.items() if (new := _RENAMED.get(key, key)) == key or new not in record}

@@ -28,6 +28,7 @@ from tnkit_nn.storage import (
     write_json,
     write_record,
 )
+from tnkit_nn.strict import strict
 from tnkit_nn.training.checkpoint import structure
 
 __all__ = ["BEFORE", "METRIC", "RATE", "READING", "Folder", "described_model"]
@@ -123,7 +124,7 @@ class Folder:
 
     def report(self, value: Mapping[str, Any]) -> None:
         """Write the report, which is for people, and not read back."""
-        write_json(self.path / "report.json", value)
+        write_json(self.path / "report.json", strict(value))
 
     def once(self, name: str, kinds: Kinds, make: Callable[[], dict[str, Any]], way: str = AGAIN) -> dict[str, Any]:
         """What was found before, or is found now and written.
@@ -163,7 +164,7 @@ class Folder:
         begin = time.perf_counter()
         found = make()
         seconds = time.perf_counter() - begin
-        lines = (json.dumps({"step": k, "error": error}) + "\n" for k, error in enumerate(found.history, 1))
+        lines = (json.dumps(strict({"step": k, "error": error})) + "\n" for k, error in enumerate(found.history, 1))
         with replacing(self.path / f"{name}.jsonl") as temporary:
             temporary.write_text("".join(lines))
         with replacing(self.path / f"{name}.tn") as temporary, TemporaryDirectory() as elsewhere:

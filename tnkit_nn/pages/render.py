@@ -8,11 +8,11 @@ import shlex
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
-from math import isfinite
 from typing import Any
 
 from tnkit.core.extras import need
 from tnkit.core.wording import plural
+from tnkit_nn.strict import nulled
 
 __all__ = ["as_data_uri", "footer", "hardware", "render"]
 
@@ -62,16 +62,8 @@ def _templates(package: str) -> Any:
 
 def _json(value: Any) -> str:
     """Data as JSON that no ``</script>`` ends; what is no finite number is null."""
-    text = json.dumps(_finite(value), ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(nulled(value), ensure_ascii=False, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _finite(v) for key, v in value.items()}
-    return [_finite(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
 def as_data_uri(content: bytes, kind: str = "image/png") -> str:

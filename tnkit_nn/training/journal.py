@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tnkit_nn.storage import named, replacing
+from tnkit_nn.strict import strict
 
 __all__ = ["Journal"]
 
@@ -37,7 +38,7 @@ class Journal:
             return
         lines, self.last = list(lines), step
         with named(self.path), self.path.open("a") as file:
-            file.writelines(json.dumps(line) + "\n" for line in lines)
+            file.writelines(json.dumps(strict(line)) + "\n" for line in lines)
         if self.board is None:
             return
         for line in lines:

@@ -16,6 +16,7 @@ from tnkit_nn.comparison.report.tables import table
 from tnkit_nn.comparison.sentences import answer, verdict
 from tnkit_nn.comparison.statistics import paired_table, starts_table
 from tnkit_nn.storage import replacing
+from tnkit_nn.strict import strict
 
 __all__ = ["write_report"]
 
@@ -40,7 +41,9 @@ def write_report(records: Records, out: str | os.PathLike[str], title: str | Non
     title = f"Deep or shallow? {records[0]['title']}" if title is None else text(title, "write_report: title")
     folder = a_folder(out, "write_report: out")
     folder.mkdir(parents=True, exist_ok=True)
-    files: dict[str, bytes] = {"results.json": (json.dumps(list(records), indent=1) + "\n").encode()}
+    files: dict[str, bytes] = {
+        "results.json": (json.dumps([strict(r) for r in records], indent=1, allow_nan=False) + "\n").encode()
+    }
     files["results.csv"] = csv_of(records).encode()
     if (parquet := parquet_of(records)) is not None:
         files["results.parquet"] = parquet
