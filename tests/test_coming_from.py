@@ -14,6 +14,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "coming-from.md"
 #: Heading -> what is imported, and names that have to be compared.
 LIBRARIES = {
     "quimb": ("quimb", {"x", "operations", "norm", "bits", "state"}),
+    "cotengra and opt_einsum": ("cotengra", {"x", "operations", "width"}),
     "TensorKrowch": ("tensorkrowch", {"x"}),
     "TensorLy": ("tensorly", {"error", "shapes"}),
     "TensorNetwork": ("tensornetwork", {"x", "product"}),

@@ -63,8 +63,8 @@ def normal(
     seed
         Equal seeds give equal arrays.
     std
-        Root mean square of the result's entries (their standard deviation, as their mean is near 0).  By default 1; where
-        the outermost node is an activation, its argument then has root mean square 1.
+        Root mean square of the result's entries.  It is their standard deviation where their mean is near 0, as without an outermost
+        activation.  By default 1; where the outermost node is an activation, its argument then has root mean square 1.
     dtype
         A floating or complex dtype.  Arrays are drawn in double precision; tensors above 2^20 entries are measured in
         the dtype asked for.

@@ -633,7 +633,7 @@ const explorer = {
    "drawn": {},
    "formula": "those of the start, and for each gate the square of the product of its sites' sizes.",
    "holds": "Its start, up to the bend of the activation (`tk.init.lifted`). With an activation, matrices of a higher rank than its start.",
-   "limits": "An activation acts on every entry, so the whole tensor is formed. Nothing exact is cheaper.",
+   "limits": "An activation acts on every entry, so every entry is computed, slice by slice at best. For most activations nothing exact is cheaper.",
    "anchor": "circuit-columns-of-gates-on-any-sites"
   },
   "mps": {
@@ -774,7 +774,7 @@ const explorer = {
    ],
    "drawn": {},
    "formula": "sum over sites of dim x rank^(number of neighbours).",
-   "holds": "Many states with an area law in the plane. The Boltzmann weights of the Ising model have rank 2 at every temperature.",
+   "holds": "Many states with an area law in the plane: the entropy of a region is at most log rank for each bond that leaves it. The Boltzmann weights of the Ising model have rank 2 at every temperature.",
    "limits": "An exact contraction of a large lattice is out of reach: its cost grows exponentially with the shorter side.",
    "anchor": "peps-projected-entangled-pair-state"
   },
@@ -811,7 +811,7 @@ const explorer = {
    "drawn": {},
    "formula": "with Q sites of size d, open ends, none tied, a block has d^4 (Q-1). The first block has d^2 floor(Q/2) + d^4 (Q-1-floor(Q/2)) with constant start (`full=False`). Learned vectors add d Q. For d = 2, depth 1: Q = 21 has 200, Q = 24 has 224 (arXiv 2305.06058: 424 for VGG-16's two layers).",
    "holds": "What a circuit of its depth makes of a product state. With an activation between blocks it reaches full rank with few gates.",
-   "limits": "At depth 1 with sites of size 2 the rank is at most 2 over a cut within an even pair, and at most 4 over any other.",
+   "limits": "At depth 1 with sites of size 2 the rank is at most 2 over a cut within an even pair, and at most 4 over any other. Periodic ends make each up to 4 times as large.",
    "anchor": "brick_wall-brick-wall-of-two-site-gates"
   }
  },

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+from math import prod
 
 import networkx as nx
 import numpy as np
@@ -45,6 +46,35 @@ def test_optimal_is_no_worse_than_exhaustive_search_allows(seed):
     best = path_flops(inputs, output, sizes, find_path(inputs, output, sizes, oe.paths.optimal))
     for name in ("optimal", "auto"):
         assert path_flops(inputs, output, sizes, find_path(inputs, output, sizes, name)) <= 2 * best
+
+
+def orders(inputs, output):
+    """Every pairwise order without an outer product, as (path, pairs of index sets that are multiplied)."""
+    if len(inputs) == 1:
+        yield [], []
+    for i, j in itertools.combinations(range(len(inputs)), 2):
+        a, b = set(inputs[i]), set(inputs[j])
+        rest = [t for k, t in enumerate(inputs) if k not in (i, j)]
+        if a & b:
+            made = [*rest, tuple(x for x in a | b if x in output or any(x in t for t in rest))]
+            for path, steps in orders(made, output):
+                yield [(i, j), *path], [a | b, *steps]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_optimal_is_the_best_order_without_outer_products(seed):
+    rng = np.random.default_rng(seed)
+    inputs, output = [("a", "b"), ("b", "c", "d"), ("d", "e", "a"), ("e", "f", "c"), ("f", "g")], ("g",)
+    sizes = {i: int(rng.integers(2, 12)) for i in "abcdefg"}
+    cost = {tuple(path): sum(prod(sizes[i] for i in s) for s in steps) for path, steps in orders(inputs, output)}
+    assert cost[tuple(find_path(inputs, output, sizes, "optimal"))] == min(cost.values())
+
+
+def test_an_outer_product_can_be_cheaper_than_optimal():
+    """The limit that the docstring of ``optimal`` and docs/concepts/plan.md name; such an order is given by hand."""
+    net = tk.from_einsum("a,b,abc,cd->d", dict(a=2, b=2, c=100, d=2))
+    by_hand = tk.plan(net, [(0, 1), (0, 2), (0, 1)])
+    assert by_hand.flops < tk.plan(net, "optimal").flops < 2 * by_hand.flops
 
 
 def hypernetwork(seed, nodes):

@@ -145,7 +145,7 @@ def density_matrix(net: Network, arrays: Arrays, inds: Iterable[str], *, backend
 def local_expectation(
     net: Network, arrays: Arrays, gates: Mapping[Any, Any], *, backend: Backend | None = None
 ) -> dict[Any, Any]:
-    """Expectations of many local operators in one state; what lies around them is contracted once.
+    """Expectations of many local operators in one state; in a tree, what lies around them is contracted once.
 
     >>> Z, zero = np.diag([1.0, -1.0]), np.array([1.0, 0.0])
     >>> state = tk.tt_svd(np.einsum("i,j,k->ijk", zero, zero, zero[::-1]))  # |001>
@@ -156,7 +156,7 @@ def local_expectation(
     Parameters
     ----------
     net, arrays
-        A state and its arrays, of any norm; any network.  Trees are fast.
+        A state and its arrays, of any norm; any network.  Trees are fast; others are contracted once for each group of indices.
     gates
         Open index, or a tuple of them, -> operator: an array (outs..., ins...), or a matrix over the indices in their order.
     backend

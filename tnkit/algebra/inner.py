@@ -1,4 +1,4 @@
-"""Inner products, norms and distances of networks held as arrays; no tensor larger than 2^16 is formed."""
+"""Inner products, norms and distances of networks held as arrays; what they contract to is formed up to 2^16 entries alone."""
 
 from __future__ import annotations
 

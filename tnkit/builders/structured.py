@@ -51,7 +51,7 @@ def kronecker(
     out, in_
         Sizes of the row indices ``o0, o1, ...`` and of the column indices ``i0, i1, ...``; equally many.
     rank
-        Products in the sum.  Two factors of any rank hold every matrix once the rank reaches
+        Products in the sum.  Two dense factors hold every matrix once the rank reaches
         min(out(0) in(0), out(1) in(1)) (Van Loan and Pitsianis 1993).
     factor_rank
         Makes the factors low-rank products themselves (LoKr, Yeh et al. 2023): an int for all, cut to a factor's sizes, or one a

@@ -148,6 +148,9 @@ def tree(shape: Sequence[int], rank: int, arity: int = 2, activation: str | Acti
     >>> tk.tree((2,) * 8, rank=4, activation="relu").multilinear
     False
 
+    The lowest nodes have the open indices themselves.  Hierarchical Tucker (Hackbusch and Kühn 2009) has a matrix more for each leaf,
+    of n(k) x rank: fewer parameters where leaves are much longer than the rank, and no bond of a leaf larger than it.
+
     Parameters
     ----------
     shape
@@ -319,6 +322,9 @@ def mera(
     >>> u = arrays["u_0_1"].reshape(4, 4)  # a disentangler is orthogonal
     >>> np.allclose(u.T @ u, np.eye(4))
     True
+
+    In Vidal's MERA all nodes but the top are isometries.  The structure alone does not say so: :func:`tnkit.init.orthogonal` draws
+    such arrays, as above, and ``tnkit_nn.isometric_`` keeps them so in training.
 
     Parameters
     ----------

@@ -45,7 +45,7 @@ def sigmoid(xp: Any, x: Any) -> Any:
 
 
 def gelu(xp: Any, x: Any) -> Any:
-    """GELU in its tanh form (Hendrycks and Gimpel, arXiv 1606.08415, equation 3)."""
+    """GELU in its tanh form (Hendrycks and Gimpel, arXiv 1606.08415)."""
     return 0.5 * x * (1.0 + xp.tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)))
 
 

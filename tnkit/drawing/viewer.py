@@ -93,7 +93,7 @@ def view(
 
     The page lights the pair that merges next and the bonds that are summed, and shows the step's equation, shapes, FLOPs and
     bytes, the contraction tree and the memory over time.  Of a network without nonlinear nodes, readers can choose the pairs
-    themselves and compare with the best order.
+    themselves and compare with the best order shown.
 
     Parameters
     ----------

@@ -81,7 +81,8 @@ def tensorize(weight: Any, dims: Dims, backend: Backend | None = None) -> Any:
         Array of any shape.
     dims
         Sizes of the tensor, one run of them an axis of the weight.  Or sites that merge digits of several axes: for each its digit of
-        every axis, 1 for none, the coarsest digits first.  Such sites (quad sites) hold images far better.
+        every axis, 1 for none, the coarsest digits first.  Such sites (quad sites) often hold images
+        better: neighbours of both axes stay near.  A matrix of low rank is held better by digits of one axis after those of the other.
     backend
         The array library; by default that of the arrays.
 

@@ -99,7 +99,7 @@ class Plan:
 
     @cached_property
     def flops(self) -> int:
-        """Floating-point operations of one forward: 2 a multiply-add, 1 an entry of a product, sum or activation."""
+        """Floating-point operations of one forward: 2 a multiply-add, 1 an entry of a product, sum or activation; complex ones count alike."""
         return sum(step.flops for step in self.steps)
 
     @cached_property

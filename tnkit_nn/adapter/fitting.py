@@ -57,7 +57,8 @@ class FitResult:
     error
         ``|contract(net, arrays) - target| / |target|`` for ``arrays``.
     chance
-        Error that a random family of as many parameters reaches, ``sqrt(1 - num_params / size)``: read ``error`` beside it.
+        Error of the nearest point of a random linear space of as many dimensions as the network has parameters,
+        ``sqrt(1 - num_params / size)``: read ``error`` beside it.  A family of networks is no such space, and of noise may be nearer.
     method
         What the arrays were found by.
     """
