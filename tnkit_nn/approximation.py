@@ -314,7 +314,7 @@ def approximate(
 ) -> FitResult:  # fmt: skip
     """The arrays of a network near a trained weight, ready to be fine-tuned: ``tknn.approximate(tk.cp((8, 8, 8), 4), weight).error``.
 
-    >>> weight = torch.kron(torch.rand(2, 2), torch.rand(4, 4))  # a Kronecker product: a TT-matrix of rank 1
+    >>> weight = torch.kron(torch.eye(2), torch.arange(16.0).reshape(4, 4))  # a Kronecker product: a TT-matrix of rank 1
     >>> found = tknn.approximate(tk.mpo((2, 4), (2, 4), 1), weight)
     >>> found.error < 1e-5, found.method
     (True, 'svd')

@@ -42,7 +42,7 @@ class LayerReport:
     dense_params, num_params
         Numbers stored before and after.
     error, chance
-        Relative error after the approximation, and what a random family of as many parameters reaches.
+        Relative error after the approximation, and what the nearest point of a random linear space of as many dimensions has.
     norm
         Frobenius norm of the weight that the approximation was given.
     seconds
@@ -138,7 +138,7 @@ class Compressed:
 
     @property
     def chance(self) -> float:
-        """What a random family of as many parameters reaches for them."""
+        """That of the nearest point of a random linear space of as many dimensions, for them."""
         return sqrt(max(0.0, 1 - sum(r.num_params for r in self.layers) / sum(r.dense_params for r in self.layers)))
 
     def report(self) -> dict[str, Any]:
