@@ -26,7 +26,7 @@ def ring_svd(
     x: Any,
     *,
     rank: int | Sequence[int] | None = None,
-    tol: float = 0.0,
+    tol: float | None = None,
     budget: int | None = None,
     method: str = "auto",
     backend: Backend | None = None,

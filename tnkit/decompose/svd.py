@@ -23,7 +23,7 @@ def tree_svd(
     net: Network | None = None,
     *,
     rank: Rank = None,
-    tol: float = 0.0,
+    tol: float | None = None,
     budget: int | None = None,
     center: str | None = None,
     method: str = "auto",
@@ -86,7 +86,7 @@ def tt_svd(
     x: Any,
     *,
     rank: Rank = None,
-    tol: float = 0.0,
+    tol: float | None = None,
     budget: int | None = None,
     center: str | None = None,
     method: str = "auto",
@@ -137,7 +137,7 @@ def mpo_svd(
     in_: Sequence[int],
     *,
     rank: Rank = None,
-    tol: float = 0.0,
+    tol: float | None = None,
     budget: int | None = None,
     center: str | None = None,
     method: str = "auto",
@@ -177,10 +177,10 @@ def mpo_svd(
     """
     net = chains.mpo(out, in_, 1)
     x, backend = check_target(x, "mpo_svd", backend)
-    if tuple(x.shape) not in ((prod(out), prod(in_)), net.shape):
-        raise ValueError(
-            f"mpo_svd: x has shape {tuple(x.shape)}, which is neither {(prod(out), prod(in_))} nor {net.shape}"
-        )
+    half = len(net.shape) // 2
+    matrix = (prod(net.shape[:half]), prod(net.shape[half:]))
+    if tuple(x.shape) not in (matrix, net.shape):
+        raise ValueError(f"mpo_svd: x has shape {tuple(x.shape)}, which is neither {matrix} nor {net.shape}")
     return sweep(
         backend.reshape(x, *net.shape),
         net,
@@ -199,7 +199,7 @@ def low_rank_svd(
     x: Any,
     *,
     rank: int | None = None,
-    tol: float = 0.0,
+    tol: float | None = None,
     budget: int | None = None,
     method: str = "auto",
     backend: Backend | None = None,

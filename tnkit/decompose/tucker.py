@@ -28,7 +28,7 @@ def tucker_svd(
     x: Any,
     *,
     rank: Rank = None,
-    tol: float = 0.0,
+    tol: float | None = None,
     budget: int | None = None,
     sweeps: int = 100,
     method: str = "auto",

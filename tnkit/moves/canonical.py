@@ -248,7 +248,7 @@ def round(
     arrays: Mapping[str, Any],
     *,
     rank: Rank = None,
-    tol: float = 0.0,
+    tol: float | None = None,
     budget: int | None = None,
     center: str | None = None,
     method: str = "auto",

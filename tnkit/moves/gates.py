@@ -100,7 +100,7 @@ def apply_gate(
     inds, names = _sites(net, inds, one_of(absorb, "apply_gate: absorb", ABSORB))
     how = How(
         None if rank is None else whole_number(rank, "apply_gate: rank", 1),
-        0.0 if tol is None else check_tol(tol, what),
+        check_tol(tol, what),
         absorb,
         method,
     )

@@ -175,7 +175,7 @@ def split(
     old = leaf(net, node, what)
     rows = _left_of(old, left)
     rank = None if rank is None else whole_number(rank, "split: rank", 1)
-    tol = 0.0 if tol is None else check_tol(tol, what)
+    tol = check_tol(tol, what)
     one_of(absorb, "split: absorb", ABSORB)
     check_truncation(method, what)
     pair, bond = _new_names(net, old, names, bond)
