@@ -31,7 +31,7 @@ __all__ = ["ApproximateResult", "contract_approx"]
 METHODS = ("auto", "boundary", "compressed", "bp")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ApproximateResult:
     """What :func:`tnkit.contract_approx` returns with ``full=True``.
 
@@ -75,7 +75,7 @@ def contract_approx(
     arrays: Mapping[str, Any],
     *,
     max_bond: int | None = None,
-    tol: float = 0.0,
+    tol: float | None = None,
     method: str = "auto",
     strip_exponent: bool = False,
     full: bool = False,
@@ -173,7 +173,7 @@ def _check_multilinear(net: Network) -> None:
 
 def _way(max_bond: Any, tol: Any, method: Any, rounds: Any, damping: Any) -> _Way:
     one_of(method, "contract_approx: method", METHODS)
-    tol = real_number(tol, "contract_approx: tol", positive=False, below=1.0)
+    tol = real_number(0.0 if tol is None else tol, "contract_approx: tol", positive=False, below=1.0)
     if max_bond is not None:
         max_bond = whole_number(max_bond, "contract_approx: max_bond", 1)
     elif not tol and method != "bp":
