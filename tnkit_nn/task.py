@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from functools import cached_property, partial
@@ -96,8 +97,8 @@ class Task:
     _: KW_ONLY
     name: str = ""
     examples: str = ""
-    weights: str | None = None
-    data_dir: str | None = None
+    weights: str | os.PathLike[str] | None = None
+    data_dir: str | os.PathLike[str] | None = None
     limit: int | None = None
     without: Without | None = None
     smaller: Smaller | None = None
