@@ -13,6 +13,7 @@ from tnkit.algebra.matching import matched
 from tnkit.algebra.pairs import Legs, Pair, compressed_product, in_double, one_shape, product, squared_norm
 from tnkit.core.checks import a_mapping, one_of
 from tnkit.core.decomposition import Decomposition, paired
+from tnkit.core.keywords import keywords_of
 from tnkit.core.network import Network
 from tnkit.core.node import Node
 from tnkit.core.numbers import whole_number
@@ -38,6 +39,7 @@ _TOLD = 1e-6
 _FORMED = 12
 
 
+@keywords_of(max_bond="rank")
 @paired
 def apply(
     op: Network, op_arrays: Arrays, net: Network, arrays: Arrays, *,
@@ -105,6 +107,7 @@ def apply(
     return _made(pair, rank, tol, exact, method, sweeps, what)
 
 
+@keywords_of(max_bond="rank")
 @paired
 def multiply(
     a: Network, a_arrays: Arrays, b: Network, b_arrays: Arrays, *,

@@ -17,6 +17,7 @@ from tnkit.approx.simple_graph import Graph, Tracked, as_graph, simplified
 from tnkit.core.caller import warn_caller
 from tnkit.core.checks import a_mapping, a_network, flag, one_of
 from tnkit.core.decomposition import paired
+from tnkit.core.keywords import keywords_of
 from tnkit.core.network import Elementwise, Network
 from tnkit.core.numbers import real_number, whole_number
 from tnkit.execution.arrays import floating, one_dtype
@@ -69,6 +70,7 @@ class _Way:
     settled: Rounds
 
 
+@keywords_of(rank="max_bond")
 @paired
 def contract_approx(
     net: Network,

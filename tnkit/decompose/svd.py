@@ -9,6 +9,7 @@ from typing import Any
 from tnkit.builders import chains, trees
 from tnkit.core.checks import a_network
 from tnkit.core.decomposition import Decomposition
+from tnkit.core.keywords import keywords_of
 from tnkit.core.network import Network
 from tnkit.core.structure import as_tree
 from tnkit.decompose.ranks import Rank, check_tol
@@ -18,6 +19,7 @@ from tnkit.execution.backend import Backend
 
 
 @registered
+@keywords_of(max_bond="rank")
 def tree_svd(
     x: Any,
     net: Network | None = None,
@@ -82,6 +84,7 @@ def tree_svd(
 
 
 @registered
+@keywords_of(max_bond="rank")
 def tt_svd(
     x: Any,
     *,
@@ -131,6 +134,7 @@ def tt_svd(
 
 
 @public
+@keywords_of(max_bond="rank")
 def mpo_svd(
     x: Any,
     out: Sequence[int],
@@ -195,6 +199,7 @@ def mpo_svd(
 
 
 @registered
+@keywords_of(max_bond="rank")
 def low_rank_svd(
     x: Any,
     *,

@@ -8,6 +8,7 @@ from typing import Any
 
 from tnkit.builders import trees
 from tnkit.core.decomposition import Decomposition
+from tnkit.core.keywords import keywords_of
 from tnkit.core.numbers import whole_number
 from tnkit.decompose.gauge import measured
 from tnkit.decompose.ranks import Rank
@@ -24,6 +25,7 @@ _TRIED = 4
 
 
 @registered
+@keywords_of(max_bond="rank")
 def tucker_svd(
     x: Any,
     *,

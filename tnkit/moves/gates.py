@@ -9,6 +9,7 @@ from typing import Any
 
 from tnkit.core.checks import a_mapping, a_network, one_of, shown
 from tnkit.core.decomposition import Decomposition, paired_first
+from tnkit.core.keywords import keywords_of
 from tnkit.core.network import Network
 from tnkit.core.node import Node, indices_among
 from tnkit.core.numbers import whole_number
@@ -28,6 +29,7 @@ __all__ = ["apply_gate"]
 Arrays = Mapping[str, Any]
 
 
+@keywords_of(max_bond="rank")
 @paired_first
 def apply_gate(
     net: Network,

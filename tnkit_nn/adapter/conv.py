@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from tnkit.core.checks import a_network, flag, one_of, sequence
 from tnkit.core.decomposition import Decomposition, network_of
+from tnkit.core.keywords import keywords_of
 from tnkit.core.network import Network
 from tnkit.core.node import has_order
 from tnkit.core.numbers import whole_number
@@ -45,6 +46,7 @@ class _TNConv(RoutedLayer[ConvChain]):
     _space: ClassVar[int]
     _replaces: ClassVar[type[nn.Module]]
 
+    @keywords_of(net="network")
     def __init__(
         self,
         in_channels: int,
