@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from functools import cached_property, partial
@@ -33,7 +34,7 @@ Without = Callable[..., nn.Module | None]
 Smaller = Callable[[int, int], nn.Module]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Task:
     """What is learned: ``Task(make_model, {"train": a, "val": b, "test": c}, loss=my_loss, metric=Metric(my_iou, "IoU"))``.
 
@@ -45,6 +46,8 @@ class Task:
     ... )
     >>> task.title, task.trained, task.model_name
     ('sum', False, '<lambda>')
+    >>> task
+    Task(sum)
     >>> type(task.build(seed=0)).__name__, sorted(task.settings())
     ('Linear', ['data', 'limit', 'loss', 'metric', 'model'])
     >>> digits = tknn.Task("mlp", "digits", limit=60)  # a model and a data set by name
@@ -94,8 +97,8 @@ class Task:
     _: KW_ONLY
     name: str = ""
     examples: str = ""
-    weights: str | None = None
-    data_dir: str | None = None
+    weights: str | os.PathLike[str] | None = None
+    data_dir: str | os.PathLike[str] | None = None
     limit: int | None = None
     without: Without | None = None
     smaller: Smaller | None = None
@@ -126,7 +129,7 @@ class Task:
         if self.metric is not None and not isinstance(self.metric, Metric):
             store("metric", Metric(a_function(self.metric, "Task: metric, unless it is a Metric,")))
         for name in ("name", "examples"):
-            text(getattr(self, name), f"Task: {name}", empty=True)
+            store(name, text(getattr(self, name), f"Task: {name}", empty=True))
         if self.limit is not None:
             store("limit", a_size(self.limit, "Task: limit"))
         for name in ("data_dir", "weights"):
@@ -190,7 +193,13 @@ class Task:
     @property
     def title(self) -> str:
         """Model and data in a few words."""
-        return self.name or f"{self.model_name} on {self.data if isinstance(self.data, str) else self.goal.name}"
+        if self.name:
+            return self.name
+        data = self.data if isinstance(self.data, str) else self.goal.name
+        return data if self.model is None else f"{self.model_name} on {data}"
+
+    def __repr__(self) -> str:
+        return f"Task({self.title}{'' if self.limit is None else f', at most {self.limit} a part'})"
 
     def build(self, seed: int) -> nn.Module:
         """The model of a seed; a trained one is the same for every seed (a copy).

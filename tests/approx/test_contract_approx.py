@@ -86,6 +86,12 @@ def test_random_networks_are_exact(seed, method, dtype):
     assert found.error < 1e-13 and found.converged
 
 
+def test_full_results_are_compared_as_objects():
+    net, arrays = random_network(0)
+    one, two = (tk.contract_approx(net, arrays, max_bond=4, full=True) for _ in range(2))
+    assert one == one and one != two and len({one, two}) == 2
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_belief_propagation_is_exact_on_trees(seed):
     net = tk.tree((3,) * 8, 3)

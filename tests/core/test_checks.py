@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import tnkit as tk
+import tnkit_nn as tknn
 from tnkit.core import checks
 
 NET = tk.tt((2, 3), 2)
@@ -55,6 +56,106 @@ def test_a_decomposition_stands_for_its_pair():
     assert tk.norm(d) == tk.norm(*d)
     assert tk.inner(d, d) == tk.inner(*d, *d) and tk.distance(d, *d) == tk.distance(*d, d) == 0
     assert np.array_equal(tk.contract(d), tk.contract(*d))
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("norm", lambda d, **beside: tk.norm(net=d, **beside)),
+        ("contract", lambda d, **beside: tk.contract(net=d, **beside)),
+        ("isel", lambda d, **beside: tk.isel(net=d, values={"i0": 1}, **beside)[1]["core_0"]),
+        ("apply_gate", lambda d, **beside: tk.apply_gate(net=d, gate=np.eye(4), inds=["i0"], **beside)[1]["core_0"]),
+    ],
+)
+def test_a_decomposition_stands_for_its_pair_by_name_too(name, call):
+    d = tk.tt_svd(np.random.default_rng(0).standard_normal((4, 5, 6)), rank=2)
+    assert np.array_equal(call(d), call(d.network, arrays=d.arrays))
+    with pytest.raises(TypeError, match=f"^{name}: a Decomposition stands for .*no arrays are given beside it"):
+        call(d, arrays=d.arrays)
+
+
+def test_two_decompositions_are_given_by_place_and_by_name():
+    d = tk.tt_svd(np.random.default_rng(0).standard_normal((4, 5, 6)), rank=2)
+    want = tk.inner(*d, *d)
+    assert (
+        tk.inner(a=d, b=d) == tk.inner(d, b=d) == tk.inner(*d, b=d) == tk.inner(b=d, a=d.network, a_arrays=d[1]) == want
+    )
+
+
+DRAWN = tk.init.normal(NET)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda i: tk.directions(NET, inputs=i),
+        lambda i: tk.linear_operator(NET, DRAWN, i, ["i1"]).matmat(np.eye(3)).tolist(),
+        lambda i: tk.linear_operator(NET, DRAWN, ["i1"], i).matmat(np.eye(2)).tolist(),
+        lambda i: NET.join(tk.Network([tk.Node("s", ["z"])], ["z"], {"z": 2}), i),
+        lambda i: tk.density_matrix(NET, DRAWN, i).tolist(),
+        lambda i: tk.squeeze(*tk.isel(NET, DRAWN, {"i0": slice(1)}), i)[0],
+        lambda i: tk.apply_gate(NET, DRAWN, np.eye(2), i)[0],
+    ],
+)
+def test_a_string_that_is_the_name_of_an_index_is_that_index(call):
+    assert call("i0") == call(["i0"])
+
+
+def test_a_direction_is_an_index_by_its_name():
+    both = tk.init.orthogonal(NET, toward={"core_0": "b1"}), tk.init.orthogonal(NET, toward={"core_0": ["b1"]})
+    assert all(np.array_equal(both[0][n], both[1][n]) for n in DRAWN)
+    module = tknn.isometric_(tknn.TNModule(NET), {"core_0": "b1"})
+    assert torch.allclose(module.core_0.T @ module.core_0, torch.eye(2), atol=1e-6)
+
+
+SQUARE = np.random.default_rng(0).standard_normal((4, 6))
+SITES = ((2, 2), (2, 3))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda read: tk.tensorize(SQUARE, read((2, 2, 2, 3))),
+        lambda read: tk.tensorize(SQUARE, read(map(read, SITES))),
+        lambda read: tk.detensorize(tk.tensorize(SQUARE, SITES), read((4, 6)), dims=read(map(read, SITES))),
+        lambda read: tk.detensorize(SQUARE, (4, 6), dims=read((4, 6))),
+        lambda read: tk.contract(tk.mpo_svd(SQUARE, read((2, 2)), read((2, 3)))),
+    ],
+)
+def test_sizes_of_an_iterator_are_read_once(call):
+    assert np.array_equal(call(iter), call(tuple))
+
+
+X = np.random.default_rng(0).standard_normal((2, 3, 2))
+RING = tk.ring((2, 3, 2), 2)
+CHAIN = tk.tt_svd(X)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda **tol: tk.tt_svd(X, rank=1, **tol),
+        lambda **tol: tk.mpo_svd(SQUARE, (2, 2), (2, 3), **tol),
+        lambda **tol: tk.tree_svd(X, budget=20, **tol),
+        lambda **tol: tk.low_rank_svd(SQUARE, **tol),
+        lambda **tol: tk.tucker_svd(X, rank=1, **tol),
+        lambda **tol: tk.ring_svd(X, budget=20, **tol),
+        lambda **tol: tk.cp_als(X, 1, restarts=1, **tol),
+        lambda **tol: tk.cp_als(X, budget=20, restarts=1, sweeps=2, **tol),
+        lambda **tol: tk.als(X, RING, restarts=1, sweeps=2, **tol),
+        lambda **tol: tk.project(*CHAIN, RING, restarts=1, sweeps=2, **tol),
+        lambda **tol: tk.round(CHAIN, rank=1, **tol),
+        lambda **tol: tk.multiply(CHAIN, CHAIN, **tol),
+        lambda **tol: tk.multiply(CHAIN, CHAIN, rank=1, method="fit", **tol),
+        lambda **tol: tk.apply(tk.mpo_svd(SQUARE, (2, 2), (3, 2)), tk.tt_svd(X[0]), **tol),
+        lambda **tol: tk.split(*CHAIN, "core_1", ["b1"], **tol),
+        lambda **tol: tk.apply_gate(CHAIN, np.eye(6), ["i0", "i1"], **tol),
+        lambda **tol: tk.from_arrays({"x": (tk.contract_approx(CHAIN, max_bond=1, **tol), "ijk")}, "ijk"),
+    ],
+)  # fmt: skip
+def test_no_tolerance_is_none_or_zero(call):
+    (net, want), (other, found), (_, plain) = call(tol=None), call(tol=0.0), call()
+    assert net == other and all(np.array_equal(want[n], found[n]) and np.array_equal(want[n], plain[n]) for n in want)
 
 
 FOUND = tk.tt_svd(np.arange(12.0).reshape(3, 4), rank=2)

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import tnkit as tk
+import tnkit_nn as tknn
 from tnkit.core.explain import explain
 from tnkit.core.network import Elementwise, Network
 from tnkit.core.node import Node
@@ -270,6 +271,55 @@ def test_functions_that_refuse_nonlinear_networks_name_the_node():
         tk.multiply(net, arrays, net, arrays)
     with pytest.raises(ValueError, match=r"conj: array 'core_0' is complex, .* node 'act' is an Elementwise"):
         tk.conj(net, {n: a * 1j for n, a in arrays.items()})
+
+
+X = np.random.default_rng(0).normal(size=(2, 3, 2))
+FOUND = tk.tt_svd(X)
+
+
+@pytest.mark.parametrize(
+    "call, who",
+    [
+        (lambda **o: tk.tree_svd(X, **o), "tree_svd"),
+        (lambda **o: tk.tt_svd(X, **o), "tt_svd"),
+        (lambda **o: tk.mpo_svd(np.eye(4), (2, 2), (2, 2), **o), "mpo_svd"),
+        (lambda **o: tk.low_rank_svd(X, **o), "low_rank_svd"),
+        (lambda **o: tk.ring_svd(X, **o), "ring_svd"),
+        (lambda **o: tk.tucker_svd(X, **o), "tucker_svd"),
+        (lambda **o: tk.round(FOUND, **o), "round"),
+        (lambda **o: tk.split(FOUND, "core_1", ["b1"], **o), "split"),
+        (lambda **o: tk.apply_gate(FOUND, np.eye(6), ["i0", "i1"], **o), "apply_gate"),
+        (lambda **o: tk.multiply(FOUND, FOUND, **o), "multiply"),
+        (lambda **o: tk.apply(*tk.operator([(1.0, {0: np.eye(2)})], (2, 3, 2)), *FOUND, **o), "apply"),
+    ],
+)
+def test_what_contract_approx_calls_max_bond_is_a_rank_elsewhere(call, who):
+    with pytest.raises(TypeError, match=f"^{who}: the keyword is rank=, not max_bond=$"):
+        call(max_bond=1)
+    assert call(rank=1) is not None
+    with pytest.raises(TypeError, match=r"^contract_approx: the keyword is max_bond=, not rank=$"):
+        tk.contract_approx(FOUND, rank=1)
+
+
+def test_a_network_is_called_as_its_taker_calls_it():
+    net, linear = tk.mpo((2, 2), (2, 2), 2), torch.nn.Linear(4, 4)
+    for call in (
+        lambda **o: tknn.TNModule(**o),
+        lambda **o: tknn.parametrize_(linear, "weight", **o),
+        lambda **o: tknn.fit(target=np.eye(4).reshape(2, 2, 2, 2), steps=1, **o),
+    ):
+        with pytest.raises(TypeError, match=r"^(TNModule|parametrize_|fit): the keyword is net=, not network=$"):
+            call(network=net)
+        assert call(net=net) is not None
+    image = tk.tt((3, 3, 2, 2), 2)
+    for kind, sizes, its in (
+        (tknn.TNLinear, (4, 4), net),
+        (tknn.TNEmbedding, (4, 4), net),
+        (tknn.TNConv2d, (3, 3, 2), image),
+    ):
+        with pytest.raises(TypeError, match=f"^{kind.__name__}: the keyword is network=, not net=$"):
+            kind(*sizes, net=its)
+        assert kind(*sizes, network=its).weight is not None
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Networks as values: equality, hashing, pickling, joining, relabelling, regions, text."""
 
 import copy
+import json
 import pickle
 
 import numpy as np
@@ -54,6 +55,24 @@ def test_a_network_is_a_value(seed):
     assert one != one.relabel(nodes=lambda n: n + "'")
     with pytest.raises(AttributeError):
         one.output = ()
+
+
+@pytest.mark.parametrize("name", ["sizes", "array_shapes", "edges", "places"])
+def test_what_a_network_says_of_itself_does_not_change(name):
+    made = net()
+    said = getattr(made, name)
+    before, key = dict(said), next(iter(said))
+    for change in (said.clear, lambda: said.pop(key), lambda: said.update({key: 1}), lambda: said.setdefault("x", 1)):
+        with pytest.raises(TypeError, match=r"do(es)? not change"):
+            change()
+    assert (
+        getattr(made, name) == before
+        and repr(said) == repr(before)
+        and json.loads(json.dumps(said)).keys() == said.keys()
+    )
+    for same in (pickle.loads(pickle.dumps(said)), copy.copy(said), copy.deepcopy(said)):
+        assert same == before
+    assert type(said | {}) is type(said.copy()) is dict
 
 
 def test_the_callers_dict_is_not_shared():

@@ -39,7 +39,7 @@ TAKES = {
 
 #: Argument, of one function or of all -> its kind; "?" behind it: None too.
 KINDS = {
-    "seed": "seed", "sweeps": "sweeps", "restarts": "count", "ridge": "at least 0", "tol": "at least 0", "std": "positive",
+    "seed": "seed", "sweeps": "sweeps", "restarts": "count", "ridge": "at least 0", "tol": "at least 0?", "std": "positive",
     "tk.init.normal.std": "at least 0?", "tk.init.orthogonal.std": "at least 0?", "tk.init.to_rms.std": "at least 0?", "strip_exponent": "flag",
     "memory_limit": "bytes?", "callback": "function?", "fn": "activation", "inds": "nothing",
     "tk.environment.net": "network", "tk.bond_entropy.order": "order", "tk.tree_svd.net": "nothing?",
@@ -66,7 +66,7 @@ KINDS = {
     "tk.Backend.name": "name", "tk.Backend.xp": "anything", "tk.Backend.mixes": "flag", "tk.Backend.writes": "flag", "tk.Backend.folds": "flag",
     "tk.Backend.home": "name", **{f"tk.Backend.{f.name}": "function" for f in fields(NUMPY) if callable(getattr(NUMPY, f.name)) and f.name != "xp"},
     "tk.explain.net": "network",
-    "tk.merge.name": "name?", "tk.split.tol": "at least 0?", "tk.apply_gate.tol": "at least 0?", "tk.split.names": "nothing?", "tk.split.bond": "name?", "tk.fuse.inds": "nothing?", "tk.squeeze.inds": "nothing?",
+    "tk.merge.name": "name?", "tk.split.names": "nothing?", "tk.split.bond": "name?", "tk.fuse.inds": "nothing?", "tk.squeeze.inds": "nothing?",
     "tk.expand_bonds.bonds": "count", "noise": "at least 0", "tk.transpose.net": "network", "tk.canonicalize.start": "nothing?",
     "tk.init.near_identity.net": "network", "tk.init.near_identity.std": "at least 0?",
     "tk.init.near_identity.noise": "at least 0", "born": "flag", "tk.sample.n": "count", "tk.directions.net": "network",

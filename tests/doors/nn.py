@@ -240,6 +240,8 @@ ALLOWED_NN = {
     **{(f"tknn.{layer}.from_module", "arrays"): {"{}": _DRAWN} for layer in LAYERS},
     **{(f"tknn.{name}", "arrays"): _ARRAYS for name in CONVS},
     **{(f"tknn.{name}", a): dict.fromkeys(("3", *_TWO), _CROPPED) for name in CONVS for a in ("in_channels", "out_channels")},
+    **{("tknn.TNConv2d", a): {"a generator": "two numbers"} for a in ("kernel_size", "stride", "dilation")},
+    ("tknn.TNConv2d", "padding"): _given("a generator", "range(2)", why="two numbers"),
     ("tknn.TNEmbedding", "padding_idx"): dict.fromkeys(("None", "3", "0", "-1", *_TWO), "none, or a row, from the end where negative"),
     ("tknn.fit", "arrays"): {
         **_ARRAYS, "'core_0': masked array": "its mask hides nothing",

@@ -5,6 +5,7 @@ import os
 import tracemalloc
 import zipfile
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -150,6 +151,14 @@ def test_dtypes_and_0d(dtype, tmp_path):
     assert again == net
     same(loaded, arrays)
     assert os.listdir(tmp_path) == ["x.tn"]
+
+
+def test_the_home_of_a_user_is_where_files_are(chain, tmp_path, monkeypatch):
+    net, arrays = chain
+    monkeypatch.setenv("HOME", str(tmp_path))
+    save("~/x.tn", net, arrays)
+    assert os.listdir(tmp_path) == ["x.tn"] and load(Path("~/x.tn"))[0] == net
+    assert tk.view(net).save("~/x.html") == tmp_path / "x.html" and (tmp_path / "x.html").is_file()
 
 
 NAMES = ["/", "../../x", "..", "array_0", "network.json", "é", "\ud800", "\x00", "file", "a.npy", "C:\\x"]

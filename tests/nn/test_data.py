@@ -1,10 +1,12 @@
 import gzip
 import lzma
 import os
+import pickle
 import shutil
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -295,6 +297,18 @@ def test_a_split_of_own_tensors():
         Split("mine", (x, y % 2), (x, y % 2), (x, y), classes=("a", "b"))
     with pytest.raises(ValueError, match=r"from 0 up as torch.long, found torch.float32"):
         Split("mine", (x, y.float()), (x, y), (x, y))
+
+
+def test_splits_are_values_and_say_what_they_are():
+    x, y = torch.arange(24.0).reshape(12, 2), torch.arange(12) % 3
+    split = Split(np.str_("mine"), (x, y), (x[:6], y[:6]), (x, y), classes=("a", "b", "c"))
+    same = Split("mine", (x.clone(), y.clone()), (x[:6], y[:6]), (x, y), classes=("a", "b", "c"))
+    assert split == same and hash(split) == hash(same) and split == pickle.loads(pickle.dumps(split))
+    for name, part in (("train", (x + 1, y)), ("val", (x[:6], y[:6].flip(0))), ("test", (x[:9], y[:9]))):
+        assert split != replace(same, **{name: part})
+    double = Split("mine", *[(a.double(), b) for a, b in (split.train, split.val, split.test)], classes=split.classes)
+    assert split not in (replace(same, name="other"), double, "mine")
+    assert repr(split) == "Split(mine: 12 to train, 6 to validate, 12 to test, inputs (2,), 3 classes)"
 
 
 # -- augmentation ---------------------------------------------------------------------------------------------------------

@@ -54,6 +54,11 @@ def test_models_of_a_seed():
         not task.trained and task.model_name == "small" and Task(partial(small, width=3), PARTS).model_name == "small"
     )
     assert task.title == "small on data" and Task(small, PARTS, name="mine").title == "mine"
+    assert Task(data=PARTS).title == "data"  # train and compress_ are given the model
+    assert (
+        repr(task) == "Task(small on data)"
+        and repr(Task(small, PARTS, limit=3)) == "Task(small on data, at most 3 a part)"
+    )
 
 
 def test_a_model_that_is_one():

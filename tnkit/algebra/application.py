@@ -13,6 +13,7 @@ from tnkit.algebra.matching import matched
 from tnkit.algebra.pairs import Legs, Pair, compressed_product, in_double, one_shape, product, squared_norm
 from tnkit.core.checks import a_mapping, one_of
 from tnkit.core.decomposition import Decomposition, paired
+from tnkit.core.keywords import keywords_of
 from tnkit.core.network import Network
 from tnkit.core.node import Node
 from tnkit.core.numbers import whole_number
@@ -38,10 +39,11 @@ _TOLD = 1e-6
 _FORMED = 12
 
 
+@keywords_of(max_bond="rank")
 @paired
 def apply(
     op: Network, op_arrays: Arrays, net: Network, arrays: Arrays, *,
-    rank: Rank = None, tol: float = 0.0, method: str = "svd", sweeps: int = 10, backend: Backend | None = None,
+    rank: Rank = None, tol: float | None = None, method: str = "svd", sweeps: int = 10, backend: Backend | None = None,
 ) -> Decomposition:  # fmt: skip
     """An operator on a state, or on an operator, with bonds cut by rank or tolerance.
 
@@ -92,7 +94,8 @@ def apply(
     backend = backend_of(backend, a_mapping(op_arrays, what, "op_arrays"), a_mapping(arrays, what))
     one_of(method, f"{what}: method", _METHODS)
     sweeps = whole_number(sweeps, f"{what}: sweeps", 1)
-    exact = rank is None and not check_tol(tol, what)
+    tol = check_tol(tol, what)
+    exact = rank is None and not tol
     try:
         pair = meeting_pair(op, op_arrays, net, arrays, met, backend, what)
     except NoPairError as reason:
@@ -104,10 +107,11 @@ def apply(
     return _made(pair, rank, tol, exact, method, sweeps, what)
 
 
+@keywords_of(max_bond="rank")
 @paired
 def multiply(
     a: Network, a_arrays: Arrays, b: Network, b_arrays: Arrays, *,
-    rank: Rank = None, tol: float = 0.0, method: str = "svd", sweeps: int = 10, backend: Backend | None = None,
+    rank: Rank = None, tol: float | None = None, method: str = "svd", sweeps: int = 10, backend: Backend | None = None,
 ) -> Decomposition:  # fmt: skip
     """The entrywise product of two trees of one shape, with bonds cut by rank or tolerance.
 
@@ -145,7 +149,8 @@ def multiply(
     backend = backend_of(backend, a_mapping(a_arrays, what, "a_arrays"), a_mapping(b_arrays, what, "b_arrays"))
     one_of(method, f"{what}: method", _METHODS)
     sweeps = whole_number(sweeps, f"{what}: sweeps", 1)
-    exact = rank is None and not check_tol(tol, what)
+    tol = check_tol(tol, what)
+    exact = rank is None and not tol
     same = dict(zip(b.output, a.output, strict=True))
     sites = {i: k for k, i in enumerate(a.output)}, {j: k for k, j in enumerate(b.output)}
     sizes = {i: a.sizes[i] for i in a.output}

@@ -35,7 +35,7 @@ __all__ = ["project"]
 @paired
 def project(
     target: Network, target_arrays: Mapping[str, Any], net: Network, arrays: Mapping[str, Any] | None = None, *,
-    sweeps: int = 300, tol: float = 0.0, ridge: float = 1e-3, restarts: int = 8, seed: int = 0,
+    sweeps: int = 300, tol: float | None = None, ridge: float = 1e-3, restarts: int = 8, seed: int = 0,
     callback: Callable[[int, float], Any] | None = None, backend: Backend | None = None,
 ) -> Decomposition:  # fmt: skip
     """Fit a network to another one, neither tensor being formed: :func:`als` with a target that has nodes.

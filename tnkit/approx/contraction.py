@@ -17,6 +17,7 @@ from tnkit.approx.simple_graph import Graph, Tracked, as_graph, simplified
 from tnkit.core.caller import warn_caller
 from tnkit.core.checks import a_mapping, a_network, flag, one_of
 from tnkit.core.decomposition import paired
+from tnkit.core.keywords import keywords_of
 from tnkit.core.network import Elementwise, Network
 from tnkit.core.numbers import real_number, whole_number
 from tnkit.execution.arrays import floating, one_dtype
@@ -31,7 +32,7 @@ __all__ = ["ApproximateResult", "contract_approx"]
 METHODS = ("auto", "boundary", "compressed", "bp")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ApproximateResult:
     """What :func:`tnkit.contract_approx` returns with ``full=True``.
 
@@ -69,13 +70,14 @@ class _Way:
     settled: Rounds
 
 
+@keywords_of(rank="max_bond")
 @paired
 def contract_approx(
     net: Network,
     arrays: Mapping[str, Any],
     *,
     max_bond: int | None = None,
-    tol: float = 0.0,
+    tol: float | None = None,
     method: str = "auto",
     strip_exponent: bool = False,
     full: bool = False,
@@ -173,7 +175,7 @@ def _check_multilinear(net: Network) -> None:
 
 def _way(max_bond: Any, tol: Any, method: Any, rounds: Any, damping: Any) -> _Way:
     one_of(method, "contract_approx: method", METHODS)
-    tol = real_number(tol, "contract_approx: tol", positive=False, below=1.0)
+    tol = real_number(0.0 if tol is None else tol, "contract_approx: tol", positive=False, below=1.0)
     if max_bond is not None:
         max_bond = whole_number(max_bond, "contract_approx: max_bond", 1)
     elif not tol and method != "bp":

@@ -87,12 +87,12 @@ def sequence(value: Any, what: str) -> tuple[Any, ...]:
 
 
 def a_file_name(path: Any, who: str) -> str:
-    """A path as a string; TypeError for numbers and bytes, which open() would take for something else."""
+    """A path as a string, ``~`` being the user's home; TypeError for numbers and bytes, which open() would take for something else."""
     if not isinstance(path, (str, os.PathLike)) or not isinstance(name := os.fspath(path), str) or not name:
         raise TypeError(f"{who}: path is a non-empty string or a path, not {shown(path)}")
     try:
         if b"\0" not in os.fsencode(name):
-            return name
+            return os.path.expanduser(name)
     except UnicodeEncodeError:
         pass
     raise ValueError(f"{who}: path {shown(name)} has a character that no file's name can have")

@@ -117,12 +117,14 @@ def paired(function: _Function) -> _Function:
     Returns
     -------
     function
-        With the same signature: each positional argument that is a Decomposition stands for its network and its arrays.
+        With the same signature: each argument that is a Decomposition, by place or by name, stands for its network and its arrays.
     """
-    places, own = _places(function), _own_mappings(function)
+    places, own, beside_of = _places(function), _own_mappings(function), _arrays_beside(function)
 
     @wraps(function)
     def expanded(*args: Any, **kwargs: Any) -> Any:
+        if kwargs:
+            kwargs = _spread(function, kwargs, beside_of)
         if any([isinstance(a, Decomposition) for a in args]):
             at = list(accumulate((2 if isinstance(a, Decomposition) else 1 for a in args), initial=0))
             given = at[-1]
@@ -131,9 +133,7 @@ def paired(function: _Function) -> _Function:
                 for (a, b), k in zip(pairwise(args), at[1:], strict=False)
             )
             if beside or given > len(places) or any(p.name in kwargs for p in places[:given]):
-                raise TypeError(
-                    f"{function.__name__}: a Decomposition stands for a network and its arrays; no arrays are given beside it"
-                )
+                raise _given_twice(function)
             args = tuple(b for a in args for b in (a if isinstance(a, Decomposition) else (a,)))
         _check_no_pair(function, args)
         return function(*args, **kwargs)
@@ -148,20 +148,42 @@ def paired_first(function: _Function) -> _Function:
 
         tk.apply_gate(state, gate, inds)  # as tk.apply_gate(*state, gate, inds)
     """
-    own = _own_mappings(function)
+    own, beside_of = _own_mappings(function), dict([*_arrays_beside(function).items()][:1])
 
     @wraps(function)
     def expanded(*args: Any, **kwargs: Any) -> Any:
+        if kwargs:
+            kwargs = _spread(function, kwargs, beside_of)
         if args and isinstance(args[0], Decomposition):
             if "arrays" in kwargs or (len(args) > 1 and isinstance(args[1], Mapping) and 2 not in own):
-                raise TypeError(
-                    f"{function.__name__}: a Decomposition stands for a network and its arrays; no arrays are given beside it"
-                )
+                raise _given_twice(function)
             args = (*args[0], *args[1:])
         _check_no_pair(function, args)
         return function(*args, **kwargs)
 
     return cast(_Function, expanded)
+
+
+def _given_twice(function: Callable[..., Any]) -> TypeError:
+    return TypeError(
+        f"{function.__name__}: a Decomposition stands for a network and its arrays; no arrays are given beside it"
+    )
+
+
+def _arrays_beside(function: Callable[..., Any]) -> dict[str, str]:
+    """Name of an argument that is a network -> that of its arrays, which is next to it."""
+    return {p.name: q.name for p, q in pairwise(_places(function)) if "arrays" in q.name}
+
+
+def _spread(function: Callable[..., Any], named: Mapping[str, Any], beside_of: Mapping[str, str]) -> dict[str, Any]:
+    """Arguments by name, each Decomposition among them as its network and its arrays."""
+    found = dict(named)
+    for name, beside in beside_of.items():
+        if isinstance(given := found.get(name), Decomposition):
+            if beside in found:
+                raise _given_twice(function)
+            found[name], found[beside] = given
+    return found
 
 
 def _check_no_pair(function: Callable[..., Any], args: tuple[Any, ...]) -> None:

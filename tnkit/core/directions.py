@@ -12,7 +12,7 @@ from typing import Any
 
 from tnkit.core.checks import a_mapping, a_network, text
 from tnkit.core.network import AnyNode, Elementwise, Network, levels
-from tnkit.core.node import Node, indices
+from tnkit.core.node import Node, indices_among
 from tnkit.core.structure import TreeNetwork, as_tree, tree_or_none
 from tnkit.core.wording import shown
 
@@ -57,13 +57,12 @@ def directions(net: Network, center: str | None = None, inputs: Iterable[str] = 
         a network that is no tree, or has no such node.
     """
     what = "directions"
-    inputs = indices(inputs, f"{what}: inputs")
+    inputs = indices_among(inputs, a_network(net, what).output, f"{what}: inputs")
     for i in inputs:
-        if i not in a_network(net, what).output:
+        if i not in net.output:
             raise ValueError(
                 f"{what}: inputs are open indices, {', '.join(net.output) or 'of which there is none'}; {i!r} is not"
             )
-    a_network(net, what)
     if center is not None:
         return _of_tree(_centered(net, text(center, f"{what}: center"), what), center, what)
     found: dict[str, tuple[str, ...]] = {}
@@ -114,10 +113,10 @@ def axes_toward(net: Network, toward: Any, who: str) -> dict[str, tuple[int, ...
     owners = {leaf.name: (leaf, owner) for leaf, owner in net._walk()}
     found: dict[str, tuple[int, ...]] = {}
     for name, given in a_mapping(toward, who, "toward").items():
-        inds = indices(given, f"{what}[{name!r}]")
         if name not in owners:
             raise ValueError(f"{what}: no node {shown(name)}; there are {', '.join(owners)}")
         node, owner = owners[name]
+        inds = indices_among(given, node.inds, f"{what}[{name!r}]")
         if node.fixed:
             raise ValueError(f"{what}: node {name!r} is fixed; an isometry is of a trained node")
         for i in inds:

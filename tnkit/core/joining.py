@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tnkit.core.inside import all_indices
-from tnkit.core.node import indices, indices_among
+from tnkit.core.node import indices_among
 from tnkit.core.wording import shown
 
 __all__ = ["join_networks", "joined_output", "pairs_on"]
@@ -26,7 +26,8 @@ def join_networks(
         raise ValueError(f"join: both networks have index {i!r}; declare it in on=, or relabel one")
     if output is None:
         output = joined_output(net.output, other.output, pairs, isinstance(on, Mapping))
-    return (*mine.nodes, *other.nodes), indices(output, "join: output"), {**mine.sizes, **other.sizes}
+    sizes = {**mine.sizes, **other.sizes}
+    return (*mine.nodes, *other.nodes), indices_among(output, sizes, "join: output"), sizes
 
 
 def pairs_on(on: Iterable[str] | Mapping[str, str], shared: set[str]) -> dict[str, str]:

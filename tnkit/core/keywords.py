@@ -1,4 +1,4 @@
-"""Keywords that other libraries spell otherwise, refused with the word that is meant."""
+"""Keywords that other libraries, or other functions here, spell otherwise, refused with the word that is meant."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ R = TypeVar("R")
 
 
 def keywords_of(**theirs: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """A function that says what a keyword of another library is called here.
+    """A function that says what a keyword of another library, or of another function, is called here.
 
     >>> tk.plan(tk.tt((2, 3), 2), optimize="greedy")
     Traceback (most recent call last):
@@ -27,7 +27,8 @@ def keywords_of(**theirs: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
             if named:
                 for wrong, right in theirs.items():
                     if wrong in named:
-                        raise TypeError(f"{function.__name__}: the keyword is {right}=, not {wrong}=")
+                        who = type(args[0]).__name__ if function.__name__ == "__init__" else function.__name__
+                        raise TypeError(f"{who}: the keyword is {right}=, not {wrong}=")
             return function(*args, **named)
 
         return checked

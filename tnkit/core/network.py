@@ -21,7 +21,7 @@ from tnkit.core.inside import Inside, said_deeper
 from tnkit.core.joining import join_networks
 from tnkit.core.lazy import cached_property
 from tnkit.core.levels import Level, as_levels, from_levels
-from tnkit.core.node import Node, Sizes, has_order, indices, store, unordered
+from tnkit.core.node import Fixed, Node, Sizes, has_order, indices, store, unordered
 from tnkit.core.renaming import name_tables, relabelled
 from tnkit.core.spelling import shape_text, spelled
 from tnkit.core.wording import count_text, plain_name, plural, shown
@@ -205,7 +205,7 @@ class Network:
     @cached_property
     def places(self) -> dict[str, int]:
         """Name of a node at this level -> its place among the nodes."""
-        return {node.name: k for k, node in enumerate(self.nodes)}
+        return Fixed({node.name: k for k, node in enumerate(self.nodes)})
 
     @cached_property
     def tied(self) -> frozenset[str]:
@@ -221,7 +221,7 @@ class Network:
     @cached_property
     def array_shapes(self) -> dict[str, tuple[int, ...]]:
         """Array name -> shape that it must have."""
-        return {leaf.array: tuple(net.sizes[i] for i in leaf.inds) for leaf, net in self._walk()}
+        return Fixed({leaf.array: tuple(net.sizes[i] for i in leaf.inds) for leaf, net in self._walk()})
 
     @cached_property
     def parameters(self) -> tuple[str, ...]:
@@ -241,7 +241,7 @@ class Network:
         for node in self.nodes:
             for i in node.inds:
                 edges[i].append(node.name)
-        return {i: tuple(names) for i, names in edges.items()}
+        return Fixed({i: tuple(names) for i, names in edges.items()})
 
     @property
     def multilinear(self) -> bool:

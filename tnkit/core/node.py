@@ -4,31 +4,59 @@ from __future__ import annotations
 
 from collections.abc import Container, ItemsView, Iterable, KeysView, Mapping, Sequence, Set
 from dataclasses import dataclass
+from typing import TypeVar
 from unicodedata import category
 
 import numpy as np
 
 from tnkit.core.wording import plain_name, shown
 
-__all__ = ["CONSTANTS", "Node", "Sizes", "has_order", "indices", "indices_among", "plain_node", "store", "unordered"]
+__all__ = [
+    "CONSTANTS",
+    "Fixed",
+    "Node",
+    "Sizes",
+    "has_order",
+    "indices",
+    "indices_among",
+    "plain_node",
+    "store",
+    "unordered",
+]
+
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
 
 #: What ``Node.fixed`` may name: constants that the structure itself knows (see :func:`tnkit.init.constant`).
 CONSTANTS = ("e0", "ones", "delta")
 
 
-class Sizes(dict[str, int]):
-    """A dict that does not change and can be hashed, so that a network can be a key."""
+class Fixed(dict[_Key, _Value]):
+    """A dict that does not change: what a network says of itself, which it says again.
+
+    >>> shapes = tk.tt((2, 3), 2).array_shapes
+    >>> shapes, shapes | {"core_0": ()}
+    ({'core_0': (2, 2), 'core_1': (2, 3)}, {'core_0': (), 'core_1': (2, 3)})
+    """
+
+    _rule = "what a network says of itself does not change; dict(...) is a copy that does"
 
     def _refuse(self, *args: object, **kwargs: object) -> None:
-        raise TypeError("the sizes of a network do not change; build a new network")
+        raise TypeError(self._rule)
 
     __setitem__ = __delitem__ = clear = pop = popitem = setdefault = update = __ior__ = _refuse  # type: ignore[assignment]
 
+    def __reduce__(self) -> tuple[type, tuple[dict[_Key, _Value]]]:
+        return type(self), (dict(self),)
+
+
+class Sizes(Fixed[str, int]):
+    """A dict that does not change and can be hashed, so that a network can be a key."""
+
+    _rule = "the sizes of a network do not change; build a new network"
+
     def __hash__(self) -> int:  # type: ignore[override]
         return hash(frozenset(self.items()))
-
-    def __reduce__(self) -> tuple[type, tuple[dict[str, int]]]:
-        return Sizes, (dict(self),)
 
 
 def unordered(value: object) -> bool:

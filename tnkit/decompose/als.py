@@ -58,7 +58,7 @@ _PULL = 0.3
 
 
 def als(
-    x: Any, net: Network, arrays: Mapping[str, Any] | None = None, *, sweeps: int = 300, tol: float = 0.0,
+    x: Any, net: Network, arrays: Mapping[str, Any] | None = None, *, sweeps: int = 300, tol: float | None = None,
     ridge: float = 1e-3, restarts: int = 8, seed: int = 0, callback: Callable[[int, float], Any] | None = None,
     backend: Backend | None = None,
 ) -> Decomposition:  # fmt: skip

@@ -25,7 +25,7 @@ _OVER = 2
 
 @registered
 def cp_als(
-    x: Any, rank: int | None = None, *, tol: float = 0.0, budget: int | None = None, sweeps: int = 1000,
+    x: Any, rank: int | None = None, *, tol: float | None = None, budget: int | None = None, sweeps: int = 1000,
     restarts: int = 8, seed: int = 0, callback: Callable[[int, float], Any] | None = None, backend: Backend | None = None,
 ) -> Decomposition:  # fmt: skip
     """Canonical polyadic decomposition by alternating least squares (Kolda and Bader 2009, section 3).
@@ -106,7 +106,7 @@ def cp_als(
     return _as_decomposition(x, factors, error, scale, backend)
 
 
-def _most(shape: tuple[int, ...], rank: int | None, tol: float, budget: int | None) -> int:
+def _most(shape: tuple[int, ...], rank: int | None, tol: float | None, budget: int | None) -> int:
     """The largest rank allowed; unbounded, the least that is exact for every array."""
     if rank is None and budget is None and not check_tol(tol, "cp_als"):
         raise ValueError("cp_als: give a rank, a tol or a budget")

@@ -39,12 +39,12 @@ class Limits:
     budget: int | None
 
 
-def check_tol(tol: float, what: str) -> float:
-    """A relative error: ValueError where it is negative or no number."""
-    return real_number(tol, f"{what}: tol", positive=False)
+def check_tol(tol: float | None, what: str) -> float:
+    """A relative error, 0 for None: ValueError where it is negative or no number."""
+    return 0.0 if tol is None else real_number(tol, f"{what}: tol", positive=False)
 
 
-def check_alone(budget: Any, rank: Any, tol: float, what: str) -> None:
+def check_alone(budget: Any, rank: Any, tol: float | None, what: str) -> None:
     """ValueError where a budget stands beside a rank or a tolerance."""
     if budget is not None and (rank is not None or check_tol(tol, what)):
         raise ValueError(f"{what}: a budget chooses the ranks; give it alone, without rank or tol")
@@ -70,7 +70,7 @@ def ranks_of(rank: Any, bonds: int, what: str) -> tuple[int, ...]:
     return tuple(whole_number(r, f"{what}: rank", 1) for r in given)
 
 
-def limits(tree: TreeNetwork, rank: Rank, tol: float, budget: int | None, what: str) -> Limits:
+def limits(tree: TreeNetwork, rank: Rank, tol: float | None, budget: int | None, what: str) -> Limits:
     """Check what the caller allows.
 
     Raises

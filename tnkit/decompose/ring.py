@@ -10,6 +10,7 @@ import numpy as np
 
 from tnkit.builders import chains
 from tnkit.core.decomposition import Decomposition
+from tnkit.core.keywords import keywords_of
 from tnkit.core.network import Network
 from tnkit.decompose.ranks import check_alone, check_budget, check_tol, ranks_of
 from tnkit.decompose.registry import registered
@@ -22,11 +23,12 @@ from tnkit.execution.run import contract
 
 
 @registered
+@keywords_of(max_bond="rank")
 def ring_svd(
     x: Any,
     *,
     rank: int | Sequence[int] | None = None,
-    tol: float = 0.0,
+    tol: float | None = None,
     budget: int | None = None,
     method: str = "auto",
     backend: Backend | None = None,

@@ -9,6 +9,7 @@ from typing import Any
 from tnkit.builders import chains, trees
 from tnkit.core.checks import a_network
 from tnkit.core.decomposition import Decomposition
+from tnkit.core.keywords import keywords_of
 from tnkit.core.network import Network
 from tnkit.core.structure import as_tree
 from tnkit.decompose.ranks import Rank, check_tol
@@ -18,12 +19,13 @@ from tnkit.execution.backend import Backend
 
 
 @registered
+@keywords_of(max_bond="rank")
 def tree_svd(
     x: Any,
     net: Network | None = None,
     *,
     rank: Rank = None,
-    tol: float = 0.0,
+    tol: float | None = None,
     budget: int | None = None,
     center: str | None = None,
     method: str = "auto",
@@ -82,11 +84,12 @@ def tree_svd(
 
 
 @registered
+@keywords_of(max_bond="rank")
 def tt_svd(
     x: Any,
     *,
     rank: Rank = None,
-    tol: float = 0.0,
+    tol: float | None = None,
     budget: int | None = None,
     center: str | None = None,
     method: str = "auto",
@@ -131,13 +134,14 @@ def tt_svd(
 
 
 @public
+@keywords_of(max_bond="rank")
 def mpo_svd(
     x: Any,
     out: Sequence[int],
     in_: Sequence[int],
     *,
     rank: Rank = None,
-    tol: float = 0.0,
+    tol: float | None = None,
     budget: int | None = None,
     center: str | None = None,
     method: str = "auto",
@@ -177,10 +181,10 @@ def mpo_svd(
     """
     net = chains.mpo(out, in_, 1)
     x, backend = check_target(x, "mpo_svd", backend)
-    if tuple(x.shape) not in ((prod(out), prod(in_)), net.shape):
-        raise ValueError(
-            f"mpo_svd: x has shape {tuple(x.shape)}, which is neither {(prod(out), prod(in_))} nor {net.shape}"
-        )
+    half = len(net.shape) // 2
+    matrix = (prod(net.shape[:half]), prod(net.shape[half:]))
+    if tuple(x.shape) not in (matrix, net.shape):
+        raise ValueError(f"mpo_svd: x has shape {tuple(x.shape)}, which is neither {matrix} nor {net.shape}")
     return sweep(
         backend.reshape(x, *net.shape),
         net,
@@ -195,11 +199,12 @@ def mpo_svd(
 
 
 @registered
+@keywords_of(max_bond="rank")
 def low_rank_svd(
     x: Any,
     *,
     rank: int | None = None,
-    tol: float = 0.0,
+    tol: float | None = None,
     budget: int | None = None,
     method: str = "auto",
     backend: Backend | None = None,

@@ -77,7 +77,7 @@ def sweep(
     x: Any,
     net: Network,
     rank: Rank,
-    tol: float,
+    tol: float | None,
     budget: int | None,
     center: str | None,
     method: str,

@@ -8,6 +8,7 @@ from typing import Any
 
 from tnkit.builders import trees
 from tnkit.core.decomposition import Decomposition
+from tnkit.core.keywords import keywords_of
 from tnkit.core.numbers import whole_number
 from tnkit.decompose.gauge import measured
 from tnkit.decompose.ranks import Rank
@@ -24,11 +25,12 @@ _TRIED = 4
 
 
 @registered
+@keywords_of(max_bond="rank")
 def tucker_svd(
     x: Any,
     *,
     rank: Rank = None,
-    tol: float = 0.0,
+    tol: float | None = None,
     budget: int | None = None,
     sweeps: int = 100,
     method: str = "auto",

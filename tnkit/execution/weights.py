@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import prod
 from typing import Any
 
@@ -54,6 +54,7 @@ def detensorize(tensor: Any, shape: Sequence[int], backend: Backend | None = Non
     if backend is NUMPY:
         tensor = plain("tensor", tensor, NUMPY)
     if dims is not None:
+        dims = _kept(dims)
         sites = sites_of(dims, len(shape), "detensorize: dims")
         if sites is not None:
             return _unmerged(tensor, shape, sites, backend)
@@ -96,6 +97,7 @@ def tensorize(weight: Any, dims: Dims, backend: Backend | None = None) -> Any:
     backend = backend_of(backend, {"weight": weight})
     if backend is NUMPY:
         weight = plain("weight", weight, NUMPY)
+    dims = _kept(dims)
     sites = sites_of(dims, len(weight.shape), "tensorize: dims")
     if sites is not None:
         return _merged(weight, sites, backend)
@@ -109,6 +111,11 @@ def tensorize(weight: Any, dims: Dims, backend: Backend | None = None) -> Any:
     for axis, group in enumerate(_split(dims, tuple(weight.shape), "tensorize")):
         weight = padded(weight, axis, prod(group) - weight.shape[axis], backend)
     return backend.reshape(weight, *dims)
+
+
+def _kept(dims: Any) -> Any:
+    """Sizes or sites that can be read twice, as those of a generator cannot."""
+    return tuple(dims) if isinstance(dims, Iterator) else dims
 
 
 def _merged(weight: Any, sites: tuple[tuple[int, ...], ...], backend: Backend) -> Any:

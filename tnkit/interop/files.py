@@ -54,7 +54,7 @@ def save(path: str | os.PathLike[str], net: Network, arrays: Mapping[str, Any] |
     Parameters
     ----------
     path
-        The file, called exactly so (no suffix is added).  A file that is there is replaced in one step once the new
+        The file, called exactly so (no suffix is added; ``~`` is the user's home).  A file that is there is replaced in one step once the new
         one is on the disk, so that an interrupted save leaves the old one as it was.
     net
         Any network without functions of its own.

@@ -15,7 +15,7 @@ from tnkit.core.extras import need
 from tnkit.core.keywords import keywords_of
 from tnkit.core.names import free_name, names_in
 from tnkit.core.network import Network
-from tnkit.core.node import Node, indices
+from tnkit.core.node import Node, indices_among
 from tnkit.execution.arrays import dtype_name, floating
 from tnkit.execution.backend import Backend
 from tnkit.execution.codegen import execute
@@ -96,7 +96,8 @@ def linear_operator(
 
 
 def _sides(net: Network, rows: Iterable[str], columns: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    rows, columns = indices(rows, f"{_WHO}: rows"), indices(columns, f"{_WHO}: columns")
+    rows = indices_among(rows, net.output, f"{_WHO}: rows")
+    columns = indices_among(columns, net.output, f"{_WHO}: columns")
     seen: dict[str, str] = {}
     for side, names in (("rows", rows), ("columns", columns)):
         for i in names:

@@ -11,6 +11,7 @@ import numpy as np
 
 from tnkit.core.checks import a_network, flag
 from tnkit.core.decomposition import Decomposition, paired
+from tnkit.core.keywords import keywords_of
 from tnkit.core.network import Network
 from tnkit.core.numbers import real_number
 from tnkit.decompose.gauge import check_finite, gathered, held, measured
@@ -242,13 +243,14 @@ def _entropy(s: Any, order: float, backend: Backend) -> Any:
     return xp.where((found > 0) & (size > 0), found, xp.zeros_like(found))
 
 
+@keywords_of(max_bond="rank")
 @paired
 def round(
     net: Network,
     arrays: Mapping[str, Any],
     *,
     rank: Rank = None,
-    tol: float = 0.0,
+    tol: float | None = None,
     budget: int | None = None,
     center: str | None = None,
     method: str = "auto",

@@ -9,6 +9,7 @@ from typing import Any
 
 from tnkit.core.checks import a_mapping, a_network, one_of, shown
 from tnkit.core.decomposition import Decomposition, paired_first
+from tnkit.core.keywords import keywords_of
 from tnkit.core.network import Network
 from tnkit.core.node import Node, indices_among
 from tnkit.core.numbers import whole_number
@@ -28,6 +29,7 @@ __all__ = ["apply_gate"]
 Arrays = Mapping[str, Any]
 
 
+@keywords_of(max_bond="rank")
 @paired_first
 def apply_gate(
     net: Network,
@@ -100,7 +102,7 @@ def apply_gate(
     inds, names = _sites(net, inds, one_of(absorb, "apply_gate: absorb", ABSORB))
     how = How(
         None if rank is None else whole_number(rank, "apply_gate: rank", 1),
-        0.0 if tol is None else check_tol(tol, what),
+        check_tol(tol, what),
         absorb,
         method,
     )

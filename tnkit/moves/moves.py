@@ -10,6 +10,7 @@ from tnkit.core.checks import a_mapping, a_network, one_of, sequence, shown, tex
 from tnkit.core.decomposition import Decomposition, paired
 from tnkit.core.editing import edited, trusted
 from tnkit.core.inside import NODE
+from tnkit.core.keywords import keywords_of
 from tnkit.core.names import free_name
 from tnkit.core.network import Network
 from tnkit.core.node import Node, Sizes, indices_among
@@ -109,6 +110,7 @@ def _check_new(net: Network, names: Iterable[str], old: Iterable[Node], what: st
         others.add(name)
 
 
+@keywords_of(max_bond="rank")
 @paired
 def split(
     net: Network,
@@ -175,7 +177,7 @@ def split(
     old = leaf(net, node, what)
     rows = _left_of(old, left)
     rank = None if rank is None else whole_number(rank, "split: rank", 1)
-    tol = 0.0 if tol is None else check_tol(tol, what)
+    tol = check_tol(tol, what)
     one_of(absorb, "split: absorb", ABSORB)
     check_truncation(method, what)
     pair, bond = _new_names(net, old, names, bond)

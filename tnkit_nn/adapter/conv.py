@@ -10,9 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tnkit.core.checks import a_network, flag, one_of
+from tnkit.core.checks import a_network, flag, one_of, sequence
 from tnkit.core.decomposition import Decomposition, network_of
+from tnkit.core.keywords import keywords_of
 from tnkit.core.network import Network
+from tnkit.core.node import has_order
 from tnkit.core.numbers import whole_number
 from tnkit.core.wording import shown
 from tnkit.paths.optimizers import Optimizer
@@ -44,6 +46,7 @@ class _TNConv(RoutedLayer[ConvChain]):
     _space: ClassVar[int]
     _replaces: ClassVar[type[nn.Module]]
 
+    @keywords_of(net="network")
     def __init__(
         self,
         in_channels: int,
@@ -86,8 +89,9 @@ class _TNConv(RoutedLayer[ConvChain]):
     def _per_axis(self, value: Any, name: str, least: int) -> tuple[int, ...]:
         """A number for all axes of space, or one for each."""
         what = f"{type(self).__name__}: {name}"
-        if not isinstance(value, (tuple, list)):
+        if not has_order(value):
             return (whole_number(value, what, least, _LARGEST),) * self._space
+        value = sequence(value, what)
         if len(value) != self._space:
             raise ValueError(f"{what} has {self._space} numbers, or is one for all, not {shown(value)}")
         return tuple(whole_number(n, f"a number of {what}", least, _LARGEST) for n in value)

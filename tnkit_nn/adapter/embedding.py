@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from tnkit.core.checks import a_network
 from tnkit.core.decomposition import Decomposition, network_of
+from tnkit.core.keywords import keywords_of
 from tnkit.core.network import Network
 from tnkit.core.numbers import whole_number
 from tnkit.paths.optimizers import Optimizer
@@ -69,6 +70,7 @@ class TNEmbedding(nn.Module):
         The network does not fill the table; no such row; arrays as for :class:`TNModule`.
     """
 
+    @keywords_of(net="network")
     def __init__(
         self,
         num_embeddings: int,

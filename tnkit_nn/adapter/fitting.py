@@ -14,6 +14,7 @@ from torch import Tensor
 from tnkit.core.checks import a_mapping, a_network, flag, shown
 from tnkit.core.decomposition import network_of
 from tnkit.core.extras import need
+from tnkit.core.keywords import keywords_of
 from tnkit.core.network import Network
 from tnkit.core.numbers import real_number, whole_number
 from tnkit.decompose.truncate import frobenius
@@ -70,6 +71,7 @@ class FitResult:
     method: str = "gradient"
 
 
+@keywords_of(network="net")
 @with_gradients
 def fit(
     net: Network,

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from tnkit.core.checks import a_network, flag
 from tnkit.core.decomposition import Decomposition, network_of
+from tnkit.core.keywords import keywords_of
 from tnkit.core.network import Network
 from tnkit.core.wording import shown
 from tnkit.execution.run import run
@@ -78,6 +79,7 @@ class TNLinear(RoutedLayer[Plan]):
         The network does not fill the weight; arrays as for :class:`TNModule`.
     """
 
+    @keywords_of(net="network")
     def __init__(
         self,
         in_features: int,

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tnkit import init
 from tnkit.core.checks import a_mapping, a_network, text
 from tnkit.core.decomposition import Decomposition, network_of
+from tnkit.core.keywords import keywords_of
 from tnkit.core.network import Network
 from tnkit.core.numbers import real_number, whole_number
 from tnkit.core.structure import check_ordered
@@ -76,6 +77,7 @@ class TNModule(nn.Module):
     #: What messages call it.
     _spoken = "TNModule"
 
+    @keywords_of(network="net")
     def __init__(
         self,
         net: Network | Decomposition,

@@ -13,6 +13,7 @@ from torch.nn.utils import parametrize
 from tnkit.core.activations import ACTIVATIONS
 from tnkit.core.checks import a_network, flag, one_of, text
 from tnkit.core.decomposition import Decomposition, network_of
+from tnkit.core.keywords import keywords_of
 from tnkit.core.network import Elementwise, Network, inside_out
 from tnkit.core.numbers import real_number
 from tnkit.paths.optimizers import Optimizer
@@ -37,6 +38,7 @@ from tnkit_nn.checks import a_module, an_open_module, check_fills, materialised,
 __all__ = ["merge_", "parametrize_"]
 
 
+@keywords_of(network="net")
 def parametrize_(
     module: nn.Module,
     name: str,

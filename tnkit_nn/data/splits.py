@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tnkit.core.checks import sequence, shown, text
 from tnkit.core.numbers import whole_number
+from tnkit.core.wording import plural
 from tnkit_nn.checks import a_size, a_tensor, finite, labels_of
 from tnkit_nn.storage import raw
 
@@ -30,14 +31,18 @@ The type of :attr:`Split.train`, ``val`` and ``test``.
 _ANY = 'other targets go as tensors to tknn.Task(data={"train": ...}, loss=...)'
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Split:
     """Inputs (count, ...) and integer labels (count,) of the three parts: a data set of :data:`DATA`, or tensors of your own.
 
     >>> x, y = torch.rand(20, 4), torch.arange(20) % 2
     >>> split = tknn.data.Split("mine", train=(x[:12], y[:12]), val=(x[12:16], y[12:16]), test=(x[16:], y[16:]))
+    >>> split
+    Split(mine: 12 to train, 4 to validate, 4 to test, inputs (4,), 2 classes)
     >>> split.num_classes, len(split.digest())
     (2, 12)
+
+    Two splits are equal where their names, classes and tensors are.
 
     Learning rates are chosen on ``val``; ``test`` is read once, for the reported figure.  :func:`split_off` takes a validation
     part from training tensors that have none.
@@ -58,7 +63,7 @@ class Split:
     classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        text(self.name, "Split: name")
+        object.__setattr__(self, "name", text(self.name, "Split: name"))
         classes = tuple(text(c, f"Split: class {k}") for k, c in enumerate(sequence(self.classes, "Split: classes")))
         object.__setattr__(self, "classes", classes)
         for name in ("train", "val", "test"):
@@ -71,6 +76,24 @@ class Split:
                     f"{self.name}: all parts have inputs of one dtype and number of axes, but {name} has {found}"
                 )
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Split):
+            return NotImplemented
+        named = (self.name, self.classes) == (other.name, other.classes)
+        return named and all(_same(a, b) for a, b in zip(self._tensors, other._tensors, strict=True))
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.classes, tuple(x.shape for x in self._tensors)))
+
+    def __repr__(self) -> str:
+        counts = f"{len(self.train[1])} to train, {len(self.val[1])} to validate, {len(self.test[1])} to test"
+        inputs = tuple(self.train[0].shape[1:])
+        return f"Split({self.name}: {counts}, inputs {inputs}, {plural(self.num_classes, 'class', 'classes')})"
+
+    @property
+    def _tensors(self) -> tuple[Tensor, ...]:
+        return (*self.train, *self.val, *self.test)
+
     def digest(self) -> str:
         """Tells data sets apart: from all labels, and a hundred examples or so of each part."""
         made = hashlib.sha256()
@@ -82,6 +105,10 @@ class Split:
     def num_classes(self) -> int:
         """Number of classes: named ones, or one more than the largest label."""
         return len(self.classes) or 1 + max(int(y.max()) for _, y in (self.train, self.val, self.test))
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a is b or (a.dtype == b.dtype and a.device == b.device and torch.equal(a, b))
 
 
 def checked_part(part: object, what: str, classes: int = 0) -> Part:

@@ -3,6 +3,7 @@
 import itertools
 import re
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -116,6 +117,12 @@ def test_dtypes(dtype):
     for y in (layer(x), chained(layer)(x)):
         assert y.dtype == want.dtype
         torch.testing.assert_close(y, want, rtol=tol, atol=tol)
+
+
+@pytest.mark.parametrize("read", [list, np.array, torch.tensor, iter, torch.Size])
+def test_one_number_an_axis_in_any_sequence(read):
+    layer = TNConv2d(6, 8, read((3, 3)), tk.tt((8, 6, 3, 3), 2), read((2, 1)), read((1, 0)), read((1, 1)))
+    assert (layer.kernel_size, layer.stride, layer.padding, layer.dilation) == ((3, 3), (2, 1), (1, 0), (1, 1))
 
 
 @pytest.mark.parametrize(
