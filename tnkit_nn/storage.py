@@ -258,6 +258,9 @@ def raw(t: Tensor) -> bytes:
 def read_tensors(path: str | os.PathLike[str], way: str = "") -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read the tensors and texts of a safetensors file; ``way``: what to do where it is damaged.
 
+    The tensors are copies: the library's own are the file itself, which Windows then lets nobody replace, and which another
+    program may write to.
+
     Raises
     ------
     FileNotFoundError
@@ -274,7 +277,7 @@ def read_tensors(path: str | os.PathLike[str], way: str = "") -> tuple[dict[str,
 
     try:
         with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
             texts = dict(file.metadata() or {})
     except SafetensorError as error:
         if _is_pickle(Path(path)):

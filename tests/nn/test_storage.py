@@ -190,6 +190,19 @@ def test_bytes_there_and_back(tmp_path):
                 read_bytes(tmp_path / "c", "it")
 
 
+def test_what_was_read_is_no_longer_the_file(tmp_path):
+    """Another program may write to it; Windows lets nobody replace a file that is mapped."""
+    path, tensors = tmp_path / "t", {"a": torch.arange(2.0**16), "b": torch.zeros(0), "c": torch.ones(())}
+    write_tensors(path, tensors)
+    found, _ = read_tensors(path)
+    with path.open("r+b") as file:
+        file.seek(-8, os.SEEK_END)
+        file.write(b"\xff" * 8)
+        file.seek(2**12)
+        file.write(b"\xff" * 2**16)
+    assert all(torch.equal(found[name], x) for name, x in tensors.items())
+
+
 def test_tensors_are_sealed(tmp_path):
     path = tmp_path / "t"
     tensors = {"a": torch.arange(6.0).view(2, 3), "b": torch.ones(3, dtype=torch.bfloat16), "c": torch.zeros(0)}
