@@ -217,10 +217,18 @@ def write_tensors(
             save_file(own, temporary, {**texts, DIGEST: digest(own, texts)})
             _in_order(temporary)
         except SafetensorError as error:
-            code = re.search(r"os error (\d+)", str(error))  # the library has no other way to say a full disk
-            number = int(code[1]) if code else errno.EIO
-            words = os.strerror(number) if code else f"cannot be written ({error})"
-            raise OSError(number, words, str(path)) from None
+            raise _of_system(error, path) from None
+
+
+def _of_system(error: Exception, path: str | os.PathLike[str]) -> OSError:
+    """The error of the system in the library's, which has no other way to say a full disk."""
+    found = re.search(r"([^:]*) \(os error (\d+)\)", str(error))
+    if not found:
+        return OSError(errno.EIO, f"cannot be written ({error})", str(path))
+    words, number = found[1].strip(), int(found[2])
+    if os.name == "nt":  # numbers of its own, of which OSError knows the usual ones
+        return OSError(0, words.rstrip("."), str(path), number)
+    return OSError(number, os.strerror(number), str(path))
 
 
 def _in_order(path: Path) -> None:
