@@ -139,7 +139,7 @@ def say(*values: Any, sep: str = " ", end: str = "\n") -> None:
 
 
 @contextmanager
-def streams() -> Iterator[None]:
+def streams_there() -> Iterator[None]:
     """Standard streams that are there: of a process without them (``>&-``, Windows' ``pythonw``) what is said is said to nobody."""
     with ExitStack() as closing:
         for name, redirected in (("stdout", redirect_stdout), ("stderr", redirect_stderr)):
