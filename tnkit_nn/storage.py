@@ -102,7 +102,7 @@ def parsed(text: str | bytes, path: str | os.PathLike[str], way: str = AGAIN) ->
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Write plain data as JSON, whole or not at all."""
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1))
+        temporary.write_text(json.dumps(value, indent=1), encoding="utf-8")
 
 
 def write_record(path: str | os.PathLike[str], of: str, value: Mapping[str, Any]) -> None:

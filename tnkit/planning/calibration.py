@@ -137,7 +137,7 @@ def spelled_count(number: float) -> str:
 
 def _read_rates(path: Path) -> Rates:
     try:
-        return Rates(**json.loads(path.read_text()))
+        return Rates(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):  # no file, no JSON, or JSON of something else
         return DEFAULT
 
@@ -146,7 +146,7 @@ def _write_rates(path: Path, found: Rates) -> None:
     """Whole or not at all, so that no reader meets half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(asdict(found)))
+        temporary.write_text(json.dumps(asdict(found)), encoding="utf-8")
 
 
 def _flops() -> float:
