@@ -120,7 +120,7 @@ def tables(source: Path, before: str = "") -> dict[str, str]:
         _, *pieces = _MARK.split(body)
         found = {k: v.partition("\n## ")[0].strip() for k, v in zip(pieces[::2], pieces[1::2], strict=True)}
     for path in source.glob("*.json"):
-        record = json.loads(path.read_text())
+        record = json.loads(path.read_text(encoding="utf-8"))
         found[path.stem] = f"{record['table']}\n\n{conditions(record['environment'])}"
     return found
 
@@ -152,7 +152,7 @@ def render(source: Path = SOURCE, before: str = "") -> str:
 def main() -> None:
     """Write the page, under a temporary name first."""
     temporary = TARGET.with_suffix(".md.tmp")
-    temporary.write_text(render(before=TARGET.read_text() if TARGET.exists() else ""))
+    temporary.write_text(render(before=TARGET.read_text(encoding="utf-8") if TARGET.exists() else ""), encoding="utf-8")
     temporary.replace(TARGET)
 
 

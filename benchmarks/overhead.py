@@ -161,7 +161,9 @@ def einsum_row(name: str, library: str, seconds: float) -> tuple[list[str], dict
 def cold_row(few: bool) -> tuple[list[str], dict[str, Any]]:
     """The median of all equations' cold calls, of up to nine operands or of more; the gain is over opt_einsum, or cotengra."""
     found: dict[str, list[float]] = {}
-    lines = (Path(__file__).parents[1] / "tests" / "execution" / "equations.txt").read_text().splitlines()
+    lines = (
+        (Path(__file__).parents[1] / "tests" / "execution" / "equations.txt").read_text(encoding="utf-8").splitlines()
+    )
     for line in lines:
         equation, _, given = line.partition("  ")
         terms = equation.split("->")[0].split(",")

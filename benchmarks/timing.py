@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import psutil
 from tabulate import tabulate
 
 PEERS = (
@@ -91,14 +92,14 @@ def environment(threads: int, device: str = "") -> dict[str, Any]:
             continue
     return {
         "python": platform.python_version(), "machine": platform.machine(), "processor": _processor(),
-        "cores": os.cpu_count(), "threads": threads, "load": round(os.getloadavg()[0], 1), "packages": found,
+        "cores": os.cpu_count(), "threads": threads, "load": round(psutil.getloadavg()[0], 1), "packages": found,
         "device": device,
     }  # fmt: skip
 
 
 def _processor() -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor()
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
@@ -117,5 +118,5 @@ def report(
     table = tabulate(rows, headers, tablefmt="github", disable_numparse=True)
     text = json.dumps({"environment": environment(threads, device), "table": table, "results": records}, indent=1)
     temporary = out / f"{name}.json.tmp"
-    temporary.write_text(text + "\n")
+    temporary.write_text(text + "\n", encoding="utf-8")
     temporary.replace(out / f"{name}.json")

@@ -157,7 +157,7 @@ def small_case(
 
 # -- memory -----------------------------------------------------------------------------------------------------------
 def resident(key: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(key))
 
 
@@ -169,7 +169,7 @@ def peak_here(kind: str, optimizer: str) -> None:
     training_step(few, torch.randn(4, 16), optimizer)()
     before = resident("VmRSS")
     model, x = layer(kind), torch.randn(ROWS, SIZE)
-    Path("/proc/self/clear_refs").write_text("5")
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
     step = training_step(model, x, optimizer)
     for _ in range(3):
         step()

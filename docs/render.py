@@ -83,10 +83,10 @@ def rendered(text: str) -> str:
 
 if __name__ == "__main__":
     for path, drawn in gallery.pictures().items():
-        path.write_text(drawn)
+        path.write_text(drawn, encoding="utf-8")
     explorer.write()
     for path in pages():
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
         if (filled := rendered(text)) != text:
-            path.write_text(filled)
+            path.write_text(filled, encoding="utf-8")
             print(f"wrote {path.relative_to(ROOT)}")

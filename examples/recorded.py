@@ -2,11 +2,12 @@
 
 import importlib
 import json
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from tnkit.core.writing import replacing
 
@@ -18,11 +19,11 @@ def measured(name: str) -> dict[str, Any]:
     wall, cpu = time.perf_counter(), time.process_time()
     found: dict[str, Any] = importlib.import_module(name).main()
     found["seconds"] = {"elapsed": time.perf_counter() - wall, "processor": time.process_time() - cpu}
-    found["load"] = os.getloadavg()
+    found["load"] = psutil.getloadavg()
     return found
 
 
 def write(path: Path, found: Mapping[str, Any]) -> None:
     """One line of JSON, under a temporary name first."""
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(found, indent=None, separators=(",", ":")) + "\n")
+        temporary.write_text(json.dumps(found, indent=None, separators=(",", ":")) + "\n", encoding="utf-8")

@@ -218,6 +218,31 @@ def test_a_reader_that_has_enough(file):
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["plan", "--help"], ["completion", "zsh"], ["show"]])
+@pytest.mark.parametrize("gone", ["stdout", "stderr"])
+def test_a_stream_that_is_not_there(words, gone, file, monkeypatch, capsys):
+    """Closed by the shell (``>&-``), or never there: Windows' ``pythonw``."""
+    monkeypatch.setattr(sys, gone, None)
+    try:
+        assert main([*words, str(file)] if words == ["show"] else words) == 0
+    except SystemExit as done:  # argparse's way
+        assert done.code == 0
+    said = capsys.readouterr()
+    assert (said.out == "") == (gone == "stdout") and said.err == "" and getattr(sys, gone) is None
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+@pytest.mark.parametrize("buffered", ["", "1"])
+def test_help_that_cannot_be_printed(buffered):
+    run = [sys.executable, "-m", "tnkit", "--help"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            run, stdout=full, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": buffered}
+        )
+    assert (done.returncode, done.stderr) == (1, "tnkit: standard output: No space left on device\n")
+
+
 def test_completion(capsys):
     pytest.importorskip("shtab")
     for shell, start in (("bash", "# AUTOMATICALLY GENERATED"), ("zsh", "#compdef tnkit")):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import os
 import sys
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -35,7 +36,7 @@ def imported(place: str, what: str, folder: Path | None = None) -> Any:
         No colon, no such module, an error while it is run (it is the cause), no such name; those there are, are named.
     """
     where, _, name = a_place(place, what).rpartition(":")
-    module = _file(Path(where).expanduser(), what, folder) if where.endswith(".py") else _module(where, what)
+    module = _file(Path(os.path.expanduser(where)), what, folder) if where.endswith(".py") else _module(where, what)
     if not hasattr(module, name):
         there = ", ".join(n for n, value in vars(module).items() if not n.startswith("_") and _is_own(value, module))
         raise ValueError(f"{what}: {where} has no {name!r}; it has {there[:200] or 'nothing'}")
@@ -60,7 +61,7 @@ def absolute(place: str, folder: Path | None = None) -> str:
     """The same place for any working directory: ``absolute("mine.py:task", Path("/home/me"))`` is ``"/home/me/mine.py:task"``."""
     where, _, name = place.rpartition(":")
     if where.endswith(".py"):
-        where = str(((folder or Path()) / Path(where).expanduser()).resolve())
+        where = str(((folder or Path()) / os.path.expanduser(where)).resolve())
     return f"{where}:{name}"
 
 

@@ -102,7 +102,7 @@ def parsed(text: str | bytes, path: str | os.PathLike[str], way: str = AGAIN) ->
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Write plain data as JSON, whole or not at all."""
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1))
+        temporary.write_text(json.dumps(value, indent=1), encoding="utf-8")
 
 
 def write_record(path: str | os.PathLike[str], of: str, value: Mapping[str, Any]) -> None:
@@ -217,10 +217,18 @@ def write_tensors(
             save_file(own, temporary, {**texts, DIGEST: digest(own, texts)})
             _in_order(temporary)
         except SafetensorError as error:
-            code = re.search(r"os error (\d+)", str(error))  # the library has no other way to say a full disk
-            number = int(code[1]) if code else errno.EIO
-            words = os.strerror(number) if code else f"cannot be written ({error})"
-            raise OSError(number, words, str(path)) from None
+            raise _of_system(error, path) from None
+
+
+def _of_system(error: Exception, path: str | os.PathLike[str]) -> OSError:
+    """The error of the system in the library's, which has no other way to say a full disk."""
+    found = re.search(r"([^:]*) \(os error (\d+)\)", str(error))
+    if not found:
+        return OSError(errno.EIO, f"cannot be written ({error})", str(path))
+    words, number = found[1].strip(), int(found[2])
+    if os.name == "nt":  # numbers of its own, of which OSError knows the usual ones
+        return OSError(0, words.rstrip("."), str(path), number)
+    return OSError(number, os.strerror(number), str(path))
 
 
 def _in_order(path: Path) -> None:
@@ -258,6 +266,9 @@ def raw(t: Tensor) -> bytes:
 def read_tensors(path: str | os.PathLike[str], way: str = "") -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read the tensors and texts of a safetensors file; ``way``: what to do where it is damaged.
 
+    The tensors are copies: the library's own are the file itself, which Windows then lets nobody replace, and which another
+    program may write to.
+
     Raises
     ------
     FileNotFoundError
@@ -274,7 +285,7 @@ def read_tensors(path: str | os.PathLike[str], way: str = "") -> tuple[dict[str,
 
     try:
         with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
             texts = dict(file.metadata() or {})
     except SafetensorError as error:
         if _is_pickle(Path(path)):

@@ -33,7 +33,7 @@ def notebook(script: Path) -> nbformat.NotebookNode:
         found = nbformat.read(kept, as_version=4)
         if found.metadata.get("digest") == digest(script):
             return found
-    return jupytext.reads(script.read_text(), fmt="py:percent")
+    return jupytext.reads(script.read_text(encoding="utf-8"), fmt="py:percent")
 
 
 def digest(script: Path) -> str:
@@ -43,7 +43,7 @@ def digest(script: Path) -> str:
 
 def run(script: Path) -> None:
     """Run one and keep it."""
-    made = jupytext.reads(script.read_text(), fmt="py:percent")
+    made = jupytext.reads(script.read_text(encoding="utf-8"), fmt="py:percent")
     made.cells.insert(0, nbformat.v4.new_code_cell("%matplotlib inline"))  # figures show themselves from the first on
     with tempfile.TemporaryDirectory() as folder:
         NotebookClient(made, timeout=LIMIT, kernel_name="python3", resources={"metadata": {"path": folder}}).execute()

@@ -22,7 +22,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     waiting = [
         (f"docs/{file.src_uri}", file.content_string) for file in files.documentation_pages() if file.abs_src_path
     ]
-    waiting += [(name, (ROOT / name).read_text()) for name in ALWAYS]
+    waiting += [(name, (ROOT / name).read_text(encoding="utf-8")) for name in ALWAYS]
     seen: set[str] = set()
     while waiting:
         path, text = waiting.pop()
@@ -33,7 +33,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             if target in seen or not (ROOT / target).is_file() or target.startswith("tutorials/"):
                 continue
             seen.add(target)
-            source = (ROOT / target).read_text()
+            source = (ROOT / target).read_text(encoding="utf-8")
             files.append(File.generated(config, address(target), content=_content(target, source)))
             if target.endswith(".md"):
                 waiting.append((target, source))

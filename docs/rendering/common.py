@@ -43,14 +43,14 @@ def name(label: str) -> str:
 @cache
 def results(study: str) -> dict[str, Any]:
     """A study's committed file."""
-    found: dict[str, Any] = json.loads((RESULTS / f"{study}.json").read_text())
+    found: dict[str, Any] = json.loads((RESULTS / f"{study}.json").read_text(encoding="utf-8"))
     return found
 
 
 @cache
 def example(name: str) -> dict[str, Any]:
     """What a script of ``examples/`` found at full size."""
-    found: dict[str, Any] = json.loads((ROOT / "examples" / "results" / f"{name}.json").read_text())
+    found: dict[str, Any] = json.loads((ROOT / "examples" / "results" / f"{name}.json").read_text(encoding="utf-8"))
     return found
 
 

@@ -75,6 +75,6 @@ def _part(of: tuple[str, ...], make: Any) -> Mapping[str, Any]:
 def write() -> None:
     """Write the page's data and pictures; the tables are written by rendering/explorer_tables.py."""
     PICTURES.mkdir(parents=True, exist_ok=True)
-    INDEX.write_text(index())
+    INDEX.write_text(index(), encoding="utf-8")
     for path, drawn in pictures().items():
-        path.write_text(drawn)
+        path.write_text(drawn, encoding="utf-8")

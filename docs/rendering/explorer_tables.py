@@ -169,12 +169,12 @@ def path(name: str) -> Path:
 
 def read(name: str) -> list[list[int]]:
     """A committed table."""
-    return json.loads(path(name).read_text().partition("] = ")[2].rstrip().removesuffix(";"))  # type: ignore[no-any-return]
+    return json.loads(path(name).read_text(encoding="utf-8").partition("] = ")[2].rstrip().removesuffix(";"))  # type: ignore[no-any-return]
 
 
 if __name__ == "__main__":
     OUT.mkdir(parents=True, exist_ok=True)
     for name in sys.argv[1:] or FAMILIES:
         text = json.dumps(table(FAMILIES[name]), separators=(",", ":")).replace("],[", "],\n[")
-        path(name).write_text(f'explorer.tables["{name}"] = {text};\n')
+        path(name).write_text(f'explorer.tables["{name}"] = {text};\n', encoding="utf-8")
         print(f"wrote {path(name).relative_to(OUT.parents[2])}", flush=True)

@@ -32,7 +32,7 @@ WEIGHT, BUDGET = (64, 64), 400
 @cache
 def entries() -> dict[str, dict[str, Any]]:
     """What is said of each builder, by its name."""
-    return tomllib.loads(ENTRIES.read_text())
+    return tomllib.loads(ENTRIES.read_text(encoding="utf-8"))
 
 
 def ordered() -> list[str]:

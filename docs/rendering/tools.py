@@ -16,7 +16,7 @@ _CLASS = re.compile(r"\b(Parametrized)?[A-Z]\w+|\bweight_\w+|\bin_proj_weight")
 
 def rendered() -> str:
     """A row a tool: for how many kinds it works, and what else there is."""
-    found = json.loads(RECORD.read_text())
+    found = json.loads(RECORD.read_text(encoding="utf-8"))
     lines = ["| tool | works for | otherwise |", "| --- | --- | --- |"]
     for row in found["rows"]:
         works = len(found["kinds"]) - sum(len(o["kinds"]) for o in row["others"])

@@ -50,6 +50,44 @@ def test_moments(tmp_path):
     assert ran("both()", twice) == (130, "", "it: stopped")
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="signals of another kind")
+def test_an_end_without_stderr(tmp_path):
+    (tmp_path / "slow_module.py").write_text(
+        "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nfor _ in range(100): pass\n"
+    )
+    setup = "sys.path.insert(0, sys.argv[1]); os.close(2)"
+    assert ran("import slow_module", setup, tmp_path) == (130, "", "")
+
+
+WAITING = """
+import os, signal, sys, time, types
+from tnkit.core import interrupts
+if sys.argv[1] == "nt":  # the way of Windows, where os.kill would end the process
+    interrupts.os = types.SimpleNamespace(name="nt", write=os.write, _exit=os._exit)
+interrupts._children = lambda: [types.SimpleNamespace(terminate=lambda: None)]  # to be ended in good order
+try:
+    with interrupts.raised(lambda: "it: stopped"):
+        sys.path.insert(0, sys.argv[2])
+        import slow_module
+        for _ in range(3000):
+            time.sleep(0.01)
+except KeyboardInterrupt:
+    print("caught", "slow_module" in sys.modules)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="signals of another kind")
+@pytest.mark.parametrize("name", ["posix", "nt"])
+def test_an_import_with_children_is_ended_behind_it(name, tmp_path):
+    (tmp_path / "slow_module.py").write_text(
+        "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nfor _ in range(100): pass\n"
+    )
+    done = subprocess.run([sys.executable, "-c", WAITING, name, str(tmp_path)], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "caught True\n", "")
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="signals of another kind")
 @pytest.mark.parametrize("first, command", [("tnkit", True), ("/usr/bin/tnkit", True), ("other.py", False)])
 def test_during_the_imports_of_the_command_alone(first, command):

@@ -1,5 +1,6 @@
 """What cannot fit is refused before it begins.  Nothing large is allocated: the machine is made small instead."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +143,14 @@ def container(monkeypatch, tmp_path):
                 (tmp_path / "groups" / folder / name).write_text(f"{text}\n")
 
     return make
+
+
+def test_a_group_may_have_any_name(container, tmp_path):
+    """Its bytes are in no encoding, and that of the locale may be ASCII."""
+    name = os.fsdecode(b"caf\xe9")
+    container("", {name: two(3 * GB, 1 * GB)})
+    (tmp_path / "cgroup").write_bytes(b"0::/caf\xe9\n")
+    assert machine.available() == (2 * GB, "this container")
 
 
 def two(limit, used, stat="anon 5\ninactive_file 0"):

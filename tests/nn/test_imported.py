@@ -47,6 +47,8 @@ def test_two_files_of_one_name(tmp_path):
         ("mine.py:a b", ValueError, '"file.py:name"'),
         (3, TypeError, "--task is a non-empty string, not 3"),
         ("", TypeError, "--task is a non-empty string, not ''"),
+        ("~no-such-user.py:value", FileNotFoundError, "--task: no such file .*~no-such-user.py"),  # the home of a user there is not
+        ("~no-such-user/other.py:value", FileNotFoundError, "--task: no such file .*~no-such-user/other.py"),
         ("other.py:value", FileNotFoundError, "--task: no such file .*other.py"),
         ("mine.py:other", ValueError, "--task: mine.py has no 'other'; it has value, Thing"),
         ("nothing_like_it:x", ValueError, "--task: no module 'nothing_like_it'"),

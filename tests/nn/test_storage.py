@@ -3,15 +3,20 @@
 import errno
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
+from tnkit.core import writing
+from tnkit_nn import storage
 from tnkit_nn.storage import (
     alone,
     fill_,
@@ -126,6 +131,45 @@ def test_a_full_disk_is_an_error_of_the_file(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["x"] and (tmp_path / "x").read_text() == "old"
 
 
+def windows(module, monkeypatch, **other):
+    """The module takes this system for Windows, with ``other`` functions of it."""
+    monkeypatch.setattr(module, "os", types.SimpleNamespace(**{**vars(os), "name": "nt", **other}))
+
+
+def test_a_full_disk_of_windows(tmp_path, monkeypatch):
+    def full(*_):
+        raise SafetensorError(
+            "Error while serializing: I/O error: There is not enough space on the disk. (os error 112)"
+        )
+
+    windows(storage, monkeypatch)
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(OSError, match=r"There is not enough space on the disk: '.*x'$") as found:
+        write_tensors(tmp_path / "x", {"a": torch.zeros(3)})
+    assert found.value.filename == str(tmp_path / "x") and not list(tmp_path.iterdir())
+
+
+def test_a_read_only_file_of_windows_is_left_as_it_is(tmp_path, monkeypatch):
+    def allowed(path):
+        if not os.stat(path).st_mode & stat.S_IWRITE:
+            raise PermissionError(errno.EACCES, "Access is denied", str(path))
+
+    def replace(one, other):
+        allowed(other)
+
+    def unlink(path, missing_ok=False):
+        allowed(path)
+        os.unlink(path)
+
+    (tmp_path / "x").write_text("old")
+    (tmp_path / "x").chmod(0o444)
+    windows(writing, monkeypatch, replace=replace)
+    monkeypatch.setattr(Path, "unlink", unlink)
+    with pytest.raises(PermissionError, match=r"Access is denied: '.*x'$"):
+        write_json(tmp_path / "x", 1)
+    assert [p.name for p in tmp_path.iterdir()] == ["x"] and (tmp_path / "x").read_text() == "old"
+
+
 def test_errors_of_ones_own_pass(tmp_path):
     with pytest.raises(OSError, match=r"^mine$"), replacing(tmp_path / "x"):
         raise OSError("mine")
@@ -188,6 +232,19 @@ def test_bytes_there_and_back(tmp_path):
         if k >= len(b"tnkit "):  # without the first word it is a file without a seal, for its reader to judge
             with pytest.raises(ValueError, match="c: damaged"):
                 read_bytes(tmp_path / "c", "it")
+
+
+def test_what_was_read_is_no_longer_the_file(tmp_path):
+    """Another program may write to it; Windows lets nobody replace a file that is mapped."""
+    path, tensors = tmp_path / "t", {"a": torch.arange(2.0**16), "b": torch.zeros(0), "c": torch.ones(())}
+    write_tensors(path, tensors)
+    found, _ = read_tensors(path)
+    with path.open("r+b") as file:
+        file.seek(-8, os.SEEK_END)
+        file.write(b"\xff" * 8)
+        file.seek(2**12)
+        file.write(b"\xff" * 2**16)
+    assert all(torch.equal(found[name], x) for name, x in tensors.items())
 
 
 def test_tensors_are_sealed(tmp_path):

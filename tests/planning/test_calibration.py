@@ -91,6 +91,18 @@ def test_without_a_cache_of_ones_own(monkeypatch, tmp_path):
     assert rates_file().parent == tmp_path / ".cache" / "tnkit"
 
 
+@pytest.mark.parametrize("given", [None, "", "relative/cache"])
+def test_without_a_home_nothing_is_kept(given, cache, monkeypatch, tmp_path):
+    """A container's user may have none; a relative folder is no cache, as the standard of XDG_CACHE_HOME says."""
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    if given is not None:
+        monkeypatch.setenv("XDG_CACHE_HOME", given)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    monkeypatch.chdir(tmp_path)
+    assert rates_file() is None and rates() == Rates()
+    assert calibrate() == rates() != Rates() and not list(tmp_path.iterdir())
+
+
 def test_plans_are_cached_by_their_rates(cache, monkeypatch):
     first = plan(NET)
     assert plan(NET) is first

@@ -159,6 +159,30 @@ def test_cached_by_value():
     assert again == plan(one) and hash(again) == hash(plan(one)) and again.peak == plan(one).peak
 
 
+class Asking:
+    """A function that, as it is pickled, asks its plan for what that has not been asked for, as another thread may."""
+
+    plan = None
+
+    def __call__(self, xp, x):
+        return xp.tanh(x)
+
+    def __reduce__(self):
+        (step,) = type(self).plan.steps
+        assert step.chain is not None and type(self).plan.program.runners == {}
+        assert type(self).plan.peak and type(self).plan.timeline and step.body.runners == {}
+        return Asking, ()
+
+
+def test_a_plan_may_be_asked_while_it_is_pickled():
+    """An executor pickles in a thread of its own."""
+    net = Network([Node("A", "ij"), Node("B", "jk")], "ik", {"i": 4, "j": 3, "k": 4}).activate(Asking(), "f")
+    Asking.plan = tk.plan(net, slices=4)
+    again = pickle.loads(pickle.dumps(Asking.plan))
+    assert again.flops == Asking.plan.flops and again.peak == Asking.plan.peak
+    assert set(again.__dict__) < set(Asking.plan.__dict__)  # it is as it was when it was begun
+
+
 def test_text():
     p = plan(
         Network([Node("A", "ir"), Node("B", "rj"), Node("C", "j")], "i", dict(i=3, j=4, r=2)).activate("relu", "f")

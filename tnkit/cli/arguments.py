@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from math import isinf
 from typing import Any, NoReturn
 
@@ -22,6 +24,13 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say what is wrong, and where the help is."""
         self.exit(2, f"{self.prog}: {' '.join(message.split())} (see {self.prog} --help)\n")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Help and versions as all that is printed: argparse itself is silent where stdout cannot take them."""
+        if message and file is sys.stdout:
+            say(message, end="")
+        else:
+            super()._print_message(message, file)
 
 
 def comma_separated(text: str) -> list[str]:
@@ -127,6 +136,16 @@ def say(*values: Any, sep: str = " ", end: str = "\n") -> None:
     except OSError as error:
         error.filename = "standard output"
         raise
+
+
+@contextmanager
+def streams_there() -> Iterator[None]:
+    """Standard streams that are there: of a process without them (``>&-``, Windows' ``pythonw``) what is said is said to nobody."""
+    with ExitStack() as closing:
+        for name, redirected in (("stdout", redirect_stdout), ("stderr", redirect_stderr)):
+            if getattr(sys, name) is None:
+                closing.enter_context(redirected(closing.enter_context(open(os.devnull, "w", encoding="utf-8"))))
+        yield
 
 
 def add_file(parser: argparse.ArgumentParser, *flags: str, **options: Any) -> None:

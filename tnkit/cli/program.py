@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 import tnkit as tk
 from tnkit.cli import networks
-from tnkit.cli.arguments import Parser, say
+from tnkit.cli.arguments import Parser, say, streams_there
 from tnkit.core.extras import MissingExtra, need
 from tnkit.core.interrupts import INTERRUPTED, raised
 
@@ -102,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = sys.argv[1:] if argv is None else list(argv)
     now = _Now(Parser(prog="tnkit"))
-    with raised(now.interrupted) if argv is None else nullcontext():
+    with streams_there(), raised(now.interrupted) if argv is None else nullcontext():
         try:
             args = _parser([word for word in words if word in APPLICATIONS][:1]).parse_args(words)
             now.parser, now.goes_on = args.parser, getattr(args, "goes_on", "")

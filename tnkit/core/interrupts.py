@@ -61,7 +61,7 @@ def raised(line: Callable[[], str]) -> Iterator[None]:
         if _importing(frame):  # an exception would be taken for a failed import
             if not _children():
                 _end(f"\n{line()}")
-            again = threading.Timer(_RETRY, os.kill, (os.getpid(), signal.SIGINT))
+            again = threading.Timer(_RETRY, _again)
             again.daemon = True
             again.start()
             return
@@ -79,6 +79,14 @@ def raised(line: Callable[[], str]) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _again() -> None:
+    """Ctrl-C once more, for the main thread."""
+    if os.name == "nt":  # there ``kill`` would end the process
+        signal.raise_signal(signal.SIGINT)
+    else:
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 def _importing(frame: FrameType | None) -> bool:
@@ -99,5 +107,7 @@ def _end(line: str) -> None:
     """Say it and end the process, and those it has started."""
     for process in _children():
         process.terminate()
-    os.write(2, f"{line}\n".encode())
-    os._exit(INTERRUPTED)
+    try:
+        os.write(2, f"{line}\n".encode())
+    finally:  # stderr may be closed, or full
+        os._exit(INTERRUPTED)

@@ -1,11 +1,14 @@
-"""A property that is made once, without the lock that Python took for it until 3.12: values that are made twice are equal."""
+"""A property that is made once, without the lock that Python took for it until 3.12: values that are made twice are equal.
+
+A value that has one and is sent to other processes gives its state by :func:`state_of`.
+"""
 
 from __future__ import annotations
 
 import functools
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["cached_property"]
+__all__ = ["cached_property", "state_of"]
 
 if TYPE_CHECKING:
     from functools import cached_property
@@ -20,3 +23,11 @@ else:
                 return self
             value = instance.__dict__[self.attrname] = self.func(instance)
             return value
+
+
+def state_of(value: object) -> dict[str, Any]:
+    """The attributes of a value, for its ``__getstate__``, in a dict of their own.
+
+    An executor pickles in a thread of its own, and a property that is made meanwhile would change the dict under it.
+    """
+    return dict(value.__dict__)

@@ -60,7 +60,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
             yield temporary
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
-            if target.exists():
+            if (
+                target.exists() and os.name != "nt"
+            ):  # there a file can only be read-only, and none such is replaced or deleted
                 shutil.copymode(target, temporary)
             os.replace(temporary, target)
         finally:

@@ -125,6 +125,6 @@ def _droppable(stat: str) -> int:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text()
+        return path.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
         return ""

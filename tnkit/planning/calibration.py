@@ -70,9 +70,15 @@ DEFAULT = Rates()
 _known: list[Rates] = []
 
 
-def rates_file() -> Path:
-    """Where this machine's rates are kept: ``$XDG_CACHE_HOME`` or ``~/.cache``, ``tnkit/rates-<machine>.json``."""
-    folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+def rates_file() -> Path | None:
+    """Where this machine's rates are kept: ``$XDG_CACHE_HOME`` or ``~/.cache``, ``tnkit/rates-<machine>.json``.
+
+    None without a home, as in a container whose user has none: nothing is kept then, least of all in the working directory.
+    """
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    folder = given if os.path.isabs(given) else os.path.expanduser("~/.cache")
+    if not os.path.isabs(folder):
+        return None
     machine = "".join(c if c.isalnum() or c in "-_." else "_" for c in platform.node()) or "machine"
     return Path(folder) / "tnkit" / f"rates-{machine}.json"
 
@@ -80,7 +86,8 @@ def rates_file() -> Path:
 def rates() -> Rates:
     """The calibrated rates of this machine; the defaults if there are none, or if their file is broken."""
     if not _known:
-        _known.append(_read_rates(rates_file()))
+        file = rates_file()
+        _known.append(DEFAULT if file is None else _read_rates(file))
     return _known[0]
 
 
@@ -101,8 +108,10 @@ def calibrate() -> Rates:
         The new rates, also where the cache cannot be written: then they last as long as the process.
     """
     found = Rates(_flops(), _measured_bandwidth(), _measured_call())
-    with suppress(OSError):
-        _write_rates(rates_file(), found)
+    file = rates_file()
+    if file is not None:
+        with suppress(OSError):
+            _write_rates(file, found)
     _known[:] = [found]
     return found
 
@@ -128,7 +137,7 @@ def spelled_count(number: float) -> str:
 
 def _read_rates(path: Path) -> Rates:
     try:
-        return Rates(**json.loads(path.read_text()))
+        return Rates(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):  # no file, no JSON, or JSON of something else
         return DEFAULT
 
@@ -137,7 +146,7 @@ def _write_rates(path: Path, found: Rates) -> None:
     """Whole or not at all, so that no reader meets half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(asdict(found)))
+        temporary.write_text(json.dumps(asdict(found)), encoding="utf-8")
 
 
 def _flops() -> float:

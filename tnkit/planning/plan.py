@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
-from tnkit.core.lazy import cached_property
+from tnkit.core.lazy import cached_property, state_of
 from tnkit.core.network import Network
 from tnkit.core.numbers import as_float
 from tnkit.core.wording import count_text, plural
@@ -88,6 +88,10 @@ class Plan:
     def __deepcopy__(self, memo: dict[int, Any]) -> Plan:
         """Itself: a value."""
         return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """As it is now: what is found out of it meanwhile is no part of it."""
+        return state_of(self)
 
     # -- costs ------------------------------------------------------------------------------------------------------
     @property

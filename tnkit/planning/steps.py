@@ -15,7 +15,7 @@ from math import prod
 from typing import Any
 
 from tnkit.core.activations import Activation
-from tnkit.core.lazy import cached_property
+from tnkit.core.lazy import cached_property, state_of
 from tnkit.planning.strides import View
 
 Inds = tuple[str, ...]
@@ -98,7 +98,7 @@ class Program:
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the code, which is made again where it is needed."""
-        return {k: v for k, v in self.__dict__.items() if k != "runners"}
+        return {k: v for k, v in state_of(self).items() if k != "runners"}
 
 
 @dataclass(frozen=True)
@@ -141,6 +141,10 @@ class FusedStep:
     size: int
     kept: bool = False
     sliced: Inds = field(default=(), compare=False, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """As it is now: what is found out of it meanwhile is no part of it."""
+        return state_of(self)
 
     @property
     def summed(self) -> bool:

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pickle
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor
 from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Any
@@ -29,6 +28,7 @@ from tnkit_nn.checks import a_folder, a_function, a_kind, an_open_module
 from tnkit_nn.comparison.experiment import Experiment, dense_rates, opened, with_dense_models
 from tnkit_nn.comparison.job_store import Progress, Study, run_jobs, silent
 from tnkit_nn.comparison.predictions import write_predictions
+from tnkit_nn.comparison.processes import check_sent
 from tnkit_nn.comparison.protocol import Protocol
 from tnkit_nn.comparison.record import Job, wrong_records
 from tnkit_nn.comparison.replicas import REST_RATES
@@ -159,26 +159,13 @@ def compare(
         experiment = opened(task, protocol)
         jobs = _jobs(experiment, chosen, budgets, at_least)
         rehearse(experiment, jobs)
-        _check_executor(executor, experiment)
+        check_sent(executor, experiment, jobs)
         done = _run(experiment, jobs, executor, progress, out)
     told = {
         "versions": versions(), "left_out": _left_out(experiment, done), "command": command(),
         "title": task.title, "examples": experiment.goal.examples,
     }  # fmt: skip
     return Comparison(write_predictions([{**record, **told} for records in done for record in records], out))
-
-
-def _check_executor(executor: Executor | None, experiment: Experiment) -> None:
-    """ValueError where the task cannot go to the executor's processes."""
-    if not isinstance(executor, ProcessPoolExecutor):  # others may pickle functions by value
-        return
-    try:
-        pickle.dumps(experiment)
-    except Exception as error:  # whatever a class of the user's raises
-        raise ValueError(
-            "compare: with a ProcessPoolExecutor the task goes to other processes, whose functions have names at the top of a file "
-            f"(or the task is of a file: tnkit compare --task file.py:name); here {error}"
-        ) from error
 
 
 def _layers(layer: object) -> tuple[str, ...]:

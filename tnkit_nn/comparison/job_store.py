@@ -23,6 +23,7 @@ from tnkit_nn.storage import alone, damaged, first_difference, read_bytes, read_
 __all__ = ["Progress", "Study", "run_jobs", "silent"]
 
 VERSION = 4
+_READABLE = 237  # letters of a job's name in that of its file, which has 255 at most
 STUDY = "a study"  # what the record of settings is of
 
 #: What is wrong with a kept result, in words; empty where nothing is.
@@ -74,7 +75,8 @@ class Study:
     def path(self, key: str, ending: str = "json") -> Path:
         """The file of a job: readable, and told apart by a digest of settings and job.  A result in bytes ends in ``bin``."""
         digest = hashlib.sha256(json.dumps([self.settings, key], sort_keys=True).encode()).hexdigest()[:12]
-        return self.folder / "jobs" / f"{re.sub('[^A-Za-z0-9]+', '-', key)}-{digest}.{ending}"
+        readable = re.sub("[^A-Za-z0-9]+", "-", key)[:_READABLE]
+        return self.folder / "jobs" / f"{readable}-{digest}.{ending}"
 
     def has(self, key: str) -> bool:
         """Whether a job is finished."""

@@ -49,7 +49,7 @@ def empty(shape: Shape, like: Tensor) -> Tensor:
     made = torch.from_numpy(found).view(like.dtype).view(shape)
     _KEPT.append(found)
     while sum(x.nbytes for x in _KEPT) > _MOST_KEPT:
-        _KEPT.pop(0)
+        del _KEPT[:1]  # another thread may have emptied it
     return made.data  # no view: autograd would forbid to change it in place
 
 

@@ -54,6 +54,19 @@ def jobs(log, count, seconds=0.0):
     return {f"job {k}": (str(log), k, seconds) for k in range(count)}
 
 
+@pytest.mark.parametrize("letter", ["a", "ü", ":", "B/"])
+def test_a_job_may_have_any_name(tmp_path, letter):
+    """A file's name has 255 letters at most, and its ending is one of them."""
+    study = Study(tmp_path, {"of": "names"})
+    for key in (f"{letter * 300} at 10", f"{letter * 300} at 20", "con", "nul.", "a", "A"):
+        assert not study.has(key)
+        study.put(key, {"key": key})
+        study.put(key + "bytes", key.encode())
+        assert study.get(key) == {"key": key} and study.get(key + "bytes") == key.encode()
+    names = [path.name.lower() for path in (tmp_path / "jobs").iterdir()]
+    assert len(set(names)) == 12 and max(map(len, names)) <= 255
+
+
 @pytest.mark.parametrize("threads", [0, 2])
 def test_finished_jobs_are_kept_and_not_run_again(tmp_path, threads):
     log, study = tmp_path / "log", Study(tmp_path / "out", {"seed": 1})

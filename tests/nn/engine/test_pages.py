@@ -50,6 +50,19 @@ def test_memory_that_is_read_is_never_given_out(reader):
     assert address in {pages.empty((ENTRIES,), LIKE).data_ptr() for _ in range(3)}
 
 
+def test_another_thread_may_empty_what_is_kept(monkeypatch):
+    class Emptied(list):
+        def __iter__(self):
+            yield from tuple(super().__iter__())
+            self.clear()
+
+    monkeypatch.setattr(pages, "_KEPT", Emptied())
+    alive = [pages.empty((ENTRIES,), LIKE) for _ in range(4)]
+    monkeypatch.setattr(pages, "_MOST_KEPT", 4 * ENTRIES)
+    pages._KEPT.extend(x.numpy() for x in alive)
+    assert len(pages.empty((ENTRIES,), LIKE)) == ENTRIES
+
+
 def test_so_many_bytes_are_kept_at_most():
     alive = [pages.empty((ENTRIES,), LIKE) for _ in range(7)]
     assert len({x.data_ptr() for x in alive}) == 7
