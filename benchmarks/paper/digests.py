@@ -63,8 +63,8 @@ def digests_of(*sources: str) -> dict[str, str]:
 
 def place(function: Callable[..., Any]) -> str:
     """Where a function stands, ``"benchmarks/paper/deep.py:kinds"``; the whole file of one that is not at its top."""
-    path = Path(function.__code__.co_filename).resolve().relative_to(ROOT)
-    return str(path) if "<" in function.__qualname__ else f"{path}:{function.__qualname__}"
+    path = Path(function.__code__.co_filename).resolve().relative_to(ROOT).as_posix()
+    return path if "<" in function.__qualname__ else f"{path}:{function.__qualname__}"
 
 
 def kept_in(folder: Path, *sources: str) -> dict[str, str]:
@@ -137,7 +137,7 @@ def _needs(file: Path, name: str) -> set[tuple[Path, str]]:
 
 @cache
 def _tree(file: Path) -> ast.Module:
-    return ast.parse(file.read_text())
+    return ast.parse(file.read_text(encoding="utf-8"))
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import sqrt
@@ -215,7 +216,7 @@ def bar(steps: Iterable[int], what: str = "fit") -> Iterable[int]:
     need("progress=True", "tqdm")
     from tqdm.auto import tqdm
 
-    return tqdm(steps, desc=what, unit="step")
+    return tqdm(steps, desc=what, unit="step", disable=sys.stderr is None)
 
 
 def _scale(w: Tensor, unit: Tensor) -> Tensor:

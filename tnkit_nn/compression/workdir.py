@@ -45,6 +45,8 @@ RATE: Kinds = {"factor": NUMBER}
 FOUND: Kinds = {"error": NUMBER, "chance": NUMBER, "method": str, "seconds": NUMBER}
 SPENT: Kinds = {"seconds": NUMBER}
 
+#: Letters of a layer's name in those of its files.
+_LONGEST = 200
 #: What a compression writes under names that something else may have in the folder.
 WRITTEN = ("model.safetensors", "dense.safetensors", "results.json", "report.json", "recipe.toml")
 
@@ -155,7 +157,7 @@ class Folder:
 
     def arrays(self, layer: str, net: tk.Network, make: Callable[[], FitResult]) -> tuple[FitResult, float]:
         """The arrays of the approximation, found before or now, and the seconds that it took."""
-        name = f"stage1-{quote(layer, safe='')}"  # a layer may be called "a/b", beside another "a-b"
+        name = _file_of(layer)
         figures = self.read(name, FOUND)  # written last: where they are, the arrays are
         if figures is not None:
             arrays = self._arrays(name, net, figures.get("arrays"))
@@ -166,7 +168,7 @@ class Folder:
         seconds = time.perf_counter() - begin
         lines = (json.dumps(strict({"step": k, "error": error})) + "\n" for k, error in enumerate(found.history, 1))
         with replacing(self.path / f"{name}.jsonl") as temporary:
-            temporary.write_text("".join(lines))
+            temporary.write_text("".join(lines), encoding="utf-8")
         with replacing(self.path / f"{name}.tn") as temporary, TemporaryDirectory() as elsewhere:
             tk.save(
                 Path(elsewhere) / "net", net, found.arrays
@@ -209,3 +211,9 @@ def _but_epochs(run: Mapping[str, Any]) -> dict[str, Any]:
 
 def _digest_of_arrays(arrays: Mapping[str, Any]) -> str:
     return digest({name: torch.as_tensor(array) for name, array in arrays.items()})
+
+
+def _file_of(layer: str) -> str:
+    """The name of a layer's files: one may be called "a/b", beside another "a-b", and a file system takes 255 letters."""
+    name = f"stage1-{quote(layer, safe='')}"
+    return name if len(name) <= _LONGEST else f"{name[:_LONGEST]}-{hashlib.sha256(layer.encode()).hexdigest()[:12]}"

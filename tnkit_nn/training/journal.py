@@ -37,7 +37,7 @@ class Journal:
         if not self.path:
             return
         lines, self.last = list(lines), step
-        with named(self.path), self.path.open("a") as file:
+        with named(self.path), self.path.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(strict(line)) + "\n" for line in lines)
         if self.board is None:
             return
@@ -57,7 +57,7 @@ class Journal:
             self.flush()
             self.board = _board(self.path.with_name(self.path.name + ".events"), step + 1)
         kept = []
-        lines = self.path.read_text(errors="replace").splitlines() if self.path.exists() else []
+        lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines() if self.path.exists() else []
         for k, line in enumerate(lines, 1):
             try:
                 if json.loads(line)["epoch"] < epoch:
@@ -66,7 +66,7 @@ class Journal:
                 if k < len(lines) or not line.startswith("{"):  # the last one may have been cut short
                     raise ValueError(f"{self.path}: line {k} is of no training's log; choose another file") from None
         with replacing(self.path) as temporary:
-            temporary.write_text("".join(kept))
+            temporary.write_text("".join(kept), encoding="utf-8")
 
     def flush(self) -> None:
         """Write what is buffered."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -376,4 +377,4 @@ def _bar(total: int, progress: bool) -> Any:
     need("train", "tqdm")
     from tqdm.auto import tqdm
 
-    return tqdm(total=total, desc="training", unit="step", disable=not progress, mininterval=0.5)
+    return tqdm(total=total, desc="training", unit="step", disable=not progress or sys.stderr is None, mininterval=0.5)
