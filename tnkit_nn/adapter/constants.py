@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tnkit.core.network import Network
-from tnkit_nn.engine.backend import to_tensor
+from tnkit_nn.engine.backend import capturing, to_tensor
 
 __all__ = ["Constants", "check_given_constant"]
 
@@ -36,7 +36,7 @@ class Constants:
         if made is None or made.dtype != other.dtype or made.device != other.device:
             with torch.inference_mode(False):  # one of the inference mode would be of no use outside of it
                 made = _traced(*self.kinds[name], other)
-            if type(made) is Tensor:  # not what a tool passes off as one
+            if type(made) is Tensor and not capturing():  # not what a tool passes off as one, nor a graph's own memory
                 self._made[name] = made
         return made
 

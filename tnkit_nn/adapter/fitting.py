@@ -27,6 +27,7 @@ from tnkit_nn.adapter.descent import cosine, minimise
 from tnkit_nn.adapter.starts import check_reach, held_tensor, in_units, out_of_reach, scalers, stacked_starts, units_of
 from tnkit_nn.checks import check_fills, warn_caller
 from tnkit_nn.engine.backend import TORCH, to_tensor
+from tnkit_nn.engine.devices import with_doubles
 from tnkit_nn.gradients import with_gradients
 
 __all__ = ["MOST_STEPS", "NOTHING", "FitResult", "bar", "fit"]
@@ -161,7 +162,7 @@ def fit(
         return (one - a * w).abs().square().sum()  # a is optimal, so its own derivative is zero: 1 - cos^2
 
     many = _single(objective) if restarts == 1 else torch.func.vmap(objective)
-    rate = torch.full((restarts,), lr, dtype=torch.float64)
+    rate = torch.full((restarts,), lr, dtype=torch.float64, device=goal.device)
     done = minimise(
         lambda trained, _: many(trained), in_units(starts, {n: -u for n, u in units.items()}), dict.fromkeys(starts, rate), steps - 1, schedule=lambda step, _: cosine(step, steps),
         every=1, eps=1e-12, patience=patience, enough=(4 * torch.finfo(goal.dtype).eps) ** 2, progress=bar if progress else iter,
@@ -187,7 +188,7 @@ def fit(
 def _checked_goal(net: Network, target: Any, dtype: torch.dtype | None) -> tuple[Tensor, float]:
     """Target in the dtype to compute in, over two to a power so that its entries are of size about 1; and that power."""
     a_network(net, "fit")
-    target = held_tensor("fit: the target", target)
+    target = with_doubles(held_tensor("fit: the target", target))  # where the steps' sizes are held too
     if dtype is None:
         dtype = torch.promote_types(target.dtype, torch.float32)
     elif not isinstance(dtype, torch.dtype) or not (dtype.is_floating_point or dtype.is_complex):

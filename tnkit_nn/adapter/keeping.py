@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tnkit.core.numbers import whole_number
+from tnkit_nn.engine.backend import capturing
 
 __all__ = ["can_keep", "is_kept", "keep_weights", "kept_weight", "unseen_by_tools"]
 
@@ -124,6 +125,7 @@ def unseen_by_tools(*tensors: Tensor) -> bool:
     """Whether these are plain tensors with values, and nothing traces, transforms or records what is done with them."""
     return (
         not torch.compiler.is_compiling()
+        and not capturing()
         and torch._C._get_tracing_state() is None
         and torch._C._functorch.peek_interpreter_stack() is None
         and torch._C._len_torch_dispatch_stack() == 0

@@ -82,7 +82,8 @@ class RoutedLayer(nn.Module, Generic[Way]):
         self._draw_bias()
 
     def _add_bias(self, size: int, wanted: bool) -> None:
-        self.bias = nn.Parameter(torch.empty(size, dtype=self.tn.like.dtype)) if wanted else None
+        like = self.tn.like
+        self.bias = nn.Parameter(torch.empty(size, dtype=like.dtype, device=like.device)) if wanted else None
         self._draw_bias()
 
     def _draw_bias(self) -> None:

@@ -55,7 +55,7 @@ class TNModule(nn.Module):
         Any network, nonlinear ones too; a :class:`tnkit.Decomposition` is a network and its arrays.
     arrays
         Array name -> numpy array or tensor: all trained arrays, or none of them (then :func:`tnkit.init.normal` draws
-        them), and frozen ones.
+        them), and frozen ones.  Where there are tensors, all is put on their device.
     optimizer
         As for :func:`tnkit.plan`.
     dynamic
@@ -70,7 +70,7 @@ class TNModule(nn.Module):
     TypeError
         No network, arrays that are no mapping of arrays, no dtype.
     ValueError
-        A name that torch cannot hold, an array of the wrong shape, mixed dtypes, some trained arrays missing, trained arrays of
+        A name that torch cannot hold, an array of the wrong shape, mixed dtypes or devices, some trained arrays missing, trained arrays of
         whole numbers or that are not finite, complex arrays where a function needs real ones, given arrays where torch's default device is meta.
     """
 
@@ -287,7 +287,8 @@ def _tensors(
     for name, (kind, shape) in Constants(net).kinds.items():
         if name in held:
             check_given_constant(name, kind, held.pop(name), shape, dtype)
-    held = {name: to_tensor(a, dtype) for name, a in held.items()}
+    device = _one_device(held)
+    held = {name: _put(to_tensor(a, dtype), device) for name, a in held.items()}
     missing = [name for name in net.parameters if name not in held]
     if missing and len(missing) < len(net.parameters):
         raise ValueError(f"trained array {missing[0]!r} is missing; give all of {net.parameters}, or none to draw them")
@@ -305,7 +306,7 @@ def _tensors(
         held |= {name: torch.empty(net.array_shapes[name], dtype=dtype) for name in net.parameters}
     elif missing:
         drawn = init.normal(net, seed=seed, std=std, dtype=_precision(dtype or torch.get_default_dtype()))
-        held |= {name: to_tensor(drawn[name], dtype) for name in net.parameters}
+        held |= {name: _put(to_tensor(drawn[name], dtype), device) for name in net.parameters}
     for name, tensor in held.items():
         if tensor.is_meta and name in arrays:
             raise ValueError(
@@ -313,6 +314,19 @@ def _tensors(
                 "init_empty_weights()"
             )
     return {name: held[name] for name in net.array_shapes if name in held}
+
+
+def _one_device(given: Mapping[str, Any]) -> torch.device | None:
+    """The device of all tensors among the arrays, where what is beside them belongs too; None where there are none."""
+    devices = {a.device: name for name, a in given.items() if isinstance(a, Tensor)}
+    if len(devices) > 1:
+        raise ValueError("arrays are on one device: " + ", ".join(f"{n!r} is on {d}" for d, n in devices.items()))
+    return next(iter(devices), None)
+
+
+def _put(x: Tensor, device: torch.device | None) -> Tensor:
+    """On a device, where there is one; what has no values stays where it is."""
+    return x if device is None or x.is_meta else x.to(device)
 
 
 def _precision(dtype: torch.dtype) -> str:

@@ -7,6 +7,8 @@ from math import sqrt
 import torch
 from torch import Tensor
 
+from tnkit_nn.engine.devices import with_doubles
+
 __all__ = ["norm", "root_mean_square"]
 
 #: Largest entries whose squares, and sums of them, are numbers of double precision.
@@ -35,7 +37,7 @@ def root_mean_square(x: Tensor) -> float:
 def _squares(x: Tensor) -> tuple[float, float]:
     """The sum of the squares of entries, over the square of a unit: a block at a time."""
     x = x.detach()
-    flat = (x.abs() if x.is_complex() else x).reshape(-1)
+    flat = with_doubles(x.abs() if x.is_complex() else x).reshape(-1)
     unit = 1.0
     if flat.dtype == torch.float64 and flat.numel():
         largest = float(flat.abs().amax())

@@ -21,7 +21,7 @@ from tnkit.execution.numpy import NUMPY
 from tnkit.execution.powers import times
 from tnkit.execution.region_scale import Arrays, UnreachableError
 from tnkit_nn.checks import an_array, materialised, warn_caller
-from tnkit_nn.engine.backend import TORCH, native, to_tensor
+from tnkit_nn.engine.backend import TORCH, from_numpy, to_tensor
 
 __all__ = ["check_reach", "held_tensor", "in_units", "out_of_reach", "scalers", "stacked_starts", "units_of"]
 
@@ -39,7 +39,7 @@ def held_tensor(what: str, x: Any) -> Tensor:
         plain_x = plain("x", x, NUMPY)
     except TypeError as error:
         raise TypeError(f"{what}: {error}") from None
-    return torch.as_tensor(native(an_array(plain_x, what)))
+    return from_numpy(an_array(plain_x, what))
 
 
 def stacked_starts(
@@ -48,7 +48,7 @@ def stacked_starts(
     """Trained arrays, stacked over the restarts, and the frozen ones; drawn ones for a tensor of root mean square ``std`` (None: 1)."""
 
     def tensor(a: Any) -> Tensor:
-        return to_tensor(a, goal.dtype).to(goal.device)
+        return to_tensor((a if isinstance(a, Tensor) else from_numpy(a)).to(goal.device), goal.dtype)
 
     check_known(net, given)
     given = {n: held_tensor(f"fit: array {n!r}", a) for n, a in given.items()}

@@ -36,7 +36,7 @@ def crop_flip(images: Tensor, generator: Generator) -> Tensor:
     images
         (batch, channels, height, width), left as it is.
     generator
-        Where the shifts and flips come from, on the processor; it is advanced.
+        Where the shifts and flips come from; it is advanced.
 
     Returns
     -------
@@ -55,10 +55,10 @@ def crop_flip(images: Tensor, generator: Generator) -> Tensor:
     a_kind(generator, Generator, "crop_flip: generator")
     count, channels, height, width = shape
     padded = F.pad(images, (PADDING,) * 4, mode="reflect")
-    shift = torch.randint(2 * PADDING + 1, (2, count, 1), generator=generator)
-    flip = torch.rand(count, 1, generator=generator) < 0.5
-    columns = torch.arange(width)
-    rows = (shift[0] + torch.arange(height)).to(images.device)
+    shift = torch.randint(2 * PADDING + 1, (2, count, 1), generator=generator, device=generator.device)
+    flip = torch.rand(count, 1, generator=generator, device=generator.device) < 0.5
+    columns = torch.arange(width, device=generator.device)
+    rows = (shift[0] + torch.arange(height, device=generator.device)).to(images.device)
     columns = (shift[1] + torch.where(flip, columns.flip(0), columns)).to(images.device)
     rows = rows[:, None, :, None].expand(-1, channels, -1, padded.shape[-1])
     return padded.gather(2, rows).gather(3, columns[:, None, None, :].expand(-1, channels, height, -1))

@@ -24,6 +24,7 @@ from tnkit_nn.checks import finite, materialised
 from tnkit_nn.data.batches import Batch, check_numbers, leaves, length, mapped, moved, shapes
 from tnkit_nn.data.draws import kept, seed_, seeded
 from tnkit_nn.data.splits import stratified
+from tnkit_nn.engine.devices import dtype_there
 from tnkit_nn.fingerprint import value_text
 from tnkit_nn.storage import raw
 
@@ -144,7 +145,9 @@ def _checked_tree(given: Any, what: str) -> Any:
         pairs = ", ".join(f"{_last(n)} {k}" for n, k in lengths.items())
         raise ValueError(f"{what}: all tensors have the same number of examples, at least one, not {pairs}")
     name, first = found[0]
-    if first.is_floating_point() and not bool(first.sum(dtype=torch.float64).isfinite()):  # a sum needs no memory
+    if first.is_floating_point() and not bool(
+        first.sum(dtype=dtype_there(torch.float64, first.device)).isfinite()
+    ):  # a sum needs no memory
         finite(first, name)
     return given
 
@@ -185,7 +188,7 @@ class TensorSource:
 
     def shuffled(self, size: int, draw: Generator) -> Iterator[Batch]:
         """One pass in an order that the generator draws."""
-        order, size = torch.randperm(self.count, generator=draw), min(size, self.count)
+        order, size = torch.randperm(self.count, generator=draw, device=draw.device), min(size, self.count)
         for k in range(self.steps(size)):
             yield self.taken(order[k * size : (k + 1) * size])
 
@@ -376,7 +379,7 @@ def limited_source(part: BatchSource, limit: int, what: str) -> BatchSource:
         labels = (
             last
             if last.dim() == 1 and not last.is_floating_point() and not last.is_complex()
-            else torch.zeros(len(last), dtype=torch.long)
+            else torch.zeros(len(last), dtype=torch.long, device="cpu")
         )
         return TensorSource(part.taken(stratified(labels.long())[:limit].sort().values))
     if (
@@ -385,7 +388,7 @@ def limited_source(part: BatchSource, limit: int, what: str) -> BatchSource:
         and part.count is not None
         and not isinstance(part.given, IterableDataset)
     ):
-        chosen = stratified(torch.zeros(part.count, dtype=torch.long))[:limit].sort().values.tolist()
+        chosen = stratified(torch.zeros(part.count, dtype=torch.long, device="cpu"))[:limit].sort().values.tolist()
         return LoaderSource(Subset(part.given, chosen), part.what)
     raise ValueError(
         f"{what} is for tensors and Datasets; a {type(getattr(part, 'given', part)).__name__} has its own length"

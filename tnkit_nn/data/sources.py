@@ -66,8 +66,8 @@ CIFAR_SITE = "https://www.cs.toronto.edu/~kriz/cifar.html"
 
 def _images(raw: np.ndarray, stats: Stats) -> Tensor:
     """Float images, normalised, of bytes (count, channels, height, width)."""
-    mean, std = (torch.tensor(s).view(1, -1, 1, 1) for s in stats)
-    return torch.tensor(raw, dtype=torch.float32).div_(255).sub_(mean).div_(std)
+    mean, std = (torch.tensor(s, device="cpu").view(1, -1, 1, 1) for s in stats)
+    return torch.tensor(raw, dtype=torch.float32, device="cpu").div_(255).sub_(mean).div_(std)
 
 
 def _parts(
@@ -109,9 +109,9 @@ def digits(root: Root = None) -> Split:
     if root is not None:
         raise ValueError(f"digits come with scikit-learn and are read from no folder, but root is {shown(root)}")
     table = _digits_table()
-    x = torch.as_tensor(table[:, :-1], dtype=torch.float32) / 16
-    y = torch.as_tensor(table[:, -1], dtype=torch.long)
-    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
+    x = torch.as_tensor(table[:, :-1], dtype=torch.float32, device="cpu") / 16
+    y = torch.as_tensor(table[:, -1], dtype=torch.long, device="cpu")
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0), device="cpu")
     parts = [order[:1000], order[1000:1297], order[1297:]]
     train, val, test = ((x[p], y[p]) for p in parts)
     return Split("digits", train, val, test, tuple("0123456789"))

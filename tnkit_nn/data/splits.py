@@ -12,6 +12,7 @@ from tnkit.core.checks import sequence, shown, text
 from tnkit.core.numbers import whole_number
 from tnkit.core.wording import plural
 from tnkit_nn.checks import a_size, a_tensor, finite, labels_of
+from tnkit_nn.engine.devices import dtype_there
 from tnkit_nn.storage import raw
 
 __all__ = ["Part", "Split", "checked_part", "limited", "split_off", "stratified"]
@@ -124,7 +125,9 @@ def checked_part(part: object, what: str, classes: int = 0) -> Part:
         hint = f"; classes names {classes}" if classes else ""
         hint += f"; {_ANY}" if y.dtype == torch.long or y.is_floating_point() else "; y.long() gives them"
         raise ValueError(f"{what} needs labels {known} as torch.long, found {y.dtype} in {y.min()}..{y.max()}{hint}")
-    if x.is_floating_point() and not bool(x.sum(dtype=torch.float64).isfinite()):  # a sum needs no memory
+    if x.is_floating_point() and not bool(
+        x.sum(dtype=dtype_there(torch.float64, x.device)).isfinite()
+    ):  # a sum needs no memory
         finite(x, f"{what} inputs")
     return x, y
 
@@ -142,14 +145,14 @@ def stratified(labels: Tensor, seed: int = 0) -> Tensor:
     TypeError, ValueError
         Labels that are no tensor of whole numbers (count,); a seed that is no whole number of at least 0.
     """
-    labels = labels_of(labels, "stratified: labels")
+    labels = labels_of(labels, "stratified: labels").cpu()  # positions on the processor fit tensors anywhere
     seed = whole_number(seed, "stratified: seed", 0) % 2**63
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed), device="cpu")
     shuffled = labels[order]
-    place = torch.empty(len(labels), dtype=torch.float64)
+    place = torch.empty(len(labels), dtype=torch.float64, device="cpu")
     for c in shuffled.unique():
         where = (shuffled == c).nonzero()[:, 0]
-        place[where] = (torch.arange(len(where), dtype=torch.float64) + 0.5) / len(where)
+        place[where] = (torch.arange(len(where), dtype=torch.float64, device="cpu") + 0.5) / len(where)
     return order[place.argsort(stable=True)]
 
 

@@ -16,15 +16,21 @@ from tnkit.planning.plan import Plan
 from tnkit.planning.steps import FusedStep, Program
 from tnkit_nn.engine import chain, cuda, sliced, sliced_chain
 from tnkit_nn.engine.activations import VALUES
+from tnkit_nn.engine.devices import dtype_there, has_doubles
 from tnkit_nn.engine.shared_matmul import broadcast_matmul
 from tnkit_nn.engine.svd_grad import left
 
-__all__ = ["TORCH", "autocasts", "native", "ready", "to_tensor"]
+__all__ = ["TORCH", "autocasts", "capturing", "from_numpy", "native", "ready", "to_tensor"]
 
 
 def autocasts(device: torch.device) -> bool:
     """Whether autocast is on for a device; torch has no answer for meta, where nothing is computed."""
     return torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)
+
+
+def capturing() -> bool:
+    """Whether a CUDA graph is being captured: values are there when it is replayed, and reading one would end it."""
+    return torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()
 
 
 def _like(a: np.ndarray, x: Tensor) -> Tensor:
@@ -129,14 +135,21 @@ def _numpy(x: Tensor) -> np.ndarray:
 
 def _unseen(arrays: Sequence[Tensor]) -> bool:
     """Whether values cannot be read: a graph is being traced, or one is a batch under ``vmap``, or has none (device meta)."""
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or capturing():
         return True
     try:
         for x in arrays:
-            x.detach()[(0,) * x.ndim].item()
+            if not _in_memory(x):  # to read one entry is to wait for the device
+                x.detach()[(0,) * x.ndim].item()
     except RuntimeError:
         return True
     return False
+
+
+def _in_memory(x: Tensor) -> bool:
+    """Whether this is a plain tensor with values, which nothing traces: that is known without a look at them."""
+    plain = type(x) in (Tensor, torch.nn.Parameter) and not x.is_meta and torch._C._len_torch_dispatch_stack() == 0
+    return plain and _own(x)
 
 
 def _refused(x: Tensor) -> str:
@@ -194,7 +207,7 @@ TORCH = Backend(
     home="tnkit_nn.engine.backend:TORCH",
     folds=True,
     left=left,
-    cast=lambda x, dtype: x.to(getattr(torch, dtype)),
+    cast=lambda x, dtype: x.to(dtype_there(getattr(torch, dtype), x.device)),
     numpy=_numpy,
     tracked=lambda x: x.requires_grad and torch.is_grad_enabled(),
     constant=lambda x: x.detach(),
@@ -236,9 +249,16 @@ def to_tensor(array: object, dtype: torch.dtype | None = None) -> Tensor:
     ``dtype`` is the precision: a complex array stays complex.  By default a tensor keeps its dtype and a numpy array takes
     torch's default one.
     """
-    tensor = array.detach() if isinstance(array, Tensor) else torch.as_tensor(native(array))
+    given = isinstance(array, Tensor)
+    tensor = array.detach() if isinstance(array, Tensor) else torch.as_tensor(native(array), device="cpu")
     if dtype is None:
-        dtype = tensor.dtype if isinstance(array, Tensor) else torch.get_default_dtype()
+        dtype = tensor.dtype if given else torch.get_default_dtype()
     if tensor.is_complex() and not dtype.is_complex:
         dtype = dtype.to_complex()
-    return tensor.to(dtype, copy=True)
+    return tensor.to(tensor.device if given else torch.get_default_device(), dtype, copy=True)
+
+
+def from_numpy(array: object) -> Tensor:
+    """A numpy array as a tensor of its own dtype, on torch's default device; on the processor where that has no double precision."""
+    there = torch.get_default_device()
+    return torch.as_tensor(native(array), device=there if has_doubles(there) else "cpu")

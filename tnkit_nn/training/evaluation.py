@@ -158,7 +158,8 @@ def _pass(model: nn.Module, goal: Goal, loader: Iterable[Any], part: str) -> tup
             check_numbers(batch, f"batch {k} of {part!r} of {goal.name!r}")
     if not losses:
         raise ValueError(f"the part {part!r} of {goal.name!r} has one batch or more, not none")
-    return torch.tensor(losses, dtype=torch.float64), torch.tensor(weights, dtype=torch.float64), float(right)
+    found, sizes = (torch.tensor(x, dtype=torch.float64, device="cpu") for x in (losses, weights))
+    return found, sizes, float(right)
 
 
 def _number(value: Any, what: str) -> float:
