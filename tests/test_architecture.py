@@ -128,7 +128,6 @@ SHARED_NAMES = {
 }  # fmt: skip
 
 
-
 def test_text_is_utf_8_in_any_locale():
     """A file is read and written in an encoding that is said: that of the locale is ASCII, or Windows' cp1252."""
     files = [

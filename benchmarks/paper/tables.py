@@ -176,7 +176,10 @@ def page() -> str:
     """The page."""
     files = {name: HERE / f"{name}.json" for name in STUDIES}
     parts = [section(name, json.loads(path.read_text())) for name, path in files.items() if path.exists()]
-    return "\n\n".join(part.strip() for part in [INTRO, (HERE / "summary.md").read_text(encoding="utf-8"), SETUP, *parts]) + "\n"
+    return (
+        "\n\n".join(part.strip() for part in [INTRO, (HERE / "summary.md").read_text(encoding="utf-8"), SETUP, *parts])
+        + "\n"
+    )
 
 
 if __name__ == "__main__":

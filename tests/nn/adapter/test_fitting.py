@@ -293,3 +293,9 @@ def test_the_bounds_of_an_activation_are_what_it_reaches(fn):
     for found, bound, far in ((values.min(), low, -1e6), (values.max(), high, 1e6)):
         assert found == pytest.approx(bound, abs=1e-6) if np.isfinite(bound) else found / far >= 1
     assert low <= values.min() and values.max() <= high
+
+
+def test_a_bar_where_there_is_no_stderr(monkeypatch):
+    """As in a process without a terminal (``2>&-``, Windows' pythonw): tqdm writes to what is not there."""
+    monkeypatch.setattr("sys.stderr", None)
+    assert fit(train(2, 2, rank=1), np.ones((2, 2)), steps=200, progress=True).error < 0.5

@@ -7,7 +7,9 @@ from dataclasses import replace
 import pytest
 
 import tnkit as tk
+from tnkit_nn.adapter.fitting import FitResult
 from tnkit_nn.compression.compress import compress_
+from tnkit_nn.compression.workdir import Folder
 
 from .test_compress import RECIPE, plain, small
 
@@ -104,3 +106,18 @@ def test_what_is_deleted_is_made_again(done, tmp_path):
         for name in names:
             (out / (name if "." in name else f"{name}.json")).unlink()
         assert plain(compress_(small()[0], SHORT, split, out=out)) == report
+
+
+def test_layers_of_long_names_have_files_of_their_own(tmp_path):
+    """A file system takes 255 letters, and a letter beside ASCII is six of them in the name of a file."""
+    folder, net = (
+        Folder(tmp_path, {"model": {}, "task": None, "tune": None}, replace(RECIPE, stage2=None), 0.0),
+        tk.tt((2, 2), 1),
+    )
+    layers = ["fc1", "a/b", "a-b", *("é" * 45 + end for end in "xy"), *("n" * 240 + end for end in "xy")]
+    for k, layer in enumerate(layers):
+        folder.arrays(layer, net, lambda k=k: FitResult(tk.init.normal(net, seed=k), (), float(k), 1.0, "svd"))
+    for k, layer in enumerate(layers):
+        found, _ = folder.arrays(layer, net, lambda: None)
+        assert found.error == k and tk.norm(net, found.arrays) == tk.norm(net, tk.init.normal(net, seed=k))
+    assert (tmp_path / "stage1-fc1.json").exists() and max(len(p.name) for p in tmp_path.iterdir()) < 230
