@@ -1,6 +1,7 @@
 """Results carry the digest of the code that made them, and a table says when that code has changed."""
 
 import importlib
+import json
 from pathlib import Path
 
 import pytest
@@ -109,3 +110,63 @@ def test_a_study_that_goes_on_with_newer_code_keeps_the_digest_it_began_with(dig
 def test_a_study_is_named_by_its_function(digests):
     assert digests.place(digests.digest_of) == "benchmarks/paper/digests.py:digest_of"
     assert digests.place(lambda: 1) == "tests/test_paper_digests.py"
+
+
+# -- code that gives the same numbers ----------------------------------------------------------------------------------
+def test_code_that_gives_the_same_numbers_makes_no_table_older(digests, digest, tmp_path, monkeypatch):
+    monkeypatch.setattr(digests, "SAME", tmp_path / "same.json")
+    made = {"study.py:one": digest()}
+    later = digest("study.py:one", "return 2 * x", "return x + x")
+    assert digests.older(made) == "made with older code (study.py:one)"
+    for told, words in (
+        ({"study.py:other": {made["study.py:one"]: later}}, "made with older code (study.py:one)"),
+        ({"study.py:one": {later: made["study.py:one"]}}, "made with older code (study.py:one)"),
+        ({"study.py:one": {made["study.py:one"]: later}}, ""),
+        ({"study.py:one": {made["study.py:one"]: "between", "between": later}}, ""),
+        ({"study.py:one": {made["study.py:one"]: "between", "between": made["study.py:one"]}}, "made with older code (study.py:one)"),
+    ):  # fmt: skip
+        (tmp_path / "same.json").write_text(json.dumps(told))
+        assert digests.older(made) == words, told
+
+
+@pytest.fixture
+def reference(digests):
+    return importlib.import_module("reference")
+
+
+def test_numbers_are_found_wherever_a_record_stands(reference):
+    one = {"label": "tt", "budget": 9, "seed": 0, "test": 0.1 + 0.2, "seconds": 5.0, "chosen": {"rate": [0.5, None]}}
+    other = {**one, "label": "cp", "test": float("nan")}
+    before = dict(reference.numbers([[one, other]]))
+    assert before["/0/tt/9/0/test"] == "0.30000000000000004" and before["/0/cp/9/0/test"] == "nan"
+    assert before["/0/tt/9/0/chosen/rate/0"] == "0.5" and not any("seconds" in place for place in before)
+    now = dict(reference.numbers([[{**other, "seconds": 7.0}, {**one, "new": 1}]]))
+    assert reference.differing(before, now) == []
+    assert reference.differing(before, dict(reference.numbers([[other, {**one, "test": 0.3}]]))) == ["/0/tt/9/0/test"]
+    assert "/0/tt/9/0/test" in reference.differing(before, dict(reference.numbers([[other]])))
+
+
+def test_only_parts_with_the_same_numbers_are_vouched_for(reference, monkeypatch):
+    """Of what changed between the two trees; the comparison speaks for three parts."""
+    old, new = (
+        {"families": "a", "training": "b", "compression": "c"},
+        {"families": "A", "training": "B", "compression": "c"},
+    )
+    monkeypatch.setattr(reference.subprocess, "run", lambda *args, **options: None)
+    monkeypatch.setattr(reference, "digests_in", lambda tree: new if tree == reference.ROOT else old)
+    for unlike, found in (
+        ("", {"families": {"a": "A"}, "training": {"b": "B"}}), ("comparison", {"training": {"b": "B"}}), ("training", {"families": {"a": "A"}}),
+        ("compression", {}),
+    ):  # fmt: skip
+        monkeypatch.setattr(
+            reference, "run", lambda name, tree, unlike=unlike: {"x": repr(tree == reference.ROOT and name == unlike)}
+        )
+        assert reference.vouched("HEAD") == found
+
+
+def test_what_is_vouched_for_is_of_today(digests):
+    """Every chain of ``same.json`` is of parts that there are; none goes in a circle."""
+    for part, pairs in json.loads(digests.SAME.read_text()).items():
+        assert part in digests.PARTS
+        for old in pairs:
+            assert len(digests._as_good_as(part, old)) > 1

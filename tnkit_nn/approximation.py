@@ -22,7 +22,8 @@ from tnkit_nn.adapter.fitting import MOST_STEPS, NOTHING, FitResult, bar
 from tnkit_nn.adapter.starts import scalers
 from tnkit_nn.axes import RATE, Axes
 from tnkit_nn.checks import a_tensor, check_fills
-from tnkit_nn.engine.backend import TORCH
+from tnkit_nn.engine.backend import TORCH, from_numpy
+from tnkit_nn.engine.devices import with_doubles
 from tnkit_nn.generators import Generator, along, network_generator, regauged, weight_rms
 
 __all__ = ["METHODS", "RATES", "Approximation", "approximate", "approximate_each", "check_method", "suited_method"]
@@ -77,6 +78,10 @@ class Approximation:
         share = by ** (1 / len(outer))
         params = {n: _times(x, share) if n in outer else x for n, x in self.params.items()}
         return replace(self, params=params)
+
+    def there(self, device: torch.device) -> Approximation:
+        """The arrays on a device."""
+        return replace(self, params={n: x.to(device) for n, x in self.params.items()}, error=self.error.to(device))
 
 
 @dataclass(frozen=True)
@@ -163,7 +168,8 @@ def _gradient(
     begin = {n: axes.by_seed(x) for n, x in (start or problem.generator.start).items()}
     each = dict.fromkeys(begin, axes.by_rate(rates).to(problem.targets.device))
     done = minimise(losses, begin, each, longer * problem.steps, progress=problem.progress)
-    best, seeds = axes.unflatten(done.score)[:, 0].argmin(RATE), torch.arange(len(problem.targets))
+    seeds = torch.arange(len(problem.targets), device=problem.targets.device)
+    best = axes.unflatten(done.score)[:, 0].argmin(RATE)
     values = {n: axes.unflatten(p)[best, 0, seeds] for n, p in done.params.items()}
     losses_seen = torch.stack([axes.unflatten(now)[best, 0, seeds] for now in done.history[:-1]])
     history = (1 - (1 - losses_seen).clamp(0, 1).square()).sqrt()
@@ -242,7 +248,8 @@ def approximate_each(
         How the network makes weights, with its random starts, and the arrays that are near.
     """
     one_of(method, "the approximation: method", METHODS)
-    targets = _checked_targets(net, targets)
+    given = _checked_targets(net, targets)
+    targets = with_doubles(given)
     generator, size = network_generator(net, targets, first_seed), weight_rms(targets).to(torch.float64)
     outer, by = scalers(net), torch.where(size > 0, size.clamp(*_SIZES) / size, 1.0)
     scaled = _times(targets, by)
@@ -250,7 +257,10 @@ def approximate_each(
     if bool((by == 1).all()):
         scaled, inner = targets, generator
     found = METHODS[method](_Targets(net, scaled, inner, first_seed, steps, progress))
-    return generator, _with_zeros(net, found.scaled(1 / by, outer) if outer else found, targets, first_seed)
+    found = _with_zeros(net, found.scaled(1 / by, outer) if outer else found, targets, first_seed)
+    if targets.device != given.device:
+        return network_generator(net, given, first_seed), found.there(given.device)
+    return generator, found
 
 
 def _checked_targets(net: tk.Network, targets: Tensor) -> Tensor:
@@ -304,7 +314,9 @@ def _zero_and_alive(generator: Generator, params: Params, name: str, axes: Axes)
     array = params[name].clone().requires_grad_()
     with torch.enable_grad():
         weight = generator.weight({**params, name: array}, axes)
-        along_it = torch.randn(weight.shape, generator=torch.Generator().manual_seed(0), dtype=weight.real.dtype)
+        along_it = torch.randn(
+            weight.shape, generator=torch.Generator().manual_seed(0), dtype=weight.real.dtype, device="cpu"
+        )
         (grad,) = torch.autograd.grad((weight * along_it.to(weight.device)).real.sum(), array)
     return not bool(weight.any()) and bool(grad.reshape(len(grad), -1).any(1).all())
 
@@ -402,7 +414,9 @@ def _said_by(found: Approximation, method: str) -> Approximation:
 
 
 def _stacked_arrays(each: Sequence[Mapping[str, Any]], names: Iterable[str]) -> Params:
-    return {n: torch.stack([torch.as_tensor(arrays[n]) for arrays in each]) for n in names}
+    return {
+        n: torch.stack([a if isinstance(a := arrays[n], Tensor) else from_numpy(a) for arrays in each]) for n in names
+    }
 
 
 def _squares(x: Tensor) -> Tensor:

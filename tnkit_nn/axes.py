@@ -53,7 +53,7 @@ class Axes:
 
     def by_rate(self, values: Sequence[float]) -> Tensor:
         """A number a rate -> (replicas,)."""
-        return self.flatten(torch.tensor(values, dtype=torch.float64)[:, None, None])
+        return self.flatten(torch.tensor(values, dtype=torch.float64, device="cpu")[:, None, None])
 
     def at(self, params: Mapping[str, Tensor], rate: int, start: int) -> dict[str, Tensor]:
         """The values of one rate and start, (seed, ...)."""

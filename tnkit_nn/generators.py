@@ -20,6 +20,7 @@ import tnkit as tk
 from tnkit.core.network import inside_out
 from tnkit_nn.axes import Axes
 from tnkit_nn.engine.backend import TORCH
+from tnkit_nn.engine.devices import dtype_there
 
 __all__ = [
     "Generator",
@@ -99,9 +100,9 @@ def network_generator(net: tk.Network, target: Tensor, first_seed: int = 0) -> G
         for s, size in enumerate(weight_rms(target), first_seed)
     ]
     names, shape = net.parameters, tuple(target.shape[1:])
-    fixed = {n: torch.as_tensor(a).to(target) for n, a in drawn[0].items() if n not in names}
+    fixed = {n: torch.as_tensor(a, device="cpu").to(target) for n, a in drawn[0].items() if n not in names}
     plan = tk.plan(net, itemsize=target.element_size())
-    start = {n: torch.stack([torch.as_tensor(d[n]).to(target) for d in drawn]) for n in names}
+    start = {n: torch.stack([torch.as_tensor(d[n], device="cpu").to(target) for d in drawn]) for n in names}
     one = vmap(lambda arrays: tk.detensorize(tk.run(plan, {**fixed, **arrays}, TORCH), shape))
     return Generator(
         start, lambda p, _: cast(Tensor, one({n: p[n] for n in names})), net.num_params, int(plan.flops), fixed
@@ -116,9 +117,9 @@ def hashed_generator(budget: int, shape: tuple[int, ...], target: Tensor, first_
     place, sign, start = [], [], []
     for s, w in enumerate(target.flatten(1).cpu(), first_seed):
         draw = torch.Generator().manual_seed(77 + s)
-        place.append(torch.randint(budget, (w.numel(),), generator=draw))
-        sign.append(torch.randint(2, (w.numel(),), generator=draw).to(w) * 2 - 1)
-        total = torch.zeros(budget, dtype=w.dtype).index_add(0, place[-1], sign[-1] * w)
+        place.append(torch.randint(budget, (w.numel(),), generator=draw, device="cpu"))
+        sign.append(torch.randint(2, (w.numel(),), generator=draw, device="cpu").to(w) * 2 - 1)
+        total = w.new_zeros(budget).index_add(0, place[-1], sign[-1] * w)
         start.append(total / torch.bincount(place[-1], minlength=budget).clamp(min=1))
     places, signs = torch.stack(place).to(target.device), torch.stack(sign).to(target.device)
 
@@ -141,8 +142,8 @@ def subspace_generator(budget: int, shape: tuple[int, ...], target: Tensor, firs
     places, signs = [], []
     for s in range(first_seed, first_seed + len(target)):
         draw = torch.Generator().manual_seed(55 + s)
-        places.append(torch.randperm(2**order, generator=draw)[:budget])
-        signs.append(torch.randint(2, (size,), generator=draw) * 2.0 - 1.0)
+        places.append(torch.randperm(2**order, generator=draw, device="cpu")[:budget])
+        signs.append(torch.randint(2, (size,), generator=draw, device="cpu") * 2.0 - 1.0)
     place, sign = torch.stack(places).to(target.device), torch.stack(signs).to(target)
 
     def transform(x: Tensor) -> Tensor:
@@ -192,7 +193,7 @@ def _least_squares(normal: Callable[[Tensor], Tensor], b: Tensor, steps: int = 5
 def random_start(generator: Generator, target: Tensor, first_seed: int = 0) -> Params:
     """Random values in place of the least-squares ones; the weight is as large as the target.  ``first_seed`` as in :func:`hashed_generator`."""
     values = torch.stack([
-        torch.randn(v.shape, generator=torch.Generator().manual_seed(88 + s)) for s, v in enumerate(generator.start["values"], first_seed)
+        torch.randn(v.shape, generator=torch.Generator().manual_seed(88 + s), device="cpu") for s, v in enumerate(generator.start["values"], first_seed)
     ])  # fmt: skip
     values = values.to(target)
     made = weight_rms(generator.weight({"values": values}, Axes(seed=len(target)))).clamp(min=1e-30)
@@ -209,29 +210,29 @@ def fixed_generator(name: str, target: Tensor, first_seed: int = 0) -> Generator
     elif name == "removed":
         values = torch.zeros_like(target)
     elif name == "pooled":
-        rows = nn.functional.adaptive_avg_pool1d(torch.eye(prod(shape[1:])), shape[0])  # (inputs, outputs)
+        rows = nn.functional.adaptive_avg_pool1d(
+            torch.eye(prod(shape[1:]), device="cpu"), shape[0]
+        )  # (inputs, outputs)
         values = rows.T.reshape(1, *shape).repeat(len(target), *[1] * len(shape))
-    else:
+    elif name in ("frozen_random", "picked"):
         draws = [torch.Generator().manual_seed(99 + s) for s in range(first_seed, first_seed + len(target))]
         if name == "frozen_random":
-            values = torch.stack([torch.randn(shape, generator=g) for g in draws])
-            values = values * along(weight_rms(target), values).to(values.device)
+            values = torch.stack([torch.randn(shape, generator=g, device="cpu") for g in draws]).to(target.device)
+            values = values * along(weight_rms(target), values)
         else:
             cols = prod(shape[1:])
-            picks = [torch.randint(cols, (shape[0],), generator=g) for g in draws]
+            picks = [torch.randint(cols, (shape[0],), generator=g, device="cpu") for g in draws]
             values = torch.stack([nn.functional.one_hot(p, cols).float() for p in picks]).view(target.shape)
-
+    else:
+        raise ValueError(f"fixed_generator: no control {name!r}")
     values = values.to(target)
     return Generator({}, lambda _, axes: axes.by_seed(values), prod(shape) if name == "dense" else 0)
 
 
 def weight_rms(w: Tensor) -> Tensor:
     """Root mean square of each replica's entries, whose squares neither vanish nor overflow: (replicas, ...) -> (replicas,)."""
-    size = (
-        w.abs()
-        .reshape(len(w), -1)
-        .to(torch.float64 if w.dtype.itemsize < 8 or w.dtype == torch.complex64 else w.abs().dtype)
-    )
+    wide = torch.float64 if w.dtype.itemsize < 8 or w.dtype == torch.complex64 else w.abs().dtype
+    size = w.abs().reshape(len(w), -1).to(dtype_there(wide, w.device))
     _, exponent = torch.frexp(size.amax(1))  # a power of two: no digit of an ordinary weight changes
     unit = torch.ldexp(torch.ones_like(size[:, 0]), exponent - 1)
     return ((size / unit[:, None]).square().mean(1).sqrt() * unit).to(w.abs().dtype)

@@ -44,7 +44,8 @@ Rendered by `python benchmarks/paper/tables.py` from the results beside it; each
 `deep.py` or `search.py` that goes on where it was interrupted. Accuracies are per cent of all 10,000 test images where nothing else
 is said, and no choice was made on these but where a note says so; after a mean stands the range over the seeds, from the smallest to the
 largest. *Parameters* are trained ones, as they are stored. Intervals are of each difference by itself, at 95 %; p-values are corrected
-for their number in a table's column (Holm), and *more* and *less* go by them. In italics behind the versions: what of the code has changed since a table was made (*before digests*: nobody knows).
+for their number in a table's column (Holm), and *more* and *less* go by them. In italics behind the versions: what of the code has changed since a table was made (*before digests*: nobody knows); changes after
+which a reference run gives the same numbers, to the last bit, are not named (`reference.py`).
 """
 
 SETUP = f"""## How it was measured, and what the labels mean

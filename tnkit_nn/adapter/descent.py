@@ -14,6 +14,8 @@ from math import cos, inf, pi, prod
 import torch
 from torch import Tensor
 
+from tnkit_nn.engine.devices import dtype_there
+
 __all__ = ["Descent", "Params", "cosine", "minimise", "warm_cosine"]
 
 Params = dict[str, Tensor]
@@ -110,9 +112,10 @@ def minimise(
     """
     table = _ParameterTable(start)
     rows = table.rows(start)
-    groups = [(columns, rates[name].to(rows.device)[:, None]) for name, columns in table.columns.items()]
+    wide = dtype_there(torch.float64, rows.device)
+    groups = [(columns, rates[name].to(rows.device, wide)[:, None]) for name, columns in table.columns.items()]
     first, second = torch.zeros_like(rows), torch.zeros_like(rows)
-    age = torch.zeros(len(rows), 1, dtype=torch.float64, device=rows.device)
+    age = torch.zeros(len(rows), 1, dtype=wide, device=rows.device)
     damp, best, lowest = torch.ones_like(age), rows, rows.new_full((len(rows),), inf)
     history: list[Tensor] = []
     marked, since, state = inf, 0, state or {}
@@ -145,9 +148,9 @@ def minimise(
             size = -damp * schedule(step, steps) / (1 - _FIRST**age)
             rows = torch.cat([rows[:, c] + (size * r).to(rows) * first[:, c] / root[:, c] for c, r in groups], 1)
             if bool(bad.any()):
-                wide = bad[:, None]
-                rows, damp, age = torch.where(wide, best, rows), torch.where(wide, damp / 2, damp), age * ~wide
-                first, second = (torch.where(wide, 0.0, moment) for moment in (first, second))
+                of_row = bad[:, None]
+                rows, damp, age = torch.where(of_row, best, rows), torch.where(of_row, damp / 2, damp), age * ~of_row
+                first, second = (torch.where(of_row, 0.0, moment) for moment in (first, second))
                 _keep(state, best_state, bad)
     seen = torch.stack(history) if history else rows.new_zeros((0, len(rows)))
     return Descent(table.params(best), lowest, seen, best_state)

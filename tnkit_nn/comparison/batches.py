@@ -57,7 +57,7 @@ class Orders:
         for seed in self.seeds:
             draw = torch.Generator().manual_seed(1000 + seed)
             passes = -(-self.steps * BATCH // self.part.count)
-            order = torch.cat([torch.randperm(self.part.count, generator=draw) for _ in range(passes)])
+            order = torch.cat([torch.randperm(self.part.count, generator=draw, device="cpu") for _ in range(passes)])
             rows.append(order[: self.steps * BATCH])
         return torch.stack(rows).view(len(self.seeds), self.steps, BATCH)
 
@@ -67,7 +67,7 @@ class Orders:
         taken = self.part.taken(now)
         if self.own is None:
             return taken
-        return (self.own[torch.arange(len(self.seeds))[:, None], now], *taken[1:])
+        return (self.own[torch.arange(len(self.seeds), device=now.device)[:, None], now], *taken[1:])
 
     def each(self, step: int) -> list[Batch]:
         """One a seed."""

@@ -33,6 +33,7 @@ from tnkit_nn.comparison.sweep import swept
 from tnkit_nn.data.draws import seeded
 from tnkit_nn.data.parts import TensorSource
 from tnkit_nn.data.splits import stratified
+from tnkit_nn.engine.devices import with_doubles
 from tnkit_nn.fingerprint import fingerprint
 from tnkit_nn.storage import misfit
 from tnkit_nn.task import Task
@@ -254,7 +255,7 @@ def opened(task: Task, protocol: Protocol) -> Experiment:
         )
     for name in weights if task.trained else ():
         weight = model.get_parameter(name).detach()
-        size = float(weight.double().norm())
+        size = float(with_doubles(weight).double().norm())
         if not 0 < size < inf:
             where = task.weights or task.model_name
             raise ValueError(
@@ -309,7 +310,7 @@ def _seen(goal: Goal) -> Goal:
     if goal.classifies:
         chosen = stratified(part.tree[1])[:VALIDATION]
     else:
-        chosen = torch.randperm(part.count, generator=torch.Generator().manual_seed(0))[:VALIDATION]
+        chosen = torch.randperm(part.count, generator=torch.Generator().manual_seed(0), device="cpu")[:VALIDATION]
     return replace(goal, parts={**goal.parts, "val": TensorSource(part.taken(chosen.sort().values))})
 
 
@@ -418,6 +419,6 @@ def _dense_models(experiment: Experiment, seeds: Sequence[int]) -> bytes:
         )  # fmt: skip
 
     found = swept(train, rates, rates).trained
-    best, each = found.score[:, 0].argmin(RATE), torch.arange(len(seeds))
+    best, each = found.score[:, 0].argmin(RATE), torch.arange(len(seeds), device=found.score.device)
     values |= {n: found.axes.unflatten(x)[best, 0, each] for n, x in (*found.params.items(), *found.state.items())}
-    return safetensors.torch.save({n: p.contiguous() for n, p in values.items()})
+    return safetensors.torch.save({n: p.cpu().contiguous() for n, p in values.items()})

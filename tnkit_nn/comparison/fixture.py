@@ -323,7 +323,7 @@ class Fixture:
     def _read(self, goal: Goal, part: str) -> Readings:
         """What the model, with the values that it has, makes of a part."""
         if not self.goal.classifies:
-            metric = torch.tensor([judged(self.model, goal, part)], dtype=torch.float64)
+            metric = torch.tensor([judged(self.model, goal, part)], dtype=torch.float64, device="cpu")
             return Readings(metric, metric)
         with looking(self.model):
             batches = (moved(batch, self.device) for batch in goal.parts[part].loader())

@@ -13,6 +13,7 @@ from tnkit_nn.adapter.descent import Params, minimise
 from tnkit_nn.axes import RATE, SEED, Axes
 from tnkit_nn.comparison.batches import batches_of
 from tnkit_nn.comparison.fixture import Fixture, Readings
+from tnkit_nn.engine.devices import dtype_there
 
 __all__ = ["REST_RATES", "Trained", "train_replicas"]
 
@@ -158,7 +159,8 @@ def train_replicas(
     def judged(params: Params) -> Tensor:
         found = fixture.read(assemble(params, axes), still, "val", axes, alone=bool(alone), state=state)
         seen.append(found.metric)
-        return score(fixture, found).to(fixture.device)
+        scores = score(fixture, found)
+        return scores.to(fixture.device, dtype_there(scores.dtype, fixture.device))
 
     speeds = {n: axes.by_rate(rates) * (factors or {}).get(n, 1.0) for n in start}
     speeds |= dict.fromkeys(others or {}, axes.by_rate(other_rates[: len(rates)]))

@@ -314,7 +314,28 @@ def _default_training():
         )
 
 
-GROUPS = {f.__name__: f for f in (contraction, layers, weights, training)}
+def comparing():
+    weight = drawn(16, 16)
+    for net in (MATRIX, tk.adtn((16, 16), depth=2, activation="relu"), tk.cp((16, 16), 3)):
+        yield "approximate", lambda net=net: tknn.approximate(net, weight.to("gpu"), steps=3)
+        yield (
+            "approximate by the default device",
+            lambda net=net: in_default(lambda: tknn.approximate(net, weight, steps=3)),
+        )
+    yield "approximate by gradients", lambda: tknn.approximate(MATRIX, weight.to("gpu"), method="gradient", steps=3)
+    for device in ("cpu", "gpu"):
+        for rest in ("none", "all"):
+            yield f"compare, data on {device}, {rest}", lambda d=device, rest=rest: _compared(d, rest)
+    yield "compare by the default device", lambda: in_default(lambda: _compared("gpu", "head"))
+
+
+def _compared(device, rest):
+    steps = dict(dense_steps=2, fit_steps=2, tune_steps=2, seeds=2)
+    found = tknn.compare(task(device), ["tt", "adtn"], [40], layer="2", rest=rest, **steps)
+    assert {"hashed", "subspace", "picked", "pooled", "frozen_random", "removed"} <= {r["label"] for r in found}
+
+
+GROUPS = {f.__name__: f for f in (contraction, layers, weights, training, comparing)}
 
 
 def main(group, kind):

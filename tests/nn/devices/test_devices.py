@@ -21,7 +21,7 @@ pytestmark = [
 
 
 @pytest.mark.parametrize(
-    "group, kind", [("contraction", "without doubles"), *product(("layers", "weights", "training"), KINDS)]
+    "group, kind", [("contraction", "without doubles"), *product(("layers", "weights", "training", "comparing"), KINDS)]
 )
 def test_runs_on_another_device(group, kind):
     run = [sys.executable, "-m", "tests.nn.devices.cases", group, kind]
