@@ -44,6 +44,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "fc2": lambda: "\n".join(
         f"- {weights.best(study, budget)}" for study, budget in (("fc2-fc1-fresh", 400), ("fc2-fc1-large", 10000))
     ),
+    "joint-best": lambda: f"{weights.best('lenet5-joint', 1000)} {weights.rivals('lenet5-joint', 1000)}",
+    "joint": lambda: weights.against("lenet5-joint", 1000, list(groups("lenet5-joint", 1000))[:12]),
     "lenet5-all": lambda: weights.grid("lenet5-all", weights.WHOLE, [(400, "frozen"), (1000, "frozen"), (10000, "frozen")]),
     "fc2-all": lambda: weights.grid("fc2-all", weights.WHOLE, [(400, "frozen"), (1000, "frozen"), (10000, "frozen")]),
     "vgg-linear": weights.layers_of_vgg,

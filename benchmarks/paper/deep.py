@@ -388,10 +388,10 @@ STUDIES = {
         note="The families are the best of the table above.",
     ),
     "fc2-fc1-question": Comparison(
-        replace(_FC2, seeds=10, first_seed=500, tune_steps=3000),
+        replace(_FC2, seeds=5, first_seed=500, tune_steps=1500),
         (400,),
         large_layer,
-        title="Ten fresh seeds, 3,000 steps:",
+        title="Five fresh seeds, 1,500 steps:",
         note="No shallow network has fewer numbers than the largest deep one.",
     ),
     "fc2-fc1-large": Comparison(_FC2, (150, 1000, 3000, 10000), large, title="Other budgets:"),
