@@ -96,6 +96,7 @@ STUDIES = {
     "search-150": searched,
     "fc2-fc1": deep,
     "fc2-fc1-fresh": deep,
+    "fc2-fc1-question": deep,
     "lenet5-fc1-kinds-400": deep,
     "lenet5-fc1-kinds-1000": deep,
     "lenet5-fc1-long": deep,
