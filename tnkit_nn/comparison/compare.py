@@ -21,6 +21,7 @@ from torch import nn
 
 import tnkit as tk
 from tnkit.core.checks import flag, sequence, shown
+from tnkit.core.node import has_order
 from tnkit.core.numbers import whole_number
 from tnkit_nn.approximation import RATES
 from tnkit_nn.budgets import keeps
@@ -51,9 +52,9 @@ __all__ = ["compare", "settings"]
 @with_gradients
 def compare(
     task: Task,
-    shapes: Sequence[str | Family | Build] = tuple(BASELINES),
-    budgets: Sequence[int] = (100, 300, 1000),
-    depths: Sequence[int] = (1, 2, 3),
+    shapes: Sequence[str | Family | Build] | str | Family | Build = tuple(BASELINES),
+    budgets: Sequence[int] | int = (100, 300, 1000),
+    depths: Sequence[int] | int = (1, 2, 3),
     executor: Executor | None = None,
     progress: Progress = silent,
     out: str | os.PathLike[str] | None = None,
@@ -91,9 +92,10 @@ def compare(
         network of one's own: a function ``(shape, budget) -> Network``, a :class:`tnkit_nn.families.Family`, or the place of either,
         ``"file.py:name"``.  Where an executor has other processes, these have to be able to import it.
     budgets
-        Parameters that the layer's weight, or the weights of all layers together, may be stored in (:func:`tnkit_nn.budgets.shares`).
+        Parameters that the layer's weight, or the weights of all layers together, may be stored in (:func:`tnkit_nn.budgets.shares`):
+        one number or several.
     depths
-        Depths of the families that have one (``adtn``, ``circuit``).
+        Depths of the families that have one (``adtn``, ``circuit``): one or several.
     executor
         Any ``concurrent.futures.Executor``; jobs run here one after another without one.  A lost worker's job is run again.  Threads
         take turns, since random numbers are drawn process by process.  The task goes to workers: functions that they can import, or
@@ -179,22 +181,29 @@ def _layers(layer: object) -> tuple[str, ...]:
 
 
 def _chosen(
-    shapes: Sequence[str | Family | Build] | str | Family | Build, budgets: Sequence[int], depths: Sequence[int]
+    shapes: Sequence[str | Family | Build] | str | Family | Build,
+    budgets: Sequence[int] | int,
+    depths: Sequence[int] | int,
 ) -> tuple[list[Family], list[int]]:
     """The families, each once, and the budgets."""
     alone = isinstance(shapes, (str, Family)) or callable(shapes)
     shapes = [shapes] if alone else sequence(shapes, "compare: shapes")  # type: ignore[list-item]
-    budgets = [whole_number(b, "compare: a budget", 1) for b in sequence(budgets, "compare: budgets")]
+    budgets = _numbers(budgets, "compare: budgets", "compare: a budget")
     if not shapes or not budgets:
         raise ValueError(f"compare needs shapes and budgets, not shapes={list(shapes)}, budgets={budgets}")
-    depths = [whole_number(d, "compare: depths: each", 1) for d in sequence(depths, "compare: depths")]
-    depths = list(dict.fromkeys(depths))
+    depths = _numbers(depths, "compare: depths", "compare: depths: each")
     own = [s if _known(s) else as_family(s, f"compare: shapes[{k}]") for k, s in enumerate(shapes)]
     chosen = [f for s in dict.fromkeys(own) for f in ([s] if isinstance(s, Family) else families([s], depths))]
     twice = [name for name, n in Counter([*(f.label for f in chosen), *CONTROLS]).items() if n > 1]
     if twice:
         raise ValueError(f"two rows of a comparison are called {twice[0]!r}; labels are unique")
-    return chosen, list(dict.fromkeys(budgets))  # a repeated one would count its seeds twice
+    return chosen, budgets
+
+
+def _numbers(given: Sequence[int] | int, what: str, each: str) -> list[int]:
+    """One number or several, each once: a repeated budget would count its seeds twice."""
+    every = sequence(given, what) if has_order(given) else [given]
+    return list(dict.fromkeys(whole_number(n, each, 1) for n in every))
 
 
 def _known(shape: object) -> bool:

@@ -14,7 +14,7 @@ import tnkit as tk
 from tnkit_nn.approximation import approximate_each
 from tnkit_nn.axes import Axes
 from tnkit_nn.comparison import experiment as experiments
-from tnkit_nn.comparison.compare import compare, settings
+from tnkit_nn.comparison.compare import _chosen, compare, settings
 from tnkit_nn.comparison.experiment import dense_models, opened, with_dense_models
 from tnkit_nn.comparison.job_store import Study
 from tnkit_nn.comparison.protocol import Protocol
@@ -45,6 +45,19 @@ def test_families_come_near_their_budget_and_fill_the_weight(family, shape):
             limit = 0.5 if family.name == "adtn" else 0.15  # bricks are many numbers each
             assert -limit * budget <= net.num_params - budget <= 0.05 * budget, (net.num_params, budget)
         assert tk.detensorize(np.zeros(net.shape, np.int8), shape).shape == shape
+
+
+@pytest.mark.parametrize("one", [2, np.int64(2), np.array(2), [2], (2, 2), range(2, 3), iter([2]), torch.tensor([2])])
+def test_one_budget_and_one_depth_need_no_list(one):
+    chosen, budgets = _chosen("adtn", one, one if not hasattr(one, "__next__") else [2])
+    assert [f.label for f in chosen] == ["adtn depth 2"] and budgets == [2] and type(budgets[0]) is int
+
+
+@pytest.mark.parametrize("wrong", [2.5, "2", None, {2: 3}, b"2"])
+def test_what_is_no_number_and_no_list_of_them_is_refused(wrong):
+    for given in ((wrong, 1), (1, wrong)):
+        with pytest.raises(TypeError, match=r"compare: (a budget|depths: each) is a whole number of at least 1, not "):
+            _chosen("adtn", *given)
 
 
 # -- the whole --------------------------------------------------------------------------------------------------------
