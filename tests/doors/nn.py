@@ -214,6 +214,7 @@ def _given(*labels, why):
 
 _ARRAYS = {**_given("'core_0': int array", "'core_0': bool array", why=_CAST), "{}": _DRAWN}
 _TWO = ("np.int64(2)", "0-d int array", "0-d tensor")
+_ONE = ("3", "10**30", *_TWO)  # one number in the place of several
 _ITEMS = _given("['x']", "first item 'x'", "one item more", why="names, or one more of them")
 
 #: As ALLOWED, of tnkit_nn.
@@ -267,9 +268,9 @@ ALLOWED_NN = {
     ("tknn.data.Split", "classes"): _given("()", "[]", "empty array", why="classes without names"),
     ("tknn.zoo.MLP", "sizes"): _given("a generator", "one item more", "one item less", why="two sizes or more, in an order"),
     ("tknn.compare", "shapes"): {"one item more": "a repeated one is taken once"},
-    ("tknn.compare", "budgets"): _given("one item more", "a generator", "[10**30]", "first item 10**30", why="past the weight's size it is that size"),
+    ("tknn.compare", "budgets"): _given(*_ONE, "one item more", "a generator", "[10**30]", "first item 10**30", why="one budget is taken as it is; past the weight's size it is that size"),
     ("tknn.compare", "depths"): _given(
-        "one item more", "a generator", "[10**30]", "first item 10**30", why="low_rank, which is compared here, has no depth",
+        *_ONE, "one item more", "a generator", "[10**30]", "first item 10**30", why="one depth is taken as it is; low_rank, which is compared here, has none",
     ),
     ("tknn.load_compressed_", "path"): _given("'x'", "np.str_('x')", why="save_compressed has written a file of that name"),
 }  # fmt: skip
