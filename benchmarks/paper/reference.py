@@ -187,7 +187,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.run:
         torch.set_num_threads(1)
-        print(json.dumps(dict(numbers([list(map(_plain, RUNS[args.run][0]()))]))))
+        print(json.dumps(dict(numbers([[*RUNS[args.run][0]()]]))))
         return
     kept = json.loads(SAME.read_text()) if SAME.exists() else {}
     for part, pair in vouched(args.commit or parser.error("name a commit")).items():
@@ -195,11 +195,6 @@ def main() -> None:
         print(f"{part}: {pair}")
     with replacing(SAME) as temporary:
         temporary.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
-
-
-def _plain(value: Any) -> Any:
-    """Records as dicts, for a comparison is a list of its own kind."""
-    return [dict(r) for r in value] if isinstance(value, tknn.Comparison) else value
 
 
 if __name__ == "__main__":

@@ -60,9 +60,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
             yield temporary
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
-            if (
-                target.exists() and os.name != "nt"
-            ):  # there a file can only be read-only, and none such is replaced or deleted
+            if os.name != "nt" and target.exists():  # there a file is read-only at most, and then never replaced
                 shutil.copymode(target, temporary)
             os.replace(temporary, target)
         finally:

@@ -35,7 +35,6 @@ from tnkit_nn.compression.selection import Substitute, substitutes
 from tnkit_nn.compression.tuning import Tune, Work, tuned_step
 from tnkit_nn.compression.workdir import BEFORE, METRIC, Folder, described_model
 from tnkit_nn.data.batches import moved
-from tnkit_nn.engine.devices import made_on
 from tnkit_nn.fingerprint import fingerprint
 from tnkit_nn.gradients import with_gradients
 from tnkit_nn.placing import place_
@@ -270,8 +269,7 @@ def _approximated(work: Work, weight: Tensor, chosen: Substitute) -> FitResult:
     """Arrays near the weight, or those that were given, with their error."""
     if chosen.arrays is None:
         options = {**asdict(work.recipe.stage1), "seed": work.recipe.seed, "progress": work.progress}
-        with made_on(torch.device("cpu")):
-            return approximate(chosen.net, weight.cpu(), **options)
+        return approximate(chosen.net, weight.cpu(), **options)
     probe = nn.Module()
     probe.register_parameter("weight", nn.Parameter(weight.cpu().clone()))
     parametrize_(probe, "weight", chosen.net, chosen.arrays)

@@ -20,11 +20,10 @@ from torch import Generator, Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, Subset
 
 from tnkit.core.checks import shown
-from tnkit_nn.checks import finite, materialised
+from tnkit_nn.checks import materialised
 from tnkit_nn.data.batches import Batch, check_numbers, leaves, length, mapped, moved, shapes
 from tnkit_nn.data.draws import kept, seed_, seeded
-from tnkit_nn.data.splits import stratified
-from tnkit_nn.engine.devices import dtype_there
+from tnkit_nn.data.splits import check_entries, stratified
 from tnkit_nn.fingerprint import value_text
 from tnkit_nn.storage import raw
 
@@ -145,10 +144,7 @@ def _checked_tree(given: Any, what: str) -> Any:
         pairs = ", ".join(f"{_last(n)} {k}" for n, k in lengths.items())
         raise ValueError(f"{what}: all tensors have the same number of examples, at least one, not {pairs}")
     name, first = found[0]
-    if first.is_floating_point() and not bool(
-        first.sum(dtype=dtype_there(torch.float64, first.device)).isfinite()
-    ):  # a sum needs no memory
-        finite(first, name)
+    check_entries(first, name)
     return given
 
 

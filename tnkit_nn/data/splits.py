@@ -15,7 +15,7 @@ from tnkit_nn.checks import a_size, a_tensor, finite, labels_of
 from tnkit_nn.engine.devices import dtype_there
 from tnkit_nn.storage import raw
 
-__all__ = ["Part", "Split", "checked_part", "limited", "split_off", "stratified"]
+__all__ = ["Part", "Split", "check_entries", "checked_part", "limited", "split_off", "stratified"]
 
 Part = tuple[Tensor, Tensor]
 """A part of a data set: inputs (count, ...) and integer labels (count,).
@@ -125,11 +125,14 @@ def checked_part(part: object, what: str, classes: int = 0) -> Part:
         hint = f"; classes names {classes}" if classes else ""
         hint += f"; {_ANY}" if y.dtype == torch.long or y.is_floating_point() else "; y.long() gives them"
         raise ValueError(f"{what} needs labels {known} as torch.long, found {y.dtype} in {y.min()}..{y.max()}{hint}")
-    if x.is_floating_point() and not bool(
-        x.sum(dtype=dtype_there(torch.float64, x.device)).isfinite()
-    ):  # a sum needs no memory
-        finite(x, f"{what} inputs")
+    check_entries(x, f"{what} inputs")
     return x, y
+
+
+def check_entries(x: Tensor, what: str) -> None:
+    """ValueError for floating entries that are not finite; a sum, which needs no memory, is looked at first."""
+    if x.is_floating_point() and not bool(x.sum(dtype=dtype_there(torch.float64, x.device)).isfinite()):
+        finite(x, what)
 
 
 def stratified(labels: Tensor, seed: int = 0) -> Tensor:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
-
 import torch
 from torch import Tensor
 
-__all__ = ["dtype_there", "has_doubles", "made_on", "with_doubles"]
+__all__ = ["dtype_there", "has_doubles", "with_doubles"]
 
 #: Types of devices without float64 and complex128.
 _WITHOUT = {"mps"}
@@ -28,8 +25,3 @@ def with_doubles(x: Tensor) -> Tensor:
 def dtype_there(dtype: torch.dtype, device: torch.device) -> torch.dtype:
     """The dtype, or that of half the width where a device has no double precision."""
     return dtype if has_doubles(device) else _SINGLE.get(dtype, dtype)
-
-
-def made_on(device: torch.device) -> AbstractContextManager[Any]:
-    """Within it new tensors are made on a device, whatever ``torch.set_default_device`` says."""
-    return nullcontext() if torch.get_default_device() == device else device

@@ -15,7 +15,6 @@ from tnkit_nn.adapter.atomic import all_or_nothing
 from tnkit_nn.adapter.norms import root_mean_square
 from tnkit_nn.approximation import METHODS, approximate, check_method
 from tnkit_nn.checks import a_size, an_open_module, warn_caller
-from tnkit_nn.engine.devices import made_on, with_doubles
 from tnkit_nn.gradients import with_gradients
 from tnkit_nn.placing import original, place_
 from tnkit_nn.tensorized.choice import Chosen, Entry, entries_of, past, planned
@@ -159,10 +158,8 @@ def _check_size(entry: Entry, weight: Tensor) -> None:
 def _approximated(
     entry: Entry, made: Chosen, weight: Tensor, method: str, seed: int, how: Mapping[str, Any]
 ) -> tuple[Mapping[str, Any], str]:
-    weight = with_doubles(weight)
     try:
-        with made_on(weight.device):
-            found = approximate(made.net, weight, method=method, seed=seed, **how)
+        found = approximate(made.net, weight, method=method, seed=seed, **how)
     except ValueError as error:
         raise ValueError(f"{entry.layer}: {error}") from None
     return found.arrays, found.method
