@@ -19,7 +19,7 @@ from tnkit.core.structure import as_tree, check_multilinear, tree_or_none
 from tnkit.execution.lifting import begun, bent, shallow
 from tnkit_nn.adapter.descent import Params, minimise
 from tnkit_nn.adapter.fitting import MOST_STEPS, NOTHING, FitResult, bar
-from tnkit_nn.adapter.starts import scalers
+from tnkit_nn.adapter.starts import closed_form, scalers
 from tnkit_nn.axes import RATE, Axes
 from tnkit_nn.checks import a_tensor, check_fills
 from tnkit_nn.engine.backend import TORCH, from_numpy
@@ -135,12 +135,8 @@ def check_method(method: str, net: tk.Network, layer: str) -> None:
 # -- the methods -------------------------------------------------------------------------------------------------------
 def _svd(problem: _Targets) -> Approximation:
     """The closed form of a tree, weight by weight."""
-    net, each = problem.net, []
-    for target in problem.targets:
-        found = tk.tree_svd(tk.tensorize(target, net.shape), net, backend=TORCH)
-        # the builder's own bonds, so that the count is the one asked for: what the weight cannot use is zero
-        each.append({n: _filled_up(a, net.array_shapes[n]) for n, a in found.arrays.items()})
-    return problem.found(_stacked_arrays(each, net.parameters), "svd")
+    each = [closed_form(problem.net, target) for target in problem.targets]
+    return problem.found(_stacked_arrays(each, problem.net.parameters), "svd")
 
 
 def _als(problem: _Targets, start: Params | None = None) -> Approximation:
@@ -422,9 +418,3 @@ def _stacked_arrays(each: Sequence[Mapping[str, Any]], names: Iterable[str]) -> 
 def _squares(x: Tensor) -> Tensor:
     """Sum of the squares of each replica's entries."""
     return (x.abs() if x.is_complex() else x).square().sum(1)
-
-
-def _filled_up(a: Tensor, shape: tuple[int, ...]) -> Tensor:
-    out = a.new_zeros(shape)
-    out[tuple(slice(n) for n in a.shape)] = a
-    return out

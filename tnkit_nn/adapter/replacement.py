@@ -13,6 +13,7 @@ from tnkit.core.checks import a_mapping, a_network, flag
 from tnkit.core.decomposition import Decomposition, network_of
 from tnkit.core.network import Network
 from tnkit_nn.adapter.fitting import fit as fit_arrays
+from tnkit_nn.adapter.starts import begun_in_closed_form
 from tnkit_nn.checks import check_fills, materialised
 
 __all__ = ["in_its_place"]
@@ -31,7 +32,7 @@ def in_its_place(
 ) -> Layer:
     """The layer that ``make(network, arrays, dtype=, seed=)`` gives, with the arrays fitted to the module's weight.
 
-    Dtype, device, bias, mode and what is frozen are the module's, which is left alone.
+    Dtype, device, bias, mode and what is frozen are the module's, which is left alone.  The fit of a tree begins at its closed form.
 
     Raises
     ------
@@ -46,7 +47,8 @@ def in_its_place(
     check_fills(network, weight.shape, who, warn=False)  # the layer says what is cut
     arrays = None if arrays is None else a_mapping(arrays, who)
     if fit:
-        arrays = fit_arrays(network, weight.detach(), arrays=arrays, **options).arrays
+        begin = begun_in_closed_form(network, weight) if arrays is None else arrays
+        arrays = fit_arrays(network, weight.detach(), arrays=begin, **options).arrays
     elif set(options) - {"seed"}:
         raise ValueError(f"{who}: {', '.join(options)} are options of the fit, but fit=False")
     with torch.device("meta") if weight.is_meta else nullcontext():

@@ -1,4 +1,4 @@
-"""Where the gradient fit starts: arrays, given or drawn at the target's size, and units in which one learning rate suits them."""
+"""Where the gradient fit starts: arrays, given, drawn at the target's size or in closed form, and units in which one learning rate suits them."""
 
 from __future__ import annotations
 
@@ -15,15 +15,22 @@ from tnkit.core.checks import shown
 from tnkit.core.network import Elementwise, Network
 from tnkit.core.node import Node
 from tnkit.core.spelling import function_name
+from tnkit.core.structure import tree_or_none
+from tnkit.decompose.svd import tree_svd
 from tnkit.execution.inputs import check_known, constant
 from tnkit.execution.library import library, plain
 from tnkit.execution.numpy import NUMPY
-from tnkit.execution.powers import times
+from tnkit.execution.powers import times, unit
 from tnkit.execution.region_scale import Arrays, UnreachableError
+from tnkit.execution.weights import tensorize
+from tnkit_nn.adapter.norms import root_mean_square
 from tnkit_nn.checks import an_array, materialised, warn_caller
 from tnkit_nn.engine.backend import TORCH, from_numpy, to_tensor
+from tnkit_nn.engine.devices import with_doubles
 
-__all__ = ["check_reach", "held_tensor", "in_units", "out_of_reach", "scalers", "stacked_starts", "units_of"]
+__all__ = [
+    "begun_in_closed_form", "check_reach", "closed_form", "held_tensor", "in_units", "out_of_reach", "scalers", "stacked_starts", "units_of",
+]  # fmt: skip
 
 #: A part of the target's norm that is beyond an activation and not worth a word.
 _LITTLE = 1e-3
@@ -72,6 +79,30 @@ def stacked_starts(
         if have != shape:
             raise ValueError(f"array {name!r} has shape {have}, the network wants {shape}")
     return {name: torch.stack([tensor(d[name]) for d in draws]) for name in net.parameters}, frozen
+
+
+def closed_form(net: Network, target: Tensor) -> dict[str, Tensor]:
+    """Arrays of a tree by its closed form (:func:`tnkit.tree_svd`), of the builder's own bonds: what the target cannot use is zero."""
+    found = tree_svd(tensorize(target, net.shape), net, backend=TORCH).arrays
+    return {n: _filled_up(a, net.array_shapes[n]) for n, a in found.items()}
+
+
+def begun_in_closed_form(net: Network, target: Tensor) -> dict[str, Tensor] | None:
+    """Where a fit of a tree begins best: its closed form, each array of the size of a drawn one, so that one rate suits them all.
+
+    The factor is the fit's.  None for a network that is no tree, and for a target that a fit refuses (zero, or not finite).
+    """
+    if tree_or_none(net) is None or not (bool(torch.isfinite(target).all()) and bool(target.any())):
+        return None
+    goal, _ = unit(with_doubles(target.detach()).to(torch.promote_types(target.dtype, torch.float32)), TORCH)
+    found, drawn = closed_form(net, goal), init.normal(net, std=1.0, seed=0)
+    return {n: a * (root_mean_square(from_numpy(drawn[n])) / root_mean_square(a)) for n, a in found.items()}
+
+
+def _filled_up(a: Tensor, shape: tuple[int, ...]) -> Tensor:
+    out = a.new_zeros(shape)
+    out[tuple(slice(n) for n in a.shape)] = a
+    return out
 
 
 def scalers(net: Network) -> list[str]:
