@@ -133,9 +133,9 @@ picture(figure, "03_readings")
 
 # %%
 small = tk.tt_svd(scales, budget=8_000)
-pixels = tk.contract(*small).reshape(6, 8, 8, 8, 8, 8).transpose(0, 2, 4, 1, 3, 5).reshape(grey.shape)
+pixels = tk.contract(small).reshape(6, 8, 8, 8, 8, 8).transpose(0, 2, 4, 1, 3, 5).reshape(grey.shape)
 figure, axes = plt.subplots(1, 3, figsize=(12, 3.4), constrained_layout=True)
-shown = {"the photograph": grey, "scale by scale": pixels, "low rank": tk.contract(*tk.tt_svd(grey, budget=8_000))}
+shown = {"the photograph": grey, "scale by scale": pixels, "low rank": tk.contract(tk.tt_svd(grey, budget=8_000))}
 for ax, (name, image) in zip(axes, shown.items(), strict=True):
     ax.imshow(image, cmap="gray", vmin=grey.min(), vmax=grey.max())
     ax.set(title=name, xticks=[], yticks=[])
@@ -151,9 +151,9 @@ picture(figure, "03_pictures")
 
 # %%
 full = tk.tt_svd(tensor)
-entropy = tk.bond_entropy(*full)
+entropy = tk.bond_entropy(full)
 figure, ax = plt.subplots(figsize=(5, 3.2), constrained_layout=True)
-for bond, values in tk.bond_spectrum(*full).items():
+for bond, values in tk.bond_spectrum(full).items():
     values = np.sort(values)[::-1]
     ax.semilogy(values / values[0], label=f"{bond}: entropy {entropy[bond]:.2f}")
     p = values**2 / np.sum(values**2)

@@ -59,9 +59,9 @@ assert max(bonds(total).values()) == 2 * max(bonds(small).values())
 # Here a + a is rounded: the sum is 2 a, which needs no larger bonds than a.
 
 # %%
-twice = tk.round(*tk.add(small, a, small, a), tol=1e-10)
+twice = tk.round(tk.add(small, a, small, a), tol=1e-10)
 print("bonds of a + a, rounded:", bonds(twice.network))
-assert np.allclose(tk.contract(*twice), 2 * x)
+assert np.allclose(tk.contract(twice), 2 * x)
 assert max(bonds(twice.network).values()) <= max(bonds(small).values())
 
 # %% [markdown]
@@ -74,7 +74,7 @@ long = tk.tt((2,) * 100, rank=4)
 a, b = (tk.init.normal(long, seed=seed) for seed in (0, 1))
 total, held = tk.add(long, a, long, b, weights=(1.0, 1e-3))
 rounded = tk.round(total, held, tol=1e-2)
-cosine = tk.inner(long, a, *rounded) / (tk.norm(long, a) * tk.norm(*rounded))
+cosine = tk.inner(long, a, rounded) / (tk.norm(long, a) * tk.norm(rounded))
 print(f"a + b / 1000: {total!r}")
 print(f"rounded:      {rounded.network!r}")
 print(f"cosine of the angle to a: {cosine:.6f}")
@@ -108,8 +108,8 @@ hadamard = np.array([[1.0, 1.0], [1.0, -1.0]]) / np.sqrt(2)
 cnot = np.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1], [0, 0, 1, 0]])
 state = tk.apply_gate(net, zero, hadamard, ("i0",))
 for k in range(qubits - 1):
-    state = tk.apply_gate(*state, cnot, (f"i{k}", f"i{k + 1}"), tol=1e-12)
-amplitudes = tk.contract(*state)
+    state = tk.apply_gate(state, cnot, (f"i{k}", f"i{k + 1}"), tol=1e-12)
+amplitudes = tk.contract(state)
 print("bonds:", bonds(state.network))
 assert np.isclose(amplitudes[(0,) * qubits], 1 / np.sqrt(2)) and np.isclose(amplitudes[(1,) * qubits], 1 / np.sqrt(2))
 assert set(bonds(state.network).values()) == {2}  # a large vector, and a small network
@@ -118,7 +118,7 @@ assert set(bonds(state.network).values()) == {2}  # a large vector, and a small 
 # Measure it: samples come from the squared amplitudes (Born's rule). All qubits agree, and each value comes about half of the time.
 
 # %%
-samples = tk.sample(*state, 1000, seed=0).values
+samples = tk.sample(state, 1000, seed=0).values
 print("samples of all 0:", int((samples == 0).all(axis=1).sum()), "- of all 1:", int((samples == 1).all(axis=1).sum()))
 assert ((samples == samples[:, :1]).all()) and 400 < samples[:, 0].sum() < 600
 
@@ -133,9 +133,9 @@ largest, entropy = [], []
 for layer in range(layers):
     for k in range(layer % 2, qubits - 1, 2):
         gate, _ = np.linalg.qr(rng.standard_normal((4, 4)))
-        state = tk.apply_gate(*state, gate, (f"i{k}", f"i{k + 1}"), tol=1e-12)
+        state = tk.apply_gate(state, gate, (f"i{k}", f"i{k + 1}"), tol=1e-12)
     largest.append(max(bonds(state.network).values()))
-    entropy.append(tk.bond_entropy(*state)[f"b{qubits // 2}"])
+    entropy.append(tk.bond_entropy(state)[f"b{qubits // 2}"])
 print("largest bond by layer:", largest)
 assert largest[0] <= 2 and largest[-1] == 2 ** (qubits // 2)
 
@@ -181,7 +181,7 @@ picture(tk.draw(H), "04_operator")
 psi = tk.mps((2,) * 8, rank=3)
 p = tk.init.normal(psi, seed=0)
 applied = tk.apply(H, h, psi, p, tol=1e-10)
-assert np.allclose(tk.contract(*applied).ravel(), dense @ tk.contract(psi, p).ravel())
+assert np.allclose(tk.contract(applied).ravel(), dense @ tk.contract(psi, p).ravel())
 
 # %% [markdown]
 # ### Exercise 1. Pythagoras
@@ -214,10 +214,10 @@ terms += [(c / 8, {k: np.eye(2)}) for k in range(8)]
 shifted, s = tk.operator(terms, (2,) * 8)
 state = (psi, p)
 for _ in range(300):
-    found = tk.apply(shifted, s, *state, rank=8)
-    size = tk.norm(*found)
+    found = tk.apply(shifted, s, state, rank=8)
+    size = tk.norm(found)
     state = (found.network, {**found.arrays, "core_0": found.arrays["core_0"] / size})
-value = tk.expect(H1, h1, *state)
+value = tk.expect(H1, h1, state)
 weak = np.linalg.eigvalsh(dense)  # the field of 0.5 from above
 print(f"energy {value:.6f}, lowest eigenvalues {exact[:2]}; the gap at a field of 0.5: {weak[1] - weak[0]:.4f}")
 assert c > exact[-1]

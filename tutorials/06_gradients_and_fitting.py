@@ -158,7 +158,7 @@ assert lifted.error < min(*drawn, tt.error)
 figure, axes = plt.subplots(1, 3, figsize=(10, 3.4), constrained_layout=True)
 shown = {
     "the picture": ellipse,
-    f"TT, {larger.network.num_params} parameters": tk.detensorize(tk.contract(*larger), (32, 32), dims=((2, 2),) * 5),
+    f"TT, {larger.network.num_params} parameters": tk.detensorize(tk.contract(larger), (32, 32), dims=((2, 2),) * 5),
     f"deep, {deep.num_params} parameters": tk.detensorize(
         np.asarray(tk.contract(deep, {n: np.asarray(a) for n, a in lifted.arrays.items()})),
         (32, 32),

@@ -95,10 +95,10 @@ def main(small: bool = False) -> dict:
     off = solved(few, size["ranks"], 1e-12)[0][-1] - exact(few)
     energies, state = solved(size["sites"], size["ranks"], size["tol"])
     h = heisenberg(size["sites"])
-    energy = float(tk.expect(*h, *state))
-    acted = tk.apply(*h, *state)
-    variance = float(tk.inner(*acted, *acted) / tk.inner(*state, *state)) - energy**2
-    entropy = [float(s) for s in tk.bond_entropy(*state).values()]
+    energy = float(tk.expect(h, state))
+    acted = tk.apply(h, state)
+    variance = float(tk.inner(acted, acted) / tk.inner(state, state)) - energy**2
+    entropy = [float(s) for s in tk.bond_entropy(state).values()]
     print(f"{few} sites: the energy is {off:.1e} above the exact one")
     print(
         f"{size['sites']} sites: energies after each sweep {', '.join(f'{e:.8f}' for e in energies)}; variance {variance:.1e}"

@@ -64,7 +64,7 @@ def domain_wall(sites: int) -> tk.Decomposition:
 
 def magnetisation(state: tk.Decomposition) -> list[float]:
     """Of each site, in units of the spin."""
-    found = tk.local_expectation(*state, {i: Z for i in state.network.output})
+    found = tk.local_expectation(state, {i: Z for i in state.network.output})
     return [float(np.real(found[i])) for i in state.network.output]
 
 
@@ -73,7 +73,7 @@ def exact(sites: int, time: float) -> list[float]:
     terms = [(1.0, {k: s, k + 1: s}) for k in range(sites - 1) for s in (X, Y, Z)]
     h, arrays = tk.operator(terms, (2,) * sites)
     matrix = tk.linear_operator(h, arrays, h.output[:sites], h.output[sites:])
-    start = tk.contract(*domain_wall(sites)).reshape(-1)
+    start = tk.contract(domain_wall(sites)).reshape(-1)
     found = abs(expm_multiply(-1j * time * matrix, start, traceA=0.0).reshape((2,) * sites)) ** 2
     return [float(np.moveaxis(found, k, 0)[0].sum() - 0.5) for k in range(sites)]
 
@@ -89,8 +89,8 @@ def main(small: bool = False) -> dict:
     )
     middle = size["sites"] // 2
     found = {
-        "off_exact": off, "magnetisation": magnetisation(state), "truncated": total, "norm": float(tk.norm(*state)),
-        "rank": max(state.network.sizes.values()), "entropy": float(tk.bond_entropy(*state)[f"b{middle}"]),
+        "off_exact": off, "magnetisation": magnetisation(state), "truncated": total, "norm": float(tk.norm(state)),
+        "rank": max(state.network.sizes.values()), "entropy": float(tk.bond_entropy(state)[f"b{middle}"]),
     }  # fmt: skip
     print(f"{few} sites to time {size['exact_time']}: the magnetisation is within {off:.1e} of the exact evolution")
     print(f"{size['sites']} sites to time {size['time']}: bonds up to {found['rank']}, {total:.1e} of the squared norm truncated; "

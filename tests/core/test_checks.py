@@ -25,7 +25,7 @@ def test_right_values_come_back():
     ("call", "error", "said"),
     [
         (lambda: checks.a_network("ij,jk->ik", "f"), TypeError, "f: a Network is needed, not 'ij,jk->ik'; a builder such as tk.tt makes one, tk.from_einsum one of an equation"),
-        (lambda: checks.a_network((NET, {}), "f"), TypeError, "give them as two arguments"),
+        (lambda: checks.a_network((NET, {}), "f"), TypeError, "its first is one"),
         (lambda: checks.a_network(tk.plan(NET), "f"), TypeError, "f: a Network is needed, not Plan.*; its .network is one$"),
         (lambda: checks.a_network(np.ones((2, 3)), "f"), TypeError, "not a ndarray of shape \\(2, 3\\)"),
         (lambda: checks.a_mapping([1], "f"), TypeError, "f: arrays map names to values, as a dict does; they are not \\[1\\]"),
@@ -70,7 +70,7 @@ def test_a_decomposition_stands_for_its_pair():
 def test_a_decomposition_stands_for_its_pair_by_name_too(name, call):
     d = tk.tt_svd(np.random.default_rng(0).standard_normal((4, 5, 6)), rank=2)
     assert np.array_equal(call(d), call(d.network, arrays=d.arrays))
-    with pytest.raises(TypeError, match=f"^{name}: a Decomposition stands for .*no arrays are given beside it"):
+    with pytest.raises(TypeError, match=f"^{name}: a pair stands for .*no arrays are given beside it"):
         call(d, arrays=d.arrays)
 
 
@@ -173,8 +173,8 @@ NODE = tk.Node("A", "ij")
         (lambda: FOUND.scaled(3, 2), TypeError, "scaled: array is the name of an array, not 3"),
         (lambda: FOUND.scaled("core_0", True), TypeError, "scaled: by is a finite number, not True"),
         (lambda: FOUND.scaled("core_0", 10**400), ValueError, "scaled: by is a finite number, not 1000"),
-        (lambda: tk.norm(FOUND, FOUND.arrays), TypeError, "a Decomposition stands for a network and its arrays"),
-        (lambda: tk.init.to_rms(FOUND, FOUND.arrays), TypeError, "a Decomposition stands for a network and its arrays"),
+        (lambda: tk.norm(FOUND, FOUND.arrays), TypeError, "a pair stands for a network and its arrays"),
+        (lambda: tk.init.to_rms(FOUND, FOUND.arrays), TypeError, "a pair stands for a network and its arrays"),
         (lambda: tk.environment(NET, np.ones(2)), TypeError, "environment: node is a non-empty string, not a ndarray"),
         (lambda: tk.check_arrays(NET, {}, dynamic=["x"]), TypeError, "check_arrays: dynamic is a non-empty string"),
         (lambda: tk.tensorize(np.ones((2, 3)), None), TypeError, "tensorize: dims is a sequence of whole numbers, not None"),

@@ -136,8 +136,46 @@ def test_a_mapping_of_the_functions_own_stands_beside_a_decomposition():
         tk.isel(state, state.arrays)
 
 
-@pytest.mark.parametrize("call", [tk.norm, tk.contract, tk.bond_entropy, lambda pair: tk.isel(pair, {"i0": 0})])
-def test_a_plain_pair_is_two_arguments(call):
-    net = tk.mps((2, 2), 2)
-    with pytest.raises(TypeError, match="a pair of a network and its arrays: give them as two arguments"):
-        call((net, tk.init.normal(net, seed=0)))
+def _pairs():
+    """A state, an operator and a matrix of two digits a side, each as a plain tuple."""
+    made = []
+    for net in (tk.mps((2, 2, 2), 2), tk.mpo((2, 2, 2), (2, 2, 2), 2)):
+        made.append((net, tk.init.normal(net, seed=0)))
+    return made
+
+
+STATE, OPERATOR = _pairs()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda state, op: tk.norm(state),
+        lambda state, op: tk.norm(net=state),
+        lambda state, op: tk.contract(state),
+        lambda state, op: tk.contract(tk.add(state, state)),
+        lambda state, op: tk.inner(state, tk.conj(state)),
+        lambda state, op: list(tk.bond_entropy(state).values()),
+        lambda state, op: tk.contract(tk.isel(state, {"i0": 0})),
+        lambda state, op: tk.contract(tk.merge(state, ["core_0", "core_1"], "both")),
+        lambda state, op: tk.contract(tk.canonicalize(state, "core_1")),
+        lambda state, op: tk.round(tk.add(state, state), rank=2).error,
+        lambda state, op: tk.contract(tk.apply(op, state)),
+        lambda state, op: tk.expect(op, state),
+        lambda state, op: tk.als(np.ones((2, 2, 2)), state, sweeps=1, seed=0).error,
+    ],
+)
+def test_a_plain_pair_stands_for_both(call):
+    """What a move returns is given to the next as it is, as a Decomposition is."""
+    found, same = call(STATE, OPERATOR), call(tk.Decomposition(*STATE, 0.0), tk.Decomposition(*OPERATOR, 0.0))
+    assert np.array_equal(found, same) and np.all(np.isfinite(found))
+
+
+@pytest.mark.parametrize("wrong", [tk.norm, tk.contract, tk.bond_entropy, lambda pair: tk.isel(pair, {"i0": 0})])
+def test_a_network_beside_anything_but_arrays_is_no_pair(wrong):
+    with pytest.raises(
+        TypeError, match=r"a Network is needed.*the arrays beside it map names to values, they are not \[1\.0\]"
+    ):
+        wrong((STATE[0], [1.0]))
+    with pytest.raises(TypeError, match="a pair stands for a network and its arrays; no arrays are given beside it"):
+        tk.norm(STATE, STATE[1])

@@ -230,7 +230,7 @@ ALLOWED_NN = {
     ("tknn.parametrize_", "std"): {"None": "whatever root mean square the network has by default"},
     ("tknn.compare", "out"): dict.fromkeys(("'x'", "np.str_('x')"), "a folder"),
     ("tknn.Layers", "family"): _given(
-        "the function len", "a function", "a Network", "a nonlinear Network", "a Decomposition", why="a family of one's own",
+        "the function len", "a function", "a Network", "a nonlinear Network", "a Decomposition", "a pair (net, arrays)", why="a family of one's own",
     ),
     ("tknn.compress_", "tune"): _given("None", "a function", why="a loop of one's own, or ours"),
     ("tknn.Compression.from_toml", "folder"): _given("None", "'x'", "np.str_('x')", why="a folder, or none"),

@@ -527,13 +527,21 @@ def test_digests(chain, tmp_path):
 NET = tk.Network([tk.Node("a", "i")], "i", {"i": 2})
 
 
-@pytest.mark.parametrize("wrong", [None, 3, 2.5, "ij,jk->ik", b"x", [], {}, (NET, {}), np.ones(2), object])
+@pytest.mark.parametrize("wrong", [None, 3, 2.5, "ij,jk->ik", b"x", [], {}, (NET, 3), np.ones(2), object])
 def test_networks_only(wrong, tmp_path):
     for call in (lambda: to_json(wrong), lambda: save(tmp_path / "x", wrong), lambda: save(tmp_path / "x", wrong, {})):
         with pytest.raises(TypeError, match=r"^(to_json|save): a Network is needed, not ") as error:
             call()
         assert "\n" not in str(error.value)
     assert os.listdir(tmp_path) == []
+
+
+def test_what_is_loaded_is_saved_as_it_is(chain, tmp_path):
+    """A pair is one argument of save, as of every function that takes a network and its arrays."""
+    save(tmp_path / "x", *chain)
+    save(tmp_path / "y", tk.load(tmp_path / "x"))
+    net, arrays = tk.load(tmp_path / "y")
+    assert net == chain[0] and all(np.array_equal(arrays[n], x) for n, x in chain[1].items())
 
 
 @pytest.mark.parametrize("wrong", [None, 3, b"{}", ["{}"], {}, True])

@@ -28,7 +28,12 @@ def a_network(value: Any, who: str) -> Network:
     if isinstance(value, str):
         hint = "; a builder such as tk.tt makes one, tk.from_einsum one of an equation, tk.load one of a file"
     elif isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], Network):
-        hint = "; it is a pair of a network and its arrays: give them as two arguments"
+        paired = isinstance(value[1], Mapping)
+        hint = (
+            "; its first is one"
+            if paired
+            else f"; the arrays beside it map names to values, they are not {shown(value[1])}"
+        )
     elif isinstance(getattr(value, "network", None), Network):
         hint = "; its .network is one"
     raise TypeError(f"{who}: a Network is needed, not {shown(value)}{hint}")

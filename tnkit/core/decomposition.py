@@ -1,4 +1,4 @@
-"""What a decomposition returns: (Network, arrays), which also knows its error and how it was made."""
+"""A network and its arrays as one value: any pair of the two, and what a decomposition returns, which also knows its error."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import wraps
 from inspect import Parameter, signature
 from itertools import accumulate, pairwise
 from numbers import Real
-from typing import Any, TypeVar, cast
+from typing import Any, TypeGuard, TypeVar, cast
 
 from tnkit.core.checks import a_mapping, a_network
 from tnkit.core.display import bundle
@@ -15,7 +15,7 @@ from tnkit.core.network import Network
 from tnkit.core.numbers import finite_number
 from tnkit.core.wording import shown
 
-__all__ = ["Decomposition", "network_of", "pair_of", "paired", "paired_first"]
+__all__ = ["Decomposition", "Held", "is_pair", "network_of", "pair_of", "paired", "paired_first"]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -107,8 +107,27 @@ class Decomposition(tuple[Network, dict[str, Any]]):
         return bundle(self)
 
 
+#: A network with its arrays or without: what one gives as a network of one's own.
+Held = Network | tuple[Network, Mapping[str, Any]]
+
+
+def is_pair(value: Any) -> TypeGuard[tuple[Network, Mapping[str, Any]]]:
+    """Whether it is a network and its arrays in one: a :class:`Decomposition`, or a plain tuple of the two as most moves return.
+
+    >>> net = tk.mps((2, 2), 2)
+    >>> is_pair((net, tk.init.normal(net, seed=0))), is_pair((net, None)), is_pair(net)
+    (True, False, False)
+    """
+    return (
+        isinstance(value, tuple)
+        and len(value) == 2
+        and isinstance(value[0], Network)
+        and (type(value[1]) is dict or isinstance(value[1], Mapping))
+    )
+
+
 def paired(function: _Function) -> _Function:
-    """A function of ``(net, arrays)`` that takes a :class:`Decomposition` in the place of both.
+    """A function of ``(net, arrays)`` that takes a pair (:func:`is_pair`) in the place of both.
 
     >>> x = np.arange(8.0).reshape(2, 2, 2)
     >>> bool(tk.norm(tk.tt_svd(x)) == tk.norm(*tk.tt_svd(x)))
@@ -117,7 +136,7 @@ def paired(function: _Function) -> _Function:
     Returns
     -------
     function
-        With the same signature: each argument that is a Decomposition, by place or by name, stands for its network and its arrays.
+        With the same signature: each argument that is a pair, by place or by name, stands for its network and its arrays.
     """
     places, own, beside_of = _places(function), _own_mappings(function), _arrays_beside(function)
 
@@ -125,24 +144,24 @@ def paired(function: _Function) -> _Function:
     def expanded(*args: Any, **kwargs: Any) -> Any:
         if kwargs:
             kwargs = _spread(function, kwargs, beside_of)
-        if any([isinstance(a, Decomposition) for a in args]):
-            at = list(accumulate((2 if isinstance(a, Decomposition) else 1 for a in args), initial=0))
+        if any([is_pair(a) for a in args]):
+            at = list(accumulate((2 if is_pair(a) else 1 for a in args), initial=0))
             given = at[-1]
             beside = any(
-                isinstance(a, Decomposition) and isinstance(b, Mapping) and k not in own
+                is_pair(a) and isinstance(b, Mapping) and k not in own
                 for (a, b), k in zip(pairwise(args), at[1:], strict=False)
             )
             if beside or given > len(places) or any(p.name in kwargs for p in places[:given]):
                 raise _given_twice(function)
-            args = tuple(b for a in args for b in (a if isinstance(a, Decomposition) else (a,)))
-        _check_no_pair(function, args)
+            args = tuple(b for a in args for b in (a if is_pair(a) else (a,)))
+        _check_no_half_pair(function, args)
         return function(*args, **kwargs)
 
     return cast(_Function, expanded)
 
 
 def paired_first(function: _Function) -> _Function:
-    """As :func:`paired`, for the first argument alone: a Decomposition elsewhere is what the function makes of it.
+    """As :func:`paired`, for the first argument alone: a pair elsewhere is what the function makes of it.
 
     ::
 
@@ -154,20 +173,18 @@ def paired_first(function: _Function) -> _Function:
     def expanded(*args: Any, **kwargs: Any) -> Any:
         if kwargs:
             kwargs = _spread(function, kwargs, beside_of)
-        if args and isinstance(args[0], Decomposition):
+        if args and is_pair(args[0]):
             if "arrays" in kwargs or (len(args) > 1 and isinstance(args[1], Mapping) and 2 not in own):
                 raise _given_twice(function)
             args = (*args[0], *args[1:])
-        _check_no_pair(function, args)
+        _check_no_half_pair(function, args)
         return function(*args, **kwargs)
 
     return cast(_Function, expanded)
 
 
 def _given_twice(function: Callable[..., Any]) -> TypeError:
-    return TypeError(
-        f"{function.__name__}: a Decomposition stands for a network and its arrays; no arrays are given beside it"
-    )
+    return TypeError(f"{function.__name__}: a pair stands for a network and its arrays; no arrays are given beside it")
 
 
 def _arrays_beside(function: Callable[..., Any]) -> dict[str, str]:
@@ -176,18 +193,18 @@ def _arrays_beside(function: Callable[..., Any]) -> dict[str, str]:
 
 
 def _spread(function: Callable[..., Any], named: Mapping[str, Any], beside_of: Mapping[str, str]) -> dict[str, Any]:
-    """Arguments by name, each Decomposition among them as its network and its arrays."""
+    """Arguments by name, each pair among them as its network and its arrays."""
     found = dict(named)
     for name, beside in beside_of.items():
-        if isinstance(given := found.get(name), Decomposition):
+        if is_pair(given := found.get(name)):
             if beside in found:
                 raise _given_twice(function)
             found[name], found[beside] = given
     return found
 
 
-def _check_no_pair(function: Callable[..., Any], args: tuple[Any, ...]) -> None:
-    """TypeError for a plain pair of a network and its arrays, which is two arguments."""
+def _check_no_half_pair(function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    """TypeError for a tuple of a network and anything but its arrays, before an argument is missed that nobody forgot."""
     if args and type(args[0]) is tuple and isinstance(next(iter(args[0]), None), Network):
         a_network(args[0], function.__name__)
 
@@ -209,7 +226,7 @@ def _own_mappings(function: Callable[..., Any]) -> set[int]:
 
 
 def network_of(net: Any, arrays: Mapping[str, Any] | None, who: str) -> tuple[Any, Mapping[str, Any] | None]:
-    """The network and the arrays, where a :class:`Decomposition` may stand for both in an argument of any place or name.
+    """The network and the arrays, where a pair (:func:`is_pair`) may stand for both in an argument of any place or name.
 
     >>> net, arrays = network_of(tk.tt_svd(np.eye(2)), None, "TNLinear")
     >>> net.shape, sorted(arrays)
@@ -218,13 +235,13 @@ def network_of(net: Any, arrays: Mapping[str, Any] | None, who: str) -> tuple[An
     Raises
     ------
     ValueError
-        A Decomposition, and arrays beside it.
+        A pair, and arrays beside it.
     """
-    if not isinstance(net, Decomposition):
+    if not is_pair(net):
         return net, arrays
     if arrays is not None:
-        raise ValueError(f"{who}: arrays are given once, in the Decomposition or as arrays=, not twice")
-    return net.network, net.arrays
+        raise ValueError(f"{who}: arrays are given once, in the pair or as arrays=, not twice")
+    return net[0], net[1]
 
 
 def pair_of(value: Any, what: str) -> tuple[Network, Mapping[str, Any]]:

@@ -13,7 +13,7 @@ import torch
 
 import tnkit as tk
 from tnkit.core.checks import shown
-from tnkit.core.decomposition import Decomposition
+from tnkit.core.decomposition import Held, is_pair
 from tnkit.core.network import Network
 from tnkit_nn.families import Family, families, kind_named
 from tnkit_nn.fingerprint import fingerprint
@@ -23,9 +23,9 @@ from tnkit_nn.storage import digest
 __all__ = ["Own", "checked_family", "made_or_builder", "plain_family", "written_family"]
 
 #: Besides a name: what is built for a weight's shape and a budget, or what is there already.
-Own = Family | Network | Decomposition | Callable[[Sequence[int], int], Any]
+Own = Family | Held | Callable[[Sequence[int], int], Any]
 
-RULE = "is a name, a Family, a Network, a Decomposition or a function (shape, budget) -> Network"
+RULE = "is a name, a Family, a Network, a pair of a Network and its arrays, or a function (shape, budget) -> Network"
 
 
 def checked_family(given: Any, what: str = "family") -> str | Own:
@@ -55,8 +55,9 @@ def checked_family(given: Any, what: str = "family") -> str | Own:
 
 
 def _an_own(given: Any, rule: str) -> Own:
-    if isinstance(given, (Family, Network, Decomposition)):
-        return given
+    if isinstance(given, (Family, Network)) or is_pair(given):
+        own: Own = given
+        return own
     if callable(given) and not isinstance(given, (type, torch.nn.Module)):
         function: Callable[[Sequence[int], int], Any] = given
         return function
@@ -70,14 +71,14 @@ def _found(family: str | Own) -> Any:
 
 def made_or_builder(
     family: str | Own, depth: int, activation: str
-) -> tuple[str, Callable[[Sequence[int], int], Any] | None, Network | Decomposition | None]:
+) -> tuple[str, Callable[[Sequence[int], int], Any] | None, Held | None]:
     """What a family is called in reports, and either the function that builds it or what is there already."""
     made = _found(family)
     if isinstance(made, str):
         (made,) = families([made], [depth], activation)
     if isinstance(made, Family):
         return made.label, made.build, None
-    if isinstance(made, (Network, Decomposition)):
+    if isinstance(made, Network) or is_pair(made):
         return "own network", None, made
     return _name_of(made), made, None
 
@@ -94,9 +95,9 @@ def plain_family(family: str | Own) -> str:
         return made
     if isinstance(made, Family):
         return f"{made.label} {fingerprint(made.build)}"
-    if isinstance(made, Decomposition):
-        arrays = digest({n: torch.as_tensor(x) for n, x in made.arrays.items()})[:12]
-        return f"{made.network!r} {plain_family(made.network)} {arrays}"
+    if is_pair(made):
+        net, arrays = made
+        return f"{net!r} {plain_family(net)} {digest({n: torch.as_tensor(x) for n, x in arrays.items()})[:12]}"
     return f"{made!r} {_digest(made)}" if isinstance(made, Network) else fingerprint(made)
 
 

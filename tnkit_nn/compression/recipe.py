@@ -45,11 +45,11 @@ class Layers:
         for its ``weight``, or for all its weights where none is called so.
     family
         A key of :data:`tnkit_nn.families.KINDS`, ``"tt+tanh"`` (any of them with an activation outermost), or your own: a
-        :class:`~tnkit_nn.Family`; a function ``(shape, budget) -> Network``, which may give a :class:`tnkit.Decomposition` too; a
-        Network, the same for every weight; a Decomposition, whose arrays are taken as they are.  In a text it is ``"module:name"`` or ``"file.py:name"``; only name code of your own, for it is run.
+        :class:`~tnkit_nn.Family`; a function ``(shape, budget) -> Network``, which may give a pair of a Network and its arrays too, such as a :class:`tnkit.Decomposition`; a
+        Network, the same for every weight; a pair, whose arrays are taken as they are.  In a text it is ``"module:name"`` or ``"file.py:name"``; only name code of your own, for it is run.
     budget
         Parameters stored for each of the weights; the family's nearest count is taken, with a warning where that is past it.  A
-        Network or a Decomposition has its own count.
+        Network or a pair has its own count.
     depth, activation
         Of an ADTN or a circuit; other families have none.
     """

@@ -12,7 +12,7 @@ from torch import nn
 
 import tnkit as tk
 from tnkit.core.checks import shown
-from tnkit.core.decomposition import Decomposition
+from tnkit.core.decomposition import Held, is_pair
 from tnkit.core.network import Network
 from tnkit_nn.adapter.parametrize import parametrize_
 from tnkit_nn.approximation import check_method
@@ -63,7 +63,7 @@ def _substitute(entry: Layers, layer: str, weight: nn.Parameter, method: str) ->
     label, build, made = made_or_builder(entry.family, entry.depth, entry.activation)
     if build is not None:
         made = _built(build, shape, entry, f"layer {layer!r}: family {label}")
-    net, arrays = made if isinstance(made, Decomposition) else (made, None)
+    net, arrays = made if is_pair(made) else (made, None)
     assert isinstance(net, Network)
     if not net.num_params:
         raise ValueError(f"layer {layer!r}: {label} has no parameters")
@@ -84,13 +84,13 @@ def _substitute(entry: Layers, layer: str, weight: nn.Parameter, method: str) ->
     return Substitute(label, net, arrays)
 
 
-def _built(build: Any, shape: tuple[int, ...], entry: Layers, what: str) -> Network | Decomposition:
+def _built(build: Any, shape: tuple[int, ...], entry: Layers, what: str) -> Held:
     budget = min(entry.budget, prod(shape))  # a budget past the weight is the weight's
     if isinstance(entry.family, str) and ":" not in entry.family:
         net: Network = build(shape, budget)
         return net
     made = made_by(build, shape, budget, what)
-    if not isinstance(made, (Network, Decomposition)):
+    if not isinstance(made, Network) and not is_pair(made):
         raise TypeError(
             f"{what} is a function (shape, budget) -> Network; for {shape} and {budget} it gives {shown(made)}"
         )

@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from tnkit.core.checks import a_mapping, shown, text
-from tnkit.core.decomposition import Decomposition
+from tnkit.core.decomposition import Held, is_pair
 from tnkit.core.network import Network
 from tnkit_nn.budgets import keeps
 from tnkit_nn.checks import a_size, check_fills
@@ -55,7 +55,7 @@ class Entry:
     label: str
     build: Callable[[Sequence[int], int], Any] | None
     named: bool
-    given: Network | Decomposition | None
+    given: Held | None
 
     @property
     def size(self) -> int:
@@ -198,7 +198,7 @@ def _built(entry: Entry, part: int, own: int | None = None) -> Chosen:
     part = min(part, entry.size)  # a budget past the weight is the weight's
     what = f"{entry.layer}: family {entry.label}"
     made = entry.build(entry.shape, part) if entry.named else made_by(entry.build, entry.shape, part, what)
-    if not isinstance(made, (Network, Decomposition)):
+    if not isinstance(made, Network) and not is_pair(made):
         raise TypeError(
             f"{what} is a function (shape, budget) -> Network; for {entry.shape} and {part} it gives {shown(made)}"
         )
@@ -216,8 +216,8 @@ def _of_own(entry: Entry) -> Chosen:
     return made
 
 
-def _checked(entry: Entry, given: Network | Decomposition, budget: int | None) -> Chosen:
-    net, arrays = (given.network, given.arrays) if isinstance(given, Decomposition) else (given, None)
+def _checked(entry: Entry, given: Held, budget: int | None) -> Chosen:
+    net, arrays = (given, None) if isinstance(given, Network) else given
     if not net.num_params:
         raise ValueError(f"{entry.layer}: {entry.label} has no parameters")
     return Chosen(net, arrays, budget, check_fills(net, entry.shape, entry.layer, warn=False))

@@ -54,17 +54,22 @@ def test_a_family_of_ones_own(family, label, tmp_path):
         tknn.compress_(mlp(), one("0", lambda shape, budget: tk.low_rank(shape, 2), 100), SPLIT, out=tmp_path)
 
 
-def test_arrays_that_are_given_are_taken():
+@pytest.mark.parametrize("as_plain", [False, True])
+def test_arrays_that_are_given_are_taken(as_plain):
     model = mlp()
-    made = decomposed(model)
+    found = decomposed(model)
+    made = tuple(found) if as_plain else found
     weight = model[0].weight.detach().clone()
     done = tknn.compress_(model, one("0", made, stage2=None))
     assert torch.allclose(model[0].weight, torch.as_tensor(tk.contract(*made)), atol=1e-6)
     off = float((model[0].weight.detach() - weight).norm() / weight.norm())
     assert (done.layers[0].method, done.layers[0].error) == ("given", pytest.approx(off, rel=1e-5))
-    assert off == pytest.approx(made.error, rel=1e-4)
-    again = tknn.compress_(mlp(), one("0", lambda *_: decomposed(mlp()), 100, stage2=None))
+    assert off == pytest.approx(found.error, rel=1e-4)
+    again = tknn.compress_(mlp(), one("0", lambda *_: made, 100, stage2=None))
     assert again.layers[0].method == "given"
+    tensorized = mlp()
+    tknn.tensorize_(tensorized, {"0": made})
+    assert torch.allclose(tensorized[0].weight, model[0].weight, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +81,7 @@ def test_arrays_that_are_given_are_taken():
         (lambda shape, budget: 1 / 0, ValueError, r"layer '0': family lambda fails for \(32, 16\) and 80: ZeroDivisionError"),
         (lambda shape: None, ValueError, "layer '0': family lambda fails .* takes 1 positional argument"),
         (lambda shape, budget: 3, TypeError, r"layer '0': family lambda is a function \(shape, budget\) -> Network; .* it gives 3"),
-        (3, TypeError, r"family is a name, a Family, a Network, a Decomposition or a function .*, not 3"),
+        (3, TypeError, r"family is a name, a Family, a Network, a pair of a Network and its arrays, or a function .*, not 3"),
         (tk.Network, TypeError, "family is a name, .*, not"),
         ("nowhere:thin", ValueError, "family: no module 'nowhere'"),
         ("nowhere.py:thin", FileNotFoundError, "family: no such file"),
