@@ -119,6 +119,11 @@ def _saved(name):
     return name
 
 
+def _compared():
+    tknn.Comparison(RECORDS).save("compared")
+    return "compared"
+
+
 CONVS = ("TNConv1d", "TNConv2d", "TNConv3d")
 LAYERS = ("TNLinear", "TNEmbedding", *CONVS)
 
@@ -153,6 +158,7 @@ CALLS_NN = {
     "tknn.Comparison": lambda: call(tknn.Comparison, RECORDS),
     "tknn.Comparison.plot": lambda: call(tknn.Comparison(RECORDS).plot, "test"),
     "tknn.Comparison.save": lambda: call(tknn.Comparison(RECORDS).save, "folder", "a title"),
+    "tknn.Comparison.load": lambda: call(tknn.Comparison.load, _compared()),
     "tknn.plot": lambda: call(tknn.plot, RECORDS, "test"),
     **({"tknn.frame": lambda: call(tknn.frame, RECORDS)} if find_spec("pandas") else {}),
     "tknn.isometric_": lambda: call(tknn.isometric_, tknn.TNModule(tk.tt((2, 3, 2), 2)), {"core_0": ["b1"]}),
@@ -197,7 +203,7 @@ KINDS_NN = {
     "tknn.Family.build": "function", "tknn.compare.progress": "function", "tknn.data.Split.name": "name", "tknn.Compression.stage2": "nothing?", "coarse": "flag",
     "tknn.zoo.save.metadata": "nothing?", "tknn.Layers.select": "name", "tknn.compress_.recipe": "name",
     "tknn.Compression.load.path": "nothing", "tknn.load_compressed_.path": "nothing", "tknn.zoo.load.path": "nothing",
-    "tknn.Comparison.save.folder": "name", "tknn.Comparison.save.title": "name?",
+    "tknn.Comparison.load.path": "nothing", "tknn.Comparison.save.folder": "name", "tknn.Comparison.save.title": "name?",
     "tknn.data.cifar10.root": "nothing", "tknn.data.cifar100.root": "nothing", "tknn.data.mnist.root": "nothing",
 }  # fmt: skip
 

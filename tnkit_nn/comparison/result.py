@@ -10,13 +10,14 @@ from typing import Any
 from tnkit.core.checks import text
 from tnkit.core.extras import MissingExtra
 from tnkit.core.wording import plural
-from tnkit_nn.checks import a_folder
+from tnkit_nn.checks import a_folder, a_path
 from tnkit_nn.comparison.records import frame, records_of
 from tnkit_nn.comparison.report.files import write_report
 from tnkit_nn.comparison.report.page import summary
 from tnkit_nn.comparison.report.plots import plot
 from tnkit_nn.comparison.report.tables import table
 from tnkit_nn.comparison.sentences import answer, verdict
+from tnkit_nn.storage import parsed
 
 __all__ = ["Comparison"]
 
@@ -30,13 +31,13 @@ class Comparison(list[dict[str, Any]]):
     (True, True)
     >>> type(found.verdict()).__name__, type(found.plot("error")).__name__
     ('str', 'Figure')
-    >>> "index.html" in found.save("out")
-    True
+    >>> "index.html" in found.save("out"), tknn.Comparison.load("out") == found
+    (True, True)
 
     Parameters
     ----------
     records
-        Of one comparison; those that an earlier version wrote are upgraded: ``Comparison(json.loads(path.read_text()))``.
+        Of one comparison; those that an earlier version wrote are upgraded.
 
     Raises
     ------
@@ -46,6 +47,29 @@ class Comparison(list[dict[str, Any]]):
 
     def __init__(self, records: Iterable[Mapping[str, Any]]) -> None:
         super().__init__(records_of(records, "Comparison"))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Comparison:
+        """The records that :meth:`save`, :func:`compare` or ``tnkit compare`` wrote, of earlier versions too.
+
+        Parameters
+        ----------
+        path
+            The folder, or its ``results.json``.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is none, or no ``results.json`` in the folder.
+        TypeError, ValueError
+            No path; a file that is no JSON, or whose records are not those of a comparison.
+        """
+        file = a_path(path, "Comparison.load: path")
+        file = file / "results.json" if file.is_dir() else file
+        if not file.is_file():
+            raise FileNotFoundError(f"Comparison.load: path: no such file: {file}")
+        found = parsed(file.read_bytes(), file, "compare again, or save the comparison again")
+        return cls(records_of(found, f"Comparison.load: {file}"))
 
     def __repr__(self) -> str:
         if not self:

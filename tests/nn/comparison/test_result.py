@@ -49,9 +49,42 @@ def test_it_writes_itself(found, tmp_path):
     files = found.save(tmp_path)
     assert {"results.json", "results.csv", "table.md", "paired.md", "verdict.md", "test.png", "error.png"} < set(files)
     assert all(path.is_file() for path in files.values()) and "curves.png" not in files
-    assert tknn.Comparison(json.loads(files["results.json"].read_text())) == found
+    for path in (tmp_path, str(tmp_path), files["results.json"]):
+        loaded = tknn.Comparison.load(path)
+        assert loaded == found and isinstance(loaded, tknn.Comparison)
     assert "<title>Deep or shallow? a language model on a corpus</title>" in files["index.html"].read_text()
     assert "<title>mine</title>" in found.save(tmp_path, "mine")["index.html"].read_text()
+
+
+def test_what_is_not_finite_comes_back(found, tmp_path):
+    found[0]["error"] = float("inf")
+    found.save(tmp_path)
+    assert tknn.Comparison.load(tmp_path) == found
+
+
+@pytest.mark.parametrize(
+    "text, error, message",
+    [
+        (None, FileNotFoundError, "Comparison.load: path: no such file: .*results.json"),
+        ("", ValueError, "results.json: damaged, no JSON; compare again, or save the comparison again"),
+        ('[{"label"', ValueError, "results.json: damaged, no JSON"),
+        (
+            "[]",
+            ValueError,
+            r"Comparison.load: .*results.json: records are those of a comparison, one or more, not none",
+        ),
+        ('{"a": 1}', TypeError, r"Comparison.load: .*results.json: records are .*, not {'a': 1}"),
+        ("[3]", TypeError, r"Comparison.load: .*results.json: records\[0\]"),
+        ('[{"label": "mpo"}]', ValueError, r"Comparison.load: .*results.json: records\[0\]"),
+    ],
+)
+def test_what_is_no_comparison_is_refused_with_its_file(text, error, message, tmp_path):
+    if text is not None:
+        (tmp_path / "results.json").write_text(text)
+    with pytest.raises(error, match=message):
+        tknn.Comparison.load(tmp_path)
+    with pytest.raises(TypeError, match=r"Comparison.load: path is a path, a string or a pathlib.Path, not 3"):
+        tknn.Comparison.load(3)
 
 
 def test_it_draws_itself(found):
