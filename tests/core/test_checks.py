@@ -226,7 +226,7 @@ def test_a_search_goes_on_from_a_decomposition():
     begin = tk.tt_svd(x, rank=2)
     found = tk.als(x, begin)
     assert found.network == begin.network and found.error <= begin.error * (1 + 1e-9)
-    with pytest.raises(ValueError, match="als: arrays are given once"):
+    with pytest.raises(TypeError, match="als: arrays are given once"):
         tk.als(x, begin, begin.arrays)
 
 

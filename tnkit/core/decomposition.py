@@ -234,13 +234,13 @@ def network_of(net: Any, arrays: Mapping[str, Any] | None, who: str) -> tuple[An
 
     Raises
     ------
-    ValueError
+    TypeError
         A pair, and arrays beside it.
     """
     if not is_pair(net):
         return net, arrays
     if arrays is not None:
-        raise ValueError(f"{who}: arrays are given once, in the pair or as arrays=, not twice")
+        raise TypeError(f"{who}: arrays are given once, in the pair or as arrays=, not twice")
     return net[0], net[1]
 
 

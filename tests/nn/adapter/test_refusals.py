@@ -56,7 +56,7 @@ def test_a_decomposition_is_a_network_and_its_arrays(weight):
     ],
 )
 def test_arrays_are_given_once(call):
-    with pytest.raises(ValueError, match="arrays are given once, in the pair or as arrays=, not twice"):
+    with pytest.raises(TypeError, match="arrays are given once, in the pair or as arrays=, not twice"):
         call(found())
 
 

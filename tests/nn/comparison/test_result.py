@@ -73,7 +73,7 @@ def test_what_is_not_finite_comes_back(found, tmp_path):
             ValueError,
             r"Comparison.load: .*results.json: records are those of a comparison, one or more, not none",
         ),
-        ('{"a": 1}', TypeError, r"Comparison.load: .*results.json: records are .*, not {'a': 1}"),
+        ('{"a": 1}', TypeError, r"Comparison.load: .*results.json: records is a sequence, .*, not {'a': 1}"),
         ("[3]", TypeError, r"Comparison.load: .*results.json: records\[0\]"),
         ('[{"label": "mpo"}]', ValueError, r"Comparison.load: .*results.json: records\[0\]"),
     ],
