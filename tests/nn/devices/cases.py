@@ -323,9 +323,8 @@ def comparing():
             lambda net=net: in_default(lambda: tknn.approximate(net, weight, steps=3)),
         )
     yield "approximate by gradients", lambda: tknn.approximate(MATRIX, weight.to("gpu"), method="gradient", steps=3)
-    for device in ("cpu", "gpu"):
-        for rest in ("none", "all"):
-            yield f"compare, data on {device}, {rest}", lambda d=device, rest=rest: _compared(d, rest)
+    for device, rest in (("cpu", "all"), ("gpu", "none")):
+        yield f"compare, data on {device}, {rest}", lambda d=device, rest=rest: _compared(d, rest)
     yield "compare by the default device", lambda: in_default(lambda: _compared("gpu", "head"))
 
 

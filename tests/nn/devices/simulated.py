@@ -7,7 +7,6 @@ precision it is as Apple's.  It stays for the life of a process, so that tests r
 
 import torch
 from torch.utils._python_dispatch import return_and_correct_aliasing
-from torch.utils._pytree import tree_leaves, tree_map
 
 __all__ = ["READS", "Simulated", "begin", "forbid_doubles"]
 
@@ -49,7 +48,7 @@ class Simulated(torch.Tensor):
     @classmethod
     def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        given = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
+        given = [*tensors_of((args, kwargs))]
         _check(func, args, kwargs, given)
         to = kwargs.get("device")
         there = any(isinstance(x, Simulated) for x in given) if to is None else torch.device(to).type == "gpu"
@@ -57,13 +56,31 @@ class Simulated(torch.Tensor):
         if func in WAITS or (func in MOVES and not there):
             READS.append(str(func))
         kwargs = kwargs if to is None else {**kwargs, "device": torch.device("cpu")}
-        found = func(*tree_map(values, args), **tree_map(values, kwargs))
+        found = func(*mapped(values, args), **mapped(values, kwargs))
         if not there:
             return found
-        made = tree_map(lambda x: Simulated(x) if isinstance(x, torch.Tensor) else x, found)
-        if _forbidden and any(isinstance(x, Simulated) and x.dtype in DOUBLES for x in tree_leaves(made)):
+        made = mapped(Simulated, found)
+        if _forbidden and any(isinstance(x, Simulated) and x.dtype in DOUBLES for x in tensors_of(made)):
             raise TypeError(f"the device has no double precision: {func}")
         return return_and_correct_aliasing(func, args, kwargs, made)
+
+
+def tensors_of(x):
+    """The tensors of arguments or results: torch's operations have them alone and in lists (a walk over trees costs three times as much)."""
+    if isinstance(x, torch.Tensor):
+        yield x
+    elif isinstance(x, (list, tuple, dict)):
+        for part in x.values() if isinstance(x, dict) else x:
+            yield from tensors_of(part)
+
+
+def mapped(function, x):
+    """The same with a function of each tensor."""
+    if isinstance(x, torch.Tensor):
+        return function(x)
+    if isinstance(x, dict):
+        return {name: mapped(function, part) for name, part in x.items()}
+    return type(x)([mapped(function, part) for part in x]) if isinstance(x, (list, tuple)) else x
 
 
 def values(x):
