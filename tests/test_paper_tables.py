@@ -123,7 +123,7 @@ def test_a_rival_with_no_fewer_parameters_is_tested_past_the_budget(paper):
         return [{**common, "seed": s, "test_frozen": v, "val_frozen": v} for s, v in enumerate(values)]
 
     deep = row("circuit", 397, 2, [0.97, 0.971, 0.969])
-    for label, tested in (("mpo, no fewer", True), ("mpo", False)):
+    for label, tested in (("mpo, no fewer", True), ("mpo on its digits", True), ("mpo", False)):
         shallow = row(label, 440, None, [0.95, 0.952, 0.949])
         groups = rows.grouped([*deep, *shallow])
         found = rows.against_best(groups, "frozen")

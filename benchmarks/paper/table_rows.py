@@ -92,11 +92,11 @@ def _rows(records: list[dict[str, Any]]) -> str:
 
 
 def _at_equal_count(record: dict[str, Any]) -> bool:
-    """Whether it is a fair rival: it keeps its budget, or was made to have no fewer parameters than the deep network.
+    """Whether it is a fair rival: it keeps its budget, or was made for the deep network, of no fewer parameters or on the same digits.
 
     A small dense model has the others' count in all.
     """
-    fair = record["label"] == "small dense" or record["label"].endswith(", no fewer")
+    fair = record["label"] == "small dense" or record["label"].endswith((", no fewer", " on its digits"))
     return fair or (bool(record["budget"]) and keeps(record["num_params"], record["budget"]))
 
 
