@@ -8,12 +8,16 @@ import importlib.util
 import os
 import sys
 from pathlib import Path
+from threading import RLock
 from types import FunctionType, ModuleType
 from typing import Any
 
 from tnkit.core.checks import text
 
 __all__ = ["a_place", "absolute", "imported"]
+
+#: Held while a file runs, so that another thread does not find half of its names; a file may ask for names of itself.
+_running = RLock()
 
 
 def imported(place: str, what: str, folder: Path | None = None) -> Any:
@@ -81,8 +85,11 @@ def _file(path: Path, what: str, folder: Path | None) -> ModuleType:
     if not path.is_file():
         raise FileNotFoundError(f"{what}: no such file {path}")
     name = f"tnkit_file_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
-    if name in sys.modules:
-        return sys.modules[name]
+    with _running:
+        return sys.modules[name] if name in sys.modules else _run(name, path, what)
+
+
+def _run(name: str, path: Path, what: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ValueError(f"{what}: {path} is no Python file")

@@ -1,6 +1,7 @@
 """Things named by a text: found in files and in modules, or refused by what is there."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -28,6 +29,13 @@ def test_files_and_modules(file, monkeypatch):
     thing = imported(f"{file}:Thing", "it")
     assert imported("mine.py:Thing", "it") is thing  # run once
     assert sys.modules[thing.__module__].Thing is thing  # so that it can be pickled
+
+
+def test_threads_wait_until_a_file_has_run(tmp_path):
+    (tmp_path / "slow.py").write_text("import time\ntime.sleep(0.2)\nvalue = object()\n")
+    with ThreadPoolExecutor(4) as pool:
+        found = [*pool.map(lambda _: imported(f"{tmp_path}/slow.py:value", "it"), range(4))]
+    assert len({*map(id, found)}) == 1
 
 
 def test_two_files_of_one_name(tmp_path):
