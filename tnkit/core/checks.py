@@ -27,6 +27,8 @@ def a_network(value: Any, who: str) -> Network:
     hint = ""
     if isinstance(value, str):
         hint = "; a builder such as tk.tt makes one, tk.from_einsum one of an equation, tk.load one of a file"
+    elif isinstance(getattr(value, "network", None), Network):
+        hint = "; its .network is one"
     elif isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], Network):
         paired = isinstance(value[1], Mapping)
         hint = (
@@ -34,8 +36,6 @@ def a_network(value: Any, who: str) -> Network:
             if paired
             else f"; the arrays beside it map names to values, they are not {shown(value[1])}"
         )
-    elif isinstance(getattr(value, "network", None), Network):
-        hint = "; its .network is one"
     raise TypeError(f"{who}: a Network is needed, not {shown(value)}{hint}")
 
 
