@@ -9,10 +9,22 @@ import numpy as np
 import pytest
 
 from tnkit_nn import data
+from tnkit_nn.data.swapped import check_parts
 
 from .test_data import write_cifar10, write_cifar100, write_mnist
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*records, .* in the whole set")  # the files written here are small
+
+
+def test_a_test_set_with_the_first_image_of_a_batch_is_no_copy():
+    train = np.arange(40).reshape(10, 2, 2)
+    test = train[5:].copy()
+    with pytest.raises(
+        ValueError, match="x: train and test differ, but images 5 to 9 of a are those of b: is one a copy"
+    ):
+        check_parts("x", ("a", "b"), train, test)
+    test[1] += 1
+    check_parts("x", ("a", "b"), train, test)
 
 
 # -- folders as others leave them -----------------------------------------------------------------------------------------

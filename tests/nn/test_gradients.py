@@ -67,6 +67,7 @@ def test_what_trains_does_so_where_gradients_are_off(way, mode):
 def test_a_model_that_torch_cannot_train_is_refused(way):
     with torch.inference_mode():
         model = made()
+    model[-1].weight = nn.Parameter(torch.zeros_like(model[-1].weight))  # one that was made elsewhere
     with pytest.raises(
         ValueError, match=rf"^{way}: the model is trained, but it was made in torch.inference_mode\(\): make it outside"
     ):

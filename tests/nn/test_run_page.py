@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 import tnkit as tk
-from tnkit_nn.cli.curves import NARROW, Curve, chart
+from tnkit_nn.cli.curves import NARROW, Curve, _span, chart
 from tnkit_nn.cli.run_page import compression_page, training_page, write_page
 from tnkit_nn.compression.result import LayerReport
 from tnkit_nn.training.loop import Epoch
@@ -171,6 +171,14 @@ def test_any_values_have_an_axis(values, percent):
     dots = [(float(c.get("cx")), float(c.get("cy"))) for c in root.iter("circle")]
     assert len(dots) == len(values) and all(0 <= x <= width and 0 <= y <= height for x, y in dots)
     assert 1 <= len([p for p in root.iter("path") if p.get("class") == "grid"]) <= 9
+
+
+@pytest.mark.parametrize("low, high", [(0.0, 1.0), (0.5, 0.5), (0.98, 1.0), (0.4, 0.6)])
+def test_the_axis_of_fractions_ends_at_0_and_1(low, high):
+    begin, end = _span(low, high, True)
+    assert 0 <= begin <= low <= high <= end <= 1 and begin < end
+    begin, end = _span(low, high, False)
+    assert begin < low <= high < end
 
 
 def test_nothing_to_draw_is_no_picture():

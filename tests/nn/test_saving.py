@@ -137,8 +137,12 @@ def test_what_is_written(folder):
     ) == set(names[1:])
     assert not any(b"torch" in path.read_bytes()[:2] or path.read_bytes()[:1] == b"\x80" for path in folder.iterdir())
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    saved(folder)
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before  # equal models are equal folders
+    for again in (
+        folder,
+        folder / "a" / "b",
+    ):  # equal models are equal folders, one that is made with those above it too
+        saved(again)
+        assert {path.name: path.read_bytes() for path in again.iterdir() if path.is_file()} == before
 
 
 @pytest.mark.parametrize("stop", ["model-", "networks-", "manifest"])
@@ -212,6 +216,12 @@ def resealed(folder, change, networks=None):
         (folder / name).write_bytes(text)
         change = {**change, "files": {**manifest["files"], "networks": name}}
     write_record(path, "a saved model", manifest | change)
+
+
+@pytest.mark.parametrize("change", [{"ties": ["ab"]}, {"ties": [7]}, {"ties": [["a", 1]]}, {"frozen": [0]}], ids=str)
+def test_a_manifest_whose_names_are_none(folder, change):
+    resealed(folder, change)
+    refused(folder, "manifest.json: damaged, it has .* where names of parameters stand")
 
 
 def test_a_manifest_that_names_other_files(folder):

@@ -19,6 +19,7 @@ from tnkit.core import writing
 from tnkit_nn import storage
 from tnkit_nn.storage import (
     alone,
+    digest,
     fill_,
     read_bytes,
     read_record,
@@ -267,6 +268,16 @@ def test_tensors_are_sealed(tmp_path):
         else:
             begin = whole.index(b"tnkit.sha256") - 1  # its own name is changed: a file without a seal
             assert begin <= k <= begin + 14 or whole[k : k + 1] == b" "
+
+
+def test_a_digest_is_of_names_dtypes_shapes_values_and_texts():
+    x = torch.zeros(2, 3)
+    unlike = [
+        ({"a": x}, {}), ({"b": x}, {}), ({"a": x.int()}, {}), ({"a": x.T}, {}), ({"a": x + 1}, {}), ({"a": x}, {"a": "x"}),
+        ({"a": x, "b": x}, {}), ({"a": torch.cat([x, x])}, {}), ({}, {}),
+    ]  # fmt: skip
+    assert len({digest(*given) for given in unlike}) == len(unlike)
+    assert digest({"a": x, "b": x + 1}, {"c": "1", "d": "2"}) == digest({"b": x + 1, "a": x}, {"d": "2", "c": "1"})
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,8 @@ def test_a_model_of_the_zoo_has_the_classes_of_the_data():
     assert Task("mlp", split).build(0)[-1].out_features == 4
     assert Task("mlp", {"train": (x, torch.arange(12) % 5)}).build(0)[-1].out_features == 5
     assert Task("mlp", split).title == "mlp on s"
+    own = Task("mlp", split, loss=lambda model, batch: model(batch[0]).square().mean())  # whose data have no classes
+    assert own.goal.classes == 0 and own.build(0)[-1].out_features == 10
 
 
 @pytest.mark.parametrize("kind", ["function", "name"])

@@ -222,12 +222,12 @@ class _Search:
         narrow = float(prod(self.stride[k] for k in later if k not in axes))
         row = sizes[0] * conv_row_seconds(self.speed, self.itemsize, sizes[3], sizes[2], sizes[1], kernel, wide, narrow)
         calls = (CONV if axes or sizes[1] > 1 else MATMUL + RESHAPE) + 3 * RESHAPE
-        fixed = self.joined(units)[0] + calls * self.speed.call
+        fixed = self.joined(units) + calls * self.speed.call
         copied = self.speed.seconds(0, 2 * self.itemsize * wide * prod(read.sizes[i] for i in before))
         return _Step(units, passed, grouped, made, taken, axes, fixed, row, copied)
 
-    def _joined(self, units: int) -> tuple[float, Inds]:
-        """Seconds to build the tensor of a set, a unit after another, and its indices."""
+    def _joined(self, units: int) -> float:
+        """Seconds to build the tensor of a set, a node after another."""
         nodes = self.nodes(units)
         net, seconds, inds = self.reading.network, 0.0, free_inds(self.reading.network, nodes[:1])
         for k in range(1, len(nodes)):
@@ -237,7 +237,7 @@ class _Search:
             flops = 2.0 * prod(net.sizes[i] for i in every)
             seconds += self.speed.seconds(flops, moved * self.itemsize) + (MATMUL + 2 * RESHAPE) * self.speed.call
             inds = new
-        return seconds, inds
+        return seconds
 
     def shortest(self, positions: int) -> list[_Step]:
         """The chain of two stages or more that is cheapest for so many positions of the result."""
@@ -284,7 +284,7 @@ def _route(search: _Search, steps: Sequence[_Step], optimizer: str | Optimizer) 
         )
         kernel = tuple(n if k in step.axes else 1 for k, n in enumerate(read.kernel))
         stages.append(_Stage(way, order, passed, groups, made, taken, step.axes, kernel))
-        fixed += step.fixed - search.joined(step.units)[0] + plan_seconds(way, search.itemsize)
+        fixed += step.fixed - search.joined(step.units) + plan_seconds(way, search.itemsize)
         row += step.row
         if order is not None:
             fixed, row = fixed + (PERMUTE + COPY) * search.speed.call, row + step.copied

@@ -222,8 +222,7 @@ def _is_conv1d(module: Any) -> bool:
     """Whether it is ``Conv1D`` of transformers, by what it has: ``nf`` columns in a matrix ``(in, nf)``."""
     weight = getattr(module, "weight", None)
     return (
-        isinstance(module, nn.Module)
-        and type(module).__name__ == "Conv1D"
+        type(module).__name__ == "Conv1D"
         and isinstance(weight, Tensor)
         and weight.dim() == 2
         and getattr(module, "nf", None) == weight.shape[1]

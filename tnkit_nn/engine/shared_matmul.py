@@ -87,4 +87,4 @@ class _BroadcastMatmul(torch.autograd.Function):
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, int | None], a: Tensor, b: Tensor) -> tuple[Tensor, int]:
-        return torch.vmap(_batched, in_dims, randomness=info.randomness)(a, b), 0
+        return torch.vmap(_batched, in_dims)(a, b), 0

@@ -77,6 +77,16 @@ def test_gradcheck(net):
     assert torch.autograd.gradcheck(fn, args) and torch.autograd.gradgradcheck(fn, args)
 
 
+@pytest.mark.parametrize("options", [
+    {}, {"stride": (2, 1)}, {"padding": (0, 1)}, {"padding": "same"}, {"dilation": (1, 2)}, {"groups": 2}, {"bias": False},
+    {"padding": 1, "padding_mode": "circular"},
+], ids=str)  # fmt: skip
+def test_its_text_begins_as_that_of_torch(options):
+    net = tk.cp((options.get("groups", 1), 6 // options.get("groups", 1), 4 // options.get("groups", 1), 3, 3), 2)
+    own, torchs = (kind(4, 6, 3, *given, **options) for kind, *given in ((TNConv2d, net), (nn.Conv2d,)))
+    assert own.extra_repr().split("\n")[0] == torchs.extra_repr()
+
+
 def test_the_cheaper_kind_is_chosen_and_the_text_says_so():
     """Measured (one thread): 2.3 against 20 ms factorised; of a TT-matrix whose bonds make more channels 35 against 23 ms."""
     layer = TNConv2d(64, 64, 3, tk.tucker((64, 64, 3, 3), (16, 16, 3, 3)), padding=1, positions=6272)

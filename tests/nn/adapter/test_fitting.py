@@ -127,6 +127,13 @@ def test_learning_nothing_warns():
         fit(net, np.random.default_rng(0).standard_normal((64, 64)), steps=1)
 
 
+@pytest.mark.parametrize("net", [pair(6, 4), pair(6, 4).activate("tanh", "act")], ids=["scaled by an array", "by none"])
+def test_a_start_of_zeros_learns_nothing_and_says_so(net):
+    zeros = {name: np.zeros(shape) for name, shape in net.array_shapes.items()}
+    with pytest.warns(UserWarning, match="relative error 1.0000; the network has not learned"):
+        assert fit(net, np.full((6, 4), 0.5), arrays=zeros, steps=3).error == pytest.approx(1)
+
+
 def test_clear_errors():
     net, target = pair(6, 4), np.ones((6, 4))
     with pytest.raises(ValueError, match="norm 0"):

@@ -66,6 +66,22 @@ def test_a_kept_weight_is_never_stale(change, counted):
         assert len(counted) == 2
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64, torch.complex64])
+@pytest.mark.parametrize("offset", [1, 2, 3])
+def test_arrays_anywhere_in_a_larger_tensor_are_kept(offset, dtype, counted, monkeypatch):
+    """As parts of one flat tensor, which begin between two numbers of 64 bits too."""
+    monkeypatch.setattr(keeping, "_SMALL", 0)  # what is small is copied first
+    layer = parametrize_(nn.Linear(12, 20, dtype=dtype), "weight", NET).eval()
+    for p in made_by(layer).parameters():
+        p.data = torch.cat([torch.zeros(offset, dtype=dtype), p.detach().flatten()])[offset:].view(p.shape)
+    with torch.no_grad():
+        before = layer.weight.clone()
+        del counted[:]
+        assert torch.equal(layer.weight, before) and counted == []
+        next(made_by(layer).parameters()).view(-1)[-1].add_(1)
+        assert not torch.equal(layer.weight, before) and counted == [1]
+
+
 def test_what_is_not_kept(counted):
     layer = parametrize_(nn.Linear(12, 20), "weight", NET)
     x = torch.ones(1, 12)

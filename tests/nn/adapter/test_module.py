@@ -137,6 +137,14 @@ def test_compile_has_no_graph_break(name):
         torch.testing.assert_close(fast(more), m(more))
 
 
+def test_arrays_of_a_function_that_needs_an_order_are_real():
+    net = tk.low_rank((4, 6), 2).activate("relu", "f")
+    arrays = tk.init.normal(net, seed=0)
+    np.testing.assert_allclose(TNModule(net, arrays)().detach().numpy(), tk.contract(net, arrays), atol=1e-6)
+    with pytest.raises(ValueError, match=r"node 'f': relu takes real numbers, not torch\.complex"):
+        TNModule(net, {name: x + 0j for name, x in arrays.items()})
+
+
 def test_autocast():
     m = TNModule(DATA, dynamic="b")
     with torch.autocast("cpu", torch.bfloat16):

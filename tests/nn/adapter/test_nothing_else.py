@@ -161,6 +161,15 @@ def test_parameters_are_in_their_old_order(order, back):
     assert list(lstm._parameters) == before and type(lstm) is nn.LSTM
 
 
+def test_parameters_that_came_later_are_in_their_order():
+    layer = parametrize_(nn.Linear(12, 20), "weight", NET)
+    layer.first, layer.second = nn.Parameter(torch.ones(4, 4)), nn.Parameter(torch.ones(4, 4))
+    parametrize_(layer, "first", tk.low_rank((4, 4), 1))
+    for name in ("weight", "first"):
+        merge_(layer, name)
+    assert list(layer._parameters) == ["weight", "bias", "first", "second"]
+
+
 def test_the_state_of_an_optimiser_fits_after_a_round_trip():
     layer = nn.Linear(12, 20)
     adam = torch.optim.Adam(layer.parameters())

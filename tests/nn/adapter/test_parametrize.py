@@ -333,3 +333,9 @@ def test_drawn_entries_beyond_half_precision_are_refused(size):
     assert type(model[1]) is nn.Linear
     parametrize_(model[1], "weight", tk.tt((32, 32), 4), std=2500.0)  # its bound is above 65,504, its entries are not
     assert model[1].weight.isfinite().all() and model[1].weight.dtype == torch.float16
+
+
+@pytest.mark.parametrize("base", [True, False])
+def test_the_text_says_whether_it_is_added(base):
+    layer = parametrize_(nn.Linear(6, 4), "weight", pair(4, 6), base=base)
+    assert ("added to the original weight" in str(layer)) == base

@@ -12,7 +12,7 @@ import pytest
 import tnkit_nn as tknn
 from tnkit_nn.comparison.conditions import conditions, edges
 from tnkit_nn.comparison.measure import Measure, measure_of
-from tnkit_nn.comparison.records import columns, csv_of, parquet_of, records_of, upgraded
+from tnkit_nn.comparison.records import _series, columns, csv_of, parquet_of, records_of, upgraded
 from tnkit_nn.comparison.report.tables import rows, table
 from tnkit_nn.comparison.sentences import answer, verdict
 
@@ -134,6 +134,14 @@ def test_a_frame_has_the_csv_s_columns():
     assert found["test_frozen"].tolist() == [0.1, 0.25, 0.5, 0.75] and str(found["budget"].dtype) == "Int64"
     assert found.groupby("label")["test_frozen"].mean()["picked"] == 0.625
     assert len(tknn.frame(records + records)) == 8  # of two comparisons
+
+
+@pytest.mark.parametrize("values, kind", [
+    ([1, None], "Int64"), ([1, 2], "int64"), ([0.5, None], "float64"), ([1.0, None], "float64"), ([True, None], "object"), ([None, None], "object"),
+])  # fmt: skip
+def test_only_whole_numbers_are_whole_where_some_are_missing(values, kind):
+    pandas = pytest.importorskip("pandas")
+    assert str(pandas.Series(_series(values, pandas)).dtype) == kind
 
 
 def test_parquet_has_the_csv_s_columns():

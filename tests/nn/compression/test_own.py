@@ -78,6 +78,7 @@ def test_arrays_that_are_given_are_taken(as_plain):
         (lambda shape, budget: tk.low_rank(shape, 11), ValueError, r"layer '0': lambda for a budget of 80 has 528 parameters, its weight of shape \(32, 16\) only 512"),
         (tk.low_rank(SHAPE, 11), ValueError, "layer '0': own network has 528 parameters"),
         (tk.low_rank((5, 3), 2), ValueError, "layer '0': the network's sizes multiply to the weight's, in order, but"),
+        (tk.Network((tk.Node("a.b", "ir"), tk.Node("c", "rj")), "ij", dict(i=32, j=16, r=2)), ValueError, "layer '0': .*'a.b'"),
         (lambda shape, budget: 1 / 0, ValueError, r"layer '0': family lambda fails for \(32, 16\) and 80: ZeroDivisionError"),
         (lambda shape: None, ValueError, "layer '0': family lambda fails .* takes 1 positional argument"),
         (lambda shape, budget: 3, TypeError, r"layer '0': family lambda is a function \(shape, budget\) -> Network; .* it gives 3"),

@@ -152,6 +152,13 @@ def test_refusals():
     model, split = small()
     with pytest.raises(ValueError, match="select: no layer 'fc9' with a weight; there are fc1, fc2, fc3"):
         compress_(model, RECIPE, split, select="fc9")
+    with pytest.raises(ValueError, match="select or layers is changed, not both"):
+        compress_(model, RECIPE, split, select="fc1", layers=RECIPE.layers)
+    with pytest.raises(ValueError, match="steps of the approximation is a whole number of at least 1, not 0"):
+        Stage1(steps=0)
+    two = replace(RECIPE, layers=(Layers("fc1", "tt", 60), Layers("fc2", "tt", 60)))
+    with pytest.raises(ValueError, match="select stands for the layers of one entry; the recipe has 2"):
+        compress_(model, two, split, select="fc1")
     with pytest.raises(ValueError, match="1 epochs in all are too few for 2 layers"):
         compress_(model, RECIPE, split, stage2=Recipe(epochs=1, lr=1e-2))
     with pytest.raises(

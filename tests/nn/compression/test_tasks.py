@@ -158,6 +158,13 @@ def test_what_belongs_to_the_task_is_said():
         tknn.compress_(mlp(), one(), 3)
 
 
+def test_a_task_that_is_given_stands_for_that_of_the_recipe():
+    done = tknn.compress_(mlp(), one(task="nowhere.py:task", stage2=None), SPLIT)
+    assert done.metric_after is not None
+    with pytest.raises(FileNotFoundError, match="recipe: task: no such file"):
+        tknn.compress_(mlp(), one(task="nowhere.py:task", stage2=None))
+
+
 # -- which weights ------------------------------------------------------------------------------------------------------
 class Attention(nn.Module):
     def __init__(self):

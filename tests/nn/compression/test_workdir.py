@@ -40,6 +40,22 @@ def refused(done, tmp_path, change, name):
     return said
 
 
+def test_the_time_of_every_record_is_kept(tmp_path, monkeypatch):
+    """What a run that is killed after it has taken is known to the next one."""
+    now = [0.0]
+    monkeypatch.setattr("tnkit_nn.compression.workdir.time.perf_counter", lambda: now[0])
+    given = (tmp_path, {"model": {}, "task": None, "tune": None}, RECIPE)
+    folder = Folder(*given, now[0])
+
+    def make():
+        now[0] += 10.0
+        return {"found": 1}
+
+    for name in ("one", "two", "one"):  # the last was found before
+        folder.once(name, {"found": int}, make)
+    assert Folder(*given, now[0]).before == 20.0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RECORDS)
 def test_records(done, tmp_path, name):

@@ -196,6 +196,7 @@ class Failing(Rows):
         ({"train": (X, Y), "valid": (X, Y)}, "data: a part is one of train, val, test, not 'valid'"),
         ({"val": (X, Y)}, "data has a part 'train', but only val"),
         ({"train": (X, Y), "val": None}, "data: val is a DataLoader, .*, not None"),
+        *(({"train": given}, "data: train is a DataLoader, .*, not ") for given in ("text", b"text", {1, 2}, range(3), X.numpy(), nn.Linear(2, 2), list)),
     ],
 )  # fmt: skip
 def test_data_that_cannot_be(monkeypatch, data, said):

@@ -411,12 +411,13 @@ def test_another_loss_of_the_same_name_is_noticed(tmp_path):
         train(convnet(), Task(data=images(), loss=one, metric=ACCURACY), RECIPE, checkpoint=tmp_path / "c")
 
 
-def test_a_file_that_is_no_log_is_left_alone(tmp_path):
+@pytest.mark.parametrize("notes", [b"my own notes\n1,2,3\n", b"\xff\xfe\x00 no text\n"])
+def test_a_file_that_is_no_log_is_left_alone(notes, tmp_path):
     log = tmp_path / "notes.txt"
-    log.write_text("my own notes\n1,2,3\n")
+    log.write_bytes(notes)
     with pytest.raises(ValueError, match=r"notes.txt: line 1 is of no training's log; choose another file"):
         train(convnet(), images(), RECIPE, log=log)
-    assert log.read_text() == "my own notes\n1,2,3\n"
+    assert log.read_bytes() == notes
 
 
 def test_what_is_called_after_an_epoch_sees_it_kept(tmp_path):

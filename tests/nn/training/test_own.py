@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from tnkit_nn import Metric, Recipe, Task, train
 from tnkit_nn.data import Split
 from tnkit_nn.training import loop
-from tnkit_nn.training.evaluation import Reading, evaluate, trial, worse
+from tnkit_nn.training.evaluation import Reading, evaluate, judged, trial, worse
 from tnkit_nn.training.goal import ACCURACY, LOSS, Goal, goal_of
 
 X = torch.randn(60, 8, generator=torch.Generator().manual_seed(3))
@@ -316,8 +316,17 @@ def test_what_is_taken_without_a_loss_of_ones_own(make, said):
 def test_what_a_goal_is_by_default():
     assert goal_of(split(Y), "t").metric is ACCURACY and goal_of(split(Y), "t").classes == 3
     assert goal_of((X, Y), "t").classes == 3 and goal_of({"train": [(X, Y)]}, "t").classes == 0
-    assert goal_of((X, Y), "t", loss=cross).metric is LOSS and goal_of((X, Y), "t", loss=cross).classes == 0
+    for data in ((X, Y), split(Y)):
+        assert goal_of(data, "t", loss=cross).metric is LOSS and goal_of(data, "t", loss=cross).classes == 0
     assert goal_of((X, Y), "t", metric=nearest_is_right).metric == Metric(nearest_is_right, "nearest is right")
+
+
+def test_the_accuracy_beside_a_loss_of_ones_own():
+    model = nn.Linear(8, 3)
+    x, y = parts(X, Y)["val"]
+    right = (model(x).argmax(-1) == y).double().mean().item()
+    for goal in (goal_of(parts(X, Y), "t", loss=cross, metric=ACCURACY), goal_of(parts(X, Y), "t")):
+        assert evaluate(model, goal).metric == judged(model, goal, "val") == pytest.approx(right)
 
 
 def test_values_of_metrics_as_text():
