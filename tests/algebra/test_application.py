@@ -45,3 +45,11 @@ def test_site_k_of_a_tree_is_its_output_index_k_whatever_it_is_called(build):
     assert np.allclose(tk.inner(net, state, net, state, op=op), vector @ matrix @ vector)
     assert np.allclose(as_matrix(*tk.apply(*op, *op), 16), matrix @ matrix)
     assert error_of(tk.apply(*op, net, state, rank=3), matrix @ vector) < 1
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_more_sweeps_fit_better(seed):
+    net = tk.tt((2,) * 8, 6)
+    x, y = tk.init.normal(net, seed=seed), tk.init.normal(net, seed=seed + 9)
+    errors = [tk.multiply(net, x, net, y, rank=4, method="fit", sweeps=n).error for n in (1, 2, 20)]
+    assert errors[0] > errors[1] > errors[2]

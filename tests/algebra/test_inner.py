@@ -99,6 +99,17 @@ def test_real_and_complex_meet():
         assert complex(found) == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.parametrize("which", ["core_0", "core_1", "core_2"])
+def test_one_complex_array_among_real_ones(which):
+    net = tk.tt((2, 3, 2), 2)
+    b = tk.init.normal(net, seed=1, dtype="complex128")
+    a = {**tk.init.normal(net, seed=0), which: b[which]}
+    x, y = oracle(net, a), oracle(net, b)
+    assert tk.norm(net, a) == pytest.approx(np.linalg.norm(x), rel=1e-12)
+    assert tk.inner(net, a, net, b) == pytest.approx(np.vdot(x, y), rel=1e-12)
+    assert tk.distance(net, a, net, b) == pytest.approx(np.linalg.norm(x - y), rel=1e-12)
+
+
 def test_shapes_that_differ_are_named():
     a, b = tk.tt((3, 4), 2), tk.tt((3, 5), 2)
     x, y = tk.init.normal(a), tk.init.normal(b)

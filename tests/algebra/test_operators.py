@@ -183,7 +183,7 @@ def test_every_way_to_compress_agrees_on_chains_and_trees(monkeypatch):
             best = tk.round(*tk.apply(op, arrays, net, state), rank=3).error
             for method, slack in (("svd", 1.02), ("zipup", 4), ("fit", 1.001)):
                 cut = tk.apply(op, arrays, net, state, rank=3, method=method, sweeps=30)
-                assert error_of(cut, wanted) <= slack * best
+                assert error_of(cut, wanted) <= slack * best and max(bonds(cut[0])) <= 3
                 assert cut.error == pytest.approx(error_of(cut, wanted), rel=1e-6)
             cut = tk.apply(op, arrays, net, state, tol=0.1)
             assert cut.error == pytest.approx(error_of(cut, wanted), rel=1e-6) and cut.error <= 0.1
@@ -221,6 +221,7 @@ def test_operators_on_operators():
     assert made[0].output == mid.output and made[0].shape == (*OUT, *(3,) * 5)
     assert error_of(made, wanted) < 1e-14
     cut = tk.apply(OP, op, mid, other, rank=4)
+    assert max(bonds(cut[0])) <= 4
     assert cut.error == pytest.approx(error_of(cut, wanted), rel=1e-6)
 
 
@@ -368,11 +369,12 @@ def test_products_entry_by_entry(build, dtype, torch_too):
     made = tk.multiply(a, left, b, right)
     assert made[0].output == a.output and made.error == 0 and error_of(made, wanted) < 1e-14
     best = tk.round(*made, rank=4).error
-    for method in ("svd", "fit"):
+    for method, worse in (("svd", 1.05), ("fit", 1.05), ("zipup", 2)):
         cut = tk.multiply(a, left, b, right, rank=4, method=method)
-        assert cut.error == pytest.approx(error_of(cut, wanted), rel=1e-6) and cut.error <= 1.05 * best
-    assert error_of(tk.multiply(a, left, b, right, tol=1e-3), wanted) <= 1e-3
-    assert error_of(tk.multiply(a, left, b, right, rank=4, method="zipup"), wanted) <= 2 * best
+        assert cut.error == pytest.approx(error_of(cut, wanted), rel=1e-6) or method == "zipup"
+        assert error_of(cut, wanted) <= worse * best and max(bonds(cut[0])) <= 4
+    near = tk.multiply(a, left, b, right, tol=1e-3)
+    assert error_of(near, wanted) <= 1e-3 and near[0].num_params < made[0].num_params
 
 
 def test_products_match_by_name_and_refuse_other_trees():

@@ -234,6 +234,11 @@ def test_sizes_beyond_what_arrays_hold():
     assert n.num_params == 2**132 and n.shape == (2**62, 2**70)
 
 
+def test_text_names_arrays_that_are_not_called_as_their_node():
+    n = Network([Node("A", "ij", fixed=True), Node("B", "jk", array="A", fixed=True)], "ik", dict.fromkeys("ijk", 2))
+    assert str(n).splitlines()[1:3] == ["  A(i:2, j:2) fixed", "  B(j:2, k:2) = A fixed"]
+
+
 def test_hyperedges_and_dangling_indices_are_marked():
     n = Network(
         [Node("A", "irr"), Node("B", "is"), Node("C", "s"), Node("D", "st"), Node("E", "uv")],

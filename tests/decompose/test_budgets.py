@@ -44,6 +44,18 @@ def test_no_ranks_are_better(name, rate):
             assert found.error <= 1.02 * best + 1e-12, (seed, budget, found.error, best)
 
 
+@pytest.mark.parametrize("budget", [68, 156])
+def test_what_one_bond_gives_up_another_takes(budget):
+    """A bond lowered once pays for another raised several times; what is left over is used too."""
+    net = tk.from_einsum("abc,ai,bj,ck->ijk", {**dict.fromkeys("abc", 5), **dict.fromkeys("ijk", 6)})
+    arrays = falling(net, 0, 1.0)
+    every = [
+        tk.round(net, arrays, rank=dict(zip("abc", r, strict=True))) for r in itertools.product(range(1, 6), repeat=3)
+    ]
+    best = min(e.error for e in every if e.network.num_params <= budget)
+    assert tk.round(net, arrays, budget=budget).error == pytest.approx(best, rel=1e-3)
+
+
 @pytest.mark.slow
 def test_a_chain_of_two_hundred_sites():
     net = tk.mps((2,) * 200, 16)

@@ -39,6 +39,7 @@ def test_a_decomposition_is_a_picture_and_its_figures():
         assert (
             f"{error:.3g}" in text and "b1:2, b2:2" in text and f"{found.network.num_params} " in text.replace(",", " ")
         )
+    assert "<table><tr><td>" in shown["text/html"]  # no row of empty headings
     assert "data:image/svg+xml;base64," in shown["text/html"] and shown["text/plain"].startswith(repr(found))
 
 

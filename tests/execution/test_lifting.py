@@ -93,6 +93,7 @@ def test_a_pair_will_do_and_the_same_scale_comes_out():
     pair = (start.network, start.arrays)
     net = tk.circuit(DIMS, COLUMNS[:1], "sin", start=pair)
     arrays = tk.init.lifted(net, pair)
+    assert arguments(net, arrays) == pytest.approx([0.5], rel=1e-9)
     assert tk.init.rms(net, arrays) == pytest.approx(tk.init.rms(start), rel=1e-9)
     for name, a in tk.init.lifted(net, start).items():
         np.testing.assert_array_equal(a, arrays[name])

@@ -104,6 +104,22 @@ def test_a_result_that_alone_is_too_large(room):
         tk.contract(net, ones(net, "numpy", "float64"))
 
 
+@pytest.mark.parametrize(
+    "who, call",
+    [
+        ("merge", lambda net, arrays: tk.merge(net, arrays, ["A", "B"])),
+        ("norm, inner, distance", lambda net, arrays: tk.norm(net, arrays)),
+        ("norm, inner, distance", lambda net, arrays: tk.inner(net, arrays, net, arrays)),
+        ("norm, inner, distance", lambda net, arrays: tk.distance(net, arrays, net, arrays)),
+    ],
+)
+def test_what_keeps_an_exponent_asks_for_room_too(room, who, call):
+    net = ladder()
+    room(12_000)
+    with pytest.raises(MemoryError, match=f"{who}: .* beside"):
+        call(net, ones(net, "numpy", "float64"))
+
+
 def test_terabytes_are_refused_at_once():
     net = tk.cp((10**5,) * 3, rank=2)
     with pytest.raises(MemoryError, match=r"needs [0-9.]+ [PT]B beside its arrays .* the result alone takes 4 PB"):

@@ -71,6 +71,17 @@ def test_dtypes(dtype, library):
     np.testing.assert_allclose(op.H @ x, a.conj().T @ x, rtol=1e-4)
 
 
+def test_bfloat16_is_float32_for_scipy():
+    torch = pytest.importorskip("torch")
+    net = tk.mpo((2, 3), (3, 2), 2)
+    arrays = {n: torch.asarray(x).to(torch.bfloat16) for n, x in drawn(net, dtype="float32").items()}
+    a = matrix(net, {n: x.double().numpy() for n, x in arrays.items()}, ("o0", "o1"), ("i0", "i1"))
+    op = tk.linear_operator(net, arrays, ("o0", "o1"), ("i0", "i1"))
+    assert op.dtype == "float32"
+    x = np.random.default_rng(1).standard_normal(6)
+    np.testing.assert_allclose(op @ x, a @ x, atol=0.03 * np.linalg.norm(a))
+
+
 def test_lowest_eigenvalue_of_an_ising_chain():
     """``eigsh`` finds the lowest eigenvalue of the transverse-field Ising chain, whose energy is known."""
     n, x, z, one = 8, np.array([[0.0, 1], [1, 0]]), np.diag([1.0, -1]), np.eye(2)

@@ -141,8 +141,20 @@ def test_any_scale(library, scale):
         assert np.allclose(
             np.asarray(y) * 10.0 ** (float(e) - float(exponent)), np.asarray(value), rtol=1e-4, atol=1e-5
         )
-    with pytest.raises(ValueError, match=r"merge: entries of the array of node 'core_0'.* beyond the range of float32"):
+    with pytest.raises(ValueError, match=r"merge: .* node 'core_0'.* beyond the range of float32; .* to float64$"):
         tk.merge(net, given, list(given))
+
+
+def test_a_power_that_one_of_several_dtypes_cannot_hold():
+    """Arrays that share a power are of nearly one size: here one that is no float32."""
+    net = tk.Network([tk.Node("A", "ab"), tk.Node("B", "bc"), tk.Node("C", "cd")], "ad", dict.fromkeys("abcd", 2))
+    wide = {"A": np.full((2, 2), 1e170), "B": np.full((2, 2), 1e170), "C": np.ones((2, 2))}
+    merged, arrays = tk.merge(net, wide, ["A", "B"])
+    y, e = tk.contract(merged, arrays, strip_exponent=True)
+    assert np.all(np.isfinite(arrays["C"])) and np.log10(y) + e == pytest.approx(np.full((2, 2), 340 + np.log10(4)))
+    words = r"merge: .* node 'A', about 2\*\*\d+, are beyond the range of float64; rescale the arrays$"
+    with pytest.raises(ValueError, match=words):
+        tk.merge(net, {**wide, "C": np.ones((2, 2), np.float32)}, ["A", "B"])
 
 
 def test_what_is_not_finite():

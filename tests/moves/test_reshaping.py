@@ -154,12 +154,15 @@ def test_refusals_of_reshaping():
             "fuse: index 'i0' is on nodes .* fused indices are on the same nodes",
         ),
         (lambda: tk.fuse(net, arrays, {"b1": ("i0",)}), "fuse: index 'b1' is in the network already"),
+        (lambda: tk.fuse(net, arrays, {"x": ("i0", "i0")}), "fuse: index 'i0' is named twice"),
+        (lambda: tk.fuse(net, arrays, {"x": ("i0",), "y": ("i0",)}), "fuse: index 'i0' is named twice"),
         (
             lambda: tk.unfuse(net, arrays, {"i1": {"x": 2, "y": 2}}),
             "unfuse: index 'i1' has size 3, which is not the product",
         ),
         (lambda: tk.unfuse(net, arrays, {"i0": {"i1": 2}}), "unfuse: index 'i1' is in the network already"),
         (lambda: tk.squeeze(net, arrays, ["i0"]), "squeeze: index 'i0' has size 2, not 1"),
+        (lambda: tk.squeeze(net, arrays, ["j"]), "squeeze: no index 'j'; there are i0,"),
         (lambda: tk.expand_bonds(net, arrays, {"i0": 4}), "expand_bonds: index 'i0' is open"),
         (
             lambda: tk.expand_bonds(net, arrays, {"b1": 1}),

@@ -292,7 +292,7 @@ def _distinct(marks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _without_copies(table: np.ndarray) -> np.ndarray:
     """The columns, but of those with one entry alone, in one row, the largest only: the others say the same."""
     alone = np.flatnonzero((table != 0).sum(0) == 1)
-    row, size = np.abs(table[:, alone]).argmax(0), np.abs(table[:, alone]).max(0, initial=0.0)
+    row, size = np.abs(table[:, alone]).argmax(0), np.abs(table[:, alone]).max(0)
     order = np.lexsort((-size, row))
     _, first = np.unique(row[order], return_index=True)
     keep = np.ones(table.shape[1], bool)

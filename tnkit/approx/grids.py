@@ -23,7 +23,7 @@ Adjacency = Mapping[int, list[int]]
 
 def lattice_rows(graph: Graph) -> list[list[Tracked]] | None:
     """The rows of a lattice, along its shorter side, as tensors (up, down, left, right); None for what is none."""
-    if graph.output or len(graph.tensors) < 5 or any(len(graph.near(v)) > 4 for v in graph.tensors):
+    if graph.output or len(graph.tensors) < 5:
         return None
     graph = _with_corners(graph)
     places = _places({v: graph.near(v) for v in graph.tensors})

@@ -178,10 +178,9 @@ def _check_index(i: str, ends: list[str], kept: bool, what: str) -> None:
     where = ", ".join(map(repr, ends))
     if len(ends) > 2:
         raise ValueError(f"{what}: index {i!r} is on {len(ends)} nodes, {where}: a hyperedge, where a tree is needed")
-    if len(ends) == 2 and kept:
+    if kept:
         raise ValueError(f"{what}: index {i!r} is open and on two nodes, {where}, where a tree is needed")
-    if len(ends) == 1 and not kept:
-        raise ValueError(f"{what}: index {i!r} of node {where} is summed there alone, where a tree is needed")
+    raise ValueError(f"{what}: index {i!r} of node {where} is summed there alone, where a tree is needed")
 
 
 def _loop(links: Mapping[str, Mapping[str, str]]) -> list[str]:

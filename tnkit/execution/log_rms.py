@@ -64,7 +64,7 @@ def _careful_log_rms(blocks: Iterator[np.ndarray]) -> float:
 def value_blocks(fn: Any, plain: Sequence[np.ndarray], factor: float) -> Iterator[np.ndarray] | np.ndarray:
     """``fn`` of the tensors times a factor, in blocks if it acts entry by entry."""
     with np.errstate(all="ignore"):
-        if not (isinstance(fn, str) and fn in ACTIVATIONS):
+        if fn not in ACTIVATIONS:
             return np.asarray(function(fn)(np, *(x * np.asarray(factor, x.dtype) for x in plain)))
         return _block_values(fn, [np.ascontiguousarray(x).reshape(-1) for x in plain], factor)
 

@@ -203,9 +203,11 @@ def placed_power(
             made = {n: times(x, each[n], backend) for n, x in shared.items()}
             others |= {net[n].array: x for n, x in made.items() if n not in values}  # type: ignore[union-attr]
             return {n: made[n] for n in values}, others
+    kind = dtype_name(values[holder])
+    wider = "" if kind in ("float64", "complex128") else ", or convert them to float64"
     raise ValueError(
         f"{what}: entries of the array of node {holder!r}, about 2**{float(power):.0f}, are beyond the range of "
-        f"{dtype_name(values[holder])}; rescale the arrays, or convert them to float64"
+        f"{kind}; rescale the arrays{wider}"
     )
 
 
