@@ -16,6 +16,7 @@ from tnkit_nn.comparison.report.tables import rows
 from tnkit_nn.comparison.sentences import answer, headline, verdict
 from tnkit_nn.comparison.statistics import (
     CORRECTED,
+    Runs,
     against_controls,
     best_free,
     deep_against_shallow,
@@ -181,6 +182,18 @@ def test_unequal_counts_are_told():
     more = [r | {"label": "cp"} for r in hashed if r["label"] == "mpo"]
     told = [line for line in verdict(past + more) if "careful" in line]
     assert len(told) == 2 and all("1 of them with over 10 % more or fewer parameters" in line for line in told)
+
+
+@pytest.mark.parametrize(
+    "count, rival", [(103, True), (104, True), (110, True), (114, True), (115, False), (150, False)]
+)
+def test_a_rival_past_the_budget_has_at_most_a_tenth_more(count, rival):
+    """Of a deep network of 104 parameters for a budget of 100: more than 105 are past the budget."""
+    counts = {"adtn depth 3": 104, "mpo": count}
+    records = [r | {"num_params": counts[r["label"]]} for r in runs(adtn3=(0.9, 0.91), mpo=(0.89, 0.9))]
+    deep, shallow = ("adtn depth 3", 100), ("mpo", 100)
+    found = Runs(records, "frozen").rivals(deep, [shallow])
+    assert found == ({shallow: [shallow]} if rival else {})
 
 
 # -- fair counts ----------------------------------------------------------------------------------------------------
