@@ -19,7 +19,7 @@ from tnkit.core.structure import as_tree, check_multilinear, tree_or_none
 from tnkit.execution.lifting import begun, bent, shallow
 from tnkit_nn.adapter.descent import Params, minimise
 from tnkit_nn.adapter.fitting import MOST_STEPS, NOTHING, FitResult, bar
-from tnkit_nn.adapter.starts import closed_form, scalers
+from tnkit_nn.adapter.starts import ONE_WAY, closed_form, scalers
 from tnkit_nn.axes import RATE, Axes
 from tnkit_nn.checks import a_tensor, check_fills
 from tnkit_nn.engine.backend import TORCH, from_numpy
@@ -43,9 +43,6 @@ _NODES = 16
 _SWEEPS = 100
 #: Gradient steps of a network that has no other way, for each of one that has: about as long as the others take in all.
 _LONGER = 3
-#: Entries of a weight beyond which there is one way alone: more gradient steps would take minutes, and gain a few per cent.
-_ENTRIES = 1 << 22
-
 #: Root mean squares, those of trained layers, outside of which weights are scaled first: rates and thresholds have a size.
 _SIZES = (1e-3, 1.0)
 
@@ -184,7 +181,7 @@ def _lifted(problem: _Targets) -> Approximation:
         for s in range(len(problem.targets))
     ]
     start = _stacked_arrays(each, problem.net.parameters)
-    longer = 1 if problem.targets[0].numel() > _ENTRIES else _LONGER
+    longer = 1 if problem.targets[0].numel() > ONE_WAY else _LONGER
     return _said_by(_gradient(problem, start, longer, LIFTED_RATES), "lifted, gradient")
 
 
@@ -195,7 +192,7 @@ def _skip(problem: _Targets) -> Approximation:
 
 def _nearest_of_all(problem: _Targets) -> Approximation:
     """Every way that suits the network, the nearest kept for each weight (measured: docs/approximation.md)."""
-    kind, large = suited_method(problem.net), problem.targets[0].numel() > _ENTRIES
+    kind, large = suited_method(problem.net), problem.targets[0].numel() > ONE_WAY
     if kind == "svd":
         closed = _svd(problem)
         if large:

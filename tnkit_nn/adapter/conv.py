@@ -159,7 +159,8 @@ class _TNConv(RoutedLayer[ConvChain]):
         network
             Its new weight: its tensor reads as ``module.weight``.
         fit
-            Fit the arrays to the weight by :func:`tnkit_nn.fit`, from the closed form where the network is a tree; else they are ``arrays``, or drawn.
+            Fit the arrays to the weight by :func:`tnkit_nn.fit`, from the closed form where the network is a tree (beyond 4 million
+            entries that is all, unless ``steps`` are given); else they are ``arrays``, or drawn.
         arrays
             Where the fit starts, or the arrays themselves.
         positions

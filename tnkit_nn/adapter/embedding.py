@@ -126,7 +126,8 @@ class TNEmbedding(nn.Module):
         network
             Its new table.
         fit
-            Fit the arrays to the table by :func:`tnkit_nn.fit`, from the closed form where the network is a tree; else they are ``arrays``, or drawn.
+            Fit the arrays to the table by :func:`tnkit_nn.fit`, from the closed form where the network is a tree (beyond 4 million
+            entries that is all, unless ``steps`` are given); else they are ``arrays``, or drawn.
         arrays
             Where the fit starts, or the arrays themselves.
         batch

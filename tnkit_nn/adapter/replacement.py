@@ -13,7 +13,7 @@ from tnkit.core.checks import a_mapping, a_network, flag
 from tnkit.core.decomposition import Decomposition, network_of
 from tnkit.core.network import Network
 from tnkit_nn.adapter.fitting import fit as fit_arrays
-from tnkit_nn.adapter.starts import begun_in_closed_form
+from tnkit_nn.adapter.starts import ONE_WAY, begun_in_closed_form
 from tnkit_nn.checks import check_fills, materialised
 
 __all__ = ["in_its_place"]
@@ -47,8 +47,7 @@ def in_its_place(
     check_fills(network, weight.shape, who, warn=False)  # the layer says what is cut
     arrays = None if arrays is None else a_mapping(arrays, who)
     if fit:
-        begin = begun_in_closed_form(network, weight) if arrays is None else arrays
-        arrays = fit_arrays(network, weight.detach(), arrays=begin, **options).arrays
+        arrays = _fitted(network, weight.detach(), arrays, options)
     elif set(options) - {"seed"}:
         raise ValueError(f"{who}: {', '.join(options)} are options of the fit, but fit=False")
     with torch.device("meta") if weight.is_meta else nullcontext():
@@ -58,6 +57,16 @@ def in_its_place(
     layer.tn.requires_grad_(weight.requires_grad)
     _take_bias(layer, module)
     return layer.train(module.training)
+
+
+def _fitted(
+    net: Network, weight: Tensor, arrays: Mapping[str, Any] | None, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """From the closed form of a tree, which is the whole fit of a large weight where no steps are asked for."""
+    begin = begun_in_closed_form(net, weight) if arrays is None else None
+    if begin is not None and weight.numel() > ONE_WAY:
+        options = {"steps": 1, **options}
+    return fit_arrays(net, weight, arrays=arrays if begin is None else begin, **options).arrays
 
 
 def _weight(module: nn.Module, fit: bool, who: str) -> Tensor:

@@ -29,9 +29,11 @@ from tnkit_nn.engine.backend import TORCH, from_numpy, to_tensor
 from tnkit_nn.engine.devices import with_doubles
 
 __all__ = [
-    "begun_in_closed_form", "check_reach", "closed_form", "held_tensor", "in_units", "out_of_reach", "scalers", "stacked_starts", "units_of",
+    "ONE_WAY", "begun_in_closed_form", "check_reach", "closed_form", "held_tensor", "in_units", "out_of_reach", "scalers", "stacked_starts", "units_of",
 ]  # fmt: skip
 
+#: Entries of a weight beyond which there is one way alone: more gradient steps would take minutes, and gain a few per cent.
+ONE_WAY = 1 << 22
 #: A part of the target's norm that is beyond an activation and not worth a word.
 _LITTLE = 1e-3
 

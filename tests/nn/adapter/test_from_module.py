@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import tnkit as tk
+import tnkit_nn as tknn
 from tnkit_nn import TNEmbedding, TNLinear
 
 from .test_layers import CP, F64, MPO
@@ -132,6 +133,29 @@ def test_a_tree_begins_at_its_closed_form(net, scale, dtype):
         assert off < 2e-6
         sizes = [float(x.detach().abs().square().mean().sqrt()) for x in layer.tn.tensors().values()]
         assert max(sizes) < 4 * min(sizes)  # one rate suits them all
+
+
+def test_a_large_weight_has_the_closed_form_alone(monkeypatch):
+    from tnkit_nn.adapter import replacement
+
+    ran = []
+
+    def fit(*args, **options):
+        ran.append(options.get("steps"))
+        return tknn.fit(*args, **{**options, "steps": 1})
+
+    monkeypatch.setattr(replacement, "fit_arrays", fit)
+    monkeypatch.setattr(replacement, "ONE_WAY", 24 * 20 - 1)
+    module, net = nn.Linear(24, 20), train(4, 5, 4, 6, rank=3)
+    layers = [TNLinear.from_module(module, net, **options) for options in ({}, {"steps": 7})]
+    assert ran == [1, 7]
+    weight = module.weight.detach().double()
+    off = float((layers[0].weight.detach().double() - weight).norm() / weight.norm())
+    assert off == pytest.approx(tk.tree_svd(weight.numpy().reshape(net.shape), net).error, rel=1e-5)
+    TNLinear.from_module(module, tk.cp((4, 5, 24), 3))
+    monkeypatch.setattr(replacement, "ONE_WAY", 24 * 20)
+    TNLinear.from_module(module, net)
+    assert ran[2:] == [None, None]
 
 
 def test_the_fit_of_a_tree_is_as_near_as_its_closed_form():
