@@ -1,9 +1,12 @@
 """Every activation: numpy against torch, gradients, dtype, large arguments."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
 
+import tnkit as tk
 from tnkit.core.activations import ACTIVATIONS, resolve
 from tnkit.core.network import Elementwise, Network
 from tnkit.core.node import Node
@@ -71,6 +74,31 @@ def test_a_function_of_the_users():
     net = Network([Node("A", "i")], "i", dict(i=3)).activate(cube, "f")
     assert np.allclose(contract(net, {"A": np.array([1.0, 2.0, 3.0])}), [1, 8, 27])
     assert "cube" in str(net)
+
+
+class Scaled:
+    by: float
+
+    def __call__(self, xp, x):
+        return self.by * x
+
+
+@dataclass
+class Loose(Scaled):
+    by: float
+
+
+@dataclass(frozen=True)
+class Fixed(Scaled):
+    by: float
+
+
+def test_a_function_with_state_has_a_hash():
+    net = tk.tt((2, 3), 2)
+    with pytest.raises(TypeError, match=r"an activation is part of a network.*Loose\(by=2\.0\) has none.*frozen=True"):
+        net.activate(Loose(2.0), "f")
+    arrays = tk.init.normal(net, seed=0)
+    assert np.allclose(tk.contract(net.activate(Fixed(2.0), "f"), arrays), 2 * tk.contract(net, arrays))
 
 
 def test_a_known_function_is_stored_by_name():

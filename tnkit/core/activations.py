@@ -132,7 +132,7 @@ def resolve(fn: str | Activation) -> str | Activation:
     ValueError
         A string that is no key of :data:`ACTIVATIONS`.
     TypeError
-        Neither a string nor callable.
+        Neither a string nor callable, or without a hash.
     """
     if isinstance(fn, str):
         if fn not in ACTIVATIONS:
@@ -142,7 +142,12 @@ def resolve(fn: str | Activation) -> str | Activation:
         raise TypeError(f"an activation is a name or a function fn(xp, *x), not {type(fn).__name__}")
     if not _takes_library_and_tensor(fn):
         raise TypeError(f"an activation is a name or a function fn(xp, *x) of a library and tensors, not {shown(fn)}")
-    return _NAMES.get(fn, fn)
+    try:
+        return _NAMES.get(fn, fn)
+    except TypeError:
+        raise TypeError(
+            f"an activation is part of a network, which is a value: it has a hash, but {shown(fn)} has none (a dataclass has one with frozen=True)"
+        ) from None
 
 
 def _takes_library_and_tensor(fn: Activation) -> bool:
