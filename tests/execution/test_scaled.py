@@ -285,3 +285,14 @@ def test_sums_of_terms_that_are_small_in_different_ways(library):
     want = Fraction(2) ** -180 + Fraction(2) ** -60
     assert close(value(tk.contract(net, given, strip_exponent=True)), np.array([want, want]), 1e-6)
     assert np.allclose(tk.contract(net, given), float(want), rtol=1e-6)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_sum_of_many_terms_that_each_fit(library):
+    """4096 products of 2^120 are 2^132, which no float32 holds; each of them, and the result, it does."""
+    net = tk.from_einsum("ak,kb,bc->ac", {"a": 2, "k": 4096, "b": 2, "c": 2})
+    arrays = {n: np.full(net.array_shapes[n], 2.0**p, np.float32) for n, p in (("A", 60), ("B", 60), ("C", -80))}
+    given = {n: LIBRARIES[library](a) for n, a in arrays.items()}
+    for order in ([(0, 1), (0, 1)], "auto"):
+        found = tk.contract(net, given, optimizer=order if isinstance(order, str) else lambda *_, order=order: order)
+        assert np.allclose(found, 2.0**53, rtol=1e-6)

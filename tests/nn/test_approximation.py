@@ -163,6 +163,17 @@ def test_a_weight_of_zeros_is_made_exactly_by_arrays_that_are_alive(net):
     assert any(a.grad is not None and float(a.grad.norm()) > 1e-3 for a in arrays.values())
 
 
+def test_a_weight_of_zeros_where_no_array_has_a_gradient_is_told():
+    """Of a product of an array with itself no gradient is left at zero."""
+    twice = [tk.Node("A", ("i", "k"), array="x"), tk.Node("B", ("k", "j"), array="x")]
+    net = tk.Network(twice, ("i", "j"), {"i": 4, "k": 4, "j": 4})
+    with pytest.warns(
+        UserWarning, match=r"the weight is zero, where no array of this network has a gradient; .* of 0\.001"
+    ):
+        found = approximate(net, torch.zeros(4, 4))
+    assert found.error > 0 and found.arrays["x"].any()
+
+
 def test_weights_that_cannot_be_are_refused():
     net, weight = tk.mpo((4, 4), (4, 4), 2), torch.ones(16, 16)
     bad = [

@@ -11,7 +11,7 @@ import pytest
 from work import counted
 
 import tnkit as tk
-from tnkit.paths.bisection import halved
+from tnkit.paths.bisection import _bisected, halved
 from tnkit.paths.contraction_tree import ContractionTree, linear_path, numbered_steps, refine_
 from tnkit.paths.optimizers import OPTIMIZERS, WRITE, find_path
 from tnkit.paths.searchable import connected_parts
@@ -157,6 +157,19 @@ def test_a_refined_tree_is_a_tree_and_costs_less():
             ContractionTree(inputs, output, sizes, numbered_steps(tree.path, 14), WRITE).total
         )
         assert path_flops(inputs, output, sizes, tree.path) == pytest.approx(tree.weighed(0).total)
+
+
+def test_no_node_is_better_in_the_other_half():
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        half = np.triu(rng.random((12, 12)) * (rng.random((12, 12)) < 0.4), 1)
+        weights = half + half.T
+        side = np.array(_bisected(weights, weights, 0.2))
+        cut = weights[side][:, ~side].sum()
+        assert 2 <= side.sum() <= 10
+        for k in range(12):
+            other = side ^ (np.arange(12) == k)
+            assert not 2 <= other.sum() <= 10 or weights[other][:, ~other].sum() > cut - 1e-9
 
 
 @pytest.mark.slow

@@ -114,10 +114,11 @@ def _balanced(rows: Sequence[Sequence[Tracked]]) -> list[list[Tracked]]:
     made = [list(row) for row in rows]
     down = [((y, x), 1, (y + 1, x), 0) for y in range(len(made) - 1) for x in range(len(made[0]))]
     right = [((y, x), 3, (y, x + 1), 2) for y in range(len(made)) for x in range(len(made[0]) - 1)]
-    bonds = [bond for bond in (*down, *right) if made[bond[0][0]][bond[0][1]].value.shape[bond[1]] > 1]
+    every = [bond for bond in (*down, *right) if made[bond[0][0]][bond[0][1]].value.shape[bond[1]] > 1]
+    bonds = every
     for _ in range(_SWEEPS):
         turned = {place for bond in bonds if _balance(made, *bond) for place in (bond[0], bond[2])}
-        bonds = [bond for bond in bonds if bond[0] in turned or bond[2] in turned]
+        bonds = [bond for bond in every if bond[0] in turned or bond[2] in turned]
     return made
 
 

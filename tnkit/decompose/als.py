@@ -188,9 +188,7 @@ def fitted(
         return full | {n: backend.like(made[n], like) for n in net.parameters}
 
     if not net.parameters or not goal.size:  # nothing to find, or zeros, which are what all arrays are so far
-        arrays, error = full, goal.error(full) if goal.size else 0.0
-        if net.parameters and not goal.size:
-            arrays = full | {n: 0 * full[n] for n in net.parameters}
+        arrays, error = full | {n: 0 * full[n] for n in net.parameters}, goal.error(full) if goal.size else 0.0
     elif given.keys() & set(net.parameters):
         error, arrays = search(net, goal, [full], replace(options, restarts=1), backend)
     else:

@@ -59,6 +59,13 @@ def test_further_rates_are_tried_as_long_as_an_edge_is_the_best(best, further):
         assert found.trained.curve(k, 1, 0)[0][2] == pytest.approx(own, rel=1e-4)
 
 
+def test_what_stands_still_is_what_has_not_moved():
+    train, _ = made_up(lambda rate, start: rate + start)
+    fixed, moved, still = torch.zeros(2), torch.ones(2), torch.full((2,), 2.0)
+    found = train(FIRST, REST).standing({"given": fixed}, {"rest": moved, "places": still})
+    assert found == {"given": fixed, "places": still}  # "rest" is in the state
+
+
 def test_no_more_than_so_many_rates_beyond_each_edge():
     """A best that moves on with the sweep ends it at both sides, and the edge of a start that is worse moves nothing."""
     seen = []

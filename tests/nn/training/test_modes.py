@@ -120,6 +120,25 @@ def test_what_keeps_statistics_and_what_it_goes_with():
     assert frozen_keepers(model, found, list(model[3].parameters())) == [model[0], model[2]]
 
 
+class Shifted(nn.Module):
+    """Has a buffer that never changes, as an encoding of positions."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.statistics = nn.Linear(6, 4), nn.BatchNorm1d(4)
+        self.register_buffer("places", torch.arange(6.0))
+
+    def forward(self, x):
+        return self.statistics(self.layer(x + self.places))
+
+
+def test_a_buffer_that_stays_keeps_nothing():
+    model = Shifted()
+    found = keepers(model, lambda m, batch: m(batch).sum(), torch.randn(5, 6))
+    assert found == {"statistics": "statistics"}
+    assert frozen_keepers(model, found, [model.layer.weight]) == [model.statistics]
+
+
 class Swapping(nn.Module):
     """Puts another tensor in the place of its buffer, where others copy into it."""
 

@@ -206,3 +206,13 @@ def test_curves_are_the_tables_figures():
     (errors,) = plot(records, "error").axes
     (baseline,) = [x for x in errors.lines if x.get_label().startswith("baseline")]
     assert set(baseline.get_ydata()) == {0.95}
+
+
+def test_learning_curves_of_one_budget_are_means_over_the_seeds_step_by_step():
+    """Seeds that stopped at other steps too: a line never goes back."""
+    rows = [[[0, 2.0, 0.5], [50, 1.0, 0.75]], [[0, 4.0, 0.25], [25, 3.0, None], [50, 2.0, 0.25]]]
+    records = [record("mpo", 100, s, 0.8, curves={"trained": curve}) for s, curve in enumerate(rows)]
+    figure = plot(records, "curves")
+    (loss,), (score,) = (axis.get_lines() for axis in figure.axes)
+    assert loss.get_xydata().tolist() == [[0, 3], [25, 3], [50, 1.5]]
+    assert score.get_xydata().tolist() == [[0, 37.5], [50, 50]]
