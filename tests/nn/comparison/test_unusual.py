@@ -226,6 +226,13 @@ def test_a_row_is_the_same_whatever_ran_before_it_with_a_model_that_draws():
     assert told(after) == told(row(experiment, jobs[1]))
 
 
+def test_what_a_model_draws_in_evaluation_is_the_same_in_every_row():
+    experiment = ready(lambda seed: Depth(), "a", rest="all")
+    values = {n: torch.cat([x[:1]] * 4) for n, x in experiment.dense.items()}
+    found = experiment.full.read(values, {}, "test", Axes(rate=2, seed=2), alone=True).loss
+    assert torch.equal(found[:2], found[2:]) and found[0] != found[1]  # a rate, and its seeds
+
+
 @pytest.mark.slow
 def test_the_callers_generators_go_on_as_they_were():
     random.seed(5), torch.manual_seed(5)
