@@ -24,7 +24,7 @@ from tnkit_nn.axes import RATE, Axes
 from tnkit_nn.checks import a_tensor, check_fills
 from tnkit_nn.engine.backend import TORCH, from_numpy
 from tnkit_nn.engine.devices import with_doubles
-from tnkit_nn.generators import Generator, along, network_generator, regauged, weight_rms
+from tnkit_nn.generators import Generator, along, factors, network_generator, regauged, weight_rms
 
 __all__ = ["METHODS", "RATES", "Approximation", "approximate", "approximate_each", "check_method", "suited_method"]
 
@@ -149,12 +149,19 @@ def _als(problem: _Targets, start: Params | None = None) -> Approximation:
 def _gradient(
     problem: _Targets, start: Params | None = None, longer: int = 1, rates: Sequence[float] = RATES
 ) -> Approximation:
-    """Minimise 1 - cos (plain squared error collapses deep networks), rates swept, the best kept for each weight."""
+    """Minimise 1 - cos (plain squared error collapses deep networks), rates swept, the best kept for each weight.
+
+    Where a function is outermost no factor sets the size afterwards: there it is the squared error.
+    """
     axes = Axes(rate=len(rates), seed=len(problem.targets))
     goal = axes.by_seed(problem.targets.flatten(1))
 
+    sized = bool(factors(problem.net))
+
     def losses(params: Params, step: int) -> Tensor:
         w = problem.generator.weight(params, axes).flatten(1)
+        if not sized:
+            return _squares(w - goal) / _squares(goal).clamp(min=1e-30)
         inner = (w.conj() * goal).sum(1)
         return 1 - torch.real(inner) / (_squares(w) * _squares(goal)).clamp(min=1e-30).sqrt()
 
@@ -165,7 +172,7 @@ def _gradient(
     best = axes.unflatten(done.score)[:, 0].argmin(RATE)
     values = {n: axes.unflatten(p)[best, 0, seeds] for n, p in done.params.items()}
     losses_seen = torch.stack([axes.unflatten(now)[best, 0, seeds] for now in done.history[:-1]])
-    history = (1 - (1 - losses_seen).clamp(0, 1).square()).sqrt()
+    history = ((1 - (1 - losses_seen).clamp(0, 1).square()) if sized else losses_seen).sqrt()
     return problem.found(values, "gradient", history)
 
 
@@ -286,7 +293,8 @@ def _seen_scaled(generator: Generator, by: Tensor) -> Generator:
 def _with_zeros(net: tk.Network, found: Approximation, targets: Tensor, first_seed: int) -> Approximation:
     """Weights of zeros made exactly, by one array of zeros among arrays that are alive: it has a gradient, and they have none.
 
-    Where no array is like that (one in several places of a product has no gradient at zero) they are made small, not zero.
+    Where no array is like that (one in several places of a product has no gradient at zero) they are made small, not zero, if the
+    network can be; their error is then the root mean square that they begin at.
     """
     zero = ~targets.flatten(1).any(1)
     if not bool(zero.any()):
@@ -297,9 +305,12 @@ def _with_zeros(net: tk.Network, found: Approximation, targets: Tensor, first_se
         if _zero_and_alive(alive, params, name, Axes(seed=len(targets))):
             made = params
             break
-    small = network_generator(net, torch.full_like(targets, _SIZES[0]), first_seed).start if made is None else made
-    params = {n: torch.where(along(zero, x), small[n], x) for n, x in found.params.items()}
-    return replace(found, params=params, error=torch.where(zero, 0.0 if made else _SIZES[0], found.error))
+    small = alive if made else network_generator(net, torch.full_like(targets, _SIZES[0]), first_seed)
+    begin = made or small.start
+    with torch.no_grad():
+        size = weight_rms(small.weight(begin, Axes(seed=len(targets))))
+    params = {n: torch.where(along(zero, x), begin[n], x) for n, x in found.params.items()}
+    return replace(found, params=params, error=torch.where(zero, size, found.error))
 
 
 def _zero_and_alive(generator: Generator, params: Params, name: str, axes: Axes) -> bool:
@@ -371,7 +382,7 @@ def approximate(
     generator, found = approximate_each(net, weight[None], method=begin, steps=steps, first_seed=seed, progress=wrapped)
     if not bool(weight.any()) and float(found.error[0]) > 0:
         warnings.warn(
-            f"the approximation: the weight is zero, where no array of this network has a gradient; it starts at a root mean square of {_SIZES[0]}",
+            f"the approximation: the weight is zero, where no array of this network has a gradient; it starts at a root mean square of {float(found.error[0]):.3g}",
             stacklevel=2,
         )
     if method == "auto" and begin != "skip" and float(found.error[0]) >= NOTHING:

@@ -241,6 +241,50 @@ def test_a_zero_weight_of_a_network_with_an_outermost_activation_is_made_exactly
     assert not np.any(tk.contract(net, found.arrays))
 
 
+# -- a function outermost, and no factor that sets the size ----------------------------------------------------------------
+def products(kind):
+    """A function of tensors of low rank, or a sum or product of two."""
+    one, two = tk.low_rank((16, 16), 2), tk.cp((16, 16), 2).relabel({"r": "q"})
+    if kind not in ("add", "multiply"):
+        return one.activate(kind, "f")
+    return tk.Network([tk.Elementwise("f", kind, [one, two])], one.output)
+
+
+@pytest.mark.parametrize("scale", [0.01, 0.3, 30.0])
+@pytest.mark.parametrize(
+    "kind, most",
+    [
+        ("add", 1e-3),
+        ("tanh", 0.1),
+        ("sigmoid", 0.1),
+        ("softplus", 0.1),
+        ("sin", 0.1),
+        ("multiply", 0.3),
+        ("square", 0.3),
+    ],
+)
+def test_a_network_without_a_factor_is_fitted_in_size_too(kind, most, scale):
+    """A sum of two of rank 2 holds a weight of rank 4; others hold weights of their own kind.  The angle alone leaves 0.5 to 1.4."""
+    net = products(kind)
+    if kind == "add":
+        weight = (torch.randn(16, 4) @ torch.randn(4, 16)) * scale
+    else:
+        inside = tk.init.normal(net, seed=5)
+        by = (scale if kind in ("multiply", "square") else min(scale, 0.3)) ** 0.5
+        weight = torch.as_tensor(tk.contract(net, {n: by * a for n, a in inside.items()}), dtype=torch.float32)
+    found = approximate(net, weight, steps=200)
+    made = torch.as_tensor(tk.contract(net, found.arrays), dtype=torch.float32)
+    assert found.error == pytest.approx(float((made - weight).norm() / weight.norm()), rel=1e-3, abs=1e-6)
+    assert found.error < most
+
+
+def test_the_rows_of_one_activation_outermost_are_no_nearer_to_a_zero_weight_than_they_are():
+    net = tk.low_rank((16, 16), 2).activate("sigmoid", "f")  # between 0 and 1, and 0 is none of them
+    with pytest.warns(UserWarning, match=r"the weight is zero, .* it starts at a root mean square of 0\.[45]"):
+        found = approximate(net, torch.zeros(16, 16))
+    assert found.error == pytest.approx(np.sqrt(np.mean(tk.contract(net, found.arrays) ** 2)), rel=1e-5)
+
+
 # -- one activation outermost --------------------------------------------------------------------------------------------
 def mask(n=16):
     x, y = np.mgrid[0:n, 0:n] / n - 0.5
