@@ -24,7 +24,7 @@ from tnkit_nn.axes import RATE, Axes
 from tnkit_nn.checks import a_tensor, check_fills
 from tnkit_nn.engine.backend import TORCH, from_numpy
 from tnkit_nn.engine.devices import with_doubles
-from tnkit_nn.generators import Generator, along, factors, network_generator, regauged, weight_rms
+from tnkit_nn.generators import Generator, along, network_generator, outer_arrays, regauged, weight_rms
 
 __all__ = ["METHODS", "RATES", "Approximation", "approximate", "approximate_each", "check_method", "suited_method"]
 
@@ -156,7 +156,7 @@ def _gradient(
     axes = Axes(rate=len(rates), seed=len(problem.targets))
     goal = axes.by_seed(problem.targets.flatten(1))
 
-    sized = bool(factors(problem.net))
+    sized = bool(outer_arrays(problem.net))
 
     def losses(params: Params, step: int) -> Tensor:
         w = problem.generator.weight(params, axes).flatten(1)

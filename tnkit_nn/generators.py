@@ -27,10 +27,10 @@ __all__ = [
     "Generator",
     "Generators",
     "along",
-    "factors",
     "fixed_generator",
     "hashed_generator",
     "network_generator",
+    "outer_arrays",
     "random_start",
     "regauged",
     "subspace_generator",
@@ -252,7 +252,7 @@ def regauged(generator: Generator, values: Params, target: Tensor, net: tk.Netwo
     size would make every learning rate wrong for some of them.  Only positively homogeneous activations let an inner
     region be rescaled without changing more than the overall factor.  Values of a network without such a factor stay as they are.
     """
-    outer = factors(net)
+    outer = outer_arrays(net)
     if not outer:
         return values
     regions = _regions(net)
@@ -270,7 +270,7 @@ def regauged(generator: Generator, values: Params, target: Tensor, net: tk.Netwo
     return values | {name: values[name] * along(even, values[name]) for name in outer}
 
 
-def factors(net: tk.Network) -> Counter[str]:
+def outer_arrays(net: tk.Network) -> Counter[str]:
     """Trained arrays of the outermost region alone -> nodes of each, over which a factor is shared out; none where a function is outermost."""
     uses = Counter(name for region in _regions(net) for name in region)
     return Counter(n.array for n in net.nodes if isinstance(n, tk.Node) and uses.get(n.array) == 1)
