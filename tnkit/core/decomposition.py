@@ -15,7 +15,7 @@ from tnkit.core.network import Network
 from tnkit.core.numbers import finite_number
 from tnkit.core.wording import shown
 
-__all__ = ["Decomposition", "Held", "is_pair", "network_of", "pair_of", "paired", "paired_first"]
+__all__ = ["Decomposition", "Held", "is_held", "is_pair", "network_of", "pair_of", "paired", "paired_first"]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -124,6 +124,11 @@ def is_pair(value: Any) -> TypeGuard[tuple[Network, Mapping[str, Any]]]:
         and isinstance(value[0], Network)
         and (type(value[1]) is dict or isinstance(value[1], Mapping))
     )
+
+
+def is_held(value: Any) -> TypeGuard[Held]:
+    """Whether it is a network, with its arrays or without."""
+    return isinstance(value, Network) or is_pair(value)
 
 
 def paired(function: _Function) -> _Function:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,14 @@ import torch
 
 import tnkit as tk
 from tnkit.core.checks import shown
-from tnkit.core.decomposition import Held, is_pair
+from tnkit.core.decomposition import Held, is_held, is_pair
 from tnkit.core.network import Network
-from tnkit_nn.families import Family, families, kind_named
+from tnkit_nn.families import Family, families, kind_named, made_by
 from tnkit_nn.fingerprint import fingerprint
 from tnkit_nn.imported import imported
 from tnkit_nn.storage import digest
 
-__all__ = ["Own", "checked_family", "made_or_builder", "plain_family", "written_family"]
+__all__ = ["Own", "checked_family", "made_or_builder", "network_by", "plain_family", "written_family"]
 
 #: Besides a name: what is built for a weight's shape and a budget, or what is there already.
 Own = Family | Held | Callable[[Sequence[int], int], Any]
@@ -55,7 +56,7 @@ def checked_family(given: Any, what: str = "family") -> str | Own:
 
 
 def _an_own(given: Any, rule: str) -> Own:
-    if isinstance(given, (Family, Network)) or is_pair(given):
+    if isinstance(given, Family) or is_held(given):
         own: Own = given
         return own
     if callable(given) and not isinstance(given, (type, torch.nn.Module)):
@@ -78,9 +79,28 @@ def made_or_builder(
         (made,) = families([made], [depth], activation)
     if isinstance(made, Family):
         return made.label, made.build, None
-    if isinstance(made, Network) or is_pair(made):
+    if is_held(made):
         return "own network", None, made
     return _name_of(made), made, None
+
+
+def network_by(
+    build: Callable[[Sequence[int], int], Any], shape: Sequence[int], budget: int, named: bool, what: str
+) -> Held:
+    """What a family makes of a weight's shape and a budget; one past the weight is the weight's.
+
+    Raises
+    ------
+    TypeError, ValueError
+        By the name ``what``, of a function of one's own, one that is not ``named``: it gives no network, or fails.
+    """
+    budget = min(budget, prod(shape))
+    made = build(shape, budget) if named else made_by(build, shape, budget, what)
+    if not is_held(made):
+        raise TypeError(
+            f"{what} is a function (shape, budget) -> Network; for {shape} and {budget} it gives {shown(made)}"
+        )
+    return made
 
 
 def _name_of(function: Any) -> str:

@@ -11,16 +11,13 @@ import torch
 from torch import nn
 
 import tnkit as tk
-from tnkit.core.checks import shown
-from tnkit.core.decomposition import Held, is_pair
 from tnkit.core.network import Network
 from tnkit_nn.adapter.parametrize import parametrize_
 from tnkit_nn.approximation import check_method
 from tnkit_nn.budgets import keeps
 from tnkit_nn.checks import check_fills, warn_caller
-from tnkit_nn.compression.own import made_or_builder
+from tnkit_nn.compression.own import made_or_builder, network_by
 from tnkit_nn.compression.recipe import RESTS, Compression, Layers
-from tnkit_nn.families import made_by
 from tnkit_nn.training.groups import Group
 from tnkit_nn.weights import owner_and_leaf, selected, spoken, weights_of, when_called
 
@@ -61,10 +58,11 @@ def _substitute(entry: Layers, layer: str, weight: nn.Parameter, method: str) ->
     """What an entry makes of a weight, with all that can be said against it before anything is done."""
     shape = tuple(weight.shape)
     label, build, made = made_or_builder(entry.family, entry.depth, entry.activation)
+    named = isinstance(entry.family, str) and ":" not in entry.family
     if build is not None:
-        made = _built(build, shape, entry, f"layer {layer!r}: family {label}")
-    net, arrays = made if is_pair(made) else (made, None)
-    assert isinstance(net, Network)
+        made = network_by(build, shape, entry.budget, named, f"layer {layer!r}: family {label}")
+    assert made is not None
+    net, arrays = (made, None) if isinstance(made, Network) else made
     if not net.num_params:
         raise ValueError(f"layer {layer!r}: {label} has no parameters")
     if net.num_params > prod(shape):
@@ -73,28 +71,15 @@ def _substitute(entry: Layers, layer: str, weight: nn.Parameter, method: str) ->
             f"layer {layer!r}: {label}{budget} has {net.num_params:,} parameters, its weight of shape {shape} only {prod(shape):,}"
         )
     if build and not keeps(net.num_params, entry.budget):
-        smallest = "the smallest " if isinstance(entry.family, str) and ":" not in entry.family else ""
+        smallest = "the smallest " if named else ""
         warn_caller(
             f"layer {layer!r}: {smallest}{label} has {net.num_params:,} parameters, past its budget of {entry.budget:,}"
         )
-    if build is None or ":" in str(entry.family) or not isinstance(entry.family, str):
+    if not named:
         _try_own(net, arrays, weight, layer)
     if arrays is None:
         check_method(method, net, layer)
     return Substitute(label, net, arrays)
-
-
-def _built(build: Any, shape: tuple[int, ...], entry: Layers, what: str) -> Held:
-    budget = min(entry.budget, prod(shape))  # a budget past the weight is the weight's
-    if isinstance(entry.family, str) and ":" not in entry.family:
-        net: Network = build(shape, budget)
-        return net
-    made = made_by(build, shape, budget, what)
-    if not isinstance(made, Network) and not is_pair(made):
-        raise TypeError(
-            f"{what} is a function (shape, budget) -> Network; for {shape} and {budget} it gives {shown(made)}"
-        )
-    return made
 
 
 def _try_own(net: Network, arrays: Mapping[str, Any] | None, weight: nn.Parameter, layer: str) -> None:

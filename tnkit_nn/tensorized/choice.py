@@ -13,12 +13,11 @@ from typing import Any
 from torch import nn
 
 from tnkit.core.checks import a_mapping, shown, text
-from tnkit.core.decomposition import Held, is_pair
+from tnkit.core.decomposition import Held
 from tnkit.core.network import Network
 from tnkit_nn.budgets import keeps
 from tnkit_nn.checks import a_size, check_fills
-from tnkit_nn.compression.own import checked_family, made_or_builder
-from tnkit_nn.families import made_by
+from tnkit_nn.compression.own import checked_family, made_or_builder, network_by
 from tnkit_nn.placing import owner_and_leaf
 from tnkit_nn.tensorized.sharing import shared
 from tnkit_nn.weights import names_of, selected, spoken, weights_of
@@ -195,13 +194,7 @@ def _larger(entry: Entry, net: Network) -> str:
 def _built(entry: Entry, part: int, own: int | None = None) -> Chosen:
     """What a family makes of a weight and a budget."""
     assert entry.build is not None
-    part = min(part, entry.size)  # a budget past the weight is the weight's
-    what = f"{entry.layer}: family {entry.label}"
-    made = entry.build(entry.shape, part) if entry.named else made_by(entry.build, entry.shape, part, what)
-    if not isinstance(made, Network) and not is_pair(made):
-        raise TypeError(
-            f"{what} is a function (shape, budget) -> Network; for {entry.shape} and {part} it gives {shown(made)}"
-        )
+    made = network_by(entry.build, entry.shape, part, entry.named, f"{entry.layer}: family {entry.label}")
     return _checked(entry, made, own)
 
 
