@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from math import prod
 from typing import Any, cast
 
@@ -18,7 +19,7 @@ from torch.func import vmap
 
 import tnkit as tk
 from tnkit.core.network import inside_out
-from tnkit.execution.region_scale import UnreachableError
+from tnkit_nn.adapter.starts import drawn_of_size
 from tnkit_nn.axes import Axes
 from tnkit_nn.engine.backend import TORCH
 from tnkit_nn.engine.devices import dtype_there
@@ -97,7 +98,10 @@ def network_generator(net: tk.Network, target: Tensor, first_seed: int = 0) -> G
     Everything is in their dtype and on their device.  ``first_seed``: the first target's, those of the others being the next ones.
     """
     kind = "complex128" if target.is_complex() else "float64"
-    drawn = [_drawn(net, float(size), s, kind) for s, size in enumerate(weight_rms(target), first_seed)]
+    drawn = [
+        drawn_of_size(net, float(size), tk.init.orthogonal, seed=s, dtype=kind)
+        for s, size in enumerate(weight_rms(target), first_seed)
+    ]
     names, shape = net.parameters, tuple(target.shape[1:])
     fixed = {n: torch.as_tensor(a, device="cpu").to(target) for n, a in drawn[0].items() if n not in names}
     plan = tk.plan(net, itemsize=target.element_size())
@@ -106,14 +110,6 @@ def network_generator(net: tk.Network, target: Tensor, first_seed: int = 0) -> G
     return Generator(
         start, lambda p, _: cast(Tensor, one({n: p[n] for n in names})), net.num_params, int(plan.flops), fixed
     )
-
-
-def _drawn(net: tk.Network, size: float, seed: int, dtype: str) -> Mapping[str, Any]:
-    """A start of the weight's size; where the outermost function has no values of that size, of any."""
-    try:
-        return tk.init.orthogonal(net, seed=seed, std=size, dtype=dtype)
-    except UnreachableError:
-        return tk.init.orthogonal(net, seed=seed, dtype=dtype)
 
 
 def hashed_generator(budget: int, shape: tuple[int, ...], target: Tensor, first_seed: int = 0) -> Generator:
@@ -255,14 +251,11 @@ def regauged(generator: Generator, values: Params, target: Tensor, net: tk.Netwo
     outer = outer_arrays(net)
     if not outer:
         return values
-    regions = _regions(net)
-    uses = Counter(name for region in regions for name in region)
+    regions = _own_arrays(net)
     homogeneous = all(fn in ("relu", "leaky_relu", "identity") for fn in _functions(net))
-    for region in regions if homogeneous else regions[:1]:
-        for name in region:
-            if uses[name] == 1:
-                ratio = weight_rms(generator.start[name]) / weight_rms(values[name]).clamp(min=1e-30)
-                values = {**values, name: values[name] * along(ratio, values[name])}
+    for name in chain(*(regions if homogeneous else regions[:1])):
+        ratio = weight_rms(generator.start[name]) / weight_rms(values[name]).clamp(min=1e-30)
+        values = {**values, name: values[name] * along(ratio, values[name])}
     with torch.no_grad():
         w, t = generator.weight(values, Axes(seed=len(target))).flatten(1), target.flatten(1)
     factor = (w.conj() * t).sum(1).abs() / (w.abs() if w.is_complex() else w).square().sum(1).clamp(min=1e-30)
@@ -272,12 +265,15 @@ def regauged(generator: Generator, values: Params, target: Tensor, net: tk.Netwo
 
 def outer_arrays(net: tk.Network) -> Counter[str]:
     """Trained arrays of the outermost region alone -> nodes of each, over which a factor is shared out; none where a function is outermost."""
-    uses = Counter(name for region in _regions(net) for name in region)
-    return Counter(n.array for n in net.nodes if isinstance(n, tk.Node) and uses.get(n.array) == 1)
+    own = _own_arrays(net)[0]
+    return Counter(n.array for n in net.nodes if isinstance(n, tk.Node) and n.array in own)
 
 
-def _regions(net: tk.Network) -> list[set[str]]:
-    return [{n.array for n in r.nodes if isinstance(n, tk.Node)} & set(net.parameters) for r in net.regions()]
+def _own_arrays(net: tk.Network) -> list[set[str]]:
+    """Trained arrays of each region that no other one has, the outermost region first."""
+    regions = [{n.array for n in r.nodes if isinstance(n, tk.Node)} & set(net.parameters) for r in net.regions()]
+    uses = Counter(chain(*regions))
+    return [{name for name in region if uses[name] == 1} for region in regions]
 
 
 def _functions(net: tk.Network) -> set[Any]:

@@ -63,10 +63,11 @@ def _fitted(
     net: Network, weight: Tensor, arrays: Mapping[str, Any] | None, options: Mapping[str, Any]
 ) -> dict[str, Any]:
     """From the closed form of a tree, which is the whole fit of a large weight where no steps are asked for."""
-    begin = begun_in_closed_form(net, weight) if arrays is None else None
-    if begin is not None and weight.numel() > ONE_WAY:
-        options = {"steps": 1, **options}
-    return fit_arrays(net, weight, arrays=arrays if begin is None else begin, **options).arrays
+    if arrays is None:
+        arrays = begun_in_closed_form(net, weight)
+        if arrays is not None and weight.numel() > ONE_WAY:
+            options = {"steps": 1, **options}
+    return fit_arrays(net, weight, arrays=arrays, **options).arrays
 
 
 def _weight(module: nn.Module, fit: bool, who: str) -> Tensor:

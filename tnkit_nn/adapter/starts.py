@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import isfinite, log2
 from typing import Any
 
@@ -29,7 +29,7 @@ from tnkit_nn.engine.backend import TORCH, from_numpy, to_tensor
 from tnkit_nn.engine.devices import with_doubles
 
 __all__ = [
-    "ONE_WAY", "begun_in_closed_form", "check_reach", "closed_form", "held_tensor", "in_units", "out_of_reach", "scalers", "stacked_starts", "units_of",
+    "ONE_WAY", "begun_in_closed_form", "check_reach", "closed_form", "drawn_of_size", "held_tensor", "in_units", "out_of_reach", "scalers", "stacked_starts", "units_of",
 ]  # fmt: skip
 
 #: Entries of a weight beyond which there is one way alone: more gradient steps would take minutes, and gain a few per cent.
@@ -75,7 +75,7 @@ def stacked_starts(
     kind = "complex128" if goal.is_complex() else "float64"
     draws: list[Mapping[str, Any]] = [given] if started else []
     for k in range(len(draws), restarts):
-        draws.append(_drawn(net, std, seed=seed + k, dtype=kind, arrays=known))
+        draws.append(drawn_of_size(net, std, seed=seed + k, dtype=kind, arrays=known))
     for name, shape in net.array_shapes.items():
         have = tuple(given[name].shape) if name in given else shape
         if have != shape:
@@ -144,14 +144,14 @@ def _outermost(net: Network) -> Elementwise | None:
     return node if isinstance(node, Elementwise) and not others else None
 
 
-def _drawn(net: Network, std: float | None, **options: Any) -> Arrays:
+def drawn_of_size(net: Network, std: float | None, draw: Callable[..., Arrays] = init.normal, **options: Any) -> Arrays:
     """Arrays of a tensor of this root mean square; where the outermost function does not reach it, from any start."""
     if std is None and scalers(net):
-        return init.normal(net, std=1.0, **options)
+        return draw(net, std=1.0, **options)
     try:
-        return init.normal(net, std=std, **options)
+        return draw(net, std=std, **options)
     except UnreachableError:
-        found, node = init.normal(net, **options), _outermost(net)
+        found, node = draw(net, **options), _outermost(net)
     if std and node is not None and node.fn == "add":  # to what is frozen: a term as large as the target
         for body in node.bodies:
             names = [name for name in scalers(body) if [leaf.array for leaf in net.leaves].count(name) == 1]
