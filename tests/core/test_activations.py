@@ -77,8 +77,6 @@ def test_a_function_of_the_users():
 
 
 class Scaled:
-    by: float
-
     def __call__(self, xp, x):
         return self.by * x
 

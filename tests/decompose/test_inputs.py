@@ -136,15 +136,9 @@ def test_a_mapping_of_the_functions_own_stands_beside_a_decomposition():
         tk.isel(state, state.arrays)
 
 
-def _pairs():
-    """A state, an operator and a matrix of two digits a side, each as a plain tuple."""
-    made = []
-    for net in (tk.mps((2, 2, 2), 2), tk.mpo((2, 2, 2), (2, 2, 2), 2)):
-        made.append((net, tk.init.normal(net, seed=0)))
-    return made
-
-
-STATE, OPERATOR = _pairs()
+STATE, OPERATOR = (
+    (net, tk.init.normal(net, seed=0)) for net in (tk.mps((2, 2, 2), 2), tk.mpo((2, 2, 2), (2, 2, 2), 2))
+)
 
 
 @pytest.mark.parametrize(

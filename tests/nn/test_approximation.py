@@ -278,7 +278,7 @@ def test_a_network_without_a_factor_is_fitted_in_size_too(kind, most, scale):
     assert found.error < most
 
 
-def test_the_rows_of_one_activation_outermost_are_no_nearer_to_a_zero_weight_than_they_are():
+def test_what_a_zero_weight_begins_at_is_measured_where_zero_is_out_of_reach():
     net = tk.low_rank((16, 16), 2).activate("sigmoid", "f")  # between 0 and 1, and 0 is none of them
     with pytest.warns(UserWarning, match=r"the weight is zero, .* it starts at a root mean square of 0\.[45]"):
         found = approximate(net, torch.zeros(16, 16))
