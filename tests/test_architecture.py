@@ -156,14 +156,10 @@ def test_a_public_name_has_one_home():
     assert not {name: sorted(found) for name, found in homes.items() if len(found) > 1 and name not in SHARED_NAMES}
 
 
-#: Where a warning is given with a level that was counted; what is measured depends on the file, so that it stays as it is.
-COUNTED = {"tnkit_nn.approximation"}
-
-
 def test_a_warning_finds_its_caller_by_itself():
     """A level that was counted is wrong as soon as one more function stands between, a decorator for example."""
     found = {module for module, file in sources().items() if "warnings.warn(" in file.read_text()}
-    told = sorted(found - COUNTED - {"tnkit.core.caller"})
+    told = sorted(found - {"tnkit.core.caller"})
     assert not told, f"use warn_caller of tnkit/core/caller.py in place of warnings.warn: {', '.join(told)}"
 
 

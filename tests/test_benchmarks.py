@@ -269,7 +269,8 @@ def test_a_search_keeps_the_budget_and_goes_on(paper, tmp_path, deep, monkeypatc
     from dataclasses import replace
 
     from tests.nn.test_data import write_mnist
-    from tnkit_nn.comparison.experiment import opened, with_dense_models
+    from tnkit_nn.comparison.dense import with_dense_models
+    from tnkit_nn.comparison.experiment import opened
 
     search = paper("search")
     write_mnist(tmp_path / "data", train=200, test=40)

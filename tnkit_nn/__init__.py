@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # what type checkers and editors see of _WHERE
     from tnkit_nn.adapter.linear import TNLinear
     from tnkit_nn.adapter.module import TNModule
     from tnkit_nn.adapter.parametrize import merge_, parametrize_
-    from tnkit_nn.approximation import approximate
+    from tnkit_nn.approximation.approximate import approximate
     from tnkit_nn.comparison.compare import compare
     from tnkit_nn.comparison.records import frame
     from tnkit_nn.comparison.report.plots import plot
@@ -68,7 +68,7 @@ _WHERE = {
     "TNConv1d": "adapter.conv", "TNConv2d": "adapter.conv", "TNConv3d": "adapter.conv", "TNEmbedding": "adapter.embedding",
     "FitResult": "adapter.fitting", "fit": "adapter.fitting", "isometric_": "adapter.isometries", "keep_weights": "adapter.keeping",
     "TNLinear": "adapter.linear", "TNModule": "adapter.module", "merge_": "adapter.parametrize", "parametrize_": "adapter.parametrize",
-    "data": "data", "zoo": "zoo", "approximate": "approximation", "Family": "families",
+    "data": "data", "zoo": "zoo", "approximate": "approximation.approximate", "Family": "families",
     "compare": "comparison.compare", "Comparison": "comparison.result", "frame": "comparison.records", "plot": "comparison.report.plots",
     "Task": "task", "tensorize_": "tensorized.tensorize", "load": "saving", "save": "saving",
     "compress_": "compression.compress", "Compression": "compression.recipe", "Layers": "compression.recipe",

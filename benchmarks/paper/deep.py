@@ -27,7 +27,7 @@ from joint import LAYERS, WEIGHT
 from setup import Setup
 
 import tnkit as tk
-from tnkit_nn.approximation import RATES
+from tnkit_nn.approximation.methods import RATES
 from tnkit_nn.budgets import balanced, grow, in_turn, near_budget, step_ranks
 from tnkit_nn.comparison.compare import compare
 from tnkit_nn.comparison.report.files import write_report

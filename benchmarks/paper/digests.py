@@ -20,8 +20,8 @@ ROOT = Path(__file__).parents[2]
 #: Part of the code that results depend on -> files and folders, from the root of the repository.
 PARTS: dict[str, tuple[str, ...]] = {
     "families": ("tnkit_nn/families.py", "tnkit_nn/budgets.py", "tnkit_nn/searches"),
-    "approximation": ("tnkit_nn/approximation.py", "tnkit_nn/generators.py", "tnkit_nn/adapter/descent.py"),
-    "comparison": tuple(f"tnkit_nn/comparison/{name}.py" for name in ("experiment", "replicas", "row", "start", "sweep", "tuning")),
+    "approximation": ("tnkit_nn/approximation", "tnkit_nn/generators.py", "tnkit_nn/adapter/descent.py"),
+    "comparison": tuple(f"tnkit_nn/comparison/{name}.py" for name in ("dense", "experiment", "models", "replicas", "row", "start", "sweep", "tuning")),
     "training": ("tnkit_nn/training", "tnkit_nn/zoo/models.py", "tnkit_nn/zoo/recipes.py"),
     "compression": ("tnkit_nn/compression",),
 }  # fmt: skip

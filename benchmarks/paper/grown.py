@@ -26,7 +26,7 @@ from tnkit.execution.lifting import shallow
 from tnkit_nn import data
 from tnkit_nn.adapter.generated import Generated, generator_of
 from tnkit_nn.adapter.parametrize import parametrize_
-from tnkit_nn.approximation import approximate
+from tnkit_nn.approximation.approximate import approximate
 from tnkit_nn.data.splits import Split
 from tnkit_nn.families import KINDS
 from tnkit_nn.searches.deep import circuit_near

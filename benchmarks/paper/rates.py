@@ -28,7 +28,8 @@ from tnkit_nn import zoo
 from tnkit_nn.adapter.descent import Params
 from tnkit_nn.axes import Axes
 from tnkit_nn.budgets import factorisations, grow, near_budget
-from tnkit_nn.comparison.experiment import Experiment, opened, with_dense_models
+from tnkit_nn.comparison.dense import with_dense_models
+from tnkit_nn.comparison.experiment import Experiment, opened
 from tnkit_nn.comparison.job_store import Study, run_jobs
 from tnkit_nn.comparison.protocol import Protocol
 from tnkit_nn.comparison.rates import fan_ins, fan_outs

@@ -28,7 +28,8 @@ from setup import Setup
 
 import tnkit as tk
 from tnkit_nn.comparison.compare import compare, settings
-from tnkit_nn.comparison.experiment import Experiment, opened, with_dense_models
+from tnkit_nn.comparison.dense import with_dense_models
+from tnkit_nn.comparison.experiment import Experiment, opened
 from tnkit_nn.comparison.job_store import Study
 from tnkit_nn.comparison.replicas import train_replicas
 from tnkit_nn.families import Family, families

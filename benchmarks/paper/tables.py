@@ -27,7 +27,7 @@ from table_parts import Gap, gaps
 from table_rates import rates
 from table_rows import Against, against_best, deep, grouped, preferred, searched, with_whole_counts
 
-from tnkit_nn.approximation import RATES
+from tnkit_nn.approximation.methods import RATES
 from tnkit_nn.comparison.replicas import REST_RATES
 
 __all__ = [

@@ -8,7 +8,8 @@ import torch
 
 import tnkit as tk
 from tnkit_nn import TORCH
-from tnkit_nn.approximation import RATES, approximate, approximate_each, check_method, suited_method
+from tnkit_nn.approximation.approximate import approximate, approximate_each
+from tnkit_nn.approximation.methods import RATES, check_method, suited_method
 from tnkit_nn.families import families
 
 
@@ -105,7 +106,7 @@ def test_a_weight_is_approximated_in_its_own_dtype(net, dtype):
 
 @pytest.mark.slow
 def test_a_large_weight_is_approximated_one_way_alone(monkeypatch):
-    monkeypatch.setattr("tnkit_nn.approximation.ONE_WAY", 100)
+    monkeypatch.setattr("tnkit_nn.approximation.methods.ONE_WAY", 100)
     for net, method in ((tk.mpo((4, 4), (4, 4), 2), "svd"), (tk.cp((4, 4, 4, 4), 3), "als")):
         assert approximate(net, noise(16, 16)).method == method
     assert len(approximate(tk.adtn((16, 16), depth=2), noise(16, 16), steps=20).history) == 20

@@ -12,8 +12,9 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 import tnkit_nn as tknn
-from tnkit_nn.comparison import experiment as experiments
-from tnkit_nn.comparison.experiment import opened, with_dense_models
+from tnkit_nn.comparison import dense
+from tnkit_nn.comparison.dense import with_dense_models
+from tnkit_nn.comparison.experiment import opened
 from tnkit_nn.comparison.protocol import Protocol
 from tnkit_nn.comparison.replicas import REST_RATES
 from tnkit_nn.task import task_named
@@ -242,8 +243,9 @@ EDITED = """
 import torch
 from torch import nn
 import tnkit_nn as tknn
-from tnkit_nn.comparison import experiment as experiments
-from tnkit_nn.comparison.experiment import opened, with_dense_models
+from tnkit_nn.comparison import dense
+from tnkit_nn.comparison.dense import with_dense_models
+from tnkit_nn.comparison.experiment import opened
 from tnkit_nn.comparison.protocol import Protocol
 from tnkit_nn.comparison.replicas import REST_RATES
 from tnkit_nn.task import task_named
@@ -332,7 +334,7 @@ SHORT = {"seeds": 1, "dense_steps": 1, "fit_steps": 1, "tune_steps": 1}
     ],
 )  # fmt: skip
 def test_what_cannot_be_compared_is_said_before_anything_is_trained(made, kind, said, monkeypatch):
-    monkeypatch.setattr(experiments, "dense_models", lambda *_: pytest.fail("a model is trained"))
+    monkeypatch.setattr(dense, "dense_models", lambda *_: pytest.fail("a model is trained"))
     with pytest.raises(kind, match="^compare: .*" + said) as told:
         tknn.compare(tknn.Task(lambda seed: Residual(), PAIRS, **made), ["low_rank"], [40], layer="inner", **SHORT)
     assert "\n" not in str(told.value)
@@ -378,7 +380,7 @@ def test_dense_models_choose_their_rate_as_the_other_dense_controls_do(monkeypat
     experiment = opened(task, Protocol("0", seeds=3, dense_steps=12))
 
     def losses(rates):
-        monkeypatch.setattr(experiments, "REST_RATES", rates)
+        monkeypatch.setattr(dense, "REST_RATES", rates)
         models = []
         for seed in range(3):
             model = task.build(seed)

@@ -23,10 +23,11 @@ import tnkit as tk
 from tnkit.core.checks import flag, sequence, shown
 from tnkit.core.node import has_order
 from tnkit.core.numbers import whole_number
-from tnkit_nn.approximation import RATES
+from tnkit_nn.approximation.methods import RATES
 from tnkit_nn.budgets import keeps
 from tnkit_nn.checks import a_folder, a_function, a_kind, an_open_module
-from tnkit_nn.comparison.experiment import Experiment, dense_rates, opened, with_dense_models
+from tnkit_nn.comparison.dense import dense_rates, with_dense_models
+from tnkit_nn.comparison.experiment import Experiment, opened
 from tnkit_nn.comparison.job_store import Progress, Study, run_jobs, silent
 from tnkit_nn.comparison.predictions import write_predictions
 from tnkit_nn.comparison.processes import check_sent
@@ -116,7 +117,7 @@ def compare(
         Which other layers are fine-tuned together with the compressed one: ``"all"``; ``"head"``, what is called from the first layer
         on, its bias too; ``"none"``: that reading is left out, which more than halves the time.
     approximation
-        How networks are brought near the trained weights (:func:`tnkit_nn.approximation.approximate`): ``"auto"``, the best way for
+        How networks are brought near the trained weights (:func:`tnkit_nn.approximate`): ``"auto"``, the best way for
         each, or one method for all: ``"gradient"``.
     at_least
         Whether every shallow network, and every control with a budget, has no fewer parameters than the largest deep network within

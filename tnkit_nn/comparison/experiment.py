@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from math import inf
@@ -18,40 +17,23 @@ import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
-from tnkit.core.checks import shown
 from tnkit_nn.adapter.descent import Params
-from tnkit_nn.axes import RATE
-from tnkit_nn.checks import an_open_module
 from tnkit_nn.comparison.fixture import Fixture, private
-from tnkit_nn.comparison.job_store import Progress, Study, run_jobs, silent
+from tnkit_nn.comparison.models import fresh_models, values_of
 from tnkit_nn.comparison.protocol import Protocol
-from tnkit_nn.comparison.replicas import REST_RATES, Trained, train_replicas
 from tnkit_nn.comparison.split import draws, split_at, through, within
-from tnkit_nn.comparison.sweep import swept
-from tnkit_nn.data.draws import seeded
 from tnkit_nn.data.parts import TensorSource
 from tnkit_nn.data.splits import stratified
 from tnkit_nn.engine.devices import with_doubles
 from tnkit_nn.fingerprint import fingerprint
-from tnkit_nn.storage import misfit
 from tnkit_nn.task import Task
 from tnkit_nn.training.evaluation import device_of, looking, sample_batch, trial
 from tnkit_nn.training.goal import PARTS, Goal
 from tnkit_nn.training.modes import keepers, needing, rehearsing
 from tnkit_nn.weights import forward_order, in_order, owner_and_leaf, selected, spoken, weights_of, when_called
 
-__all__ = [
-    "TURN",
-    "Experiment",
-    "dense_rates",
-    "fresh_models",
-    "opened",
-    "stacked_values",
-    "values_of",
-    "with_dense_models",
-]
+__all__ = ["TURN", "Experiment", "opened"]
 
 #: Bytes of what the layers before give for all examples and seeds, up to which it is computed once and kept.
 FEATURES = 2**30
@@ -79,7 +61,7 @@ class Experiment:
         The modules that keep running statistics, and whose (:func:`tnkit_nn.training.modes.keepers`).
     dense
         Name -> (seed, *shape): parameters and buffers of the trained dense models; nothing before they are trained
-        (:func:`with_dense_models`).
+        (:func:`tnkit_nn.comparison.dense.with_dense_models`).
     """
 
     task: Task
@@ -218,17 +200,6 @@ def _reopen(key: str, task: Task, protocol: Protocol, dense: bytes) -> Experimen
     return last
 
 
-def values_of(model: nn.Module) -> Params:
-    """Parameters and buffers of a model by name."""
-    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
-
-
-def stacked_values(models: Sequence[nn.Module]) -> Params:
-    """Parameters and buffers of several models, stacked by name."""
-    values = [values_of(m) for m in models]
-    return {n: torch.stack([v[n].detach() for v in values]) for n in values[0]}
-
-
 # -- from a task to an experiment --------------------------------------------------------------------------------------
 def opened(task: Task, protocol: Protocol) -> Experiment:
     """The experiment of a task, its dense models not trained yet.
@@ -312,113 +283,3 @@ def _seen(goal: Goal) -> Goal:
     else:
         chosen = torch.randperm(part.count, generator=torch.Generator().manual_seed(0), device="cpu")[:VALIDATION]
     return replace(goal, parts={**goal.parts, "val": TensorSource(part.taken(chosen.sort().values))})
-
-
-def with_dense_models(
-    experiment: Experiment, study: Study | None = None, executor: Executor | None = None, progress: Progress = silent
-) -> Experiment:
-    """The experiment with its dense models: those that are given, or each trained as a job of its own, once a study."""
-    if experiment.task.trained:
-        return replace(experiment, dense=stacked_values([experiment.model] * experiment.protocol.seeds))
-    each = {f"dense model of seed {seed}": (experiment, [seed]) for seed in experiment.protocol.each}
-    options: dict[str, Any] = {"study": study, "executor": executor, "progress": progress}
-    found = run_jobs(each, dense_models, **options, wrong=lambda _, kept: _wrong_dense(experiment, kept)).values()
-    models = [safetensors.torch.load(values) for values in found]
-    device = device_of(experiment.model)  # files are read on the processor
-    return replace(experiment, dense={name: torch.cat([m[name] for m in models]).to(device) for name in models[0]})
-
-
-def _wrong_dense(experiment: Experiment, kept: Any) -> str:
-    """What keeps a kept result from being the dense model of one seed."""
-    if not isinstance(kept, bytes):
-        return f"it is {shown(kept)}, not a model's values"
-    try:
-        values = safetensors.torch.load(kept)
-    except safetensors.SafetensorError as error:
-        return f"no safetensors ({error})"
-    return misfit({n: p[None] for n, p in values_of(experiment.model).items()}, values)
-
-
-def settled(task: Task, model: nn.Module, seed: int) -> None:
-    """Give a lazy model its values, drawn by the seed."""
-    if any(map(is_lazy, (*model.parameters(), *model.buffers()))):
-        _call_once(task, model, seed)
-
-
-def _call_once(task: Task, model: nn.Module, seed: int) -> None:
-    """The loss of one batch, for what a model makes only when it is first called."""
-    batch = sample_batch(task.goal, model, "compare")
-    try:
-        with seeded(None, seed), looking(model):
-            task.goal.loss(model, batch)
-    except Exception as error:  # whatever a model of the user's raises
-        raise ValueError(f"compare: {task.model_name}, made anew, fails on the first batch: {error}") from error
-
-
-def _check_seed(experiment: Experiment, seed: int, model: nn.Module) -> None:
-    """ValueError where the model of a seed is no other model of the same kind."""
-    first, name = experiment.protocol.first_seed, experiment.task.model_name
-    if seed != first and model is experiment.model:
-        raise ValueError(
-            f"compare: {name} makes a new model for each seed, but gives one and the same; Task(model) takes a trained module itself"
-        )
-    if values_of(model).keys() < values_of(experiment.model).keys():  # some buffers are made when it is first called
-        _call_once(experiment.task, model, seed)
-    wrong = misfit(values_of(experiment.model), values_of(model))
-    if wrong:
-        raise ValueError(f"compare: {name}({seed}) is not of the structure of {name}({first}): {wrong}")
-
-
-def fresh_models(task: Task, seeds: Sequence[int], offset: int = 0) -> Iterator[nn.Module]:
-    """The task's model with new values, one a seed, lazy ones too; ``offset`` is added to each seed.
-
-    Raises
-    ------
-    ValueError
-        A lazy model does not take the data.
-    """
-    for seed in seeds:
-        model = task.build(offset + seed)
-        an_open_module(model, f"compare: the model that {task.model_name} makes")
-        settled(task, model, offset + seed)
-        yield model
-
-
-def dense_rates(task: Task) -> tuple[float, ...]:
-    """Learning rates that dense models choose from: the zoo's own, or those that the other dense controls choose from.
-
-    One rate for all would be too low or too high for some model of one's own, which any network that may choose would then beat.
-    """
-    return (3e-3,) if isinstance(task.model, str) else REST_RATES
-
-
-def dense_models(experiment: Experiment, seeds: Sequence[int]) -> bytes:
-    """Train dense models, one a seed: their values as the bytes of a safetensors file.
-
-    Each at the rate that is best for it on validation (:func:`dense_rates`).
-    """
-    with TURN:
-        return _dense_models(experiment, seeds)
-
-
-def _dense_models(experiment: Experiment, seeds: Sequence[int]) -> bytes:
-    models = list(fresh_models(experiment.task, seeds))
-    for seed, model in zip(seeds, models, strict=True):
-        _check_seed(experiment, seed, model)
-    values = stacked_values(models)
-    trained = [n for n, p in experiment.parameters.items() if p.requires_grad]
-    start = {n: values[n][None] for n in trained}
-    fixed = {n: x for n, x in values.items() if n in experiment.parameters and n not in start}
-    statistics = {n: x for n, x in values.items() if n not in experiment.parameters}
-    rates = dense_rates(experiment.task)
-
-    def train(own: Sequence[float], _: Sequence[float]) -> Trained:
-        return train_replicas(
-            experiment.full, seeds, start, lambda p, _: p, own, experiment.protocol.dense_steps, fixed=fixed, trained=trained,
-            statistics=statistics,
-        )  # fmt: skip
-
-    found = swept(train, rates, rates).trained
-    best, each = found.score[:, 0].argmin(RATE), torch.arange(len(seeds), device=found.score.device)
-    values |= {n: found.axes.unflatten(x)[best, 0, each] for n, x in (*found.params.items(), *found.state.items())}
-    return safetensors.torch.save({n: p.cpu().contiguous() for n, p in values.items()})

@@ -70,7 +70,7 @@ class Record:
         What a forward of the layers costs, and how it is done (:func:`tnkit_nn.comparison.forward.forward_cost`): ``way``, ``flops`` of an
         example, ``ms`` and ``step_ms`` of a batch, the same of the dense layers; empty where there is no such layer.
     approximation
-        Layer -> what its network was found by (:func:`tnkit_nn.approximation.approximate`).
+        Layer -> what its network was found by (:func:`tnkit_nn.approximate`).
     networks
         Layer -> its network as JSON.
     layer, layer_params

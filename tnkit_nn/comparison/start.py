@@ -12,7 +12,7 @@ from torch import Tensor
 import tnkit as tk
 from tnkit.core.checks import shown
 from tnkit_nn.adapter.descent import Params
-from tnkit_nn.approximation import approximate_each
+from tnkit_nn.approximation.approximate import approximate_each
 from tnkit_nn.axes import Axes
 from tnkit_nn.budgets import matrix_shape, shares
 from tnkit_nn.checks import check_fills

@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from tnkit.core.checks import shown
 from tnkit_nn import zoo
 from tnkit_nn.adapter.descent import Params
-from tnkit_nn.approximation import RATES
+from tnkit_nn.approximation.methods import RATES
 from tnkit_nn.axes import Axes
-from tnkit_nn.comparison.experiment import Experiment, fresh_models, settled, stacked_values, values_of
+from tnkit_nn.comparison.experiment import Experiment
 from tnkit_nn.comparison.fixture import Fixture, Readings, private
+from tnkit_nn.comparison.models import fresh_models, settled, stacked_values, values_of
 from tnkit_nn.comparison.rates import rates_by_name
 from tnkit_nn.comparison.record import Job
 from tnkit_nn.comparison.replicas import REST_RATES, Trained, train_replicas

@@ -27,7 +27,7 @@ from tnkit_nn.adapter.copies import copied
 from tnkit_nn.adapter.fitting import FitResult
 from tnkit_nn.adapter.norms import norm
 from tnkit_nn.adapter.parametrize import parametrize_
-from tnkit_nn.approximation import approximate
+from tnkit_nn.approximation.approximate import approximate
 from tnkit_nn.checks import a_folder, a_function, a_path, an_open_module, warn_caller
 from tnkit_nn.compression.recipe import FINE_TUNING, ORDERS, Compression
 from tnkit_nn.compression.result import Compressed, LayerReport, packed, save_compressed

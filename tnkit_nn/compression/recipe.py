@@ -14,7 +14,7 @@ from tnkit.core.activations import UNARY
 from tnkit.core.checks import one_of, sequence, shown, text
 from tnkit.core.extras import need
 from tnkit.core.numbers import real_number, whole_number
-from tnkit_nn.approximation import METHODS
+from tnkit_nn.approximation.methods import METHODS
 from tnkit_nn.checks import a_kind, a_path, a_size
 from tnkit_nn.compression.own import Own, checked_family, plain_family, written_family
 from tnkit_nn.imported import a_place, absolute
@@ -73,7 +73,7 @@ class Layers:
 
 @dataclass(frozen=True)
 class Stage1:
-    """How each network is brought near its trained weight (see :func:`tnkit_nn.approximation.approximate`).
+    """How each network is brought near its trained weight (see :func:`tnkit_nn.approximate`).
 
     >>> tknn.Stage1()
     Stage1(method='auto', steps=300)

@@ -50,7 +50,7 @@ class LayerReport:
     bytes_before, bytes_after
         Of the weight, and of the network's parameters with what says which network it is.
     method
-        What found the network's arrays (:func:`tnkit_nn.approximation.approximate`).
+        What found the network's arrays (:func:`tnkit_nn.approximate`).
     """
 
     layer: str

@@ -13,7 +13,7 @@ from torch import nn
 import tnkit as tk
 from tnkit.core.network import Network
 from tnkit_nn.adapter.parametrize import parametrize_
-from tnkit_nn.approximation import check_method
+from tnkit_nn.approximation.methods import check_method
 from tnkit_nn.budgets import keeps
 from tnkit_nn.checks import check_fills, warn_caller
 from tnkit_nn.compression.own import made_or_builder, network_by

@@ -13,7 +13,8 @@ from tnkit.core.numbers import whole_number
 from tnkit.execution.region_scale import UnreachableError
 from tnkit_nn.adapter.atomic import all_or_nothing
 from tnkit_nn.adapter.norms import root_mean_square
-from tnkit_nn.approximation import METHODS, approximate, check_method
+from tnkit_nn.approximation.approximate import approximate
+from tnkit_nn.approximation.methods import METHODS, check_method
 from tnkit_nn.checks import a_size, an_open_module, warn_caller
 from tnkit_nn.gradients import with_gradients
 from tnkit_nn.placing import original, place_

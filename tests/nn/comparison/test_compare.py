@@ -11,11 +11,12 @@ import safetensors.torch
 import torch
 
 import tnkit as tk
-from tnkit_nn.approximation import approximate_each
+from tnkit_nn.approximation.approximate import approximate_each
 from tnkit_nn.axes import Axes
-from tnkit_nn.comparison import experiment as experiments
+from tnkit_nn.comparison import dense
 from tnkit_nn.comparison.compare import _chosen, compare, settings
-from tnkit_nn.comparison.experiment import dense_models, opened, with_dense_models
+from tnkit_nn.comparison.dense import dense_models, with_dense_models
+from tnkit_nn.comparison.experiment import opened
 from tnkit_nn.comparison.job_store import Study
 from tnkit_nn.comparison.protocol import Protocol
 from tnkit_nn.comparison.report.files import write_report
@@ -232,12 +233,12 @@ def test_each_dense_model_is_trained_once_a_study(tmp_path, monkeypatch):
         done.extend(seeds)
         return dense_models(experiment, seeds)
 
-    monkeypatch.setattr(experiments, "dense_models", interrupted)
+    monkeypatch.setattr(dense, "dense_models", interrupted)
     protocol = Protocol(seeds=3, first_seed=5, dense_steps=20, fit_steps=5, tune_steps=5)
     options = {"seeds": 3, "first_seed": 5, "dense_steps": 20, "fit_steps": 5, "tune_steps": 5}
     with pytest.raises(KeyboardInterrupt):
         compare(TINY, ["cp"], [300], out=tmp_path, **options)
-    monkeypatch.setattr(experiments, "dense_models", lambda e, seeds: done.extend(seeds) or dense_models(e, seeds))
+    monkeypatch.setattr(dense, "dense_models", lambda e, seeds: done.extend(seeds) or dense_models(e, seeds))
     compare(TINY, ["cp"], [300], out=tmp_path, **options)
     assert done == [5, 6, 7]
     experiment = opened(TINY, protocol)

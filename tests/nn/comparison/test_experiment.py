@@ -14,7 +14,8 @@ from tnkit_nn.comparison import experiment as experiments
 from tnkit_nn.comparison import tuning
 from tnkit_nn.comparison.batches import batches_of
 from tnkit_nn.comparison.compare import compare
-from tnkit_nn.comparison.experiment import opened, with_dense_models
+from tnkit_nn.comparison.dense import with_dense_models
+from tnkit_nn.comparison.experiment import opened
 from tnkit_nn.comparison.fixture import Fixture
 from tnkit_nn.comparison.protocol import Protocol
 from tnkit_nn.comparison.record import Job

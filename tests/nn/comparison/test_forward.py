@@ -9,7 +9,8 @@ from torch import nn
 import tnkit as tk
 from tnkit_nn.adapter.flops import counted
 from tnkit_nn.comparison.compare import compare
-from tnkit_nn.comparison.experiment import opened, with_dense_models
+from tnkit_nn.comparison.dense import with_dense_models
+from tnkit_nn.comparison.experiment import opened
 from tnkit_nn.comparison.forward import forward_cost
 from tnkit_nn.comparison.protocol import Protocol
 from tnkit_nn.comparison.record import Job

@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 from clusters import TWO_WORKERS
 
-from tnkit_nn.comparison import experiment as experiments
+from tnkit_nn.comparison import dense
 from tnkit_nn.comparison.compare import compare
 from tnkit_nn.comparison.job_store import Study, run_jobs
 from tnkit_nn.comparison.row import row
@@ -204,7 +204,7 @@ def test_a_comparison_goes_on_where_it_was(tmp_path, monkeypatch):
         path.unlink()
     calls = []
     work, module = row, sys.modules["tnkit_nn.comparison.compare"]
-    monkeypatch.setattr(experiments, "dense_models", lambda *_: 1 / 0)  # the dense models are there
+    monkeypatch.setattr(dense, "dense_models", lambda *_: 1 / 0)  # the dense models are there
     monkeypatch.setattr(module, "row", lambda *job: calls.append(job) or work(*job))
     again = compare(TINY, **SMALL, out=tmp_path)
     strip = lambda records: [timeless(r) for r in records]  # noqa: E731

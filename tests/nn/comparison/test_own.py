@@ -16,7 +16,8 @@ import tnkit_nn as tknn
 from tnkit_nn import Metric, Task, compare
 from tnkit_nn.axes import Axes
 from tnkit_nn.comparison.batches import batches_of
-from tnkit_nn.comparison.experiment import opened, with_dense_models
+from tnkit_nn.comparison.dense import with_dense_models
+from tnkit_nn.comparison.experiment import opened
 from tnkit_nn.comparison.fixture import Fixture
 from tnkit_nn.comparison.protocol import Protocol
 from tnkit_nn.comparison.record import Job

@@ -5,9 +5,9 @@ import torch
 
 from tnkit_nn import Task
 from tnkit_nn.axes import Axes
-from tnkit_nn.comparison import experiment as experiments
-from tnkit_nn.comparison import tuning
-from tnkit_nn.comparison.experiment import opened, with_dense_models
+from tnkit_nn.comparison import dense, tuning
+from tnkit_nn.comparison.dense import with_dense_models
+from tnkit_nn.comparison.experiment import opened
 from tnkit_nn.comparison.fixture import Fixture
 from tnkit_nn.comparison.protocol import Protocol
 from tnkit_nn.comparison.record import Job
@@ -111,7 +111,7 @@ def test_a_sweep_is_what_all_its_rates_side_by_side_give(first):
 
 def test_rates_that_are_far_too_high_do_not_hold_a_row_back(monkeypatch):
     """In a comparison: rows, their dense controls and dense models go down to a rate at which they learn; the record says what was tried."""
-    for where in (tuning, experiments):
+    for where in (tuning, dense):
         monkeypatch.setattr(where, "REST_RATES", (0.5, 2.0, 8.0))
     monkeypatch.setattr(tuning, "RATES", (0.5, 2.0, 8.0))
     experiment = with_dense_models(

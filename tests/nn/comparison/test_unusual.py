@@ -14,7 +14,8 @@ from tnkit_nn import Metric, Task, compare, zoo
 from tnkit_nn.axes import Axes
 from tnkit_nn.comparison.batches import batches_of
 from tnkit_nn.comparison.calls import called
-from tnkit_nn.comparison.experiment import opened, with_dense_models
+from tnkit_nn.comparison.dense import with_dense_models
+from tnkit_nn.comparison.experiment import opened
 from tnkit_nn.comparison.fixture import Fixture, Readings
 from tnkit_nn.comparison.predictions import write_predictions
 from tnkit_nn.comparison.protocol import Protocol

@@ -13,7 +13,8 @@ from torch import nn
 
 import tnkit as tk
 import tnkit_nn as tknn
-from tnkit_nn.approximation import approximate, suited_method
+from tnkit_nn.approximation.approximate import approximate
+from tnkit_nn.approximation.methods import suited_method
 from tnkit_nn.compression import tuning as module
 from tnkit_nn.compression.compress import compress_
 from tnkit_nn.compression.recipe import Compression, Layers, Stage1
