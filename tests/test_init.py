@@ -2,7 +2,6 @@ import sys
 
 import numpy as np
 import pytest
-from data_chains import data_chain
 
 import tnkit as tk
 from tnkit.testing import oracle, random_network
@@ -155,13 +154,6 @@ def test_norm_network_with_constants_ties_and_hyperedges(monkeypatch):
         assert tk.init.rms(net, arrays) == pytest.approx(value, rel=1e-9)
 
 
-def test_a_relu_of_nothing_but_negative_entries_is_turned():
-    net = tk.adtn((1, 7), depth=2)
-    for seed in range(40):
-        x = tk.contract(net, tk.init.normal(net, seed=seed))
-        assert np.sqrt(np.mean(x**2)) == pytest.approx(1.0, rel=1e-9)
-
-
 @pytest.mark.parametrize("make", [tk.cp, tk.tt, tk.tucker])
 def test_expected_variance_is_the_product_of_variances_and_summed_sizes(make, monkeypatch):
     monkeypatch.setattr("tnkit.init.calibrated", lambda net, arrays, std, kind: dict(arrays))
@@ -186,38 +178,6 @@ def test_the_scale_of_a_large_network_whatever_its_names():
         net = tk.Network(nodes, ("i", "j"), {"i": 4096, "k": 3, name: 3, "j": 2048})
         made = tk.contract(net, tk.init.normal(net, seed=0))
         assert np.sqrt(np.mean(made**2)) == pytest.approx(1, rel=1e-9)
-
-
-# -- the outermost activation, extreme scales, deep networks, wrong arguments ---------------------------------------------
-@pytest.mark.parametrize("fn, std", [
-    ("relu", 1e-3), ("relu", 40.0), ("leaky_relu", 0.5), ("tanh", 0.1), ("tanh", 0.97), ("sin", 0.6), ("sigmoid", 0.6),
-    ("gelu", 1e-5), ("softplus", 3.0), ("square", 1e-8), ("identity", 2.0),
-])  # fmt: skip
-def test_an_outermost_activation_has_the_std_asked_for(fn, std):
-    net = tk.brick_wall(7, depth=2, activation="tanh").activate(fn, "outer")
-    for seed in range(3):
-        x = tk.contract(net, tk.init.normal(net, seed=seed, std=std))
-        assert np.sqrt(np.mean(x**2)) == pytest.approx(std, rel=1e-9)
-    inner = net.nodes[0].bodies[0]
-    arrays = tk.init.normal(net, seed=0)
-    assert tk.init.rms(inner, arrays) == pytest.approx(1.0, rel=1e-9)  # by default
-
-
-@pytest.mark.parametrize(
-    "fn, std", [("tanh", 1.0), ("tanh", 5.0), ("sin", 1.5), ("sigmoid", 0.3), ("softplus", 0.1), ("relu", 1e308)]
-)
-def test_a_std_that_an_outermost_activation_cannot_reach(fn, std):
-    net = tk.tt((4, 5), 2).activate(fn, "outer")
-    if fn == "relu":
-        net = tk.Network([tk.Node("A", "i", fixed=True)], "i", {"i": 3}).activate(fn, "outer")
-    with pytest.raises(ValueError, match=f"std .* cannot be reached: the outermost node 'outer' is {fn}"):
-        tk.init.normal(net, std=std)
-
-
-def test_outermost_sums_are_scaled_together():
-    net = tk.Network([tk.Elementwise("sum", "add", (tk.tt((4, 5), 2), tk.cp((4, 5), 3).relabel(nodes=lambda n: n + "_", arrays=lambda n: n + "_")))], ("i0", "i1"))  # fmt: skip
-    x = tk.contract(net, tk.init.normal(net, std=0.3))
-    assert np.sqrt(np.mean(x**2)) == pytest.approx(0.3, rel=1e-9)
 
 
 @pytest.mark.parametrize("std", [1e-300, 1e-200, 1e-100, 1e100, 1e200, 1e300])
@@ -430,148 +390,3 @@ def test_a_chain_whose_scale_is_past_any_float(std=1e300):
     """Bonds of 2 between 3,000 sites: entries are sums of 2^2999 terms, and a float ends at 2^1024."""
     net = tk.tt((2,) * 3000, 2)
     assert tk.init.rms(net, tk.init.normal(net, std=std)) == pytest.approx(std, rel=1e-8)
-
-
-@pytest.mark.parametrize("std", [1e-300, 1e-200, 1e200, 1e300])
-@pytest.mark.parametrize("fn", ["relu", "square", "add", "multiply"])
-def test_an_outermost_function_reaches_every_size_that_a_float_has(fn, std):
-    """The factor is searched as far as a float goes: also where the next power of it would be past the largest."""
-    bodies = [
-        tk.Network(
-            [tk.Node(f"A{k}", ("i", f"j{k}")), tk.Node(f"B{k}", (f"j{k}", "l"))], "il", {"i": 3, f"j{k}": 3, "l": 4}
-        )
-        for k in range(1 + (fn in ("add", "multiply")))
-    ]
-    net = tk.Network([tk.Elementwise("f", fn, bodies)], "il")
-    assert tk.init.rms(net, tk.init.normal(net, std=std)) == pytest.approx(std, rel=1e-9)
-
-
-def test_a_jump_over_the_size_asked_for_is_no_way_to_it():
-    def step(xp, x):
-        return xp.where(xp.abs(x) > 1, 3 + 0 * x, 1 + 0 * x)
-
-    net = tk.Network([tk.Node("A", "i"), tk.Node("B", "")], "i", dict(i=1)).activate(step, "f")
-    with pytest.raises(ValueError, match="std 2 cannot be reached"):
-        tk.init.normal(net, std=2.0)
-
-
-@pytest.mark.parametrize("fn", ["relu", "tanh", "gelu"])
-@pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1)])
-def test_a_function_in_place_is_the_function(fn, axes):
-    """Of tensors of many blocks, in any order in memory: the tensor itself is what is changed."""
-    from tnkit.execution.elementwise import in_place
-
-    laid = np.random.default_rng(0).normal(size=(7, 160, 90)).astype("float32")
-    want = tk.ACTIVATIONS[fn](np, (laid * np.float32(0.3)).transpose(axes))
-    x = laid.transpose(axes)
-    assert in_place(fn, x, 0.3) and np.array_equal(x, want) and np.shares_memory(x, laid)
-    assert not in_place("relu", -np.abs(x) - 1)
-
-
-def test_a_large_relu_of_nothing_but_negative_entries_is_given_the_other_sign():
-    net = tk.Network([tk.Node("A", "ij")], "ij", dict(i=300, j=200)).activate("relu", "f")
-    net = net.join(tk.Network([tk.Node("B", "k")], "k", dict(k=2)))
-    arrays = dict(A=-np.random.default_rng(0).uniform(1, 2, (300, 200)), B=np.ones(2))
-    found = tk.init.to_rms(net, arrays, 0.5)
-    x = tk.contract(net, found)
-    assert (found["A"] > 0).all() and np.sqrt(np.mean(x**2)) == pytest.approx(0.5, rel=1e-9)
-
-
-# -- near the identity ------------------------------------------------------------------------------------------------
-#: Builders of sums of products: entries of 1 without noise.
-ONES = ["tt", "mps", "ring", "peps", "tucker", "cp", "low_rank", "tree"]
-
-
-@pytest.mark.parametrize("name", ONES)
-def test_near_identity_begins_at_ones(name):
-    net = tk.BUILDERS[name](**tk.EXAMPLES[name])
-    assert np.allclose(tk.contract(net, tk.init.near_identity(net, noise=0)), 1, atol=1e-12)
-    x = tk.contract(net, tk.init.near_identity(net, noise=1e-3))
-    assert 1e-5 < abs(x - 1).max() < 0.1
-
-
-@pytest.mark.slow
-def test_near_identity_of_long_chains_is_of_size_one():
-    for net in (tk.mps((2,) * 200, 16), tk.ring((2,) * 200, 8)):
-        arrays = tk.init.near_identity(net, noise=1e-4)
-        size, exponent = tk.norm(net, arrays, strip_exponent=True)
-        assert np.log(size) + exponent * np.log(10) == pytest.approx(100 * np.log(2), rel=0.02)
-
-
-def test_near_identity_of_operators_is_the_identity():
-    net = tk.mpo((2, 3, 2), (2, 4, 2), 4)
-    one = [np.eye(2), np.eye(3, 4), np.eye(2)]
-    wanted = np.einsum("ai,bj,ck->abcijk", *one)
-    assert np.allclose(tk.contract(net, tk.init.near_identity(net, noise=0)), wanted, atol=1e-12)
-    wall = tk.brick_wall(6, depth=3, start="open")
-    assert np.allclose(tk.contract(wall, tk.init.near_identity(wall, noise=0)).reshape(64, 64), np.eye(64), atol=1e-12)
-
-
-@pytest.mark.parametrize("options", [{}, {"full": True}, {"start": "vectors"}, {"periodic": True}])
-def test_near_identity_of_a_wall_is_its_start(options):
-    net = tk.brick_wall(6, depth=3, **options)
-    x = tk.contract(net, tk.init.near_identity(net, noise=0))
-    assert x[(0,) * 6] == pytest.approx(1) and np.count_nonzero(abs(x) > 1e-12) == 1
-
-
-def test_near_identity_reads_its_data():
-    """Features (1, x) give 1 without being seen; (cos x, sin x) where they are, of however many examples."""
-    net, rng = data_chain(12, 4), np.random.default_rng(0)
-    x = rng.uniform(size=(5, 12))
-    plain = {f"x_{k}": np.stack([np.ones(5), x[:, k]], 1) for k in range(12)}
-    assert np.allclose(tk.contract(net, tk.init.near_identity(net, noise=0) | plain), 1, atol=1e-12)
-    turned = {f"x_{k}": np.stack([np.cos(x[:, k] / 9), np.sin(x[:, k] / 9)], 1) for k in range(12)}
-    found = tk.contract(net, tk.init.near_identity(net, noise=0, arrays=turned) | turned)
-    assert np.allclose(found, 1, atol=0.05)
-    two = {n: a[:2] for n, a in turned.items()}
-    seen = tk.contract(net, tk.init.near_identity(net, noise=0, arrays=two) | turned)
-    assert np.allclose(seen[:2], 1, atol=1e-9) and seen.shape == (5, 3)
-    assert tk.init.rms(net, tk.init.near_identity(net, std=0.3, arrays=turned) | turned) == pytest.approx(0.3)
-    with pytest.raises(ValueError, match="near_identity: std is that of the result, for which array 'x_0' is needed"):
-        tk.init.near_identity(net, std=1.0)
-    with pytest.raises(ValueError, match=r"near_identity: array 'x_0' has shape \(5, 3\), not \(5, 2\)"):
-        tk.init.near_identity(net, arrays={"x_0": np.ones((5, 3))})
-    with pytest.raises(ValueError, match="array 'core_0' is of a trained node, and drawn"):
-        tk.init.near_identity(net, arrays={"core_0": np.ones((2, 4))})
-
-
-@pytest.mark.parametrize("seed", range(30))
-def test_near_identity_of_any_network(seed):
-    """Shapes, dtypes and seeds, on networks of every kind; noise is what is added."""
-    net, arrays = random_network(seed, nonlinear=seed % 2 == 1)
-    given = {n: a for n, a in arrays.items() if n not in net.parameters}
-    quiet, a, b, other = (
-        tk.init.near_identity(net, seed=s, noise=n, arrays=given) for s, n in ((0, 0), (0, 0.5), (0, 0.5), (1, 0.5))
-    )
-    wanted = {n: s for n, s in net.array_shapes.items() if n not in given}
-    assert {n: x.shape for n, x in a.items()} == wanted
-    assert all(np.array_equal(a[n], b[n]) for n in a) and all(np.isfinite(x).all() for x in quiet.values())
-    assert not net.parameters or any((a[n] != other[n]).any() for n in net.parameters)
-    added = np.concatenate([np.zeros(1), *((a[n] - quiet[n]).ravel() for n in net.parameters)])
-    if added.size > 60:
-        assert 0.3 < added.std() < 0.7
-    assert tk.contract(net, {**given, **a}).shape == net.shape
-
-
-@pytest.mark.parametrize(("dtype", "far"), [("float32", 1e30), ("complex64", 1e30), ("float64", 1e280)])
-def test_to_rms_of_arrays_of_sizes_far_apart(dtype, far):
-    net = tk.tt((2, 3, 2), 2)
-    drawn = tk.init.normal(net, seed=1, dtype=dtype)
-    sizes = dict(zip(drawn, (1 / far, 1 / far, far), strict=True))
-    made = tk.init.to_rms(net, {n: (a * sizes[n]).astype(dtype) for n, a in drawn.items()}, 0.5)
-    assert {a.dtype for a in made.values()} == {np.dtype(dtype)} and all(np.isfinite(a).all() for a in made.values())
-    assert tk.init.rms(net, made) == pytest.approx(0.5, rel=1e-5)
-
-
-def test_to_rms_refuses_what_the_dtype_cannot_hold():
-    net = tk.tt((2, 3), 2)
-    with pytest.raises(
-        ValueError, match=r"init: array 'core_[01]' would have entries up to .* which float32 cannot hold"
-    ):
-        tk.init.to_rms(net, tk.init.normal(net, dtype="float32"), 1e-200)
-
-
-def test_rms_of_a_nonlinear_network_without_open_indices():
-    net = tk.from_einsum("ij,ij->", dict(i=2, j=3)).activate("sin", "act")
-    arrays = tk.init.normal(net, seed=0)
-    assert tk.init.rms(net, arrays) == pytest.approx(abs(float(oracle(net, arrays))))

@@ -1,5 +1,7 @@
 """Records as a comparison has them, without one: of any metric."""
 
+import re
+
 from tnkit_nn.families import CONTROLS
 
 ACCURACY = {"name": "accuracy", "unit": "%", "larger": True}
@@ -71,3 +73,9 @@ def of_sentences(**scores):
     """Records of a language model: a perplexity, of sentences, their number unknown."""
     made = runs(metric=PERPLEXITY, examples="sentences", count=None, **scores)
     return [r | {"title": "a language model on a corpus", "model": "LSTM", "data": "corpus"} for r in made]
+
+
+def counted(records, **counts):
+    """The same records, rows of other counts."""
+    counts = {re.sub(r"^adtn(\d)", r"adtn depth \1", name): n for name, n in counts.items()}
+    return [r | {"num_params": counts.get(r["label"], r["num_params"])} for r in records]

@@ -7,26 +7,22 @@ from itertools import chain
 
 import numpy as np
 import pytest
-from scipy import stats
 
-from tnkit_nn.comparison.measure import measure_of
 from tnkit_nn.comparison.paired import difference, holm
 from tnkit_nn.comparison.report.page import page
 from tnkit_nn.comparison.report.tables import rows
 from tnkit_nn.comparison.sentences import answer, headline, verdict
 from tnkit_nn.comparison.statistics import (
     CORRECTED,
-    Runs,
     against_controls,
     best_free,
     deep_against_shallow,
     outcomes,
     paired_table,
     starts_cells,
-    starts_headers,
 )
 
-from .made import PERPLEXITY, RMSE, of_sentences, runs
+from .made import counted, runs
 
 
 def test_difference_is_scipys_paired_t():
@@ -165,105 +161,6 @@ def test_what_the_correction_hides_is_told():
     )
 
 
-def test_unequal_counts_are_told():
-    records = runs(adtn3=(0.9, 0.91), mpo=(0.8, 0.82))
-    assert "careful" not in verdict(records)[0]
-    records = [r | {"num_params": 84} if r["depth"] else r for r in records]
-    assert "[careful: 84 parameters against 100]" in verdict(records)[0]
-    hashed = runs(mpo=(0.8, 0.82), hashed=(0.7, 0.72), picked=(0.5, 0.5))
-    assert "careful" not in "".join(verdict(hashed)) + paired_table(hashed)
-    past = [r | {"num_params": 300} if r["label"] == "mpo" else r for r in hashed]  # its smallest is past the budget
-    said = "no statement: ahead, but has more parameters, 300 against 100"
-    assert paired_table(past).count(said) == 2  # in both readings, against hashed alone
-    worse = [r | {"test_frozen": 0.1, "test_trained": 0.1} if r["label"] == "mpo" else r for r in past]
-    assert paired_table(worse).count("worse [careful: 300 parameters against 100]") == 2
-    told = [line for line in verdict(past) if "careful" in line]
-    assert len(told) == 2 and all("it has over 10 % more or fewer parameters than hashed" in line for line in told)
-    more = [r | {"label": "cp"} for r in hashed if r["label"] == "mpo"]
-    told = [line for line in verdict(past + more) if "careful" in line]
-    assert len(told) == 2 and all("1 of them with over 10 % more or fewer parameters" in line for line in told)
-
-
-@pytest.mark.parametrize(
-    "count, rival", [(103, True), (104, True), (110, True), (114, True), (115, False), (150, False)]
-)
-def test_a_rival_past_the_budget_has_at_most_a_tenth_more(count, rival):
-    """Of a deep network of 104 parameters for a budget of 100: more than 105 are past the budget."""
-    counts = {"adtn depth 3": 104, "mpo": count}
-    records = [r | {"num_params": counts[r["label"]]} for r in runs(adtn3=(0.9, 0.91), mpo=(0.89, 0.9))]
-    deep, shallow = ("adtn depth 3", 100), ("mpo", 100)
-    found = Runs(records, "frozen").rivals(deep, [shallow])
-    assert found == ({shallow: [shallow]} if rival else {})
-
-
-# -- fair counts ----------------------------------------------------------------------------------------------------
-def counted(records, **counts):
-    """The same records, rows of other counts."""
-    counts = {re.sub(r"^adtn(\d)", r"adtn depth \1", name): n for name, n in counts.items()}
-    return [r | {"num_params": counts.get(r["label"], r["num_params"])} for r in records]
-
-
-@pytest.mark.parametrize("free", [False, True])
-@pytest.mark.parametrize("deep, other, better, worse", [(100, 100, 1, 1), (104, 100, 0, 1), (100, 104, 1, 0)])
-def test_a_lead_of_more_parameters_is_no_statement(deep, other, better, worse, free):
-    """Of two rows that differ beyond any doubt, one is called better only where it has no more parameters; a free control's 0 is no count."""
-    name = "picked" if free else "hashed"
-    good, bad = (0.95, 0.951, 0.952), (0.8, 0.801, 0.802)
-    for one, two, possible, word in ((good, bad, better, "better"), (bad, good, worse, "worse")):
-        records = counted(runs(adtn3=one, **{name: two}), adtn3=deep, hashed=other)
-        words = {d.words for d in against_controls(records)}
-        assert words == {word if possible or free else "no statement"}
-        records = counted(runs(adtn3=one, mpo=two), adtn3=deep, mpo=other)
-        (frozen, trained) = deep_against_shallow(records)
-        assert frozen.words == trained.words == (word if possible else "no statement")
-        said = verdict(records)[0]
-        assert (f"adtn depth 3 is {word} than mpo" in said) == bool(possible)
-        ahead = "but has more parameters, 104 against 100: no statement"
-        behind = "which has more parameters, 104 against 100: no statement"
-        assert ((ahead if word == "better" else behind) in said) == (not possible)
-        assert outcomes([frozen, trained]) == (
-            2 * better * (word == "better"),
-            2 * better,
-            2 * worse * (word == "worse"),
-            2 * worse,
-        )
-
-
-def test_each_question_has_the_rival_that_could_lose_it():
-    """Better: the best with no fewer parameters, a tenth more at most or within the budget.  Worse: the best with no more."""
-    values = dict(
-        adtn3=(0.9, 0.91, 0.92),
-        mpo=(0.85, 0.86, 0.87),
-        cp=(0.8, 0.81, 0.82),
-        ring=(0.7, 0.71, 0.72),
-        tt=(0.99, 0.98, 0.985),
-    )
-    records = counted(
-        runs(**values), adtn3=96, mpo=95, cp=105, ring=100, tt=106
-    )  # the budget is 100; tt: past it, and a tenth
-    assert {(d.one, d.other, d.counts) for d in deep_against_shallow(records)} == {
-        ("adtn depth 3", "cp", (96, 105)),
-        ("adtn depth 3", "mpo", (96, 95)),
-    }
-    at_most = counted(records, tt=105)  # 9.4 % more than the deep one
-    assert {d.other for d in deep_against_shallow(at_most)} == {"tt", "mpo"}
-    equal = counted(records, mpo=96)  # the best of both: one pair a reading, corrected for two
-    found = deep_against_shallow(equal)
-    assert [(d.other, d.reading) for d in found] == [("mpo", "frozen"), ("mpo", "trained")]
-    assert found[0].p == pytest.approx(2 * difference(values["adtn3"], values["mpo"], 500)[3])
-    alone = counted(records, cp=80, ring=90)
-    assert {d.other for d in deep_against_shallow(alone)} == {"mpo"}
-    (line,) = [x for x in verdict(alone) if "not asked" in x]
-    assert "Whether deep is better is not asked at 100 (frozen), 100 (fine-tuned): every shallow network" in line
-    assert line.endswith("than the best deep one (compare has at_least=).")
-    (line,) = [x for x in verdict([r | {"at_least": 96} for r in alone]) if "not asked" in x]
-    assert line.endswith("than the best deep one.")  # no such network was found
-    assert (
-        "cannot be called better, and is significantly worse than its rival in none of 2 (deep minus shallow: "
-        in answer(alone)
-    )
-
-
 def test_a_pair_is_corrected_for_what_either_was_picked_from():
     """The larger of Holm's p-values among the deep networks against the rival, and among the shallow ones against the best deep one."""
     draw = np.random.default_rng(3)
@@ -304,24 +201,6 @@ def test_the_best_of_many_is_not_called_better_by_chance(deep, shallow):
         assert plain > 0.06, plain
 
 
-def test_a_rival_of_no_fewer_parameters_than_was_asked_of_it_is_one():
-    """The best deep network has fewer than the largest, which the shallow ones were asked to have at least."""
-    values = dict(adtn3=(0.9, 0.91, 0.92), mpo=(0.85, 0.86, 0.87), cp=(0.8, 0.81, 0.82), tt=(0.99, 0.98, 0.985))
-    records = counted(runs(**values), adtn3=84, mpo=108, cp=104, tt=110)
-    asked = [r if r["depth"] else r | {"at_least": 104} for r in records]
-    assert {(d.other, d.counts) for d in deep_against_shallow(asked)} == {("mpo", (84, 108))}
-    assert not any("Whether deep is better" in line or "mpo at 100" in line for line in verdict(asked))
-    assert "Past their budget: tt at 100 (110 parameters)." in verdict(asked)
-    assert {d.other for d in deep_against_shallow(records)} == {"cp"}  # near a budget, 108 is past it
-
-
-def test_better_than_a_larger_rival_counts_only_ahead_of_the_smaller_one():
-    values = dict(adtn3=(0.9, 0.901, 0.902), mpo=(0.95, 0.951, 0.952), cp=(0.8, 0.801, 0.802))
-    records = counted(runs(**values), adtn3=100, mpo=98, cp=102)
-    assert {(d.other, d.words) for d in deep_against_shallow(records)} == {("cp", "better"), ("mpo", "worse")}
-    assert outcomes(deep_against_shallow(records)) == (0, 2, 2, 2)
-
-
 def test_a_question_asked_of_two_rivals_is_won_only_against_both():
     """The rival with no more parameters has as many: ahead of it for sure, and of the larger one not for sure."""
     values = dict(adtn3=(0.9, 0.901, 0.902), mpo=(0.87, 0.871, 0.872), cp=(0.895, 0.901, 0.897))
@@ -338,35 +217,6 @@ def test_a_question_asked_of_two_rivals_is_won_only_against_both():
     found = deep_against_shallow(lost)
     assert {(d.other, d.words) for d in found} == {("cp", "no significant difference"), ("mpo", "worse")}
     assert outcomes(found) == (0, 2, 0, 2) and headline(lost) == "Neither wins"
-
-
-@pytest.mark.slow
-def test_statements_keep_the_counts_whatever_the_records():
-    """Seeded records of any counts and values: who is called better has no more parameters; every pair is tested once."""
-    draw, seen = np.random.default_rng(5), set()
-    for _ in range(40):
-        names = ["adtn3", "adtn depth 2", "mpo", "cp", "ring", "hashed", "picked"]
-        records = runs(**{n: tuple(draw.choice([0.5, 0.7, 0.9]) + draw.normal(0, 0.01, 4)) for n in names})
-        records = counted(records, **{n: int(draw.integers(90, 112)) for n in names[:-1]})
-        found = [*deep_against_shallow(records), *against_controls(records)]
-        pairs = [(d.one, d.other, d.reading) for d in found]
-        assert len(set(pairs)) == len(pairs)
-        for d in found:
-            one, other = d.counts
-            seen.add(d.words)
-            assert d.words != "better" or one <= other or not other
-            assert d.words != "worse" or other <= one
-            assert (d.words == "no statement") == bool(d.refused)
-        for reading in ("frozen", "trained"):
-            counts = {r["label"]: r["num_params"] for r in records}
-            val = {n: np.mean([r[f"val_{reading}"] for r in records if r["label"] == n]) for n in counts}
-            deep = max((n for n in counts if n.startswith("adtn") and counts[n] <= 105), key=val.get, default=None)
-            shallow = [n for n in ("mpo", "cp", "ring") if deep]
-            fewer = [n for n in shallow if counts[n] <= counts[deep]]
-            more = [n for n in shallow if counts[deep] <= counts[n] <= max(105, 1.1 * counts[deep])]
-            want = {max(group, key=val.get) for group in (fewer, more) if group}
-            assert {d.other for d in deep_against_shallow(records) if d.reading == reading} == want
-    assert seen == {"better", "worse", "no statement", "no significant difference"}
 
 
 def test_every_network_stands_against_every_control_corrected():
@@ -461,103 +311,3 @@ def test_the_answer_is_one_sentence():
     assert answer(past).startswith(
         "Every deep network beside shallow ones has more parameters than its budget, so nothing"
     )
-
-
-# -- other metrics --------------------------------------------------------------------------------------------------
-def test_smaller_is_better_where_the_metric_says_so():
-    good, bad = (30.1, 30.4, 30.2), (35.0, 36.0, 34.5)
-    records = of_sentences(adtn3=good, mpo=bad, hashed=(40.0, 41.0, 42.5), picked=(90.0, 95.0, 99.0))
-    want = stats.ttest_rel(good, bad)
-    interval = want.confidence_interval(0.95)
-    words = (
-        f"(-4.9, 95 % CI {interval.low:+.1f} to {interval.high:+.1f}, p {2 * want.pvalue:.3f})"  # two readings: Holm
-    )
-    said = verdict(records)[0]
-    assert f"adtn depth 3 is better than mpo {words}" in said
-    assert "hashed (-10.9" in said and "points" not in " ".join(verdict(records))
-    assert "in 2 of 2 comparisons, and worse in none of 2 (deep minus shallow: " in answer(records)
-    turned = of_sentences(adtn3=bad, mpo=good)
-    assert "adtn depth 3 is worse than mpo (+4.9" in verdict(turned)[0]
-    assert "The best layer without parameters (picked) reaches perplexity 94.7 on test sentences" in " ".join(
-        verdict(records)
-    )
-
-
-def test_the_same_scores_turned_round_have_the_same_p_values():
-    draw = np.random.default_rng(3)
-    scores = {name: draw.normal(k, 1, 4) for k, name in enumerate(("adtn3", "mpo", "cp", "hashed", "picked"))}
-    less = against_controls(runs(metric=PERPLEXITY, count=None, **{n: -x for n, x in scores.items()}))
-    more = against_controls(runs(metric={**PERPLEXITY, "larger": True}, count=None, **scores))
-    assert len(less) == len(more) == 12
-    for one, other in zip(less, more, strict=True):
-        assert (one.one, one.other, one.p, one.words) == (other.one, other.other, other.p, other.words)
-        assert one.mean == pytest.approx(-other.mean)
-
-
-def test_rows_are_chosen_by_the_metric_s_direction():
-    records = of_sentences(adtn3=(30, 31), mpo=(50, 51), cp=(40, 41), picked=(70, 71), pooled=(60, 62))
-    lines = verdict(records)
-    assert "than cp" in lines[0] or "and cp" in lines[0]
-    assert best_free(records, "frozen") == "pooled"
-    (cp,) = [r for r in rows(records) if r.label == "cp"]
-    assert cp.gain_frozen[0] == pytest.approx(20.5)  # a gain is for the better: 61 - 40.5
-
-
-def test_values_that_are_no_numbers_are_the_worst_and_decide_nothing():
-    records = of_sentences(adtn3=(30.0, 31.0), mpo=(math.inf, 40.0), cp=(math.nan, 41.0), hashed=(35.0, 36.0))
-    assert "cp" not in verdict(records)[0].partition("(")[0]  # the rival is mpo: no number is the worst
-    for d in against_controls(records):
-        assert (d.words == "not compared") == (not math.isfinite(d.mean))
-        assert d.refused == "" or d.words != "not compared" or d.refused == "a value is not finite"
-        assert 0 <= d.p <= 1
-    assert "nan" not in " ".join(verdict(records)) + paired_table(records)
-    same = of_sentences(mpo=(30.0, 31.0, 32.0), hashed=(30.0, 31.0, 32.0), subspace=(math.inf, 31.0, 32.0))
-    assert not [line for line in verdict(same) if "would exclude zero" in line]  # neither of them has such an interval
-
-
-def test_what_has_no_number_is_not_compared():
-    """Neither "no difference" nor a winner; that this is so is said wherever a difference is."""
-    nothing = of_sentences(adtn3=(math.nan,) * 3, mpo=(math.nan,) * 3, hashed=(math.nan,) * 3, picked=(math.nan,) * 3)
-    assert (
-        answer(nothing) == "In every comparison a test value is not finite, so nothing is said of deep against shallow."
-    )
-    assert headline(nothing) == "No verdict"
-    said = verdict(nothing)
-    assert (
-        said[0]
-        == "Budget 100, other layers frozen: adtn depth 3 is not compared with mpo, hashed, for a value is not finite."
-    )
-    assert said[2] == "Of 2 networks against hashed, other layers frozen: 2 not compared (a value is not finite)."
-    assert "not compared: a value is not finite" in paired_table(nothing)
-    assert "difference" not in " ".join(said[:6])
-    some = of_sentences(adtn3=(30.0, 31.0, 30.0), mpo=(40.0, 41.0, 42.0), hashed=(35.0, math.inf, 36.0))
-    assert verdict(some)[0].endswith("; adtn depth 3 is not compared with hashed, for a value is not finite.")
-    assert headline(some) == "Deep wins" and "not finite" not in answer(some)  # the hash is no part of this question
-    half = [r | ({"test_trained": math.nan} if r["label"] == "mpo" else {}) for r in some]
-    assert headline(half) == "Deep wins" and answer(half).endswith(" In 1 other a test value is not finite.")
-
-
-def test_differences_have_the_metric_s_unit():
-    records = [
-        r | {"frozen_from": {"fit": 0.0123 + 1e-4 * r["seed"], "random": 0.0133}, "trained_from": {}}
-        for r in runs(metric=RMSE, examples="houses", adtn3=(0.0123, 0.0124), mpo=(0.0133, 0.0137), hashed=(0.02, 0.03))
-    ]
-    assert "(-0.00115 kWh, 95 % CI " in verdict(records)[0]
-    assert "difference, kWh" in paired_table(records)
-    (line,) = [x for x in verdict(records) if x.startswith("Starting")]
-    assert "-0.00095 kWh in the median, -0.00095 to -0.00095 (smaller is better)" in line
-    assert starts_headers(measure_of(records))[3:6] == ("approximated, kWh", "random start, kWh", "difference, kWh")
-
-
-def test_a_small_dense_model_is_held_against_whole_models():
-    """A control of the budget that is a whole model: counts are of whole models, and it is a rival like the hash."""
-    records = runs(adtn3=(0.95, 0.96, 0.95), mpo=(0.9, 0.91, 0.92))
-    small = [
-        r | {"label": "a small dense model", "kind": "control", "depth": None, "num_params": 810, "model_params": 810, "error": None}
-        for r in runs(mpo=(0.8, 0.81, 0.83))
-    ]  # fmt: skip
-    found = against_controls(records + small)
-    assert {d.other for d in found} == {"a small dense model"} and {d.counts for d in found} == {(814, 810)}
-    assert "a small dense model (+14.0 points" in verdict(records + small)[0]
-    (row,) = [r for r in rows(records + small) if r.label == "a small dense model"]
-    assert row.error is None and row.place == 100
