@@ -76,12 +76,9 @@ def clear(folder: Path, below: bool = False) -> None:
 
 
 def _alive(pid: int) -> bool:
-    if os.name == "nt":  # there the signal would be one
-        return True
+    import psutil  # when a file is left, which is seldom
+
     try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
+        return bool(psutil.pid_exists(pid))
+    except OverflowError:
         return False
-    except PermissionError:
-        pass
-    return True
