@@ -17,7 +17,7 @@ __all__ = ["command", "versions"]
 def versions() -> dict[str, str]:
     """Versions of what the figures depend on."""
     return {
-        "tnkit": tk.__version__, "torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version(),
+        "tnkit": tk.__version__, "torch": str(torch.__version__), "numpy": np.__version__, "python": platform.python_version(),
     }  # fmt: skip
 
 

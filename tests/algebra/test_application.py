@@ -53,3 +53,14 @@ def test_more_sweeps_fit_better(seed):
     x, y = tk.init.normal(net, seed=seed), tk.init.normal(net, seed=seed + 9)
     errors = [tk.multiply(net, x, net, y, rank=4, method="fit", sweeps=n).error for n in (1, 2, 20)]
     assert errors[0] > errors[1] > errors[2]
+
+
+def test_networks_without_open_indices_are_numbers():
+    """They ended in a KeyError of an empty name."""
+    net = tk.Network([tk.Node("A", "b"), tk.Node("B", "b")], (), {"b": 2})
+    pair = net, {"A": np.array([1.0, 2.0]), "B": np.array([3.0, 4.0])}
+    assert tk.contract(tk.apply(pair, pair)) == pytest.approx(11.0**2)
+    assert tk.expect(pair, pair) == pytest.approx(11.0)
+    for cut in (lambda: tk.multiply(pair, pair), lambda: tk.apply(pair, pair, rank=1)):
+        with pytest.raises(ValueError, match="two trees of one shape are needed: no index is open"):
+            cut()

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import tnkit as tk
-from tnkit.core.activations import ACTIVATIONS, resolve
+from tnkit.core.activations import ACTIVATIONS, ORDERED, UNARY, resolve
 from tnkit.core.network import Elementwise, Network
 from tnkit.core.node import Node
 from tnkit.execution.run import contract
@@ -54,6 +54,24 @@ def test_dtype_is_kept_and_large_arguments_are_finite(name, dtype):
     z = ACTIVATIONS[name](torch, t)
     z.sum().backward()
     assert z.dtype == t.dtype and torch.isfinite(t.grad).all()
+
+
+@pytest.mark.parametrize("name", [n for n in UNARY if n not in ORDERED])
+def test_complex_numbers_in_torch_are_those_of_numpy(name):
+    """Torch has no GELU of complex numbers: its message came up from inside."""
+    draw = np.random.default_rng(0)
+    net = tk.low_rank((3, 4), 2).activate(name, "f")
+    arrays = {n: draw.normal(size=s) + 1j * draw.normal(size=s) for n, s in net.array_shapes.items()}
+    given = {n: torch.tensor(a, requires_grad=True) for n, a in arrays.items()}
+    found, want = tk.contract(net, given), tk.contract(net, arrays)
+    assert np.allclose(found.detach(), want) and np.allclose(
+        tk.contract(net, {n: a.detach() for n, a in given.items()}), want
+    )
+    plain = {n: torch.tensor(a, requires_grad=True) for n, a in arrays.items()}
+    again = ACTIVATIONS[name](torch, plain["left"] @ plain["right"])
+    for result in (found, again):
+        result.abs().square().sum().backward()
+    assert all(torch.allclose(given[n].grad, plain[n].grad) for n in given)
 
 
 @pytest.mark.parametrize("name", ["add", "multiply"])

@@ -173,3 +173,32 @@ def test_a_network_beside_anything_but_arrays_is_no_pair(wrong):
         wrong((STATE[0], [1.0]))
     with pytest.raises(TypeError, match="a pair stands for a network and its arrays; no arrays are given beside it"):
         tk.norm(STATE, STATE[1])
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda pair: tk.norm(pair),
+        lambda pair: tk.norm(net=pair),
+        lambda pair: tk.add(STATE, pair),
+        lambda pair: tk.inner(a=STATE, b=pair),
+        lambda pair: tk.expect(pair, STATE),
+        lambda pair: tk.apply_gate(pair, np.eye(2), ["i0"]),
+        lambda pair: tk.isel(net=pair, values={"i0": 0}),
+        lambda pair: tk.linear_operator(pair, ["i0"], ["i1", "i2"]),
+    ],
+)
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [
+        ((STATE[0], None), "; the arrays beside it map names to values, they are not None"),
+        ([*STATE], "; a network and its arrays are a pair as a tuple, not as a list"),
+        ((STATE, STATE[1]), ""),
+        ([], ""),
+    ],
+    ids=["half", "list", "nested", "empty"],
+)
+def test_what_is_no_pair_is_told_so_in_every_place(call, wrong, hint):
+    """In another place than the first, by name, or in a list it was an argument missing that nobody forgot."""
+    with pytest.raises(TypeError, match=r"^\w+: a Network is needed, not .*" + hint + "$"):
+        call(wrong)

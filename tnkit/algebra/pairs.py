@@ -90,6 +90,8 @@ def one_shape(
     a: TreeNetwork, a_sites: Mapping[str, tuple[int, ...]], b: TreeNetwork, b_sites: Mapping[str, tuple[int, ...]]
 ) -> dict[str, str] | str:
     """Node of ``b`` -> the node of ``a`` with the same sites, such that bonds agree; or what differs, as a text."""
+    if not any(a_sites.values()):
+        return "no index is open, which would say which node stands beside which"
     starts = [next((n for n, sites in of.items() if 0 in sites), "") for of in (a_sites, b_sites)]
     least = [_least_sites(t, s, start) for t, s, start in zip((a, b), (a_sites, b_sites), starts, strict=True)]
     found, todo = {}, [(starts[0], "", starts[1], "")]

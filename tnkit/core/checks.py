@@ -36,6 +36,8 @@ def a_network(value: Any, who: str) -> Network:
             if paired
             else f"; the arrays beside it map names to values, they are not {shown(value[1])}"
         )
+    elif isinstance(value, list) and len(value) == 2 and isinstance(value[0], Network):
+        hint = "; a network and its arrays are a pair as a tuple, not as a list"
     raise TypeError(f"{who}: a Network is needed, not {shown(value)}{hint}")
 
 

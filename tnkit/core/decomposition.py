@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from inspect import Parameter, signature
 from itertools import accumulate, pairwise
@@ -144,6 +144,7 @@ def paired(function: _Function) -> _Function:
         With the same signature: each argument that is a pair, by place or by name, stands for its network and its arrays.
     """
     places, own, beside_of = _places(function), _own_mappings(function), _arrays_beside(function)
+    names = [p.name for p in places]
 
     @wraps(function)
     def expanded(*args: Any, **kwargs: Any) -> Any:
@@ -159,7 +160,7 @@ def paired(function: _Function) -> _Function:
             if beside or given > len(places) or any(p.name in kwargs for p in places[:given]):
                 raise _given_twice(function)
             args = tuple(b for a in args for b in (a if is_pair(a) else (a,)))
-        _check_no_half_pair(function, args)
+        _check_no_half_pair(function.__name__, {**dict(zip(names, args, strict=False)), **kwargs}, beside_of)
         return function(*args, **kwargs)
 
     return cast(_Function, expanded)
@@ -173,6 +174,7 @@ def paired_first(function: _Function) -> _Function:
         tk.apply_gate(state, gate, inds)  # as tk.apply_gate(*state, gate, inds)
     """
     own, beside_of = _own_mappings(function), dict([*_arrays_beside(function).items()][:1])
+    names = [p.name for p in _places(function)]
 
     @wraps(function)
     def expanded(*args: Any, **kwargs: Any) -> Any:
@@ -182,7 +184,7 @@ def paired_first(function: _Function) -> _Function:
             if "arrays" in kwargs or (len(args) > 1 and isinstance(args[1], Mapping) and 2 not in own):
                 raise _given_twice(function)
             args = (*args[0], *args[1:])
-        _check_no_half_pair(function, args)
+        _check_no_half_pair(function.__name__, {**dict(zip(names, args, strict=False)), **kwargs}, beside_of)
         return function(*args, **kwargs)
 
     return cast(_Function, expanded)
@@ -208,10 +210,11 @@ def _spread(function: Callable[..., Any], named: Mapping[str, Any], beside_of: M
     return found
 
 
-def _check_no_half_pair(function: Callable[..., Any], args: tuple[Any, ...]) -> None:
-    """TypeError for a tuple of a network and anything but its arrays, before an argument is missed that nobody forgot."""
-    if args and type(args[0]) is tuple and isinstance(next(iter(args[0]), None), Network):
-        a_network(args[0], function.__name__)
+def _check_no_half_pair(who: str, given: Mapping[str, Any], networks: Iterable[str]) -> None:
+    """TypeError for a tuple or a list in the place of a network, before an argument is missed that nobody forgot."""
+    for name in networks:
+        if isinstance(given.get(name), (tuple, list)):
+            a_network(given[name], who)
 
 
 def _places(function: Callable[..., Any]) -> list[Parameter]:

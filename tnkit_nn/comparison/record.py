@@ -150,7 +150,7 @@ def machine() -> dict[str, Any]:
     """Where this runs: processor, cores, threads, versions of Python and torch."""
     return {
         "processor": platform.processor() or platform.machine(), "cores": os.cpu_count(), "threads": torch.get_num_threads(),
-        "python": platform.python_version(), "torch": torch.__version__,
+        "python": platform.python_version(), "torch": str(torch.__version__),
     }  # fmt: skip
 
 

@@ -38,6 +38,8 @@ _LACKED: dict[str, Any] = {
 }  # fmt: skip
 _FOLLOWING = ("family", "examples", "kind", "description", "full_params", "title", "rest")
 _ALL = frozenset([*_NEEDED, *_LACKED, *_FOLLOWING])
+#: What has no number where :data:`_LACKED` has None.
+_OF_ANY_KIND = ("activation", "scores", "command")
 #: What all records of one comparison have in common, where they know it.
 _MADE_BY = (
     "title",
@@ -153,15 +155,33 @@ def _checked(record: Any, what: str) -> dict[str, Any]:
         whole_number(record["budget"], f"{what}: budget", 1)
     readings = [n for n in ("frozen", "trained") if record[f"test_{n}"] is not None]
     for key in (f"{part}_{n}" for n in readings or ["frozen"] for part in ("test", "val")):
-        if isinstance(record[key], bool) or not isinstance(record[key], Real):
-            raise TypeError(f"{what}: {key} is a number, not {shown(record[key])}")
+        _check_number(record[key], f"{what}: {key}")
+    _check_kinds(record, what)
     metric = record["metric"]
-    if not isinstance(metric, Mapping) or metric.keys() < {"name", "unit", "larger"}:
+    if not metric.keys() >= {"name", "unit", "larger"}:
         raise TypeError(f'{what}: metric is {{"name": ..., "unit": ..., "larger": ...}}, not {shown(metric)}')
     text(metric["name"], f"{what}: metric: name")
     text(metric["unit"], f"{what}: metric: unit", empty=True)
     flag(metric["larger"], f"{what}: metric: larger")
     return record
+
+
+def _check_kinds(record: Mapping[str, Any], what: str) -> None:
+    """TypeError for a text, a dict or a number that is none: the tables would say so from inside."""
+    whole_number(record["num_params"], f"{what}: num_params", 0)
+    for key, lacked in {**_LACKED, **dict.fromkeys(_FOLLOWING, ""), "full_params": None}.items():
+        value = record[key]
+        if isinstance(lacked, str):
+            text(value, f"{what}: {key}", empty=True)
+        elif isinstance(lacked, Mapping) and not isinstance(value, Mapping):
+            raise TypeError(f"{what}: {key} is a dict, not {shown(value)}")
+        elif not isinstance(lacked, Mapping) and value is not None and key not in _OF_ANY_KIND:
+            _check_number(value, f"{what}: {key}")
+
+
+def _check_number(value: Any, what: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{what} is a number, not {shown(value)}")
 
 
 # -- flat -----------------------------------------------------------------------------------------------------------

@@ -21,13 +21,22 @@ Slope = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 #: From here on softplus is the identity to the last digit of float64.
 _LINEAR = 40.0
+#: The two numbers of GELU's tanh form.
+_GELU, _CUBE = 0.7978845608028654, 0.044715
+
+
+def _gelu(x: Tensor) -> Tensor:
+    """Torch's own; of complex numbers, for which it has none, the formula."""
+    made: Tensor = function("gelu")(torch, x) if x.is_complex() else functional.gelu(x, approximate="tanh")
+    return made
+
 
 #: By name, what torch computes in one function.
 VALUES: dict[str, Callable[..., Tensor]] = {
     "relu": torch.relu,
     "leaky_relu": partial(functional.leaky_relu, negative_slope=0.01),
     "sigmoid": torch.sigmoid,
-    "gelu": partial(functional.gelu, approximate="tanh"),
+    "gelu": _gelu,
     "softplus": partial(functional.softplus, beta=1.0, threshold=_LINEAR),
 }
 
@@ -61,6 +70,22 @@ def _square_slope(grad: Tensor, x: Tensor, out: Tensor | None) -> Tensor:
 
 
 _aten = torch.ops.aten
+_real_gelu_slope = _slope(_aten.gelu_backward, approximate="tanh")
+
+
+def _gelu_slope(grad: Tensor, x: Tensor, out: Tensor | None) -> Tensor:
+    if not x.is_complex():
+        return _real_gelu_slope(grad, x, out)
+    inner = torch.tanh(_GELU * (x + _CUBE * x**3))
+    slope = 0.5 * (1.0 + inner) + 0.5 * x * (1.0 - inner**2) * _GELU * (1.0 + 3 * _CUBE * x**2)
+    return torch.mul(grad, slope.conj(), out=out)
+
+
+def _gelu_over(x: Tensor) -> Tensor:
+    made: Tensor = x.copy_(_gelu(x)) if x.is_complex() else _aten.gelu.out(x, approximate="tanh", out=x)
+    return made
+
+
 #: Activations written over their argument, with their gradient from the result alone.
 IN_PLACE: dict[Any, tuple[Callable[[Tensor], Tensor], Slope]] = {
     "relu": (torch.relu_, _slope(_aten.threshold_backward, 0)),
@@ -73,7 +98,7 @@ IN_PLACE: dict[Any, tuple[Callable[[Tensor], Tensor], Slope]] = {
 FROM_ARGUMENT: dict[Any, Slope] = {
     "sin": _sin_slope,
     "square": _square_slope,
-    "gelu": _slope(_aten.gelu_backward, approximate="tanh"),
+    "gelu": _gelu_slope,
     "softplus": _slope(_aten.softplus_backward, 1.0, _LINEAR),
 }
 
@@ -82,6 +107,6 @@ OVER: dict[Any, Callable[[Tensor], Tensor]] = {
     **{name: over for name, (over, _) in IN_PLACE.items()},
     "sin": torch.sin_,
     "square": torch.square_,
-    "gelu": lambda x: _aten.gelu.out(x, approximate="tanh", out=x),
+    "gelu": _gelu_over,
     "softplus": lambda x: _aten.softplus.out(x, 1.0, _LINEAR, out=x),
 }

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from tnkit.core.checks import flag, one_of
+from tnkit.core.network import Network
 from tnkit.core.numbers import whole_number
 from tnkit.execution.region_scale import UnreachableError
 from tnkit_nn.adapter.atomic import all_or_nothing
@@ -136,14 +137,24 @@ def _replaced(
             arrays, found = _approximated(entry, made, weight, method, seed, how)
     if found == "drawn":
         _check_size(entry, weight)
-    how_placed: dict[str, Any] = {"seed": seed, "base": method == "zero"}
-    try:
-        error = place_(model, entry.names[0], made.net, arrays, **how_placed)
-    except UnreachableError:  # a sigmoid is outermost, say: no scale of its arrays gives the weight's
-        error = place_(model, entry.names[0], made.net, arrays, std=None, **how_placed)
+    error = _placed(model, entry, made.net, arrays, {"seed": seed, "base": method == "zero"})
     return TensorizedWeight(
         entry.names, entry.shape, entry.label, repr(made.net), entry.size, made.net.num_params, made.budget, error, found, made.padding
     )  # fmt: skip
+
+
+def _placed(
+    model: nn.Module, entry: Entry, net: Network, arrays: Mapping[str, Any] | None, how: Mapping[str, Any]
+) -> float | None:
+    """The relative error, if there is one; TypeError and ValueError about arrays that are given have the weight's name."""
+    try:
+        try:
+            return place_(model, entry.names[0], net, arrays, **how)
+        except UnreachableError:  # a sigmoid is outermost, say: no scale of its arrays gives the weight's
+            return place_(model, entry.names[0], net, arrays, std=None, **how)
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{entry.layer}: {error}") from None
 
 
 def _check_size(entry: Entry, weight: Tensor) -> None:

@@ -308,6 +308,8 @@ REFUSED = {
     "no method": (({"1": "adtn"},), {"budget": 60, "fit": "svd"}, ValueError, "layer .*1"),
     "a method": (({"1": "tt"},), {"budget": 60, "fit": "best"}, ValueError, "fit, unless it is True or False, is one of auto"),
     "a failure": (({"1": lambda shape, budget: 1 / 0},), {"budget": 60}, ValueError, r"family lambda fails for \(8, 16\) and 60: ZeroDivisionError"),
+    "an array is missing": (({"0": tk.low_rank((16, 16), 1), "1": (tk.low_rank((8, 16), 1), {"left": np.ones((8, 1))})},), {"fit": False}, ValueError, "tensorize_: layer '1': trained array 'right' is missing"),
+    "no array": (({"1": (tk.low_rank((8, 16), 1), {"left": "a", "right": "b"})},), {}, TypeError, "tensorize_: layer '1': array 'left' is a numpy array or a tensor, not 'a'"),
     "no network": (({"1": lambda shape, budget: 3},), {"budget": 60}, TypeError, r"layer '1': family lambda is a function \(shape, budget\) -> Network; .* gives 3"),
 }  # fmt: skip
 
