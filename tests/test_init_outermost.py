@@ -88,3 +88,51 @@ def test_a_large_relu_of_nothing_but_negative_entries_is_given_the_other_sign():
     found = tk.init.to_rms(net, arrays, 0.5)
     x = tk.contract(net, found)
     assert (found["A"] > 0).all() and np.sqrt(np.mean(x**2)) == pytest.approx(0.5, rel=1e-9)
+
+
+# -- functions of functions -----------------------------------------------------------------------------------------------
+SIDES = dict(i=8, j=6)
+A = tk.Network([tk.Node("A", "ir"), tk.Node("B", "rj")], "ij", dict(**SIDES, r=2))
+B = tk.Network([tk.Node("C", "is"), tk.Node("D", "sj")], "ji", dict(**SIDES, s=2))  # the other way round
+
+
+def of(fn, *bodies, output="ij"):
+    return tk.Network([tk.Elementwise(fn, fn, bodies)], output, SIDES)
+
+
+#: A function that is given functions -> the same by hand, of what A and B are.
+NESTED = {
+    "tanh of tanh": (A.activate("tanh", "f").activate("tanh", "g"), lambda a, b: np.tanh(np.tanh(a))),
+    "tanh of a sum": (of("add", A, B, output="ji").activate("tanh", "f"), lambda a, b: np.tanh(a + b).T),
+    "a sum with a tanh": (of("add", A.activate("tanh", "f"), B), lambda a, b: np.tanh(a) + b),
+    "a product of a sum": (of("multiply", of("add", A.activate("sin", "f"), B, output="ji"), tk.Network([tk.Node("E", "ij")], "ij", SIDES)), None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("std", [1e-300, 1e-12, 0.02, 0.5])
+@pytest.mark.parametrize("name", NESTED)
+def test_functions_of_functions_reach_a_size(name, std):
+    """What they take is scaled, whatever stands between: no array of theirs scales the outermost one's argument."""
+    net, by_hand = NESTED[name]
+    arrays = tk.init.normal(net, std=std, seed=3)
+    x = tk.contract(net, arrays)
+    assert tk.init.rms(net, arrays) == pytest.approx(std, rel=1e-9)
+    if by_hand is not None:
+        a, b = arrays["A"] @ arrays["B"], arrays["C"] @ arrays["D"] if "C" in arrays else None
+        np.testing.assert_allclose(x, by_hand(a, b), rtol=1e-12)
+
+
+def test_functions_of_functions_that_do_not_reach_a_size_say_so():
+    for std in (0.9, 1.0, 1e300):
+        with pytest.raises(ValueError, match=r"std .* cannot be reached: the outermost node 'g' is tanh"):
+            tk.init.normal(NESTED["tanh of tanh"][0], std=std)
+    fixed = of("add", A.activate("tanh", "f"), tk.Network([tk.Node("C", "ij", fixed="ones")], "ij", SIDES))
+    with pytest.raises(ValueError, match="'add' is add, and no trained array scales its argument"):
+        tk.init.normal(fixed.activate("sin", "z").nodes[0].bodies[0], std=0.1)
+
+
+def test_a_tower_of_functions_reaches_a_size():
+    net = A
+    for k in range(2000):
+        net = net.activate("tanh", f"t{k}")
+    assert tk.init.rms(net, tk.init.normal(net, std=0.01)) == pytest.approx(0.01, rel=1e-9)

@@ -15,10 +15,10 @@ import numpy as np
 
 from tnkit.core.activations import ACTIVATIONS, function
 from tnkit.core.checks import a_mapping, a_network
-from tnkit.core.decomposition import paired
 from tnkit.core.names import unused
 from tnkit.core.network import Elementwise, Network, inside_out, levels
 from tnkit.core.node import Node
+from tnkit.core.pairing import paired
 from tnkit.core.spelling import function_name
 from tnkit.execution.codegen import execute
 from tnkit.execution.elementwise import BLOCK, blockwise, in_place
@@ -100,6 +100,7 @@ class _Calibration:
     values: dict[int, np.ndarray] = field(default_factory=dict)
     factors: dict[int, float] = field(default_factory=dict)  # what the values are still to be multiplied by
     own: dict[int, list[str]] = field(default_factory=dict)
+    functions: list[tuple[Network, Elementwise]] = field(default_factory=list)  # those outermost
 
     def __post_init__(self) -> None:
         uses: dict[str, set[int]] = {}
@@ -114,10 +115,12 @@ class _Calibration:
 
     def run(self, std: float | None) -> Arrays:
         """The arrays to scale."""
+        self.functions = _outermost_functions(self.net) if std is not None else []
+        later = {id(region) for region, _ in self.functions}
         for region in (part for part in inside_out(self.net) if isinstance(part, Network)):
             if region is self.net:
                 self.outermost(std)
-            else:
+            elif id(region) not in later:  # a function of a function is measured with the outermost one
                 self.inner(region)
         return self.arrays
 
@@ -162,10 +165,9 @@ class _Calibration:
         self.values[id(net)], self.own[id(net)] = found.value, own
 
     def outermost(self, std: float | None) -> None:
-        (node, *others) = self.net.nodes
-        if isinstance(node, Elementwise) and not others:
+        if _only_function(self.net) is not None:
             if std is not None:
-                self.reach(node, std)
+                self.reach(std)
             return
         if not any(isinstance(n, Node) and n.array in self.once for n in self.net.nodes):
             return
@@ -173,15 +175,12 @@ class _Calibration:
         if isfinite(size):
             self.scale(own, (log(1.0 if std is None else std) if std != 0 else -inf) - size)
 
-    def body_values(self, node: Elementwise) -> list[np.ndarray]:
-        """The values of its bodies, all with the axes of the first, taken out."""
-        plain = []
-        for body in node.bodies:
-            value = self.values.pop(id(body))
-            if id(body) in self.factors:
-                value *= np.asarray(self.factors.pop(id(body)), value.dtype)
-            plain.append(np.transpose(value, [body.output.index(i) for i in node.inds]))
-        return plain
+    def value_of(self, body: Network) -> np.ndarray:
+        """A body's value, taken out."""
+        value = self.values.pop(id(body))
+        if id(body) in self.factors:
+            value *= np.asarray(self.factors.pop(id(body)), value.dtype)
+        return value
 
     def applied(self, node: Elementwise) -> np.ndarray:
         """The value of a function; a ReLU of nothing but negative entries is given the other sign, as good a draw, and alive."""
@@ -195,7 +194,7 @@ class _Calibration:
             if not in_place(str(node.fn), value, self.factors.pop(id(node.bodies[0]), 1.0)):
                 raise _OutOfRangeError  # its argument is gone, and the other sign is wanted
             return value
-        plain = self.body_values(node)
+        plain = [np.transpose(self.value_of(body), _axes(body.output, node.inds)) for body in node.bodies]
         value = _applied(node.fn, plain)
         if value.any() or len(node.bodies) > 1:
             return value
@@ -206,21 +205,64 @@ class _Calibration:
         self.arrays[odd] = -self.arrays[odd]
         return _applied(node.fn, [-plain[0]])
 
-    def reach(self, node: Elementwise, std: float) -> None:
-        """Scale what the outermost function is given until its own root mean square is ``std``."""
-        owners = [self.own[id(body)] for body in node.bodies]
-        plain = self.body_values(node)
+    def reach(self, std: float) -> None:
+        """Scale what the outermost function is given until its own root mean square is ``std``.
+
+        Where it is given functions, it is what these are given that is scaled.
+        """
+        taken = [body for _, node in self.functions for body in node.bodies if _only_function(body) is None]
+        node = self.functions[0][1]
         where = f"init: std {std:g} cannot be reached: the outermost node {node.name!r} is {function_name(node.fn)}"
-        if not all(owners):
+        if not all(self.own[id(body)] for body in taken):
             raise UnreachableError(f"{where}, and no trained array scales its argument")
-        if std == 0:
-            found = -inf if log_rms(value_blocks(node.fn, plain, 0.0)) == -inf else None
-        else:
-            found = crossing(lambda t: log_rms(value_blocks(node.fn, plain, exp(t))), log(std))
+        size = self.size_at(node) if len(self.functions) == 1 else self.size_of_functions_at(taken)
+        found = crossing(lambda t: size(exp(t)), log(std)) if std else -inf if size(0.0) == -inf else None
         if found is None:
             raise UnreachableError(f"{where}, whose values do not get there; use std=None, or an array after it")
-        for own in owners:
-            self.scale(own, found)
+        for body in taken:
+            self.scale(self.own[id(body)], found)
+
+    def size_at(self, node: Elementwise) -> Callable[[float], float]:
+        """The log of a function's root mean square, at a factor of all that it takes."""
+        plain = [np.transpose(self.value_of(body), _axes(body.output, node.inds)) for body in node.bodies]
+        return lambda factor: log_rms(value_blocks(node.fn, plain, factor))
+
+    def size_of_functions_at(self, taken: Sequence[Network]) -> Callable[[float], float]:
+        """The same of functions of functions, all computed at each factor."""
+        leaves = {id(body): self.value_of(body) for body in taken}
+        leaves = {key: np.asarray(x, np.result_type(x, np.float64)) for key, x in leaves.items()}
+
+        def size(factor: float) -> float:
+            with np.errstate(all="ignore"):
+                made = {key: x * factor for key, x in leaves.items()}
+                for region, node in reversed(self.functions):
+                    given = [np.transpose(made.pop(id(body)), _axes(body.output, node.inds)) for body in node.bodies]
+                    made[id(region)] = np.transpose(_applied(node.fn, given), _axes(node.inds, region.output))
+            return log_rms(made[id(self.net)])
+
+        return size
+
+
+def _axes(have: Sequence[str], want: Sequence[str]) -> list[int]:
+    """Where each wanted index stands."""
+    return [have.index(i) for i in want]
+
+
+def _only_function(net: Network) -> Elementwise | None:
+    """The one node of a network that is a function and nothing else."""
+    (node, *others) = net.nodes
+    return node if isinstance(node, Elementwise) and not others else None
+
+
+def _outermost_functions(net: Network) -> list[tuple[Network, Elementwise]]:
+    """The network, if it is a function, and those inside that such a function is given and that are functions too: inner ones later."""
+    found, todo = [], [net]
+    while todo:
+        node = _only_function(region := todo.pop())
+        if node is not None:
+            found.append((region, node))
+            todo += node.bodies
+    return found
 
 
 class _Scaled:
