@@ -279,6 +279,34 @@ def test_a_network_without_a_factor_is_fitted_in_size_too(kind, most, scale):
     assert found.error < most
 
 
+@pytest.mark.parametrize("kind", ["add", "relu", "tanh of tanh", "add of tanh"])
+def test_a_network_without_a_factor_is_fitted_alike_at_any_size(kind):
+    """Adam's steps are taken in units of the arrays: errors of a weight of 1e-6 or 1e6 were up to 6e5 and 1.6."""
+    one, two = tk.low_rank((8, 8), 2), tk.cp((8, 8), 2).relabel({"r": "q"})
+    net = {
+        "add": tk.Network([tk.Elementwise("f", "add", [one, two])], one.output), "relu": one.activate("relu", "f"),
+        "tanh of tanh": one.activate("tanh", "f").activate("tanh", "g"),
+        "add of tanh": tk.Network([tk.Elementwise("f", "add", [one.activate("tanh", "g"), two])], one.output),
+    }[kind]  # fmt: skip
+    weight = torch.randn(8, 8, generator=torch.Generator().manual_seed(1))
+    sizes = (1e-6, 1e-3, 0.02) if kind == "tanh of tanh" else (1e-6, 1e-3, 0.02, 1e3, 1e6)
+    found = [approximate(net, weight * size, steps=60) for size in sizes]
+    for size, one in zip(sizes, found, strict=True):
+        assert off(net, one.arrays, weight * size) == pytest.approx(one.error, rel=1e-4)
+    assert max(f.error for f in found) < 0.9
+    if kind != "add of tanh":  # where the tanh is bent or flat is another network
+        assert max(f.error for f in found) < min(f.error for f in found) + 0.03
+
+
+def test_a_random_start_far_from_the_size_of_a_weight_is_not_taken():
+    """A softplus is positive, and nowhere small: what gradients found has an error of about 1, a random start one of 70."""
+    net, weight = tk.low_rank((8, 8), 2).activate("softplus", "f"), 0.01 * torch.randn(8, 8)
+    with pytest.warns(UserWarning, match="nothing of the weight is found; no random start has its size either"):
+        found = approximate(net, weight)
+    assert found.method == "gradient" and 0.999 < found.error < 1.5
+    assert approximate(net, weight, method="skip").error > 50
+
+
 def test_what_a_zero_weight_begins_at_is_measured_where_zero_is_out_of_reach():
     net = tk.low_rank((16, 16), 2).activate("sigmoid", "f")  # between 0 and 1, and 0 is none of them
     with pytest.warns(UserWarning, match=r"the weight is zero, .* it starts at a root mean square of 0\.[45]"):

@@ -27,6 +27,8 @@ __all__ = ["approximate", "approximate_each"]
 
 #: Root mean squares, those of trained layers, outside of which weights are scaled first: rates and thresholds have a size.
 _SIZES = (1e-3, 1.0)
+#: Relative error up to which a random weight is one of the size of the weight: the square root of 2, and what chance adds.
+_RANDOM = 2.0
 
 
 def approximate_each(
@@ -149,9 +151,10 @@ def approximate(
         any other network gradient steps, three times as many, from a random start and, where there is one, from a shallow network
         inside of it that was approximated first (:func:`tnkit.init.lifted`; of ReLUs for weights without negative entries alone).
         (Beyond four million entries: the first of these alone; ALS, not gradient steps, where there is ALS; from the shallow network
-        alone.)  Where nothing of the weight is found (an error of 0.999 or more) it is a random start.  Or one way alone: ``svd``
-        (along a tree, closed form), ``als`` (any multilinear network), ``gradient`` (any network, three learning rates side by
-        side), ``lifted`` (from the shallow network inside), or ``skip`` (a random start of the weight's root mean square).
+        alone.)  Where nothing of the weight is found (an error of 0.999 or more) it is a random start, if one has the weight's
+        size.  Or one way alone: ``svd`` (along a tree, closed form), ``als`` (any multilinear network), ``gradient`` (any network,
+        three learning rates side by side), ``lifted`` (from the shallow network inside), or ``skip`` (a random start of the
+        weight's root mean square).
     steps
         Gradient steps.
     seed
@@ -185,11 +188,13 @@ def approximate(
             f"it starts at a root mean square of {float(found.error[0]):.3g}"
         )
     if method == "auto" and begin != "skip" and float(found.error[0]) >= NOTHING:
+        again, drawn = approximate_each(net, weight[None], method="skip", first_seed=seed)
+        sized = float(drawn.error[0]) <= _RANDOM
         warn_caller(
             f"the approximation: relative error {float(found.error[0]):.4f}, nothing of the weight is found; "
-            "the network starts at random instead"
+            + ("the network starts at random instead" if sized else "no random start has its size either")
         )
-        generator, found = approximate_each(net, weight[None], method="skip", first_seed=seed)
+        generator, found = (again, drawn) if sized else (generator, found)
     arrays = {**generator.constants, **{n: x[0] for n, x in found.params.items()}}
     error = float(found.error[0])
     history = (error,) if found.history is None else tuple(found.history[:, 0].tolist())

@@ -13,7 +13,7 @@ import tnkit as tk
 from tnkit.core.structure import as_tree, check_multilinear, tree_or_none
 from tnkit.execution.lifting import begun, bent, shallow
 from tnkit_nn.adapter.descent import Params, minimise
-from tnkit_nn.adapter.starts import ONE_WAY, closed_form
+from tnkit_nn.adapter.starts import ONE_WAY, closed_form, in_units, units_of
 from tnkit_nn.approximation.problem import Approximation, Targets, nearest, stacked_arrays
 from tnkit_nn.axes import RATE, Axes
 from tnkit_nn.engine.backend import TORCH
@@ -88,24 +88,27 @@ def _gradient(
     """
     axes = Axes(rate=len(rates), seed=len(problem.targets))
     goal = axes.by_seed(problem.targets.flatten(1))
-    sized = bool(outer_arrays(problem.net))
+    sized = not outer_arrays(problem.net)
 
     def losses(params: Params, step: int) -> Tensor:
-        w = problem.generator.weight(params, axes).flatten(1)
-        if not sized:
+        w = problem.generator.weight(in_units(params, units), axes).flatten(1)
+        if sized:
             return _squares(w - goal) / _squares(goal).clamp(min=1e-30)
         inner = (w.conj() * goal).sum(1)
         return 1 - torch.real(inner) / (_squares(w) * _squares(goal)).clamp(min=1e-30).sqrt()
 
-    begin = {n: axes.by_seed(x) for n, x in (start or problem.generator.start).items()}
+    first = start or problem.generator.start
+    # where no array sets the size, arrays are as large as the weight wants them, and Adam's steps have a fixed size
+    units = units_of(problem.net, first, problem.first_seed) if sized else {}
+    begin = {n: axes.by_seed(x) for n, x in in_units(first, {n: -u for n, u in units.items()}).items()}
     each = dict.fromkeys(begin, axes.by_rate(rates).to(problem.targets.device))
     done = minimise(losses, begin, each, longer * problem.steps, progress=problem.progress)
     seeds = torch.arange(len(problem.targets), device=problem.targets.device)
     best = axes.unflatten(done.score)[:, 0].argmin(RATE)
     values = {n: axes.unflatten(p)[best, 0, seeds] for n, p in done.params.items()}
     losses_seen = torch.stack([axes.unflatten(now)[best, 0, seeds] for now in done.history[:-1]])
-    history = ((1 - (1 - losses_seen).clamp(0, 1).square()) if sized else losses_seen).sqrt()
-    return problem.found(values, "gradient", history)
+    history = (losses_seen if sized else 1 - (1 - losses_seen).clamp(0, 1).square()).sqrt()
+    return problem.found(in_units(values, units), "gradient", history)
 
 
 def _lifted(problem: Targets) -> Approximation:
