@@ -22,12 +22,12 @@ from typing import Any
 import numpy as np
 
 from tnkit.core.checks import a_mapping, a_network
-from tnkit.core.decomposition import paired
 from tnkit.core.directions import axes_toward
 from tnkit.core.dtypes import a_dtype
 from tnkit.core.network import Elementwise, Network, folded
 from tnkit.core.node import Node
 from tnkit.core.numbers import real_number, whole_number
+from tnkit.core.pairing import paired
 from tnkit.core.stages import Stage, operator_stages
 from tnkit.core.structure import check_ordered
 from tnkit.execution.copies import copying

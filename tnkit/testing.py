@@ -19,11 +19,11 @@ import numpy as np
 
 from tnkit.core.activations import function
 from tnkit.core.checks import a_mapping, a_network, flag, sequence, shown, text
-from tnkit.core.decomposition import paired
 from tnkit.core.dtypes import a_dtype
 from tnkit.core.network import AnyNode, Elementwise, Network, folded
 from tnkit.core.node import CONSTANTS, Node
 from tnkit.core.numbers import whole_number
+from tnkit.core.pairing import paired
 from tnkit.execution.inputs import constant
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from tnkit.core.decomposition import Decomposition
+from tnkit.core.decomposition import Pair
 from tnkit.core.network import Network
 from tnkit_nn.adapter.classes import own_class
 from tnkit_nn.adapter.generated import Generated, generator_of
@@ -160,7 +160,7 @@ def taken_off(module: nn.Module, name: str) -> Iterator[None]:
 
 
 def place_(
-    model: nn.Module, weight: str, net: Network | Decomposition, arrays: Mapping[str, Any] | None, measured: bool = True, **options: Any,
+    model: nn.Module, weight: str, net: Network | Pair, arrays: Mapping[str, Any] | None, measured: bool = True, **options: Any,
 ) -> float | None:  # fmt: skip
     """Put a network in the place of a weight, under all its names, as ``parametrize_`` does with these options.
 

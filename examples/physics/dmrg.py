@@ -55,7 +55,7 @@ def ground_state(h: list[np.ndarray], state: list[np.ndarray], ranks: Sequence[i
 
 
 # -- the physics ------------------------------------------------------------------------------------------------------
-def heisenberg(sites: int) -> tk.Decomposition:
+def heisenberg(sites: int) -> tuple[tk.Network, dict[str, np.ndarray]]:
     """The sum over bonds of the products of neighbouring spins, as an operator."""
     flips = [X + 1j * Y, X - 1j * Y]
     terms = [(1.0, {k: Z, k + 1: Z}) for k in range(sites - 1)]
@@ -69,7 +69,9 @@ def with_ends(arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
     return [found[0][None], *found[1:-1], found[-1][..., None]]
 
 
-def solved(sites: int, ranks: Sequence[int], tol: float) -> tuple[list[float], tk.Decomposition]:
+def solved(
+    sites: int, ranks: Sequence[int], tol: float
+) -> tuple[list[float], tuple[tk.Network, dict[str, np.ndarray]]]:
     """The energy after each sweep, and the state."""
     net = tk.mps((2,) * sites, ranks[0])
     _, start = tk.canonicalize(net, tk.init.normal(net, seed=0), "core_0")

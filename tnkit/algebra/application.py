@@ -12,11 +12,12 @@ from tnkit.algebra.fitted_pair import improved
 from tnkit.algebra.matching import matched
 from tnkit.algebra.pairs import Legs, Pair, compressed_product, in_double, one_shape, product, squared_norm
 from tnkit.core.checks import a_mapping, one_of
-from tnkit.core.decomposition import Decomposition, paired
+from tnkit.core.decomposition import Decomposition
 from tnkit.core.keywords import keywords_of
 from tnkit.core.network import Network
 from tnkit.core.node import Node
 from tnkit.core.numbers import whole_number
+from tnkit.core.pairing import paired
 from tnkit.core.structure import TreeNetwork, as_tree
 from tnkit.decompose.gauge import check_finite, held, placed
 from tnkit.decompose.ranks import Limits, Rank, check_tol, limits

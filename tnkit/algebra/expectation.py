@@ -14,9 +14,9 @@ from tnkit.algebra.application import NoPairError, meeting_pair
 from tnkit.algebra.inner import bra_and_ket, formed, given_arrays, inner_product
 from tnkit.algebra.pairs import Pair, between
 from tnkit.core.checks import a_mapping, a_network, flag, shown
-from tnkit.core.decomposition import paired
 from tnkit.core.network import Network
 from tnkit.core.node import Node, indices_among
+from tnkit.core.pairing import paired
 from tnkit.core.structure import TreeNetwork, tree_or_none
 from tnkit.execution.arrays import LINEAR, as_numbers, conj, dtype_name, one_dtype, widened
 from tnkit.execution.backend import Backend

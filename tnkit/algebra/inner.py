@@ -12,10 +12,10 @@ from tnkit.algebra.acting import joined, matched_bra, meeting
 from tnkit.algebra.matching import matched
 from tnkit.algebra.sums import differs, weighted_sum
 from tnkit.core.checks import a_mapping, a_network, flag, sequence, shown
-from tnkit.core.decomposition import paired
 from tnkit.core.names import renamed, unused
 from tnkit.core.network import AnyNode, Elementwise, Network
 from tnkit.core.node import Node
+from tnkit.core.pairing import paired
 from tnkit.core.structure import tree_or_none
 from tnkit.decompose.gauge import gathered, held
 from tnkit.decompose.truncate import frobenius

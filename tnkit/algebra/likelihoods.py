@@ -11,10 +11,10 @@ import numpy as np
 
 from tnkit.algebra.inner import bra_and_ket, inner, untied
 from tnkit.core.checks import a_mapping, a_network, flag
-from tnkit.core.decomposition import paired
 from tnkit.core.names import unused
 from tnkit.core.network import Network
 from tnkit.core.node import Node
+from tnkit.core.pairing import paired
 from tnkit.core.structure import TreeNetwork, check_multilinear, tree_or_none
 from tnkit.decompose.gauge import absorb
 from tnkit.execution.arrays import conj, real

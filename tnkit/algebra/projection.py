@@ -15,10 +15,11 @@ from tnkit.algebra.inner import distance, norm, resolves
 from tnkit.algebra.matching import matched
 from tnkit.algebra.pairs import product
 from tnkit.core.checks import a_mapping, a_network
-from tnkit.core.decomposition import Decomposition, paired
+from tnkit.core.decomposition import Decomposition
 from tnkit.core.names import unused
 from tnkit.core.network import Network
 from tnkit.core.node import Node
+from tnkit.core.pairing import paired
 from tnkit.core.structure import check_multilinear, tree_or_none
 from tnkit.decompose.als import Aim, SearchOptions, check_array, checked_options, fitted, rescaled_start
 from tnkit.decompose.ranks import Limits

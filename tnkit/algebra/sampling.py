@@ -16,9 +16,9 @@ import numpy as np
 from tnkit.algebra.inner import untied
 from tnkit.algebra.likelihoods import messages_up, nonnegative
 from tnkit.core.checks import a_mapping, a_network, flag
-from tnkit.core.decomposition import paired
 from tnkit.core.network import Network
 from tnkit.core.numbers import whole_number
+from tnkit.core.pairing import paired
 from tnkit.core.structure import TreeNetwork
 from tnkit.decompose.gauge import check_finite, gathered, held
 from tnkit.execution.backend import Backend

@@ -10,9 +10,9 @@ import numpy as np
 
 from tnkit.algebra.matching import matched
 from tnkit.core.checks import a_mapping, a_network, sequence, shown
-from tnkit.core.decomposition import paired
 from tnkit.core.network import Network
 from tnkit.core.node import Node
+from tnkit.core.pairing import paired
 from tnkit.core.structure import check_multilinear, resized
 from tnkit.execution.arrays import dtype_name, floating, is_complex, is_single, one_dtype, padded
 from tnkit.execution.backend import Backend

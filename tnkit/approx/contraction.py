@@ -16,10 +16,10 @@ from tnkit.approx.propagation import Rounds, bethe
 from tnkit.approx.simple_graph import Graph, Tracked, as_graph, simplified
 from tnkit.core.caller import warn_caller
 from tnkit.core.checks import a_mapping, a_network, flag, one_of
-from tnkit.core.decomposition import paired
 from tnkit.core.keywords import keywords_of
 from tnkit.core.network import Elementwise, Network
 from tnkit.core.numbers import real_number, whole_number
+from tnkit.core.pairing import paired
 from tnkit.execution.arrays import floating, one_dtype
 from tnkit.execution.backend import Backend
 from tnkit.execution.inputs import check_arrays

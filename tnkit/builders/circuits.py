@@ -16,7 +16,7 @@ from tnkit.builders.arguments import assembled, check_activation, check_count, c
 from tnkit.builders.registry import builder
 from tnkit.core.activations import Activation
 from tnkit.core.checks import flag, one_of, sequence, shown
-from tnkit.core.decomposition import Decomposition, pair_of
+from tnkit.core.decomposition import Pair, pair_of
 from tnkit.core.network import AnyNode, Network
 from tnkit.core.node import Node
 from tnkit.core.numbers import whole_number
@@ -167,7 +167,7 @@ def circuit(
     dim: Sequence[int],
     columns: Sequence[Sequence[Sequence[int]]],
     activation: str | Activation | Sequence[str | Activation | None] | None = "sin",
-    start: Network | Decomposition | Sequence[Sequence[int]] | None = None,
+    start: Network | Pair | Sequence[Sequence[int]] | None = None,
 ) -> Network:
     """Columns of gates, each on the sites that it names, with an activation before every column: any deep network of gates.
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from functools import wraps
-from inspect import Parameter, signature
-from itertools import accumulate, pairwise
+from collections.abc import Mapping
 from numbers import Real
-from typing import Any, TypeGuard, TypeVar, cast
+from typing import Any, TypeGuard
 
 from tnkit.core.checks import a_mapping, a_network
 from tnkit.core.display import bundle
@@ -15,9 +12,7 @@ from tnkit.core.network import Network
 from tnkit.core.numbers import finite_number
 from tnkit.core.wording import shown
 
-__all__ = ["Decomposition", "Held", "is_held", "is_pair", "network_of", "pair_of", "paired", "paired_first"]
-
-_Function = TypeVar("_Function", bound=Callable[..., Any])
+__all__ = ["Decomposition", "Held", "Pair", "is_held", "is_pair", "network_of", "pair_of"]
 
 
 class Decomposition(tuple[Network, dict[str, Any]]):
@@ -107,11 +102,13 @@ class Decomposition(tuple[Network, dict[str, Any]]):
         return bundle(self)
 
 
+#: A network and its arrays in one: a :class:`Decomposition` is such a pair.
+Pair = tuple[Network, Mapping[str, Any]]
 #: A network with its arrays or without: what one gives as a network of one's own.
-Held = Network | tuple[Network, Mapping[str, Any]]
+Held = Network | Pair
 
 
-def is_pair(value: Any) -> TypeGuard[tuple[Network, Mapping[str, Any]]]:
+def is_pair(value: Any) -> TypeGuard[Pair]:
     """Whether it is a network and its arrays in one: a :class:`Decomposition`, or a plain tuple of the two as most moves return.
 
     >>> net = tk.mps((2, 2), 2)
@@ -129,108 +126,6 @@ def is_pair(value: Any) -> TypeGuard[tuple[Network, Mapping[str, Any]]]:
 def is_held(value: Any) -> TypeGuard[Held]:
     """Whether it is a network, with its arrays or without."""
     return isinstance(value, Network) or is_pair(value)
-
-
-def paired(function: _Function) -> _Function:
-    """A function of ``(net, arrays)`` that takes a pair (:func:`is_pair`) in the place of both.
-
-    >>> x = np.arange(8.0).reshape(2, 2, 2)
-    >>> bool(tk.norm(tk.tt_svd(x)) == tk.norm(*tk.tt_svd(x)))
-    True
-
-    Returns
-    -------
-    function
-        With the same signature: each argument that is a pair, by place or by name, stands for its network and its arrays.
-    """
-    places, own, beside_of = _places(function), _own_mappings(function), _arrays_beside(function)
-    names = [p.name for p in places]
-
-    @wraps(function)
-    def expanded(*args: Any, **kwargs: Any) -> Any:
-        if kwargs:
-            kwargs = _spread(function, kwargs, beside_of)
-        if any([is_pair(a) for a in args]):
-            at = list(accumulate((2 if is_pair(a) else 1 for a in args), initial=0))
-            given = at[-1]
-            beside = any(
-                is_pair(a) and isinstance(b, Mapping) and k not in own
-                for (a, b), k in zip(pairwise(args), at[1:], strict=False)
-            )
-            if beside or given > len(places) or any(p.name in kwargs for p in places[:given]):
-                raise _given_twice(function)
-            args = tuple(b for a in args for b in (a if is_pair(a) else (a,)))
-        _check_no_half_pair(function.__name__, {**dict(zip(names, args, strict=False)), **kwargs}, beside_of)
-        return function(*args, **kwargs)
-
-    return cast(_Function, expanded)
-
-
-def paired_first(function: _Function) -> _Function:
-    """As :func:`paired`, for the first argument alone: a pair elsewhere is what the function makes of it.
-
-    ::
-
-        tk.apply_gate(state, gate, inds)  # as tk.apply_gate(*state, gate, inds)
-    """
-    own, beside_of = _own_mappings(function), dict([*_arrays_beside(function).items()][:1])
-    names = [p.name for p in _places(function)]
-
-    @wraps(function)
-    def expanded(*args: Any, **kwargs: Any) -> Any:
-        if kwargs:
-            kwargs = _spread(function, kwargs, beside_of)
-        if args and is_pair(args[0]):
-            if "arrays" in kwargs or (len(args) > 1 and isinstance(args[1], Mapping) and 2 not in own):
-                raise _given_twice(function)
-            args = (*args[0], *args[1:])
-        _check_no_half_pair(function.__name__, {**dict(zip(names, args, strict=False)), **kwargs}, beside_of)
-        return function(*args, **kwargs)
-
-    return cast(_Function, expanded)
-
-
-def _given_twice(function: Callable[..., Any]) -> TypeError:
-    return TypeError(f"{function.__name__}: a pair stands for a network and its arrays; no arrays are given beside it")
-
-
-def _arrays_beside(function: Callable[..., Any]) -> dict[str, str]:
-    """Name of an argument that is a network -> that of its arrays, which is next to it."""
-    return {p.name: q.name for p, q in pairwise(_places(function)) if "arrays" in q.name}
-
-
-def _spread(function: Callable[..., Any], named: Mapping[str, Any], beside_of: Mapping[str, str]) -> dict[str, Any]:
-    """Arguments by name, each pair among them as its network and its arrays."""
-    found = dict(named)
-    for name, beside in beside_of.items():
-        if is_pair(given := found.get(name)):
-            if beside in found:
-                raise _given_twice(function)
-            found[name], found[beside] = given
-    return found
-
-
-def _check_no_half_pair(who: str, given: Mapping[str, Any], networks: Iterable[str]) -> None:
-    """TypeError for a tuple or a list in the place of a network, before an argument is missed that nobody forgot."""
-    for name in networks:
-        if isinstance(given.get(name), (tuple, list)):
-            a_network(given[name], who)
-
-
-def _places(function: Callable[..., Any]) -> list[Parameter]:
-    """The parameters that can be given by place."""
-    every = signature(function).parameters.values()
-    return [p for p in every if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-
-
-def _own_mappings(function: Callable[..., Any]) -> set[int]:
-    """Places behind a network and its arrays that take a mapping of their own: the values of ``isel``, the gates of ``local_expectation``."""
-    places = _places(function)
-    return {
-        k
-        for k, p in enumerate(places)
-        if k > 1 and "arrays" in places[k - 1].name and "arrays" not in p.name and "Mapping" in str(p.annotation)
-    }
 
 
 def network_of(net: Any, arrays: Mapping[str, Any] | None, who: str) -> tuple[Any, Mapping[str, Any] | None]:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, TypeVar, cast
 
 __all__ = ["keywords_of"]
 
-P = ParamSpec("P")
-R = TypeVar("R")
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-def keywords_of(**theirs: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def keywords_of(**theirs: str) -> Callable[[_Function], _Function]:
     """A function that says what a keyword of another library, or of another function, is called here.
 
     >>> tk.plan(tk.tt((2, 3), 2), optimize="greedy")
@@ -21,9 +20,9 @@ def keywords_of(**theirs: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     TypeError: plan: the keyword is optimizer=, not optimize=
     """
 
-    def decorated(function: Callable[P, R]) -> Callable[P, R]:
+    def decorated(function: _Function) -> _Function:
         @wraps(function)
-        def checked(*args: P.args, **named: P.kwargs) -> R:
+        def checked(*args: Any, **named: Any) -> Any:
             if named:
                 for wrong, right in theirs.items():
                     if wrong in named:
@@ -31,6 +30,6 @@ def keywords_of(**theirs: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
                         raise TypeError(f"{who}: the keyword is {right}=, not {wrong}=")
             return function(*args, **named)
 
-        return checked
+        return cast(_Function, checked)
 
     return decorated

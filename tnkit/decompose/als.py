@@ -9,7 +9,7 @@ from typing import Any
 
 from tnkit import init
 from tnkit.core.checks import a_function, a_mapping, a_network
-from tnkit.core.decomposition import Decomposition, network_of
+from tnkit.core.decomposition import Decomposition, Pair, network_of
 from tnkit.core.network import Network
 from tnkit.core.node import Node
 from tnkit.core.numbers import real_number, whole_number
@@ -58,7 +58,7 @@ _PULL = 0.3
 
 
 def als(
-    x: Any, net: Network, arrays: Mapping[str, Any] | None = None, *, sweeps: int = 300, tol: float | None = None,
+    x: Any, net: Network | Pair, arrays: Mapping[str, Any] | None = None, *, sweeps: int = 300, tol: float | None = None,
     ridge: float = 1e-3, restarts: int = 8, seed: int = 0, callback: Callable[[int, float], Any] | None = None,
     backend: Backend | None = None,
 ) -> Decomposition:  # fmt: skip
@@ -118,21 +118,23 @@ def als(
         negative ``tol`` or ``ridge``, fewer than one sweep or start; an array that requires a gradient.
     """
     x, scale, backend = checked_target(x, "als", backend)
-    net, arrays = network_of(net, arrays, "als")
-    check_multilinear(a_network(net, "als"), "als")
+    network, arrays = network_of(net, arrays, "als")
+    check_multilinear(a_network(network, "als"), "als")
     options = checked_options("als", sweeps, tol, ridge, restarts, seed, callback)
-    for i, n in zip(net.output, x.shape, strict=False):
-        if n != net.sizes[i]:
-            raise ValueError(f"als: x has size {n} along index {i!r} (shape {tuple(x.shape)}), the network {net.shape}")
-    if len(x.shape) != len(net.output):
-        raise ValueError(f"als: x has shape {tuple(x.shape)}, the network {net.shape} (indices {net.output})")
-    start, count = dict({} if arrays is None else a_mapping(arrays, "als")), len(net.parameters)
+    for i, n in zip(network.output, x.shape, strict=False):
+        if n != network.sizes[i]:
+            raise ValueError(
+                f"als: x has size {n} along index {i!r} (shape {tuple(x.shape)}), the network {network.shape}"
+            )
+    if len(x.shape) != len(network.output):
+        raise ValueError(f"als: x has shape {tuple(x.shape)}, the network {network.shape} (indices {network.output})")
+    start, count = dict({} if arrays is None else a_mapping(arrays, "als")), len(network.parameters)
     if not count:
         x, scale = x * scale, 1.0
     each = scale ** (1 / max(1, count))  # what every array takes of the target's scale
-    start = rescaled_start(start, net.parameters, log2(scale), backend)
-    found = fitted("als", net, start, dense_goal(x, net, backend), options, backend)
-    for n in net.parameters:
+    start = rescaled_start(start, network.parameters, log2(scale), backend)
+    found = fitted("als", network, start, dense_goal(x, network, backend), options, backend)
+    for n in network.parameters:
         found = found.scaled(n, each)
     return found
 

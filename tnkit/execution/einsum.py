@@ -23,7 +23,7 @@ from tnkit.execution.library import alike, backend_of, plain
 from tnkit.execution.machine import check_room, itemsize
 from tnkit.execution.numpy import NUMPY
 from tnkit.execution.scaled import scientific
-from tnkit.paths.optimizers import Optimizer
+from tnkit.paths.given import Order
 from tnkit.planning.plan import Plan
 from tnkit.planning.planner import plan, plan_by_name
 
@@ -35,7 +35,7 @@ Shape = tuple[int, ...]
 @keywords_of(optimize="optimizer")
 def einsum(
     *operands: Any,
-    optimizer: str | Optimizer = "auto",
+    optimizer: Order = "auto",
     memory_limit: float | None = None,
     backend: Backend | None = None,
     strip_exponent: bool = False,
@@ -118,7 +118,7 @@ def _ran(found: Plan | None, asked: _Asked, arrays: Sequence[Any], backend: Back
 
 
 def _looked_at(
-    equation: str, given: Sequence[Any], optimizer: str | Optimizer, memory_limit: float | None, backend: Backend | None, pair: bool
+    equation: str, given: Sequence[Any], optimizer: Order, memory_limit: float | None, backend: Backend | None, pair: bool
 ) -> Any:  # fmt: skip
     """What operands of any kind contract to."""
     named = {f"operand {k}": np.bool_(x) if isinstance(x, bool) else x for k, x in enumerate(given)}

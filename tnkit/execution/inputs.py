@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from tnkit.core.checks import a_mapping, a_network, text
-from tnkit.core.decomposition import paired
 from tnkit.core.network import Network
 from tnkit.core.node import Node
+from tnkit.core.pairing import paired
 from tnkit.core.structure import check_ordered
 from tnkit.core.wording import plain_name, plural, shown
 from tnkit.execution.arrays import dtype_name, is_complex

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from tnkit.core.checks import a_mapping, a_network, flag, shown
-from tnkit.core.decomposition import paired
 from tnkit.core.keywords import keywords_of
 from tnkit.core.network import Network
+from tnkit.core.pairing import paired
 from tnkit.execution.arrays import is_complex
 from tnkit.execution.backend import Backend
 from tnkit.execution.codegen import execute
@@ -21,7 +21,7 @@ from tnkit.execution.library import alike, backend_among, backend_of
 from tnkit.execution.machine import check_room, itemsize
 from tnkit.execution.numpy import NUMPY
 from tnkit.execution.scaled import in_range, scientific
-from tnkit.paths.optimizers import Optimizer
+from tnkit.paths.given import Order
 from tnkit.planning.plan import Plan
 from tnkit.planning.planner import plan, plan_by_name
 
@@ -151,7 +151,7 @@ def contract(
     net: Network,
     arrays: Mapping[str, Any],
     *,
-    optimizer: str | Optimizer = "auto",
+    optimizer: Order = "auto",
     backend: Backend | None = None,
     memory_limit: float | None = None,
     strip_exponent: bool = False,

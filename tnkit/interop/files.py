@@ -21,7 +21,7 @@ from typing import IO, Any
 import numpy as np
 
 from tnkit.core.checks import a_file_name, a_mapping, a_network, shown
-from tnkit.core.decomposition import paired
+from tnkit.core.decomposition import Pair, network_of
 from tnkit.core.network import Network
 from tnkit.core.writing import replacing
 from tnkit.execution.arrays import dtype_name
@@ -40,8 +40,7 @@ _DAMAGE = (
 
 
 # -- writing --------------------------------------------------------------------------------------------------------
-@paired
-def save(path: str | os.PathLike[str], net: Network, arrays: Mapping[str, Any] | None = None) -> None:
+def save(path: str | os.PathLike[str], net: Network | Pair, arrays: Mapping[str, Any] | None = None) -> None:
     """Write a network and its arrays to one file, whole or not at all.
 
     >>> net = tk.tt((2, 3), 2)
@@ -57,7 +56,7 @@ def save(path: str | os.PathLike[str], net: Network, arrays: Mapping[str, Any] |
         The file, called exactly so (no suffix is added; ``~`` is the user's home).  A file that is there is replaced in one step once the new
         one is on the disk, so that an interrupted save leaves the old one as it was.
     net
-        Any network without functions of its own.
+        Any network without functions of its own; or a pair of a network and its arrays, such as a :class:`tnkit.Decomposition`.
     arrays
         Array name -> array of the shape ``net.array_shapes[name]``; some or all may be missing.  Numbers or booleans
         of any numpy dtype.  torch tensors are written as numpy arrays, and read back as such.
@@ -74,16 +73,17 @@ def save(path: str | os.PathLike[str], net: Network, arrays: Mapping[str, Any] |
     """
     # realpath: a symbolic link stays one, and what it points to is replaced.
     target = Path(os.path.realpath(a_file_name(path, "save")))
-    a_network(net, "save")
+    network, arrays = network_of(net, arrays, "save")
+    a_network(network, "save")
     given = {} if arrays is None else a_mapping(arrays, "save")
     if not target.parent.is_dir():
         raise FileNotFoundError(f"save: no folder {str(target.parent)!r}")
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, "save: a folder is there", str(target))
-    check_known(net, given)
+    check_known(network, given)
     ready = {name: _plain_array(name, array) for name, array in given.items()}
-    _check_shapes(net, ready)
-    text = to_json(net)
+    _check_shapes(network, ready)
+    text = to_json(network)
     with replacing(target) as temporary, temporary.open("wb") as file:
         _write_file(file, text, ready)
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tnkit.core.checks import a_mapping, a_network
-from tnkit.core.decomposition import paired
 from tnkit.core.extras import need
 from tnkit.core.keywords import keywords_of
 from tnkit.core.names import free_name, names_in
 from tnkit.core.network import Network
 from tnkit.core.node import Node, indices_among
+from tnkit.core.pairing import paired
 from tnkit.execution.arrays import dtype_name, floating
 from tnkit.execution.backend import Backend
 from tnkit.execution.codegen import execute
@@ -24,7 +24,7 @@ from tnkit.execution.library import backend_of
 from tnkit.execution.machine import check_room
 from tnkit.execution.numpy import NUMPY
 from tnkit.execution.scaled import in_range, keeps_range, usual
-from tnkit.paths.optimizers import Optimizer
+from tnkit.paths.given import Order
 from tnkit.planning.plan import Plan
 from tnkit.planning.planner import plan
 
@@ -39,7 +39,7 @@ _WHO = "linear_operator"
 @keywords_of(optimize="optimizer")
 @paired
 def linear_operator(
-    net: Network, arrays: Mapping[str, Any], rows: Iterable[str], columns: Iterable[str], *, optimizer: str | Optimizer = "auto"
+    net: Network, arrays: Mapping[str, Any], rows: Iterable[str], columns: Iterable[str], *, optimizer: Order = "auto"
 ) -> LinearOperator:  # fmt: skip
     """The matrix of a network, as scipy's ``LinearOperator``.
 
@@ -128,7 +128,7 @@ class _Product:
     arrays: Mapping[str, Any]
     takes: tuple[str, ...]
     gives: tuple[str, ...]
-    optimizer: str | Optimizer
+    optimizer: Order
     backend: Backend
     complex: bool
     made: dict[int, tuple[Plan, list[Any], bool]] = field(default_factory=dict)

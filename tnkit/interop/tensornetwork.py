@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from tnkit.core.checks import a_network, sequence, shown
-from tnkit.core.decomposition import paired
 from tnkit.core.network import Network
 from tnkit.core.node import Node
+from tnkit.core.pairing import paired
 from tnkit.core.structure import check_multilinear
 from tnkit.execution.backend import Backend
 from tnkit.execution.inputs import check_arrays, constant

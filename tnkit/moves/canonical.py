@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from tnkit.core.checks import a_network, flag
-from tnkit.core.decomposition import Decomposition, paired
+from tnkit.core.decomposition import Decomposition
 from tnkit.core.keywords import keywords_of
 from tnkit.core.network import Network
 from tnkit.core.numbers import real_number
+from tnkit.core.pairing import paired
 from tnkit.decompose.gauge import check_finite, gathered, held, measured
 from tnkit.decompose.ranks import Rank, limits
 from tnkit.decompose.rounding import check_truncation, ranks_for_budget, rounded, spectra

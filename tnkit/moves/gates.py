@@ -8,11 +8,12 @@ from math import prod
 from typing import Any
 
 from tnkit.core.checks import a_mapping, a_network, one_of, shown
-from tnkit.core.decomposition import Decomposition, paired_first
+from tnkit.core.decomposition import Decomposition
 from tnkit.core.keywords import keywords_of
 from tnkit.core.network import Network
 from tnkit.core.node import Node, indices_among
 from tnkit.core.numbers import whole_number
+from tnkit.core.pairing import paired_first
 from tnkit.decompose.ranks import check_tol
 from tnkit.decompose.rounding import check_truncation
 from tnkit.decompose.truncate import orthonormal

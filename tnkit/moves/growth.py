@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from tnkit.core.checks import a_mapping, a_network
-from tnkit.core.decomposition import paired
 from tnkit.core.network import Elementwise, Network
 from tnkit.core.node import Node
 from tnkit.core.numbers import real_number, whole_number
+from tnkit.core.pairing import paired
 from tnkit.core.wording import shown
 from tnkit.execution.arrays import dtype_name, is_complex, padded, widened
 from tnkit.execution.backend import Backend

@@ -7,7 +7,7 @@ from math import prod
 from typing import Any
 
 from tnkit.core.checks import a_mapping, a_network, one_of, sequence, shown, text
-from tnkit.core.decomposition import Decomposition, paired
+from tnkit.core.decomposition import Decomposition
 from tnkit.core.editing import edited, trusted
 from tnkit.core.inside import NODE
 from tnkit.core.keywords import keywords_of
@@ -15,6 +15,7 @@ from tnkit.core.names import free_name
 from tnkit.core.network import Network
 from tnkit.core.node import Node, Sizes, indices_among
 from tnkit.core.numbers import whole_number
+from tnkit.core.pairing import paired
 from tnkit.decompose.ranks import check_tol
 from tnkit.decompose.rounding import check_truncation
 from tnkit.execution.arrays import conj as conjugate

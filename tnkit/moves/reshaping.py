@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from tnkit.core.checks import a_mapping, a_network, text
-from tnkit.core.decomposition import paired
 from tnkit.core.network import Elementwise, Network
 from tnkit.core.node import Node, indices_among
 from tnkit.core.numbers import whole_number
+from tnkit.core.pairing import paired
 from tnkit.core.wording import shown
 from tnkit.execution.backend import Backend
 from tnkit.moves.touched import all_names, carriers, put_back, taken

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from operator import index
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -14,8 +14,22 @@ from tnkit.core.checks import shown
 from tnkit.core.network import Elementwise, Network
 from tnkit.core.wording import plural
 from tnkit.paths.foreign import RULE, Path, is_tree, pairwise_path, read_tree
+from tnkit.paths.optimizers import Optimizer
 
-__all__ = ["GivenOrder", "read_order"]
+__all__ = ["GivenOrder", "Order", "OrderTree", "read_order"]
+
+
+class OrderTree(Protocol):
+    """A contraction tree of cotengra."""
+
+    sliced_inds: Any
+
+    def get_path(self) -> Any:
+        """Its path."""
+
+
+#: What an optimizer's place takes: its name, itself, or the order as a path, one a region, or a tree.
+Order = str | Optimizer | Sequence[Any] | np.ndarray | OrderTree
 
 
 @dataclass(frozen=True)

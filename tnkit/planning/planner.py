@@ -16,7 +16,7 @@ from tnkit.core.keywords import keywords_of
 from tnkit.core.network import Network
 from tnkit.core.numbers import as_float, whole_number
 from tnkit.paths.foreign import has_memory
-from tnkit.paths.given import GivenOrder, read_order
+from tnkit.paths.given import GivenOrder, Order, read_order
 from tnkit.paths.optimizers import Optimizer
 from tnkit.planning.axes import check_arrays_exist, check_steps_exist
 from tnkit.planning.builder import StepBuilder
@@ -97,7 +97,7 @@ _cached_plan = lru_cache(maxsize=1024, typed=True)(_plan)  # checkpoint=True is 
 
 @keywords_of(optimize="optimizer")
 def plan(
-    net: Network, optimizer: str | Optimizer = "auto", *, itemsize: int = 8, dynamic: str | None = None,
+    net: Network, optimizer: Order = "auto", *, itemsize: int = 8, dynamic: str | None = None,
     memory_limit: float | None = None, slices: int = 1, checkpoint: bool | float = False,
 ) -> Plan:  # fmt: skip
     """Order and lower the contraction of ``net``.
@@ -157,10 +157,10 @@ def plan(
     dynamic = None if dynamic is None else text(dynamic, "plan: dynamic")
     memory_limit = None if memory_limit is None else _byte_limit(memory_limit, "memory_limit")
     checkpoint = bool(checkpoint) if isinstance(checkpoint, (bool, np.bool_)) else _byte_limit(checkpoint, "checkpoint")
-    order = read_order(optimizer, net)
-    if isinstance(optimizer, str) or order is not None:
-        return _cached_plan(net, order or optimizer, itemsize, dynamic, memory_limit, slices, checkpoint, rates())
-    return _plan(net, optimizer, itemsize, dynamic, memory_limit, slices, checkpoint, rates())
+    given = read_order(optimizer, net)
+    search: Any = optimizer if given is None else given
+    make = _cached_plan if given is not None or isinstance(optimizer, str) else _plan
+    return make(net, search, itemsize, dynamic, memory_limit, slices, checkpoint, rates())
 
 
 def plan_by_name(net: Network, optimizer: str) -> Plan:

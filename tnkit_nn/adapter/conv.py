@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tnkit.core.checks import a_network, flag, one_of, sequence
-from tnkit.core.decomposition import Decomposition, network_of
+from tnkit.core.decomposition import Pair, network_of
 from tnkit.core.keywords import keywords_of
 from tnkit.core.network import Network
 from tnkit.core.node import has_order
@@ -52,7 +52,7 @@ class _TNConv(RoutedLayer[ConvChain]):
         in_channels: int,
         out_channels: int,
         kernel_size: int | Sequence[int],
-        network: Network | Decomposition,
+        network: Network | Pair,
         stride: int | Sequence[int] = 1,
         padding: int | Sequence[int] | str = 0,
         dilation: int | Sequence[int] = 1,
@@ -137,7 +137,7 @@ class _TNConv(RoutedLayer[ConvChain]):
     def from_module(
         cls,
         module: nn.Module,
-        network: Network | Decomposition,
+        network: Network | Pair,
         *,
         fit: bool = True,
         arrays: Mapping[str, Any] | None = None,
@@ -307,7 +307,7 @@ class TNConv2d(_TNConv):
     in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode
         As for ``nn.Conv2d``.
     network
-        A network whose tensor reads as the weight; a :class:`tnkit.Decomposition` is a network and its arrays.
+        A network whose tensor reads as the weight, or a pair of a network and its arrays, such as a :class:`tnkit.Decomposition`.
     arrays
         Its arrays; by default drawn with the weight's scale of ``nn.Conv2d``, or as by ``tnkit.init.normal(network)`` where an
         outermost activation does not reach that.

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tnkit.core.checks import a_network
-from tnkit.core.decomposition import Decomposition, network_of
+from tnkit.core.decomposition import Pair, network_of
 from tnkit.core.keywords import keywords_of
 from tnkit.core.network import Network
 from tnkit.core.numbers import whole_number
@@ -52,7 +52,7 @@ class TNEmbedding(nn.Module):
     num_embeddings, embedding_dim
         As for ``nn.Embedding``.
     network
-        A network whose tensor reads as the table; a :class:`tnkit.Decomposition` is a network and its arrays.
+        A network whose tensor reads as the table, or a pair of a network and its arrays, such as a :class:`tnkit.Decomposition`.
     arrays
         Its arrays; by default drawn with the scale of ``nn.Embedding`` (1).
     padding_idx
@@ -75,7 +75,7 @@ class TNEmbedding(nn.Module):
         self,
         num_embeddings: int,
         embedding_dim: int,
-        network: Network | Decomposition,
+        network: Network | Pair,
         arrays: Mapping[str, Any] | None = None,
         *,
         padding_idx: int | None = None,
@@ -104,7 +104,7 @@ class TNEmbedding(nn.Module):
     def from_module(
         cls,
         module: nn.Embedding,
-        network: Network | Decomposition,
+        network: Network | Pair,
         *,
         fit: bool = True,
         arrays: Mapping[str, Any] | None = None,

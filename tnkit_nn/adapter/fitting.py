@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from tnkit.core.checks import a_mapping, a_network, flag, shown
-from tnkit.core.decomposition import network_of
+from tnkit.core.decomposition import Pair, network_of
 from tnkit.core.extras import need
 from tnkit.core.keywords import keywords_of
 from tnkit.core.network import Network
@@ -76,7 +76,7 @@ class FitResult:
 @keywords_of(network="net")
 @with_gradients
 def fit(
-    net: Network,
+    net: Network | Pair,
     target: Any,
     *,
     steps: int = 1000,
@@ -134,7 +134,7 @@ def fit(
         A target that is zero, not finite, without values or that the network does not fill; an option out of its range; a
         missing, misshapen or unknown array.
     """
-    net, arrays = network_of(net, arrays, "fit")
+    network, arrays = network_of(net, arrays, "fit")
     steps, restarts = (
         whole_number(steps, "fit: steps", 1, MOST_STEPS),
         whole_number(restarts, "fit: restarts", 1, 10**6),
@@ -142,15 +142,15 @@ def fit(
     lr, seed = real_number(lr, "fit: lr"), whole_number(seed, "fit: seed", 0)
     patience = None if patience is None else whole_number(patience, "fit: patience", 1)
     progress = flag(progress, "fit: progress")
-    goal, power = _checked_goal(net, target, dtype)
+    goal, power = _checked_goal(network, target, dtype)
     size = float(frobenius(goal, TORCH))  # the target's, over two to the power
-    outer = scalers(net)
+    outer = scalers(network)
     std = None if outer else size / sqrt(goal.numel()) * 2.0**power
-    check_reach(net, goal, power)
+    check_reach(network, goal, power)
     given = {} if arrays is None else a_mapping(arrays, "fit")
-    starts, frozen = stacked_starts(net, given, goal, std, seed, restarts)
-    units = {} if std is None else units_of(net, starts, seed)
-    way, one = plan(net), goal / size
+    starts, frozen = stacked_starts(network, given, goal, std, seed, restarts)
+    units = {} if std is None else units_of(network, starts, seed)
+    way, one = plan(network), goal / size
     norm, down = (sqrt(goal.numel()), 0.0) if outer else (size, -power)
 
     def tensor(trained: dict[str, Tensor]) -> Tensor:
@@ -169,7 +169,7 @@ def fit(
     )  # fmt: skip
     if not torch.isfinite(done.score).any():
         raise ValueError(
-            f"fit: no start gives a finite tensor and gradient; give smaller arrays or another dtype{out_of_reach(net)}"
+            f"fit: no start gives a finite tensor and gradient; give smaller arrays or another dtype{out_of_reach(network)}"
         )
     chosen = int(done.score.argmin())
     found = {name: value[chosen] for name, value in done.params.items()}
@@ -179,8 +179,8 @@ def fit(
     with torch.no_grad():
         error = float((times(tensor(found), -power, TORCH) / size - one).abs().square().sum().sqrt())
     if error >= NOTHING:
-        warn_caller(f"fit: relative error {error:.4f}; the network has not learned the target{out_of_reach(net)}")
-    chance = sqrt(max(0.0, 1 - net.num_params / goal.numel()))
+        warn_caller(f"fit: relative error {error:.4f}; the network has not learned the target{out_of_reach(network)}")
+    chance = sqrt(max(0.0, 1 - network.num_params / goal.numel()))
     out = {name: value.numpy(force=True) for name, value in {**frozen, **in_units(found, units)}.items()}
     return FitResult(out, tuple(done.history[:, chosen].sqrt().tolist()), error, chance)
 

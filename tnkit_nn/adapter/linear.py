@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tnkit.core.checks import a_network, flag
-from tnkit.core.decomposition import Decomposition, network_of
+from tnkit.core.decomposition import Pair, network_of
 from tnkit.core.keywords import keywords_of
 from tnkit.core.network import Network
 from tnkit.core.wording import shown
@@ -60,7 +60,7 @@ class TNLinear(RoutedLayer[Plan]):
     in_features, out_features, bias
         As for ``nn.Linear``.
     network
-        A network whose tensor reads as the weight; a :class:`tnkit.Decomposition` is a network and its arrays.
+        A network whose tensor reads as the weight, or a pair of a network and its arrays, such as a :class:`tnkit.Decomposition`.
     arrays
         Its arrays; by default drawn with the weight's scale of ``nn.Linear``, or as by ``tnkit.init.normal(network)`` where an
         outermost activation does not reach that.
@@ -84,7 +84,7 @@ class TNLinear(RoutedLayer[Plan]):
         self,
         in_features: int,
         out_features: int,
-        network: Network | Decomposition,
+        network: Network | Pair,
         bias: bool = True,
         arrays: Mapping[str, Any] | None = None,
         *,
@@ -129,7 +129,7 @@ class TNLinear(RoutedLayer[Plan]):
     def from_module(
         cls,
         module: nn.Module,
-        network: Network | Decomposition,
+        network: Network | Pair,
         *,
         fit: bool = True,
         arrays: Mapping[str, Any] | None = None,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tnkit import init
 from tnkit.core.checks import a_mapping, a_network, text
-from tnkit.core.decomposition import Decomposition, network_of
+from tnkit.core.decomposition import Pair, network_of
 from tnkit.core.keywords import keywords_of
 from tnkit.core.network import Network
 from tnkit.core.numbers import real_number, whole_number
@@ -52,7 +52,7 @@ class TNModule(nn.Module):
     Parameters
     ----------
     net
-        Any network, nonlinear ones too; a :class:`tnkit.Decomposition` is a network and its arrays.
+        Any network, nonlinear ones too, or a pair of a network and its arrays, such as a :class:`tnkit.Decomposition`.
     arrays
         Array name -> numpy array or tensor: all trained arrays, or none of them (then :func:`tnkit.init.normal` draws
         them), and frozen ones.  Where there are tensors, all is put on their device.
@@ -80,7 +80,7 @@ class TNModule(nn.Module):
     @keywords_of(network="net")
     def __init__(
         self,
-        net: Network | Decomposition,
+        net: Network | Pair,
         arrays: Mapping[str, Any] | None = None,
         *,
         optimizer: str | Optimizer = "auto",
@@ -256,7 +256,7 @@ class TNModule(nn.Module):
 class ClosedModule(TNModule):
     """A network that holds all its arrays: what a weight is made of."""
 
-    def __init__(self, net: Network | Decomposition, arrays: Mapping[str, Any] | None = None, **options: Any) -> None:
+    def __init__(self, net: Network | Pair, arrays: Mapping[str, Any] | None = None, **options: Any) -> None:
         super().__init__(net, arrays, **options)
         if self.inputs:
             raise ValueError(

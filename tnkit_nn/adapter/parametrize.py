@@ -12,7 +12,7 @@ from torch.nn.utils import parametrize
 
 from tnkit.core.activations import ACTIVATIONS
 from tnkit.core.checks import a_network, flag, one_of, text
-from tnkit.core.decomposition import Decomposition, network_of
+from tnkit.core.decomposition import Pair, network_of
 from tnkit.core.keywords import keywords_of
 from tnkit.core.network import Elementwise, Network, inside_out
 from tnkit.core.numbers import real_number
@@ -42,7 +42,7 @@ __all__ = ["merge_", "parametrize_"]
 def parametrize_(
     module: nn.Module,
     name: str,
-    net: Network | Decomposition,
+    net: Network | Pair,
     arrays: Mapping[str, Any] | None = None,
     *,
     model: nn.Module | None = None,
@@ -76,7 +76,7 @@ def parametrize_(
     name
         Name of the parameter, ``"weight"`` mostly.
     net
-        The network; a :class:`tnkit.Decomposition` is a network and its arrays.
+        The network, or a pair of a network and its arrays, such as a :class:`tnkit.Decomposition`.
     arrays
         Its arrays (say from :func:`tnkit_nn.fit`); drawn by default.  Dtype and device are the old weight's.
     model

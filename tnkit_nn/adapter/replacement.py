@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tnkit.core.checks import a_mapping, a_network, flag
-from tnkit.core.decomposition import Decomposition, network_of
+from tnkit.core.decomposition import Pair, network_of
 from tnkit.core.network import Network
 from tnkit_nn.adapter.fitting import fit as fit_arrays
 from tnkit_nn.adapter.starts import ONE_WAY, begun_in_closed_form
@@ -23,7 +23,7 @@ Layer = TypeVar("Layer", bound=nn.Module)
 
 def in_its_place(
     module: nn.Module,
-    network: Network | Decomposition,
+    network: Network | Pair,
     arrays: Mapping[str, Any] | None,
     fit: bool,
     options: Mapping[str, Any],

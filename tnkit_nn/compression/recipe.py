@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tnkit.core.activations import UNARY
 from tnkit.core.checks import one_of, sequence, shown, text
@@ -59,6 +59,17 @@ class Layers:
     budget: int = 1000
     depth: int = 3
     activation: str = "sin"
+
+    if TYPE_CHECKING:  # one name as it is, a sequence or one alone: what is kept is the tuple
+
+        def __init__(
+            self,
+            select: str | Iterable[str],
+            family: str | Own = ...,
+            budget: int = ...,
+            depth: int = ...,
+            activation: str = ...,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         select = (self.select,) if isinstance(self.select, str) else sequence(self.select, "select")
@@ -146,6 +157,13 @@ class Compression:
     rest_lr: float = 1e-3
     seed: int = 0
     task: str | None = None
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self, layers: Layers | Iterable[Layers], order: str | Iterable[str] = ..., stage1: Stage1 = ..., stage2: Training | None = ...,
+            rest: str = ..., rest_lr: float = ..., seed: int = ..., task: str | None = ...,
+        ) -> None: ...  # fmt: skip
 
     def __post_init__(self) -> None:
         layers = (self.layers,) if isinstance(self.layers, Layers) else sequence(self.layers, "layers")

@@ -60,7 +60,7 @@ def tensorize_(
         ``"encoder.*"``) or of parameters (``"*.in_proj_weight"``), ``*`` standing for anything; a layer stands for its ``weight``, or
         for all its weights where none is called so.  A value is the name of a family (``"mpo"``, ``"tt+tanh"``, ``"adtn"`` ...), a
         :class:`~tnkit_nn.Family`, a function ``(shape, budget) -> Network``, the place of one (``"file.py:function"``), a Network, or
-        a Decomposition, whose arrays are taken as they are.
+        a pair of a Network and its arrays, such as a :class:`tnkit.Decomposition`, whose arrays are taken as they are.
     budget
         Parameters of each network; a number between 0 and 1 is that part of its weight's.  Each family gives its nearest count.
     total
