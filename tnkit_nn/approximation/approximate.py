@@ -23,7 +23,7 @@ from tnkit_nn.checks import a_tensor, check_fills
 from tnkit_nn.engine.devices import with_doubles
 from tnkit_nn.generators import Generator, along, network_generator, weight_rms
 
-__all__ = ["approximate", "approximate_each"]
+__all__ = ["approximate", "approximate_each", "approximate_layer"]
 
 #: Root mean squares, those of trained layers, outside of which weights are scaled first: rates and thresholds have a size.
 _SIZES = (1e-3, 1.0)
@@ -176,6 +176,13 @@ def approximate(
     ValueError
         An unknown method, or one that the network does not allow (the node is named); a weight with entries that are not finite.
     """
+    return approximate_layer("", net, weight, method=method, steps=steps, seed=seed, progress=progress)
+
+
+def approximate_layer(
+    layer: str, net: tk.Network, weight: Tensor, *, method: str = "auto", steps: int = 200, seed: int = 0, progress: bool = False,
+) -> FitResult:  # fmt: skip
+    """As :func:`approximate`, of a layer that is named in what it warns of: ``"layer 'fc1': "``."""
     wrapped = partial(bar, what="approximate") if flag(progress, "approximate: progress") else iter
     steps, seed = whole_number(steps, "approximate: steps", 1, MOST_STEPS), whole_number(seed, "approximate: seed", 0)
     one_of(method, "the approximation: method", METHODS)
@@ -184,14 +191,14 @@ def approximate(
     generator, found = approximate_each(net, weight[None], method=begin, steps=steps, first_seed=seed, progress=wrapped)
     if not bool(weight.any()) and float(found.error[0]) > 0:
         warn_caller(
-            "the approximation: the weight is zero, where no array of this network has a gradient; "
+            f"{layer}the approximation: the weight is zero, where no array of this network has a gradient; "
             f"it starts at a root mean square of {float(found.error[0]):.3g}"
         )
     if method == "auto" and begin != "skip" and float(found.error[0]) >= NOTHING:
         again, drawn = approximate_each(net, weight[None], method="skip", first_seed=seed)
         sized = float(drawn.error[0]) <= _RANDOM
         warn_caller(
-            f"the approximation: relative error {float(found.error[0]):.4f}, nothing of the weight is found; "
+            f"{layer}the approximation: relative error {float(found.error[0]):.4f}, nothing of the weight is found; "
             + ("the network starts at random instead" if sized else "no random start has its size either")
         )
         generator, found = (again, drawn) if sized else (generator, found)

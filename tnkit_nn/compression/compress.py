@@ -27,7 +27,7 @@ from tnkit_nn.adapter.copies import copied
 from tnkit_nn.adapter.fitting import FitResult
 from tnkit_nn.adapter.norms import norm
 from tnkit_nn.adapter.parametrize import parametrize_
-from tnkit_nn.approximation.approximate import approximate
+from tnkit_nn.approximation.approximate import approximate_layer
 from tnkit_nn.checks import a_folder, a_function, a_path, an_open_module, warn_caller
 from tnkit_nn.compression.recipe import FINE_TUNING, ORDERS, Compression
 from tnkit_nn.compression.result import Compressed, LayerReport, packed, save_compressed
@@ -255,7 +255,7 @@ def _epochs(work: Work, steps: int) -> list[tuple[int, ...]]:
 # -- one step -------------------------------------------------------------------------------------------------------
 def _approximation_step(work: Work, untuned: nn.Module, name: str, chosen: Substitute) -> LayerReport:
     weight = work.model.get_parameter(name).detach()
-    found, seconds = work.files.arrays(spoken(name), chosen.net, lambda: _approximated(work, weight, chosen))
+    found, seconds = work.files.arrays(spoken(name), chosen.net, lambda: _approximated(work, name, weight, chosen))
     for each in {id(m): m for m in (work.model, untuned)}.values():
         place_(each, name, chosen.net, found.arrays, measured=False)
     size, net = weight.element_size(), chosen.net
@@ -265,11 +265,11 @@ def _approximation_step(work: Work, untuned: nn.Module, name: str, chosen: Subst
     )  # fmt: skip
 
 
-def _approximated(work: Work, weight: Tensor, chosen: Substitute) -> FitResult:
+def _approximated(work: Work, name: str, weight: Tensor, chosen: Substitute) -> FitResult:
     """Arrays near the weight, or those that were given, with their error."""
     if chosen.arrays is None:
         options = {**asdict(work.recipe.stage1), "seed": work.recipe.seed, "progress": work.progress}
-        return approximate(chosen.net, weight.cpu(), **options)
+        return approximate_layer(f"layer {spoken(name)!r}: ", chosen.net, weight.cpu(), **options)
     probe = nn.Module()
     probe.register_parameter("weight", nn.Parameter(weight.cpu().clone()))
     parametrize_(probe, "weight", chosen.net, chosen.arrays)

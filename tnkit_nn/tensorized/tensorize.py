@@ -14,7 +14,7 @@ from tnkit.core.numbers import whole_number
 from tnkit.execution.region_scale import UnreachableError
 from tnkit_nn.adapter.atomic import all_or_nothing
 from tnkit_nn.adapter.norms import root_mean_square
-from tnkit_nn.approximation.approximate import approximate
+from tnkit_nn.approximation.approximate import approximate_layer
 from tnkit_nn.approximation.methods import METHODS, check_method
 from tnkit_nn.checks import a_size, an_open_module, warn_caller
 from tnkit_nn.gradients import with_gradients
@@ -171,7 +171,7 @@ def _approximated(
     entry: Entry, made: Chosen, weight: Tensor, method: str, seed: int, how: Mapping[str, Any]
 ) -> tuple[Mapping[str, Any], str]:
     try:
-        found = approximate(made.net, weight, method=method, seed=seed, **how)
+        found = approximate_layer(f"{entry.layer}: ", made.net, weight, method=method, seed=seed, **how)
     except ValueError as error:
         raise ValueError(f"{entry.layer}: {error}") from None
     return found.arrays, found.method

@@ -380,3 +380,21 @@ def test_drawn_arrays_of_a_weight_without_a_size(value):
     with pytest.raises(ValueError, match=rule):
         tknn.tensorize_(model, {"0": "mpo"}, budget=0.5, fit=False)
     assert type(model[0]) is nn.Linear
+
+
+def test_a_warning_of_the_approximation_names_the_layer():
+    """A softplus is nowhere small: nothing of a layer's weight is found, in one layer of several."""
+    model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8))
+    net = tk.low_rank((8, 8), 2).activate("softplus", "f")
+    said = r"tensorize_: layer '2': the approximation: relative error .* no random start has its size either"
+    with torch.no_grad():
+        model[2].weight.mul_(0.01)
+    with pytest.warns(UserWarning, match=said) as told:
+        tknn.tensorize_(model, {"2": net}, steps=20)
+    assert told[0].filename == __file__
+    recipe = tknn.Compression(tknn.Layers("0", net), stage1=tknn.Stage1(steps=20), stage2=None)
+    with torch.no_grad():
+        model[0].weight.mul_(0.01)
+    with pytest.warns(UserWarning, match="^layer '0': the approximation: relative error") as told:
+        tknn.compress_(model, recipe)
+    assert told[0].filename == __file__
