@@ -44,6 +44,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "fc2": lambda: "\n".join(
         f"- {weights.best(study, budget)}" for study, budget in (("fc2-fc1-fresh", 400), ("fc2-fc1-large", 10000))
     ),
+    "wide": lambda: weights.against("wide-conv", 1000, list(groups("wide-conv", 1000))[:16]),
+    "wide-best": lambda: f"{weights.best('wide-conv', 1000)} {weights.rivals('wide-conv', 1000)}",
     "joint-best": lambda: f"{weights.best('lenet5-joint', 1000)} {weights.rivals('lenet5-joint', 1000)}",
     "joint": lambda: weights.against("lenet5-joint", 1000, list(groups("lenet5-joint", 1000))[:12]),
     "lenet5-all": lambda: weights.grid("lenet5-all", weights.WHOLE, [(400, "frozen"), (1000, "frozen"), (10000, "frozen")]),
