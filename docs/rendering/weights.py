@@ -98,19 +98,20 @@ def finding() -> str:
     behind = {kind: said(gaps[kind]) for kind in ("circuit", "adtn")}
     vgg = {head: percent(of.values()) for head, of in vgg.items()}
     convs = {kind: percent(of.accuracies.values()) for kind, of in convs.items()}
-    fc1, better_fc1 = of_one_layer("`fc1`, 48,000 weights in about 400", "lenet5-fc1-confirm", 400)
-    conv2, better_conv2 = of_one_layer(
-        "`conv2`, 2,400 weights in about 150", "lenet5-conv2-question", 150, "lenet5-conv2-confirm"
-    )
+    single = [
+        of_one_layer("LeNet-5, MNIST: `fc1`, 48,000 weights in about 400", "lenet5-fc1-confirm", 400),
+        of_one_layer("LeNet-5, MNIST: `conv2`, 2,400 weights in about 150", "lenet5-conv2-question", 150, "lenet5-conv2-confirm"),
+        of_one_layer("small VGG, CIFAR-10: `conv4`, 73,728 weights in about 1,000", "wide-conv", 1000),
+    ]  # fmt: skip
     lines = [
-        fc1, conv2,
+        *(line for line, _ in single),
         ["VGG-16, CIFAR-10: two linear layers, 18.9 million weights in 424", f"ADTN {vgg['adtn 424']}",
          f"TT-matrix {vgg['mpo 424']}", f"left out {vgg['left out']}, frozen random {vgg['frozen random']}",
          f"ADTN and left out: {said(kept['adtn 424'])}"],
         ["VGG-16, CIFAR-10: twelve convolutions in about 1,000 each", f"circuit {convs['circuit']}, ADTN {convs['adtn']}",
          f"TT-matrix {convs['mpo']}", f"hash {convs['hashed']}", _of_both(behind)],
     ]  # fmt: skip
-    better = [better_fc1, better_conv2, said(beside["adtn"]) == "better", "better" in behind.values()]
+    better = [*(ahead for _, ahead in single), said(beside["adtn"]) == "better", "better" in behind.values()]
     claim = f"Rows in which a deep network is shown to be better than the best shallow one: {sum(better) or 'none'}."
     return f"{table(['test accuracy, %', 'deep', 'shallow', 'control', 'so'], lines)}\n\n{claim}"
 
@@ -125,7 +126,7 @@ def _of_both(behind: dict[str, str]) -> str:
 
 
 def of_one_layer(what: str, study: str, budget: int, controls: str = "") -> tuple[list[str], bool]:
-    """A row of :func:`finding` on a layer of LeNet-5, the others frozen, and whether deep is better; the hash may be of another study."""
+    """A row of :func:`finding` on one layer, the others frozen, and whether deep is better; the hash may be of another study."""
     rows = groups(study, budget)
     deep, shallow = tables.preferred(rows, "frozen")
     gap = tables.against_best(rows, "frozen")[shallow]
@@ -133,7 +134,7 @@ def of_one_layer(what: str, study: str, budget: int, controls: str = "") -> tupl
     deep_is = {"better": "worse", "worse": "better"}.get(gap.words)  # the words are of the shallow one
     so = f"deep is {deep_is}, {outcome(gap)}" if deep_is else f"deep and shallow: {outcome(gap)}".partition(", p")[0]
     line = [
-        f"LeNet-5, MNIST: {what}", f"{name(deep).split()[0].strip(',')} {accuracy(rows[deep])}",
+        what, f"{name(deep).split()[0].strip(',')} {accuracy(rows[deep])}",
         f"{name(shallow).split()[0]} {accuracy(rows[shallow])}", f"hash {accuracy(hashed)}",
         so,
     ]  # fmt: skip

@@ -156,6 +156,8 @@ def _checked(record: Any, what: str) -> dict[str, Any]:
     readings = [n for n in ("frozen", "trained") if record[f"test_{n}"] is not None]
     for key in (f"{part}_{n}" for n in readings or ["frozen"] for part in ("test", "val")):
         _check_number(record[key], f"{what}: {key}")
+    untold = [k for k in _MADE_BY if record[k] is None and (k in _FOLLOWING or _LACKED.get(k) == "")]
+    record = {**record, **dict.fromkeys(untold, "")} if untold else record  # null in the file of an earlier version
     _check_kinds(record, what)
     metric = record["metric"]
     if not metric.keys() >= {"name", "unit", "larger"}:
