@@ -243,12 +243,6 @@ EDITED = """
 import torch
 from torch import nn
 import tnkit_nn as tknn
-from tnkit_nn.comparison import dense
-from tnkit_nn.comparison.dense import with_dense_models
-from tnkit_nn.comparison.experiment import opened
-from tnkit_nn.comparison.protocol import Protocol
-from tnkit_nn.comparison.replicas import REST_RATES
-from tnkit_nn.task import task_named
 
 class Mine(nn.Module):
     def __init__(self):
