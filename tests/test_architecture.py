@@ -44,6 +44,7 @@ def test_arrays_of_numpy_load_no_other_library():
     assert not {"torch", "tnkit_nn", "jax", "array_api_compat", "array_api_strict"} & set(python(code))
 
 
+@pytest.mark.slow
 def test_a_tensor_brings_the_engine_of_torch():
     code = "import sys, torch, tnkit as tk; tk.norm(tk.tt((2,), 1), {'core_0': torch.ones(2)}); print(*sys.modules)"
     loaded = set(python(code))
@@ -58,6 +59,7 @@ def sources():
     return names
 
 
+@pytest.mark.slow
 def test_no_module_is_hidden_behind_a_name():
     """``import tnkit.planning.plan`` gives the module: no package has another thing of that name."""
     code = """
@@ -74,6 +76,7 @@ print("hidden:", *hidden)
     assert done.stdout.split() == ["hidden:"], done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_no_two_modules_import_each_other():
     """No circle, imports for type checkers alone included."""
     known, edges = sources(), nx.DiGraph()
@@ -128,6 +131,7 @@ SHARED_NAMES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_text_is_utf_8_in_any_locale():
     """A file is read and written in an encoding that is said: that of the locale is ASCII, or Windows' cp1252."""
     files = [

@@ -121,6 +121,7 @@ class Given(nn.Module):
         return x
 
 
+@pytest.mark.slow
 def test_r2_is_that_of_scikit_learn():
     from sklearn.metrics import r2_score
 

@@ -303,6 +303,7 @@ def test_layers_that_are_read_off_one_weight_are_those_of_the_model(paper):
     assert max(spread) < 1.1 * min(spread)
 
 
+@pytest.mark.slow
 def test_no_shallow_row_of_three_layers_has_fewer_numbers_than_a_deep_one(paper):
     from tnkit_nn.budgets import shares
 

@@ -43,6 +43,7 @@ def test_a_decomposition_is_a_picture_and_its_figures():
     assert "data:image/svg+xml;base64," in shown["text/html"] and shown["text/plain"].startswith(repr(found))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HUGE)
 def test_a_huge_network_shows_itself_soon_and_says_what_it_leaves_out(name):
     net = HUGE[name]()

@@ -46,6 +46,7 @@ WAYS = {
 }
 
 
+@pytest.mark.slow
 def test_threads_at_one_network(often):
     """A new network in every round, so that nothing of it is known to any thread."""
     begin, wrong = threading.Barrier(THREADS), []

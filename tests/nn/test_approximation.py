@@ -251,6 +251,7 @@ def products(kind):
     return tk.Network([tk.Elementwise("f", kind, [one, two])], one.output)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [0.01, 0.3, 30.0])
 @pytest.mark.parametrize(
     "kind, most",
@@ -279,6 +280,7 @@ def test_a_network_without_a_factor_is_fitted_in_size_too(kind, most, scale):
     assert found.error < most
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["add", "relu", "tanh of tanh", "add of tanh"])
 def test_a_network_without_a_factor_is_fitted_alike_at_any_size(kind):
     """Adam's steps are taken in units of the arrays: errors of a weight of 1e-6 or 1e6 were up to 6e5 and 1.6."""

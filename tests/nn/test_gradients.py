@@ -52,6 +52,7 @@ WAYS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 @pytest.mark.parametrize("way", WAYS)
 def test_what_trains_does_so_where_gradients_are_off(way, mode):

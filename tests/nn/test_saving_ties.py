@@ -75,6 +75,7 @@ class Normalised(Folded):
         parametrizations.spectral_norm(self.up)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("base", [False, True])
 @pytest.mark.parametrize("make", [Folded, Normalised, lambda: nn.Sequential(Folded(), nn.Linear(16, 4))])
 def test_a_weight_tied_to_one_of_a_module_above(make, base, tmp_path):

@@ -64,6 +64,7 @@ def test_a_place_that_is_none_is_refused(told, message):
         loosened({"loss": [0.5], "not_finite": told})
 
 
+@pytest.mark.slow
 def test_records_of_a_comparison(tmp_path):
     records = runs(adtn3=(0.5, 0.6, 0.7), mpo=(0.1, math.nan, 0.3), cp=(0.5, 0.55, 0.65), hashed=(math.inf, 0.2, 0.3))
     files = write_report(records, tmp_path)

@@ -56,6 +56,7 @@ def test_it_writes_itself(found, tmp_path):
     assert "<title>mine</title>" in found.save(tmp_path, "mine")["index.html"].read_text()
 
 
+@pytest.mark.slow
 def test_what_is_not_finite_comes_back(found, tmp_path):
     found[0]["error"] = float("inf")
     found.save(tmp_path)

@@ -365,6 +365,7 @@ def test_weights_that_cannot_be_compared_are_refused_by_name(layer, words):
         opened(Task(lambda seed: Odd(), CLASSES), Protocol(layer, **STEPS))
 
 
+@pytest.mark.slow
 def test_the_largest_weight_is_one_that_the_loss_depends_on():
     experiment = ready(lambda seed: Odd())
     assert experiment.weights == ("a.weight",)

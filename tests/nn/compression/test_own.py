@@ -267,6 +267,7 @@ def _named(model, parameters, budget, tune):
     tune(model, parameters, budget)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1e-30, 1.0, 1e30])
 def test_sizes_of_weights_whose_squares_are_no_numbers(size):
     torch.manual_seed(0)

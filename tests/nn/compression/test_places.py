@@ -28,6 +28,7 @@ def single():
     return nn.Linear(16, 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rest", ["none", "head", "all"])
 @pytest.mark.parametrize(("make", "select", "own"), [(Positions, "positions", "positions"), (single, "*", "weight")])
 def test_a_weight_of_the_model_itself(tmp_path, make, select, own, rest):
@@ -54,6 +55,7 @@ def test_a_weight_of_the_model_itself(tmp_path, make, select, own, rest):
     torch.testing.assert_close(tknn.load(tmp_path / "saved", make())(X), done.model(X))
 
 
+@pytest.mark.slow
 def test_every_weight_of_a_model_with_one_of_its_own():
     done = tknn.compress_(Positions(), one("*", budget=40, stage2=None))
     names = dict(done.model.named_parameters())
