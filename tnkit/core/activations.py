@@ -14,9 +14,12 @@ from typing import Any
 
 from tnkit.core.wording import shown
 
-__all__ = ["ACTIVATIONS", "BOUNDS", "ORDERED", "UNARY", "Activation", "function", "resolve"]
+__all__ = ["ACTIVATIONS", "BOUNDS", "GELU", "GELU_CUBE", "ORDERED", "UNARY", "Activation", "function", "resolve"]
 
 Activation = Callable[..., Any]
+
+#: The two numbers of GELU's tanh form: sqrt(2 / pi), and the factor of its cube.
+GELU, GELU_CUBE = 0.7978845608028654, 0.044715
 
 
 def relu(xp: Any, x: Any) -> Any:
@@ -46,7 +49,7 @@ def sigmoid(xp: Any, x: Any) -> Any:
 
 def gelu(xp: Any, x: Any) -> Any:
     """GELU in its tanh form (Hendrycks and Gimpel, arXiv 1606.08415)."""
-    return 0.5 * x * (1.0 + xp.tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)))
+    return 0.5 * x * (1.0 + xp.tanh(GELU * (x + GELU_CUBE * x * x * x)))
 
 
 def softplus(xp: Any, x: Any) -> Any:

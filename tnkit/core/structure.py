@@ -14,7 +14,7 @@ from tnkit.core.activations import ORDERED
 from tnkit.core.network import Elementwise, Network
 from tnkit.core.node import Node
 
-__all__ = ["TreeNetwork", "as_tree", "check_multilinear", "check_ordered", "resized", "tree_or_none"]
+__all__ = ["TreeNetwork", "as_tree", "check_multilinear", "check_ordered", "only_function", "resized", "tree_or_none"]
 
 
 def check_multilinear(net: Network, what: str, tied: bool = False) -> tuple[Node, ...]:
@@ -194,3 +194,9 @@ def _loop(links: Mapping[str, Mapping[str, str]]) -> list[str]:
             if len(rest[other]) == 1:
                 ends.append(other)
     return list(rest)
+
+
+def only_function(net: Network) -> Elementwise | None:
+    """The function whose value is the network's, where it is the one node."""
+    (node, *others) = net.nodes
+    return node if isinstance(node, Elementwise) and not others else None

@@ -20,6 +20,7 @@ from tnkit.core.network import Elementwise, Network, inside_out, levels
 from tnkit.core.node import Node
 from tnkit.core.pairing import paired
 from tnkit.core.spelling import function_name
+from tnkit.core.structure import only_function
 from tnkit.execution.codegen import execute
 from tnkit.execution.elementwise import BLOCK, blockwise, in_place
 from tnkit.execution.inputs import check_arrays, constant
@@ -165,7 +166,7 @@ class _Calibration:
         self.values[id(net)], self.own[id(net)] = found.value, own
 
     def outermost(self, std: float | None) -> None:
-        if _only_function(self.net) is not None:
+        if only_function(self.net) is not None:
             if std is not None:
                 self.reach(std)
             return
@@ -182,6 +183,10 @@ class _Calibration:
             value *= np.asarray(self.factors.pop(id(body)), value.dtype)
         return value
 
+    def values_for(self, node: Elementwise) -> list[np.ndarray]:
+        """The values of its bodies, all with the axes of the first, taken out."""
+        return [np.transpose(self.value_of(body), _axes(body.output, node.inds)) for body in node.bodies]
+
     def applied(self, node: Elementwise) -> np.ndarray:
         """The value of a function; a ReLU of nothing but negative entries is given the other sign, as good a draw, and alive."""
         if (
@@ -194,7 +199,7 @@ class _Calibration:
             if not in_place(str(node.fn), value, self.factors.pop(id(node.bodies[0]), 1.0)):
                 raise _OutOfRangeError  # its argument is gone, and the other sign is wanted
             return value
-        plain = [np.transpose(self.value_of(body), _axes(body.output, node.inds)) for body in node.bodies]
+        plain = self.values_for(node)
         value = _applied(node.fn, plain)
         if value.any() or len(node.bodies) > 1:
             return value
@@ -210,7 +215,7 @@ class _Calibration:
 
         Where it is given functions, it is what these are given that is scaled.
         """
-        taken = [body for _, node in self.functions for body in node.bodies if _only_function(body) is None]
+        taken = [body for _, node in self.functions for body in node.bodies if only_function(body) is None]
         node = self.functions[0][1]
         where = f"init: std {std:g} cannot be reached: the outermost node {node.name!r} is {function_name(node.fn)}"
         if not all(self.own[id(body)] for body in taken):
@@ -224,7 +229,7 @@ class _Calibration:
 
     def size_at(self, node: Elementwise) -> Callable[[float], float]:
         """The log of a function's root mean square, at a factor of all that it takes."""
-        plain = [np.transpose(self.value_of(body), _axes(body.output, node.inds)) for body in node.bodies]
+        plain = self.values_for(node)
         return lambda factor: log_rms(value_blocks(node.fn, plain, factor))
 
     def size_of_functions_at(self, taken: Sequence[Network]) -> Callable[[float], float]:
@@ -248,17 +253,11 @@ def _axes(have: Sequence[str], want: Sequence[str]) -> list[int]:
     return [have.index(i) for i in want]
 
 
-def _only_function(net: Network) -> Elementwise | None:
-    """The one node of a network that is a function and nothing else."""
-    (node, *others) = net.nodes
-    return node if isinstance(node, Elementwise) and not others else None
-
-
 def _outermost_functions(net: Network) -> list[tuple[Network, Elementwise]]:
     """The network, if it is a function, and those inside that such a function is given and that are functions too: inner ones later."""
     found, todo = [], [net]
     while todo:
-        node = _only_function(region := todo.pop())
+        node = only_function(region := todo.pop())
         if node is not None:
             found.append((region, node))
             todo += node.bodies

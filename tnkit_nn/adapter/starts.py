@@ -12,10 +12,10 @@ from torch import Tensor
 from tnkit import init
 from tnkit.core.activations import BOUNDS
 from tnkit.core.checks import shown
-from tnkit.core.network import Elementwise, Network
+from tnkit.core.network import Network
 from tnkit.core.node import Node
 from tnkit.core.spelling import function_name
-from tnkit.core.structure import tree_or_none
+from tnkit.core.structure import only_function, tree_or_none
 from tnkit.decompose.svd import tree_svd
 from tnkit.execution.inputs import check_known, constant
 from tnkit.execution.library import library, plain
@@ -115,7 +115,7 @@ def scalers(net: Network) -> list[str]:
 
 def check_reach(net: Network, goal: Tensor, power: float) -> None:
     """UserWarning, by the node's name, where an outermost activation does not reach entries of the target, two to a power times ``goal``."""
-    node = _outermost(net)
+    node = only_function(net)
     if node is None or node.fn not in BOUNDS or goal.is_complex():
         return
     low, high = BOUNDS[str(node.fn)]
@@ -132,16 +132,10 @@ def check_reach(net: Network, goal: Tensor, power: float) -> None:
 
 def out_of_reach(net: Network) -> str:
     """What to add to a message about a fit that failed, where a function may keep the start from the target's size."""
-    node = _outermost(net)
+    node = only_function(net)
     if node is None:
         return ""
     return f"; no array scales the result: the outermost node {node.name!r} is {function_name(node.fn)}"
-
-
-def _outermost(net: Network) -> Elementwise | None:
-    """The function whose value is the network's, where there is one."""
-    (node, *others) = net.nodes
-    return node if isinstance(node, Elementwise) and not others else None
 
 
 def drawn_of_size(net: Network, std: float | None, draw: Callable[..., Arrays] = init.normal, **options: Any) -> Arrays:
@@ -151,7 +145,7 @@ def drawn_of_size(net: Network, std: float | None, draw: Callable[..., Arrays] =
     try:
         return draw(net, std=std, **options)
     except UnreachableError:
-        found, node = draw(net, **options), _outermost(net)
+        found, node = draw(net, **options), only_function(net)
     if std and node is not None and node.fn == "add":  # to what is frozen: a term as large as the target
         for body in node.bodies:
             names = [name for name in scalers(body) if [leaf.array for leaf in net.leaves].count(name) == 1]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tnkit.core.activations import Activation, function
+from tnkit.core.activations import GELU, GELU_CUBE, Activation, function
 
 __all__ = ["FROM_ARGUMENT", "IN_PLACE", "OVER", "VALUES", "value"]
 
@@ -21,8 +21,6 @@ Slope = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 #: From here on softplus is the identity to the last digit of float64.
 _LINEAR = 40.0
-#: The two numbers of GELU's tanh form.
-_GELU, _CUBE = 0.7978845608028654, 0.044715
 
 
 def _gelu(x: Tensor) -> Tensor:
@@ -76,8 +74,8 @@ _real_gelu_slope = _slope(_aten.gelu_backward, approximate="tanh")
 def _gelu_slope(grad: Tensor, x: Tensor, out: Tensor | None) -> Tensor:
     if not x.is_complex():
         return _real_gelu_slope(grad, x, out)
-    inner = torch.tanh(_GELU * (x + _CUBE * x**3))
-    slope = 0.5 * (1.0 + inner) + 0.5 * x * (1.0 - inner**2) * _GELU * (1.0 + 3 * _CUBE * x**2)
+    inner = torch.tanh(GELU * (x + GELU_CUBE * x**3))
+    slope = 0.5 * (1.0 + inner) + 0.5 * x * (1.0 - inner**2) * GELU * (1.0 + 3 * GELU_CUBE * x**2)
     return torch.mul(grad, slope.conj(), out=out)
 
 
